@@ -1,0 +1,25 @@
+"""The errors a caller can handle; a wrong argument raises the built-in ``ValueError`` or ``TypeError`` instead."""
+
+
+class LandscapeError(Exception):
+    """Base of the errors below. The message says what was expected, what was met, and what to do."""
+
+
+class DataError(LandscapeError):
+    """A data set is missing, damaged, or not what its name promises."""
+
+
+class CheckpointError(LandscapeError):
+    """A checkpoint or run folder is missing, damaged, or belongs to another architecture."""
+
+
+class StoreError(LandscapeError):
+    """An HDF5 file is missing, damaged, foreign, locked, in the way, or was made with other settings."""
+
+
+class NonFiniteLossError(LandscapeError):
+    """Training met a loss that is NaN or infinite; the last good checkpoint is kept."""
+
+
+class MissingLibraryError(LandscapeError):
+    """A system library that an optional step needs (OpenGL, MPI) cannot be loaded."""
