@@ -1,0 +1,1 @@
+"""Architectures by name; nothing here knows of the rest of the package."""
