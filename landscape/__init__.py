@@ -1,0 +1,26 @@
+"""Loss landscapes of neural networks: train, sweep a plane of weights on many ranks, draw what comes out.
+
+The way of the data: ``problem`` -> ``training`` -> ``geometry`` -> ``sweep`` -> ``surface`` -> ``render``.
+"""
+
+from landscape._lazy import lazy
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "Grid": "sweep.grid",
+        "Numerics": "sweep.evaluator",
+        "Plan": "sweep.sweep",
+        "Plane": "geometry.plane",
+        "Problem": "problem.problem",
+        "Split": "problem.problem",
+        "Surface": "surface.surface",
+        "Weights": "geometry.weights",
+        "compute_surface": "sweep.sweep",
+        "random_direction": "geometry.direction",
+        "random_plane": "geometry.direction",
+        "read_surface": "surface.reading",
+    },
+)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:  # a figure of a trajectory needs the arrays only, not torch
+    from landscape.geometry.plane import Plane
+    from landscape.geometry.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -43,3 +49,45 @@ class Trajectory:
 
     def __len__(self) -> int:
         return len(self.step)
+
+
+@dataclass(frozen=True)
+class PathPoint:
+    """One checkpoint on its way into a trajectory.
+
+    Attributes:
+        step: optimizer steps taken.
+        epoch: passes over the training data.
+        load: gives the checkpoint's weights when called, so that only one need be in memory.
+        loss: its training loss, NaN where unknown.
+        learning_rate: of the step that led to it, NaN where unknown.
+    """
+
+    step: int
+    epoch: float
+    load: Callable[[], Weights]
+    loss: float = float("nan")
+    learning_rate: float = float("nan")
+
+
+def project_path(name: str, plane: Plane, points: Iterable[PathPoint]) -> Trajectory:
+    """Project the checkpoints of a run on ``plane``, one at a time; ``surface_loss`` is left unknown.
+
+    Raises:
+        ValueError: there are no points, or one belongs to another network.
+    """
+    points = list(points)
+    if not points:
+        raise ValueError(f"run {name!r} has no checkpoints to project")
+    projections = [plane.project(point.load()) for point in points]
+    return Trajectory(
+        name=name,
+        step=np.array([point.step for point in points], dtype=np.int64),
+        epoch=np.array([point.epoch for point in points], dtype=np.float64),
+        coordinates=np.stack([projection.coordinates for projection in projections]),
+        distance=np.array([projection.distance for projection in projections]),
+        displacement=np.array([projection.displacement for projection in projections]),
+        loss=np.array([point.loss for point in points], dtype=np.float64),
+        surface_loss=np.full(len(points), np.nan),
+        learning_rate=np.array([point.learning_rate for point in points], dtype=np.float64),
+    )

@@ -1,0 +1,20 @@
+"""From a problem and a plane to values: grid, evaluator, ranks, and the loop over pending points."""
+
+from landscape._lazy import lazy
+
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "Axis": "grid",
+        "Grid": "grid",
+        "Numerics": "evaluator",
+        "Outcome": "sweep",
+        "Plan": "sweep",
+        "Progress": "sweep",
+        "RankError": "ranks",
+        "Ranks": "ranks",
+        "compute_surface": "sweep",
+        "evaluating": "evaluator",
+        "execute": "executor",
+    },
+)

@@ -1,0 +1,112 @@
+"""Scaling of a direction to the weights it will move: filter normalization and its relatives, one equation each.
+
+Throughout, ``w`` are the weights of a tensor, ``d`` the direction's entries for it, and ``w_i``, ``d_i`` their slices
+along the first axis: a filter of a convolution, a row of a linear layer or of an embedding. A tensor with at most one
+dimension is a single slice. A slice of zero norm in ``d`` or ``w`` gives zeros, never NaN.
+
+Source: Li et al., Visualizing the Loss Landscape of Neural Nets, NeurIPS 2018, section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from landscape.geometry.weights import Weights, require_same_layout
+from landscape.lookup import unknown
+
+Rule = Callable[[Tensor, Tensor], Tensor]
+
+
+def _scaled(direction: Tensor, target: Tensor | float, dims: tuple[int, ...]) -> Tensor:
+    """``direction`` with its norm over ``dims`` made ``target``; in float64, rounded once to the direction's dtype."""
+    wide = direction.double()
+    norm = torch.linalg.vector_norm(wide, dim=dims, keepdim=True)
+    factor = torch.where(norm > 0, target / norm, torch.zeros_like(norm))
+    return (wide * factor).to(direction.dtype)
+
+
+def _slice_dims(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(range(1, tensor.ndim)) if tensor.ndim > 1 else tuple(range(tensor.ndim))
+
+
+def _norm(tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
+    return torch.linalg.vector_norm(tensor.double(), dim=dims, keepdim=True)
+
+
+def by_filter(d: Tensor, w: Tensor) -> Tensor:
+    """Filter normalization: ``d_i <- d_i ||w_i|| / ||d_i||``."""
+    return _scaled(d, _norm(w, _slice_dims(w)), _slice_dims(d))
+
+
+def by_layer(d: Tensor, w: Tensor) -> Tensor:
+    """Layer normalization of a direction: ``d <- d ||w|| / ||d||``."""
+    everything = tuple(range(d.ndim))
+    return _scaled(d, _norm(w, everything), everything)
+
+
+def by_weight(d: Tensor, w: Tensor) -> Tensor:
+    """Each entry in proportion to its weight: ``d <- d * w``, entry by entry."""
+    return d * w.to(d.dtype)
+
+
+def by_unit_filter(d: Tensor, w: Tensor) -> Tensor:
+    """Slices of norm one: ``d_i <- d_i / ||d_i||``."""
+    return _scaled(d, 1.0, _slice_dims(d))
+
+
+def by_unit_layer(d: Tensor, w: Tensor) -> Tensor:
+    """Tensors of norm one: ``d <- d / ||d||``."""
+    return _scaled(d, 1.0, tuple(range(d.ndim)))
+
+
+def unchanged(d: Tensor, w: Tensor) -> Tensor:
+    """The direction as it is."""
+    return d
+
+
+RULES: Mapping[str, Rule] = {
+    "filter": by_filter,
+    "layer": by_layer,
+    "weight": by_weight,
+    "unit-filter": by_unit_filter,
+    "unit-layer": by_unit_layer,
+    "model": unchanged,  # one factor for all tensors, applied by `normalize` once every tensor is known
+    "none": unchanged,
+}
+"""Normalizations by name."""
+
+IGNORED = ("biasbn", "none")
+"""What a direction leaves alone: ``biasbn`` (biases and normalization parameters: at most one dimension) or nothing."""
+
+
+def normalize(direction: Weights, weights: Weights, norm: str = "filter", ignore: str = "biasbn") -> Weights:
+    """The direction scaled to the weights.
+
+    Args:
+        direction: entries to scale, of the network's layout.
+        weights: the weights at the plane's origin.
+        norm: a name in :data:`RULES`. ``model`` scales the whole direction by ``||w|| / ||d||``, both norms over the
+            tensors that are not ignored.
+        ignore: ``biasbn`` sets tensors with at most one dimension to zero (the published default); ``none`` keeps them.
+
+    Raises:
+        ValueError: unknown ``norm`` or ``ignore``, or the two are not of one layout.
+    """
+    if norm not in RULES:
+        raise unknown("normalization", norm, RULES)
+    if ignore not in IGNORED:
+        raise unknown("set of ignored tensors", ignore, IGNORED)
+    require_same_layout(direction, weights)
+    kept = {name: ignore == "none" or w.ndim > 1 for name, w in weights}
+    scaled = {
+        name: RULES[norm](d, weights.tensors[name]) if kept[name] else torch.zeros_like(d) for name, d in direction
+    }
+    if norm == "model":
+        moved = weights.like({name: w for name, w in weights if kept[name]}).norm()
+        length = weights.like(scaled).norm()
+        factor = moved / length if length > 0 else 0.0
+        scaled = {name: (d.double() * factor).to(d.dtype) for name, d in scaled.items()}
+    return direction.like(scaled)

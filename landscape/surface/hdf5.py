@@ -1,0 +1,134 @@
+"""Opening HDF5 files safely: readers that never stop a writer, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from landscape.errors import StoreError
+
+PATIENCE = 5.0
+"""Seconds for which a reader tries again when it meets a file in the middle of a write."""
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """Open a file for reading without a lock, so that a running sweep is neither stopped nor waited for.
+
+    Raises:
+        StoreError: there is no such file, or it is not HDF5, or it stays unreadable.
+    """
+    file = _patiently(Path(path))
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def _patiently(path: Path) -> h5py.File:
+    if not path.exists():
+        raise StoreError(f"{path}: no such file")
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder; an HDF5 file is expected")
+    deadline = time.monotonic() + (PATIENCE if h5py.is_hdf5(path) else 0.0)
+    while True:
+        try:
+            return h5py.File(path, "r", locking=False)
+        except OSError as error:
+            if isinstance(error, PermissionError):
+                raise StoreError(f"{path}: not readable: permission denied") from error
+            if time.monotonic() >= deadline:
+                raise StoreError(f"{path} is not a readable HDF5 file: damaged, cut off, or another format") from error
+            time.sleep(0.02)
+
+
+def open_writer(path: Path) -> h5py.File:
+    """Open an existing file for writing under HDF5's lock, which the system drops when the process dies.
+
+    Raises:
+        StoreError: another process has the file open, it is damaged, or it may not be written.
+    """
+    try:
+        return h5py.File(path, "r+", locking="best-effort")
+    except BlockingIOError as error:
+        raise StoreError(f"{path} is open in another process: a second writer is refused; wait for the first") from error
+    except PermissionError as error:
+        raise StoreError(f"{path}: not writable: permission denied") from error
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            raise StoreError(f"{path} is open in another process: a second writer is refused") from error
+        raise StoreError(f"{path} is not a readable HDF5 file: damaged, cut off, or another format") from error
+
+
+@contextmanager
+def created(path: Path, overwrite: bool = False) -> Iterator[h5py.File]:
+    """A new file that stands under its name only once it is whole and on the disk.
+
+    Raises:
+        StoreError: the name is taken (and ``overwrite`` was not asked), or the folder cannot be written.
+    """
+    if path.exists() and not overwrite:
+        raise StoreError(f"{path} exists; name another --out, or give --overwrite to replace it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{path.parent}: cannot make the folder: {error.strerror}") from error
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with h5py.File(draft, "w", locking=False) as file:
+            yield file
+        sync(draft)
+        if overwrite:
+            os.replace(draft, path)
+        else:
+            _claim(draft, path)
+        sync(path.parent)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _claim(draft: Path, path: Path) -> None:
+    """Give the draft its name unless somebody took it meanwhile."""
+    try:
+        os.link(draft, path)
+    except FileExistsError as error:
+        raise StoreError(f"{path} was made by another process just now; is this command running twice?") from error
+    except OSError:  # a file system without hard links
+        os.replace(draft, path)
+
+
+def sync(path: Path) -> None:
+    """Ask the system to put a file or folder on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def attribute(value: Any) -> Any:
+    """An attribute's value as Python has it: text for bytes, plain numbers for NumPy's."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        return value.item()
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def attributes(node: h5py.Group | h5py.Dataset) -> Mapping[str, Any]:
+    """All attributes of a node that are values, not references, as Python has them."""
+    found = {}
+    for key in node.attrs:
+        if key in ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"):
+            continue
+        found[key] = attribute(node.attrs[key])
+    return found

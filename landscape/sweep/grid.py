@@ -1,0 +1,99 @@
+"""The grid of a sweep: evenly spaced coordinates along one to three axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Axis:
+    """``count`` evenly spaced coordinates from ``start`` to ``stop``, both included.
+
+    Raises:
+        ValueError: a bound is not finite, ``count`` is below one, or the bounds do not fit it.
+    """
+
+    start: float
+    stop: float
+    count: int
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.start) and np.isfinite(self.stop)):
+            raise ValueError(f"finite bounds of an axis expected, got {self.start} and {self.stop}")
+        if self.count < 1:
+            raise ValueError(f"an axis of at least one point expected, got {self.count}")
+        if self.count > 1 and not self.start < self.stop:
+            raise ValueError(f"an axis runs from low to high; got {self.start:g} to {self.stop:g}")
+        if self.count == 1 and self.start != self.stop:
+            raise ValueError(f"an axis of one point has equal bounds; got {self.start:g} and {self.stop:g}")
+
+    @classmethod
+    def parse(cls, text: str) -> Axis:
+        """An axis as typed, ``min:max:n`` (``-1:1:51``).
+
+        Raises:
+            ValueError: not of that form; the message shows one that is.
+        """
+        parts = text.split(":")
+        try:
+            if len(parts) != 3:
+                raise ValueError
+            start, stop, count = float(parts[0]), float(parts[1]), int(parts[2])
+        except ValueError:
+            raise ValueError(f"an axis of the form min:max:n expected, as in -1:1:51, got {text!r}") from None
+        return cls(start, stop, count)
+
+    def __str__(self) -> str:
+        return f"{self.start:g}:{self.stop:g}:{self.count}"
+
+    @property
+    def values(self) -> np.ndarray:
+        """``(count,)`` float64. Where the axis is symmetric and ``count`` odd, the middle is exactly zero."""
+        # Linear interpolation from both ends keeps symmetric axes symmetric bit for bit; linspace does not.
+        i = np.arange(self.count, dtype=np.float64)
+        last = max(self.count - 1, 1)
+        return (self.start * (last - i) + self.stop * i) / last
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Points over one to three axes, numbered with x running fastest.
+
+    Attributes:
+        axes: x first.
+    """
+
+    axes: tuple[Axis, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.axes) <= 3:
+            raise ValueError(f"one to three axes expected, got {len(self.axes)}")
+
+    @classmethod
+    def parse(cls, *texts: str) -> Grid:
+        """A grid of axes as typed: ``Grid.parse("-1:1:51", "-1:1:51")``."""
+        return cls(tuple(Axis.parse(text) for text in texts))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(nx,)``, ``(ny, nx)`` or ``(nz, ny, nx)``."""
+        return tuple(axis.count for axis in reversed(self.axes))
+
+    def __len__(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
+    def coordinates(self) -> tuple[np.ndarray, ...]:
+        """The axes' values, x first."""
+        return tuple(axis.values for axis in self.axes)
+
+    def point(self, index: int) -> tuple[float, ...]:
+        """Coordinates, x first, of the point at flat ``index``."""
+        position = reversed(np.unravel_index(index, self.shape))
+        return tuple(float(values[i]) for values, i in zip(self.coordinates, position, strict=True))
+
+    def __iter__(self) -> Iterator[tuple[float, ...]]:
+        return (self.point(index) for index in range(len(self)))
