@@ -1,0 +1,265 @@
+"""How values become heights and colours: a log, linear or symmetric-log scale, with its levels, ticks and numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from landscape.render.label import linear_labels, log_labels
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Normalize
+
+Kind = Literal["log", "linear", "symlog"]
+KINDS: tuple[Kind, ...] = ("log", "linear", "symlog")
+
+AUTO_RATIO = 10.0
+"""``choose_scale("auto")`` takes a log scale from this ratio of largest to smallest value on."""
+
+_SYMLOG_DECADES = 6
+_TICK_SERIES: tuple[tuple[float, ...], ...] = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5))
+# Mantissas nearly even on a log axis and short to write (rounded preferred numbers of ISO 3), sparse to dense.
+_LEVEL_SERIES: tuple[tuple[float, ...], ...] = (
+    (1,),
+    (1, 3),
+    (1, 2, 5),
+    (1, 1.6, 2.5, 4, 6.3),
+    (1, 1.25, 1.6, 2, 2.5, 3.15, 4, 5, 6.3, 8),
+    (1, 1.12, 1.25, 1.4, 1.6, 1.8, 2, 2.24, 2.5, 2.8, 3.15, 3.55, 4, 4.5, 5, 5.6, 6.3, 7.1, 8, 9),
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A scale from ``vmin`` to ``vmax``. Values are never changed by it; what lies outside is said by ``note``.
+
+    Attributes:
+        kind: ``log``, ``linear`` or ``symlog``.
+        vmin: lower end of the drawing, in the values' own unit.
+        vmax: upper end of the drawing.
+        linthresh: half width of the nearly linear part around zero of a ``symlog`` scale, else None.
+        lowest: smallest finite value measured.
+        highest: largest finite value measured.
+    """
+
+    kind: Kind
+    vmin: float
+    vmax: float
+    linthresh: float | None = None
+    lowest: float = math.nan
+    highest: float = math.nan
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"scale {self.kind!r}: expected one of {', '.join(KINDS)}")
+        if not (math.isfinite(self.vmin) and math.isfinite(self.vmax) and self.vmin < self.vmax):
+            raise ValueError(f"finite vmin < vmax expected, got {self.vmin} and {self.vmax}")
+        if self.kind == "log" and self.vmin <= 0:
+            raise ValueError(f"a log scale needs vmin > 0, got {self.vmin}; take symlog or linear")
+        if self.kind == "symlog" and not (self.linthresh and self.linthresh > 0):
+            raise ValueError(f"a symlog scale needs linthresh > 0, got {self.linthresh}")
+
+    def transform(self, values: Any) -> np.ndarray:
+        """Heights of ``values``, float64 of the same shape; monotone, unclipped, NaN where the scale has no place.
+
+        ``log``: log10, NaN for values that are not positive. ``linear``: the values. ``symlog``:
+        ``arcsinh(v / linthresh) / ln 10``, smooth, and a decade per unit far from zero.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        if self.kind == "log":
+            positive = values > 0
+            return np.where(positive, np.log10(np.where(positive, values, 1.0)), np.nan)
+        if self.kind == "symlog":
+            return np.arcsinh(values / self._threshold) / math.log(10)
+        return values.copy()
+
+    def inverse(self, heights: Any) -> np.ndarray:
+        """Values whose heights are ``heights``."""
+        heights = np.asarray(heights, dtype=np.float64)
+        if self.kind == "log":
+            return np.power(10.0, heights)
+        if self.kind == "symlog":
+            return self._threshold * np.sinh(heights * math.log(10))
+        return heights.copy()
+
+    @property
+    def _threshold(self) -> float:
+        return self.linthresh or math.nan
+
+    @property
+    def extend(self) -> Literal["neither", "min", "max", "both"]:
+        """Which ends of a colour bar are arrows: those beyond which there are measured values."""
+        below, above = self.lowest < self.vmin, self.highest > self.vmax
+        return "both" if below and above else "min" if below else "max" if above else "neither"
+
+    def note(self, label: str = "loss") -> str:
+        """What the figure has to say about values that the scale does not resolve; empty where there are none."""
+        if self.kind == "log" and self.lowest <= 0:
+            below = f"{label} ≤ 0 not drawn (log scale)"
+        else:
+            below = f"{label} below {self.format(self.vmin)} not resolved" if self.lowest < self.vmin else ""
+        above = f"{label} above {self.format(self.vmax)} not resolved" if self.highest > self.vmax else ""
+        return "; ".join(part for part in (below, above) if part)
+
+    def norm(self) -> Normalize:
+        """The matplotlib norm of this scale; it agrees with ``transform``."""
+        from matplotlib import colors
+
+        if self.kind == "log":
+            return colors.LogNorm(self.vmin, self.vmax)
+        if self.kind == "symlog":
+            return colors.AsinhNorm(linear_width=self._threshold, vmin=self.vmin, vmax=self.vmax)
+        return colors.Normalize(self.vmin, self.vmax)
+
+    def levels(self, n: int = 12) -> np.ndarray:
+        """About ``n`` round values strictly inside the scale and the data, evenly spread on it: contour levels.
+
+        For ``n = 12`` there are 8 to 16, whether the range is a third of a decade or twelve; none on a constant.
+        """
+        lower = self.vmin if math.isnan(self.lowest) else max(self.vmin, self.lowest)
+        upper = self.vmax if math.isnan(self.highest) else min(self.vmax, self.highest)
+        # A line at the very lowest or highest value would be a point or the rim: keep a little off both ends.
+        inner = self.inverse(np.interp([1e-6, 1 - 1e-6], [0, 1], self.transform([lower, upper])))
+        values = self._round_values(*inner.tolist(), n, _LEVEL_SERIES, even_below=0.5)
+        return values[(values > lower) & (values < upper)]
+
+    def ticks(self, n: int = 5) -> np.ndarray:
+        """About ``n`` round values from ``vmin`` to ``vmax``, ends included where they are round: axis ticks."""
+        return self._round_values(self.vmin, self.vmax, n, _TICK_SERIES, even_below=0.8)
+
+    def format(self, value: float) -> str:
+        r"""``value`` as text for a figure: plain (``0.05``, ``200``) or in powers of ten (``$10^{5}$``), mathtext."""
+        return self.labels([value])[0]
+
+    def labels(self, values: Iterable[float]) -> list[str]:
+        """Texts of several values on this scale in one style: the same decimals, or all decades as powers of ten."""
+        values = [float(value) for value in values]
+        if self.kind == "linear":
+            return linear_labels(values, self.vmax - self.vmin)
+        largest, smallest = max(abs(self.vmin), abs(self.vmax)), self.linthresh or self.vmin
+        return log_labels(values, wide=largest >= 1e4 or smallest < 0.999e-3)
+
+    def _round_values(
+        self, lower: float, upper: float, n: int, series: tuple[tuple[float, ...], ...], even_below: float
+    ) -> np.ndarray:
+        """Of all families of round values the one with a count nearest ``n`` between the ends (ends included)."""
+        if not lower < upper:
+            return np.empty(0)
+        steps = [_multiples(lower, upper, step) for step in _steps(upper - lower, n)]
+        families: list[np.ndarray] = []
+        if self.kind == "log":
+            spread = math.log10(upper / lower)
+            families = [_decades(lower, upper, every) for every in range(2, 2 + int(spread))]
+            families += [_mantissas(lower, upper, mantissas) for mantissas in series]
+            # Even steps in value crowd at the upper end of a log axis: only for a range where that is hardly seen.
+            steps = steps if spread < even_below else []
+        elif self.kind == "symlog":
+            families = [_symmetric(lower, upper, self._threshold, mantissas) for mantissas in series]
+            families += [_symmetric(lower, upper, self._threshold, (1,), every) for every in range(2, 8)]
+            steps = []
+
+        def cost(values: np.ndarray, *, long: bool = False) -> float:
+            within = 2 * n / 3 <= len(values) <= 4 * n / 3
+            return abs(math.log((len(values) + 0.1) / n)) + (0.25 if long else 0.0) + (0.0 if within else 2.0)
+
+        ranked = [(cost(values), values) for values in families]
+        # A step of 2.5 takes one more figure to write than 2 or 5: only where those are far from n.
+        ranked += [(cost(values, long=index % 4 == 2), values) for index, values in enumerate(steps)]
+        return min(ranked, key=lambda pair: pair[0])[1]
+
+
+def choose_scale(
+    values: np.ndarray | Sequence[np.ndarray],
+    kind: str = "auto",
+    *,
+    vmin: float | None = None,
+    vmax: float | None = None,
+) -> Scale:
+    """The scale for an array, or one shared by several arrays (a list of them).
+
+    The rule of ``auto``, over the finite values only: **log** when all are positive and the largest is more than ten
+    times the smallest; **symlog** when they are not all positive and the magnitudes of the non-zero ones span more
+    than a factor of 100 (mixed signs over decades, or a loss that reaches exactly 0); else **linear**. ``linthresh``
+    is the decade at or below the smallest non-zero magnitude, at most six decades below the largest.
+
+    The ends are the smallest and the largest finite value, nothing is cut by percentiles. ``vmin`` and ``vmax`` cut
+    the drawing only, and ``Scale.note`` says so.
+
+    Raises:
+        ValueError: an unknown kind, no finite value, ends in the wrong order, or a log scale without positive values.
+    """
+    arrays = values if isinstance(values, (list, tuple)) else [values]
+    flat = np.concatenate([np.asarray(array, dtype=np.float64).ravel() for array in arrays]) if arrays else np.empty(0)
+    flat = flat[np.isfinite(flat)]
+    if kind not in ("auto", *KINDS):
+        raise ValueError(f"scale {kind!r}: expected one of auto, {', '.join(KINDS)}")
+    if not flat.size:
+        raise ValueError("no finite value to draw: nothing is computed yet, or every value is NaN or infinite")
+    lowest, highest = float(flat.min()), float(flat.max())
+    magnitudes = np.abs(flat[flat != 0])
+    if kind == "auto":
+        if lowest > 0:
+            kind = "log" if highest > AUTO_RATIO * lowest else "linear"
+        else:
+            wide = magnitudes.size and magnitudes.max() > AUTO_RATIO**2 * magnitudes.min()
+            kind = "symlog" if wide else "linear"
+    linthresh = None
+    if kind == "symlog":
+        largest = magnitudes.max() if magnitudes.size else 1.0
+        smallest = max(magnitudes.min() if magnitudes.size else 1.0, largest / 10**_SYMLOG_DECADES)
+        linthresh = float(10.0 ** math.floor(math.log10(smallest) + 1e-9))
+    bottom = lowest
+    if kind == "log" and lowest <= 0:
+        if highest <= 0:
+            raise ValueError(f"a log scale needs positive values, the largest is {highest:g}; take symlog or linear")
+        bottom = float(flat[flat > 0].min())
+    lower, upper = bottom if vmin is None else vmin, highest if vmax is None else vmax
+    if lower == upper and vmin is None and vmax is None:
+        # A constant: room on both sides, so that norms and axes are defined.
+        lower, upper = (lower / 2, upper * 2) if kind == "log" else (lower - abs(lower) / 2, upper + abs(upper) / 2)
+        lower, upper = (lower, upper) if lower < upper else (-1.0, 1.0)
+    return Scale(kind, float(lower), float(upper), linthresh, lowest, highest)
+
+
+def _steps(span: float, n: int) -> list[float]:
+    """Round steps (1, 2, 2.5, 5 times a power of ten) around ``span / n``."""
+    power = math.floor(math.log10(span / n))
+    return [mantissa * 10.0**exponent for exponent in (power - 1, power, power + 1) for mantissa in (1, 2, 2.5, 5)]
+
+
+def _multiples(lower: float, upper: float, step: float) -> np.ndarray:
+    slack = 1e-9
+    index = np.arange(math.ceil(lower / step - slack), math.floor(upper / step + slack) + 1)
+    # Rounding makes 3 * 0.1 the float that a reader would type, so that labels and comparisons are exact.
+    return np.array([float(f"{i * step:.12g}") for i in index])
+
+
+def _inside(values: Iterable[float], lower: float, upper: float) -> np.ndarray:
+    slack = 1e-9 * max(abs(lower), abs(upper))
+    return np.array([v for v in values if lower - min(slack, abs(v) * 1e-9) <= v <= upper + slack])
+
+
+def _exponents(lower: float, upper: float) -> range:
+    return range(math.floor(math.log10(lower) + 1e-9), math.floor(math.log10(upper) + 1e-9) + 1)
+
+
+def _mantissas(lower: float, upper: float, series: tuple[float, ...]) -> np.ndarray:
+    return _inside((float(f"{m}e{k}") for k in _exponents(lower, upper) for m in series), lower, upper)
+
+
+def _decades(lower: float, upper: float, every: int) -> np.ndarray:
+    return _inside((float(f"1e{k}") for k in _exponents(lower, upper) if k % every == 0), lower, upper)
+
+
+def _symmetric(lower: float, upper: float, threshold: float, series: tuple[float, ...], every: int = 1) -> np.ndarray:
+    """Round values on both sides of zero, from ``threshold`` outwards, with zero between."""
+    largest = max(abs(lower), abs(upper))
+    if largest <= threshold:
+        return _multiples(lower, upper, _steps(upper - lower, 8)[4])
+    start = round(math.log10(threshold))
+    outer = [float(f"{m}e{k}") for k in _exponents(threshold, largest) for m in series if (k - start) % every == 0]
+    return _inside([*(-v for v in reversed(outer)), 0.0, *outer], lower, upper)

@@ -1,0 +1,258 @@
+"""How figures look and are saved: sizes and fonts by name, colours, and files that are the same bytes each time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+    from matplotlib.patheffects import AbstractPathEffect
+
+    from landscape.render.figure import StyledFigure
+
+SUFFIXES = (".pdf", ".png", ".svg")
+DPI = 300
+
+HALO = "white"
+BAD = "#c9c9c9"
+"""Face of what is not finite (hatched with ``BAD_HATCH``)."""
+BAD_HATCH = "////"
+PENDING = "#f4f4f4"
+"""Face of what is not computed yet (dotted)."""
+PENDING_HATCH = "..."
+
+TRAJECTORY_COLOURS = ("#e31a1c", "#111111", "#ff9d1c", "#f159c8", "#7a4419", "#ffffff")
+"""For paths over viridis or white, told apart in grey print by ``TRAJECTORY_MARKERS``; each gets a halo."""
+TRAJECTORY_MARKERS = ("o", "s", "^", "D", "v", "P")
+CURVE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""For curves on white: the colours of Okabe and Ito, dark ones first."""
+CURVE_STYLES = ("-", "--", "-.", ":")
+
+_COLOUR_MAPS = {"loss": "viridis", "accuracy": "cividis", "spread": "magma", "difference": "PuOr"}
+
+
+@dataclass(frozen=True)
+class Size:
+    """A figure's size in inches, and its text sizes in points."""
+
+    width: float
+    height: float
+    font: float
+    small: float
+    family: str = "serif"
+    line: float = 1.0
+
+
+SIZES = {
+    "column": Size(3.25, 2.7, 8, 7),
+    "page": Size(6.75, 4.2, 9, 8),
+    "icml": Size(3.25, 2.7, 8, 6),
+    "neurips": Size(5.5, 3.6, 9, 7),
+    "iclr": Size(5.5, 3.6, 9, 7),
+    "slide": Size(10.0, 5.625, 18, 15, family="sans-serif", line=2.0),
+}
+"""``column`` and ``page``: one and two columns of a two-column paper; the venues: their column or text width."""
+
+
+def size_of(size: str | Size) -> Size:
+    """The size called ``size``; a ``Size`` is handed through.
+
+    Raises:
+        ValueError: an unknown name; the message lists the known ones.
+    """
+    if isinstance(size, Size):
+        return size
+    if size not in SIZES:
+        raise ValueError(f"unknown figure size {size!r}: expected one of {', '.join(SIZES)}")
+    return SIZES[size]
+
+
+def rc(size: str | Size = "column") -> dict[str, Any]:
+    """The rcParams of a figure of this size. Fonts ship with matplotlib, so that they are the same everywhere."""
+    s = size_of(size)
+    return {
+        "figure.figsize": (s.width, s.height),
+        "figure.dpi": 100,
+        "figure.facecolor": "white",
+        "savefig.dpi": DPI,
+        "savefig.facecolor": "auto",
+        "savefig.bbox": None,
+        "pdf.fonttype": 42,
+        "ps.fonttype": 42,
+        "svg.fonttype": "path",
+        "svg.hashsalt": "landscape",
+        "text.usetex": False,
+        "font.family": [s.family],
+        "font.serif": ["STIXGeneral", "DejaVu Serif"],
+        "font.sans-serif": ["DejaVu Sans"],
+        "mathtext.fontset": "stix" if s.family == "serif" else "dejavusans",
+        "font.size": s.font,
+        "axes.titlesize": s.font,
+        "axes.labelsize": s.font,
+        "xtick.labelsize": s.small,
+        "ytick.labelsize": s.small,
+        "legend.fontsize": s.small,
+        "legend.frameon": True,
+        "legend.framealpha": 0.85,
+        "legend.edgecolor": "0.8",
+        "legend.fancybox": False,
+        "legend.borderpad": 0.3,
+        "legend.handlelength": 1.8,
+        "axes.linewidth": 0.6 * s.line,
+        "axes.titlepad": 4.0,
+        "axes.labelpad": 2.5,
+        "lines.linewidth": 1.1 * s.line,
+        "lines.markersize": 3.0 * s.line,
+        "patch.linewidth": 0.6 * s.line,
+        "hatch.linewidth": 0.4 * s.line,
+        "hatch.color": "0.45",
+        "xtick.major.width": 0.6 * s.line,
+        "ytick.major.width": 0.6 * s.line,
+        "xtick.major.size": 2.5 * s.line,
+        "ytick.major.size": 2.5 * s.line,
+        "xtick.major.pad": 2.0,
+        "ytick.major.pad": 2.0,
+        "xtick.minor.visible": False,
+        "ytick.minor.visible": False,
+        "axes.grid": False,
+        "image.cmap": "viridis",
+        "path.simplify": True,
+    }
+
+
+def use(size: str | Size = "column", **changes: Any) -> AbstractContextManager[None]:
+    """A context in which matplotlib draws in this style; the caller's rcParams come back afterwards.
+
+    ``changes`` are rcParams with underscores for dots doubled: ``use("page", axes__grid=True)``.
+    """
+    import matplotlib
+
+    settings = {**rc(size), **{name.replace("__", "."): value for name, value in changes.items()}}
+    return matplotlib.rc_context(settings)
+
+
+def new_figure(size: str | Size = "column", *, width: float | None = None, height: float | None = None) -> StyledFigure:
+    """An empty figure (Agg, constrained layout, no pyplot) that is drawn and saved in its style wherever that happens.
+
+    Ticks and mathematics are made when a figure is drawn, long after ``use`` was left: this figure carries its style
+    along. ``width`` and ``height`` are in inches and default to those of ``size``.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from landscape.render.figure import StyledFigure
+
+    s = size_of(size)
+    settings = rc(s)
+    with matplotlib.rc_context(settings):
+        figure = StyledFigure(settings, figsize=(width or s.width, height or s.height), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)
+        FigureCanvasAgg(figure)
+    return figure
+
+
+@contextlib.contextmanager
+def drawing_on(ax: Axes | None, size: str | Size = "column") -> Iterator[Axes]:
+    """The axes to draw on, in their style: ``ax`` with the caller's settings, or those of a new figure for None."""
+    import matplotlib
+
+    if ax is None:
+        figure = new_figure(size)
+        with matplotlib.rc_context(figure.landscape_rc):
+            yield figure.add_subplot()
+        return
+    settings = getattr(ax.get_figure(root=True), "landscape_rc", {})
+    with matplotlib.rc_context(settings):
+        yield ax
+
+
+def colour_map(purpose: str = "loss") -> Colormap:
+    """The colour map for ``loss``, ``accuracy``, ``spread`` or ``difference``, or any of matplotlib's by name.
+
+    Those of the first three rise evenly in lightness: they survive grey print and colour blindness.
+
+    Raises:
+        ValueError: neither a purpose nor a colour map of matplotlib.
+    """
+    import matplotlib
+
+    name = _COLOUR_MAPS.get(purpose, purpose)
+    if name not in matplotlib.colormaps:
+        raise ValueError(
+            f"unknown colour map {purpose!r}: expected {', '.join(_COLOUR_MAPS)} or a name that matplotlib knows"
+        )
+    return matplotlib.colormaps[name].copy()
+
+
+def purpose_of(metric: str) -> str:
+    """The purpose of the colour map for a metric: ``accuracy`` for ``*_acc``, ``spread`` for errors, else ``loss``."""
+    return "accuracy" if metric.endswith("_acc") else "spread" if metric.endswith("_stderr") else "loss"
+
+
+def halo(width: float = 1.6, colour: str = HALO) -> list[AbstractPathEffect]:
+    """Path effects that put a rim of ``width`` points around a line or a text, so that it stands out on any ground."""
+    from matplotlib import patheffects
+
+    return [patheffects.Stroke(linewidth=width, foreground=colour), patheffects.Normal()]
+
+
+def line_halo(line: Artist, rim: float = 0.8, colour: str = HALO) -> None:
+    """Give ``line`` a rim of ``rim`` points on each side."""
+    line.set_path_effects(halo(line.get_linewidth() + 2 * rim, colour))
+
+
+def save(figure: Figure, path: str | os.PathLike[str], dpi: float = DPI, *, transparent: bool = False) -> Path:
+    """Write ``figure`` to ``path`` (``.pdf``, ``.png`` or ``.svg``) and return the path.
+
+    The same figure gives the same bytes in every process: no dates, fixed SVG ids, embedded TrueType fonts. The file
+    is written beside its place and moved there when complete, so that there is never half a file; one that exists is
+    replaced.
+
+    Raises:
+        ValueError: an unknown suffix; the message lists the known ones.
+        OSError: the file cannot be written.
+    """
+    import matplotlib
+
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"cannot write {path.name!r}: expected a name that ends in {', '.join(SUFFIXES)}")
+    metadata: dict[str, Any] = {
+        ".pdf": {"CreationDate": None, "Creator": "landscape", "Producer": "matplotlib"},
+        ".png": {"Software": "landscape"},
+        ".svg": {"Date": None, "Creator": "landscape"},
+    }[suffix]
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    settings = {"pdf.fonttype": 42, "svg.hashsalt": "landscape", "savefig.bbox": None}
+    try:
+        with matplotlib.rc_context({**settings, **getattr(figure, "landscape_rc", {})}), _settled(figure):
+            figure.savefig(part, format=suffix[1:], dpi=dpi, metadata=metadata, transparent=transparent)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+@contextlib.contextmanager
+def _settled(figure: Figure) -> Iterator[None]:
+    """Lay ``figure`` out until it stays, then freeze it: constrained layout moves a little with every drawing."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        for _ in range(2):
+            figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    try:
+        yield
+    finally:
+        if engine is not None:
+            figure.set_layout_engine(engine)
