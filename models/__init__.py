@@ -1,1 +1,12 @@
-"""Architectures by name; nothing here knows of the rest of the package."""
+"""Architectures by name: the networks of Li et al. (2018), and small ones of other kinds.
+
+    from landscape import models
+
+    model = models.build("resnet20_noshort", num_classes=10, in_channels=1)
+
+Nothing here knows of the rest of the package. Initial weights come from torch's global random state.
+"""
+
+from .registry import build, names, parameters
+
+__all__ = ["build", "names", "parameters"]

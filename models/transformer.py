@@ -1,0 +1,108 @@
+"""A decoder-only transformer language model (Vaswani et al., 2017; Radford et al., 2019), small enough to sweep."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class _Attention(nn.Module):
+    """Multi-head attention of every position to itself and the ones before it."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        time, width = x.shape[1:]
+        # (batch, time, 3 width) -> three of (batch, heads, time, width / heads)
+        query, key, value = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        # Written out, since torch's fused attention has no second derivative, which a Hessian needs.
+        scores = query @ key.transpose(2, 3) / math.sqrt(width // self.heads)
+        future = torch.ones(time, time, dtype=torch.bool, device=x.device).triu(1)
+        weights = scores.masked_fill(future, -math.inf).softmax(dim=-1)
+        return self.out((weights @ value).transpose(1, 2).flatten(2))
+
+
+class _Block(nn.Module):
+    """Attention and a two-layer perceptron, each added to its input and each behind a layer-norm (pre-norm)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.attention = nn.LayerNorm(width), _Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x))
+        return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+
+
+class Transformer(nn.Module):
+    """Pre-norm blocks between learned token and position embeddings and a linear output over the vocabulary.
+
+    Tokens ``(batch, time)``, integers in ``[0, vocabulary)``, give logits ``(batch, time, vocabulary)``; those at one
+    position depend on the tokens up to it. Initialization is GPT-2's (Radford et al., 2019): normal with standard
+    deviation 0.02, the layers that add to the residual stream divided by the square root of their number, zero biases.
+
+    Args:
+        vocabulary: number of tokens.
+        context: the longest ``time``.
+        width: width of the residual stream, a multiple of ``heads``.
+        depth: number of blocks.
+        heads: attention heads a block.
+        tied: whether the output layer is the token embedding itself (Press and Wolf, 2017), one tensor, or its own.
+
+    Raises:
+        ValueError: ``width`` is not a multiple of ``heads``.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary: int = 256,
+        context: int = 128,
+        width: int = 128,
+        depth: int = 4,
+        heads: int = 4,
+        tied: bool = True,
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width is a multiple of heads, got width={width} and heads={heads}")
+        self.context = context
+        self.tokens, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
+        self.blocks = nn.Sequential(*[_Block(width, heads) for _ in range(depth)])
+        self.norm = nn.LayerNorm(width)
+        self.head = None if tied else nn.Linear(width, vocabulary, bias=False)
+        self._initialize()
+
+    @torch.no_grad()
+    def _initialize(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        for block in self.blocks:
+            for layer in (block.attention.out, block.fc2):
+                layer.weight.div_(math.sqrt(2 * len(self.blocks)))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        if tokens.dim() != 2 or tokens.is_floating_point():
+            raise ValueError(
+                f"integer tokens (batch, time) expected, got {tokens.dtype} of shape {tuple(tokens.shape)}"
+            )
+        time = tokens.shape[1]
+        if not 1 <= time <= self.context:
+            raise ValueError(
+                f"1 to {self.context} tokens a sequence expected, got {time}; build the model with a longer context"
+            )
+        x = self.tokens(tokens) + self.positions.weight[:time]
+        x = self.norm(self.blocks(x))
+        return F.linear(x, self.tokens.weight) if self.head is None else self.head(x)

@@ -1,0 +1,125 @@
+"""Building by name, what a wrong name or argument gets, and that the models stand alone."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from landscape import models
+
+
+def test_names_are_the_published_ones_and_three_more():
+    assert models.names()[29:] == ["mlp", "lenet", "transformer"]
+    assert len(set(models.names())) == 32
+    models.names().clear()  # a list of the caller's own
+    assert len(models.names()) == 32
+
+
+def test_parameters_are_what_build_takes():
+    for name in models.names()[:29]:
+        assert dict(models.parameters(name)) == {"num_classes": 10, "in_channels": 3}
+    assert dict(models.parameters("mlp")) == {
+        "in_features": 64,
+        "num_classes": 10,
+        "widths": (128, 64),
+        "activation": "relu",
+    }
+    assert set(models.parameters("transformer")) == {"vocabulary", "context", "width", "depth", "heads", "tied"}
+    for name in models.names():
+        with torch.device("meta"):
+            models.build(name, **models.parameters(name))
+
+
+def test_parameters_are_read_only():
+    with pytest.raises(TypeError):
+        models.parameters("mlp")["widths"] = (1,)
+
+
+@pytest.mark.parametrize("function", [models.build, models.parameters])
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("resnet21", "resnet20"), ("ResNet56", "resnet56"), ("trasformer", "transformer")]
+)
+def test_unknown_name(function, name, nearest):
+    with pytest.raises(
+        ValueError, match=rf"unknown model '{name}'; did you mean '{nearest}'\? known: vgg9, .*transformer"
+    ):
+        function(name)
+
+
+def test_a_name_near_to_none_gets_the_list():
+    with pytest.raises(ValueError, match="unknown model 'xyzzy'; known: vgg9, "):
+        models.build("xyzzy")
+
+
+def test_unknown_argument():
+    with pytest.raises(
+        ValueError,
+        match=r"model 'resnet20' takes no argument 'num_class'; did you mean 'num_classes'\? known: num_",
+    ):
+        models.build("resnet20", num_class=10)
+    # what makes the architecture is not an argument
+    with pytest.raises(ValueError, match="model 'resnet20' takes no argument 'shortcuts'"):
+        models.build("resnet20", shortcuts=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "value", "message"),
+    [
+        ("resnet20", "num_classes", 0, "num_classes is a whole number of at least 1, got 0"),
+        ("vgg9", "in_channels", "3", "in_channels is a whole number of at least 1, got '3'"),
+        ("densenet121", "num_classes", 2.0, "num_classes is a whole number of at least 1, got 2.0"),
+        ("lenet", "num_classes", True, "num_classes is a whole number of at least 1, got True"),
+        ("transformer", "tied", 1, "tied is True or False, got 1"),
+        ("mlp", "activation", ["relu"], r"activation is a word, as 'relu', got \['relu'\]"),
+    ],
+)
+def test_values_that_make_no_sense(name, argument, value, message):
+    with pytest.raises(ValueError, match=f"model '{name}': {message}"):
+        models.build(name, **{argument: value})
+
+
+def test_numpy_counts_are_counts():
+    assert models.build("resnet20", num_classes=np.int64(4)).linear.out_features == 4
+    assert models.build("mlp", widths=np.int64(4)).layers[0].out_features == 4
+
+
+def test_weights_follow_torchs_seed():
+    def weights(seed):
+        torch.manual_seed(seed)
+        return torch.cat([p.detach().flatten() for p in models.build("resnet20").parameters()])
+
+    assert torch.equal(weights(3), weights(3))
+    assert not torch.equal(weights(3), weights(4))
+
+
+def test_importing_the_models_imports_nothing_else_of_the_package():
+    program = (
+        "import sys, landscape; before = set(sys.modules); import landscape.models;"
+        "print(*[m for m in set(sys.modules) - before if m.split('.')[0] == 'landscape'])"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    loaded = run.stdout.split()
+    assert "landscape.models.resnet" in loaded
+    assert [name for name in loaded if not f"{name}.".startswith("landscape.models.")] == []
+
+
+@pytest.mark.parametrize("path", sorted(Path(models.__file__).parent.glob("*.py")), ids=lambda path: path.name)
+def test_models_import_only_each_other_torch_and_the_standard_library(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            assert node.level == 1, ast.unparse(node)
+            continue
+        found = []
+        if isinstance(node, ast.ImportFrom):
+            found = [node.module]
+        elif isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        for name in found:
+            root = name.split(".")[0]
+            assert root == "torch" or root in sys.stdlib_module_names, ast.unparse(node)
