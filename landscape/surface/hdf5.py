@@ -58,7 +58,9 @@ def open_writer(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r+", locking="best-effort")
     except BlockingIOError as error:
-        raise StoreError(f"{path} is open in another process: a second writer is refused; wait for the first") from error
+        raise StoreError(
+            f"{path} is open in another process: a second writer is refused; wait for the first"
+        ) from error
     except PermissionError as error:
         raise StoreError(f"{path}: not writable: permission denied") from error
     except OSError as error:

@@ -48,7 +48,9 @@ class FileStore(MemoryStore):
         self.status[...] = file["status"][()]
         self.seconds[...] = file["seconds"][()]
         self.messages = {
-            int(row["index"]): row["message"].decode("utf-8", "replace") for row in file["failures"] if row["index"] >= 0
+            int(row["index"]): row["message"].decode("utf-8", "replace")
+            for row in file["failures"]
+            if row["index"] >= 0
         }
         self._dirty: set[int] = set()
         self._flushed = self._synced = time.monotonic()
@@ -72,7 +74,9 @@ class FileStore(MemoryStore):
             header.require(json.loads(file.attrs["settings"]), str(path))
             missing = [name for name in (*header.metrics, "status", "seconds", "failures") if name not in file]
             if missing:
-                raise StoreError(f"{path} is damaged: the dataset {missing[0]!r} is missing; give --overwrite to replace")
+                raise StoreError(
+                    f"{path} is damaged: the dataset {missing[0]!r} is missing; give --overwrite to replace"
+                )
             return cls(path, header, file)
         except BaseException:
             file.close()

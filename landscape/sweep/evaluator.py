@@ -89,9 +89,7 @@ class Evaluator:
         if numerics.bn == "recalibrate":
             source = self._splits.get("train", next(iter(self._splits.values())))
             self._calibration = source.take(slice(0, numerics.bn_samples))
-        self._norms = [
-            m for m in problem.model.modules() if isinstance(m, _NormBase) and m.track_running_stats
-        ]
+        self._norms = [m for m in problem.model.modules() if isinstance(m, _NormBase) and m.track_running_stats]
         self.names = self._probe()
 
     def _probe(self) -> tuple[str, ...]:

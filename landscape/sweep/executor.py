@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from landscape.sweep.ranks import Ranks, place
+from landscape.sweep.ranks import RankError, Ranks, known_to_all, place
 from landscape.sweep.schedule import QUEUED, Scheduler
 
 Compute = Callable[[int], np.ndarray]
@@ -38,9 +38,7 @@ class Result(NamedTuple):
     """Why it failed."""
 
 
-def execute(
-    ranks: Ranks, compute: Compute, points: Iterable[int], stop: Stop = lambda: False
-) -> Iterator[Result]:
+def execute(ranks: Ranks, compute: Compute, points: Iterable[int], stop: Stop = lambda: False) -> Iterator[Result]:
     """Compute ``points`` on all ranks; the root gets the results as they come, the others get none.
 
     Every rank calls this with its own ``compute``. A point that raises is tried once more, on another rank where
@@ -51,6 +49,9 @@ def execute(
         compute: evaluates one point on this rank.
         points: flat indices; only the root's are used.
         stop: asked between points; once true, points under way are finished and the iteration ends.
+
+    Raises:
+        RankError: on workers, when the root closes the iteration before its end (an error while it wrote).
     """
     if ranks.comm is None:
         yield from _alone(compute, Scheduler(points, 1), stop)
@@ -96,6 +97,7 @@ def _root(comm: Any, compute: Compute, scheduler: Scheduler, stop: Stop) -> Iter
     own.start()
     chunks = dict.fromkeys(scheduler.ranks, 0)
     stopping = False
+    ending: _Ending = _Ending("the root ended before the last point")
     try:
         while True:
             if stop():
@@ -109,6 +111,7 @@ def _root(comm: Any, compute: Compute, scheduler: Scheduler, stop: Stop) -> Iter
                     else:
                         comm.send(chunk, dest=rank, tag=_WORK)
             if not scheduler.outstanding and (stopping or not scheduler.left):
+                ending = _Ending()
                 break
             arrived = _arrived(comm, outbox)
             if not arrived:
@@ -123,8 +126,14 @@ def _root(comm: Any, compute: Compute, scheduler: Scheduler, stop: Stop) -> Iter
     finally:
         inbox.put(None)
         for rank in range(1, comm.size):
-            comm.send(None, dest=rank, tag=_WORK)
+            comm.send(ending, dest=rank, tag=_WORK)
         own.join()
+
+
+class _Ending(NamedTuple):
+    """Instead of a chunk: there are no more, and why if that is not because all is done."""
+
+    reason: str = ""
 
 
 _SKIPPED = "stopped before this point"
@@ -149,5 +158,7 @@ def _own_share(compute: Compute, inbox: queue.SimpleQueue, outbox: queue.SimpleQ
 
 
 def _worker(comm: Any, compute: Compute) -> None:
-    while (chunk := comm.recv(source=0, tag=_WORK)) is not None:
-        comm.send([_attempt(compute, index, comm.rank) for index in chunk], dest=0, tag=_RESULT)
+    while not isinstance(message := comm.recv(source=0, tag=_WORK), _Ending):
+        comm.send([_attempt(compute, index, comm.rank) for index in message], dest=0, tag=_RESULT)
+    if message.reason:
+        raise known_to_all(RankError(message.reason))

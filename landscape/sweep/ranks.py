@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 from landscape.errors import LandscapeError, MissingLibraryError
 
 T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
+
+_KNOWN = "_known_to_all_ranks"
 
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
 """Where launchers say how many ranks they started. SLURM_NTASKS is not among them: it is also set for the one process
@@ -79,29 +82,40 @@ class Ranks:
     def agree(self, work: Callable[[], T]) -> T:
         """Do ``work`` on every rank; if it fails on any, every rank raises, so that none waits for another for ever.
 
+        What is raised is :meth:`known` on every rank.
+
         Raises:
             RankError: on ranks where it went well while another failed; says which rank, on which host, and why.
             Exception: where it failed, what it raised.
         """
-        error: BaseException | None = None
+        error: Exception | None = None
         result = None
         try:
             result = work()
         except Exception as caught:
             error = caught
         if self.comm is not None:
-            reports = self.comm.allgather(None if error is None else f"{type(error).__name__}: {error}")
+            report = None if error is None else f"{type(error).__name__}: {error} ({place()})"
+            reports = self.comm.allgather(report)
             if error is None:
-                for rank, report in enumerate(reports):
-                    if report is not None:
-                        raise RankError(f"rank {rank} failed: {report}")
+                error = next((RankError(f"rank {i} failed: {text}") for i, text in enumerate(reports) if text), None)
         if error is not None:
-            raise error
+            raise known_to_all(error)
         return result  # type: ignore[return-value]
+
+    def known(self, error: BaseException) -> bool:
+        """Whether every rank raises because of ``error``: the job then ends in order, otherwise it must be aborted."""
+        return self.comm is None or getattr(error, _KNOWN, False)
 
     def share(self, value: T) -> T:
         """The root's ``value``, on every rank."""
         return value if self.comm is None else self.comm.bcast(value)
+
+
+def known_to_all(error: E) -> E:
+    """The error, marked as one of which every rank has heard; see :meth:`Ranks.known`."""
+    setattr(error, _KNOWN, True)
+    return error
 
 
 def place() -> str:

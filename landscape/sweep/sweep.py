@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from landscape.surface.surface import FAILED, PENDING, Surface
 from landscape.sweep.evaluator import Numerics, evaluating
 from landscape.sweep.executor import execute
 from landscape.sweep.grid import Grid
-from landscape.sweep.ranks import Ranks
+from landscape.sweep.ranks import Ranks, known_to_all
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,9 @@ def compute_surface(
     plan, numerics, ranks = plan or Plan(), numerics or Numerics(), ranks or Ranks()
     if plane.ndim != len(grid.axes):
         raise ValueError(f"as many directions as axes expected, got {plane.ndim} and {len(grid.axes)}")
-    with evaluating(problem, plane, numerics, device) as evaluate:
+    with ExitStack() as stack:
+        # Entered in agreement: a device that fails on one rank must not leave the others waiting for it.
+        evaluate = ranks.agree(lambda: stack.enter_context(evaluating(problem, plane, numerics, device)))
 
         def header() -> Header:
             numbers = {**asdict(numerics), "batch_size": evaluate.batch_size}
@@ -159,8 +162,12 @@ def compute_surface(
             for _ in results:
                 raise AssertionError("only the root is given results")
             return Outcome(None)
-        with store:
-            return _gather(results, store, plan, ranks, progress)
+        try:
+            with store, closing(results):
+                return _gather(results, store, plan, ranks, progress)
+        except Exception as error:
+            # Closing the results has released the workers, with an error of their own.
+            raise known_to_all(error) from None
 
 
 def _open(header: Header, plan: Plan) -> MemoryStore:
