@@ -1,0 +1,166 @@
+"""``landscape info``: what is in a file or a run's folder, how it was made, and how far it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from landscape.cli.options import PATH
+
+if TYPE_CHECKING:
+    from landscape.surface.surface import Surface
+
+
+@click.command()
+@click.argument("files", metavar="FILE...", type=PATH, nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per file.")
+def command(files: tuple[Path, ...], as_json: bool) -> None:
+    """Say what is in FILE, how it was made and how far it is.
+
+    FILE is a surface, a trajectory, a checkpoint or a run's folder. Works on a surface that is being computed.
+
+    \b
+    landscape info surface.h5
+    landscape info run/
+    """
+    import json
+
+    for i, path in enumerate(files):
+        facts = describe(path)
+        if as_json:
+            click.echo(json.dumps({"file": str(path), **facts}, default=str))
+            continue
+        if i:
+            click.echo()
+        click.echo(click.style(str(path), bold=True))
+        _show(facts)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Facts about a file, of whatever kind it is, ready to be shown.
+
+    Raises:
+        LandscapeError: unreadable, or none of the kinds that are known.
+    """
+    import h5py
+
+    from landscape.errors import LandscapeError
+
+    if path.is_dir():
+        return _run(path)
+    if not path.exists():
+        raise LandscapeError(f"{path}: no such file")
+    if not h5py.is_hdf5(path):
+        return _checkpoint(path)
+    from landscape.surface.hdf5 import reading
+
+    with reading(path) as file:
+        is_surface = "xcoordinates" in file
+        is_trajectory = "trajectories" in file or "proj_xcoord" in file
+    if is_surface:
+        from landscape.surface.reading import read_surface
+
+        return _surface(read_surface(path))
+    if is_trajectory:
+        return _trajectories(path)
+    return _directions(path)
+
+
+def _surface(surface: Surface) -> dict[str, Any]:
+    import numpy as np
+
+    from landscape.surface.surface import DONE, FAILED
+
+    facts: dict[str, Any] = {"kind": "surface", "title": surface.name}
+    for name, axis in zip("xyz", surface.coordinates, strict=False):
+        facts[name] = f"{axis[0]:g} to {axis[-1]:g}, {len(axis)} points"
+    done, failed = int((surface.status == DONE).sum()), int((surface.status == FAILED).sum())
+    facts["points"] = f"{done} of {surface.status.size} done" + (f", {failed} failed" if failed else "")
+    for metric in surface.metrics:
+        values = surface.metric(metric)
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            low = np.unravel_index(np.nanargmin(np.where(np.isfinite(values), values, np.nan)), values.shape)
+            at = ", ".join(f"{surface.coordinates[k][i]:g}" for k, i in enumerate(reversed(low)))
+            facts[metric] = f"{finite.min():.6g} (at {at}) to {finite.max():.6g}"
+        bad = int(((surface.status == DONE) & ~np.isfinite(values)).sum())
+        if bad:
+            facts[metric] = f"{facts.get(metric, 'nowhere finite')}; {bad} points not finite"
+    return {**facts, **_provenance(surface.attributes)}
+
+
+def _provenance(found: Any) -> dict[str, Any]:
+    """Attributes of a file, settings last, and without what only programs read."""
+    from collections.abc import Mapping
+
+    settings = found.get("settings")
+    kept = {k: v for k, v in found.items() if k not in ("settings", "metrics", "title", "format_version")}
+    if isinstance(settings, Mapping):
+        kept.update({f"setting {k}": v for k, v in settings.items() if k not in ("metrics", "axes")})
+    return kept
+
+
+def _trajectories(path: Path) -> dict[str, Any]:
+    from landscape.surface.hdf5 import attributes, reading
+    from landscape.surface.trajectories import read_trajectories
+
+    facts: dict[str, Any] = {"kind": "trajectory"}
+    for trajectory in read_trajectories(path):
+        end, begin = trajectory.coordinates[-1], trajectory.coordinates[0]
+        share = trajectory.distance[0] / trajectory.displacement[0] if trajectory.displacement[0] > 0 else float("nan")
+        facts[f"run {trajectory.name}"] = (
+            f"{len(trajectory)} checkpoints, steps {trajectory.step[0]} to {trajectory.step[-1]}, from "
+            f"({', '.join(f'{c:.4g}' for c in begin)}) to ({', '.join(f'{c:.4g}' for c in end)}); the first is "
+            f"{trajectory.distance[0]:.4g} from the plane, {share:.1%} of its displacement"
+        )
+    with reading(path) as file:
+        facts.update(_provenance(dict(attributes(file))))
+    return facts
+
+
+def _directions(path: Path) -> dict[str, Any]:
+    from landscape.errors import StoreError
+    from landscape.surface.hdf5 import attributes, reading
+
+    with reading(path) as file:
+        groups = [f"{axis}direction" for axis in "xyz" if f"{axis}direction" in file]
+        if not groups:
+            raise StoreError(
+                f"{path} is HDF5, but neither a surface, a trajectory nor directions; it has {', '.join(file) or 'nothing'}"
+            )
+        return {"kind": "directions", **{g: f"{len(file[g])} tensors" for g in groups}, **dict(attributes(file))}
+
+
+def _checkpoint(path: Path) -> dict[str, Any]:
+    from landscape.training.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(path)
+    scalars = sum(tensor.numel() for tensor in checkpoint.state_dict.values())
+    return {
+        "kind": "checkpoint",
+        "step": checkpoint.step,
+        "epoch": checkpoint.epoch,
+        **checkpoint.metrics,
+        "tensors": f"{len(checkpoint.state_dict)} with {scalars:,} numbers",
+    }
+
+
+def _run(path: Path) -> dict[str, Any]:
+    import json
+
+    from landscape.training.run import Run
+
+    run = Run.open(path)
+    described = json.loads((path / "run.json").read_text())
+    return {"kind": "run", "checkpoints": len(run.checkpoints), **described}
+
+
+def _show(facts: dict[str, Any]) -> None:
+    import json
+
+    width = max(len(key) for key in facts)
+    for key, value in facts.items():
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        click.echo(f"  {key:<{width}}  {text}")

@@ -1,0 +1,149 @@
+"""Options that several commands share, and the objects of the library that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from landscape.problem.spec import ProblemSpec
+    from landscape.sweep.evaluator import Numerics
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class AxisType(click.ParamType):
+    """``min:max:n``."""
+
+    name = "min:max:n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from landscape.sweep.grid import Axis
+
+        if isinstance(value, Axis):
+            return value
+        try:
+            return Axis.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class ArgumentsType(click.ParamType):
+    """``key=value,...`` as a dict."""
+
+    name = "key=value,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
+        from landscape.problem.arguments import parse_arguments
+
+        if isinstance(value, dict):
+            return value
+        try:
+            return parse_arguments(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class ShardType(click.ParamType):
+    """``i/n`` as a pair, i counted from 0."""
+
+    name = "i/n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        part, slash, parts = value.partition("/")
+        if not (slash and part.isdigit() and parts.isdigit() and int(part) < int(parts)):
+            self.fail(f"i/n with i from 0 to n-1 expected, as in 3/16, got {value!r}", param, ctx)
+        return int(part), int(parts)
+
+
+PATH = click.Path(path_type=Path)
+
+
+def together(*options: Decorator) -> Decorator:
+    """Several options as one decorator, in the order in which ``--help`` shows them."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+problem_options = together(
+    click.option("--model", metavar="NAME", help="A name of the zoo, or pkg.mod:function."),
+    click.option("--model-arg", "model_args", type=ArgumentsType(), multiple=True, help="For the model's constructor."),
+    click.option("--dataset", metavar="NAME", help="digits, cifar10, text, or pkg.mod:function.  [default: digits]"),
+    click.option("--dataset-arg", "dataset_args", type=ArgumentsType(), multiple=True, help="For the data set."),
+    click.option("--data", metavar="PATH", help="Where a data set on disk lies."),
+    click.option("--samples", type=click.IntRange(1), help="A fixed, class-balanced subset of so many samples."),
+    click.option(
+        "--problem", metavar="REF", help="pkg.mod:factory or file.py:factory that returns a Problem, for all the above."
+    ),
+    click.option("--problem-arg", "problem_args", type=ArgumentsType(), multiple=True, help="For that factory."),
+)
+
+numerics_options = together(
+    click.option("--device", default="cpu", show_default=True, help="cpu, cuda (one GPU per rank), cuda:1, auto."),
+    click.option("--dtype", default="float32", show_default=True, help="float32, float64, bfloat16, float16."),
+    click.option("--batch-size", type=click.IntRange(1), help="Samples per forward pass.  [default: by their size]"),
+    click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads per rank."),
+    click.option(
+        "--bn",
+        type=click.Choice(["checkpoint", "recalibrate"]),
+        default="checkpoint",
+        show_default=True,
+        help="Batch-norm statistics: the checkpoint's, or re-estimated at each point.",
+    ),
+)
+
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
+
+
+def merged(arguments: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """One dict of several given on the command line; the later wins."""
+    return {key: value for some in arguments for key, value in some.items()}
+
+
+def spec_of(options: dict[str, Any]) -> ProblemSpec | None:
+    """The problem that :data:`problem_options` name, or None where they name neither a model nor a factory."""
+    from landscape.problem.spec import ProblemSpec
+
+    if options["model"] is None and options["problem"] is None:
+        return None
+    return ProblemSpec(
+        model=options["model"],
+        model_args=merged(options["model_args"]),
+        dataset=options["dataset"],
+        dataset_args=merged(options["dataset_args"]),
+        data=options["data"],
+        samples=options["samples"],
+        factory=options["problem"],
+        factory_args=merged(options["problem_args"]),
+    )
+
+
+def numerics_of(options: dict[str, Any]) -> Numerics:
+    """What :data:`numerics_options` say, the device by kind."""
+    from landscape.sweep.evaluator import Numerics
+
+    return Numerics(
+        device=options["device"].partition(":")[0],
+        dtype=options["dtype"],
+        batch_size=options["batch_size"],
+        threads=options["threads"],
+        bn=options["bn"],
+    )
+
+
+def require_new(path: Path, overwrite: bool) -> None:
+    """Raise ``StoreError`` if an output exists, before any work is done."""
+    from landscape.errors import StoreError
+
+    if path.exists() and not overwrite:
+        raise StoreError(f"{path} exists; name another --out, or give --overwrite to replace it")

@@ -1,0 +1,37 @@
+"""How a command ends when it runs on several ranks: the root speaks, and nobody is left waiting."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+_joined: list = []
+
+
+def join():
+    """This process's place among the ranks; remembered for the end."""
+    from landscape.sweep.ranks import Ranks
+
+    ranks = Ranks.join()
+    _joined[:] = [ranks]
+    return ranks
+
+
+def end_job(error: Exception, fail: Callable[[], int]) -> int:
+    """The exit code after ``error``, in agreement with the other ranks.
+
+    Where every rank knows of the error, the root says it and all end by themselves. Where only this one does, the
+    others would wait for ever, so the whole job is ended.
+    """
+    from landscape.sweep import ranks as library
+
+    if not _joined or _joined[0].comm is None:
+        return fail()
+    ranks = _joined[0]
+    if library.known(error):
+        return fail() if ranks.is_root else 1
+    code = fail()
+    sys.stderr.write(f"rank {ranks.rank} of {ranks.size} ({library.place()}) ends the job\n")
+    sys.stderr.flush()
+    ranks.comm.Abort(code)
+    return code

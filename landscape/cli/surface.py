@@ -1,0 +1,217 @@
+"""``landscape surface``: the loss over a line, a plane or a volume of weights, alone or on many ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from landscape.cli.options import (
+    PATH,
+    AxisType,
+    ShardType,
+    numerics_of,
+    numerics_options,
+    overwrite_option,
+    problem_options,
+    spec_of,
+)
+
+if TYPE_CHECKING:
+    from landscape.geometry.plane import Plane
+    from landscape.problem.problem import Problem
+    from landscape.sweep.grid import Grid
+    from landscape.sweep.ranks import Ranks
+    from landscape.sweep.sweep import Outcome
+
+
+@click.command()
+@click.argument("source", metavar="RUN|CHECKPOINT", type=PATH)
+@click.option("--out", type=PATH, default=Path("surface.h5"), show_default=True, help="The file to make or continue.")
+@click.option("--x", type=AxisType(), help="First axis.  [default: -1:1:51]")
+@click.option("--y", type=AxisType(), help="Second axis.  [default: -1:1:51, none where only --x is given]")
+@click.option("--z", type=AxisType(), help="Third axis.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random directions.")
+@click.option(
+    "--norm",
+    default="filter",
+    show_default=True,
+    help="Normalization of random directions: filter, layer, weight, unit-filter, unit-layer, model, none.",
+)
+@click.option("--ignore", default="biasbn", show_default=True, help="What random directions leave alone: biasbn, none.")
+@click.option("--to", "targets", type=PATH, multiple=True, help="Make an axis the difference to this checkpoint or run.")
+@click.option("--states", is_flag=True, help="Let differences move batch-norm statistics too.")
+@click.option("--directions", type=PATH, help="Take directions from a file: ours, or one of Li et al.")
+@click.option("--only", multiple=True, metavar="PATTERN", help="Move only parameters whose names match.")
+@click.option("--freeze", multiple=True, metavar="PATTERN", help="Leave parameters alone whose names match.")
+@click.option("--orthogonal", is_flag=True, help="Make random directions orthogonal before they are normalized.")
+@click.option("--same-direction", is_flag=True, help="Use the first direction for every axis.")
+@click.option(
+    "--split", type=click.Choice(["train", "test", "both"]), default="train", show_default=True, help="Data to measure."
+)
+@click.option("--title", default="", help="What figures call it.  [default: the network's name]")
+@click.option("--shard", type=ShardType(), help="Compute the i-th of n parts (i from 0), for array jobs; then merge.")
+@click.option("--retry-failed", is_flag=True, help="Take up points that failed before.")
+@overwrite_option
+@problem_options
+@numerics_options
+def command(source: Path, out: Path, **options: Any) -> int:
+    """Compute the loss around a checkpoint, along random filter-normalized directions unless told otherwise.
+
+    RUN is a folder that `landscape train` made; its last checkpoint is the centre. A CHECKPOINT outside of a run
+    needs --model. The same command continues an interrupted file. Start it under `mpiexec -n N` or `srun` to compute
+    on N ranks; the values are the same, bit for bit.
+
+    \b
+    landscape surface run --x -1:1:51 --y -1:1:51
+    mpiexec -n 8 landscape surface run --samples 1000 --out surface.h5
+    landscape surface a.pt --to b.pt --model resnet56 --dataset cifar10 --data ~/data --x -0.5:1.5:101
+    landscape surface run --shard 3/16 --out shard-3.h5
+    """
+    from landscape.cli.progress import Bar, show_sweep
+    from landscape.cli.ranks import join
+    from landscape.sweep.stopping import StopSignals
+    from landscape.sweep.sweep import Plan, compute_surface
+
+    ranks = join()
+    grid = _grid(options)
+    problem, plane, settings, provenance = ranks.agree(lambda: _prepare(source, grid, options))
+    plan = Plan(
+        out=out,
+        overwrite=options["overwrite"],
+        retry_failed=options["retry_failed"],
+        shard=options["shard"],
+        title=options["title"] or _title(problem),
+    )
+    if ranks.is_root:
+        _announce(plane, grid, problem, ranks, options)
+    with StopSignals() as stop, Bar(out.name, "point", ranks.is_root) as bar:
+        outcome = compute_surface(
+            problem,
+            plane,
+            grid,
+            plan,
+            numerics=numerics_of(options),
+            settings=settings,
+            provenance=provenance,
+            ranks=ranks,
+            device=_device(options["device"], ranks),
+            stop=stop,
+            progress=lambda progress: show_sweep(bar, progress),
+        )
+    code = ranks.share(_conclude(out, outcome) if ranks.is_root else 0)
+    return code
+
+
+def _grid(options: dict[str, Any]) -> Grid:
+    from landscape.sweep.grid import Axis, Grid
+
+    axes = [options["x"], options["y"], options["z"]]
+    if axes == [None, None, None]:
+        axes = [Axis(-1, 1, 51), Axis(-1, 1, 51), None]
+    given = [axis is not None for axis in axes]
+    if given not in ([True, False, False], [True, True, False], [True, True, True]):
+        raise click.UsageError("--y goes with --x, and --z with both")
+    return Grid(tuple(axis for axis in axes if axis is not None))
+
+
+def _prepare(source: Path, grid: Grid, options: dict[str, Any]) -> tuple[Problem, Plane, dict, dict]:
+    """What every rank builds for itself, equal on all."""
+    from landscape.cli.source import find_source
+    from landscape.geometry.plane import Plane
+    from landscape.geometry.weights import Weights
+    from landscape.training.provenance import environment
+
+    found = find_source(source, spec_of(options))
+    problem = found.build(options["split"], options["samples"])
+    origin = Weights.of(problem.model, states=options["states"])
+    plane = Plane(origin, _directions(origin, len(grid.axes), options))
+    described = dict(problem.description)
+    # Where data lie may change from host to host; what they hold is compared by digest.
+    identity = {
+        key: described[key] for key in ("model", "model_args", "dataset", "dataset_args", "factory_args") if key in described
+    }
+    provenance = {
+        **environment(("landscape", "torch", "numpy", "h5py", "mpi4py")),
+        "checkpoint": str(found.checkpoint.path.resolve()),
+        "checkpoint_step": found.checkpoint.step if found.checkpoint.step is not None else -1,
+        "checkpoint_epoch": found.checkpoint.epoch,
+        "problem": described,
+        "recipes": [dict(direction.recipe) for direction in plane.directions],
+    }
+    return problem, plane, {"problem": identity, "split": options["split"]}, provenance
+
+
+def _directions(origin: Any, axes: int, options: dict[str, Any]) -> tuple:
+    """One direction per axis: from a file, to checkpoints, and random for the axes that are left."""
+    from landscape.cli.source import merged_patterns, weights_at
+    from landscape.geometry.direction import difference, finish, gaussian, orthogonalize, restrict
+    from landscape.surface.planes import read_directions
+
+    only, freeze = merged_patterns(options["only"]), merged_patterns(options["freeze"])
+    if options["directions"] is not None:
+        found = read_directions(options["directions"], origin)
+        if len(found) < axes:
+            raise click.UsageError(f"{options['directions']} holds {len(found)} directions; {axes} axes were asked for")
+        return tuple(restrict(direction, only, freeze) for direction in found[:axes])
+    if len(options["targets"]) > axes:
+        raise click.UsageError(f"--to is given {len(options['targets'])} times for {axes} axes")
+    differences = [
+        restrict(difference(origin, weights_at(target, origin), str(target.resolve())), only, freeze)
+        for target in options["targets"]
+    ]
+    drawn = [
+        restrict(gaussian(origin, options["seed"], 0 if options["same_direction"] else axis), only, freeze)
+        for axis in range(len(differences), axes)
+    ]
+    if options["orthogonal"]:
+        drawn = orthogonalize([*differences, *drawn])[len(differences) :]
+    return (*differences, *(finish(d, origin, options["norm"], options["ignore"]) for d in drawn))
+
+
+def _title(problem: Problem) -> str:
+    return str(problem.description.get("model") or problem.description.get("factory") or "").rsplit(":", 1)[-1]
+
+
+def _device(device: str, ranks: Ranks) -> str:
+    from landscape.sweep.devices import choose_device
+
+    return choose_device(device, ranks)
+
+
+def _announce(plane: Plane, grid: Grid, problem: Problem, ranks: Ranks, options: dict[str, Any]) -> None:
+    import os
+
+    samples = ", ".join(f"{len(split):,} {name}" for name, split in problem.splits.items())
+    axes = " x ".join(str(axis) for axis in grid.axes)
+    cosine = f"; cosine of the axes {plane.cosines[0, 1]:.3f}" if plane.ndim > 1 else ""
+    click.echo(
+        f"{len(grid):,} points ({axes}), {samples} samples, {plane.origin.numel:,} parameters{cosine}; "
+        f"{ranks.size} rank{'s' if ranks.size > 1 else ''} with {options['threads']} thread"
+        f"{'s' if options['threads'] > 1 else ''} each",
+        err=True,
+    )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if ranks.size * options["threads"] < cores and options["device"] == "cpu":
+        click.echo(f"One of {cores} cores is in use: `mpiexec -n {cores} landscape surface ...` uses all.", err=True)
+
+
+def _conclude(out: Path, outcome: Outcome) -> int:
+    """Say what came of it; 3 where points are left."""
+    import numpy as np
+
+    surface = outcome.surface
+    values = surface.metric()
+    finite = values[np.isfinite(values)]
+    span = f"{surface.metrics[0]} {finite.min():.6g} to {finite.max():.6g}" if finite.size else "no finite value"
+    if outcome.complete:
+        click.echo(f"{out}: complete, {span}. Next: landscape plot {out}, landscape render {out}", err=True)
+        return 0
+    if outcome.failed:
+        index, message = next(iter((outcome.messages or {}).items()), (-1, "unknown"))
+        click.echo(f"{outcome.failed} points failed; the first, number {index}: {message}", err=True)
+    left = outcome.pending + outcome.failed
+    hint = "with --retry-failed " if outcome.failed else ""
+    click.echo(f"{out}: {left} points left ({span}); the same command {hint}continues", err=True)
+    return 3

@@ -1,0 +1,109 @@
+"""``landscape trajectory``: the checkpoints of runs, projected on a plane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from landscape.cli.options import PATH, overwrite_option, require_new
+
+if TYPE_CHECKING:
+    from landscape.geometry.plane import Plane
+    from landscape.geometry.trajectory import Trajectory
+    from landscape.geometry.weights import Weights
+    from landscape.training.run import Run
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", type=PATH, nargs=-1, required=True)
+@click.option("--plane", required=True, help="A surface file, or pca: the principal components of all checkpoints.")
+@click.option("--axes", type=click.IntRange(1, 3), default=2, show_default=True, help="Components taken with pca.")
+@click.option("--out", type=PATH, default=Path("trajectory.h5"), show_default=True, help="The file to make.")
+@overwrite_option
+def command(runs: tuple[Path, ...], plane: str, axes: int, out: Path, overwrite: bool) -> None:
+    """Project the checkpoints of each RUN on a plane, by least squares, with their distance from it.
+
+    With `--plane pca` the plane is that of the principal components of all checkpoints of all runs, around the last
+    checkpoint of the first; `landscape surface RUN --directions trajectory.h5 --x auto --y auto` computes the surface
+    there.
+
+    \b
+    landscape trajectory run --plane surface.h5
+    landscape trajectory sgd adam --plane pca --out joint.h5
+    """
+    from landscape.surface.trajectories import write_trajectories
+    from landscape.training import Run
+    from landscape.training.provenance import environment
+
+    require_new(out, overwrite)
+    opened = [Run.open(run) for run in runs]
+    provenance = {**environment(("landscape", "torch", "numpy", "h5py")), "runs": [str(run.resolve()) for run in runs]}
+    if plane == "pca":
+        chosen = _principal_plane(opened, axes)
+        trajectories = _project(opened, runs, chosen)
+        stored = chosen
+    else:
+        from landscape.surface.planes import read_plane
+        from landscape.surface.reading import read_surface
+
+        chosen, surface, stored = read_plane(plane), read_surface(plane), None
+        trajectories = [surface.under(trajectory) for trajectory in _project(opened, runs, chosen)]
+        provenance.update(surface=str(Path(plane).resolve()), origin=chosen.origin.digest())
+    write_trajectories(out, trajectories, plane=stored, provenance=provenance, overwrite=overwrite)
+    for trajectory in trajectories:
+        click.echo(_sentence(trajectory, chosen), err=True)
+    click.echo(f"{out}: {len(trajectories)} trajectories", err=True)
+
+
+def _project(runs: Sequence[Run], paths: Sequence[Path], plane: Plane) -> list[Trajectory]:
+    from landscape.cli.progress import Bar
+    from landscape.geometry.trajectory import PathPoint, project_path
+
+    done = []
+    with Bar("projecting", "run") as bar:
+        for i, (run, name) in enumerate(zip(runs, names_of(paths), strict=True)):
+            points = [
+                PathPoint(c.step, c.epoch, lambda p=c.path: _load(p, plane.origin), c.loss, c.learning_rate)
+                for c in run.path()
+            ]
+            done.append(project_path(name, plane, points))
+            bar.update(i + 1, len(runs))
+    return done
+
+
+def _principal_plane(runs: Sequence[Run], axes: int) -> Plane:
+    from landscape.geometry.pca import principal_directions
+    from landscape.geometry.plane import Plane
+    from landscape.geometry.weights import Weights
+
+    layout = Weights.of(runs[0].spec.build().model)
+    origin = _load(runs[0].last, layout)
+    sources = [lambda p=path: _load(p, layout) for run in runs for path in run.checkpoints]
+    return Plane(origin, tuple(principal_directions(origin, sources, axes)))
+
+
+def _load(path: Path, layout: Weights) -> Weights:
+    from landscape.training.checkpoint import load_checkpoint
+
+    return layout.select(load_checkpoint(path).state_dict, str(path))
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """What a legend calls runs: the folders' names, with as many parents as it takes to tell them apart."""
+    resolved = [path.resolve() for path in paths]
+    for depth in range(1, 8):
+        names = ["/".join(path.parts[-depth:]) for path in resolved]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in resolved]
+
+
+def _sentence(trajectory: Trajectory, plane: Plane) -> str:
+    away, moved = trajectory.distance[0], trajectory.displacement[0]
+    share = f" ({away / moved:.0%} of its displacement)" if moved > 0 else ""
+    ratios = [direction.recipe.get("explained_variance_ratio") for direction in plane.directions]
+    kept = f"; the plane holds {sum(ratios):.1%} of the variance" if all(ratios) else ""
+    return f"{trajectory.name}: {len(trajectory)} checkpoints; the first is {away:.4g} from the plane{share}{kept}"

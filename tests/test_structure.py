@@ -1,0 +1,125 @@
+"""The house itself: the way of the data is one way, what is packaged is what is there, quick things stay quick."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MAY_IMPORT = {
+    "models": set(),
+    "problem": {"models"},
+    "training": {"problem"},
+    "geometry": set(),
+    "surface": {"geometry"},
+    "sweep": {"problem", "geometry", "surface"},
+    "render": {"surface", "geometry"},
+    "cli": {"models", "problem", "training", "geometry", "surface", "sweep", "render"},
+}
+OPEN_TO_ALL = {"errors", "lookup", "_lazy"}
+
+
+def folder_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0 if path.is_relative_to(ROOT / "models") else 1]
+
+
+def imports(path: Path) -> list[str]:
+    """Rooms of ours that a file imports, at whatever depth of its code."""
+    rooms = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            # Relative imports stay inside the folder as long as they climb no further than to it.
+            assert node.level == 1, f"{path}: climbs out of its folder"
+        names = []
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        rooms += [name.split(".")[1] for name in names if name.split(".")[0] == "landscape" and "." in name]
+    return rooms
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_a_folder_imports_only_from_those_before_it(room):
+    folder = ROOT / "models" if room == "models" else ROOT / "landscape" / room
+    files = sorted(folder.rglob("*.py"))
+    assert files
+    allowed = MAY_IMPORT[room] | {room} | (OPEN_TO_ALL if room != "models" else set()) | {"__version__"}
+    wrong = {f"{path.relative_to(ROOT)}: {name}" for path in files for name in imports(path) if name not in allowed}
+    assert not wrong
+
+
+def test_every_room_has_a_rule():
+    rooms = {path.name for path in (ROOT / "landscape").iterdir() if path.is_dir() and not path.name.startswith("_")}
+    assert rooms == set(MAY_IMPORT)
+
+
+def test_the_package_list_is_what_is_on_the_disk():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = set(config["options"]["packages"].split())
+    found = {
+        "landscape" if path.parent == ROOT / "landscape" else f"landscape.{path.parent.name}"
+        for path in [*(ROOT / "landscape").glob("*/__init__.py"), ROOT / "landscape" / "__init__.py"]
+    }
+    assert listed == found
+
+
+def test_the_wheel_has_one_top_level(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"landscape"}
+    assert "landscape/models/resnet.py" in names
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def test_importing_the_package_is_light():
+    loaded = run_python("import sys, landscape, landscape.cli.main; print(*sys.modules)").split()
+    heavy = {"torch", "vtk", "vtkmodules", "matplotlib", "mpi4py", "h5py", "numpy", "models"}
+    assert not heavy & set(loaded)
+
+
+def test_drawing_does_not_need_torch():
+    loaded = run_python(
+        "import sys; from landscape.surface import read_surface, read_trajectories; import landscape.render; print(*sys.modules)"
+    ).split()
+    assert "torch" not in loaded
+
+
+def test_public_names_resolve():
+    import landscape
+
+    for name in landscape.__all__:
+        assert getattr(landscape, name) is not None
+
+
+def test_only_the_command_line_prints_or_exits():
+    offending = []
+    for path in (ROOT / "landscape").rglob("*.py"):
+        if "cli" in path.parts or "models" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"print", "sys.exit", "exit", "plt.show"}:
+                offending.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert not offending
+
+
+def test_the_version_stands_once():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    import landscape
+
+    assert config["metadata"]["version"] in ("attr: landscape.__version__", landscape.__version__)
