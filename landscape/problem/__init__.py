@@ -1,0 +1,24 @@
+"""What is measured: models by name, data sets, losses and metrics, joined in a :class:`Problem`."""
+
+from landscape.problem.arguments import parse_arguments, parse_named
+from landscape.problem.factory import resolve
+from landscape.problem.measures import accuracy, cross_entropy, mean_squared_error
+from landscape.problem.problem import Augmentation, Dataset, Measure, Problem, Split
+from landscape.problem.spec import ProblemSpec
+from landscape.problem.subset import subset
+
+__all__ = [
+    "Augmentation",
+    "Dataset",
+    "Measure",
+    "Problem",
+    "ProblemSpec",
+    "Split",
+    "accuracy",
+    "cross_entropy",
+    "mean_squared_error",
+    "parse_arguments",
+    "parse_named",
+    "resolve",
+    "subset",
+]

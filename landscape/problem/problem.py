@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,9 @@ from torch.utils import _pytree as pytree
 Measure = Callable[[Any, Any], Tensor]
 """(outputs, targets) -> values ``(batch,)``, or a scalar that is the mean over the batch."""
 
+Augmentation = Callable[[Any, torch.Generator], Any]
+"""(inputs, generator) -> inputs of the same shape; every random number comes from the generator."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -22,15 +26,23 @@ class Split:
     Attributes:
         inputs: a tensor ``(n, ...)``, or a tuple, list or dict of such tensors, handed to the model as they are.
         targets: a tensor ``(n, ...)``, or a nest of such tensors, handed to the loss as they are.
+
+    Raises:
+        TypeError: something in the nests is not a tensor.
+        ValueError: the tensors differ in length, or have none.
     """
 
     inputs: Any
     targets: Any
 
     def __post_init__(self) -> None:
-        lengths = {len(leaf) for leaf in pytree.tree_leaves((self.inputs, self.targets))}
-        if len(lengths) != 1:
-            raise ValueError(f"inputs and targets of one length expected, got lengths {sorted(lengths)}")
+        leaves = pytree.tree_leaves((self.inputs, self.targets))
+        for leaf in leaves:
+            if not isinstance(leaf, Tensor):
+                raise TypeError(f"inputs and targets as tensors expected, got {type(leaf).__name__}")
+        lengths = {len(leaf) if leaf.dim() else "none (a scalar)" for leaf in leaves}
+        if len(lengths) != 1 or not all(leaf.dim() for leaf in leaves):
+            raise ValueError(f"inputs and targets of one length expected, got lengths {sorted(map(str, lengths))}")
 
     def __len__(self) -> int:
         return len(pytree.tree_leaves(self.inputs)[0])
@@ -41,6 +53,8 @@ class Split:
 
     def batches(self, size: int) -> Iterator[Split]:
         """The samples in order, ``size`` at a time; the last batch may be shorter."""
+        if size < 1:
+            raise ValueError(f"a batch of at least one sample expected, got {size}")
         for start in range(0, len(self), size):
             yield self.take(slice(start, start + size))
 
@@ -57,8 +71,32 @@ class Split:
         digest = hashlib.sha256()
         for leaf in pytree.tree_leaves((self.inputs, self.targets)):
             digest.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
-            digest.update(leaf.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(leaf.detach().cpu().contiguous().view(torch.uint8).numpy().reshape(-1))
         return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A problem without its model: data, what to measure on it, and what a model has to know about it.
+
+    Attributes:
+        splits: data by name, as in :class:`Problem`.
+        loss: per-sample loss, as in :class:`Problem`.
+        metrics: further measures by name, as in :class:`Problem`.
+        augment: applied to training batches only, as in :class:`Problem`.
+        facts: what a model's constructor may want, by the name of its argument (``num_classes``, ``in_channels``).
+        description: what a file should say about where the data come from; plain values.
+    """
+
+    splits: Mapping[str, Split]
+    loss: Measure
+    metrics: Mapping[str, Measure] = field(default_factory=dict)
+    augment: Augmentation | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    description: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_measured("data set", self.splits, self.loss, self.metrics, self.augment)
 
 
 @dataclass(frozen=True)
@@ -79,11 +117,55 @@ class Problem:
     splits: Mapping[str, Split]
     loss: Measure
     metrics: Mapping[str, Measure] = field(default_factory=dict)
-    augment: Callable[[Any, torch.Generator], Any] | None = None
+    augment: Augmentation | None = None
     description: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.splits:
-            raise ValueError("a problem needs at least one split, as in splits={'train': Split(inputs, targets)}")
-        if "loss" in self.metrics:
-            raise ValueError("a metric cannot be named 'loss': that name is the loss's own")
+        if not isinstance(self.model, nn.Module):
+            raise TypeError(f"a torch.nn.Module as model expected, got {type(self.model).__name__}")
+        _check_measured("problem", self.splits, self.loss, self.metrics, self.augment)
+
+    def describe(self) -> dict[str, Any]:
+        """The description, and what can be seen of the problem itself, as plain values for a file's provenance.
+
+        Adds ``parameters`` (number of trainable weights), ``loss`` and ``metrics`` by their functions' names, and
+        ``splits``: for each its number of ``samples`` and the ``digest`` of its tensors. Reads all data once.
+        """
+        return {
+            **self.description,
+            "parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            "loss": _name(self.loss),
+            "metrics": {name: _name(measure) for name, measure in self.metrics.items()},
+            "splits": {name: {"samples": len(split), "digest": split.digest()} for name, split in self.splits.items()},
+        }
+
+
+def _check_measured(
+    kind: str,
+    splits: Mapping[str, Split],
+    loss: Measure,
+    metrics: Mapping[str, Measure],
+    augment: Augmentation | None,
+) -> None:
+    """Raises where the parts that a data set and a problem have in common cannot be measured."""
+    if not splits:
+        raise ValueError(f"a {kind} needs at least one split, as in splits={{'train': Split(inputs, targets)}}")
+    for name, split in splits.items():
+        if not isinstance(split, Split):
+            raise TypeError(f"split {name!r} of a {kind}: a Split expected, got {type(split).__name__}")
+        if not len(split):
+            raise ValueError(f"split {name!r} of a {kind} has no samples; at least one expected")
+    if "loss" in metrics:
+        raise ValueError("a metric cannot be named 'loss': that name is the loss's own")
+    # The names become HDF5 dataset names <split>_<metric>, where a slash would open a group.
+    for name in (*splits, *metrics):
+        if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
+            raise ValueError(f"letters, digits, '_' and '-' as the name of a split or metric expected, got {name!r}")
+    functions = {"loss": loss, **metrics} | ({} if augment is None else {"augment": augment})
+    for name, function in functions.items():
+        if not callable(function):
+            raise TypeError(f"{name} of a {kind}: a function expected, got {type(function).__name__}")
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "__name__", type(function).__name__)

@@ -1,0 +1,87 @@
+"""Fixed subsets: balanced, nested, and the same whatever the seeds."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landscape.problem import Split, subset
+from landscape.problem.subset import choose
+
+
+@given(st.lists(st.integers(-2, 4), min_size=1, max_size=60), st.data())
+def test_balanced_ascending_and_nested(classes: list[int], data: st.DataObject) -> None:
+    targets = torch.tensor(classes)
+    samples = data.draw(st.integers(1, len(classes)))
+    index = choose(targets, samples)
+    assert index.tolist() == sorted(set(index.tolist()))
+    assert len(index) == samples
+    counts = {label: int((targets[index] == label).sum()) for label in set(classes)}
+    # Balanced: a class has fewer than another only where it has no more, or is next in turn.
+    most = max(counts.values())
+    assert all(count >= most - 1 or count == classes.count(label) for label, count in counts.items())
+    if samples < len(classes):
+        assert set(index.tolist()) < set(choose(targets, samples + 1).tolist())
+
+
+def test_the_choice_is_pinned() -> None:
+    # Files made by one version must be resumable by the next: this list may never change.
+    assert choose(torch.arange(100) % 4, 8).tolist() == PINNED_CLASSES
+    assert choose(torch.linspace(0, 1, 100), 8).tolist() == PINNED_FLOATS
+
+
+def test_no_random_state_is_read_or_changed() -> None:
+    split = Split(torch.arange(50.0), torch.arange(50) % 5)
+    torch.manual_seed(1)
+    first, state = subset(split, 20).digest(), torch.get_rng_state()
+    assert torch.equal(state, torch.get_rng_state())
+    torch.manual_seed(2)
+    assert subset(split, 20).digest() == first
+
+
+def test_fewer_samples_than_classes_are_not_always_the_first_classes() -> None:
+    assert choose(torch.arange(1000), 10).tolist() != list(range(10))
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        torch.rand(40, generator=torch.Generator().manual_seed(0)),
+        torch.zeros(40, 3, dtype=torch.int64),
+        [torch.ones(40)],
+    ],
+)
+def test_targets_that_are_no_classes(targets: object) -> None:
+    index = choose(targets, 7)
+    assert len(set(index.tolist())) == 7
+    assert index.max() < 40
+
+
+def test_inputs_follow_their_targets() -> None:
+    targets = torch.arange(30) % 3
+    part = subset(Split({"x": torch.arange(30)}, targets), 11)
+    assert torch.equal(part.inputs["x"] % 3, part.targets)
+
+
+def test_all_where_there_are_fewer(caplog: pytest.LogCaptureFixture) -> None:
+    split = Split(torch.arange(4), torch.arange(4))
+    assert subset(split, None) is split
+    with caplog.at_level(logging.INFO):
+        assert subset(split, 4) is split
+        assert not caplog.records
+        assert subset(split, 5, "test") is split
+    assert "test has 4 samples, fewer than the 5 asked for" in caplog.text
+
+
+@pytest.mark.parametrize("samples", [0, -1, 2.5, "3"])
+def test_a_number_that_is_none(samples: object) -> None:
+    with pytest.raises(ValueError, match="at least 1 expected, got"):
+        subset(Split(torch.arange(4), torch.arange(4)), samples)
+
+
+PINNED_CLASSES = [3, 10, 27, 33, 68, 74, 77, 88]
+PINNED_FLOATS = [3, 10, 27, 33, 35, 73, 77, 85]

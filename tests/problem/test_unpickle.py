@@ -1,0 +1,117 @@
+"""The restricted reader of pickles: what it admits, and that nothing else gets in."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from landscape.errors import DataError
+from landscape.problem import unpickle
+
+PLAIN = {b"a": [1, -2, 10**20, 0.5, None, True], "b": ("x", b"y", b"", ""), "c": {"d": [{}, ()]}}
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_plain_values_and_arrays(protocol: int) -> None:
+    arrays = [
+        np.arange(6, dtype=np.uint8).reshape(2, 3),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.array([True, False]),
+        np.array(7, dtype=">i4"),
+        np.zeros((0, 3), np.float16),
+    ]
+    read = unpickle.load(pickle.dumps([PLAIN, arrays], protocol=protocol), "x")
+    assert read[0] == PLAIN
+    for ours, theirs in zip(read[1], arrays, strict=True):
+        assert ours.dtype == theirs.dtype.newbyteorder("=")
+        assert np.array_equal(ours, theirs)
+
+
+class Reduce:
+    def __init__(self, *reduced: Any) -> None:
+        self.reduced = reduced
+
+    def __reduce__(self) -> Any:
+        return self.reduced
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Reduce(os.system, ("true",)),
+        Reduce(eval, ("1",)),
+        Reduce(getattr, ("x", "upper")),
+        Reduce(np.load, ("x",)),
+        os.getcwd,
+        dict,
+        collections.OrderedDict(a=1),
+        1j,
+        np.array([object()]),
+        np.array(["text"]),
+        np.array([(1, 2.0)], dtype=[("a", int), ("b", float)]),
+        np.float64(1.0),
+        np.dtype("M8[s]"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_everything_else_is_refused(value: Any, protocol: int) -> None:
+    raw = pickle.dumps({"data": [value]}, protocol=protocol)
+    with pytest.raises(DataError, match=r"file: refused|file is damaged"):
+        unpickle.load(raw, "file")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"c__builtin__\nbytes\n(I100000000000\ntR.",  # memory without end
+        b"c_codecs\nencode\n(X\x01\x00\x00\x00aX\x03\x00\x00\x00hextR.",
+        b"c_codecs\nencode\n}X\x0c\x00\x00\x00__defaults__(tsb.",  # to change a function of ours
+        b"c_codecs\nencode\nN}X\x0c\x00\x00\x00__defaults__(ts\x86b.",
+        b"cnumpy\ndtype\n(X\x01\x00\x00\x00OK\x00K\x01tR.",
+        b"cnumpy\nndarray\n(K\x05tR.",
+        b"cnumpy\nndarray\n)\x81.",
+        b"\x82\x01.",
+        b"P1\n.",
+    ],
+)
+def test_admitted_names_do_only_what_they_are_for(raw: bytes) -> None:
+    with pytest.raises(DataError):
+        unpickle.load(raw, "x")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        (1, (5,), np.dtype("u1"), False, b"1234"),
+        (1, (2**62, 4), np.dtype("u1"), False, b""),
+        (1, (-1,), np.dtype("u1"), False, b""),
+        (1, [4], np.dtype("u1"), False, b"1234"),
+        (1, (4,), "u1", False, b"1234"),
+        (1, (1,), np.dtype("u1"), False, [1]),
+        (1, (4,), np.dtype("u1"), False),
+    ],
+)
+def test_states_of_arrays_are_checked(state: tuple) -> None:
+    reconstruct, arguments, _ = np.zeros(1).__reduce__()
+    with pytest.raises(DataError, match="x is damaged"):
+        unpickle.load(pickle.dumps(Reduce(reconstruct, arguments, state)), "x")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_any_damage_is_a_data_error_or_none(data: st.DataObject) -> None:
+    raw = bytearray(pickle.dumps({"data": np.arange(4, dtype=np.uint8), "labels": [1, 2]}, protocol=2))
+    for _ in range(data.draw(st.integers(1, 3))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    raw = raw[: data.draw(st.integers(0, len(raw)))]
+    with contextlib.suppress(DataError):  # and not of anything else
+        unpickle.load(bytes(raw), "x")
