@@ -16,7 +16,9 @@ def test_published_layer_sizes():
     assert [sum(p.numel() for p in layer.parameters()) for layer in layers] == expected
 
 
-@pytest.mark.parametrize(("height", "width", "pad"), [(8, 8, (12, 12, 12, 12)), (28, 31, (0, 1, 2, 2)), (27, 30, (1, 1, 2, 3))])
+@pytest.mark.parametrize(
+    ("height", "width", "pad"), [(8, 8, (12, 12, 12, 12)), (28, 31, (0, 1, 2, 2)), (27, 30, (1, 1, 2, 3))]
+)
 def test_an_image_is_centred_in_the_field(height, width, pad):
     model = models.build("lenet", in_channels=1).eval()
     image = torch.randn(2, 1, height, width, generator=torch.Generator().manual_seed(1))
