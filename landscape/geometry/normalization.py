@@ -82,6 +82,13 @@ IGNORED = ("biasbn", "none")
 """What a direction leaves alone: ``biasbn`` (biases and normalization parameters: at most one dimension) or nothing."""
 
 
+def ignored(weights: Weights, ignore: str = "biasbn") -> frozenset[str]:
+    """Names of the tensors that ``ignore``, a name in :data:`IGNORED`, keeps at rest."""
+    if ignore not in IGNORED:
+        raise unknown("set of ignored tensors", ignore, IGNORED)
+    return frozenset(name for name, w in weights if ignore == "biasbn" and w.ndim <= 1)
+
+
 def normalize(direction: Weights, weights: Weights, norm: str = "filter", ignore: str = "biasbn") -> Weights:
     """The direction scaled to the weights.
 
@@ -89,7 +96,7 @@ def normalize(direction: Weights, weights: Weights, norm: str = "filter", ignore
         direction: entries to scale, of the network's layout.
         weights: the weights at the plane's origin.
         norm: a name in :data:`RULES`. ``model`` scales the whole direction by ``||w|| / ||d||``, both norms over the
-            tensors that are not ignored.
+            tensors that the direction moves: not ignored, and not zero throughout.
         ignore: ``biasbn`` sets tensors with at most one dimension to zero (the published default); ``none`` keeps them.
 
     Raises:
@@ -97,15 +104,14 @@ def normalize(direction: Weights, weights: Weights, norm: str = "filter", ignore
     """
     if norm not in RULES:
         raise unknown("normalization", norm, RULES)
-    if ignore not in IGNORED:
-        raise unknown("set of ignored tensors", ignore, IGNORED)
     require_same_layout(direction, weights)
-    kept = {name: ignore == "none" or w.ndim > 1 for name, w in weights}
+    still = ignored(weights, ignore)
     scaled = {
-        name: RULES[norm](d, weights.tensors[name]) if kept[name] else torch.zeros_like(d) for name, d in direction
+        name: torch.zeros_like(d) if name in still else RULES[norm](d, weights.tensors[name]) for name, d in direction
     }
     if norm == "model":
-        moved = weights.like({name: w for name, w in weights if kept[name]}).norm()
+        moving = [name for name, d in scaled.items() if d.any()]
+        moved = weights.like({name: weights.tensors[name] for name in moving}).norm()
         length = weights.like(scaled).norm()
         factor = moved / length if length > 0 else 0.0
         scaled = {name: (d.double() * factor).to(d.dtype) for name, d in scaled.items()}

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from landscape.geometry.plane import Plane, place
-from landscape.geometry.weights import movable
+from landscape.geometry.plane import Plane, alike, place
+from landscape.geometry.weights import Weights, movable, require_same_layout
 
 Mover = Callable[[Sequence[float]], None]
 
@@ -33,16 +33,14 @@ def placed(model: nn.Module, plane: Plane) -> Iterator[Mover]:
         ValueError: the plane belongs to another network.
     """
     live = movable(model, states=bool(plane.origin.states))
-    if list(live) != list(plane.origin.tensors):
-        odd = sorted(set(live) ^ set(plane.origin.tensors)) or ["their order"]
-        raise ValueError(f"a plane of this network expected; they differ in {len(odd)} tensors, first {odd[0]}")
+    try:
+        require_same_layout(plane.origin, Weights(live))
+    except ValueError as error:
+        raise ValueError(f"a plane of this network expected: {error}") from None
     tensors = [tensor.detach() for tensor in live.values()]
     devices = [tensor.device for tensor in tensors]
     origin = [tensor.to(device) for (_, tensor), device in zip(plane.origin, devices, strict=True)]
-    directions = [
-        [d.to(device=o.device, dtype=o.dtype) for (_, d), o in zip(direction.weights, origin, strict=True)]
-        for direction in plane.directions
-    ]
+    directions = [alike(direction.weights, origin) for direction in plane.directions]
     same = all(t.dtype == o.dtype for t, o in zip(tensors, origin, strict=True))
     scratch = tensors if same else [torch.empty_like(o) for o in origin]
 
@@ -52,9 +50,8 @@ def placed(model: nn.Module, plane: Plane) -> Iterator[Mover]:
             torch._foreach_copy_(tensors, scratch)
 
     moving = {id(tensor) for tensor in live.values()}
-    others = [b for b in model.buffers() if id(b) not in moving]
-    saved = [tensor.clone() for tensor in tensors]
-    saved_others = [b.detach().clone() for b in others]
+    others = [t.detach() for t in (*model.parameters(), *model.buffers()) if id(t) not in moving]
+    saved, saved_others = [tensor.clone() for tensor in tensors], [other.clone() for other in others]
     modes = [(module, module.training) for module in model.modules()]
     cuda = sorted({device.index for device in devices if device.type == "cuda" and device.index is not None})
     with torch.random.fork_rng(devices=cuda):
@@ -63,7 +60,7 @@ def placed(model: nn.Module, plane: Plane) -> Iterator[Mover]:
         finally:
             with torch.no_grad():
                 torch._foreach_copy_(tensors, saved)
-                for buffer, value in zip(others, saved_others, strict=True):
-                    buffer.copy_(value)
+                for other, value in zip(others, saved_others, strict=True):
+                    other.copy_(value)
             for module, mode in modes:
                 module.training = mode

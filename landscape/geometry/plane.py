@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from landscape.geometry.direction import Direction
-from landscape.geometry.weights import Weights, require_same_layout
+from landscape.geometry.weights import Weights, blocks, require_same_layout
 
 
 class Projection(NamedTuple):
@@ -74,16 +74,14 @@ class Plane:
     def at(self, coordinates: Sequence[float]) -> Weights:
         """The weights at ``coordinates``, in the origin's dtypes: see :func:`place`."""
         tensors = [tensor.detach().clone() for _, tensor in self.origin]
-        place(
-            tensors,
-            list(self.origin.tensors.values()),
-            [list(direction.weights.tensors.values()) for direction in self.directions],
-            coordinates,
-        )
+        origin = list(self.origin.tensors.values())
+        place(tensors, origin, [alike(direction.weights, origin) for direction in self.directions], coordinates)
         return self.origin.like(dict(zip(self.origin.tensors, tensors, strict=True)))
 
     def project(self, weights: Weights) -> Projection:
         """Least-squares coordinates of ``weights`` on the plane, and how far they are from it.
+
+        In float64, a stretch at a time: nothing of the network's size is allocated.
 
         Raises:
             ValueError: another layout, or directions that are linearly dependent.
@@ -92,19 +90,29 @@ class Plane:
         eigenvalues = np.linalg.eigvalsh(self.cosines) if np.all(np.diag(self.gram) > 0) else np.zeros(1)
         if not eigenvalues[0] > 1e-10:
             raise ValueError("the plane's directions are linearly dependent or zero: coordinates on it are not defined")
-        displacement = weights.to(dtype=torch.float64).minus(self.origin.to(dtype=torch.float64))
-        along = np.array([displacement.dot(direction.weights) for direction in self.directions])
+        directions = [direction.weights for direction in self.directions]
+        along, square = np.zeros(self.ndim), 0.0
+        for there, here, *parts in blocks(self.origin, weights, *directions):
+            displacement = here - there
+            square += float(torch.dot(displacement, displacement))
+            along += [float(torch.dot(displacement, part)) for part in parts]
         lengths = np.sqrt(np.diag(self.gram))
         coordinates = np.linalg.solve(self.cosines, along / lengths) / lengths
         # The rest is formed and measured, not taken as a difference of squares, which would lose half the digits.
-        squares = 0.0
-        for name, rest in displacement:
-            parts = [
-                float(c) * direction.weights.tensors[name].double()
-                for c, direction in zip(coordinates, self.directions, strict=True)
-            ]
-            squares += float((rest - sum(parts)).square().sum())
-        return Projection(coordinates, squares**0.5, displacement.norm())
+        rest_square = 0.0
+        for there, here, *parts in blocks(self.origin, weights, *directions):
+            rest = here - there
+            for coordinate, part in zip(coordinates, parts, strict=True):
+                rest.sub_(part, alpha=float(coordinate))
+            rest_square += float(torch.dot(rest, rest))
+        return Projection(coordinates, rest_square**0.5, square**0.5)
+
+
+def alike(direction: Weights, origin: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors of a direction on the devices and in the dtypes of the origin's, so that every way to a point adds
+    the same numbers.
+    """
+    return [d.to(o.device, o.dtype) for (_, d), o in zip(direction, origin, strict=True)]
 
 
 def place(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,6 +49,20 @@ class Trajectory:
 
     def __len__(self) -> int:
         return len(self.step)
+
+    @property
+    def share(self) -> np.ndarray:
+        """``(n,)`` float64: distance from the plane as a share of the displacement, 0 on the plane, at most 1.
+
+        NaN at the plane's origin, which lies on the plane without having moved. The square of the share is what a
+        figure of the plane does not show of the squared displacement.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(self.displacement > 0, self.distance / self.displacement, np.nan)
+
+    def over(self, surface_loss: np.ndarray) -> Trajectory:
+        """The same path with the loss of a surface under its points, ``(n,)``."""
+        return replace(self, surface_loss=np.asarray(surface_loss, dtype=np.float64))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from landscape.errors import CheckpointError
 
+BLOCK = 2**21
+"""Entries that sums look at in float64 at a time (16 MiB): an embedding of any size costs no more than that."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -30,8 +33,13 @@ class Weights:
         """A copy of the movable tensors of ``model``: see :func:`movable`.
 
         Half-precision tensors are copied as float32, so that a displacement is computed in float32 and rounded once.
+
+        Raises:
+            ValueError: there is nothing to move.
         """
         live = movable(model, states)
+        if not live:
+            raise ValueError(f"a network with floating-point parameters expected; {type(model).__name__} has none")
         parameters = {name for name, _ in model.named_parameters()}
         copies = {
             name: tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32), copy=True)
@@ -42,14 +50,17 @@ class Weights:
     def select(self, state_dict: Mapping[str, Tensor], source: str = "checkpoint") -> Weights:
         """The tensors of a ``state_dict`` that stand where these stand, in the same order, in these dtypes.
 
+        A tensor that has its dtype already is not copied: one that is mapped from disk stays there.
+
         Raises:
             CheckpointError: a tensor is missing or has another shape; the message names the first ones.
         """
+        shapes = {name: getattr(state_dict.get(name), "shape", None) for name in self.tensors}
         wrong = [
             f"{name} {tuple(tensor.shape)}: "
-            + (f"shape {tuple(state_dict[name].shape)}" if name in state_dict else "missing")
+            + ("missing" if (shape := shapes[name]) is None else f"shape {tuple(shape)}")
             for name, tensor in self.tensors.items()
-            if name not in state_dict or state_dict[name].shape != tensor.shape
+            if shapes[name] != tensor.shape
         ]
         if wrong:
             raise CheckpointError(
@@ -57,9 +68,7 @@ class Weights:
                 + "; ".join(wrong[:4])
                 + ("; ..." if len(wrong) > 4 else "")
             )
-        return Weights(
-            {name: state_dict[name].detach().to(tensor.dtype) for name, tensor in self.tensors.items()}, self.states
-        )
+        return self.like({name: state_dict[name].detach().to(tensor.dtype) for name, tensor in self})
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         return iter(self.tensors.items())
@@ -83,12 +92,7 @@ class Weights:
 
     def dot(self, other: Weights) -> float:
         """Inner product over all tensors, accumulated in float64."""
-        require_same_layout(self, other)
-        total = sum(
-            (torch.dot(a.double().flatten(), b.double().flatten()) for (_, a), (_, b) in zip(self, other, strict=True)),
-            start=torch.zeros((), dtype=torch.float64),
-        )
-        return float(total)
+        return sum(float(torch.dot(a, b)) for a, b in blocks(self, other))
 
     def norm(self) -> float:
         """Euclidean norm over all tensors, accumulated in float64."""
@@ -107,20 +111,57 @@ class Weights:
         return digest.hexdigest()
 
 
+def blocks(first: Weights, *others: Weights) -> Iterator[tuple[Tensor, ...]]:
+    """The same stretch of several weights as flat float64 tensors, at most :data:`BLOCK` entries at a time.
+
+    What is summed over all weights is summed over these: in float64, on the device of the first, and without a
+    float64 copy of anything large.
+
+    Raises:
+        ValueError: the weights are not of one layout.
+    """
+    for other in others:
+        require_same_layout(first, other)
+    for name, tensor in first:
+        flat = [tensor.detach().reshape(-1), *(other.tensors[name].detach().reshape(-1) for other in others)]
+        for start in range(0, tensor.numel(), BLOCK):
+            yield tuple(f[start : start + BLOCK].to(tensor.device, torch.float64) for f in flat)
+
+
 def movable(model: nn.Module, states: bool = False) -> dict[str, Tensor]:
     """The live tensors of ``model`` that a plane may move, in ``state_dict`` order.
 
     Parameters, whether they require gradients or not; with ``states`` also floating-point buffers that a checkpoint
-    holds, which are the running statistics of normalization layers. Integer counters never move.
+    holds, which are the running statistics of normalization layers. Integers (counters, quantized weights) never
+    move. Names of one memory (tied weights) are one tensor, under the first of its names.
+
+    Raises:
+        ValueError: parameters are complex, or share memory without being the same tensor.
     """
-    parameters = dict(model.named_parameters())
-    seen: set[int] = set()
+    live = dict(model.named_parameters(remove_duplicate=False))
+    if states:
+        live |= dict(model.named_buffers(remove_duplicate=False))
     found: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        wanted = name in parameters if not states else tensor.is_floating_point()
-        if wanted and id(tensor) not in seen:
-            seen.add(id(tensor))
+    homes: dict[tuple[int, int], str] = {}
+    # The state_dict gives order and says which buffers are kept; the live tensors may differ where a hook copies.
+    for name in model.state_dict(keep_vars=True):
+        tensor = live.get(name)
+        if tensor is None or not (tensor.is_floating_point() or tensor.is_complex()):
+            continue
+        if tensor.is_complex():
+            raise ValueError(
+                f"real weights expected; {name} is {tensor.dtype}. Keep torch.view_as_real of it"
+            )
+        # Tensors without memory of their own (empty, or on the meta device) are told apart by identity.
+        start = (tensor.untyped_storage().data_ptr(), tensor.storage_offset()) if tensor.numel() else (0, 0)
+        home = homes.setdefault(start if start[0] else (0, id(tensor)), name)
+        if home == name:
             found[name] = tensor
+        elif (tensor.shape, tensor.stride()) != (found[home].shape, found[home].stride()):
+            raise ValueError(
+                f"{home} and {name} share memory in different forms, so that neither can move without the other; "
+                "make one of them the only parameter"
+            )
     return found
 
 
