@@ -134,7 +134,7 @@ def _directions(path: Path) -> dict[str, Any]:
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
-    from landscape.training.checkpoint import load_checkpoint
+    from landscape.training import load_checkpoint
 
     checkpoint = load_checkpoint(path)
     scalars = sum(tensor.numel() for tensor in checkpoint.state_dict.values())
@@ -148,13 +148,14 @@ def _checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _run(path: Path) -> dict[str, Any]:
-    import json
-
-    from landscape.training.run import Run
+    from landscape.training import Run
 
     run = Run.open(path)
-    described = json.loads((path / "run.json").read_text())
-    return {"kind": "run", "checkpoints": len(run.checkpoints), **described}
+    steps = run.steps
+    facts = {"kind": "run", "checkpoints": f"{len(steps)}, steps {steps[0]} to {steps[-1]}" if steps else "none yet"}
+    if steps:
+        facts.update(run.load().metrics)
+    return {**facts, **{key: value for key, value in run.record.items() if key not in ("format", "sessions")}}
 
 
 def _show(facts: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ class Source:
         Raises:
             CheckpointError: the checkpoint is of another architecture; the message says which tensors differ.
         """
-        from landscape.training.checkpoint import load_into
+        from landscape.training import load_into
 
         spec = replace(self.spec, samples=samples) if samples is not None else self.spec
         # A problem of the user's own may know of no test split: then its splits are what there is.
@@ -58,41 +58,28 @@ def find_source(path: Path, spec: ProblemSpec | None) -> Source:
         CheckpointError: nothing there, or damaged.
         click.UsageError: a checkpoint alone, and no word on its model.
     """
-    from landscape.training import Run
-    from landscape.training.checkpoint import load_checkpoint
+    from landscape.training import Run, load_checkpoint, run_of
 
     if not path.exists():
         raise CheckpointError(f"{path}: no such run or checkpoint")
     if path.is_dir():
         run = Run.open(path)
-        return Source(load_checkpoint(run.last), spec or run.spec)
-    remembered = _run_of(path)
-    if spec is None and remembered is not None:
-        spec = remembered.spec
-    if spec is None:
+        return Source(run.load(), spec or run.spec())
+    run = run_of(path)
+    if spec is None and run is None:
         raise click.UsageError(
             f"{path} is a checkpoint outside of a run's folder: say which network it is of with --model (and --dataset), "
             "or with --problem"
         )
-    return Source(load_checkpoint(path), spec)
-
-
-def _run_of(checkpoint: Path):
-    """The run whose folder a checkpoint lies in, if it does."""
-    from landscape.training import Run, is_run
-
-    folder = checkpoint.resolve().parent.parent
-    return Run.open(folder) if checkpoint.parent.name == "checkpoints" and is_run(folder) else None
+    return Source(load_checkpoint(path), spec or run.spec())
 
 
 def weights_at(path: Path, like: Weights) -> Weights:
     """The weights of the checkpoint (or of the last one of the run) at ``path``, laid out as ``like``."""
-    from landscape.training import Run
-    from landscape.training.checkpoint import load_checkpoint
+    from landscape.training import Run, load_checkpoint
 
-    if path.is_dir():
-        path = Run.open(path).last
-    return like.select(load_checkpoint(path).state_dict, str(path))
+    checkpoint = Run.open(path).load() if path.is_dir() else load_checkpoint(path)
+    return like.select(checkpoint.state_dict, str(checkpoint.path))
 
 
 def merged_patterns(patterns: Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from landscape.cli.options import PATH, overwrite_option, require_new
 
 if TYPE_CHECKING:
     from landscape.geometry.plane import Plane
-    from landscape.geometry.trajectory import Trajectory
+    from landscape.geometry.trajectory import PathPoint, Trajectory
     from landscape.geometry.weights import Weights
     from landscape.training.run import Run
 
@@ -60,18 +60,23 @@ def command(runs: tuple[Path, ...], plane: str, axes: int, out: Path, overwrite:
 
 def _project(runs: Sequence[Run], paths: Sequence[Path], plane: Plane) -> list[Trajectory]:
     from landscape.cli.progress import Bar
-    from landscape.geometry.trajectory import PathPoint, project_path
+    from landscape.geometry.trajectory import project_path
 
     done = []
     with Bar("projecting", "run") as bar:
         for i, (run, name) in enumerate(zip(runs, names_of(paths), strict=True)):
-            points = [
-                PathPoint(c.step, c.epoch, lambda p=c.path: _load(p, plane.origin), c.loss, c.learning_rate)
-                for c in run.path()
-            ]
-            done.append(project_path(name, plane, points))
+            done.append(project_path(name, plane, [_point(path, plane.origin) for path in run.checkpoints]))
             bar.update(i + 1, len(runs))
     return done
+
+
+def _point(path: Path, layout: Weights) -> PathPoint:
+    """A checkpoint's place in its run; its weights stay on the disk until they are asked for."""
+    from landscape.geometry.trajectory import PathPoint
+    from landscape.training import load_checkpoint
+
+    c = load_checkpoint(path)
+    return PathPoint(c.step if c.step is not None else -1, c.epoch, lambda: _load(path, layout), c.loss, c.learning_rate)
 
 
 def _principal_plane(runs: Sequence[Run], axes: int) -> Plane:
@@ -79,14 +84,14 @@ def _principal_plane(runs: Sequence[Run], axes: int) -> Plane:
     from landscape.geometry.plane import Plane
     from landscape.geometry.weights import Weights
 
-    layout = Weights.of(runs[0].spec.build().model)
-    origin = _load(runs[0].last, layout)
+    layout = Weights.of(runs[0].build_problem().model)
+    origin = layout.select(runs[0].load().state_dict, str(runs[0].path))
     sources = [lambda p=path: _load(p, layout) for run in runs for path in run.checkpoints]
     return Plane(origin, tuple(principal_directions(origin, sources, axes)))
 
 
 def _load(path: Path, layout: Weights) -> Weights:
-    from landscape.training.checkpoint import load_checkpoint
+    from landscape.training import load_checkpoint
 
     return layout.select(load_checkpoint(path).state_dict, str(path))
 

