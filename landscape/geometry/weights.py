@@ -149,9 +149,7 @@ def movable(model: nn.Module, states: bool = False) -> dict[str, Tensor]:
         if tensor is None or not (tensor.is_floating_point() or tensor.is_complex()):
             continue
         if tensor.is_complex():
-            raise ValueError(
-                f"real weights expected; {name} is {tensor.dtype}. Keep torch.view_as_real of it"
-            )
+            raise ValueError(f"real weights expected; {name} is {tensor.dtype}. Keep torch.view_as_real of it")
         # Tensors without memory of their own (empty, or on the meta device) are told apart by identity.
         start = (tensor.untyped_storage().data_ptr(), tensor.storage_offset()) if tensor.numel() else (0, 0)
         home = homes.setdefault(start if start[0] else (0, id(tensor)), name)
