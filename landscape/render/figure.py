@@ -24,3 +24,14 @@ class StyledFigure(Figure):
         """Save in the figure's style."""
         with matplotlib.rc_context(self.landscape_rc):
             super().savefig(fname, **kwargs)
+
+    def fit_height(self) -> None:
+        """Change the figure's height to that of its content, laid out over the full width.
+
+        Axes of equal scale else leave white above and below or, in a figure too flat, to the sides.
+        """
+        pad = self.get_layout_engine().get()["h_pad"]
+        self.set_figheight(3 * self.get_figwidth())
+        for _ in range(2):
+            self.draw_without_rendering()
+        self.set_figheight(self.get_tightbbox(self.canvas.get_renderer()).height + 2 * pad)

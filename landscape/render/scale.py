@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from landscape.render.label import linear_labels, log_labels
+from landscape.render.rounding import LEVEL_SERIES, TICK_SERIES, round_values, roundest
 
 if TYPE_CHECKING:
     from matplotlib.colors import Normalize
@@ -21,16 +22,6 @@ AUTO_RATIO = 10.0
 """``choose_scale("auto")`` takes a log scale from this ratio of largest to smallest value on."""
 
 _SYMLOG_DECADES = 6
-_TICK_SERIES: tuple[tuple[float, ...], ...] = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5))
-# Mantissas nearly even on a log axis and short to write (rounded preferred numbers of ISO 3), sparse to dense.
-_LEVEL_SERIES: tuple[tuple[float, ...], ...] = (
-    (1,),
-    (1, 3),
-    (1, 2, 5),
-    (1, 1.6, 2.5, 4, 6.3),
-    (1, 1.25, 1.6, 2, 2.5, 3.15, 4, 5, 6.3, 8),
-    (1, 1.12, 1.25, 1.4, 1.6, 1.8, 2, 2.24, 2.5, 2.8, 3.15, 3.55, 4, 4.5, 5, 5.6, 6.3, 7.1, 8, 9),
-)
 
 
 @dataclass(frozen=True)
@@ -124,12 +115,16 @@ class Scale:
         upper = self.vmax if math.isnan(self.highest) else min(self.vmax, self.highest)
         # A line at the very lowest or highest value would be a point or the rim: keep a little off both ends.
         inner = self.inverse(np.interp([1e-6, 1 - 1e-6], [0, 1], self.transform([lower, upper])))
-        values = self._round_values(*inner.tolist(), n, _LEVEL_SERIES, even_below=0.5)
+        values = round_values(self.kind, *inner.tolist(), n, LEVEL_SERIES, threshold=self.linthresh, even_below=0.5)
         return values[(values > lower) & (values < upper)]
 
     def ticks(self, n: int = 5) -> np.ndarray:
         """About ``n`` round values from ``vmin`` to ``vmax``, ends included where they are round: axis ticks."""
-        return self._round_values(self.vmin, self.vmax, n, _TICK_SERIES, even_below=0.8)
+        return round_values(self.kind, self.vmin, self.vmax, n, TICK_SERIES, threshold=self.linthresh, even_below=0.8)
+
+    def roundest(self, levels: np.ndarray, n: int = 7) -> np.ndarray:
+        """Those of ``levels`` (sorted) that are shortest to write, at most ``n``: for ticks and texts on lines."""
+        return roundest(levels, n, logarithmic=self.kind != "linear")
 
     def format(self, value: float) -> str:
         r"""``value`` as text for a figure: plain (``0.05``, ``200``) or in powers of ten (``$10^{5}$``), mathtext."""
@@ -142,34 +137,6 @@ class Scale:
             return linear_labels(values, self.vmax - self.vmin)
         largest, smallest = max(abs(self.vmin), abs(self.vmax)), self.linthresh or self.vmin
         return log_labels(values, wide=largest >= 1e4 or smallest < 0.999e-3)
-
-    def _round_values(
-        self, lower: float, upper: float, n: int, series: tuple[tuple[float, ...], ...], even_below: float
-    ) -> np.ndarray:
-        """Of all families of round values the one with a count nearest ``n`` between the ends (ends included)."""
-        if not lower < upper:
-            return np.empty(0)
-        steps = [_multiples(lower, upper, step) for step in _steps(upper - lower, n)]
-        families: list[np.ndarray] = []
-        if self.kind == "log":
-            spread = math.log10(upper / lower)
-            families = [_decades(lower, upper, every) for every in range(2, 2 + int(spread))]
-            families += [_mantissas(lower, upper, mantissas) for mantissas in series]
-            # Even steps in value crowd at the upper end of a log axis: only for a range where that is hardly seen.
-            steps = steps if spread < even_below else []
-        elif self.kind == "symlog":
-            families = [_symmetric(lower, upper, self._threshold, mantissas) for mantissas in series]
-            families += [_symmetric(lower, upper, self._threshold, (1,), every) for every in range(2, 8)]
-            steps = []
-
-        def cost(values: np.ndarray, *, long: bool = False) -> float:
-            within = 2 * n / 3 <= len(values) <= 4 * n / 3
-            return abs(math.log((len(values) + 0.1) / n)) + (0.25 if long else 0.0) + (0.0 if within else 2.0)
-
-        ranked = [(cost(values), values) for values in families]
-        # A step of 2.5 takes one more figure to write than 2 or 5: only where those are far from n.
-        ranked += [(cost(values, long=index % 4 == 2), values) for index, values in enumerate(steps)]
-        return min(ranked, key=lambda pair: pair[0])[1]
 
 
 def choose_scale(
@@ -223,43 +190,3 @@ def choose_scale(
         lower, upper = (lower / 2, upper * 2) if kind == "log" else (lower - abs(lower) / 2, upper + abs(upper) / 2)
         lower, upper = (lower, upper) if lower < upper else (-1.0, 1.0)
     return Scale(kind, float(lower), float(upper), linthresh, lowest, highest)
-
-
-def _steps(span: float, n: int) -> list[float]:
-    """Round steps (1, 2, 2.5, 5 times a power of ten) around ``span / n``."""
-    power = math.floor(math.log10(span / n))
-    return [mantissa * 10.0**exponent for exponent in (power - 1, power, power + 1) for mantissa in (1, 2, 2.5, 5)]
-
-
-def _multiples(lower: float, upper: float, step: float) -> np.ndarray:
-    slack = 1e-9
-    index = np.arange(math.ceil(lower / step - slack), math.floor(upper / step + slack) + 1)
-    # Rounding makes 3 * 0.1 the float that a reader would type, so that labels and comparisons are exact.
-    return np.array([float(f"{i * step:.12g}") for i in index])
-
-
-def _inside(values: Iterable[float], lower: float, upper: float) -> np.ndarray:
-    slack = 1e-9 * max(abs(lower), abs(upper))
-    return np.array([v for v in values if lower - min(slack, abs(v) * 1e-9) <= v <= upper + slack])
-
-
-def _exponents(lower: float, upper: float) -> range:
-    return range(math.floor(math.log10(lower) + 1e-9), math.floor(math.log10(upper) + 1e-9) + 1)
-
-
-def _mantissas(lower: float, upper: float, series: tuple[float, ...]) -> np.ndarray:
-    return _inside((float(f"{m}e{k}") for k in _exponents(lower, upper) for m in series), lower, upper)
-
-
-def _decades(lower: float, upper: float, every: int) -> np.ndarray:
-    return _inside((float(f"1e{k}") for k in _exponents(lower, upper) if k % every == 0), lower, upper)
-
-
-def _symmetric(lower: float, upper: float, threshold: float, series: tuple[float, ...], every: int = 1) -> np.ndarray:
-    """Round values on both sides of zero, from ``threshold`` outwards, with zero between."""
-    largest = max(abs(lower), abs(upper))
-    if largest <= threshold:
-        return _multiples(lower, upper, _steps(upper - lower, 8)[4])
-    start = round(math.log10(threshold))
-    outer = [float(f"{m}e{k}") for k in _exponents(threshold, largest) for m in series if (k - start) % every == 0]
-    return _inside([*(-v for v in reversed(outer)), 0.0, *outer], lower, upper)

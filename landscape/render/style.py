@@ -161,18 +161,18 @@ def new_figure(size: str | Size = "column", *, width: float | None = None, heigh
 
 
 @contextlib.contextmanager
-def drawing_on(ax: Axes | None, size: str | Size = "column") -> Iterator[Axes]:
-    """The axes to draw on, in their style: ``ax`` with the caller's settings, or those of a new figure for None."""
-    import matplotlib
+def drawing_on(target: Axes | Figure | None, size: str | Size = "column") -> Iterator[Axes]:
+    """The axes to draw on, in their style: an axes with the caller's settings, or new axes of a figure.
 
-    if ax is None:
-        figure = new_figure(size)
-        with matplotlib.rc_context(figure.landscape_rc):
-            yield figure.add_subplot()
-        return
-    settings = getattr(ax.get_figure(root=True), "landscape_rc", {})
-    with matplotlib.rc_context(settings):
-        yield ax
+    ``target`` is an axes, a figure that gets its only axes now, or None for a new figure of this ``size``.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    target = new_figure(size) if target is None else target
+    root = target if isinstance(target, Figure) else target.get_figure(root=True)
+    with matplotlib.rc_context(getattr(root, "landscape_rc", {})):
+        yield target.add_subplot() if isinstance(target, Figure) else target
 
 
 def colour_map(purpose: str = "loss") -> Colormap:

@@ -1,0 +1,113 @@
+"""Where a surface has no height: points not finite, failed, or not computed yet, shaded as what they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from landscape.render.style import BAD, BAD_HATCH, PENDING, PENDING_HATCH
+from landscape.surface.surface import FAILED
+from landscape.surface.surface import PENDING as NOT_COMPUTED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.patches import Patch
+
+    from landscape.render.scale import Scale
+    from landscape.surface.surface import Surface
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Points that have no place on the scale, by reason.
+
+    Attributes:
+        bad: bool of the surface's shape; computed but not finite, failed, or not on a log scale.
+        pending: bool of the surface's shape; not computed yet.
+        notes: what the figure says about them.
+    """
+
+    bad: np.ndarray
+    pending: np.ndarray
+    notes: tuple[str, ...]
+
+
+def gaps_of(surface: Surface, values: np.ndarray, scale: Scale) -> Gaps:
+    """The gaps of ``values`` (one of the surface's metrics) on ``scale``."""
+    missing = ~np.isfinite(scale.transform(values))
+    pending = missing & (surface.status == NOT_COMPUTED)
+    bad = missing & ~pending
+    failed = bool((bad & (surface.status == FAILED)).any())
+    unbounded = bool((bad & ~np.isfinite(values) & (surface.status != FAILED)).any())
+    reasons = [text for text, met in (("not finite", unbounded), ("failed", failed)) if met]
+    notes = []
+    if reasons:
+        notes.append(f"hatched: {' or '.join(reasons)}")
+    elif bad.any():
+        notes.append("hatched: no place on the scale")
+    if pending.any():
+        notes.append("dotted: not computed yet")
+    return Gaps(bad, pending, tuple(notes))
+
+
+def shade(ax: Axes, surface: Surface, gaps: Gaps, *, around: bool = False) -> list[Patch]:
+    """Shade the gaps below whatever is drawn on ``ax``.
+
+    Between grid points (the default, for contours and curves) every cell with a gap at a corner is shaded: what can
+    be interpolated in it lies above. ``around`` shades the cell centred on each point, for a heat map.
+    """
+    patches = []
+    taken = np.zeros(1, dtype=bool)
+    for mask, face, hatch in ((gaps.pending, PENDING, PENDING_HATCH), (gaps.bad, BAD, BAD_HATCH)):
+        cells = mask if around else _touched(mask)
+        cells, taken = cells & ~taken, cells | taken
+        if cells.any():
+            patches.append(_patch(ax, surface, cells, face, hatch, around=around))
+    return patches
+
+
+def edges(coordinates: np.ndarray) -> np.ndarray:
+    """Borders ``(n + 1,)`` of the cells centred on ``coordinates`` ``(n,)``."""
+    middle = (coordinates[1:] + coordinates[:-1]) / 2
+    return np.concatenate(([2 * coordinates[0] - middle[0]], middle, [2 * coordinates[-1] - middle[-1]]))
+
+
+def _touched(mask: np.ndarray) -> np.ndarray:
+    """Cells between points, one less along each axis, with a marked point at a corner."""
+    for axis in range(mask.ndim):
+        first, last = [slice(None)] * mask.ndim, [slice(None)] * mask.ndim
+        first[axis], last[axis] = slice(None, -1), slice(1, None)
+        mask = mask[tuple(first)] | mask[tuple(last)]
+    return mask
+
+
+def _patch(ax: Axes, surface: Surface, cells: np.ndarray, face: str, hatch: str, *, around: bool) -> Patch:
+    """All cells as one path, so that neither seams nor overlaps show between them."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    borders = [edges(axis) if around else axis for axis in surface.coordinates]
+    if cells.ndim == 1:
+        rows, height, transform = cells[None, :], np.array([0.0, 1.0]), ax.get_xaxis_transform()
+    else:
+        rows, height, transform = cells, borders[1], ax.transData
+    rectangles = []
+    for row, line in enumerate(rows):
+        ends = np.flatnonzero(np.diff(np.concatenate(([0], line.astype(np.int8), [0]))))
+        for left, right in zip(ends[::2], ends[1::2], strict=True):
+            x0, x1, y0, y1 = borders[0][left], borders[0][right], height[row], height[row + 1]
+            rectangles.append([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)])
+    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(rectangles)
+    patch = PathPatch(
+        Path(np.concatenate(rectangles), codes),
+        facecolor=face,
+        edgecolor="0.5",
+        hatch=hatch,
+        linewidth=0,
+        zorder=0.5,
+        transform=transform,
+    )
+    ax.add_patch(patch)
+    return patch
