@@ -1,0 +1,87 @@
+"""Where the parts of a scene's figure go, in whole pixels: panels, colour bar, legend, titles and note."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from landscape.render import style as styles
+from landscape.render.figure import StyledFigure
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """A part of the figure in pixels, from its lower left corner."""
+
+    left: int
+    bottom: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The parts of a figure of ``size`` pixels.
+
+    Attributes:
+        size: width and height of the figure.
+        em: size of the text.
+        panels: one for each surface.
+        bar: the colour bar.
+        legend: height at which the legend hangs, None without one.
+        title: height at which the titles are centred, None without any.
+        note: left and bottom of the note, None without one.
+    """
+
+    size: tuple[int, int]
+    em: float
+    panels: tuple[Rectangle, ...]
+    bar: Rectangle
+    legend: float | None
+    title: float | None
+    note: tuple[float, float] | None
+
+
+def new_figure(size: tuple[int, int], style: str | styles.Size) -> StyledFigure:
+    """A figure of exactly ``size`` pixels, as wide as the style says; its resolution follows."""
+    width = styles.size_of(style).width
+    dpi = size[0] / width
+    # Agg cuts to whole pixels: a hair more keeps 1599.9999 from becoming 1599.
+    figure = styles.new_figure(style, width=width + 1e-3 / dpi, height=(size[1] + 1e-3) / dpi)
+    figure.set_layout_engine("none")
+    figure.set_dpi(dpi)
+    figure.landscape_rc = {**figure.landscape_rc, "figure.dpi": dpi, "savefig.dpi": dpi}
+    return figure
+
+
+def arrange(size: tuple[int, int], em: float, panels: int, *, legend: bool, titles: bool, note: bool) -> Layout:
+    """Divide a figure of ``size`` pixels with texts of ``em`` pixels.
+
+    Raises:
+        ValueError: the figure is too small for its texts.
+    """
+    width, height = size
+    edge, bar_room = round(0.6 * em), round(7.0 * em)
+    top = height - edge - round(1.7 * em) * legend
+    title = top - 0.7 * em if titles else None
+    top -= round(1.6 * em) * titles
+    bottom = edge + round(1.5 * em) * note
+    room = (width - bar_room - edge) // panels
+    if room < 9 * em or top - bottom < 9 * em:
+        raise ValueError(
+            f"{width} x {height} pixels are too few for {panels} panel(s) with text {em:.0f} pixels high: "
+            "ask for a larger size, or a style that is wider"
+        )
+    return Layout(
+        size=size,
+        em=em,
+        panels=tuple(Rectangle(edge + k * room, bottom, room, top - bottom) for k in range(panels)),
+        bar=Rectangle(
+            width - bar_room + round(1.2 * em),
+            bottom + round(0.2 * (top - bottom)),
+            round(1.0 * em),
+            round(0.6 * (top - bottom)),
+        ),
+        legend=height - edge if legend else None,
+        title=title,
+        note=(edge + 0.4 * em, edge) if note else None,
+    )

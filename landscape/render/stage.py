@@ -1,0 +1,155 @@
+"""What is where in a scene, before a pixel is drawn: reliefs in their boxes, paths laid on them, and what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from landscape.geometry.trajectory import Trajectory
+from landscape.render.contour import metric_scale
+from landscape.render.label import metric_label
+from landscape.render.relief import Box, PathHeight, Piece, Relief, drape, relief_of
+from landscape.render.scale import Scale
+from landscape.render.style import TRAJECTORY_COLOURS
+from landscape.surface.surface import DONE, PENDING, Surface
+
+HEIGHT, GAP = 0.52, 0.16
+"""Height of a relief, and of the room between it and the floor, where the base is 1 by 1."""
+
+Paths = Sequence[Trajectory] | Sequence[Sequence[Trajectory]]
+
+
+@dataclass(frozen=True)
+class StagedPath:
+    """A trajectory on a relief: its colour and the pieces of it that are over the surface."""
+
+    trajectory: Trajectory
+    colour: str
+    pieces: Sequence[Piece]
+
+    @property
+    def whole(self) -> bool:
+        """Whether no part of it had to be left out."""
+        return len(self.pieces) == 1 and self.pieces[0].t[0] == 0 and self.pieces[0].t[-1] == len(self.trajectory) - 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One surface of a scene.
+
+    Attributes:
+        surface: as it was measured.
+        relief: its heights.
+        box: where they are placed.
+        paths: that lie on it.
+        draped: whether the paths follow the relief, and have to be lifted off it to be seen.
+    """
+
+    surface: Surface
+    relief: Relief
+    box: Box
+    paths: Sequence[StagedPath]
+    draped: bool
+
+    def positions(self, piece: Piece, lift: float) -> np.ndarray:
+        """Positions ``(m, 3)`` of a piece of a path, lifted off the relief along its normal."""
+        x, y, h = piece.points.T
+        placed = self.box.place(x, y, h)
+        return placed + lift * self.relief.normals_at(self.box, x, y) if self.draped else placed
+
+
+def shared_scale(
+    surfaces: Sequence[Surface], metric: str, scale: str | Scale, clip: float | None, trajectories: Sequence[Trajectory]
+) -> Scale:
+    """The scale for all surfaces, and for the paths that lie at their own loss; ``clip`` is its upper end.
+
+    Raises:
+        ValueError: there is nothing to draw, or nothing below ``clip``.
+    """
+    if not isinstance(scale, Scale):
+        values = [surface.metric(metric)[surface.status == DONE] for surface in surfaces]
+        scale = metric_scale(metric, values + [trajectory.loss for trajectory in trajectories], scale)
+    if clip is None or clip >= scale.highest:
+        return scale
+    if not clip > scale.vmin:
+        raise ValueError(f"nothing is left below clip = {clip:g}: the lowest {metric_label(metric)} is {scale.vmin:g}")
+    return replace(scale, vmax=float(clip))
+
+
+def stages_of(
+    surfaces: Sequence[Surface], groups: Sequence[Sequence[Trajectory]], metric: str, scale: Scale, height: PathHeight
+) -> list[Stage]:
+    """The stages of a scene, in boxes of one base and one height; cut where the surface rises above the scale.
+
+    Raises:
+        ValueError: a surface without a single complete cell.
+    """
+    cut = scale.vmax if scale.vmax < scale.highest else None
+    reliefs = [relief_of(surface, metric, scale, cut) for surface in surfaces]
+    for surface, relief in zip(surfaces, reliefs, strict=True):
+        if not relief.cells.any():
+            raise ValueError(
+                f"surface {surface.name!r}: no cell has four points with a {metric_label(metric)} to draw; "
+                "finish the sweep, or take another metric or scale"
+            )
+    low = float(min(scale.transform(scale.vmin), *(np.nanmin(relief.heights) for relief in reliefs)))
+    high = float(scale.transform(scale.vmax))
+    stages = []
+    for surface, relief, group in zip(surfaces, reliefs, groups, strict=True):
+        paths = []
+        for k, trajectory in enumerate(group):
+            colour = TRAJECTORY_COLOURS[k % len(TRAJECTORY_COLOURS)]
+            paths.append(StagedPath(trajectory, colour, drape(relief, trajectory, height, scale)))
+        stages.append(Stage(surface, relief, unit_box(relief, low, high), paths, draped=height == "surface"))
+    return stages
+
+
+def unit_box(relief: Relief, low: float, high: float) -> Box:
+    """A base of 1 by 1 around the origin, heights from ``low`` (at 0) to ``high`` (at ``HEIGHT``), the floor below."""
+    (x0, x1), (y0, y1) = (relief.x[0], relief.x[-1]), (relief.y[0], relief.y[-1])
+    rise = HEIGHT / (high - low)
+    origin = (float(x0 + x1) / 2, float(y0 + y1) / 2, low)
+    return Box(origin, (1 / float(x1 - x0), 1 / float(y1 - y0), rise), floor=low - GAP / rise)
+
+
+def paths_of(trajectories: Paths, count: int) -> list[list[Trajectory]]:
+    """The paths of each of ``count`` surfaces: those of all, or a sequence for each.
+
+    Raises:
+        ValueError: sequences of another number than surfaces, or a mixture of both.
+    """
+    items = [trajectories] if isinstance(trajectories, Trajectory) else list(trajectories)
+    if all(isinstance(item, Trajectory) for item in items):
+        return [items] * count
+    if any(isinstance(item, Trajectory) for item in items) or len(items) != count:
+        raise ValueError(f"trajectories: paths for all surfaces, or {count} sequences of paths (one each) expected")
+    return [list(item) for item in items]
+
+
+def note(stages: Sequence[Stage], metric: str, scale: Scale, height: PathHeight) -> str:
+    """What the figure has to say about what is not drawn as it was measured; empty where there is nothing."""
+    label = metric_label(metric)
+    parts = []
+    if scale.vmax < scale.highest:
+        parts.append(f"cut off at {label} = {scale.format(scale.vmax)}")
+        scale = replace(scale, highest=scale.vmax)
+    parts.append(scale.note(label))
+    statuses = np.concatenate([stage.surface.status.ravel() for stage in stages])
+    values = np.concatenate([stage.surface.metric(metric).ravel() for stage in stages])
+    pending = int((statuses == PENDING).sum())
+    broken = int(((~np.isfinite(values) | (statuses != DONE)) & (statuses != PENDING)).sum())
+    if pending or broken:
+        reasons = [f"{broken} not finite or failed"] * bool(broken) + [f"{pending} not computed"] * bool(pending)
+        parts.append(f"holes: {' and '.join(reasons)} of {values.size} points")
+    paths = [path for stage in stages for path in stage.paths]
+    missing = [path for path in paths if not path.pieces]
+    broken_off = [path for path in paths if path.pieces and not path.whole]
+    for group, text in ((broken_off, "drawn only where over the surface"), (missing, "nowhere over the surface")):
+        if group:
+            names = dict.fromkeys(path.trajectory.name or "path" for path in group)
+            parts.append(f"{', '.join(names)}: {text}")
+    if paths and height == "loss":
+        parts.append("paths at their own loss")
+    return "; ".join(part for part in parts if part)
