@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 RECORDS = 20
 
@@ -97,8 +103,6 @@ def python2() -> Callable[..., bytes]:
 @pytest.fixture
 def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
     """Writes a Python file into a folder of its own; what it leaves in ``sys.path`` is taken back."""
-    import sys
-
     monkeypatch.setattr(sys, "path", list(sys.path))
 
     def write(name: str, source: str) -> Path:

@@ -106,7 +106,7 @@ def test_states_of_arrays_are_checked(state: tuple, message: str) -> None:
         unpickle.load(pickle.dumps(Reduce(reconstruct, arguments, state)), "x")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_any_damage_is_a_data_error_or_none(data: st.DataObject) -> None:
     raw = bytearray(pickle.dumps({"data": np.arange(4, dtype=np.uint8), "labels": [1, 2]}, protocol=2))
