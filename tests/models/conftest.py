@@ -1,4 +1,4 @@
-"""What the model tests share: one thread, the published facts, and weights without torch's global random state."""
+"""What the model tests share: the published facts, and weights without torch's global random state."""
 
 from __future__ import annotations
 
@@ -11,14 +11,6 @@ import torch
 from torch import nn
 
 DATA = Path(__file__).parent / "data"
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)
