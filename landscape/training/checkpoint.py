@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from landscape.training.files import write_whole
 FORMAT = "landscape-checkpoint-1"
 _NESTS = ("state_dict", "model_state_dict", "model", "net")
 _WRAPPERS = ("module.", "_orig_mod.")  # DataParallel, torch.compile
+_FOREIGN = re.compile(r"unsupported (?:global: )?GLOBAL (\S+)", re.IGNORECASE)
+_UNPICKLER = re.compile(r"WeightsUnpickler error: *(\S.*)")
 _NAMED = 4  # tensors of each kind that a message names
 
 
@@ -157,21 +160,22 @@ def read(path: Path, mapped: bool = True) -> Any:
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder, a checkpoint file expected, as in {path}/step-00000000.pt")
     try:
-        mapped = mapped and zipfile.is_zipfile(path)  # torch maps no file of its older format
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        path.open("rb").close()
     except FileNotFoundError as error:
         raise CheckpointError(f"no checkpoint at {path}") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    mapped = mapped and zipfile.is_zipfile(path)  # torch maps no file of its older format
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged pickle may raise anything
-        reason = str(error)
-        if "Unsupported global" in reason:
-            found = reason.split("GLOBAL ", 1)[-1].split(" ", 1)[0]
+        foreign = _FOREIGN.search(str(error))
+        if foreign:
             raise CheckpointError(
-                f"{path} holds a {found}, and only tensors and plain values are read, since anything else could run "
-                "code. Save its state_dict() alone with torch.save"
+                f"{path} holds a {foreign[1]}, and only tensors and plain values are read, since anything else could "
+                "run code. Save its state_dict() alone with torch.save"
             ) from error
-        raise CheckpointError(f"{path} is damaged, or no file of torch.save: {_first_line(reason)}") from error
+        raise CheckpointError(f"{path} is damaged, or no file of torch.save ({_reason(error)})") from error
 
 
 def _state_dict(path: Path, stored: Any) -> Mapping[str, Any]:
@@ -215,5 +219,8 @@ def _shape(value: Any) -> tuple[int, ...]:
     return tuple(getattr(value, "shape", ()))
 
 
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0] if text.strip() else "it ends too early"
+def _reason(error: Exception) -> str:
+    """One line of a message of torch, without what it says about ``weights_only``."""
+    said = _UNPICKLER.search(str(error))
+    lines = [said[1]] if said else [line for line in str(error).splitlines() if "weights_only" not in line and line]
+    return lines[0].strip().split(". ")[0] if lines else type(error).__name__

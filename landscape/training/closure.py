@@ -49,7 +49,7 @@ class StepClosure:
     autocast: torch.dtype | None = None
     value: float = math.nan
     error: Exception | None = None
-    _start: tuple[list[Tensor], list[Tensor | None]] | None = None
+    _start: tuple[Tensor, list[Tensor], list[Tensor | None]] | None = None
 
     def __call__(self) -> Tensor:
         """Loss at the present weights, detached; the gradients are in ``.grad``.
@@ -59,8 +59,8 @@ class StepClosure:
                 optimizer's business.
         """
         try:
-            if self._start is not None and self._is_start(self._start[0]):
-                return self._again(self._start[1])
+            if self._start is not None and self._is_start(self._start[1]):
+                return self._again()
             return self._evaluate(first=math.isnan(self.value))
         except Exception as error:
             self.error = error
@@ -72,9 +72,10 @@ class StepClosure:
         Published two-step optimizers often read the gradients first and call the closure for the second step only.
         Others call it first, at unchanged weights: they are given what was computed here.
         """
-        self()
+        loss = self()
         parameters = list(self.model.parameters())
         self._start = (
+            loss,
             [p.detach().clone() for p in parameters],
             [None if p.grad is None else p.grad.clone() for p in parameters],
         )
@@ -105,10 +106,11 @@ class StepClosure:
         # Compared by value: a version counter does not see what an optimizer writes through ``.data``.
         return all(torch.equal(p, before) for p, before in zip(self.model.parameters(), weights, strict=True))
 
-    def _again(self, gradients: list[Tensor | None]) -> Tensor:
+    def _again(self) -> Tensor:
+        loss, _, gradients = self._start
         for parameter, gradient in zip(self.model.parameters(), gradients, strict=True):
             parameter.grad = None if gradient is None else gradient.clone()
-        return torch.tensor(self.value, device=next(self.model.parameters()).device)
+        return loss.clone()
 
 
 @contextmanager

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from landscape.errors import CheckpointError
+from landscape.training import Run, TrainingSettings, optimizers, sitting, train
+
+SETTINGS = TrainingSettings(epochs=4, batch_size=16, schedule="cosine", checkpoint_every=2, checkpoint_steps=5)
+DENSE = [name for name in optimizers.names() if name not in ("sparseadam", "muon")]
+STEPS = 12
+
+
+def stop_after(*steps):
+    """A ``stop`` that says yes once after each of these numbers of steps of its own sitting."""
+    told = []
+    return lambda: told.append(1) or len(told) in steps
+
+
+@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("at", [1, 7])
+def test_stopped_and_taken_up_ends_with_the_same_weights(name, at, convnet, tmp_path, assert_equal_runs):
+    whole = train(convnet(), name, SETTINGS, tmp_path / "whole")
+    part = train(convnet(), name, SETTINGS, tmp_path / "part", stop=stop_after(at))
+    assert not part.finished
+    assert part.record["sessions"][-1]["outcome"] == "stopped"
+    # The second sitting is given other initial weights: those of the run count.
+    assert_equal_runs(train(convnet(seed=9), name, SETTINGS, tmp_path / "part"), whole)
+    assert [(s["from_step"], s["to_step"]) for s in Run.open(part.path).record["sessions"]] == [(0, at), (at, STEPS)]
+
+
+CHILD = """
+import importlib.util, os, signal, sys
+import torch
+
+torch.set_num_threads(1)
+conftest, out, optimizer, where, count = sys.argv[1:]
+spec = importlib.util.spec_from_file_location("problems", conftest)
+problems = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(problems)
+
+from landscape.training import TrainingSettings, train, sitting, files
+
+sitting._SECONDS_BETWEEN_STATES = -1.0 if where == "state" else 1e9
+calls = 0
+
+def die_at_last(*args):
+    global calls
+    calls += 1
+    if calls == int(count):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+progress = None
+if where == "step":
+    progress = die_at_last
+else:
+    fsync = os.fsync
+    os.fsync = lambda handle: die_at_last() or fsync(handle)
+
+settings = TrainingSettings(epochs=4, batch_size=16, schedule="cosine", checkpoint_every=2, checkpoint_steps=5)
+train(problems.build_convnet(), optimizer, settings, out, progress=progress)
+"""
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "where", "count"),
+    [
+        ("samsgrad:lr=0.01", "step", 9),  # inside an epoch: calls are those before the first step and after each
+        ("sgd:lr=0.1,momentum=0.9", "step", 7),  # at the end of an epoch
+        ("lbfgs:lr=0.1,max_iter=4", "write", 14),  # inside a file, after its bytes were written
+        ("adam:lr=0.01", "state", 25),  # likewise, with a state kept at every step
+    ],
+)
+def test_killed_and_taken_up_ends_with_the_same_weights(
+    optimizer, where, count, convnet, conftest_path, tmp_path, assert_equal_runs
+):
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, str(conftest_path), str(tmp_path / "part"), optimizer, where, str(count)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=120,
+    )
+    assert child.returncode == -signal.SIGKILL
+    killed = Run.open(tmp_path / "part")
+    assert not killed.finished
+    assert killed.steps
+    for step in killed.steps:
+        killed.load(step)  # whatever has a checkpoint's name is whole
+    assert killed.record["sessions"][-1]["ended"] is None
+    again = train(convnet(), optimizer, SETTINGS, tmp_path / "part")
+    assert again.record["sessions"][-1]["from_step"] < STEPS
+    if where == "state":
+        assert again.record["sessions"][-1]["from_step"] % 3 != 0, "a state from inside an epoch was meant"
+    assert_equal_runs(again, train(convnet(), optimizer, SETTINGS, tmp_path / "whole"))
+
+
+def test_killed_before_the_first_state_begins_again_from_its_own_weights(convnet, tmp_path, assert_equal_runs):
+    whole = train(convnet(), "adam", SETTINGS, tmp_path / "whole")
+    part = train(convnet(), "adam", SETTINGS, tmp_path / "part", stop=stop_after(2))
+    part.resume_path.unlink()
+    assert_equal_runs(train(convnet(seed=9), "adam", SETTINGS, tmp_path / "part"), whole)
+
+
+def test_killed_before_the_first_checkpoint(convnet, tmp_path, assert_equal_runs):
+    whole = train(convnet(), "adam", SETTINGS, tmp_path / "whole")
+    part = train(convnet(), "adam", SETTINGS, tmp_path / "part", stop=stop_after(2))
+    for path in (part.resume_path, part.path / "history.csv", *part.checkpoints):
+        path.unlink()
+    assert_equal_runs(train(convnet(), "adam", SETTINGS, tmp_path / "part"), whole)
+
+
+def test_interrupted_by_the_keyboard(convnet, tmp_path, assert_equal_runs):
+    def interrupt(told):
+        if told.step == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(convnet(), "adam", SETTINGS, tmp_path / "part", progress=interrupt)
+    run = Run.open(tmp_path / "part")
+    assert not run.finished
+    assert run.record["sessions"][-1]["to_step"] == 8
+    assert run.record["sessions"][-1]["outcome"].startswith("KeyboardInterrupt")
+    assert run.steps == [0, 5, 6]
+    whole = train(convnet(), "adam", SETTINGS, tmp_path / "whole")
+    assert_equal_runs(train(convnet(), "adam", SETTINGS, tmp_path / "part"), whole)
+
+
+def test_ctrl_c_as_a_signal(convnet, tmp_path):
+    def interrupt(told):
+        if told.step == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(convnet(), "adam", SETTINGS, tmp_path / "part", progress=interrupt)
+    assert train(convnet(), "adam", SETTINGS, tmp_path / "part").finished
+
+
+def test_an_error_later_on_keeps_what_is_done(convnet, tmp_path):
+    def fail(told):
+        if told.step == 8:
+            raise OSError("something else")
+
+    with pytest.raises(OSError, match="something else"):
+        train(convnet(), "adam", SETTINGS, tmp_path / "part", progress=fail)
+    assert Run.open(tmp_path / "part").steps == [0, 5, 6]
+
+
+def test_another_device_may_go_on(convnet, tmp_path):
+    train(convnet(), "adam", SETTINGS, tmp_path / "part", stop=stop_after(2))
+    path = tmp_path / "part" / "run.json"
+    record = json.loads(path.read_text())
+    record["settings"]["device"] = "cuda:3"
+    path.write_text(json.dumps(record))
+    assert train(convnet(), "adam", SETTINGS, tmp_path / "part").finished
+
+
+def test_a_damaged_state_is_an_error(convnet, tmp_path):
+    run = train(convnet(), "adam", SETTINGS, tmp_path / "part", stop=stop_after(2))
+    whole = run.resume_path.read_bytes()
+    run.resume_path.write_bytes(whole[:1000])
+    with pytest.raises(CheckpointError, match=r"resume\.pt is damaged"):
+        train(convnet(), "adam", SETTINGS, tmp_path / "part")
+    torch.save({"a": torch.ones(1)}, run.resume_path)
+    with pytest.raises(CheckpointError, match="landscape-resume-1"):
+        train(convnet(), "adam", SETTINGS, tmp_path / "part")
+    run.resume_path.write_bytes(whole)
+    assert train(convnet(), "adam", SETTINGS, tmp_path / "part").finished
+
+
+def test_a_non_finite_loss_after_a_resume_does_not_cost_a_good_checkpoint(mlp, tmp_path):
+    from dataclasses import replace
+
+    from landscape.errors import NonFiniteLossError
+
+    settings = TrainingSettings(epochs=4, batch_size=10)
+    part = train(mlp(), "sgd", settings, tmp_path / "part", stop=stop_after(4))
+    assert part.steps == [0, 4]
+    problem = mlp()
+
+    def loss(outputs, targets):
+        return problem.loss(outputs, targets) * (float("nan") if torch.is_grad_enabled() else 1)
+
+    loss.__name__ = "cross_entropy"
+    with pytest.raises(NonFiniteLossError, match=r"after step 4 .*step-00000004\.pt"):
+        train(replace(problem, loss=loss), "sgd", settings, tmp_path / "part")
+    assert Run.open(part.path).steps == [0, 4]
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on_later(convnet, tmp_path, monkeypatch, assert_equal_runs):
+    whole = train(convnet(), "adam", SETTINGS, tmp_path / "whole")
+    replace_file, left = os.replace, [6]
+
+    def fail(source, target):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(CheckpointError, match=r"cannot be written: No space left on device\. Make room"):
+        train(convnet(), "adam", SETTINGS, tmp_path / "part")
+    monkeypatch.setattr(os, "replace", replace_file)
+    assert not Run.open(tmp_path / "part").finished
+    assert_equal_runs(train(convnet(), "adam", SETTINGS, tmp_path / "part"), whole)
+
+
+def test_states_come_within_a_minute():
+    assert 0 < sitting._SECONDS_BETWEEN_STATES <= 60

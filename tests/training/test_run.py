@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from landscape.errors import CheckpointError
+from landscape.problem import ProblemSpec
+from landscape.training import Run, TrainingSettings, is_run, load_into, run_of, train
+
+SETTINGS = TrainingSettings(epochs=4, batch_size=20, checkpoint_every=3)
+
+
+@pytest.fixture
+def run(mlp, tmp_path):
+    return train(mlp(), "sgd:lr=0.5,momentum=0.9", SETTINGS, tmp_path / "run")
+
+
+def test_open_finds_what_train_left(run):
+    found = Run.open(str(run.path))
+    assert found.finished
+    assert found.settings == SETTINGS
+    assert found.steps == [0, 6, 8]
+    assert [path.name for path in found.checkpoints] == ["step-00000000.pt", "step-00000006.pt", "step-00000008.pt"]
+    assert found.load().step == 8
+    assert found.load(6).epoch == 3
+    assert found.record == run.record
+
+
+def test_run_json_says_how_to_repeat_it(run):
+    record = json.loads((run.path / "run.json").read_text())
+    assert record["optimizer"]["name"] == "sgd"
+    assert record["optimizer"]["arguments"]["momentum"] == 0.9
+    assert record["optimizer"]["arguments"]["weight_decay"] == 0
+    assert TrainingSettings(**record["settings"]) == SETTINGS
+    assert record["problem"]["splits"]["train"]["samples"] == 37
+    assert len(record["problem"]["splits"]["train"]["digest"]) == 64
+    assert (record["steps_per_epoch"], record["steps"]) == (2, 8)
+    (session,) = record["sessions"]
+    assert (session["from_step"], session["to_step"], session["outcome"]) == (0, 8, "finished")
+    assert session["packages"]["torch"]
+    assert session["command"]
+    assert session["ended"] == record["finished"]
+
+
+def test_best(run):
+    history = run.history()
+    at = {int(step): loss for step, loss in zip(history["step"], history["test_loss"], strict=True)}
+    assert run.best().step == min(run.steps, key=at.get)
+    assert run.best("test_loss", highest=True).step == max(run.steps, key=at.get)
+    accuracy = dict(zip(history["step"].tolist(), history["test_acc"].tolist(), strict=True))
+    assert run.best("test_acc").metrics["test_acc"] == max(accuracy[step] for step in run.steps)
+    with pytest.raises(CheckpointError, match="no 'val_loss' in its history; it has step, epoch, train_loss"):
+        run.best("val_loss")
+
+
+def test_a_checkpoint_that_is_not_there(run):
+    with pytest.raises(CheckpointError, match="no checkpoint of step 5; the nearest of 3 is that of step 6"):
+        run.load(5)
+
+
+def test_is_run_and_run_of(run, tmp_path):
+    assert is_run(run.path)
+    assert not is_run(tmp_path)
+    assert run_of(run.checkpoints[1]).path == run.path
+    assert run_of(tmp_path / "some.pt") is None
+
+
+def test_the_same_again_is_the_same_run(run, mlp):
+    before = (run.path / "run.json").read_bytes()
+    again = train(mlp(), "sgd", SETTINGS, run.path, arguments={"lr": 0.5, "momentum": 0.9})
+    assert again.finished
+    assert (run.path / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "settings", "told"),
+    [
+        ("sgd:lr=0.5,momentum=0.9", replace(SETTINGS, batch_size=21), "settings.batch_size is 20 there, 21 asked"),
+        ("sgd:lr=0.5,momentum=0.9", replace(SETTINGS, seed=1), "settings.seed is 0 there, 1 asked"),
+        ("sgd:lr=0.5", SETTINGS, "optimizer.arguments.momentum is 0.9 there, 0 asked"),
+        ("adam", SETTINGS, "optimizer.name is 'sgd' there, 'adam' asked. Repeat"),
+    ],
+)
+def test_other_settings_are_refused_by_name(run, mlp, optimizer, settings, told):
+    before = {path: path.read_bytes() for path in run.path.rglob("*.*")}
+    with pytest.raises(CheckpointError) as caught:
+        train(mlp(), optimizer, settings, run.path)
+    assert told in str(caught.value)
+    assert {path: path.read_bytes() for path in run.path.rglob("*.*")} == before
+
+
+def test_other_data_are_refused(run, mlp):
+    problem = mlp()
+    problem.splits["train"].inputs[3, 2] += 1
+    with pytest.raises(CheckpointError, match=r"problem\.splits\.train\.digest is '\w+' there, '\w+' asked"):
+        train(problem, "sgd:lr=0.5,momentum=0.9", SETTINGS, run.path)
+
+
+def test_data_may_have_moved_but_not_changed_their_name(run, mlp):
+    def described(**more):
+        return replace(mlp(), description=more)
+
+    path = run.path.parent / "other"
+    train(described(data="/old", dataset="a"), "sgd", SETTINGS, path)
+    assert train(described(data="/new", dataset="a"), "sgd", SETTINGS, path).finished
+    with pytest.raises(CheckpointError, match=r"problem\.dataset is 'a' there, 'b' asked"):
+        train(described(data="/old", dataset="b"), "sgd", SETTINGS, path)
+
+
+def test_overwrite(run, mlp):
+    (run.path / "notes.txt").write_text("mine")
+    again = train(mlp(), "adam", replace(SETTINGS, epochs=1), run.path, overwrite=True)
+    assert again.steps == [0, 2]
+    assert (run.path / "notes.txt").read_text() == "mine"
+    (run.path / "notes.txt").unlink()
+    again.delete()
+    assert not run.path.exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_or_file_of_something_else_is_left_alone(mlp, tmp_path, overwrite):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.tex").write_text("x")
+    (tmp_path / "file").write_text("x")
+    for name in ("folder", "file"):
+        with pytest.raises(CheckpointError, match="exists and is no run"):
+            train(mlp(), "sgd", SETTINGS, tmp_path / name, overwrite=overwrite)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder", "thesis.tex"]
+
+
+def test_an_empty_folder_is_taken(mlp, tmp_path):
+    assert train(mlp(), "sgd", SETTINGS, tmp_path).finished
+
+
+@pytest.mark.parametrize(
+    ("contents", "reason"),
+    [(None, "no run at"), ("", "cannot be read"), ("[1]", "format 'landscape-run-1' expected, got 'list'"),
+     ('{"format": "landscape-run-9"}', "got 'landscape-run-9'")],
+)  # fmt: skip
+def test_no_run(tmp_path, contents, reason):
+    if contents is not None:
+        (tmp_path / "run.json").write_text(contents)
+    with pytest.raises(CheckpointError, match=reason):
+        Run.open(tmp_path)
+
+
+def test_a_run_of_a_named_problem_builds_it_again(tmp_path):
+    spec = ProblemSpec(model="mlp", model_args={"widths": (6,)}, samples=40)
+    run = train(spec.build(seed=4), "adam", TrainingSettings(epochs=1), tmp_path / "run")
+    found = Run.open(run.path)
+    assert (found.spec().model, found.spec().dataset, found.spec().samples) == ("mlp", "digits", 40)
+    problem = found.build_problem(("train",))
+    assert list(problem.splits) == ["train"]
+    assert len(problem.splits["train"]) == 40
+    initial = run.load(0).state_dict
+    assert all(initial[name].equal(tensor) for name, tensor in problem.model.state_dict().items())
+    load_into(problem.model, found.load())
+
+
+def test_a_run_of_a_nameless_problem_says_so(run):
+    with pytest.raises(CheckpointError, match="does not say how its problem was built"):
+        run.spec()
