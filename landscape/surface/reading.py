@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,12 @@ import h5py
 import numpy as np
 
 from landscape.errors import StoreError
-from landscape.surface.hdf5 import attributes, reading
-from landscape.surface.surface import DONE, PENDING, Surface
+from landscape.surface.hdf5 import attribute, attributes, reading
+from landscape.surface.li_files import from_li
+from landscape.surface.li_names import recipe_of
+from landscape.surface.surface import Surface
+
+log = logging.getLogger(__name__)
 
 _NOT_METRICS = {"status", "seconds", "xcoordinates", "ycoordinates", "zcoordinates", "failures"}
 
@@ -21,8 +26,10 @@ def read_surface(path: str | os.PathLike[str], name: str | None = None) -> Surfa
     """The surface in a file.
 
     Args:
-        path: one of our files, or a surface file of Li et al. (where -1 stands for what is not computed).
-        name: what a legend calls it; the file's own title or the file's name by default.
+        path: one of our files, or a surface file of Li et al., where -1 stands for what is not computed and only the
+            file's name says how it was made: what it says stands among the attributes.
+        name: what a legend calls it; by default the file's own title, the network in the name of a file of theirs,
+            or the file's name.
 
     Raises:
         StoreError: unreadable, or no surface.
@@ -39,20 +46,27 @@ def read_surface(path: str | os.PathLike[str], name: str | None = None) -> Surfa
         shape = tuple(len(axis) for axis in reversed(coordinates))
         # Status first: a value that is marked done was written before its mark.
         status = file["status"][()] if "status" in file else None
+        shapes = (shape,) if status is not None else (shape, shape[::-1])
         values = {
             key: np.asarray(node[()], dtype=np.float64)
             for key, node in file.items()
-            if isinstance(node, h5py.Dataset) and key not in _NOT_METRICS and node.shape == shape
+            if isinstance(node, h5py.Dataset) and key not in _NOT_METRICS and node.shape in shapes
         }
         found = _unpacked(attributes(file))
+        if "dir_file" in file:
+            found["dir_file"] = attribute(file["dir_file"][()])
     if not values:
         raise StoreError(f"{path} holds coordinates of shape {shape} but no values of that shape; is the file damaged?")
     if status is None:
-        values, status = _from_li(values, shape)
-        found.setdefault("format", "li-et-al")
+        values, status, remark = from_li(values, shape)
+        found = {**found, "format": found.get("format", "li-et-al"), **recipe_of(path.as_posix())}
+        if remark:
+            log.warning("%s is %s", path, remark)
+            found["remark"] = remark
     order = found.get("metrics") or []
     values = {key: values[key] for key in [*order, *values] if key in values}
-    return Surface(coordinates, values, status, found, name or str(found.get("title") or path.stem))
+    title = found.get("title") or found.get("run", {}).get("model") or path.stem
+    return Surface(coordinates, values, status, found, name or str(title))
 
 
 def _unpacked(found: Any) -> dict[str, Any]:
@@ -65,10 +79,3 @@ def _unpacked(found: Any) -> dict[str, Any]:
             except json.JSONDecodeError:
                 continue
     return unpacked
-
-
-def _from_li(values: dict[str, np.ndarray], shape: tuple[int, ...]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Li et al. mark a point that is not computed by -1, which neither a loss nor an accuracy takes."""
-    loss = values.get("train_loss", next(iter(values.values())))
-    status = np.where(loss == -1, PENDING, DONE).astype(np.uint8)
-    return {key: np.where(status == DONE, array, np.nan) for key, array in values.items()}, status

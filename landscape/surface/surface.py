@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from landscape.geometry.trajectory import Trajectory
 
 PENDING, DONE, FAILED = 0, 1, 2
 """Values of ``status``. A NaN among the values is a result; only ``status`` says what is computed."""
@@ -68,3 +72,46 @@ class Surface:
         if name not in self.values:
             raise ValueError(f"no metric {name!r} on this surface; it has {', '.join(self.values) or 'none'}")
         return self.values[name]
+
+    def interpolate(self, coordinates: np.ndarray, metric: str | None = None) -> np.ndarray:
+        """Values between the grid's points, multilinear, for what lies on the plane and not on the grid.
+
+        Args:
+            coordinates: ``(n, k)``, x first, in the units of the axes.
+            metric: see :meth:`metric`.
+
+        Returns:
+            ``(n,)`` float64. NaN outside of the grid, and where a grid point that counts is not done or is NaN; on a
+            grid point only that point counts. On an axis of one point only its own coordinate is inside.
+
+        Raises:
+            ValueError: coordinates of another number of axes, or no such metric.
+        """
+        coordinates = np.asarray(coordinates, dtype=np.float64)
+        axes = len(self.coordinates)
+        if coordinates.ndim != 2 or coordinates.shape[1] != axes:
+            raise ValueError(f"coordinates of shape (n, {axes}) expected, got {coordinates.shape}")
+        values = np.where(self.status == DONE, self.metric(metric), np.nan)
+        lower, fraction = np.empty(coordinates.shape, dtype=np.intp), np.empty(coordinates.shape)
+        inside = np.ones(len(coordinates), dtype=bool)
+        for k, (axis, here) in enumerate(zip(self.coordinates, coordinates.T, strict=True)):
+            inside &= (here >= axis[0]) & (here <= axis[-1])  # false for NaN
+            lower[:, k] = np.clip(np.searchsorted(axis, here, side="right") - 1, 0, max(len(axis) - 2, 0))
+            upper = axis[np.minimum(lower[:, k] + 1, len(axis) - 1)]
+            width = upper - axis[lower[:, k]]
+            fraction[:, k] = np.divide(here - axis[lower[:, k]], width, out=np.zeros(len(here)), where=width > 0)
+        result = np.zeros(len(coordinates))
+        for corner in product((0, 1), repeat=axes):
+            weight = np.prod(np.where(corner, fraction, 1 - fraction), axis=1)
+            counts = inside & (weight != 0)
+            index = tuple(np.where(counts, lower[:, k] + corner[k], 0) for k in reversed(range(axes)))
+            # A weight of zero takes no part: 0 * NaN is NaN, and a neighbour may not be computed yet.
+            result[counts] += weight[counts] * values[index][counts]
+        return np.where(inside, result, np.nan)
+
+    def under(self, trajectory: Trajectory, metric: str | None = None) -> Trajectory:
+        """The trajectory with this surface's values under its points, as its ``surface_loss``; see :meth:`interpolate`.
+
+        A checkpoint's own loss differs from it by what lies off the plane and by the interpolation.
+        """
+        return trajectory.over(self.interpolate(trajectory.coordinates, metric))

@@ -37,14 +37,17 @@ def write_collection(file: h5py.File, coordinates: Sequence[np.ndarray], links: 
 
 
 def write_polylines(file: h5py.File, lines: Sequence[np.ndarray], arrays: Mapping[str, np.ndarray]) -> None:
-    """Add the block ``trajectory``: one polyline per path.
+    """Add the block ``trajectory``, or replace it: one polyline per path.
 
     Args:
-        file: an open file that has a collection and no such block yet.
+        file: an open file that has a collection.
         lines: points of each path, ``(n, 3)``.
         arrays: point data over all paths in order, each of the joint length.
     """
-    block = _block(file["VTKHDF"], "trajectory", "PolyData", (2, 3))
+    root = file["VTKHDF"]
+    if "trajectory" in root:  # always the last block, so that the indices of the others stay
+        del root["trajectory"], root["Assembly/trajectory"]
+    block = _block(root, "trajectory", "PolyData", (2, 3))
     points = np.concatenate(lines).astype(np.float64)
     block["Points"] = points
     block["NumberOfPoints"] = np.array([len(points)], dtype=np.int64)
