@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = lazy(
         "Weights": "geometry.weights",
         "compute_surface": "sweep.sweep",
         "random_direction": "geometry.direction",
-        "random_plane": "geometry.direction",
+        "random_plane": "geometry.planes",
         "read_surface": "surface.reading",
     },
 )

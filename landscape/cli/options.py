@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,28 @@ if TYPE_CHECKING:
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
+@dataclass(frozen=True)
+class AutoAxis:
+    """An axis of ``count`` points whose range is found by rule."""
+
+    count: int = 51
+
+
 class AxisType(click.ParamType):
-    """``min:max:n``."""
+    """``min:max:n``, or ``auto`` or ``auto:n``."""
 
     name = "min:max:n"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from landscape.sweep.grid import Axis
 
-        if isinstance(value, Axis):
+        if isinstance(value, (Axis, AutoAxis)):
             return value
+        word, colon, count = value.partition(":")
+        if word == "auto":
+            if colon and not (count.isdigit() and int(count) > 1):
+                self.fail(f"auto or auto:n with n of at least 2 expected, as in auto:51, got {value!r}", param, ctx)
+            return AutoAxis(int(count)) if colon else AutoAxis()
         try:
             return Axis.parse(value)
         except ValueError as error:

@@ -9,6 +9,7 @@ import click
 
 from landscape.cli.options import (
     PATH,
+    AutoAxis,
     AxisType,
     ShardType,
     numerics_of,
@@ -21,7 +22,7 @@ from landscape.cli.options import (
 if TYPE_CHECKING:
     from landscape.geometry.plane import Plane
     from landscape.problem.problem import Problem
-    from landscape.sweep.grid import Grid
+    from landscape.sweep.grid import Axis, Grid
     from landscape.sweep.ranks import Ranks
     from landscape.sweep.sweep import Outcome
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", metavar="RUN|CHECKPOINT", type=PATH)
 @click.option("--out", type=PATH, default=Path("surface.h5"), show_default=True, help="The file to make or continue.")
-@click.option("--x", type=AxisType(), help="First axis.  [default: -1:1:51]")
+@click.option("--x", type=AxisType(), help="First axis, or auto[:n] for a range by rule.  [default: -1:1:51]")
 @click.option("--y", type=AxisType(), help="Second axis.  [default: -1:1:51, none where only --x is given]")
 @click.option("--z", type=AxisType(), help="Third axis.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random directions.")
@@ -75,8 +76,11 @@ def command(source: Path, out: Path, **options: Any) -> int:
     from landscape.sweep.sweep import Plan, compute_surface
 
     ranks = join()
-    grid = _grid(options)
-    problem, plane, settings, provenance = ranks.agree(lambda: _prepare(source, grid, options))
+    axes = _axes(options)
+    problem, plane, settings, provenance = ranks.agree(lambda: _prepare(source, len(axes), options))
+    device = _device(options["device"], ranks)
+    # Ranges by rule are found by the root alone, since they take some evaluations, and are then the same everywhere.
+    grid = ranks.share(ranks.agree(lambda: _grid(axes, problem, plane, device, options) if ranks.is_root else None))
     plan = Plan(
         out=out,
         overwrite=options["overwrite"],
@@ -96,7 +100,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
             settings=settings,
             provenance=provenance,
             ranks=ranks,
-            device=_device(options["device"], ranks),
+            device=device,
             stop=stop,
             progress=lambda progress: show_sweep(bar, progress),
         )
@@ -104,8 +108,9 @@ def command(source: Path, out: Path, **options: Any) -> int:
     return code
 
 
-def _grid(options: dict[str, Any]) -> Grid:
-    from landscape.sweep.grid import Axis, Grid
+def _axes(options: dict[str, Any]) -> tuple[Axis | AutoAxis, ...]:
+    """The axes as asked for; a range by rule is not known yet."""
+    from landscape.sweep.grid import Axis
 
     axes = [options["x"], options["y"], options["z"]]
     if axes == [None, None, None]:
@@ -113,20 +118,57 @@ def _grid(options: dict[str, Any]) -> Grid:
     given = [axis is not None for axis in axes]
     if given not in ([True, False, False], [True, True, False], [True, True, True]):
         raise click.UsageError("--y goes with --x, and --z with both")
-    return Grid(tuple(axis for axis in axes if axis is not None))
+    return tuple(axis for axis in axes if axis is not None)
 
 
-def _prepare(source: Path, grid: Grid, options: dict[str, Any]) -> tuple[Problem, Plane, dict, dict]:
+def _grid(
+    axes: tuple[Axis | AutoAxis, ...], problem: Problem, plane: Plane, device: str, options: dict[str, Any]
+) -> Grid:
+    """The grid, with ranges by rule: around the paths in the directions' file, else to where the loss has risen."""
+    from landscape.geometry.range import range_by_loss, range_of_paths
+    from landscape.sweep.evaluator import evaluating
+    from landscape.sweep.grid import Axis, Grid
+
+    if not any(isinstance(axis, AutoAxis) for axis in axes):
+        return Grid(axes)
+    paths = _paths_in(options["directions"])
+
+    def by_rule(position: int, count: int, loss: Any) -> Axis:
+        found = range_of_paths(paths, position) if paths else range_by_loss(loss, position, len(axes))
+        click.echo(found.reason, err=True)
+        return Axis(found.low, found.high, count)
+
+    with evaluating(problem, plane, numerics_of(options), device) as evaluate:
+        column = next(i for i, name in enumerate(evaluate.names) if name.endswith("_loss"))
+        return Grid(
+            tuple(
+                by_rule(i, axis.count, lambda at: float(evaluate(at)[column])) if isinstance(axis, AutoAxis) else axis
+                for i, axis in enumerate(axes)
+            )
+        )
+
+
+def _paths_in(directions: Path | None) -> list:
+    """Trajectories in the file that the directions come from, if it holds any."""
+    from landscape.errors import StoreError
+    from landscape.surface.trajectories import read_trajectories
+
+    if directions is None:
+        return []
+    try:
+        return read_trajectories(directions)
+    except StoreError:
+        return []
+
+
+def _prepare(source: Path, axes: int, options: dict[str, Any]) -> tuple[Problem, Plane, dict, dict]:
     """What every rank builds for itself, equal on all."""
     from landscape.cli.source import find_source
-    from landscape.geometry.plane import Plane
-    from landscape.geometry.weights import Weights
     from landscape.training.provenance import environment
 
     found = find_source(source, spec_of(options))
     problem = found.build(options["split"], options["samples"])
-    origin = Weights.of(problem.model, states=options["states"])
-    plane = Plane(origin, _directions(origin, len(grid.axes), options))
+    plane = _plane(problem, axes, options)
     described = dict(problem.description)
     # Where data lie may change from host to host; what they hold is compared by digest.
     identity = {
@@ -143,31 +185,39 @@ def _prepare(source: Path, grid: Grid, options: dict[str, Any]) -> tuple[Problem
     return problem, plane, {"problem": identity, "split": options["split"]}, provenance
 
 
-def _directions(origin: Any, axes: int, options: dict[str, Any]) -> tuple:
-    """One direction per axis: from a file, to checkpoints, and random for the axes that are left."""
+def _plane(problem: Problem, axes: int, options: dict[str, Any]) -> Plane:
+    """The plane around the model's weights: axes from a file or to checkpoints, and random ones for the rest."""
     from landscape.cli.source import merged_patterns, weights_at
-    from landscape.geometry.direction import difference, finish, gaussian, orthogonalize, restrict
+    from landscape.geometry.direction import difference, restrict
+    from landscape.geometry.planes import random_plane
+    from landscape.geometry.weights import Weights
     from landscape.surface.planes import read_directions
 
     only, freeze = merged_patterns(options["only"]), merged_patterns(options["freeze"])
-    if options["directions"] is not None:
-        found = read_directions(options["directions"], origin)
-        if len(found) < axes:
-            raise click.UsageError(f"{options['directions']} holds {len(found)} directions; {axes} axes were asked for")
-        return tuple(restrict(direction, only, freeze) for direction in found[:axes])
-    if len(options["targets"]) > axes:
-        raise click.UsageError(f"--to is given {len(options['targets'])} times for {axes} axes")
-    differences = [
-        restrict(difference(origin, weights_at(target, origin), str(target.resolve())), only, freeze)
-        for target in options["targets"]
-    ]
-    drawn = [
-        restrict(gaussian(origin, options["seed"], 0 if options["same_direction"] else axis), only, freeze)
-        for axis in range(len(differences), axes)
-    ]
-    if options["orthogonal"]:
-        drawn = orthogonalize([*differences, *drawn])[len(differences) :]
-    return (*differences, *(finish(d, origin, options["norm"], options["ignore"]) for d in drawn))
+    origin = Weights.of(problem.model, states=options["states"])
+    file, targets = options["directions"], options["targets"]
+    if file is not None and targets:
+        raise click.UsageError("--directions and --to both say where the axes go; give one of them")
+    if file is not None:
+        given = list(read_directions(file, origin, problem.model.state_dict()))[:axes]
+        if len(given) < axes:
+            raise click.UsageError(f"{file} holds {len(given)} directions; {axes} axes were asked for")
+    else:
+        given = [difference(origin, weights_at(target, origin), str(target.resolve())) for target in targets]
+        if len(given) > axes:
+            raise click.UsageError(f"--to is given {len(given)} times for {axes} axes")
+    return random_plane(
+        origin,
+        options["seed"],
+        axes,
+        options["norm"],
+        options["ignore"],
+        only,
+        freeze,
+        options["orthogonal"],
+        options["same_direction"],
+        first=[restrict(direction, only, freeze) for direction in given],
+    )
 
 
 def _title(problem: Problem) -> str:
@@ -175,9 +225,7 @@ def _title(problem: Problem) -> str:
 
 
 def _device(device: str, ranks: Ranks) -> str:
-    from landscape.sweep.devices import choose_device
-
-    return choose_device(device, ranks)
+    return device
 
 
 def _announce(plane: Plane, grid: Grid, problem: Problem, ranks: Ranks, options: dict[str, Any]) -> None:

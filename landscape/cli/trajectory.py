@@ -80,14 +80,13 @@ def _point(path: Path, layout: Weights) -> PathPoint:
 
 
 def _principal_plane(runs: Sequence[Run], axes: int) -> Plane:
-    from landscape.geometry.pca import principal_directions
-    from landscape.geometry.plane import Plane
+    from landscape.geometry.planes import principal_plane
     from landscape.geometry.weights import Weights
 
     layout = Weights.of(runs[0].build_problem().model)
     origin = layout.select(runs[0].load().state_dict, str(runs[0].path))
     sources = [lambda p=path: _load(p, layout) for run in runs for path in run.checkpoints]
-    return Plane(origin, tuple(principal_directions(origin, sources, axes)))
+    return principal_plane(origin, sources, axes)
 
 
 def _load(path: Path, layout: Weights) -> Weights:

@@ -47,7 +47,7 @@ class Axis:
         return cls(start, stop, count)
 
     def __str__(self) -> str:
-        return f"{self.start:g}:{self.stop:g}:{self.count}"
+        return f"{_short(self.start)}:{_short(self.stop)}:{self.count}"
 
     @property
     def values(self) -> np.ndarray:
@@ -56,6 +56,11 @@ class Axis:
         i = np.arange(self.count, dtype=np.float64)
         last = max(self.count - 1, 1)
         return (self.start * (last - i) + self.stop * i) / last
+
+
+def _short(value: float) -> str:
+    """As few digits as give the number back."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
 @dataclass(frozen=True)
