@@ -79,6 +79,7 @@ def plot_contour(
     scale: str | Scale = "auto",
     levels: int | Sequence[float] = 12,
     trajectories: Sequence[Trajectory] = (),
+    indices: Sequence[int] | None = None,
     colorbar: bool | None = None,
     labels: bool | None = None,
     legend: bool = True,
@@ -102,6 +103,7 @@ def plot_contour(
             ``choose_scale``'s rule, except that an accuracy is linear.
         levels: about how many contour levels, or the levels themselves in the metric's unit.
         trajectories: paths to draw on it.
+        indices: numbers of the paths, which pick colours and markers; by default 0, 1, ...
         colorbar: by default yes, but not for ``lines`` that carry labels.
         labels: values on the lines; by default for ``lines`` and ``both``.
         legend: name the paths and their marks above the axes.
@@ -135,7 +137,6 @@ def plot_contour(
         limits = _limits(surface)
         ax.set_xlim(limits[0])
         ax.set_ylim(limits[1])
-        texts = _line_labels(ax, lines, scale, chosen, trajectories) if labels and lines is not None else ()
         ax.set_aspect("equal" if equal else "auto")
         ax.set_xlabel(axis_labels[0])
         ax.set_ylabel(axis_labels[1])
@@ -143,7 +144,7 @@ def plot_contour(
             _mark_centre(ax)
         paths = tuple(
             plot_path(path, ax, index=i, limits=limits, distance=distance, note=False)
-            for i, path in enumerate(trajectories)
+            for i, path in zip(indices or range(len(trajectories)), trajectories, strict=True)
         )
         if legend:
             legend_above(ax, path_handles(paths))
@@ -158,6 +159,10 @@ def plot_contour(
                 bar.add_lines(lines, erase=False)
         if own and equal:
             own.fit_height()
+        elif own:
+            own.draw_without_rendering()
+        # Texts last: their places and the gaps for them depend on the size that the axes ends up with.
+        texts = label_levels(ax, lines, scale, chosen, trajectories) if labels and lines is not None else ()
     return ContourArtists(ax, scale, chosen, filled, lines, texts, heat, tuple(shaded), bar, paths, notes)
 
 
@@ -237,9 +242,10 @@ def _line_look(norm: Any, colours: Any, at: np.ndarray, style: str) -> dict[str,
     return {"colors": ["#ffffffd0" if shade < 0.42 else "#000000b0" for shade in light], "linewidths": width}
 
 
-def _line_labels(
+def label_levels(
     ax: Axes, lines: QuadContourSet, scale: Scale, levels: np.ndarray, trajectories: Sequence[Trajectory]
 ) -> tuple[Text, ...]:
+    """Write the roundest of ``levels`` into ``lines``, as real values and away from the paths."""
     chosen = scale.roundest(levels, 8)
     clear = [path.coordinates for path in trajectories if path.coordinates.shape[1] == 2] + [np.zeros((1, 2))]
     texts = scale.labels(chosen)

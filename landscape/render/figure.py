@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib
@@ -15,14 +16,18 @@ class StyledFigure(Figure):
         super().__init__(**kwargs)
         self.landscape_rc = settings
 
+    def style(self) -> AbstractContextManager[None]:
+        """A context in which artists are made in the figure's style."""
+        return matplotlib.rc_context(self.landscape_rc)
+
     def draw(self, renderer: Any) -> None:
         """Draw in the figure's style."""
-        with matplotlib.rc_context(self.landscape_rc):
+        with self.style():
             super().draw(renderer)
 
     def savefig(self, fname: Any, **kwargs: Any) -> None:
         """Save in the figure's style."""
-        with matplotlib.rc_context(self.landscape_rc):
+        with self.style():
             super().savefig(fname, **kwargs)
 
     def fit_height(self) -> None:
@@ -30,8 +35,33 @@ class StyledFigure(Figure):
 
         Axes of equal scale else leave white above and below or, in a figure too flat, to the sides.
         """
-        pad = self.get_layout_engine().get()["h_pad"]
         self.set_figheight(3 * self.get_figwidth())
         for _ in range(2):
             self.draw_without_rendering()
-        self.set_figheight(self.get_tightbbox(self.canvas.get_renderer()).height + 2 * pad)
+        renderer = self.canvas.get_renderer()
+        rows: dict[int, float] = {}
+        for ax in self.axes:
+            place = ax.get_subplotspec()
+            if place is not None:
+                rows[place.rowspan.start] = max(
+                    rows.get(place.rowspan.start, 0.0), ax.get_tightbbox(renderer).height / self.dpi
+                )
+        around = [artist for artist in (self._suptitle, *self.legends) if artist is not None]
+        heights = [*rows.values(), *(artist.get_window_extent(renderer).height / self.dpi for artist in around)]
+        pad = self.get_layout_engine().get()["h_pad"]
+        self.set_figheight(sum(heights) + 2 * pad * len(heights))
+        self.draw_without_rendering()
+
+    def add_footnote(self, text: str, fontsize: float) -> None:
+        """Small print at the foot of the figure, which grows by its height."""
+        if not text:
+            return
+        margin = 0.3 * fontsize / 72
+        note = self.text(0, 0, text, fontsize=fontsize, color="0.25", verticalalignment="bottom", linespacing=1.05)
+        size = note.get_window_extent(self.canvas.get_renderer())
+        width, height = self.get_size_inches()
+        strip = size.height / self.dpi + 2 * margin
+        self.set_figheight(height + strip)
+        note.set_position((margin / width, margin / (height + strip)))
+        self.get_layout_engine().set(rect=(0, strip / (height + strip), 1, height / (height + strip)))
+        self.draw_without_rendering()

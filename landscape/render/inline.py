@@ -13,13 +13,12 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 _STATIONS = 60
-_MARGIN = 0.06
 
 
 def label_lines(
     ax: Axes, lines: QuadContourSet, levels: np.ndarray, texts: Sequence[str], keep_clear: np.ndarray, fontsize: float
 ) -> tuple[Text, ...]:
-    """Write ``texts`` into the contour lines at ``levels``; a line too short for its text gets none.
+    """Write ``texts`` into the contour lines at ``levels``; a line too short or too crowded for its text gets none.
 
     Args:
         ax: the axes, with limits set.
@@ -29,35 +28,46 @@ def label_lines(
         keep_clear: ``(n, 2)`` points in data units to stay away from, such as a path's checkpoints.
         fontsize: in points.
     """
-    to_unit = ax.transLimits.transform
-    taken = [point for point in to_unit(keep_clear) if np.isfinite(point).all()] if len(keep_clear) else []
+    em = fontsize / 72 * ax.get_figure(root=True).dpi
+
+    def to_em(points: np.ndarray) -> np.ndarray:
+        return ax.transData.transform(points) / em
+
+    corners = to_em(np.array([(x, y) for x in ax.get_xlim() for y in ax.get_ylim()]))
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    obstacles = to_em(keep_clear) if len(keep_clear) else np.empty((0, 2))
+    obstacles = obstacles[np.isfinite(obstacles).all(axis=1)]
     spots: list[np.ndarray] = []
+    written = np.empty((0, 2))
     labelled: dict[float, str] = {}
     for level, text in zip(levels.tolist(), texts, strict=True):
         index = int(np.abs(lines.levels - level).argmin())
-        candidates = [piece for piece in _pieces(lines, index) if _length(to_unit(piece)) > 0.3]
-        stations = [_stations(piece) for piece in candidates]
+        stations = [_stations(piece) for piece in _pieces(lines, index) if _length(to_em(piece)) > 6]
         if not stations:
             continue
         points = np.concatenate(stations)
-        unit = to_unit(points)
-        rim = np.minimum(unit, 1 - unit).min(axis=1)
-        # Near a corner or the border a text is cut; a little away from it the border does not matter any more.
-        room = np.minimum(rim, 2 * _MARGIN)
-        if taken:
-            others = np.linalg.norm(unit[:, None, :] - np.array(taken)[None, :, :], axis=2).min(axis=1)
-            room = room + np.minimum(others, 0.5)
-        if rim.max() < _MARGIN / 2:
-            continue
+        at = to_em(points)
+        # In em: a text is about two wide, so that nearer than one to the border it is cut; from three on all is well.
+        border = np.minimum(at - low, high - at).min(axis=1)
+        others = _nearest(at, written)
+        room = np.minimum(border, 3) + np.minimum(others, 12) + np.minimum(_nearest(at, obstacles), 6)
+        room[(border < 1) | (others < 2.5)] = -np.inf
         best = int(room.argmax())
-        spots.append(points[best])
-        taken.append(unit[best])
-        labelled[float(lines.levels[index])] = text
+        if np.isfinite(room[best]):
+            spots.append(points[best])
+            written = np.vstack([written, at[best]])
+            labelled[float(lines.levels[index])] = text
     if not spots:
         return ()
-    return tuple(
-        ax.clabel(lines, list(labelled), fmt=labelled, fontsize=fontsize, inline=True, inline_spacing=1.5, manual=spots)
-    )
+    look = {"fontsize": fontsize, "inline": True, "inline_spacing": 1.5}
+    return tuple(ax.clabel(lines, list(labelled), fmt=labelled, manual=spots, **look))
+
+
+def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Distance ``(n,)`` of each of ``points`` from the nearest of ``others``."""
+    if not len(others):
+        return np.full(len(points), 100.0)
+    return np.linalg.norm(points[:, None, :] - others[None, :, :], axis=2).min(axis=1)
 
 
 def _pieces(lines: QuadContourSet, index: int) -> list[np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-_SPLITS = {"train": "training", "val": "validation"}
+_SPLITS = {"train": "training", "val": "validation", "plane": "plane's"}
 _METRICS = {"acc": "accuracy (%)", "loss": "loss", "stderr": "standard error"}
 
 

@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.legend import Legend
 from matplotlib.text import Annotation
-from matplotlib.transforms import Bbox
+from matplotlib.transforms import Bbox, IdentityTransform
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,6 +82,8 @@ def add_note(ax: Axes, *notes: str) -> None:
             color="0.25",
             linespacing=1.05,
             annotation_clip=False,
+            # Else the layout takes it, until it is first drawn, for a text in data units: off the axes when log.
+            transform=IdentityTransform(),
         )
         ax.add_artist(note)
         note.set_clip_on(False)

@@ -130,7 +130,7 @@ def draw(
     (points,) = ax.plot(x, y, marker, color=colour, markersize=crowd * dot, markeredgewidth=0, zorder=z + 0.01)
     line.set_label(trajectory.name or "trajectory")
     rates = None
-    changes = rate_changes(trajectory) if learning_rate else np.empty(0, dtype=int)
+    changes = rate_changes_of(trajectory.learning_rate) if learning_rate else np.empty(0, dtype=int)
     if changes.size:
         (rates,) = ax.plot(
             x[changes], y[changes], "D", color=rim, markeredgecolor=colour, markersize=1.25 * dot, zorder=z + 0.02
@@ -169,9 +169,8 @@ def path_handles(paths: Sequence[PathArtists]) -> list[Line2D]:
     return handles
 
 
-def rate_changes(trajectory: Trajectory) -> np.ndarray:
-    """Indices of the last checkpoint before each marked change of the learning rate."""
-    rate = trajectory.learning_rate
+def rate_changes_of(rate: np.ndarray) -> np.ndarray:
+    """Indices of the last checkpoint before each change by ``RATE_FACTOR`` or more of the learning rate ``(n,)``."""
     with np.errstate(invalid="ignore", divide="ignore"):
         factor = rate[1:] / rate[:-1]
         # Each checkpoint's rate is that of the step that led to it; NaN compares as no change.

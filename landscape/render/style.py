@@ -140,11 +140,14 @@ def use(size: str | Size = "column", **changes: Any) -> AbstractContextManager[N
     return matplotlib.rc_context(settings)
 
 
-def new_figure(size: str | Size = "column", *, width: float | None = None, height: float | None = None) -> StyledFigure:
-    """An empty figure (Agg, constrained layout, no pyplot) that is drawn and saved in its style wherever that happens.
+def new_figure(
+    size: str | Size = "column", *, width: float | None = None, height: float | None = None, layout: str = "constrained"
+) -> StyledFigure:
+    """An empty figure (Agg, no pyplot) that is drawn and saved in its style wherever that happens.
 
     Ticks and mathematics are made when a figure is drawn, long after ``use`` was left: this figure carries its style
-    along. ``width`` and ``height`` are in inches and default to those of ``size``.
+    along. ``width`` and ``height`` are in inches and default to those of ``size``;
+    ``layout`` is matplotlib's.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -154,8 +157,8 @@ def new_figure(size: str | Size = "column", *, width: float | None = None, heigh
     s = size_of(size)
     settings = rc(s)
     with matplotlib.rc_context(settings):
-        figure = StyledFigure(settings, figsize=(width or s.width, height or s.height), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02)
+        figure = StyledFigure(settings, figsize=(width or s.width, height or s.height), layout=layout)
+        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, hspace=0, wspace=0)
         FigureCanvasAgg(figure)
     return figure
 
@@ -166,13 +169,18 @@ def drawing_on(target: Axes | Figure | None, size: str | Size = "column") -> Ite
 
     ``target`` is an axes, a figure that gets its only axes now, or None for a new figure of this ``size``.
     """
-    import matplotlib
     from matplotlib.figure import Figure
 
     target = new_figure(size) if target is None else target
-    root = target if isinstance(target, Figure) else target.get_figure(root=True)
-    with matplotlib.rc_context(getattr(root, "landscape_rc", {})):
+    with styled(target):
         yield target.add_subplot() if isinstance(target, Figure) else target
+
+
+def styled(target: Axes | Figure) -> AbstractContextManager[None]:
+    """A context with the style that the figure of ``target`` carries; the caller's settings for one that has none."""
+    import matplotlib
+
+    return matplotlib.rc_context(getattr(target.get_figure(root=True), "landscape_rc", {}))
 
 
 def colour_map(purpose: str = "loss") -> Colormap:

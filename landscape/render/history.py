@@ -1,0 +1,233 @@
+"""Training curves of several runs, and the loss along their paths beside the loss that the plane shows there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from landscape.render.contour import metric_scale
+from landscape.render.curve import apply_scale
+from landscape.render.label import metric_label
+from landscape.render.margin import add_note, legend_above
+from landscape.render.path import rate_changes_of
+from landscape.render.scale import Scale
+from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+    from landscape.geometry.trajectory import Trajectory
+
+By = Literal["epoch", "step"]
+
+
+@dataclass(frozen=True)
+class History:
+    """What a run measured while it trained.
+
+    Attributes:
+        name: what a legend calls the run.
+        step: ``(n,)`` optimizer steps taken.
+        epoch: ``(n,)`` passes over the training data.
+        values: ``(n,)`` arrays by metric (``train_loss``, ``test_acc`` ...), NaN where not measured.
+        learning_rate: ``(n,)``, or None where unknown.
+    """
+
+    name: str
+    step: np.ndarray
+    epoch: np.ndarray
+    values: Mapping[str, np.ndarray]
+    learning_rate: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.step)
+        rate = {} if self.learning_rate is None else {"learning_rate": self.learning_rate}
+        for name, array in {"epoch": self.epoch, **self.values, **rate}.items():
+            if np.shape(array) != (n,):
+                raise ValueError(
+                    f"{name} of run {self.name!r}: shape ({n},) expected as for step, got {np.shape(array)}"
+                )
+
+    @staticmethod
+    def of(columns: Mapping[str, Any], name: str = "") -> History:
+        """A history from columns by name: ``step``, ``epoch``, perhaps ``learning_rate``, and metrics.
+
+        ``loss`` and ``accuracy`` or ``acc`` without a split are those of training.
+
+        Raises:
+            ValueError: neither ``step`` nor ``epoch``, or columns of different lengths.
+        """
+        arrays = {key: np.asarray(column, dtype=np.float64) for key, column in columns.items() if key != "name"}
+        if not {"step", "epoch"} & set(arrays):
+            raise ValueError(f"a column 'step' or 'epoch' expected, got {', '.join(arrays) or 'none'}")
+        step = arrays.pop("step", None)
+        epoch = arrays.pop("epoch", step)
+        rate = arrays.pop("learning_rate", None)
+        known = {"loss": "train_loss", "accuracy": "train_acc", "acc": "train_acc"}
+        values = {known.get(key, key.replace("accuracy", "acc")): array for key, array in arrays.items()}
+        return History(name or str(columns.get("name", "")), epoch if step is None else step, epoch, values, rate)
+
+
+@dataclass(frozen=True)
+class HistoryArtists:
+    """What was drawn: for each axes its metric's scale and lines, run by run."""
+
+    axes: tuple[Axes, ...]
+    scales: tuple[Scale, ...]
+    lines: tuple[tuple[Line2D, ...], ...]
+    rates: tuple[Line2D, ...]
+
+
+def plot_history(
+    runs: Sequence[History | Mapping[str, Any]],
+    metrics: Sequence[str | Sequence[str]] = ("train_loss", "train_acc"),
+    ax: Axes | Sequence[Axes] | None = None,
+    *,
+    by: By = "epoch",
+    scale: str = "auto",
+    learning_rate: bool = True,
+    legend: bool = True,
+    size: str = "column",
+) -> HistoryArtists:
+    """Draw metrics of several runs against epoch or step.
+
+    Args:
+        runs: at least one; a mapping is taken as ``History.of`` it.
+        metrics: one entry for each axes: a metric, or several that share it (``("train_loss", "test_loss")``, told
+            apart by line style). A run without the metric is left out there.
+        ax: as many axes as entries (one axes for one entry); a new figure of axes above each other for None, or side
+            by side where ``size`` is wider than a column.
+        by: ``epoch`` or ``step``.
+        scale: of the losses; see ``choose_scale``.
+        learning_rate: mark on the first axes where the learning rate jumps.
+        legend: name the runs above the first axes.
+        size: of a new figure.
+
+    Raises:
+        ValueError: no run, no run with a metric, as many axes as metrics are missing, an unknown ``by``.
+    """
+    histories = [run if isinstance(run, History) else History.of(run) for run in runs]
+    if not histories:
+        raise ValueError("at least one run expected, got none")
+    if by not in ("epoch", "step"):
+        raise ValueError(f"by={by!r}: expected epoch or step")
+    groups = [(entry,) if isinstance(entry, str) else tuple(entry) for entry in metrics]
+    for group in groups:
+        if not any(name in run.values for run in histories for name in group):
+            known = sorted({name for run in histories for name in run.values})
+            raise ValueError(f"no run has {' or '.join(group)}; they have {', '.join(known) or 'no metrics'}")
+    axes = _axes(ax, len(groups), size)
+    scales, lines, marks = [], [], []
+    with styled(axes[0]):
+        for one, group in zip(axes, groups, strict=True):
+            own = metric_scale(group[0], [run.values[n] for run in histories for n in group if n in run.values], scale)
+            lines.append(tuple(_lines(one, histories, group, by)))
+            apply_scale(one, own)
+            scales.append(own)
+            kinds = list(dict.fromkeys(name.partition("_")[2] or name for name in group))
+            one.set_ylabel(metric_label(group[0] if len(group) == 1 else kinds[0]))
+            # Axes above each other share the x axis, and the lowest names it.
+            if ax is not None or one is axes[-1] or not one.get_shared_x_axes().joined(one, axes[-1]):
+                one.set_xlabel(by)
+        if learning_rate:
+            marks = _rate_marks(axes[0], histories, groups[0][0], by)
+        if legend:
+            handles = _handles(histories, lines[0], groups[0])
+            legend_above(axes[0], handles + marks[:1])
+        for one, group, own in zip(axes, groups, scales, strict=True):
+            add_note(one, own.note(metric_label(group[0]).removesuffix(" (%)")))
+    return HistoryArtists(tuple(axes), tuple(scales), tuple(lines), tuple(marks))
+
+
+def plot_plane_loss(
+    trajectories: Sequence[Trajectory],
+    ax: Axes | None = None,
+    *,
+    by: By = "epoch",
+    scale: str = "auto",
+    legend: bool = True,
+    size: str = "column",
+) -> HistoryArtists:
+    """Draw the true loss of each run (solid) beside the loss of the plane under its path (dashed).
+
+    Where the two part, the plane does not show what the run went through.
+
+    Raises:
+        ValueError: no trajectory, or none with a finite loss.
+    """
+    histories = [
+        History(t.name, t.step, t.epoch, {"train_loss": t.loss, "plane_loss": t.surface_loss}, t.learning_rate)
+        for t in trajectories
+    ]
+    return plot_history(histories, [("train_loss", "plane_loss")], ax, by=by, scale=scale, legend=legend, size=size)
+
+
+def _axes(ax: Axes | Sequence[Axes] | None, count: int, size: str) -> list[Axes]:
+    if ax is None:
+        figure = new_figure(size)
+        with figure.style():
+            rows, columns = (count, 1) if figure.get_figwidth() < 4 else (1, count)
+            if rows > 1:
+                figure.set_figheight(figure.get_figheight() * (0.25 + 0.6 * rows))
+            elif columns > 1:
+                figure.set_figheight(figure.get_figwidth() / columns * 0.85)
+            return list(figure.subplots(rows, columns, squeeze=False, sharex=rows > 1).ravel())
+    axes = list(ax) if isinstance(ax, (Sequence, np.ndarray)) else [ax]
+    if len(axes) != count:
+        raise ValueError(f"{count} axes expected, one for each entry of metrics, got {len(axes)}")
+    return axes
+
+
+def _lines(ax: Axes, histories: Sequence[History], group: Sequence[str], by: By) -> list[Line2D]:
+    lines = []
+    for i, run in enumerate(histories):
+        for j, name in enumerate(group):
+            if name not in run.values:
+                continue
+            x, y = getattr(run, by), np.asarray(run.values[name])
+            measured = ~np.isnan(y)
+            marker = "." if measured.sum() <= 25 else ""
+            (line,) = ax.plot(
+                x[measured],
+                y[measured],
+                marker=marker,
+                color=CURVE_COLOURS[i % len(CURVE_COLOURS)],
+                linestyle=CURVE_STYLES[j % len(CURVE_STYLES)],
+                label=run.name or f"run {i + 1}",
+            )
+            lines.append(line)
+    return lines
+
+
+def _rate_marks(ax: Axes, histories: Sequence[History], name: str, by: By) -> list[Line2D]:
+    marks = []
+    for i, run in enumerate(histories):
+        if run.learning_rate is None or name not in run.values:
+            continue
+        at = rate_changes_of(run.learning_rate)
+        if at.size:
+            colour = CURVE_COLOURS[i % len(CURVE_COLOURS)]
+            x, y = getattr(run, by)[at], np.asarray(run.values[name])[at]
+            (mark,) = ax.plot(x, y, "D", color="white", markeredgecolor=colour, markersize=3.5, zorder=4)
+            mark.set_label("LR change")
+            marks.append(mark)
+    return marks
+
+
+def _handles(histories: Sequence[History], lines: Sequence[Line2D], group: Sequence[str]) -> list[Line2D]:
+    from matplotlib.lines import Line2D
+
+    first = {line.get_label(): line for line in reversed(lines)}
+    handles = [Line2D([], [], color=line.get_color(), label=name) for name, line in reversed(first.items())]
+    if len(handles) == 1 and not histories[0].name:
+        handles = []
+    if len(group) > 1:
+        for j, name in enumerate(group):
+            handles.append(
+                Line2D([], [], color="0.35", linestyle=CURVE_STYLES[j % len(CURVE_STYLES)], label=metric_label(name))
+            )
+    return handles

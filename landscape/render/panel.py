@@ -1,0 +1,218 @@
+"""Several surfaces side by side on one scale with one colour bar, or several metrics of one surface."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from landscape.render.contour import ContourArtists, ContourStyle, bar_ticks, label_levels, metric_scale, plot_contour
+from landscape.render.label import metric_label
+from landscape.render.margin import finish_bar, legend_columns, small, wrap
+from landscape.render.path import path_handles
+from landscape.render.scale import Scale
+from landscape.render.style import new_figure, size_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from landscape.geometry.trajectory import Trajectory
+    from landscape.surface.surface import Surface
+
+_NARROWEST = 1.45
+"""Inches below which a panel cannot be read."""
+
+Paths = Sequence[Sequence["Trajectory"]] | Mapping[str, Sequence["Trajectory"]]
+
+
+def plot_panel(
+    surfaces: Sequence[Surface],
+    metric: str | None = None,
+    *,
+    trajectories: Paths = (),
+    style: ContourStyle = "both",
+    scale: str | Scale = "auto",
+    levels: int | Sequence[float] = 12,
+    columns: int | None = None,
+    titles: Sequence[str] | None = None,
+    aspect: Literal["auto", "equal", "free"] = "auto",
+    axis_labels: tuple[str, str] = ("direction 1", "direction 2"),
+    distance: bool = False,
+    cmap: str | None = None,
+    size: str = "page",
+) -> Figure:
+    """A figure that compares surfaces of two axes on one scale, with the same contour levels in each.
+
+    Each panel keeps its own coordinate range; where ranges differ the small print says so.
+
+    Args:
+        surfaces: at least one; ``surface.name`` is the panel's title.
+        metric: which values; the first loss of the first surface by default.
+        trajectories: for each surface its paths, in order or by the surface's name. A run has the same colour in all
+            panels: by its name.
+        style: as for ``plot_contour``.
+        scale: shared by all; chosen from all values together.
+        levels: shared by all.
+        columns: panels in a row; by default as many as can be read, evenly filled.
+        titles: other titles.
+        aspect: as for ``plot_contour``.
+        axis_labels: written at the left and the lower border of the figure.
+        distance: say how far from the plane each run was.
+        cmap: another colour map.
+        size: width of the figure by name; its height follows from the panels.
+
+    Raises:
+        ValueError: no surface, a surface of other than two axes, trajectories that belong to no surface.
+    """
+    if not surfaces:
+        raise ValueError("at least one surface expected, got none")
+    name = metric or surfaces[0].metrics[0]
+    paths = _paths_of(surfaces, trajectories)
+    scale = scale if isinstance(scale, Scale) else metric_scale(name, [s.metric(name) for s in surfaces], scale)
+    levels = scale.levels(levels) if isinstance(levels, int) else levels
+    figure = new_figure(size, layout="compressed")
+    figure.get_layout_engine().set(w_pad=0.06)
+    rows, columns = _grid(len(surfaces), columns, size_of(size).width)
+    with figure.style():
+        same = len({_range(s) for s in surfaces}) == 1
+        axes = figure.subplots(rows, columns, sharex=same, sharey=same, squeeze=False).ravel()
+        for spare in axes[len(surfaces) :]:
+            spare.remove()
+        axes = axes[: len(surfaces)]
+        runs = list(dict.fromkeys(path.name for group in paths for path in group))
+        drawn: list[ContourArtists] = []
+        for i, (surface, ax) in enumerate(zip(surfaces, axes, strict=True)):
+            drawn.append(
+                plot_contour(
+                    surface,
+                    name,
+                    ax,
+                    style=style,
+                    scale=scale,
+                    levels=levels,
+                    trajectories=paths[i],
+                    indices=[runs.index(path.name) for path in paths[i]],
+                    colorbar=False,
+                    labels=False,
+                    legend=False,
+                    distance=distance,
+                    note=False,
+                    aspect=aspect,
+                    axis_labels=("", ""),
+                    cmap=cmap,
+                )
+            )
+            ax.set_title(titles[i] if titles else surface.name)
+        _label_outer(axes, columns, axis_labels, hide=same)
+        shown = next((artists for artists in drawn if artists.mappable is not None), None)
+        if shown is not None:
+            bar = figure.colorbar(shown.mappable, ax=list(axes), pad=0.015, aspect=22 * rows, fraction=0.05)
+            ticks, position = bar_ticks(scale, shown.levels, style)
+            finish_bar(bar, scale, metric_label(name), ticks, position)
+            if shown.filled is not None and shown.lines is not None:
+                bar.add_lines(shown.lines, erase=False)
+        _legend(figure, drawn)
+        notes = [note for artists in drawn for note in artists.notes]
+        if not same:
+            notes.append("ranges differ between panels")
+        figure.fit_height()
+        figure.add_footnote(wrap(list(dict.fromkeys(notes)), figure.get_figwidth()) if notes else "", small())
+        _write_levels(drawn, paths, style)
+    return figure
+
+
+def plot_metrics(
+    surface: Surface,
+    metrics: Sequence[str] | None = None,
+    *,
+    trajectories: Sequence[Trajectory] = (),
+    style: ContourStyle = "both",
+    axis_labels: tuple[str, str] = ("direction 1", "direction 2"),
+    size: str = "page",
+) -> Figure:
+    """A figure that shows several metrics of one surface, such as loss next to accuracy, each with its own scale.
+
+    Raises:
+        ValueError: the surface has not two axes, or an unknown metric.
+    """
+    names = list(metrics or surface.metrics)
+    figure = new_figure(size)
+    # A colour bar and its numbers take about half an inch beside each panel.
+    rows, columns = _grid(len(names), None, size_of(size).width - 0.7 * len(names))
+    with figure.style():
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        drawn = [
+            plot_contour(
+                surface,
+                name,
+                ax,
+                style=style,
+                trajectories=trajectories,
+                legend=False,
+                note=False,
+                axis_labels=("", ""),
+            )
+            for name, ax in zip(names, axes, strict=False)
+        ]
+        for spare in axes[len(names) :]:
+            spare.remove()
+        _label_outer(axes[: len(names)], columns, axis_labels, hide=False)
+        _legend(figure, drawn)
+        notes = list(dict.fromkeys(note for artists in drawn for note in artists.notes))
+        figure.fit_height()
+        figure.add_footnote(wrap(notes, figure.get_figwidth()) if notes else "", small())
+        _write_levels(drawn, [trajectories] * len(drawn), style)
+    return figure
+
+
+def _paths_of(surfaces: Sequence[Surface], trajectories: Paths) -> list[Sequence[Trajectory]]:
+    if isinstance(trajectories, Mapping):
+        strangers = set(trajectories) - {surface.name for surface in surfaces}
+        if strangers:
+            raise ValueError(
+                f"trajectories for {', '.join(sorted(strangers))}: no surface has that name; "
+                f"there are {', '.join(surface.name for surface in surfaces)}"
+            )
+        return [trajectories.get(surface.name, ()) for surface in surfaces]
+    if trajectories and len(trajectories) != len(surfaces):
+        raise ValueError(
+            f"one sequence of trajectories for each of {len(surfaces)} surfaces expected, got {len(trajectories)}"
+        )
+    return list(trajectories) or [()] * len(surfaces)
+
+
+def _grid(count: int, columns: int | None, width: float) -> tuple[int, int]:
+    """Rows and columns: no panel narrower than can be read, rows evenly filled."""
+    most = columns or max(1, min(count, int(width / _NARROWEST)))
+    rows = math.ceil(count / most)
+    return rows, columns or math.ceil(count / rows)
+
+
+def _range(surface: Surface) -> tuple[float, ...]:
+    return tuple(float(end) for axis in surface.coordinates for end in (axis.min(), axis.max()))
+
+
+def _label_outer(axes: Sequence, columns: int, labels: tuple[str, str], *, hide: bool) -> None:
+    """Axis labels at the left and where no panel follows below; tick texts, too, only there with ``hide``."""
+    for i, ax in enumerate(axes):
+        left, bottom = i % columns == 0, i + columns >= len(axes)
+        ax.set_xlabel(labels[0] if bottom else "")
+        ax.set_ylabel(labels[1] if left else "")
+        if hide:
+            ax.tick_params(labelleft=left, labelbottom=bottom)
+
+
+def _write_levels(drawn: Sequence[ContourArtists], paths: Sequence[Sequence[Trajectory]], style: str) -> None:
+    """Values on the lines, once the panels have their final size."""
+    for artists, group in zip(drawn, paths, strict=True):
+        if style in ("both", "lines") and artists.lines is not None:
+            label_levels(artists.axes, artists.lines, artists.scale, artists.levels, group)
+
+
+def _legend(figure: Figure, drawn: Sequence[ContourArtists]) -> None:
+    paths = {path.line.get_label(): path for artists in drawn for path in artists.paths}
+    if not paths:
+        return
+    handles = path_handles(list(paths.values()))
+    ordered, look = legend_columns(handles, figure.get_figwidth())
+    figure.legend(handles=ordered, loc="outside upper center", borderaxespad=0.1, **look)
