@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import errno
+import glob
+import logging
 import os
+import re
+import shutil
+import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import h5py
 
 from landscape.errors import StoreError
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 5.0
 """Seconds for which a reader tries again when it meets a file in the middle of a write."""
@@ -55,47 +67,111 @@ def open_writer(path: Path) -> h5py.File:
     Raises:
         StoreError: another process has the file open, it is damaged, or it may not be written.
     """
+    with claimed(path) as locks:
+        if not locks:
+            log.warning("%s lies on a file system without locks: a second writer would not be noticed", path)
     try:
         return h5py.File(path, "r+", locking="best-effort")
-    except BlockingIOError as error:
-        raise StoreError(
-            f"{path} is open in another process: a second writer is refused; wait for the first"
-        ) from error
     except PermissionError as error:
         raise StoreError(f"{path}: not writable: permission denied") from error
+    except BlockingIOError as error:
+        raise _taken(path) from error
     except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES):
-            raise StoreError(f"{path} is open in another process: a second writer is refused") from error
+        if error.errno in (errno.EROFS, errno.ENOSPC, errno.EIO, errno.ESTALE):
+            raise StoreError(f"{path}: not writable: {reason(error)}") from error
         raise StoreError(f"{path} is not a readable HDF5 file: damaged, cut off, or another format") from error
 
 
 @contextmanager
-def created(path: Path, overwrite: bool = False) -> Iterator[h5py.File]:
+def claimed(path: Path) -> Iterator[bool]:
+    """Hold the lock that a writer of ``path`` holds; yields False on a file system that has no locks.
+
+    Raises:
+        StoreError: another process has the file open, or it may not be written.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except OSError as error:
+        raise StoreError(f"{path}: not writable: {reason(error)}") from error
+    try:
+        yield _locked(handle, path)
+    finally:
+        os.close(handle)  # drops the lock
+
+
+def _locked(handle: int, path: Path) -> bool:
+    if fcntl is None:  # pragma: no cover (not on this system)
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            raise _taken(path) from error
+        if error.errno in (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
+            return False
+        raise StoreError(f"{path}: cannot be locked: {reason(error)}") from error
+    return True
+
+
+def _taken(path: Path) -> StoreError:
+    return StoreError(f"{path} is open in another process: a second writer is refused; wait for the first, or end it")
+
+
+@contextmanager
+def created(path: Path, overwrite: bool = False, like: Path | None = None) -> Iterator[h5py.File]:
     """A new file that stands under its name only once it is whole and on the disk.
+
+    Args:
+        path: its name.
+        overwrite: replace a file of that name, unless another process writes it.
+        like: begin with a copy of this file.
 
     Raises:
         StoreError: the name is taken (and ``overwrite`` was not asked), or the folder cannot be written.
     """
     if path.exists() and not overwrite:
         raise StoreError(f"{path} exists; name another --out, or give --overwrite to replace it")
+    draft = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{path.parent}: cannot make the folder: {error.strerror}") from error
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with h5py.File(draft, "w", locking=False) as file:
-            yield file
-        sync(draft)
-        if overwrite:
-            os.replace(draft, path)
-        else:
-            _claim(draft, path)
-        sync(path.parent)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
+        with claimed(path) if path.exists() else nullcontext():
+            _sweep_up(path)
+            if like is not None:
+                shutil.copyfile(like, draft)
+            with _draft(draft, "w" if like is None else "r+") as file:
+                yield file
+            sync(draft)
+            if overwrite:
+                os.replace(draft, path)
+            else:
+                _claim(draft, path)
+            sync(path.parent)
+    except (OSError, RuntimeError) as error:  # HDF5 raises both
+        raise StoreError(f"{path}: cannot be written: {reason(error)}") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _draft(path: Path, mode: str) -> Iterator[h5py.File]:
+    """An open file that is closed in any case, with the error of what was done with it going before that of closing."""
+    file = h5py.File(path, mode, locking="best-effort")
+    try:
+        yield file
+    except BaseException:
+        with suppress(OSError, RuntimeError):
+            file.close()
+        raise
+    file.close()
+
+
+def _sweep_up(path: Path) -> None:
+    """Remove what a process left that was killed while it made ``path``: drafts that nobody holds locked."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(StoreError, OSError), claimed(draft) as locks:
+            if locks:
+                draft.unlink()
 
 
 def _claim(draft: Path, path: Path) -> None:
@@ -106,6 +182,14 @@ def _claim(draft: Path, path: Path) -> None:
         raise StoreError(f"{path} was made by another process just now; is this command running twice?") from error
     except OSError:  # a file system without hard links
         os.replace(draft, path)
+
+
+def reason(error: BaseException) -> str:
+    """Why the system refused, in its own few words; HDF5 wraps them in many."""
+    number = getattr(error, "errno", None) or next(iter(re.findall(r"errno = (\d+)", str(error))), None)
+    if number:
+        return os.strerror(int(number))
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def sync(path: Path) -> None:

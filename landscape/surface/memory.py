@@ -47,6 +47,9 @@ class MemoryStore:
         self.status.flat[index] = FAILED
         self.messages[index] = message
 
+    def tick(self) -> None:
+        """Flush if it is time; called often, also while no point comes in."""
+
     def flush(self) -> None:
         """Make what was recorded durable; nothing to do in memory."""
 
@@ -56,7 +59,7 @@ class MemoryStore:
     def __enter__(self) -> MemoryStore:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self.close()
 
     def surface(self, name: str = "") -> Surface:

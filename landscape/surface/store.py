@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from landscape.errors import StoreError
-from landscape.surface.hdf5 import attribute, created, open_writer
+from landscape.surface.hdf5 import attribute, created, open_writer, reason
 from landscape.surface.header import Header
 from landscape.surface.memory import MemoryStore
-from landscape.surface.surface import DONE, FAILED
+from landscape.surface.surface import DONE
 from landscape.surface.vtkhdf import write_collection
 
 FORMAT, VERSION = "landscape-surface", 1
@@ -47,13 +49,12 @@ class FileStore(MemoryStore):
             self.values[i] = file[name][()]
         self.status[...] = file["status"][()]
         self.seconds[...] = file["seconds"][()]
-        self.messages = {
-            int(row["index"]): row["message"].decode("utf-8", "replace")
-            for row in file["failures"]
-            if row["index"] >= 0
-        }
-        self._dirty: set[int] = set()
-        self._flushed = self._synced = time.monotonic()
+        self.messages = failures_of(file)
+        self._written_messages = dict(self.messages)
+        self._row = int(np.prod(header.shape[1:]))  # points per step along the file's first axis
+        self._dirty: tuple[int, int] | None = None  # rows not yet in the file
+        self._flush_at = 0.0
+        self._sync_at = time.monotonic() + SYNC_SECONDS
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], header: Header, overwrite: bool = False) -> FileStore:
@@ -61,7 +62,7 @@ class FileStore(MemoryStore):
 
         Raises:
             StoreError: what is there is damaged, foreign, open in another process, or was made with other settings
-                (each named, with the stored and the asked value).
+                (each named, with the stored and the asked value); or it cannot be written.
         """
         path = Path(path)
         if overwrite or not path.exists():
@@ -69,15 +70,9 @@ class FileStore(MemoryStore):
                 _lay_out(file, header)
         file = open_writer(path)
         try:
-            if attribute(file.attrs.get("format", "")) != FORMAT:
-                raise StoreError(f"{path} is not a surface file of ours and is left alone; name another --out")
-            header.require(json.loads(file.attrs["settings"]), str(path))
-            missing = [name for name in (*header.metrics, "status", "seconds", "failures") if name not in file]
-            if missing:
-                raise StoreError(
-                    f"{path} is damaged: the dataset {missing[0]!r} is missing; give --overwrite to replace"
-                )
-            return cls(path, header, file)
+            header.require(stored_settings(file, path), str(path))
+            with _intact(path):
+                return cls(path, header, file)
         except BaseException:
             file.close()
             raise
@@ -91,57 +86,126 @@ class FileStore(MemoryStore):
         self._touch(index)
 
     def _touch(self, index: int) -> None:
-        self._dirty.add(int(index))
-        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
+        row = int(index) // self._row
+        self._dirty = (min(self._dirty[0], row), max(self._dirty[1], row + 1)) if self._dirty else (row, row + 1)
+        self.tick()
+
+    def tick(self) -> None:
+        if self._dirty and time.monotonic() >= self._flush_at:
             self.flush()
 
     def flush(self) -> None:
-        """Write values, then status, and hand both to the system; every few seconds, to the disk."""
-        if self._dirty:
-            rows = list(_rows(sorted(self._dirty), self.header.shape))
-            for selection in rows:
-                for i, name in enumerate(self.header.metrics):
-                    self._file[name][selection] = self.values[i][selection]
-                self._file["seconds"][selection] = self.seconds[selection]
-            if (self.status == FAILED).any() or (self._file["failures"][:1]["index"] >= 0).any():
-                self._write_messages()
-            self._file.flush()
-            for selection in rows:
-                self._file["status"][selection] = self.status[selection]
-            self._file.flush()
-            self._dirty.clear()
-        self._flushed = time.monotonic()
-        if self._flushed - self._synced >= SYNC_SECONDS:
-            os.fsync(self._file.id.get_vfd_handle())
-            self._synced = time.monotonic()
+        """Write values, then status, and hand both to the system; every few seconds, to the disk.
 
-    def _write_messages(self) -> None:
-        rows = np.zeros(MESSAGES, dtype=_message)
-        rows["index"] = -1
-        for row, (index, message) in zip(rows, sorted(self.messages.items()), strict=False):
-            row["index"], row["message"] = index, message.encode("utf-8")[:240]
-        self._file["failures"][...] = rows
+        Raises:
+            StoreError: the disk is full, or gone. Points that the file says are done are done.
+        """
+        with self._written():
+            begin = time.monotonic()
+            self._write()
+            if begin >= self._sync_at:
+                self._sync()
+            # Often where writing is quick, so that little is lost; and never most of the time.
+            now = time.monotonic()
+            self._flush_at = now + min(FLUSH_SECONDS, 50 * (now - begin))
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError) as error:  # HDF5 raises both
+            raise StoreError(
+                f"{self.path}: writing failed: {reason(error)}. What was flushed before is kept; the same command "
+                "continues"
+            ) from error
+
+    def _write(self) -> None:
+        if self._dirty:
+            # Whole rows in one write per dataset: what lies between new points is written again as it is.
+            rows = slice(*self._dirty)
+            for i, name in enumerate(self.header.metrics):
+                self._file[name][rows] = self.values[i][rows]
+            self._file["seconds"][rows] = self.seconds[rows]
+            if self.messages != self._written_messages:
+                write_failures(self._file, self.messages)
+                self._written_messages = dict(self.messages)
+            self._file.flush()
+            self._file["status"][rows] = self.status[rows]
+            self._file.flush()
+            self._dirty = None
+
+    def _sync(self) -> None:
+        begin = time.monotonic()
+        os.fsync(self._file.id.get_vfd_handle())
+        now = time.monotonic()
+        self._sync_at = now + max(SYNC_SECONDS, 20 * (now - begin))
 
     def close(self) -> None:
-        """Flush everything to the disk, note the time if no point is left, and let go of the file."""
+        """Flush everything to the disk, note the time if no point is left, and let go of the file.
+
+        Raises:
+            StoreError: as :meth:`flush`; the file is let go all the same.
+        """
         if not self._file:
             return
-        self.flush()
-        if (self.status == DONE).all():
-            self._file.attrs.modify("finished", np.bytes_(_now()))
-        self._file.flush()
-        os.fsync(self._file.id.get_vfd_handle())
-        self._file.close()
+        try:
+            with self._written():
+                self._write()
+                if (self.status == DONE).all() and not attribute(self._file.attrs["finished"]):
+                    self._file.attrs.modify("finished", np.bytes_(now()))
+                    self._file.flush()
+                self._sync()
+        finally:
+            with suppress(OSError, RuntimeError):  # what could not be written was said above
+                self._file.close()
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        with suppress(StoreError) if kind is not None else nullcontext():
+            self.close()
 
 
-def _rows(indices: Iterable[int], shape: tuple[int, ...]) -> Iterable[tuple[int | slice, ...]]:
-    """Selections that cover flat ``indices``: for each row of the grid its span from first to last index."""
-    spans: dict[tuple[int, ...], tuple[int, int]] = {}
-    for index in indices:
-        *row, column = (int(i) for i in np.unravel_index(index, shape))
-        low, high = spans.get(tuple(row), (column, column))
-        spans[tuple(row)] = (min(low, column), max(high, column))
-    return [(*row, slice(low, high + 1)) for row, (low, high) in spans.items()]
+def stored_settings(file: h5py.File, path: Path) -> dict[str, Any]:
+    """The settings in one of our surface files, after a look at whether everything that should be there is.
+
+    Raises:
+        StoreError: foreign, of another version, or damaged.
+    """
+    with _intact(path):
+        if attribute(file.attrs.get("format", "")) != FORMAT:
+            raise StoreError(f"{path} is not a surface file of ours and is left alone; name another --out")
+        version = int(file.attrs["format_version"])
+        if version != VERSION:
+            raise StoreError(f"{path} is of format version {version}; this program knows version {VERSION}")
+        shape = file["status"].shape
+        for name in (*json.loads(file.attrs["metrics"]), "seconds"):
+            if file[name].shape != shape:
+                raise ValueError(f"dataset {name} has another shape than 'status'")
+        file["failures"], file.attrs["finished"]
+        return json.loads(file.attrs["settings"])
+
+
+@contextmanager
+def _intact(path: Path) -> Iterator[None]:
+    """What goes wrong while an existing file is read is said to be damage."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
+        raise StoreError(f"{path} is damaged ({reason(error)}); give --overwrite to replace it") from error
+
+
+def failures_of(file: h5py.File) -> dict[int, str]:
+    """Why points failed, by flat index."""
+    rows = file["failures"][()]
+    return {int(row["index"]): row["message"].decode("utf-8", "replace") for row in rows if row["index"] >= 0}
+
+
+def write_failures(file: h5py.File, messages: Mapping[int, str]) -> None:
+    """Keep the first :data:`MESSAGES` of ``messages``, in place."""
+    rows = np.zeros(MESSAGES, dtype=_message)
+    rows["index"] = -1
+    for row, (index, message) in zip(rows, sorted(messages.items()), strict=False):
+        row["index"], row["message"] = index, message.encode("utf-8")[:240]
+    file["failures"][...] = rows
 
 
 def _lay_out(file: h5py.File, header: Header) -> None:
@@ -158,9 +222,8 @@ def _lay_out(file: h5py.File, header: Header) -> None:
         for dimension, axis in enumerate(reversed(axes)):
             dataset.dims[dimension].label = axis
             dataset.dims[dimension].attach_scale(file[f"{axis}coordinates"])
-    failures = np.zeros(MESSAGES, dtype=_message)
-    failures["index"] = -1
-    file["failures"] = failures
+    file["failures"] = np.zeros(MESSAGES, dtype=_message)
+    write_failures(file, {})
     write_collection(file, header.coordinates, {name: f"/{name}" for name in grids})
     if header.plane is not None:
         from landscape.surface.planes import write_plane  # planes are torch's business, and only these need it
@@ -172,9 +235,10 @@ def _lay_out(file: h5py.File, header: Header) -> None:
     file.attrs["settings"] = json.dumps(dict(header.settings))
     for key, value in header.provenance.items():
         file.attrs[key] = json.dumps(value) if isinstance(value, (dict, list, tuple)) or value is None else value
-    file.attrs["started"] = _now()
+    file.attrs["started"] = now()
     file.attrs.create("finished", np.bytes_(""), dtype="S32")
 
 
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+def now() -> str:
+    """The time as files note it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,8 @@ class Evaluator:
         self._move = move
         self._measures: dict[str, Measure] = {"loss": problem.loss, **problem.metrics}
         dtype = DTYPES[numerics.dtype]
-        self._splits = {name: split.to(device, dtype) for name, split in problem.splits.items()}
+        self._device = device
+        self._splits = {name: aligned(split.to(device, dtype)) for name, split in problem.splits.items()}
         self.batch_size = numerics.batch_size or default_batch_size(next(iter(problem.splits.values())))
         self._calibration = None
         if numerics.bn == "recalibrate":
@@ -119,6 +120,12 @@ class Evaluator:
         Each is a sum over samples divided by their number, accumulated in float64; a standard error is that of the
         mean over samples. NaN and infinity are values and pass through.
         """
+        # Which GPU is the current one is a matter of each thread, and ranks evaluate in several.
+        current = torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
+        with current:
+            return self._values(coordinates)
+
+    def _values(self, coordinates: Sequence[float]) -> np.ndarray:
         self._move(coordinates)
         torch.manual_seed(0)  # whatever draws random numbers draws the same ones at every point
         if self._calibration is not None:
@@ -149,6 +156,16 @@ class Evaluator:
             else:
                 values.append(sums[name] / count)
         return np.array(values, dtype=np.float64)
+
+
+def aligned(split: Split) -> Split:
+    """The split with its tensors at multiples of 64 bytes, where torch's own lie.
+
+    Sums of matrix libraries can depend on where their operands lie, and NumPy's arrays lie elsewhere in each process.
+    """
+    return Split(
+        *pytree.tree_map(lambda leaf: leaf.clone() if leaf.data_ptr() % 64 else leaf, (split.inputs, split.targets))
+    )
 
 
 def _split_of(name: str, splits: dict[str, Split]) -> str:
@@ -196,7 +213,7 @@ def evaluating(
     try:
         _move_tensors(where, target, DTYPES[numerics.dtype])
         wide = torch.promote_types(DTYPES[numerics.dtype], torch.float32)
-        with placed(model, _as(plane, target, wide)) as move:
+        with repeatable(target), placed(model, _as(plane, target, wide)) as move:
             move((0.0,) * plane.ndim)
             yield Evaluator(problem, move, numerics, target)
     finally:
@@ -205,6 +222,31 @@ def evaluating(
             tensor.data = data
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """On a GPU, float32 as it is called and the same algorithm for the same shapes, on every rank and in every run.
+
+    TensorFloat-32 keeps 10 bits of what is called float32, and cuDNN's benchmark chooses by the clock.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    settings = [
+        (torch.backends.cudnn, "benchmark", False),
+        (torch.backends.cudnn, "deterministic", True),
+        (torch.backends.cudnn, "allow_tf32", False),
+        (torch.backends.cuda.matmul, "allow_tf32", False),
+    ]
+    before = [getattr(where, name) for where, name, _ in settings]
+    try:
+        for where, name, value in settings:
+            setattr(where, name, value)
+        yield
+    finally:
+        for (where, name, _), value in zip(settings, before, strict=True):
+            setattr(where, name, value)
 
 
 def _move_tensors(where: Sequence[tuple[Tensor, Tensor]], device: torch.device, dtype: torch.dtype) -> None:

@@ -10,62 +10,56 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
+from landscape.sweep.lines import TO_ROOT, TO_WORKER, Ending, Halt, Lines, Nap, Report, Result
 from landscape.sweep.ranks import RankError, Ranks, known_to_all, place
-from landscape.sweep.schedule import QUEUED, Scheduler
+from landscape.sweep.schedule import Scheduler
+from landscape.sweep.survival import is_loss
 
 Compute = Callable[[int], np.ndarray]
 """Values of the point at a flat index."""
 Stop = Callable[[], bool]
-_WORK, _RESULT = 1, 2
-_NAP = 5e-4
-"""Seconds between two looks of the root for messages: small against a chunk, and next to nothing of a core."""
-
-
-class Result(NamedTuple):
-    """What came of one point."""
-
-    index: int
-    rank: int
-    values: np.ndarray | None
-    """None where it failed for good."""
-    seconds: float
-    message: str = ""
-    """Why it failed."""
+REPORT_SECONDS = 0.25
+"""Results wait on their rank no longer than this (or the one point under way), whatever the chunk."""
+PATIENCE = 0.05
+"""Seconds after which a rank that waits for work looks whether it was asked to stop."""
 
 
 def execute(ranks: Ranks, compute: Compute, points: Iterable[int], stop: Stop = lambda: False) -> Iterator[Result]:
     """Compute ``points`` on all ranks; the root gets the results as they come, the others get none.
 
     Every rank calls this with its own ``compute``. A point that raises is tried once more, on another rank where
-    there is one, and then reported with its message; other points go on.
+    there is one, and then reported with its message; other points go on. Where the MPI library lets ranks die
+    alone, the points of a dead rank go to the others, and ``ranks`` afterwards are the survivors.
 
     Args:
         ranks: this process's place.
         compute: evaluates one point on this rank.
         points: flat indices; only the root's are used.
-        stop: asked between points; once true, points under way are finished and the iteration ends.
+        stop: asked between points, on every rank and in its main thread only; once true on any, points under way are
+            finished everywhere and the iteration ends.
 
     Raises:
-        RankError: on workers, when the root closes the iteration before its end (an error while it wrote).
+        RankError: on workers, when the root closes the iteration before its end (an error while it wrote) or died.
     """
     if ranks.comm is None:
         yield from _alone(compute, Scheduler(points, 1), stop)
     elif ranks.is_root:
-        yield from _root(ranks.comm, compute, Scheduler(points, ranks.size), stop)
+        yield from _root(ranks, compute, Scheduler(points, ranks.size), stop)
     else:
-        _worker(ranks.comm, compute)
+        _worker(ranks, compute, stop)
 
 
 def _attempt(compute: Compute, index: int, rank: int) -> Result:
     begin = time.perf_counter()
     try:
         values = compute(index)
-    except Exception as error:  # whatever the user's code raises belongs to this point, not to the job
+    except (Exception, SystemExit) as error:  # whatever the user's code does belongs to this point, not to the job
         where = traceback.extract_tb(error.__traceback__)[-1]
         message = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno}; rank {rank}, {place()})"
         return Result(index, rank, None, time.perf_counter() - begin, message)
@@ -90,75 +84,124 @@ def _alone(compute: Compute, scheduler: Scheduler, stop: Stop) -> Iterator[Resul
                 yield result
 
 
-def _root(comm: Any, compute: Compute, scheduler: Scheduler, stop: Stop) -> Iterator[Result]:
-    inbox: queue.SimpleQueue[list[int] | None] = queue.SimpleQueue()
-    outbox: queue.SimpleQueue[Result] = queue.SimpleQueue()
-    own = threading.Thread(target=_own_share, args=(compute, inbox, outbox, stop), name="points", daemon=True)
+def _root(ranks: Ranks, compute: Compute, scheduler: Scheduler, stop: Stop) -> Iterator[Result]:
+    lines = Lines(ranks.comm)
+    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    own = threading.Thread(target=_own_share, args=(compute, inbox, lines.local), name="points", daemon=True)
     own.start()
-    chunks = dict.fromkeys(scheduler.ranks, 0)
+    nap = Nap()
+    asking = set(scheduler.ranks)  # ranks that may want work: idle, or with news
     stopping = False
-    ending: _Ending = _Ending("the root ended before the last point")
+    reason = "the root ended before the last point"
+
+    def send(rank: int, message: Any) -> None:
+        if rank == 0:
+            inbox.put(message)
+        else:
+            lines.send(rank, message)
+
     try:
         while True:
-            if stop():
+            if not stopping and (stop() or lines.stop):
                 stopping = True
                 scheduler.stop()
-            for rank in scheduler.ranks:
-                while chunks[rank] < QUEUED and (chunk := scheduler.take(rank)):
-                    chunks[rank] += 1
-                    if rank == 0:
-                        inbox.put(chunk)
-                    else:
-                        comm.send(chunk, dest=rank, tag=_WORK)
-            if not scheduler.outstanding and (stopping or not scheduler.left):
-                ending = _Ending()
+                for rank in scheduler.ranks:
+                    send(rank, Halt())
+            for rank in sorted(asking):
+                while chunk := scheduler.take(rank):
+                    send(rank, chunk)
+            asking = {rank for rank in asking if not scheduler.holds(rank) and rank not in lines.lost}
+            for rank in lines.lost & set(scheduler.ranks):
+                for point in scheduler.lost(rank):
+                    yield Result(point, rank, None, 0.0, f"cost two ranks, the last of them rank {rank}, which died")
+            if scheduler.finished:
                 break
-            arrived = _arrived(comm, outbox)
-            if not arrived:
-                time.sleep(_NAP)
-            for result, last in arrived:
-                chunks[result.rank] -= last
-                final = _settled(scheduler, result)
-                if stopping and result.message == _SKIPPED:
+            for report in nap.until(lines.reports):
+                if report.rank not in scheduler:  # sent before its rank died; its points are elsewhere by now
                     continue
-                if final:
-                    yield result
+                asking.add(report.rank)
+                scheduler.returned(report.rank, report.untouched)
+                for result in report.results:
+                    if _settled(scheduler, result):
+                        yield result
+        reason = ""
     finally:
-        inbox.put(None)
-        for rank in range(1, comm.size):
-            comm.send(ending, dest=rank, tag=_WORK)
+        ending = Ending(reason, bool(lines.lost))
+        for rank in scheduler.ranks:
+            send(rank, ending)
         own.join()
+        if ending.losses:
+            ranks.shrink()
 
 
-class _Ending(NamedTuple):
-    """Instead of a chunk: there are no more, and why if that is not because all is done."""
+def _own_share(compute: Compute, inbox: queue.SimpleQueue, outbox: queue.SimpleQueue) -> None:
+    """The root's own part, in its thread."""
 
-    reason: str = ""
+    def receive(wait: bool) -> Any:
+        return inbox.get() if wait else (inbox.get_nowait() if not inbox.empty() else None)
 
-
-_SKIPPED = "stopped before this point"
-
-
-def _arrived(comm: Any, outbox: queue.SimpleQueue) -> list[tuple[Result, bool]]:
-    """Results that are there now, each with whether it was the last of its chunk."""
-    arrived = []
-    while not outbox.empty():
-        arrived.append(outbox.get())
-    while comm.iprobe(tag=_RESULT):
-        results: Sequence[Result] = comm.recv(tag=_RESULT)
-        arrived.extend((result, i == len(results) - 1) for i, result in enumerate(results))
-    return arrived
+    try:
+        _serve(compute, 0, receive, outbox.put, lambda: False)
+    except BaseException as error:  # the main thread must hear of it, or it would wait for ever
+        outbox.put(error)
 
 
-def _own_share(compute: Compute, inbox: queue.SimpleQueue, outbox: queue.SimpleQueue, stop: Stop) -> None:
-    while (chunk := inbox.get()) is not None:
-        for i, index in enumerate(chunk):
-            result = Result(index, 0, None, 0.0, _SKIPPED) if stop() else _attempt(compute, index, 0)
-            outbox.put((result, i == len(chunk) - 1))
+def _worker(ranks: Ranks, compute: Compute, stop: Stop) -> None:
+    comm, nap = ranks.comm, Nap()
+
+    def waiting() -> bool:
+        return comm.iprobe(source=0, tag=TO_WORKER)
+
+    def receive(wait: bool) -> Any:
+        there = nap.until(waiting, PATIENCE) if wait else waiting()
+        return comm.recv(source=0, tag=TO_WORKER) if there else None
+
+    try:
+        ending = _serve(compute, ranks.rank, receive, lambda report: comm.send(report, dest=0, tag=TO_ROOT), stop)
+    except Exception as error:
+        if is_loss(error):
+            raise RankError(
+                "the root died; what it had written is in the file, and the same command continues"
+            ) from error
+        raise
+    if ending.losses:
+        ranks.shrink()
+    if ending.reason:
+        raise known_to_all(RankError(ending.reason))
 
 
-def _worker(comm: Any, compute: Compute) -> None:
-    while not isinstance(message := comm.recv(source=0, tag=_WORK), _Ending):
-        comm.send([_attempt(compute, index, comm.rank) for index in message], dest=0, tag=_RESULT)
-    if message.reason:
-        raise known_to_all(RankError(message.reason))
+def _serve(
+    compute: Compute, rank: int, receive: Callable[[bool], Any], report: Callable[[Report], None], stop: Stop
+) -> Ending:
+    """Compute what comes, until the ending comes.
+
+    Args:
+        compute: evaluates one point.
+        rank: whose.
+        receive: the next message, or None; told whether there is nothing else to do but wait.
+        report: hands a report to the root.
+        stop: whether this rank was asked to stop.
+    """
+    todo: deque[int] = deque()
+    results: list[Result] = []
+    halted, reported = False, time.perf_counter()
+    while True:
+        message = receive(not todo)
+        if isinstance(message, Ending):
+            return message
+        if isinstance(message, Halt):
+            halted = True
+        elif message is not None:
+            todo.extend(message)
+        if not halted and stop():
+            halted = True
+            report(Report(rank, stop=True))
+        if todo and not halted:
+            results.append(_attempt(compute, todo.popleft(), rank))
+        if halted or not todo or time.perf_counter() - reported >= REPORT_SECONDS:
+            if results or (halted and todo):
+                report(Report(rank, results, list(todo) if halted else []))
+                results = []
+            if halted:
+                todo.clear()
+            reported = time.perf_counter()

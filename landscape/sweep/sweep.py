@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from landscape.errors import StoreError
 from landscape.geometry.plane import Plane
+from landscape.geometry.weights import Weights
 from landscape.problem.problem import Problem
 from landscape.surface.header import Header
 from landscape.surface.memory import MemoryStore
 from landscape.surface.store import FileStore
-from landscape.surface.surface import FAILED, PENDING, Surface
+from landscape.surface.surface import DONE, FAILED, PENDING, Surface
+from landscape.sweep.devices import warn_of_crowding
 from landscape.sweep.evaluator import Numerics, evaluating
 from landscape.sweep.executor import execute
 from landscape.sweep.grid import Grid
 from landscape.sweep.ranks import Ranks, known_to_all
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,12 @@ class Plan:
     shard: tuple[int, int] | None = None
     title: str = ""
 
+    def __post_init__(self) -> None:
+        if self.shard is not None:
+            part, parts = self.shard
+            if not 0 <= part < parts:
+                raise ValueError(f"a shard (i, n) with i from 0 to n-1 expected, got {self.shard}")
+
     def mine(self, points: np.ndarray) -> np.ndarray:
         """Those of ``points`` (flat indices) that belong to the shard."""
         if self.shard is None:
@@ -131,43 +141,67 @@ def compute_surface(
     plan, numerics, ranks = plan or Plan(), numerics or Numerics(), ranks or Ranks()
     if plane.ndim != len(grid.axes):
         raise ValueError(f"as many directions as axes expected, got {plane.ndim} and {len(grid.axes)}")
+    crowded = warn_of_crowding(ranks, numerics.threads)
+    if crowded and ranks.is_root:
+        log.warning(crowded)
     with ExitStack() as stack:
         # Entered in agreement: a device that fails on one rank must not leave the others waiting for it.
         evaluate = ranks.agree(lambda: stack.enter_context(evaluating(problem, plane, numerics, device)))
+        header = Header(
+            coordinates=grid.coordinates,
+            metrics=evaluate.names,
+            settings={
+                "axes": [str(axis) for axis in grid.axes],
+                "metrics": list(evaluate.names),
+                "samples": {name: len(split) for name, split in problem.splits.items()},
+                "data": {name: split.digest() for name, split in problem.splits.items()},
+                "origin": plane.origin.digest(),
+                "directions": [direction.weights.digest() for direction in plane.directions],
+                "fixed": _fixed(problem, plane),
+                **asdict(numerics),
+                "batch_size": evaluate.batch_size,
+                **(settings or {}),
+            },
+            provenance={**(provenance or {}), **({"title": plan.title} if plan.title else {})},
+            plane=plane,
+        )
+        ranks.require_equal(header.settings)
 
-        def header() -> Header:
-            numbers = {**asdict(numerics), "batch_size": evaluate.batch_size}
-            return Header(
-                coordinates=grid.coordinates,
-                metrics=evaluate.names,
-                settings={
-                    "axes": [str(axis) for axis in grid.axes],
-                    "metrics": list(evaluate.names),
-                    "samples": {name: len(split) for name, split in problem.splits.items()},
-                    "data": {name: split.digest() for name, split in problem.splits.items()},
-                    "origin": plane.origin.digest(),
-                    "directions": [direction.weights.digest() for direction in plane.directions],
-                    **numbers,
-                    **(settings or {}),
-                },
-                provenance={**(provenance or {}), **({"title": plan.title} if plan.title else {})},
-                plane=plane,
-            )
+        def compute(index: int) -> np.ndarray:
+            try:
+                return evaluate(grid.point(index))
+            except torch.cuda.OutOfMemoryError:
+                torch.cuda.empty_cache()  # for the other ranks on this GPU, and for the next point
+                raise
 
         # Only the root opens the file, but all ranks must hear of it if it cannot.
-        store = ranks.agree(lambda: _open(header(), plan) if ranks.is_root else None)
-        points = plan.mine(store.pending(plan.retry_failed)) if store is not None else np.empty(0, dtype=np.int64)
-        results = execute(ranks, lambda index: evaluate(grid.point(index)), points, stop)
+        store = ranks.agree(lambda: _open(header, plan) if ranks.is_root else None)
         if store is None:
-            for _ in results:
+            for _ in execute(ranks, compute, (), stop):
                 raise AssertionError("only the root is given results")
             return Outcome(None)
+
+        def stopping() -> bool:
+            if stop():
+                store.flush()  # what asked for the end may not wait for the points under way
+                return True
+            store.tick()
+            return False
+
         try:
+            results = execute(ranks, compute, plan.mine(store.pending(plan.retry_failed)), stopping)
             with store, closing(results):
                 return _gather(results, store, plan, ranks, progress)
         except Exception as error:
             # Closing the results has released the workers, with an error of their own.
-            raise known_to_all(error) from None
+            known_to_all(error)
+            raise
+
+
+def _fixed(problem: Problem, plane: Plane) -> str:
+    """Digest of the tensors of the model that the plane does not move: running statistics, frozen buffers."""
+    kept = {k: v for k, v in problem.model.state_dict().items() if k not in plane.origin.tensors}
+    return Weights({k: v.detach() for k, v in kept.items()}).digest()
 
 
 def _open(header: Header, plan: Plan) -> MemoryStore:
@@ -180,23 +214,16 @@ def _gather(
     per_rank = dict.fromkeys(range(ranks.size), 0)
     flat = store.status.reshape(-1)
     mine = plan.mine(np.arange(flat.size))
-    done, computed, seconds = int((flat[mine] == 1).sum()), 0, 0.0
+    done, computed, seconds = int((flat[mine] == DONE).sum()), 0, 0.0
     for result in results:
-        try:
-            if result.values is None:
-                store.fail(result.index, result.message, result.seconds)
-            else:
-                store.record(result.index, result.values, result.seconds)
-                per_rank[result.rank] += 1
-                done, computed = done + 1, computed + 1
-        except OSError as error:
-            raise _disk_error(plan.out, error) from error
+        if result.values is None:
+            store.fail(result.index, result.message, result.seconds)
+        else:
+            store.record(result.index, result.values, result.seconds)
+            per_rank[result.rank] += 1
+            done, computed = done + 1, computed + 1
         seconds += result.seconds
         progress(Progress(done, len(mine), len(store.messages), per_rank, seconds))
-    try:
-        store.flush()
-    except OSError as error:
-        raise _disk_error(plan.out, error) from error
     return Outcome(
         store.surface(plan.title or (plan.out.stem if plan.out else "")),
         pending=int((flat[mine] == PENDING).sum()),
@@ -204,8 +231,3 @@ def _gather(
         messages=dict(store.messages),
         computed=computed,
     )
-
-
-def _disk_error(out: Path | None, error: OSError) -> StoreError:
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    return StoreError(f"{out}: writing failed: {reason}. What was flushed before is kept; the same command continues")
