@@ -141,7 +141,7 @@ def plot_contour(
         ax.set_xlabel(axis_labels[0])
         ax.set_ylabel(axis_labels[1])
         if centre and all(low <= 0 <= high for low, high in limits):
-            _mark_centre(ax)
+            _mark_centre(ax, on_paper=style == "lines")
         paths = tuple(
             plot_path(path, ax, index=i, limits=limits, distance=distance, note=False)
             for i, path in zip(indices or range(len(trajectories)), trajectories, strict=True)
@@ -252,11 +252,13 @@ def label_levels(
     return label_lines(ax, lines, scale.transform(chosen), texts, np.concatenate(clear), 0.88 * small())
 
 
-def _mark_centre(ax: Axes) -> None:
+def _mark_centre(ax: Axes, *, on_paper: bool) -> None:
     from landscape.render.style import halo
 
-    (mark,) = ax.plot([0], [0], "+", color="white", markersize=5, markeredgewidth=0.9, zorder=4)
-    mark.set_path_effects(halo(1.9, "black"))
+    colour = "black" if on_paper else "white"
+    (mark,) = ax.plot([0], [0], "+", color=colour, markersize=5, markeredgewidth=0.9, zorder=4)
+    if not on_paper:
+        mark.set_path_effects(halo(1.9, "black"))
 
 
 def _notes(name: str, scale: Scale, gaps: Gaps, paths: Sequence[PathArtists]) -> tuple[str, ...]:

@@ -47,11 +47,11 @@ def label_lines(
             continue
         points = np.concatenate(stations)
         at = to_em(points)
-        # In em: a text is about two wide, so that nearer than one to the border it is cut; from three on all is well.
+        # In em: a text whose middle is nearer to the border than half its width is cut; from three on all is well.
         border = np.minimum(at - low, high - at).min(axis=1)
         others = _nearest(at, written)
         room = np.minimum(border, 3) + np.minimum(others, 12) + np.minimum(_nearest(at, obstacles), 6)
-        room[(border < 1) | (others < 2.5)] = -np.inf
+        room[(border < 0.4 + 0.27 * _characters(text)) | (others < 2.5)] = -np.inf
         best = int(room.argmax())
         if np.isfinite(room[best]):
             spots.append(points[best])
@@ -61,6 +61,12 @@ def label_lines(
         return ()
     look = {"fontsize": fontsize, "inline": True, "inline_spacing": 1.5}
     return tuple(ax.clabel(lines, list(labelled), fmt=labelled, manual=spots, **look))
+
+
+def _characters(text: str) -> int:
+    """How many characters of a text are seen; a power counts half."""
+    base, _, power = text.replace("\\times", "x").partition("^")
+    return sum(c not in "${}" for c in base) + sum(c not in "${}" for c in power) // 2
 
 
 def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -131,13 +131,21 @@ def colour_bar(
 ) -> Colorbar:
     """A colour bar as high as ``ax``, whatever its aspect; see ``finish_bar`` for ``ticks`` and ``position``."""
     figure = ax.get_figure(root=False)
+    arrows = bar_arrows(mappable, scale)
     if ax.get_figure(root=True).get_layout_engine() is None:
         # Nobody makes room for what hangs out of the axes: take it from them, as matplotlib does by default.
-        bar = figure.colorbar(mappable, ax=ax)
+        bar = figure.colorbar(mappable, ax=ax, **arrows)
     else:
-        bar = figure.colorbar(mappable, cax=ax.inset_axes((1.03, 0.0, 0.045, 1.0)))
+        bar = figure.colorbar(mappable, cax=ax.inset_axes((1.03, 0.0, 0.045, 1.0)), **arrows)
     finish_bar(bar, scale, label, ticks, position)
     return bar
+
+
+def bar_arrows(mappable: Any, scale: Scale) -> dict[str, str]:
+    """Arguments that put arrows at a colour bar's ends beyond which there are values; contours bring their own."""
+    from matplotlib.contour import ContourSet
+
+    return {} if isinstance(mappable, ContourSet) else {"extend": scale.extend}
 
 
 def finish_bar(

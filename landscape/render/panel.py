@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from landscape.render.contour import ContourArtists, ContourStyle, bar_ticks, label_levels, metric_scale, plot_contour
 from landscape.render.label import metric_label
-from landscape.render.margin import finish_bar, legend_columns, small, wrap
+from landscape.render.margin import bar_arrows, finish_bar, legend_columns, small, wrap
 from landscape.render.path import path_handles
 from landscape.render.scale import Scale
 from landscape.render.style import new_figure, size_of
@@ -106,7 +106,8 @@ def plot_panel(
         _label_outer(axes, columns, axis_labels, hide=same)
         shown = next((artists for artists in drawn if artists.mappable is not None), None)
         if shown is not None:
-            bar = figure.colorbar(shown.mappable, ax=list(axes), pad=0.015, aspect=22 * rows, fraction=0.05)
+            look = {"pad": 0.015, "aspect": 22 * rows, "fraction": 0.05, **bar_arrows(shown.mappable, scale)}
+            bar = figure.colorbar(shown.mappable, ax=list(axes), **look)
             ticks, position = bar_ticks(scale, shown.levels, style)
             finish_bar(bar, scale, metric_label(name), ticks, position)
             if shown.filled is not None and shown.lines is not None:

@@ -21,7 +21,7 @@ KINDS: tuple[Kind, ...] = ("log", "linear", "symlog")
 AUTO_RATIO = 10.0
 """``choose_scale("auto")`` takes a log scale from this ratio of largest to smallest value on."""
 
-_SYMLOG_DECADES = 6
+_SYMLOG_DECADES, _CROSSING_DECADES = 6, 3
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,15 @@ class Scale:
 
     def ticks(self, n: int = 5) -> np.ndarray:
         """About ``n`` round values from ``vmin`` to ``vmax``, ends included where they are round: axis ticks."""
-        return round_values(self.kind, self.vmin, self.vmax, n, TICK_SERIES, threshold=self.linthresh, even_below=0.8)
+        ends = (self.vmin, self.vmax)
+        ticks = round_values(
+            self.kind, *ends, n + 2 * (self.kind == "symlog"), TICK_SERIES, threshold=self.linthresh, even_below=0.8
+        )
+        if self.kind == "symlog":
+            # The linear part is narrow on a long scale: texts there would stand on that of zero.
+            low, high = self.transform(ends)
+            ticks = ticks[(ticks == 0) | (np.abs(self.transform(ticks)) > 0.07 * (high - low))]
+        return ticks
 
     def roundest(self, levels: np.ndarray, n: int = 7) -> np.ndarray:
         """Those of ``levels`` (sorted) that are shortest to write, at most ``n``: for ticks and texts on lines."""
@@ -151,7 +159,9 @@ def choose_scale(
     The rule of ``auto``, over the finite values only: **log** when all are positive and the largest is more than ten
     times the smallest; **symlog** when they are not all positive and the magnitudes of the non-zero ones span more
     than a factor of 100 (mixed signs over decades, or a loss that reaches exactly 0); else **linear**. ``linthresh``
-    is the decade at or below the smallest non-zero magnitude, at most six decades below the largest.
+    is the decade at or below the smallest non-zero magnitude, but at most six decades below the largest and, where
+    there are both signs, at most three below the larger of the side that reaches less far: how near to zero the points
+    happen to fall where values cross it means nothing.
 
     The ends are the smallest and the largest finite value, nothing is cut by percentiles. ``vmin`` and ``vmax`` cut
     the drawing only, and ``Scale.note`` says so.
@@ -178,6 +188,8 @@ def choose_scale(
     if kind == "symlog":
         largest = magnitudes.max() if magnitudes.size else 1.0
         smallest = max(magnitudes.min() if magnitudes.size else 1.0, largest / 10**_SYMLOG_DECADES)
+        if lowest < 0 < highest:
+            smallest = max(smallest, min(-lowest, highest) / 10**_CROSSING_DECADES)
         linthresh = float(10.0 ** math.floor(math.log10(smallest) + 1e-9))
     bottom = lowest
     if kind == "log" and lowest <= 0:
