@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.colors import Colormap, to_rgb
 
+from landscape.render.camera import Camera
 from landscape.render.mesh import HEIGHT, point_cloud, polylines
 from landscape.render.vtk import (
     vtk_to_numpy,
@@ -28,10 +29,18 @@ from landscape.render.vtk import (
 
 TUBE = 0.0062
 """Radius of a path, where the base of the scene is 1 wide; the other radii are in proportion to it."""
-_CHECKPOINT, _END = 1.55 * TUBE, 2.7 * TUBE
-_FINE, _BOLD, _RIM = 0.0009, 0.0019, 0.0016
+END = 2.7 * TUBE
+"""Radius of the spheres that mark start and end."""
+_CHECKPOINT = 1.55 * TUBE
+_FINE, _BOLD, _RIM = 0.0010, 0.0019, 0.0016
 _INK, _WALL = "#16181d", "#c3c7cf"
-START_COLOUR, END_COLOUR = "#ffffff", "#ffd11a"
+START_COLOUR, END_COLOURS = "#ffffff", ("#ffd11a", "#35d6f0")
+# Where from (right, up, towards the camera), colour and strength.
+_LIGHTS = (
+    ((-0.85, 0.75, 0.55), (1.0, 0.98, 0.94), 1.0),
+    ((0.95, 0.15, 0.75), (0.92, 0.95, 1.0), 0.47),
+    ((0.25, 0.90, -0.80), (1.0, 1.0, 1.0), 0.3),
+)
 
 
 @dataclass(frozen=True)
@@ -157,41 +166,47 @@ def plate_actor(corners: np.ndarray, colour: str) -> vtkActor:
 
 
 def path_actors(
-    pieces: Sequence[np.ndarray], checkpoints: np.ndarray, start: np.ndarray | None, end: np.ndarray | None, colour: str
+    pieces: Sequence[np.ndarray], checkpoints: np.ndarray, marks: Sequence[tuple[np.ndarray, str]], colour: str
 ) -> list[vtkActor]:
     """A path as tubes, its checkpoints as small spheres, and larger ones where it starts and ends.
 
     Args:
         pieces: positions ``(m, 3)`` of each stretch.
         checkpoints: positions ``(n, 3)``.
-        start: position ``(3,)`` of the first checkpoint, None where it is not on the relief.
-        end: that of the last.
-        colour: of tube and spheres.
+        marks: positions ``(3,)`` and colours of the larger spheres.
+        colour: of tube and checkpoints.
     """
     lines = [piece for piece in pieces if len(piece) > 1]
     actors = [_tube(polylines(lines), TUBE, colour, GLOSSY, sides=20)] if lines else []
     if len(checkpoints):
         actors.append(_spheres(checkpoints, _CHECKPOINT, colour))
-    for position, mark in ((start, START_COLOUR), (end, END_COLOUR)):
-        if position is not None:
-            actors.append(_spheres(position[None], _END, mark))
-    return actors
+    return actors + [_spheres(position[None], END, mark) for position, mark in marks]
 
 
-def add_lights(renderer: vtkRenderer) -> None:
-    """Three lights that move with the camera: a warm key from the upper left, a cool fill, and one from behind."""
+def end_colour(colours: Colormap, fractions: Sequence[float]) -> str:
+    """The colour for ends that lie at these fractions of the colour map: gold, where that can be seen."""
+    if not len(fractions):
+        return END_COLOURS[0]
+    ground = colours(np.asarray(fractions))[:, :3]
+    return max(END_COLOURS, key=lambda name: float(np.linalg.norm(ground - to_rgb(name), axis=1).min()))
+
+
+def add_lights(renderer: vtkRenderer, camera: Camera) -> None:
+    """Three lights that move with the camera: a warm key from the upper left, a cool fill, and one from behind.
+
+    They are as bright together as makes level ground show its colour as on the colour bar, from wherever it is seen.
+    """
+    right, up, back = camera.axes
+    level = np.array([right[2], up[2], back[2]])
+    shares = [strength * max(0.0, level @ np.array(at) / np.linalg.norm(at)) for at, _, strength in _LIGHTS]
     renderer.AutomaticLightCreationOff()
-    for position, colour, intensity in (
-        ((-0.85, 0.75, 0.55), (1.0, 0.98, 0.94), 0.98),
-        ((0.95, 0.15, 0.75), (0.92, 0.95, 1.0), 0.46),
-        ((0.25, 0.90, -0.80), (1.0, 1.0, 1.0), 0.30),
-    ):
+    for position, colour, strength in _LIGHTS:
         light = vtkLight()
         light.SetLightTypeToCameraLight()
         light.SetPosition(position)
         light.SetFocalPoint(0, 0, 0)
         light.SetColor(colour)
-        light.SetIntensity(intensity)
+        light.SetIntensity(strength / sum(shares))
         renderer.AddLight(light)
 
 

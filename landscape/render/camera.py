@@ -14,11 +14,10 @@ VIEWS: dict[str, tuple[float | None, float | None]] = {
     "auto": (None, None),
     "low": (None, 18.0),
     "high": (None, 52.0),
-    "front": (-90.0, 20.0),
-    "right": (0.0, 20.0),
-    "back": (90.0, 20.0),
-    "left": (180.0, 20.0),
-    "corner": (-55.0, 33.0),
+    "front": (-60.0, 35.0),
+    "right": (30.0, 35.0),
+    "back": (120.0, 35.0),
+    "left": (-150.0, 35.0),
     "top": (-90.0, 90.0),
 }
 """Azimuth and elevation in degrees, as in matplotlib: the azimuth from the x axis towards y of where the camera is,
@@ -143,7 +142,7 @@ def best_view(
     if len(candidates) == 1:
         return candidates[0]
     scores = np.zeros(len(candidates))
-    for k, (relief, box) in enumerate(zip(reliefs, boxes)):
+    for k, (relief, box) in enumerate(zip(reliefs, boxes, strict=True)):
         x, y = (np.linspace(axis[0], axis[-1], _COARSE) for axis in (relief.x, relief.y))
         ground = box.place(x[None, :], y[:, None], relief.at(x[None, :], y[:, None])).reshape(-1, 3)
         ground = ground[np.isfinite(ground[:, 2])]
@@ -156,7 +155,7 @@ def best_view(
         for c, (azimuth, elevation) in enumerate(candidates):
             seen = [_seen(part, relief, box, azimuth, elevation) for part in points]
             toward = [math.cos(math.radians(azimuth)), math.sin(math.radians(azimuth))]
-            scores[c] += sum(float(w @ s) for w, s in zip(weights, seen)) / len(points)
+            scores[c] += sum(float(w @ s) for w, s in zip(weights, seen, strict=True)) / len(points)
             scores[c] -= _CLIFF_BEHIND * float(np.mean(z * (ground[:, :2] @ toward))) + _FLATTER * elevation
     # matplotlib's habitual side first: symmetric ground must not be turned by rounding.
     habit = [abs((azimuth + 60 + 180) % 360 - 180) for azimuth, _ in candidates]

@@ -40,6 +40,11 @@ class Layout:
     title: float | None
     note: tuple[float, float] | None
 
+    @property
+    def panel_size(self) -> tuple[int, int]:
+        """Width and height of a panel; all are equal."""
+        return self.panels[0].width, self.panels[0].height
+
 
 def new_figure(size: tuple[int, int], style: str | styles.Size) -> StyledFigure:
     """A figure of exactly ``size`` pixels, as wide as the style says; its resolution follows."""
@@ -53,18 +58,18 @@ def new_figure(size: tuple[int, int], style: str | styles.Size) -> StyledFigure:
     return figure
 
 
-def arrange(size: tuple[int, int], em: float, panels: int, *, legend: bool, titles: bool, note: bool) -> Layout:
-    """Divide a figure of ``size`` pixels with texts of ``em`` pixels.
+def arrange(size: tuple[int, int], em: float, panels: int, *, legend: int, titles: bool, note: int) -> Layout:
+    """Divide a figure of ``size`` pixels with texts of ``em`` pixels; ``legend`` and ``note`` in rows.
 
     Raises:
         ValueError: the figure is too small for its texts.
     """
     width, height = size
     edge, bar_room = round(0.6 * em), round(7.0 * em)
-    top = height - edge - round(1.7 * em) * legend
+    top = height - edge - round(1.5 * em * legend)
     title = top - 0.7 * em if titles else None
     top -= round(1.6 * em) * titles
-    bottom = edge + round(1.5 * em) * note
+    bottom = edge + round(1.2 * em * note)
     room = (width - bar_room - edge) // panels
     if room < 9 * em or top - bottom < 9 * em:
         raise ValueError(

@@ -151,7 +151,7 @@ def path_mesh(trajectory: Trajectory, pieces: Sequence[Piece], positions: Sequen
 
 
 def between(values: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Values at path parameters: linear between checkpoints, and the value itself at a checkpoint (also next to NaN)."""
+    """Values at path parameters: linear between checkpoints, and the value itself at one (also next to NaN)."""
     values = np.asarray(values, np.float64)
     low = np.floor(t).astype(int)
     high = np.minimum(low + 1, len(values) - 1)

@@ -28,8 +28,8 @@ _INSTALL = (
     "Debian/Ubuntu `apt install libegl1 libgl1-mesa-dri`; Fedora `dnf install mesa-libEGL mesa-dri-drivers`; "
     "conda `conda install -c conda-forge libegl mesalib`"
 )
-_SAMPLES = 20e6
-"""Samples a window may hold: 2 x 2 to the pixel up to 5 megapixels, fewer above, so that memory stays below 2 GB."""
+_SAMPLES = 18e6
+"""Samples a window may hold: 3 x 3 to the pixel up to 2 megapixels, fewer above, so that memory stays below 2 GB."""
 
 
 def new_window() -> vtkRenderWindow:
@@ -63,13 +63,17 @@ def can_draw() -> bool:
     return True
 
 
-def picture(renderer: vtkRenderer, size: tuple[int, int], supersampling: float | None = None) -> np.ndarray:
-    """Draw what ``renderer`` holds with ambient occlusion, and let go of everything that was made for it.
+def picture(
+    renderer: vtkRenderer, size: tuple[int, int], supersampling: float | None = None, *, occlusion: bool = True
+) -> np.ndarray:
+    """Draw what ``renderer`` holds, and let go of everything that was made for it.
 
     Args:
         renderer: with its actors, lights, camera and background (alpha included).
         size: width and height of the picture in pixels.
-        supersampling: samples to a pixel along each axis, averaged; by default two, fewer above five megapixels.
+        supersampling: samples to a pixel along each axis, averaged; by default three, fewer above two megapixels.
+        occlusion: darken what is hemmed in (ambient occlusion); the camera must not be far away, VTK keeps depths in
+            16 bits for it.
 
     Returns:
         ``(height, width, 4)`` uint8 RGBA, first row at the top, alpha not premultiplied.
@@ -78,7 +82,7 @@ def picture(renderer: vtkRenderer, size: tuple[int, int], supersampling: float |
         MissingLibraryError: there is no library to draw with.
     """
     width, height = size
-    factor = supersampling or max(1.0, min(2.0, (_SAMPLES / (width * height)) ** 0.5))
+    factor = supersampling or max(1.0, min(3.0, (_SAMPLES / (width * height)) ** 0.5))
     window = new_window()
     ambient = vtkSSAOPass()
     steps = vtkRenderStepsPass()
@@ -90,7 +94,7 @@ def picture(renderer: vtkRenderer, size: tuple[int, int], supersampling: float |
     grab = vtkWindowToImageFilter()
     try:
         window.SetSize(round(width * factor), round(height * factor))
-        renderer.SetPass(ambient)
+        renderer.SetPass(ambient if occlusion else steps)
         window.AddRenderer(renderer)
         with quiet():
             window.Render()
@@ -106,6 +110,7 @@ def picture(renderer: vtkRenderer, size: tuple[int, int], supersampling: float |
         grab.SetInput(None)
         renderer.SetPass(None)
         ambient.ReleaseGraphicsResources(window)
+        steps.ReleaseGraphicsResources(window)
         window.RemoveRenderer(renderer)
         window.Finalize()
     return _reduced(pixels, size)

@@ -3,51 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from landscape.render.camera import Camera
-from landscape.render.label import linear_labels
+from landscape.render.frame import Axis, Marks
 from landscape.render.layout import Rectangle
+from landscape.render.margin import legend_columns, small
 from landscape.render.scale import Scale
 
 INK = "#22252b"
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One axis of a scene.
-
-    Attributes:
-        ends: ``(2, 3)`` where it runs.
-        outward: ``(3,)`` away from the scene, where its ticks and texts go.
-        ticks: ``(n, 3)`` positions of the ticks.
-        labels: their texts.
-        title: the axis' name.
-        upright: whether it is the vertical one.
-    """
-
-    ends: np.ndarray
-    outward: np.ndarray
-    ticks: np.ndarray
-    labels: Sequence[str]
-    title: str
-    upright: bool = False
-
-
-def axis_ticks(low: float, high: float, count: int = 5) -> tuple[np.ndarray, list[str]]:
-    """Round coordinates from ``low`` to ``high`` and their texts."""
-    span = high - low
-    values = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-    values = values[(values >= low - 1e-9 * span) & (values <= high + 1e-9 * span)]
-    return values, linear_labels([float(v) for v in values], span)
 
 
 def canvas(figure: Figure) -> Axes:
@@ -60,17 +31,21 @@ def canvas(figure: Figure) -> Axes:
     return ax
 
 
+def em(figure: Figure) -> float:
+    """Size of the text in pixels."""
+    return figure.dpi / 72 * _points("font.size")
+
+
 def draw_axis(ax: Axes, axis: Axis, camera: Camera, panel: Rectangle) -> None:
     """Draw line, ticks, texts and title of one axis of the scene in ``panel``; nothing where it is seen end-on."""
-    figure = ax.get_figure()
-    em = figure.dpi / 72 * _points("font.size")
+    unit = em(ax.get_figure())
     size = (round(panel.width), round(panel.height))
 
     def pixels(points: np.ndarray) -> np.ndarray:
-        return camera.project(points, size) + (panel.left, panel.bottom)
+        return camera.project(points, size) + np.array([panel.left, panel.bottom])
 
     ends = pixels(axis.ends)
-    if np.linalg.norm(ends[1] - ends[0]) < 3 * em:
+    if np.linalg.norm(ends[1] - ends[0]) < 3 * unit:
         return
     middle = axis.ends.mean(0)
     away = pixels(middle + 1e-3 * axis.outward) - pixels(middle)
@@ -78,64 +53,69 @@ def draw_axis(ax: Axes, axis: Axis, camera: Camera, panel: Rectangle) -> None:
     # Texts keep off the line: the part of "outward" across the axis on the picture, and it alone.
     across = np.array([-along[1], along[0]])
     across *= np.sign(across @ away) or 1.0
-    tick = away / np.linalg.norm(away) * 0.32 * em
+    tick = away / np.linalg.norm(away) * 0.32 * unit
     ax.plot(*ends.T, color=INK, lw=_points("axes.linewidth") * 1.2, solid_capstyle="round")
     reach = 0.0
-    for point, label in zip(pixels(axis.ticks), axis.labels):
+    for point, label in zip(pixels(axis.ticks), axis.labels, strict=True):
         ax.plot(*np.stack([point, point + tick]).T, color=INK, lw=_points("axes.linewidth"))
         text = ax.text(*point, label, fontsize=_points("xtick.labelsize"), color=INK, ha="center", va="center")
         half = _half_extent(text)
-        gap = 0.30 * em + np.abs(tick / np.linalg.norm(tick)) @ half
+        gap = 0.30 * unit + np.abs(tick / np.linalg.norm(tick)) @ half
         text.set_position(point + tick + tick / np.linalg.norm(tick) * gap)
         reach = max(reach, float((tick + tick / np.linalg.norm(tick) * gap) @ across + np.abs(across) @ half))
     if not axis.title:
         return
     angle = (np.degrees(np.arctan2(along[1], along[0])) + 90) % 180 - 90 if len(axis.title) > 2 else 0.0
     title = ax.text(*ends.mean(0), axis.title, fontsize=_points("axes.labelsize"), color=INK, ha="center", va="center")
-    title.set_rotation(angle)
+    title.set_rotation(angle + 180 if angle < (0 if axis.upright else -75) else angle)
     title.set_rotation_mode("anchor")
-    title.set_position(ends.mean(0) + across * (reach + 0.8 * em))
+    title.set_position(ends.mean(0) + across * (reach + 0.8 * unit))
 
 
 def draw_colour_bar(
-    figure: Figure, box: Rectangle, scale: Scale, colours: Colormap, label: str, lines: np.ndarray | None = None
+    figure: Figure, box: Rectangle, scale: Scale, colours: Colormap, marks: Marks, lines: np.ndarray
 ) -> None:
-    """A colour bar in ``box`` with the scale's own ticks, and the contour levels as lines on it."""
-    ax = figure.add_axes(_fraction(figure, box), zorder=2)
-    bar = figure.colorbar(ScalarMappable(norm=scale.norm(), cmap=colours), cax=ax)
-    ticks = scale.ticks()
-    bar.ax.yaxis.set_major_locator(FixedLocator(ticks))
-    bar.ax.yaxis.set_minor_locator(NullLocator())
+    """A colour bar in ``box``: its lines are the contours of the relief, bold ones in white."""
+    width, height = figure.get_size_inches() * figure.dpi
+    where = (box.left / width, box.bottom / height, box.width / width, box.height / height)
+    bar = figure.colorbar(ScalarMappable(norm=scale.norm(), cmap=colours), cax=figure.add_axes(where, zorder=2))
+    # A short upright axis has room for two or three numbers; the bar is longer.
+    ticks = marks.heights if len(marks.heights) > 3 else scale.ticks()
     bar.set_ticks(ticks, labels=scale.labels(ticks))
     bar.ax.minorticks_off()
-    bar.set_label(label, color=INK)
+    bar.set_label(marks.names[2], color=INK)
     bar.outline.set_linewidth(_points("axes.linewidth"))
-    bar.ax.tick_params(width=_points("axes.linewidth"), length=_points("ytick.major.size"), color=INK, labelcolor=INK)
-    if lines is not None and len(lines):
-        bar.ax.hlines(lines, 0, 1, color="#16181d", lw=0.4, transform=bar.ax.get_yaxis_transform())
-    for tick in ticks:
-        if scale.vmin < tick < scale.vmax:
-            bar.ax.axhline(tick, color="white", lw=0.9)
+    bar.ax.tick_params(color=INK, labelcolor=INK)
+    across = bar.ax.get_yaxis_transform()
+    bar.ax.hlines(lines, 0, 1, color="#16181d", lw=0.35, transform=across)
+    inside = [value for value in marks.heights if scale.vmin < value < scale.vmax]
+    bar.ax.hlines(inside, 0, 1, color="white", lw=0.8, transform=across)
 
 
-def draw_legend(
-    figure: Figure, entries: Sequence[tuple[str, str]], marks: Sequence[tuple[str, str]], top: float
-) -> None:
-    """A legend in one row below ``top`` (pixels): paths as (name, colour), then marks as (name, colour)."""
-    width = 2.6 * _points("lines.linewidth")
+def legend_handles(paths: Sequence[tuple[str, str]], ends: Sequence[tuple[str, str]]) -> list[Line2D]:
+    """Legend handles for paths and for their ends, each as (name, colour)."""
+    width = 1.8 * _points("lines.linewidth")
     handles = [
-        Line2D([], [], color=colour, lw=width * 0.7, marker="o", ms=width * 1.25, label=name, mec=colour)
-        for name, colour in entries
+        Line2D([], [], color=colour, lw=width, marker="o", ms=1.8 * width, mew=0, label=name or "path")
+        for name, colour in paths
     ]
-    handles += [
-        Line2D([], [], ls="", marker="o", ms=width * 2.1, mfc=colour, mec=INK, mew=0.6, label=name)
-        for name, colour in marks
+    return handles + [
+        Line2D([], [], ls="", marker="o", ms=2.9 * width, mfc=colour, mec=INK, mew=0.6, label=name)
+        for name, colour in ends
     ]
-    w, h = figure.get_size_inches() * figure.dpi
-    figure.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, top / h), ncols=len(handles), frameon=False,
-        borderaxespad=0.0, columnspacing=1.6, handletextpad=0.55, labelcolor=INK,
-    )  # fmt: skip
+
+
+def draw_legend(figure: Figure, handles: Sequence[Line2D], top: float) -> None:
+    """A legend in rows over the middle of the figure, hanging at ``top`` (pixels)."""
+    ordered, columns = legend_columns(handles, figure.get_figwidth())
+    middle = (0.5, top / (figure.get_figheight() * figure.dpi))
+    look = {**columns, "columnspacing": 1.8, "handletextpad": 0.6, "labelcolor": INK, "borderaxespad": 0.0}
+    figure.legend(handles=ordered, loc="upper center", bbox_to_anchor=middle, **look)
+
+
+def legend_rows(figure: Figure, handles: Sequence[Line2D]) -> int:
+    """How many rows ``draw_legend`` needs."""
+    return -(-len(handles) // legend_columns(handles, figure.get_figwidth())[1]["ncols"]) if handles else 0
 
 
 def draw_title(ax: Axes, text: str, middle: float, height: float) -> None:
@@ -144,8 +124,8 @@ def draw_title(ax: Axes, text: str, middle: float, height: float) -> None:
 
 
 def draw_note(ax: Axes, text: str, left: float, bottom: float) -> None:
-    """What the figure has to say about what is not drawn."""
-    ax.text(left, bottom, text, ha="left", va="bottom", color="#5b616b", fontsize=_points("legend.fontsize") * 0.92)
+    """What the figure has to say about what is not drawn, in lines already."""
+    ax.text(left, bottom, text, ha="left", va="bottom", color="0.35", fontsize=small(), linespacing=1.05)
 
 
 def _half_extent(text) -> np.ndarray:
@@ -153,12 +133,5 @@ def _half_extent(text) -> np.ndarray:
     return np.array([box.width / 2, box.height / 2])
 
 
-def _fraction(figure: Figure, box: Rectangle) -> tuple[float, float, float, float]:
-    width, height = figure.get_size_inches() * figure.dpi
-    return box.left / width, box.bottom / height, box.width / width, box.height / height
-
-
 def _points(name: str) -> float:
-    import matplotlib
-
     return float(matplotlib.rcParams[name])

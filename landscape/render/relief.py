@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -35,7 +36,9 @@ class Box:
     def place(self, x: np.ndarray, y: np.ndarray, h: np.ndarray) -> np.ndarray:
         """Positions ``(..., 3)`` of points; the arguments broadcast against each other."""
         parts = np.broadcast_arrays(x, y, h)
-        return np.stack([f * (np.asarray(p, np.float64) - o) for p, o, f in zip(parts, self.origin, self.factor)], -1)
+        return np.stack(
+            [f * (np.asarray(p, np.float64) - o) for p, o, f in zip(parts, self.origin, self.factor, strict=True)], -1
+        )
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Relief:
 
 
 def relief_of(surface: Surface, metric: str | None, scale: Scale, clip: float | None = None) -> Relief:
-    """The relief of a surface of two axes; points that are pending, failed, not finite, or off the scale have no height.
+    """The relief of a surface of two axes; pending, failed, not finite or off the scale means no height.
 
     Raises:
         ValueError: the surface has one or three axes, an axis of a single point, or no such metric.
@@ -131,7 +134,7 @@ def check_plane(surface: Surface) -> None:
         raise ValueError("a scene needs a surface of two axes, this one has one: draw it with `landscape plot`")
     if axes == 3:
         raise ValueError("a scene needs a surface of two axes, this one has three: export it as .vti or .vts instead")
-    for name, axis in zip("xy", surface.coordinates):
+    for name, axis in zip("xy", surface.coordinates, strict=True):
         steps = np.diff(np.asarray(axis, np.float64))
         if len(axis) < 2 or not (np.all(steps > 0) or np.all(steps < 0)):
             raise ValueError(f"axis {name}: two or more coordinates that rise (or fall) expected, got {axis!r}")
@@ -222,7 +225,7 @@ def _parameters(relief: Relief, xy: np.ndarray) -> np.ndarray:
     cell = np.array([np.diff(relief.x).min(), np.diff(relief.y).min()])
     low, high = np.array([relief.x[0], relief.y[0]]), np.array([relief.x[-1], relief.y[-1]])
     parameters = [np.arange(len(xy), dtype=np.float64)]
-    for i, (a, b) in enumerate(zip(xy[:-1], xy[1:])):
+    for i, (a, b) in enumerate(pairwise(xy)):
         move = b - a
         with np.errstate(divide="ignore", invalid="ignore"):
             ends = np.sort(np.stack([(low - a) / move, (high - a) / move]), axis=0)

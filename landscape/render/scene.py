@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.colors import Colormap, to_rgba
+from matplotlib.lines import Line2D
 
 from landscape.render import actors, layout, overlay
 from landscape.render import style as styles
 from landscape.render.camera import Camera, best_view, parse_view
 from landscape.render.figure import StyledFigure
+from landscape.render.frame import STEEP, Marks, axes_of, frame_lines, marks_of, thinned
 from landscape.render.label import metric_label
+from landscape.render.margin import wrap
 from landscape.render.mesh import refinement, relief_mesh
 from landscape.render.offscreen import picture
 from landscape.render.relief import PathHeight, check_plane
 from landscape.render.scale import Scale
-from landscape.render.stage import GAP, HEIGHT, Paths, Stage, note, paths_of, shared_scale, stages_of
-from landscape.render.vtk import vtkRenderer
+from landscape.render.stage import GAP, Paths, Stage, StagedPath, notes_of, paths_of, shared_scale, stages_of
+from landscape.render.vtk import vtkActor, vtkRenderer
 from landscape.surface.surface import Surface
 
 _FLOOR_PLATE = "#f6f7f9"
@@ -62,7 +64,7 @@ def render_scene(
         path_height: ``surface`` lays the paths on the surface, ``loss`` at the checkpoints' own loss.
         background: colour behind the scene.
         transparent: nothing behind the scene.
-        supersampling: samples to a pixel along each axis, by default two, fewer above five megapixels.
+        supersampling: samples to a pixel along each axis, by default three, fewer above two megapixels.
 
     Returns:
         A figure of exactly ``size`` pixels at its own ``dpi``: save a picture with ``save(figure, path, figure.dpi)``.
@@ -82,51 +84,54 @@ def render_scene(
     scale = shared_scale(surfaces, metric, scale, clip, own)
     stages = stages_of(surfaces, groups, metric, scale, path_height)
     colour_map = styles.colour_map(cmap or styles.purpose_of(metric))
-    lines, marks = scale.levels(levels), scale.ticks()
-    names = (*axis_labels, metric_label(metric))
-    said = note(stages, metric, scale, path_height)
-    figure = layout.new_figure(size or _default_size(len(stages)), style)
-    with matplotlib.rc_context(figure.landscape_rc):
+    marks = marks_of(scale, (*axis_labels, metric_label(metric)))
+    lines = scale.levels(levels)
+    notes = notes_of(stages, metric, scale, path_height)
+    size = size or _default_size(len(stages))
+    figure = layout.new_figure(size, style)
+    with figure.style():
+        end = actors.end_colour(colour_map, _end_fractions(stages, scale))
+        handles = _handles(stages, end)
+        said = wrap(notes, 0.97 * figure.get_figwidth())
         plan = layout.arrange(
-            size or _default_size(len(stages)),
-            figure.dpi / 72 * matplotlib.rcParams["font.size"],
+            size,
+            overlay.em(figure),
             len(stages),
-            legend=any(stage.paths for stage in stages),
+            legend=overlay.legend_rows(figure, handles),
             titles=any(surface.name for surface in surfaces),
-            note=bool(said),
+            note=said.count("\n") + 1 if said else 0,
         )
-        camera = _camera(stages, view, scale, plan, names)
-        image = np.empty((plan.size[1], plan.size[0], 4), np.uint8)
+        camera = _camera(stages, view, scale, plan, marks)
+        marks = thinned(marks, scale, stages[0], camera, plan.panel_size, plan.em)
+        image = np.empty((size[1], size[0], 4), np.uint8)
         image[:] = np.round(255 * np.array((1, 1, 1, 0) if transparent else to_rgba(background)))
         for stage, place in zip(stages, plan.panels, strict=True):
             renderer = vtkRenderer()
-            _build(renderer, stage, camera, scale, colour_map, lines, marks)
+            _build(renderer, stage, camera, scale, colour_map, lines, marks, end)
             renderer.SetBackground(to_rgba(background)[:3])
             renderer.SetBackgroundAlpha(0.0 if transparent else 1.0)
-            row = plan.size[1] - place.bottom - place.height
-            image[row : row + place.height, place.left : place.left + place.width] = picture(
-                renderer, (place.width, place.height), supersampling
+            rows = slice(size[1] - place.bottom - place.height, size[1] - place.bottom)
+            image[rows, place.left : place.left + place.width] = picture(
+                renderer, plan.panel_size, supersampling, occlusion=camera.elevation < STEEP
             )
         figure.patch.set_facecolor("none" if transparent else background)
         ax = overlay.canvas(figure)
-        ax.imshow(image, extent=(0, plan.size[0], 0, plan.size[1]), interpolation="none", aspect="auto", zorder=0)
+        ax.imshow(image, extent=(0, size[0], 0, size[1]), interpolation="none", aspect="auto", zorder=0)
         for stage, place in zip(stages, plan.panels, strict=True):
-            for axis in _axes(stage, camera, scale, names):
+            for axis in axes_of(stage, camera, scale, marks):
                 overlay.draw_axis(ax, axis, camera, place)
             if plan.title is not None:
                 overlay.draw_title(ax, stage.surface.name, place.left + place.width / 2, plan.title)
-        overlay.draw_colour_bar(figure, plan.bar, scale, colour_map, names[2], lines)
+        overlay.draw_colour_bar(figure, plan.bar, scale, colour_map, marks, lines)
         if plan.legend is not None:
-            overlay.draw_legend(
-                figure, _legend(stages), (("start", actors.START_COLOUR), ("end", actors.END_COLOUR)), plan.legend
-            )
+            overlay.draw_legend(figure, handles, plan.legend)
         if plan.note is not None:
             overlay.draw_note(ax, said, *plan.note)
     return figure
 
 
 def _default_size(panels: int) -> tuple[int, int]:
-    return (1600, 1200) if panels == 1 else (1050 * panels + 160, 1000)
+    return (1600, 1200) if panels == 1 else (1050 * panels + 160, 960)
 
 
 def _camera(
@@ -134,30 +139,27 @@ def _camera(
     view: str | tuple[float, float] | None,
     scale: Scale,
     plan: layout.Layout,
-    names: tuple[str, str, str],
+    marks: Marks,
 ) -> Camera:
     """One camera for all panels, from the chosen side or the best one, that just holds every scene."""
     paths = [[stage.positions(piece, 0.0) for path in stage.paths for piece in path.pieces] for stage in stages]
     boxes = [stage.box for stage in stages]
     azimuth, elevation = best_view([stage.relief for stage in stages], boxes, parse_view(view), paths)
-    camera = Camera(azimuth, elevation)
+    # From straight above perspective would let high ground cover the axes: nearly parallel rays do not.
+    camera = Camera(azimuth, elevation) if elevation < STEEP else Camera(azimuth, elevation, distance=100.0, angle=0.5)
     points, around = [], []
     for stage in stages:
         heights = np.where(stage.relief.heights <= stage.relief.cut, stage.relief.heights, np.nan)
         ground = stage.box.place(stage.relief.x[None, :], stage.relief.y[:, None], heights).reshape(-1, 3)
         points.append(ground[np.isfinite(ground[:, 2])])
-        around.append(np.full((len(points[-1]), 2), 0.8 * plan.em))
-        for axis in _axes(stage, camera, scale, names):
+        around.append(np.full((len(points[-1]), 2), 0.8))
+        for axis in axes_of(stage, camera, scale, marks):
             points.append(np.vstack([axis.ends, axis.ends.mean(0)]))
-            # Ticks and their texts at the ends, the axis' name in the middle.
-            around.append(plan.em * np.array([(2.2, 1.9), (2.2, 1.9), (2.8, 2.8)]))
-            if axis.upright:
-                around[-1][:] = plan.em * np.array([5.0, 0.8])
-        walls = [(x, y, z) for x, y in _far_corners(camera) for z in (-GAP, HEIGHT)]
-        points.append(np.array(walls))
-        around.append(np.full((len(walls), 2), 0.4 * plan.em))
-    size = (plan.panels[0].width, plan.panels[0].height)
-    return camera.fitted(np.concatenate(points), np.concatenate(around), size)
+            # Room for ticks and their texts at the ends, and the axis' name in the middle.
+            around.append(np.array([(5.0, 0.8)] * 3 if axis.upright else [(2.2, 1.9), (2.2, 1.9), (2.9, 2.9)]))
+        points += frame_lines(stage, camera, scale, marks)
+        around += [np.full((len(line), 2), 0.4) for line in points[len(around) :]]
+    return camera.fitted(np.concatenate(points), plan.em * np.concatenate(around), plan.panel_size)
 
 
 def _build(
@@ -167,39 +169,30 @@ def _build(
     scale: Scale,
     colours: Colormap,
     lines: np.ndarray,
-    marks: np.ndarray,
+    marks: Marks,
+    end: str,
 ) -> None:
     """Fill ``renderer`` with everything of a panel that is not text."""
-    table = actors.lookup_table(colours, *map(float, scale.transform([scale.vmin, scale.vmax])))
-    whole = relief_mesh(stage.relief, stage.box, refine=refinement(stage.relief))
-    mesh = actors.clipped(whole, stage.relief.cut)
-    heights, bold = scale.transform(lines), scale.transform(marks)
+    low, high = map(float, scale.transform([scale.vmin, scale.vmax]))
     # A line at the very edge would fight with the rim for the same pixels.
-    slack = 2e-3 * float(scale.transform(scale.vmax) - scale.transform(scale.vmin))
-    low, high = scale.transform([scale.vmin, scale.vmax])
-    heights, bold = (h[(h > low + slack) & (h < high - slack)] for h in (heights, bold))
-    parts = [actors.relief_actor(mesh, table), actors.rim_actor(mesh), *actors.contour_actors(mesh, heights, bold)]
-    near_x, near_y = _near(camera)
+    slack = 2e-3 * (high - low)
+    fine, bold = (h[(h > low + slack) & (h < high - slack)] for h in map(scale.transform, (lines, marks.heights)))
+    table = actors.lookup_table(colours, low, high)
+    mesh = actors.clipped(relief_mesh(stage.relief, stage.box, refine=refinement(stage.relief)), stage.relief.cut)
     square = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
-    parts.append(actors.plate_actor(np.column_stack([square, np.full(4, -GAP - 0.002)]), _FLOOR_PLATE))
-    parts += actors.floor_actors(mesh, -GAP, np.union1d(heights, bold), table)
-    levels = stage.box.factor[2] * (scale.transform(marks) - stage.box.origin[2])
-    wall = [np.array([(-near_x, near_y, z), (-near_x, -near_y, z), (near_x, -near_y, z)]) for z in levels]
-    wall += [np.array([(x, y, -GAP), (x, y, HEIGHT)]) for x, y in _far_corners(camera)]
-    wall += [np.column_stack([np.vstack([square, square[:1]]), np.full(5, -GAP)])]
-    parts.append(actors.line_actor(wall))
+    parts = [
+        actors.relief_actor(mesh, table),
+        actors.rim_actor(mesh),
+        *actors.contour_actors(mesh, fine, bold),
+        actors.plate_actor(np.column_stack([square, np.full(4, -GAP - 0.002)]), _FLOOR_PLATE),
+        *actors.floor_actors(mesh, -GAP, np.union1d(fine, bold), table),
+        actors.line_actor(frame_lines(stage, camera, scale, marks)),
+    ]
     for path in stage.paths:
-        pieces = [stage.positions(piece, actors.TUBE) for piece in path.pieces]
-        t = np.concatenate([piece.t for piece in path.pieces]) if pieces else np.empty(0)
-        points = np.concatenate(pieces) if pieces else np.empty((0, 3))
-        ends = [points[t == k][0] if (t == k).any() else None for k in (0, len(path.trajectory) - 1)]
-        parts += actors.path_actors(pieces, points[t == np.round(t)], *ends, path.colour)
-        shadow = [np.column_stack([piece[:, :2], np.full(len(piece), -GAP)]) for piece in pieces if len(piece) > 1]
-        if shadow:
-            parts.append(actors.line_actor(shadow, 2.6, path.colour))
+        parts += _path_parts(stage, path, end)
     for part in parts:
         renderer.AddActor(part)
-    actors.add_lights(renderer)
+    actors.add_lights(renderer, camera)
     view = renderer.GetActiveCamera()
     view.SetPosition(*camera.position)
     view.SetFocalPoint(*camera.focal)
@@ -208,43 +201,28 @@ def _build(
     renderer.ResetCameraClippingRange()
 
 
-def _near(camera: Camera) -> tuple[float, float]:
-    """The corner of the base next to the camera."""
-    x, y, _ = camera.axes[2]
-    return (0.5 if x > 1e-9 else -0.5), (0.5 if y > 1e-9 else -0.5)
+def _path_parts(stage: Stage, path: StagedPath, end: str) -> list[vtkActor]:
+    """A path on its relief, and flat on the floor."""
+    pieces = [stage.positions(piece, actors.TUBE) for piece in path.pieces]
+    checkpoints = [p[piece.t == np.round(piece.t)] for p, piece in zip(pieces, path.pieces, strict=True)]
+    marks = []
+    for number, colour in ((0, actors.START_COLOUR), (len(path.trajectory) - 1, end)):
+        for piece in path.pieces:
+            if number in piece.t:
+                marks.append((stage.positions(piece, 0.6 * actors.END)[piece.t == number][0], colour))
+    shadow = [np.column_stack([piece[:, :2], np.full(len(piece), -GAP)]) for piece in pieces if len(piece) > 1]
+    parts = actors.path_actors(pieces, np.concatenate([*checkpoints, np.empty((0, 3))]), marks, path.colour)
+    return [*parts, actors.line_actor(shadow, 2.4, path.colour)] if shadow else parts
 
 
-def _far_corners(camera: Camera) -> list[tuple[float, float]]:
-    """The other corners, the farthest in the middle."""
-    x, y = _near(camera)
-    return [(-x, y), (-x, -y), (x, -y)]
+def _end_fractions(stages: Sequence[Stage], scale: Scale) -> list[float]:
+    """Where on the colour map the paths end."""
+    low, high = map(float, scale.transform([scale.vmin, scale.vmax]))
+    ends = [path.pieces[-1].points[-1, 2] for stage in stages for path in stage.paths if path.pieces]
+    return [float(np.clip((h - low) / (high - low), 0, 1)) for h in ends]
 
 
-def _axes(stage: Stage, camera: Camera, scale: Scale, names: tuple[str, str, str]) -> list[overlay.Axis]:
-    """The axes along the two near edges of the floor, and the one up the corner at the left."""
-    near_x, near_y = _near(camera)
-    axes = []
-    for k, coordinates in enumerate((stage.relief.x, stage.relief.y)):
-        values, texts = overlay.axis_ticks(float(coordinates[0]), float(coordinates[-1]))
-        where = stage.box.factor[k] * (values - stage.box.origin[k])
-        other = near_y if k == 0 else near_x
-        ends, ticks = np.full((2, 3), -GAP), np.full((len(where), 3), -GAP)
-        ends[:, k], ends[:, 1 - k] = (-0.5, 0.5), other
-        ticks[:, k], ticks[:, 1 - k] = where, other
-        outward = np.zeros(3)
-        outward[1 - k] = np.sign(other)
-        axes.append(overlay.Axis(ends, outward, ticks, texts, names[k]))
-    if camera.elevation < 80:
-        right = camera.axes[0]
-        corner = min(((-near_x, near_y), (near_x, -near_y)), key=lambda c: c[0] * right[0] + c[1] * right[1])
-        marks = scale.ticks()
-        heights = stage.box.factor[2] * (scale.transform(marks) - stage.box.origin[2])
-        ends = np.array([(*corner, 0.0), (*corner, HEIGHT)])
-        ticks = np.column_stack([np.tile(corner, (len(marks), 1)), heights])
-        axes.append(overlay.Axis(ends, -right, ticks, scale.labels(marks), names[2], upright=True))
-    return axes
-
-
-def _legend(stages: Sequence[Stage]) -> list[tuple[str, str]]:
-    """Names and colours of the paths, each once."""
-    return list(dict.fromkeys((path.trajectory.name, path.colour) for stage in stages for path in stage.paths))
+def _handles(stages: Sequence[Stage], end: str) -> list[Line2D]:
+    """Legend handles for the paths of all panels, each once, and for start and end."""
+    paths = dict.fromkeys((path.trajectory.name, path.colour) for stage in stages for path in stage.paths)
+    return overlay.legend_handles(list(paths), [("start", actors.START_COLOUR), ("end", end)]) if paths else []

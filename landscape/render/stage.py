@@ -1,4 +1,4 @@
-"""What is where in a scene, before a pixel is drawn: reliefs in their boxes, paths laid on them, and what is left out."""
+"""What is where in a scene, before a pixel is drawn: reliefs in boxes, paths laid on them, and what is left out."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def paths_of(trajectories: Paths, count: int) -> list[list[Trajectory]]:
     return [list(item) for item in items]
 
 
-def note(stages: Sequence[Stage], metric: str, scale: Scale, height: PathHeight) -> str:
+def notes_of(stages: Sequence[Stage], metric: str, scale: Scale, height: PathHeight) -> list[str]:
     """What the figure has to say about what is not drawn as it was measured; empty where there is nothing."""
     label = metric_label(metric)
     parts = []
@@ -146,10 +146,11 @@ def note(stages: Sequence[Stage], metric: str, scale: Scale, height: PathHeight)
     paths = [path for stage in stages for path in stage.paths]
     missing = [path for path in paths if not path.pieces]
     broken_off = [path for path in paths if path.pieces and not path.whole]
-    for group, text in ((broken_off, "drawn only where over the surface"), (missing, "nowhere over the surface")):
+    ground = "surface" if height == "surface" else "grid"
+    for group, text in ((broken_off, f"drawn only where over the {ground}"), (missing, f"nowhere over the {ground}")):
         if group:
             names = dict.fromkeys(path.trajectory.name or "path" for path in group)
             parts.append(f"{', '.join(names)}: {text}")
     if paths and height == "loss":
-        parts.append("paths at their own loss")
-    return "; ".join(part for part in parts if part)
+        parts.append("paths at their own loss, hidden where below the surface")
+    return [part for part in parts if part]
