@@ -1,0 +1,187 @@
+"""Directions: what a random one depends on and what not, and the ways to change one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from landscape.geometry import (
+    Direction,
+    Weights,
+    chosen,
+    cosine,
+    difference,
+    gaussian,
+    orthogonalize,
+    random_direction,
+    restrict,
+    supplied,
+)
+
+
+def same(a: Weights, b: Weights) -> bool:
+    return list(a.tensors) == list(b.tensors) and all(torch.equal(t, b.tensors[name]) for name, t in a)
+
+
+def test_a_seed_means_the_same_for_ever():
+    """Written down once: a direction named in a paper must be the same with every version of everything."""
+    drawn = gaussian(Weights({"a": torch.zeros(2, 2), "b": torch.zeros(2)}), seed=7, axis=1).weights
+    np.testing.assert_allclose(drawn.tensors["a"].flatten().numpy(), FOREVER["a"], rtol=1e-7)
+    np.testing.assert_allclose(drawn.tensors["b"].numpy(), FOREVER["b"], rtol=1e-7)
+
+
+FOREVER = {"a": [0.12700358, -0.627222478, 0.799038827, -0.479922473], "b": [-0.270525485, 1.43972576]}
+
+
+def test_reproducible_and_independent_of_global_state(weights):
+    first = gaussian(weights, seed=5).weights
+    torch.manual_seed(99)
+    np.random.seed(3)  # noqa: NPY002
+    before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    assert same(gaussian(weights, seed=5).weights, first)
+    assert torch.equal(torch.random.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+
+
+def test_independent_of_dtype_and_of_running_statistics(network, weights):
+    wide = gaussian(weights.to(dtype=torch.float64)).weights
+    assert same(wide, gaussian(weights).weights)
+    assert all(t.dtype == torch.float32 for _, t in wide)
+    with_states = gaussian(Weights.of(network, states=True)).weights
+    for name, tensor in gaussian(weights).weights:
+        assert torch.equal(with_states.tensors[name], tensor), name
+    assert not with_states.tensors["norm.running_mean"].any(), "random directions leave statistics alone"
+
+
+def test_seeds_axes_and_tensors_are_independent():
+    layout = Weights({"a": torch.zeros(100, 300), "b": torch.zeros(100, 300)})
+    drawn = [gaussian(layout, seed, axis).weights for seed in (0, 1) for axis in (0, 1, 2)]
+    columns = [tensor.flatten().double().numpy() for weights in drawn for _, tensor in weights]
+    correlations = np.corrcoef(columns) - np.eye(len(columns))
+    assert np.abs(correlations).max() < 5 / np.sqrt(30000)
+    flat = np.concatenate(columns)
+    assert abs(flat.mean()) < 5 / np.sqrt(flat.size)
+    assert flat.std() == pytest.approx(1, abs=0.01)
+
+
+def test_the_default_is_the_published_method(weights):
+    direction = random_direction(weights, seed=4)
+    assert dict(direction.recipe) == {
+        "kind": "random",
+        "seed": 4,
+        "axis": 0,
+        "normalization": "filter",
+        "ignore": "biasbn",
+    }
+    assert not direction.weights.tensors["conv.bias"].any()
+    rows = direction.weights.tensors["conv.weight"].flatten(1).norm(dim=1)
+    np.testing.assert_allclose(rows, weights.tensors["conv.weight"].flatten(1).norm(dim=1), rtol=1e-6)
+
+
+def test_random_directions_never_move_statistics(network):
+    origin = Weights.of(network, states=True)
+    for norm in ("filter", "weight", "model", "none", "unit-layer"):
+        moved = random_direction(origin, norm=norm, ignore="none").weights
+        assert not moved.tensors["norm.running_var"].any()
+        assert not moved.tensors["norm.running_mean"].any()
+
+
+def test_a_negative_seed_is_refused(weights):
+    with pytest.raises(ValueError, match="a seed of 0 or more expected, got -1"):
+        gaussian(weights, seed=-1)
+
+
+def test_a_direction_that_moves_nothing_is_refused():
+    vector = Weights({"x": torch.ones(2)})
+    with pytest.raises(ValueError, match=r"all of it is zero; ignore='none' lets biases"):
+        random_direction(vector)
+    assert random_direction(vector, ignore="none").weights.norm() == pytest.approx(2**0.5)
+    with pytest.raises(ValueError, match=r"normalization 'filter' and ignore='none' all of it is zero$"):
+        random_direction(Weights({"x": torch.zeros(2, 2)}), ignore="none")
+
+
+def test_difference_leads_to_the_target(network):
+    origin = Weights.of(network, states=True)
+    target = origin.like({name: t + 1 for name, t in origin})
+    direction = difference(origin, target, "b.pt")
+    assert direction.recipe == {"kind": "difference", "to": "b.pt", "normalization": "none"}
+    assert all(torch.equal(d, target.tensors[name] - origin.tensors[name]) for name, d in direction.weights)
+    assert direction.weights.tensors["norm.running_var"].any(), "statistics move between checkpoints"
+
+
+def test_only_and_freeze(weights):
+    drawn = gaussian(weights)
+    kept = restrict(drawn, only=["conv.*", "linear.*"], freeze=["*.bias"])
+    moving = {name for name, t in kept.weights if t.any()}
+    assert moving == {"conv.weight", "linear.weight"} == chosen(weights, ["conv.*", "linear.*"], ["*.bias"])
+    assert torch.equal(kept.weights.tensors["conv.weight"], drawn.weights.tensors["conv.weight"])
+    assert kept.recipe["only"] == ["conv.*", "linear.*"]
+    assert kept.recipe["freeze"] == ["*.bias"]
+    assert restrict(drawn) is drawn
+
+
+def test_patterns_that_match_nothing_are_refused(weights):
+    with pytest.raises(ValueError, match=r"pattern 'layer9\.\*' matches no parameter; names look like shift, "):
+        restrict(gaussian(weights), only=["layer9.*"])
+    with pytest.raises(ValueError, match=r"only=\['conv\.\*'\] and freeze=\['\*'\] leave no parameter to move"):
+        restrict(gaussian(weights), only=["conv.*"], freeze=["*"])
+
+
+def test_orthogonalize_in_order(weights):
+    drawn = [gaussian(weights, axis=axis) for axis in range(3)]
+    nearly = Direction(drawn[0].weights.like({n: t + 0.01 * drawn[1].weights.tensors[n] for n, t in drawn[0].weights}))
+    done = orthogonalize([drawn[0], nearly, drawn[2]])
+    assert done[0] is drawn[0], "the first stays as it is"
+    for i in range(3):
+        for j in range(i):
+            assert abs(cosine(done[i].weights, done[j].weights)) < 1e-6
+    assert done[1].recipe["orthogonalized"] is True
+    flat = [np.concatenate([t.double().numpy().ravel() for _, t in d.weights]) for d in (drawn[0], drawn[2], *done)]
+    # Second route: what is left of the third after least squares on the first two.
+    basis = np.stack([flat[2], flat[3]], axis=1)
+    rest = flat[1] - basis @ np.linalg.lstsq(basis, flat[1], rcond=None)[0]
+    np.testing.assert_allclose(flat[4], rest, atol=1e-5)
+
+
+def test_dependent_directions_are_refused(weights):
+    drawn = gaussian(weights)
+    twice = Direction(drawn.weights.like({n: 2 * t for n, t in drawn.weights}))
+    with pytest.raises(ValueError, match="linearly independent expected"):
+        orthogonalize([drawn, twice])
+    with pytest.raises(ValueError, match="linearly independent expected"):
+        orthogonalize([drawn, Direction(drawn.weights.like({n: 0 * t for n, t in drawn.weights}))])
+
+
+def test_cosine():
+    a, b = Weights({"w": torch.tensor([3.0, 0.0])}), Weights({"w": torch.tensor([1.0, 1.0])})
+    assert cosine(a, b) == pytest.approx(0.5**0.5, rel=1e-12)
+    assert np.isnan(cosine(a, Weights({"w": torch.zeros(2)})))
+
+
+def test_supplied_tensors_by_name_and_in_order(weights):
+    named = supplied(weights, {"linear.bias": torch.ones(3, dtype=torch.float64)}, "mine")
+    assert named.weights.tensors["linear.bias"].dtype == torch.float32
+    assert named.weights.norm() == pytest.approx(3**0.5)
+    assert named.recipe == {"kind": "tensors", "source": "mine", "normalization": "none"}
+    gradients = [torch.full_like(t, i, requires_grad=True) for i, (_, t) in enumerate(weights)]
+    listed = supplied(weights, gradients)
+    assert all(torch.equal(d, torch.full_like(d, i)) for i, (_, d) in enumerate(listed.weights))
+    assert not any(d.requires_grad for _, d in listed.weights)
+
+
+def test_supplied_tensors_must_fit(weights):
+    with pytest.raises(ValueError, match=r"unknown tensor 'linear\.bais'; did you mean 'linear\.bias'\?"):
+        supplied(weights, {"linear.bais": torch.ones(3)})
+    with pytest.raises(ValueError, match=r"linear\.bias of shape \(3,\) expected, got \(4,\)"):
+        supplied(weights, {"linear.bias": torch.ones(4)})
+    with pytest.raises(ValueError, match="13 tensors expected, one for each of the network's, got 1"):
+        supplied(weights, [torch.ones(3)])
+
+
+def test_directions_of_a_network_on_another_device_are_drawn_on_the_cpu():
+    with torch.device("meta"):
+        layout = Weights({name: p.detach() for name, p in nn.Linear(3, 2).named_parameters()})
+    drawn = gaussian(layout).weights
+    assert drawn.tensors["weight"].device.type == "cpu"
