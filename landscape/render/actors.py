@@ -139,15 +139,22 @@ def floor_actors(mesh: vtkPolyData, floor: float, levels: np.ndarray, table: vtk
         return []
     lines = contour_lines(mesh, levels)
     vtk_to_numpy(lines.GetPoints().GetData())[:, 2] = floor
-    tubes = vtkTubeFilter()
-    tubes.SetInputData(lines)
-    tubes.SetRadius(1.6 * _FINE)
-    tubes.SetNumberOfSides(6)
     mapper = vtkPolyDataMapper()
-    mapper.SetInputConnection(tubes.GetOutputPort())
+    mapper.SetInputData(tubes(lines, 1.6 * _FINE, sides=6))
     mapper.SetLookupTable(table)
     mapper.UseLookupTableScalarRangeOn()
     return [_actor(mapper, FLAT)]
+
+
+def tubes(lines: vtkPolyData, radius: float, sides: int) -> vtkPolyData:
+    """Closed tubes around polylines."""
+    tube = vtkTubeFilter()
+    tube.SetInputData(lines)
+    tube.SetRadius(radius)
+    tube.SetNumberOfSides(sides)
+    tube.CappingOn()
+    tube.Update()
+    return tube.GetOutput()
 
 
 def line_actor(lines: Sequence[np.ndarray], width: float = 1.0, colour: str = _WALL) -> vtkActor:
@@ -225,13 +232,8 @@ def _spheres(positions: np.ndarray, radius: float, colour: str) -> vtkActor:
 
 
 def _tube(lines: vtkPolyData, radius: float, colour: str, material: Material, sides: int) -> vtkActor:
-    tubes = vtkTubeFilter()
-    tubes.SetInputData(lines)
-    tubes.SetRadius(radius)
-    tubes.SetNumberOfSides(sides)
-    tubes.CappingOn()
     mapper = vtkPolyDataMapper()
-    mapper.SetInputConnection(tubes.GetOutputPort())
+    mapper.SetInputData(tubes(lines, radius, sides))
     mapper.ScalarVisibilityOff()
     return _coloured(_actor(mapper, material), colour)
 

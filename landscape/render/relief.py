@@ -123,7 +123,7 @@ def relief_of(surface: Surface, metric: str | None, scale: Scale, clip: float | 
     return Relief(x, y, heights, cut)
 
 
-def check_plane(surface: Surface) -> None:
+def check_plane(surface: Surface, what: str = "a scene") -> None:
     """Refuse what is not a surface over a plane.
 
     Raises:
@@ -131,9 +131,9 @@ def check_plane(surface: Surface) -> None:
     """
     axes = len(surface.coordinates)
     if axes == 1:
-        raise ValueError("a scene needs a surface of two axes, this one has one: draw it with `landscape plot`")
+        raise ValueError(f"{what} needs a surface of two axes, this one has one: draw it with `landscape plot`")
     if axes == 3:
-        raise ValueError("a scene needs a surface of two axes, this one has three: export it as .vti or .vts instead")
+        raise ValueError(f"{what} needs a surface of two axes, this one has three: take a layer, or export as .vti")
     for name, axis in zip("xy", surface.coordinates, strict=True):
         steps = np.diff(np.asarray(axis, np.float64))
         if len(axis) < 2 or not (np.all(steps > 0) or np.all(steps < 0)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import vtkmodules.vtkRenderingOpenGL2  # noqa: F401 - registers the OpenGL classes behind vtkRenderWindow and the mappers
 from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
-from vtkmodules.vtkCommonCore import vtkLogger, vtkLookupTable, vtkPoints, vtkStringArray, vtkUnsignedCharArray
+from vtkmodules.vtkCommonCore import vtkLogger, vtkLookupTable, vtkPoints, vtkStringArray
 from vtkmodules.vtkCommonDataModel import (
     vtkCellArray,
     vtkDataObject,
@@ -15,6 +15,7 @@ from vtkmodules.vtkCommonDataModel import (
     vtkPolyData,
     vtkStructuredGrid,
 )
+from vtkmodules.vtkCommonMisc import vtkErrorCode
 from vtkmodules.vtkFiltersCore import (
     vtkAppendPolyData,
     vtkClipPolyData,
@@ -26,15 +27,14 @@ from vtkmodules.vtkFiltersCore import (
     vtkTriangleFilter,
     vtkTubeFilter,
 )
-from vtkmodules.vtkFiltersModeling import vtkBandedPolyDataContourFilter
 from vtkmodules.vtkFiltersSources import vtkSphereSource
+from vtkmodules.vtkIOCore import vtkWriter
 from vtkmodules.vtkIOGeometry import vtkGLTFWriter, vtkOBJWriter, vtkSTLWriter
 from vtkmodules.vtkIOXML import (
     vtkXMLImageDataWriter,
     vtkXMLMultiBlockDataWriter,
     vtkXMLPolyDataWriter,
     vtkXMLStructuredGridWriter,
-    vtkXMLWriterBase,
 )
 from vtkmodules.vtkRenderingCore import (
     vtkActor,
@@ -51,7 +51,6 @@ __all__ = [
     "numpy_to_vtkIdTypeArray",
     "vtkActor",
     "vtkAppendPolyData",
-    "vtkBandedPolyDataContourFilter",
     "vtkCellArray",
     "vtkClipPolyData",
     "vtkContourFilter",
@@ -59,6 +58,7 @@ __all__ = [
     "vtkDataSet",
     "vtkDataSetAttributes",
     "vtkDecimatePro",
+    "vtkErrorCode",
     "vtkFeatureEdges",
     "vtkGLTFWriter",
     "vtkGlyph3D",
@@ -82,12 +82,11 @@ __all__ = [
     "vtkStructuredGrid",
     "vtkTriangleFilter",
     "vtkTubeFilter",
-    "vtkUnsignedCharArray",
     "vtkWindowToImageFilter",
+    "vtkWriter",
     "vtkXMLImageDataWriter",
     "vtkXMLMultiBlockDataWriter",
     "vtkXMLPolyDataWriter",
     "vtkXMLStructuredGridWriter",
-    "vtkXMLWriterBase",
     "vtk_to_numpy",
 ]
