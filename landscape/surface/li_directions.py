@@ -47,15 +47,23 @@ def read_direction_arrays(path: str | os.PathLike[str]) -> DirectionArrays:
         StoreError: unreadable, or without directions.
     """
     with reading(path) as file:
-        groups = [file[f"{axis}direction"] for axis in "xyz" if f"{axis}direction" in file]
-        if not groups:
-            raise StoreError(
-                f"{path} holds no directions: a group 'xdirection' is expected, it has {', '.join(file) or 'nothing'}"
-            )
         return DirectionArrays(
-            tuple(tuple(read_arrays(group, str(path))) for group in groups),
+            tuple(tuple(read_arrays(group, str(path))) for group in direction_groups(file, str(path))),
             {name: file[name][()] for name in PCA if name in file},
         )
+
+
+def direction_groups(file: h5py.File, path: str) -> list[h5py.Group]:
+    """The groups ``xdirection``, ``ydirection``, ``zdirection``, as many as there are.
+
+    Raises:
+        StoreError: there is no first one.
+    """
+    if "xdirection" not in file:
+        raise StoreError(
+            f"{path} holds no directions: a group 'xdirection' is expected, it has {', '.join(file) or 'nothing'}"
+        )
+    return [file[f"{axis}direction"] for axis in "xyz" if f"{axis}direction" in file]
 
 
 def read_arrays(group: h5py.Group, path: str) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ from landscape.geometry.direction import Direction
 from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights
 from landscape.surface.hdf5 import attribute, created, reading
-from landscape.surface.li_directions import PCA, Layout, lay_over, read_arrays
+from landscape.surface.li_directions import PCA, Layout, direction_groups, lay_over, read_arrays
 
 AXES = "xyz"
 
@@ -124,13 +124,8 @@ def read_directions(
             move running statistics where ``origin`` has none.
     """
     with reading(path) as file:
-        found = [f"{axis}direction" for axis in AXES if f"{axis}direction" in file]
-        if not found:
-            raise StoreError(
-                f"{path} holds no directions: a group 'xdirection' is expected, it has {', '.join(file) or 'nothing'}"
-            )
         ratios = file[PCA[0]][()] if PCA[0] in file else None
-        directions = [_read_direction(file[group], origin, layout, path) for group in found]
+        directions = [_read_direction(group, origin, layout, path) for group in direction_groups(file, str(path))]
     if ratios is None:
         return tuple(directions)
     return tuple(

@@ -1,0 +1,125 @@
+"""Surfaces in memory: interpolation against SciPy, and what lies outside or is not computed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.interpolate import RegularGridInterpolator
+
+from landscape.geometry.trajectory import Trajectory
+from landscape.surface.surface import DONE, FAILED, PENDING, Surface
+
+
+def surface(*coordinates: np.ndarray, values: np.ndarray | None = None, status: np.ndarray | None = None) -> Surface:
+    shape = tuple(len(axis) for axis in reversed(coordinates))
+    if values is None:
+        values = np.random.default_rng(0).normal(size=shape)
+    status = np.full(shape, DONE, dtype=np.uint8) if status is None else status
+    return Surface(tuple(coordinates), {"train_loss": values, "train_acc": 2 * values}, status)
+
+
+AXES = (np.linspace(-0.5, 2, 7), np.linspace(0, 1, 4), np.linspace(-3, -1, 3))
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_as_scipy_between_the_points(axes):
+    s = surface(*AXES[:axes])
+    low, high = [axis[0] for axis in AXES[:axes]], [axis[-1] for axis in AXES[:axes]]
+    points = np.random.default_rng(1).uniform(low, high, size=(200, axes))
+    reference = RegularGridInterpolator(s.coordinates[::-1], s.values["train_loss"])
+    np.testing.assert_allclose(s.interpolate(points), reference(points[:, ::-1]), atol=1e-12)
+    np.testing.assert_allclose(s.interpolate(points, "train_acc"), 2 * reference(points[:, ::-1]), atol=1e-12)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_on_the_points_the_values_themselves(axes):
+    s = surface(*AXES[:axes])
+    mesh = np.meshgrid(*s.coordinates[::-1], indexing="ij")
+    points = np.stack([m.ravel() for m in reversed(mesh)], axis=1)
+    assert np.array_equal(s.interpolate(points), s.values["train_loss"].ravel())
+
+
+def test_a_plane_is_its_own_interpolation():
+    x, y = AXES[:2]
+    s = surface(x, y, values=3 + 2 * x[None, :] - 5 * y[:, None])
+    points = np.array([[0.1, 0.9], [2.0, 0.0], [-0.5, 1.0]])
+    np.testing.assert_allclose(s.interpolate(points), 3 + 2 * points[:, 0] - 5 * points[:, 1], atol=1e-13)
+
+
+def test_outside_is_unknown():
+    s = surface(*AXES[:2])
+    points = [[-0.51, 0.5], [2.01, 0.5], [1, -0.001], [1, 1.001], [np.nan, 0.5], [1, np.inf]]
+    assert np.isnan(s.interpolate(np.array(points))).all()
+    assert s.interpolate(np.empty((0, 2))).shape == (0,)
+
+
+@pytest.mark.parametrize("mark", ["nan", PENDING, FAILED])
+def test_a_neighbour_that_counts_must_be_known(mark):
+    x = y = np.array([0.0, 1.0, 2.0])
+    values, status = np.arange(9.0).reshape(3, 3), np.full((3, 3), DONE, dtype=np.uint8)
+    if mark == "nan":
+        values[0, 0] = np.nan
+    else:
+        status[0, 0] = mark
+    s = surface(x, y, values=values, status=status)
+    touching, apart = [[0.5, 0.5], [0.0, 0.5], [0.0, 0.0]], [[1.0, 0.0], [1.0, 0.5], [1.5, 0.5], [0.5, 1.0]]
+    assert np.isnan(s.interpolate(np.array(touching))).all()
+    np.testing.assert_allclose(s.interpolate(np.array(apart)), [1, 2.5, 3, 3.5])
+
+
+def test_infinite_values_stay_infinite():
+    s = surface(np.array([0.0, 1.0]), values=np.array([1.0, np.inf]))
+    assert s.interpolate(np.array([[0.5], [1.0], [0.0]])).tolist() == [np.inf, np.inf, 1.0]
+
+
+def test_an_axis_of_one_point():
+    s = surface(np.array([0.0, 1.0]), np.array([0.25]), values=np.array([[1.0, 3.0]]))
+    found = s.interpolate(np.array([[0.5, 0.25], [0.5, 0.26], [1.0, 0.25]]))
+    np.testing.assert_array_equal(found, [2.0, np.nan, 3.0])
+
+
+@settings(max_examples=60)
+@given(st.data(), st.integers(1, 3))
+def test_between_its_neighbours(data, axes):
+    axis = st.sets(st.integers(-20, 20), min_size=1, max_size=4).map(lambda found: np.array(sorted(found)) / 4)
+    coordinates = [data.draw(axis) for _ in range(axes)]
+    s = surface(*coordinates)
+    points = np.array([[data.draw(st.floats(axis[0], axis[-1])) for axis in coordinates] for _ in range(5)])
+    found = s.interpolate(points)
+    assert np.isfinite(found).all()
+    values = s.values["train_loss"]
+    assert (found >= values.min() - 1e-12).all()
+    assert (found <= values.max() + 1e-12).all()
+
+
+def test_under_a_trajectory():
+    x, y = AXES[:2]
+    s = surface(x, y, values=x[None, :] + 10 * y[:, None])
+    n = np.zeros(3)
+    path = Trajectory("a", n.astype(np.int64), n, np.array([[0.0, 0.5], [1.0, 1.0], [9.0, 0.0]]), n, n, n, n, n)
+    np.testing.assert_allclose(s.under(path).surface_loss, [5.0, 11.0, np.nan])
+    assert s.under(path).loss is path.loss
+
+
+def test_what_does_not_fit_is_refused():
+    s = surface(*AXES[:2])
+    with pytest.raises(ValueError, match=r"coordinates of shape \(n, 2\) expected, got \(4, 3\)"):
+        s.interpolate(np.zeros((4, 3)))
+    with pytest.raises(ValueError, match=r"coordinates of shape \(n, 2\) expected, got \(2,\)"):
+        s.interpolate(np.zeros(2))
+    with pytest.raises(ValueError, match="no metric 'test_loss' on this surface; it has train_loss, train_acc"):
+        s.interpolate(np.zeros((1, 2)), "test_loss")
+    with pytest.raises(ValueError, match=r"train_loss: shape \(4, 7\) \(last axis x\) expected, got \(7, 4\)"):
+        surface(*AXES[:2], values=np.zeros((7, 4)), status=np.ones((4, 7), np.uint8))
+    with pytest.raises(ValueError, match="one to three axes expected, got 0"):
+        Surface((), {}, np.zeros(()))
+
+
+def test_metrics_in_order():
+    zeros = np.zeros(2)
+    values = {"train_acc": zeros, "train_loss_stderr": zeros, "train_loss": zeros, "test_loss": zeros}
+    s = Surface((np.array([0.0, 1.0]),), values, np.ones(2, np.uint8))
+    assert s.metrics == ["train_loss", "test_loss", "train_acc"]
+    assert s.x.tolist() == [0, 1]
