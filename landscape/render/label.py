@@ -58,5 +58,11 @@ def _log_label(value: float, *, powers: bool) -> str:
     if powers or (_is_decade(value) and not 1e-3 * 0.999 <= abs(value) < 1e4):
         return rf"${sign}10^{{{exponent}}}$"
     if 1e-3 * 0.999 <= abs(value) < 1e4:
-        return _minus(f"{value:.3g}" if abs(value) < 1000 else f"{value:.4g}")
-    return rf"${sign}{mantissa:.3g}\times10^{{{exponent}}}$"
+        return _minus(_shortest(value))
+    return rf"${sign}{_shortest(mantissa)}\times10^{{{exponent}}}$"
+
+
+def _shortest(value: float) -> str:
+    """The fewest of at most five figures that write ``value`` exactly, else three (all of a large integer)."""
+    digits = next((d for d in range(1, 6) if abs(float(f"{value:.{d}g}") - value) <= 1e-9 * abs(value)), 3)
+    return f"{float(f'{value:.{digits}g}'):.10g}"

@@ -141,7 +141,7 @@ class Scale:
     def labels(self, values: Iterable[float]) -> list[str]:
         """Texts of several values on this scale in one style: the same decimals, or all decades as powers of ten."""
         values = [float(value) for value in values]
-        if self.kind == "linear":
+        if self.kind == "linear" or (self.kind == "log" and self.vmax < 3 * self.vmin):
             return linear_labels(values, self.vmax - self.vmin)
         largest, smallest = max(abs(self.vmin), abs(self.vmax)), self.linthresh or self.vmin
         return log_labels(values, wide=largest >= 1e4 or smallest < 0.999e-3)

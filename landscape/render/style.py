@@ -253,10 +253,17 @@ def save(figure: Figure, path: str | os.PathLike[str], dpi: float = DPI, *, tran
 
 @contextlib.contextmanager
 def _settled(figure: Figure) -> Iterator[None]:
-    """Lay ``figure`` out until it stays, then freeze it: constrained layout moves a little with every drawing."""
+    """Lay ``figure`` out anew from where its axes began, then freeze it.
+
+    Constrained layout starts from the positions it left and moves them a little with every drawing: without this a
+    figure that is saved twice gives two files.
+    """
     engine = figure.get_layout_engine()
     if engine is not None:
-        for _ in range(2):
+        for ax in figure.axes:
+            if ax.get_subplotspec() is not None:
+                ax.set_subplotspec(ax.get_subplotspec())
+        for _ in range(3):
             figure.draw_without_rendering()
         figure.set_layout_engine("none")
     try:

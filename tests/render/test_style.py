@@ -1,0 +1,157 @@
+"""Style: nothing global changes, figures carry their style, and the same figure gives the same bytes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+
+from landscape.render import style
+
+SCRIPT = """
+import sys
+import numpy as np
+from landscape.geometry.trajectory import Trajectory
+from landscape.render.contour import plot_contour
+from landscape.render.style import save
+from landscape.surface.surface import Surface
+x, y = np.linspace(-1, 1.5, 21), np.linspace(-0.5, 1, 13)
+loss = 0.05 * 10 ** (3 * (x**2 + y[:, None] ** 2))
+loss[0, :3] = np.nan
+surface = Surface((x, y), {"train_loss": loss}, np.ones(loss.shape, np.uint8))
+n = np.ones(4)
+path = Trajectory("SGD", np.arange(4), np.arange(4.0), np.linspace([0.9, 0.6], [0, 0], 4), n, n, n, n, n)
+figure = plot_contour(surface, trajectories=[path]).axes.figure
+for name in sys.argv[1:]:
+    save(figure, name, 100)
+"""
+
+
+def drawn(size: str = "column"):
+    figure = style.new_figure(size)
+    with figure.style():
+        ax = figure.add_subplot()
+        ax.plot([1, 2], [0.003, 4], label="a")
+        ax.set_yscale("log")
+        ax.set_xlabel("$10^{-3}$ and text")
+        ax.legend()
+    return figure
+
+
+def run(code: str, *arguments: str, seed: int = 0) -> str:
+    environment = {**os.environ, "PYTHONHASHSEED": str(seed), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        env=environment, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+
+
+def test_the_same_bytes_in_two_processes_and_when_saved_again(tmp_path: Path) -> None:
+    names = [[str(tmp_path / f"{k}{suffix}") for suffix in style.SUFFIXES] for k in range(3)]
+    run(SCRIPT, *names[0], *names[1], seed=1)
+    run(SCRIPT, *names[2], seed=2)
+    for first, again, other in zip(*names, strict=True):
+        content = Path(first).read_bytes()
+        assert content == Path(again).read_bytes(), first
+        assert content == Path(other).read_bytes(), first
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_neither_matplotlib_nor_pyplot_comes_along() -> None:
+    base = "import sys, landscape, landscape.render.style, landscape.render.scale, landscape.render.label\n"
+    assert run(base + "print('matplotlib' in sys.modules)").strip() == "False"
+    everything = "import landscape.render.contour, landscape.render.curve, landscape.render.panel\n"
+    code = SCRIPT.replace("sys.argv[1:]", "[]") + "print('matplotlib.pyplot' in sys.modules)"
+    assert run(everything + code).strip() == "False"
+
+
+def test_fonts_are_embedded_as_truetype(tmp_path: Path) -> None:
+    content = style.save(drawn(), tmp_path / "figure.pdf").read_bytes()
+    assert b"/Type3" not in content
+    assert b"/CIDFontType2" in content
+    assert b"CreationDate" not in content
+    with matplotlib.rc_context({"pdf.fonttype": 3}):
+        from matplotlib.figure import Figure
+
+        plain = Figure()
+        plain.add_subplot().set_title("text")
+        plain.savefig(tmp_path / "plain.pdf")
+    assert b"/Type3" in (tmp_path / "plain.pdf").read_bytes()
+
+
+def test_no_dates(tmp_path: Path) -> None:
+    assert b"<dc:date>" not in style.save(drawn(), tmp_path / "figure.svg").read_bytes()
+    content = style.save(drawn(), tmp_path / "figure.png").read_bytes()
+    assert b"tIME" not in content
+    assert b"Matplotlib" not in content
+
+
+def test_the_callers_settings_come_back(tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    with style.use("slide", axes__grid=True):
+        assert matplotlib.rcParams["font.size"] == 18
+        assert matplotlib.rcParams["axes.grid"]
+    style.save(drawn(), tmp_path / "figure.png", 50)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_a_figure_is_drawn_in_its_style_outside_of_it() -> None:
+    figure = drawn("page")
+    figure.draw_without_rendering()
+    size = style.SIZES["page"]
+    ax = figure.axes[0]
+    assert figure.get_size_inches() == pytest.approx((size.width, size.height))
+    assert {label.get_fontsize() for label in ax.get_xticklabels()} == {size.small}
+    assert ax.xaxis.label.get_fontsize() == size.font
+    assert ax.get_xticklabels()[0].get_fontfamily() == ["serif"]
+
+
+def test_unknown_names_are_answered_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\.pdf, \.png, \.svg"):
+        style.save(drawn(), tmp_path / "figure.jpg")
+    with pytest.raises(ValueError, match="column, page, icml"):
+        style.new_figure("poster")
+    with pytest.raises(ValueError, match="loss, accuracy"):
+        style.colour_map("rainbows")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_there_stays_when_saving_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "figure.pdf"
+    path.write_bytes(b"old")
+    figure = drawn()
+
+    def full(name, **_):
+        Path(name).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(figure, "savefig", full)
+    with pytest.raises(OSError, match="No space"):
+        style.save(figure, path)
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["figure.pdf"]
+    monkeypatch.undo()
+    assert style.save(figure, path) == path
+    assert path.read_bytes().startswith(b"%PDF")
+
+
+def test_maps_rise_in_lightness_so_that_they_survive_grey_print() -> None:
+    for purpose in ("loss", "accuracy", "spread"):
+        colours = style.colour_map(purpose)(np.linspace(0, 1, 64))[:, :3]
+        lightness = colours @ (0.2126, 0.7152, 0.0722)
+        assert (np.diff(lightness) > 0).all(), purpose
+    assert style.purpose_of("test_acc") == "accuracy"
+    assert style.purpose_of("train_loss_stderr") == "spread"
+    assert style.purpose_of("train_loss") == "loss"
+
+
+def test_path_colours_differ_in_grey_print_or_in_marker() -> None:
+    pairs = list(zip(style.TRAJECTORY_COLOURS, style.TRAJECTORY_MARKERS, strict=True))
+    assert len(set(pairs)) == len(pairs)
+    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour, _ in pairs)
