@@ -64,7 +64,8 @@ def write_li_surface(
         overwrite: replace a file of that name.
 
     Raises:
-        ValueError: a surface that their format does not hold: three axes, or a grid that is not square.
+        ValueError: a surface that their format does not hold: three axes, a grid that is not square, or a value that
+            means "not computed" there.
         StoreError: the name is taken or the file cannot be written.
     """
     if len(surface.coordinates) == 3:
@@ -74,6 +75,11 @@ def write_li_surface(
             f"as many points along y as along x expected, since the published scheduler transposes other grids, got "
             f"{surface.shape[1]} along x and {surface.shape[0]} along y"
         )
+    for name, values in surface.values.items():
+        if np.any((surface.status == DONE) & (values == unknown_mark(name))):
+            raise ValueError(
+                f"{name} is {unknown_mark(name):g} at a point, which Li et al.'s files take as not computed"
+            )
     with created(Path(path), overwrite) as file:
         file["dir_file"] = dir_file
         for axis, values in zip("xy", surface.coordinates, strict=False):
