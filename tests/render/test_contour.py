@@ -1,0 +1,281 @@
+"""Contours: the right value at the right coordinates, gaps as gaps, texts in real values, nothing overlapping."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from landscape.geometry.trajectory import Trajectory
+from landscape.render.contour import STYLES, plot_contour
+from landscape.render.scale import choose_scale
+from landscape.render.style import SIZES
+from landscape.surface.surface import Surface
+
+MINIMUM = (0.7, -0.2)
+
+
+def quadratic(x, y):
+    return 0.1 + 40 * (x - MINIMUM[0]) ** 2 + 160 * (y - MINIMUM[1]) ** 2
+
+
+def steep(x, y):
+    """Smooth in its logarithm, so that lines interpolated there are exact but for the grid's curvature."""
+    return 10 ** (1.2 * (x - MINIMUM[0]) ** 2 + 2.5 * (y - MINIMUM[1]) ** 2 - 1.7)
+
+
+def surface(nx: int = 41, ny: int = 27, function=quadratic, **changes) -> Surface:
+    """Neither square nor symmetric: x from -1 to 1.5, y from -0.6 to 1."""
+    x, y = np.linspace(-1, 1.5, nx), np.linspace(-0.6, 1, ny)
+    loss = function(x[None, :], y[:, None])
+    values = {"train_loss": loss, "train_acc": 100 / (1 + loss)}
+    status = np.ones(loss.shape, np.uint8)
+    return Surface(**{"coordinates": (x, y), "values": values, "status": status, "name": "a", **changes})
+
+
+def trajectory(points, name: str = "SGD", rate=None, distance=None) -> Trajectory:
+    points = np.asarray(points, dtype=np.float64)
+    n = len(points)
+    blank = np.full(n, np.nan)
+    return Trajectory(
+        name, np.arange(n), np.arange(n, dtype=float), points, blank if distance is None else np.asarray(distance),
+        blank, blank, blank, blank if rate is None else np.asarray(rate),
+    )  # fmt: skip
+
+
+def number(text: str) -> float:
+    plain = text.replace("$", "").replace("\N{MINUS SIGN}", "-")
+    match = re.fullmatch(r"(-?)(?:([\d.]+)\\times)?10\^\{(-?\d+)\}", plain)
+    return float(f"{match[1]}{match[2] or 1}e{match[3]}") if match else float(plain)
+
+
+def boxes(artists, texts):
+    renderer = artists.axes.figure.canvas.get_renderer()
+    artists.axes.figure.draw_without_rendering()
+    return [text.get_window_extent(renderer) for text in texts]
+
+
+def test_a_heat_map_has_each_value_in_the_cell_of_its_point() -> None:
+    given = surface()
+    heat = plot_contour(given, style="heat").heat
+    mesh, values = heat.get_coordinates(), heat.get_array()
+    row, column = np.unravel_index(values.argmin(), values.shape)
+    assert values.shape == (27, 41)
+    assert mesh[row, column, 0] < MINIMUM[0] < mesh[row, column + 1, 0]
+    assert mesh[row, column, 1] < MINIMUM[1] < mesh[row + 1, column, 1]
+    np.testing.assert_array_equal(values, given.values["train_loss"])
+
+
+@pytest.mark.parametrize("style", ["both", "lines"])
+def test_lines_run_where_the_function_has_their_level(style: str) -> None:
+    artists = plot_contour(surface(81, 53, steep), style=style, labels=False)
+    assert artists.scale.kind == "log"
+    assert 8 <= len(artists.levels) <= 16
+    for level, path in zip(artists.levels, artists.lines.get_paths(), strict=True):
+        assert len(path.vertices), level
+        np.testing.assert_allclose(steep(*path.vertices.T), level, rtol=5e-3)
+
+
+def test_bands_have_the_minimum_in_the_lowest() -> None:
+    artists = plot_contour(surface(), style="filled")
+    paths = artists.filled.get_paths()
+    at = [k for k, path in enumerate(paths) if len(path.vertices) and path.contains_point(MINIMUM)]
+    assert 0 in at
+    # Transposed, the minimum would be here, far up the bowl.
+    assert not paths[0].contains_point(MINIMUM[::-1])
+    heights = artists.filled.levels
+    np.testing.assert_allclose(artists.scale.inverse(heights[1:-1]), artists.levels)
+
+
+@pytest.mark.parametrize("kind", ["log", "linear", "symlog"])
+@pytest.mark.parametrize("style", STYLES)
+def test_texts_are_real_values(kind: str, style: str) -> None:
+    artists = plot_contour(surface(), style=style, scale=kind, colorbar=True)
+    artists.axes.figure.draw_without_rendering()
+    axis = artists.colour_bar.ax.yaxis
+    places = axis.get_majorticklocs()
+    values = places if style == "heat" else artists.scale.inverse(places)
+    texts = [label.get_text() for label in axis.get_majorticklabels()]
+    assert len(texts) >= 3
+    np.testing.assert_allclose([number(text) for text in texts], values, rtol=1e-9, atol=1e-12)
+    assert artists.scale.kind == kind
+    for text in artists.labels:
+        value, (x, y) = number(text.get_text()), text.get_position()
+        assert np.isclose(artists.levels, value).any()
+        np.testing.assert_allclose(quadratic(x, y), value, rtol=0.2 if value < 5 else 0.05)
+
+
+def test_what_is_not_finite_or_not_computed_is_left_out_and_shaded() -> None:
+    plain = surface()
+    loss, status = plain.values["train_loss"].copy(), plain.status.copy()
+    loss[5:9, 3:8], loss[0, 0] = np.nan, np.inf
+    status[-4:, 20:] = 0
+    loss[status == 0] = np.nan
+    given = surface(values={"train_loss": loss}, status=status)
+    kept = loss.copy()
+    for style in STYLES:
+        artists = plot_contour(given, style=style)
+        np.testing.assert_array_equal(given.values["train_loss"], kept)
+        pending, bad = artists.gaps
+        assert bad.get_path().contains_point((given.x[5], given.y[6]))
+        assert pending.get_path().contains_point((given.x[30], given.y[-2]))
+        assert not bad.get_path().contains_point(MINIMUM)
+        assert artists.notes == ("hatched: not finite", "dotted: not computed yet")
+        if artists.filled is not None:
+            hidden = [(given.x[5], given.y[6]), (given.x[30], given.y[-2])]
+            for path in artists.filled.get_paths():
+                assert not any(path.contains_point(point) for point in hidden if len(path.vertices))
+        if artists.heat is not None:
+            assert np.array_equal(np.ma.getmaskarray(artists.heat.get_array()), ~np.isfinite(loss))
+
+
+def test_a_failed_point_is_called_failed() -> None:
+    plain = surface()
+    loss, status = plain.values["train_loss"].copy(), plain.status.copy()
+    loss[3, 3], status[3, 3] = np.nan, 2
+    assert plot_contour(surface(values={"train_loss": loss}, status=status)).notes == ("hatched: failed",)
+
+
+def test_a_cut_scale_points_on_and_says_so() -> None:
+    scale = choose_scale(surface().values["train_loss"], vmax=10)
+    for style in ("both", "heat"):
+        artists = plot_contour(surface(), style=style, scale=scale)
+        assert artists.colour_bar.extend == "max"
+        assert artists.notes == ("training loss above 10 not resolved",)
+    assert artists.axes.texts[-1].get_text() == artists.notes[0]
+
+
+def test_an_accuracy_is_linear_and_a_constant_is_no_error() -> None:
+    assert plot_contour(surface(), "train_acc").scale.kind == "linear"
+    flat = plot_contour(surface(function=lambda x, y: 3.0 + 0 * (x + y)))
+    assert flat.lines is None
+    assert not flat.labels
+
+
+def test_the_scale_and_the_levels_of_the_caller() -> None:
+    artists = plot_contour(surface(), levels=[1, 10, 100])
+    np.testing.assert_array_equal(artists.levels, [1, 10, 100])
+    assert len(artists.lines.get_paths()) == 3
+    assert len(plot_contour(surface(), levels=6).levels) <= 8
+
+
+def test_the_aspect_is_equal_unless_one_axis_is_much_longer() -> None:
+    assert plot_contour(surface()).axes.get_aspect() == 1
+    long = surface()
+    long = surface(coordinates=(long.x * 10, long.y))
+    assert plot_contour(long).axes.get_aspect() == "auto"
+    assert plot_contour(long, aspect="equal").axes.get_aspect() == 1
+
+
+def test_a_descending_axis_is_drawn_ascending() -> None:
+    plain = surface()
+    flipped = Surface(
+        (plain.x[::-1], plain.y), {"train_loss": plain.values["train_loss"][:, ::-1]}, plain.status[:, ::-1]
+    )
+    artists = plot_contour(flipped, style="lines")
+    assert artists.axes.get_xlim() == (-1, 1.5)
+    path = artists.lines.get_paths()[5]
+    np.testing.assert_allclose(quadratic(*path.vertices.T), artists.levels[5], rtol=0.1)
+
+
+def test_paths_lie_at_their_coordinates_and_say_when_they_leave() -> None:
+    inside = trajectory([(-0.5, 0.9), (0.2, 0.1), (0.0, 0.0)], "Adam", rate=[0.1, 0.1, 0.01])
+    leaving = trajectory([(3.0, 2.0), (0.5, 0.5), (0.0, 0.0)])
+    artists = plot_contour(surface(), trajectories=[leaving, inside], distance=True)
+    assert artists.axes.get_xlim() == (-1, 1.5)
+    assert artists.axes.get_ylim() == (-0.6, 1)
+    first, second = artists.paths
+    np.testing.assert_array_equal(np.transpose(second.line.get_data()), inside.coordinates)
+    assert first.rates is None
+    assert np.ravel(second.rates.get_data()).tolist() == [0.2, 0.1]
+    assert artists.notes[0] == "SGD leaves the drawn range (1 of 3 checkpoints outside)"
+    assert not any("Adam leaves" in note for note in artists.notes)
+    legend = next(child for child in artists.axes.get_children() if hasattr(child, "get_texts"))
+    assert [text.get_text() for text in legend.get_texts()] == ["SGD", "Adam", "start", "end", "LR change"]
+
+
+def test_the_callers_axes_are_used_and_nothing_else_is_touched() -> None:
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    artists = plot_contour(surface(), ax=right, trajectories=[trajectory([(0, 0.5), (0, 0)])])
+    assert artists.axes is right
+    assert not left.has_data()
+    assert artists.colour_bar.ax in figure.axes
+    figure.draw_without_rendering()
+
+
+@pytest.mark.parametrize(
+    ("size", "style"),
+    [
+        ("column", "both"),
+        ("column", "lines"),
+        ("neurips", "both"),
+        ("icml", "filled"),
+        ("slide", "both"),
+        ("page", "heat"),
+    ],
+)
+def test_no_text_is_cut_or_on_another(size: str, style: str) -> None:
+    def barriers(x, y):
+        return 10 ** (-1.7 + 3.5 * (x**2 + y**2) / (0.3 + x**2 + y**2) + np.sin(6 * x) * np.cos(7 * y) * (x**2 + y**2))
+
+    paths = [trajectory([(1.2, 0.8), (0.5, 0.7), (0, 0)], rate=[1, 1, 0.1]), trajectory([(-0.9, 5), (0, 0)], "Adam")]
+    artists = plot_contour(surface(function=barriers), style=style, size=size, trajectories=paths, distance=True)
+    figure, ax = artists.axes.figure, artists.axes
+    assert figure.get_figwidth() == SIZES[size].width
+    inline = boxes(artists, artists.labels)
+    for i, one in enumerate(inline):
+        assert not any(one.overlaps(other) for other in inline[i + 1 :])
+        assert ax.bbox.x0 <= one.x0
+        assert one.x1 <= ax.bbox.x1
+        assert ax.bbox.y0 <= one.y0
+        assert one.y1 <= ax.bbox.y1
+    legend = next(child for child in ax.get_children() if hasattr(child, "get_texts"))
+    note = next(text for text in ax.texts if "leaves" in text.get_text())
+    shown = [
+        label
+        for axis in (ax.xaxis, ax.yaxis)
+        for place, label in zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True)
+        if label.get_text() and min(axis.get_view_interval()) <= place <= max(axis.get_view_interval())
+    ]
+    around = [note, ax.xaxis.label, ax.yaxis.label, *legend.get_texts(), *shown]
+    if artists.colour_bar:
+        around += [artists.colour_bar.ax.yaxis.label]
+    outer = boxes(artists, around)
+    for i, (text, one) in enumerate(zip(around, outer, strict=True)):
+        assert figure.bbox.x0 - 1 <= one.x0, text
+        assert one.x1 <= figure.bbox.x1 + 1, text
+        assert figure.bbox.y0 - 1 <= one.y0, text
+        assert one.y1 <= figure.bbox.y1 + 1, text
+        for other, box in zip(around[i + 1 :], outer[i + 1 :], strict=True):
+            # Boxes of text have a little air: what touches by a pixel does not overlap in ink.
+            assert not one.expanded(0.9, 0.8).overlaps(box.expanded(0.9, 0.8)), (text, other)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"style": "stripes"}, "expected one of both, lines, filled, heat"),
+        ({"metric": "test_loss"}, "no metric 'test_loss'"),
+        ({"scale": "cubic"}, "expected one of auto, log"),
+        ({"trajectories": [trajectory([(0.0,), (1.0,)])]}, r"shape \(n, 2\)"),
+    ],
+)
+def test_wrong_arguments(change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plot_contour(surface(), **change)
+
+
+def test_wrong_surfaces() -> None:
+    line = Surface((np.arange(3.0),), {"train_loss": np.ones(3)}, np.ones(3, np.uint8))
+    with pytest.raises(ValueError, match="plot_curve"):
+        plot_contour(line)
+    with pytest.raises(ValueError, match="at least two points"):
+        plot_contour(surface(ny=1))
+    axes = (np.arange(2.0),) * 3
+    with pytest.raises(ValueError, match="take a slice"):
+        plot_contour(Surface(axes, {"train_loss": np.ones((2, 2, 2))}, np.ones((2, 2, 2), np.uint8)))
+    with pytest.raises(ValueError, match="no finite value"):
+        plot_contour(surface(function=lambda x, y: np.nan * (x + y)))
