@@ -1,0 +1,123 @@
+"""Curves: values at their coordinates, two axes, gaps, bands, and paths beside the curve."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from landscape.geometry.trajectory import Trajectory
+from landscape.render.curve import apply_scale, plot_curve
+from landscape.render.scale import choose_scale
+from landscape.surface.surface import Surface
+
+X = np.linspace(-1, 1.5, 26)
+
+
+def line(name: str = "a", factor: float = 1.0, **changes) -> Surface:
+    loss = factor * (0.02 + 3 * X**2)
+    values = {"train_loss": loss, "test_loss": 1.2 * loss, "train_acc": 100 - 20 * X**2, "test_acc": 90 - 20 * X**2}
+    values |= changes.pop("values", {})
+    return Surface((X,), values, changes.pop("status", np.ones(len(X), np.uint8)), {}, name)
+
+
+def trajectory(x, loss=np.nan, surface_loss=np.nan, distance=0.0) -> Trajectory:
+    x = np.asarray(x, dtype=np.float64)[:, None]
+    n = len(x)
+    full = [np.broadcast_to(np.float64(v), n).copy() for v in (distance, 1.0, loss, surface_loss, np.nan)]
+    return Trajectory("SGD", np.arange(n), np.arange(n, dtype=float), x, *full)
+
+
+def legend_texts(ax) -> list[str]:
+    found = [child for child in ax.get_children() if hasattr(child, "get_texts")]
+    return [text.get_text() for legend in found for text in legend.get_texts()]
+
+
+def test_one_surface_with_several_metrics_on_two_axes() -> None:
+    artists = plot_curve(line(), ["train_loss", "test_loss"], ["train_acc", "test_acc"])
+    for drawn, metric in zip(
+        artists.lines + artists.second_lines, ["train_loss", "test_loss", "train_acc", "test_acc"], strict=True
+    ):
+        np.testing.assert_array_equal(drawn.get_xdata(), X)
+        np.testing.assert_array_equal(drawn.get_ydata(), line().values[metric])
+    assert artists.axes.get_yscale() == "log"
+    assert artists.second.get_yscale() == "linear"
+    assert artists.axes.get_ylabel() == "loss"
+    assert artists.second.get_ylabel() == "accuracy (%)"
+    assert artists.axes.get_xlim() == (-1, 1.5)
+    colours = {artist.get_color() for artist in artists.lines}, {artist.get_color() for artist in artists.second_lines}
+    assert len(colours[0] | colours[1]) == 2
+    assert sorted(legend_texts(artists.axes)) == ["test accuracy", "test loss", "training accuracy", "training loss"]
+
+
+def test_several_surfaces_in_one_axes_share_a_scale() -> None:
+    artists = plot_curve([line("a"), line("b", 50), line("c", 0.1)], second="train_acc")
+    assert len({artist.get_color() for artist in artists.lines}) == 3
+    assert [a.get_color() for a in artists.lines] == [a.get_color() for a in artists.second_lines]
+    assert artists.scale.vmin == pytest.approx(0.1 * line().values["train_loss"].min())
+    assert artists.scale.vmax == pytest.approx(50 * line().values["train_loss"].max())
+    assert sorted(legend_texts(artists.axes)) == ["a", "b", "c", "training accuracy", "training loss"]
+    assert legend_texts(plot_curve([line("a"), line("b", 2)]).axes) == ["a", "b"]
+    assert legend_texts(plot_curve(line()).axes) == []
+
+
+def test_ticks_are_real_values_on_every_scale() -> None:
+    for values in ([0.02, 700.0], [-3.0, 5.0], [-300.0, 0.1, 5000.0]):
+        scale = choose_scale(np.array(values))
+        ax = Figure().add_subplot()
+        apply_scale(ax, scale)
+        ax.figure.draw_without_rendering()
+        low, high = ax.get_ylim()
+        assert low < scale.vmin < scale.vmax < high
+        texts = [label.get_text() for label in ax.get_yticklabels()]
+        assert texts == scale.labels(ax.get_yticks())
+        np.testing.assert_array_equal(ax.get_yticks(), scale.ticks())
+
+
+def test_gaps_are_gaps_and_a_lonely_point_is_seen() -> None:
+    loss, status = line().values["train_loss"].copy(), np.ones(len(X), np.uint8)
+    loss[3:6], loss[7:9] = np.nan, np.inf
+    status[-5:] = 0
+    loss[-5:] = np.nan
+    artists = plot_curve(line(values={"train_loss": loss}, status=status))
+    assert artists.notes == ("hatched: not finite", "dotted: not computed yet")
+    lonely = [a for a in artists.axes.lines if a.get_marker() == "."]
+    assert np.concatenate([a.get_xdata() for a in lonely]).tolist() == [X[6]]
+    bad, pending = sorted(artists.axes.patches, key=lambda patch: patch.get_path().vertices[:, 0].min())
+    assert bad.get_path().vertices[:, 0].min() == X[2]
+    assert pending.get_path().vertices[:, 0].max() == X[-1]
+
+
+def test_a_known_standard_error_is_a_band() -> None:
+    given = line(values={"train_loss_stderr": np.full(len(X), 0.01)})
+    (band,) = plot_curve(given).bands
+    inside = band.get_paths()[0].vertices
+    middle = np.interp(inside[:, 0], X, given.values["train_loss"])
+    np.testing.assert_allclose(np.abs(inside[:, 1] - middle).max(), 0.01, rtol=1e-9)
+    assert not plot_curve(given, band=False).bands
+
+
+def test_a_path_is_drawn_at_its_own_loss_else_at_the_curves() -> None:
+    own = plot_curve(line(), trajectories=[trajectory([2.0, 0.5, 0.0], loss=9.0)], distance=True)
+    assert own.paths[0].line.get_ydata().tolist() == [9, 9, 9]
+    assert own.scale.vmax == 9
+    assert own.notes[0] == "SGD leaves the drawn range (1 of 3 checkpoints outside)"
+    assert own.notes[1].startswith("SGD: up to 0 away from the plane")
+    assert own.axes.get_xlim() == (-1, 1.5)
+    on_plane = plot_curve(line(), trajectories=[trajectory([0.5, 0.0], surface_loss=0.4)])
+    assert on_plane.paths[0].line.get_ydata().tolist() == [0.4, 0.4]
+    under = plot_curve(line(), trajectories=[trajectory([0.5, 0.0])])
+    np.testing.assert_allclose(under.paths[0].line.get_ydata(), [0.02 + 3 * 0.25, 0.02], rtol=2e-2)
+
+
+def test_the_callers_axes_and_wrong_arguments() -> None:
+    ax = Figure().add_subplot()
+    assert plot_curve(line(), ax=ax).axes is ax
+    plane = Surface((X, X), {"train_loss": np.ones((26, 26))}, np.ones((26, 26), np.uint8))
+    with pytest.raises(ValueError, match="plot_contour"):
+        plot_curve(plane)
+    with pytest.raises(ValueError, match="no metric 'val_loss'"):
+        plot_curve(line(), "val_loss")
+    two = Trajectory("SGD", np.arange(1), np.zeros(1), np.zeros((1, 2)), *(np.zeros(1),) * 5)
+    with pytest.raises(ValueError, match=r"shape \(n, 1\)"):
+        plot_curve(line(), trajectories=[two])

@@ -1,0 +1,116 @@
+"""Panels: one scale, one colour bar, the same levels and colours everywhere, ranges that differ said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from landscape.geometry.trajectory import Trajectory
+from landscape.render.panel import plot_metrics, plot_panel
+from landscape.render.style import save
+from landscape.surface.surface import Surface
+
+
+def surface(name: str, factor: float = 1.0, right: float = 1.5, status: int = 1) -> Surface:
+    x, y = np.linspace(-1, right, 21), np.linspace(-0.6, 1, 13)
+    loss = factor * (0.05 + x**2 + y[:, None] ** 2)
+    if not status:
+        loss = np.full(loss.shape, np.nan)
+    values = {"train_loss": loss, "train_acc": 100 / (1 + loss)}
+    return Surface((x, y), values, np.full(loss.shape, status, np.uint8), {}, name)
+
+
+def trajectory(name: str) -> Trajectory:
+    blank = np.full(2, np.nan)
+    return Trajectory(name, np.arange(2), np.arange(2.0), np.array([(0.8, 0.5), (0, 0)]), *(blank,) * 5)
+
+
+def panels(figure) -> list:
+    return [ax for ax in figure.axes if ax.get_subplotspec() is not None]
+
+
+def bars(figure) -> list:
+    return [ax for ax in figure.axes if ax.get_label() == "<colorbar>"]
+
+
+def test_all_share_scale_levels_and_one_bar() -> None:
+    figure = plot_panel([surface("a"), surface("b", 100), surface("c", 0.1)])
+    axes = panels(figure)
+    assert [ax.get_title() for ax in axes] == ["a", "b", "c"]
+    assert len(bars(figure)) == 1
+    filled = [ax.collections[0] for ax in axes]
+    ends = {tuple(one.get_clim()) for one in filled}
+    assert len(ends) == 1
+    low, high = ends.pop()
+    assert low == pytest.approx(np.log10(0.1 * surface("").values["train_loss"].min()))
+    assert high == pytest.approx(np.log10(100 * surface("").values["train_loss"].max()))
+    assert all(np.array_equal(one.levels, filled[0].levels) for one in filled)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "grid"),
+    [(1, "page", (1, 1)), (2, "page", (1, 2)), (4, "page", (1, 4)), (5, "neurips", (2, 3)), (3, "column", (2, 2))],
+)
+def test_the_grid_follows_from_the_count_and_the_width(count: int, size: str, grid: tuple[int, int]) -> None:
+    figure = plot_panel([surface(f"{i}") for i in range(count)], style="heat", size=size)
+    axes = panels(figure)
+    assert len(axes) == count
+    assert axes[0].get_subplotspec().get_gridspec().get_geometry() == grid
+    labelled = [ax for ax in axes if ax.get_xlabel()]
+    assert len(labelled) == min(count, grid[1])
+    assert [bool(ax.get_ylabel()) for ax in axes] == [i % grid[1] == 0 for i in range(count)]
+
+
+def test_ranges_that_differ_are_said_and_each_panel_keeps_its_own() -> None:
+    figure = plot_panel([surface("a"), surface("b", right=3.0)], style="heat")
+    assert [ax.get_xlim() for ax in panels(figure)] == [(-1, 1.5), (-1, 3)]
+    assert any("ranges differ" in text.get_text() for text in figure.texts)
+    assert not plot_panel([surface("a"), surface("b")], style="heat").texts
+
+
+def test_a_run_has_one_colour_in_all_panels() -> None:
+    paths = {"a": [trajectory("SGD"), trajectory("Adam")], "b": [trajectory("Adam")]}
+    figure = plot_panel([surface("a"), surface("b")], trajectories=paths, style="heat")
+    colours = [{line.get_label(): line.get_color() for line in ax.lines} for ax in panels(figure)]
+    assert colours[0]["Adam"] == colours[1]["Adam"] != colours[0]["SGD"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["SGD", "Adam", "start", "end"]
+
+
+def test_one_that_is_not_computed_yet_stands_beside_the_others() -> None:
+    figure = plot_panel([surface("a"), surface("b", status=0)])
+    assert any("not computed yet" in text.get_text() for text in figure.texts)
+    with pytest.raises(ValueError, match="nothing is computed yet"):
+        plot_panel([surface("b", status=0)])
+
+
+def test_small_print_and_labels_do_not_meet_and_saving_twice_gives_one_file(tmp_path: Path) -> None:
+    figure = plot_panel([surface("a"), surface("b", right=3.0)], trajectories=[[trajectory("SGD")]] * 2)
+    first = save(figure, tmp_path / "a.png", 80).read_bytes()
+    assert first == save(figure, tmp_path / "b.png", 80).read_bytes()
+    renderer = figure.canvas.get_renderer()
+    (note,) = figure.texts
+    box = note.get_window_extent(renderer)
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    for ax in panels(figure):
+        assert ax.get_tightbbox(renderer).y0 > box.y1
+        assert figure.legends[0].get_window_extent(renderer).y0 > ax.title.get_window_extent(renderer).y1
+
+
+def test_metrics_side_by_side_have_their_own_scales() -> None:
+    figure = plot_metrics(surface("a"), trajectories=[trajectory("SGD")])
+    assert len(panels(figure)) == 2
+    labels = [child.get_ylabel() for ax in panels(figure) for child in ax.child_axes]
+    assert labels == ["training loss", "training accuracy (%)"]
+
+
+def test_wrong_arguments() -> None:
+    with pytest.raises(ValueError, match="at least one surface"):
+        plot_panel([])
+    with pytest.raises(ValueError, match="no surface has that name; there are a"):
+        plot_panel([surface("a")], trajectories={"b": []})
+    with pytest.raises(ValueError, match="for each of 2 surfaces"):
+        plot_panel([surface("a"), surface("b")], trajectories=[[trajectory("SGD")]])
