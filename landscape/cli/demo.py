@@ -17,7 +17,7 @@ from landscape.errors import LandscapeError
 
 NETWORKS = {"resnet20": "with shortcuts", "resnet20_noshort": "without shortcuts"}
 OPTIMIZERS = {"sgd": "sgd:lr=0.1,momentum=0.9,weight_decay=5e-4", "adam": "adam:lr=0.003"}
-POLL_SECONDS = 0.25
+POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Sizes:
 @click.command()
 @click.option("--out", type=PATH, default=Path("demo-out"), show_default=True, help="Folder for everything.")
 @click.option("--epochs", type=click.IntRange(2), default=15, show_default=True, help="Of each of four training runs.")
-@click.option("--points", type=click.IntRange(5), default=25, show_default=True, help="Per axis of each of four surfaces.")
-@click.option("--samples", type=click.IntRange(10), default=800, show_default=True, help="On which surfaces are measured.")
+@click.option("--points", type=click.IntRange(5), default=31, show_default=True, help="Per axis of each of four surfaces.")
+@click.option("--samples", type=click.IntRange(10), default=600, show_default=True, help="On which surfaces are measured.")
 @click.option("--ranks", type=click.IntRange(1), help="MPI ranks for the surfaces.  [default: one per core, up to 8]")
 def command(out: Path, epochs: int, points: int, samples: int, ranks: int | None) -> int:
     """Train a residual network with and without its shortcuts, with SGD and with Adam, and draw their landscapes.
@@ -65,24 +65,22 @@ def command(out: Path, epochs: int, points: int, samples: int, ranks: int | None
 
 def _train(out: Path, sizes: Sizes) -> None:
     """Four runs, two at a time: training a small network does not use a second core well."""
-    jobs = [(f"{network}-{name}", network, optimizer) for network in NETWORKS for name, optimizer in OPTIMIZERS.items()]
+    jobs = [(network, name, optimizer) for network in NETWORKS for name, optimizer in OPTIMIZERS.items()]
     words = {
-        out / "runs" / run: (
+        out / "runs" / network / name: (
             "train", "--model", network, "--optimizer", optimizer, "--schedule", "cosine", "--epochs", str(sizes.epochs),
-            "--checkpoint-steps", "4", "--threads", "1", "--out", str(out / "runs" / run),
+            "--checkpoint-steps", "4", "--threads", "1", "--out", str(out / "runs" / network / name),
         )
-        for run, network, optimizer in jobs
+        for network, name, optimizer in jobs
     }  # fmt: skip
     folders = list(words)
 
     def epochs_done() -> int:
-        # A header, the untrained weights, and a row per epoch.
-        lines = [(folder / "history.csv") for folder in folders]
-        return sum(min(_epochs_in(path), sizes.epochs) for path in lines)
+        return sum(min(_epochs_in(folder / "history.csv"), sizes.epochs) for folder in folders)
 
     click.secho("Training four networks", bold=True, err=True)
     for pair in (folders[:2], folders[2:]):
-        started = [start(words[folder], out / "logs" / f"train-{folder.name}.txt") for folder in pair]
+        started = [start(words[folder], out / "logs" / f"train-{folder.parent.name}-{folder.name}.txt") for folder in pair]
         _follow(started, epochs_done, sizes.epochs * len(folders), "training", "epoch")
 
 
@@ -99,7 +97,7 @@ def _surfaces(out: Path, sizes: Sizes, ranks: int) -> None:
     """For each network: the random filter-normalized plane at the end of SGD, and the plane of both paths."""
     axis = f"-1:1:{sizes.points}"
     for network, words in NETWORKS.items():
-        runs = [out / "runs" / f"{network}-{name}" for name in OPTIMIZERS]
+        runs = [out / "runs" / network / name for name in OPTIMIZERS]
         click.secho(f"\n{network} ({words})", bold=True, err=True)
         title = f"{network}, {words}"
         random, joint = out / "surfaces" / f"{network}.h5", out / "surfaces" / f"{network}-paths.h5"
@@ -107,13 +105,9 @@ def _surfaces(out: Path, sizes: Sizes, ranks: int) -> None:
         _sweep(("surface", str(runs[0]), "--x", axis, "--y", axis, *common), random, sizes, ranks, out)
         paths = out / "trajectories" / f"{network}-paths.h5"
         _here("trajectory", *map(str, runs), "--plane", "pca", "--out", str(paths), "--overwrite")
-        auto = f"auto:{sizes.points}"
-        _sweep(
-            ("surface", str(runs[0]), "--directions", str(paths), "--x", auto, "--y", auto, *common), joint, sizes, ranks, out
-        )
-        for run in runs:
-            on_random = out / "trajectories" / f"{run.name}.h5"
-            _here("trajectory", str(run), "--plane", str(random), "--out", str(on_random), "--overwrite")
+        # Two runs do not share running statistics: on the plane of both they are estimated anew at each point.
+        auto = ("--x", f"auto:{sizes.points}", "--y", f"auto:{sizes.points}", "--bn", "recalibrate")
+        _sweep(("surface", str(runs[0]), "--directions", str(paths), *auto, *common), joint, sizes, ranks, out)
         on_joint = out / "trajectories" / f"{network}-joint.h5"
         _here("trajectory", *map(str, runs), "--plane", str(joint), "--out", str(on_joint), "--overwrite")
 
@@ -126,12 +120,13 @@ def _sweep(words: tuple[str, ...], file: Path, sizes: Sizes, ranks: int, out: Pa
 def _points_in(file: Path) -> int:
     """Points done in a surface that another process is writing."""
     from landscape.errors import StoreError
-    from landscape.surface.reading import read_surface
+    from landscape.surface.hdf5 import reading
     from landscape.surface.surface import DONE
 
     try:
-        return int((read_surface(file).status == DONE).sum()) if file.exists() else 0
-    except StoreError:
+        with reading(file) as surface:
+            return int((surface["status"][()] == DONE).sum())
+    except StoreError:  # not there yet
         return 0
 
 
@@ -204,10 +199,10 @@ def _draw(out: Path) -> list[tuple[Path, str]]:
     networks = list(NETWORKS)
     joint = [f"{network}-paths" for network in networks]
     on_joint = [f"{network}-joint" for network in networks]
-    on_random = [f"{network}-sgd" for network in networks]
-    draw("plot", "compare", "both networks around the end of SGD, one scale", networks, on_random, "--size", "page")
+    # A path has next to no extent along random directions (Li et al., section 7), so it is drawn on its own plane.
+    draw("plot", "compare", "both networks around the end of SGD, one scale", networks, (), "--size", "page")
     draw("plot", "paths", "SGD and Adam on the plane of their paths", joint, on_joint, "--size", "page")
-    draw("render", "compare-3d", "the same two landscapes in three dimensions", networks, on_random)
+    draw("render", "compare-3d", "the same two landscapes in three dimensions", networks, ())
     for network, plane, path in zip(networks, joint, on_joint, strict=True):
         draw("render", f"{network}-3d", f"{network}: SGD and Adam on the landscape", [plane], [path])
     return made

@@ -113,6 +113,13 @@ numerics_options = together(
         show_default=True,
         help="Batch-norm statistics: the checkpoint's, or re-estimated at each point.",
     ),
+    click.option(
+        "--engine",
+        type=click.Choice(["auto", "plain", "folded", "dense"]),
+        default="auto",
+        show_default=True,
+        help="How outputs are computed; plain is the module itself, auto the fastest equal form.",
+    ),
 )
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
@@ -151,6 +158,7 @@ def numerics_of(options: dict[str, Any]) -> Numerics:
         batch_size=options["batch_size"],
         threads=options["threads"],
         bn=options["bn"],
+        engine=options["engine"],
     )
 
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from landscape.sweep.sweep import Outcome
 
 
+PATH_MARGIN = 0.2
+"""Room around paths on an axis that is found by rule: enough to see what they avoid."""
+
+
 @click.command()
 @click.argument("source", metavar="RUN|CHECKPOINT", type=PATH)
 @click.option("--out", type=PATH, default=Path("surface.h5"), show_default=True, help="The file to make or continue.")
@@ -134,7 +138,7 @@ def _grid(
     paths = _paths_in(options["directions"])
 
     def by_rule(position: int, count: int, loss: Any) -> Axis:
-        found = range_of_paths(paths, position) if paths else range_by_loss(loss, position, len(axes))
+        found = range_of_paths(paths, position, PATH_MARGIN, symmetric=False) if paths else range_by_loss(loss, position, len(axes))
         click.echo(found.reason, err=True)
         return Axis(found.low, found.high, count)
 
@@ -225,7 +229,9 @@ def _title(problem: Problem) -> str:
 
 
 def _device(device: str, ranks: Ranks) -> str:
-    return device
+    from landscape.sweep.devices import choose_device
+
+    return choose_device(device, ranks)
 
 
 def _announce(plane: Plane, grid: Grid, problem: Problem, ranks: Ranks, options: dict[str, Any]) -> None:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 @click.option("--plane", required=True, help="A surface file, or pca: the principal components of all checkpoints.")
 @click.option("--axes", type=click.IntRange(1, 3), default=2, show_default=True, help="Components taken with pca.")
 @click.option("--out", type=PATH, default=Path("trajectory.h5"), show_default=True, help="The file to make.")
+@click.option("--attach", is_flag=True, help="Also put the paths into the surface file, where ParaView shows them.")
 @overwrite_option
-def command(runs: tuple[Path, ...], plane: str, axes: int, out: Path, overwrite: bool) -> None:
+def command(runs: tuple[Path, ...], plane: str, axes: int, out: Path, attach: bool, overwrite: bool) -> None:
     """Project the checkpoints of each RUN on a plane, by least squares, with their distance from it.
 
     With `--plane pca` the plane is that of the principal components of all checkpoints of all runs, around the last
@@ -34,10 +35,12 @@ def command(runs: tuple[Path, ...], plane: str, axes: int, out: Path, overwrite:
     landscape trajectory run --plane surface.h5
     landscape trajectory sgd adam --plane pca --out joint.h5
     """
-    from landscape.surface.trajectories import write_trajectories
+    from landscape.surface.trajectories import attach_trajectories, write_trajectories
     from landscape.training import Run
     from landscape.training.provenance import environment
 
+    if attach and plane == "pca":
+        raise click.UsageError("--attach goes with a surface file as --plane")
     require_new(out, overwrite)
     opened = [Run.open(run) for run in runs]
     provenance = {**environment(("landscape", "torch", "numpy", "h5py")), "runs": [str(run.resolve()) for run in runs]}
@@ -53,6 +56,8 @@ def command(runs: tuple[Path, ...], plane: str, axes: int, out: Path, overwrite:
         trajectories = [surface.under(trajectory) for trajectory in _project(opened, runs, chosen)]
         provenance.update(surface=str(Path(plane).resolve()), origin=chosen.origin.digest())
     write_trajectories(out, trajectories, plane=stored, provenance=provenance, overwrite=overwrite)
+    if attach:
+        attach_trajectories(plane, trajectories)
     for trajectory in trajectories:
         click.echo(_sentence(trajectory, chosen), err=True)
     click.echo(f"{out}: {len(trajectories)} trajectories", err=True)

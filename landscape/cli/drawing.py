@@ -1,0 +1,98 @@
+"""What ``plot``, ``render`` and ``export`` share: reading surfaces and the paths that belong on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from landscape.cli.options import PATH, together
+
+if TYPE_CHECKING:
+    from landscape.geometry.trajectory import Trajectory
+    from landscape.surface.surface import Surface
+
+surfaces_argument = click.argument("files", metavar="SURFACE...", type=PATH, nargs=-1, required=True)
+trajectory_option = click.option(
+    "--trajectory", "paths", type=PATH, multiple=True, help="Paths to draw; with several surfaces, one file for each."
+)
+metric_help = "Which values: train_loss, test_acc, ...  [default: the first loss]"
+look_options = together(
+    click.option(
+        "--scale",
+        type=click.Choice(["auto", "log", "linear", "symlog"]),
+        default="auto",
+        show_default=True,
+        help="Of the values; auto takes log where they span more than a factor of ten.",
+    ),
+    click.option("--clip", type=float, help="Draw nothing above this value; the figure says so."),
+    click.option("--at-z", type=float, help="Of a volume, the layer nearest to this z.  [default: 0]"),
+)
+
+
+def read(
+    files: Sequence[Path], paths: Sequence[Path], at_z: float | None = None
+) -> tuple[list[Surface], list[list[Trajectory]]]:
+    """Surfaces and, for each, its trajectories: every path on a single surface, else one file for each in order.
+
+    Raises:
+        click.UsageError: as many files of trajectories as surfaces are needed.
+        LandscapeError: a file cannot be read.
+    """
+    from landscape.surface.reading import read_surface
+    from landscape.surface.trajectories import read_trajectories
+
+    surfaces = [_layer(read_surface(file), at_z) for file in files]
+    found = [read_trajectories(path) for path in paths]
+    if len(surfaces) == 1:
+        return surfaces, [[trajectory for group in found for trajectory in group]]
+    if found and len(found) != len(surfaces):
+        raise click.UsageError(
+            f"--trajectory is given {len(found)} times for {len(surfaces)} surfaces; give one file for each, in order"
+        )
+    return surfaces, found or [[] for _ in surfaces]
+
+
+def _layer(surface: Surface, at_z: float | None) -> Surface:
+    """A volume's layer nearest to ``at_z``; other surfaces as they are."""
+    if len(surface.coordinates) < 3:
+        if at_z is not None:
+            raise click.UsageError(f"--at-z is for volumes; {surface.name} has {len(surface.coordinates)} axes")
+        return surface
+    import numpy as np
+
+    z = surface.coordinates[2]
+    k = int(np.argmin(np.abs(z - (at_z or 0.0))))
+    return replace(
+        surface,
+        coordinates=surface.coordinates[:2],
+        values={name: values[k] for name, values in surface.values.items()},
+        status=surface.status[k],
+        name=f"{surface.name}, z = {z[k]:g}",
+    )
+
+
+def axis_labels(surfaces: Sequence[Surface]) -> tuple[str, str]:
+    """What the axes are, after the recipes of the surfaces' directions; plain where surfaces differ in that."""
+    for share in (True, False):
+        found = {tuple(_label(surface, axis, share) for axis in range(2)) for surface in surfaces}
+        if len(found) == 1:
+            return found.pop()
+    return "direction 1", "direction 2"
+
+
+def _label(surface: Surface, axis: int, with_share: bool) -> str:
+    recipes = surface.attributes.get("recipes") or []
+    recipe = recipes[axis] if axis < len(recipes) and isinstance(recipes[axis], dict) else {}
+    kind = recipe.get("kind")
+    if kind == "pca" or "explained_variance_ratio" in recipe:
+        share = recipe.get("explained_variance_ratio") if with_share else None
+        return f"PC {axis + 1}" + (f" ({share:.0%} of the variance)" if share else "")
+    if kind == "difference":
+        return f"towards {Path(recipe['to']).stem}" if recipe.get("to") else f"difference {axis + 1}"
+    if kind == "random" and recipe.get("normalization") == "filter":
+        return f"filter-normalized direction {axis + 1}"
+    return f"direction {axis + 1}"

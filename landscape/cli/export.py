@@ -1,0 +1,71 @@
+"""``landscape export``: a surface and its paths as files for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from landscape.cli.drawing import look_options, metric_help, read, trajectory_option
+from landscape.cli.options import PATH, overwrite_option, require_new
+
+
+@click.command()
+@click.argument("file", metavar="SURFACE", type=PATH)
+@trajectory_option
+@click.option("--out", type=PATH, required=True, help="Its suffix decides the format.")
+@click.option("--metric", help=metric_help)
+@look_options
+@click.option("--reduction", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Share of triangles to save.")
+@overwrite_option
+def command(file: Path, paths: tuple[Path, ...], out: Path, overwrite: bool, **options: Any) -> None:
+    """Write SURFACE, raised by the loss on its scale, with the paths on it.
+
+    \b
+    .vts .vtp .vtm .pvd   for ParaView, raised, with all metrics as arrays; .pvd: the path growing
+    .vti                  for ParaView, flat, for filters of topology; also volumes
+    .obj .stl .glb        for mesh programs, Blender and browsers
+    .csv                  one row per point
+    .h5                   as the published scripts of Li et al. read it
+
+    A recent ParaView opens the surface file itself (docs/format.md); older ones take these.
+
+    \b
+    landscape export surface.h5 --trajectory trajectory.h5 --out surface.vts
+    landscape export surface.h5 --clip 100 --reduction 0.5 --out surface.glb
+    """
+    require_new(out, overwrite)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix.lower() == ".h5":
+        written = _as_li(file, paths, out, overwrite)
+    else:
+        from landscape.render.export import export
+
+        # A volume is whole in .vti and .csv; elsewhere it is the layer that --at-z names.
+        if out.suffix.lower() in (".vti", ".csv") and options["at_z"] is None:
+            from landscape.surface.reading import read_surface
+            from landscape.surface.trajectories import read_trajectories
+
+            surface, trajectories = read_surface(file), [t for path in paths for t in read_trajectories(path)]
+        else:
+            (surface,), (trajectories,) = read([file], paths, options["at_z"])
+        options.pop("at_z")
+        written = export(out, surface, trajectories, overwrite=overwrite, **options)
+    for path in written:
+        click.echo(f"{path}: written", err=True)
+
+
+def _as_li(file: Path, paths: tuple[Path, ...], out: Path, overwrite: bool) -> list[Path]:
+    """A surface file of Li et al., and a projection file for each path."""
+    from landscape.surface.li_files import write_li_projection, write_li_surface
+    from landscape.surface.reading import read_surface
+    from landscape.surface.trajectories import read_trajectories
+
+    write_li_surface(out, read_surface(file), dir_file=str(file), overwrite=overwrite)
+    written = [out]
+    for trajectory in (t for path in paths for t in read_trajectories(path)):
+        name = trajectory.name.replace("/", "_")
+        written.append(out.with_name(f"{out.stem}_{name}_proj.h5"))
+        write_li_projection(written[-1], trajectory, overwrite)
+    return written

@@ -1,0 +1,112 @@
+"""``landscape plot``: curves, contours and panels for print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from landscape.cli.drawing import axis_labels, look_options, metric_help, read, surfaces_argument, trajectory_option
+from landscape.cli.options import PATH, overwrite_option, require_new
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+
+    from landscape.geometry.trajectory import Trajectory
+    from landscape.surface.surface import Surface
+
+
+@click.command()
+@surfaces_argument
+@trajectory_option
+@click.option("--out", type=PATH, default=Path("figure.pdf"), show_default=True, help="A .pdf, .png or .svg.")
+@click.option("--metric", "metrics", multiple=True, help=metric_help)
+@click.option("--second", multiple=True, help="Of lines: metrics on a second axis, as train_acc.")
+@click.option(
+    "--style",
+    type=click.Choice(["both", "lines", "filled", "heat"]),
+    default="both",
+    show_default=True,
+    help="Contour lines, filled contours, both, or a cell per point.",
+)
+@look_options
+@click.option("--levels", type=click.IntRange(2), default=12, show_default=True, help="About how many contour levels.")
+@click.option("--distance", is_flag=True, help="Say how far from the plane each run was.")
+@click.option("--size", help="column, page, neurips, icml, iclr, slide.  [default: column; page for several]")
+@click.option("--dpi", type=click.IntRange(30, 2400), default=300, show_default=True, help="Of a .png.")
+@overwrite_option
+def command(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, **options: Any) -> None:
+    """Draw SURFACEs of one axis as curves, and of two axes as contours; several of them on one shared scale.
+
+    Works on a surface that is still being computed: what is not there yet is shown as missing.
+
+    \b
+    landscape plot surface.h5 --trajectory trajectory.h5 --out figure.pdf
+    landscape plot with.h5 without.h5 --size page --out compare.pdf
+    landscape plot line.h5 --second train_acc --out line.svg
+    """
+    from landscape.render.style import SUFFIXES, save
+
+    if out.suffix.lower() not in SUFFIXES:
+        raise click.UsageError(f"--out {out}: a name that ends in {', '.join(SUFFIXES)} expected")
+    require_new(out, options["overwrite"])
+    surfaces, trajectories = read(files, paths, options["at_z"])
+    axes = {len(surface.coordinates) for surface in surfaces}
+    if len(axes) > 1:
+        raise click.UsageError("surfaces of one axis and of two cannot share a figure")
+    draw = _curves if axes == {1} else _contours
+    figure = draw(surfaces, trajectories, options)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save(figure, out, options["dpi"])
+    click.echo(f"{out}: drawn from {', '.join(str(file) for file in files)}", err=True)
+
+
+def _curves(surfaces: Sequence[Surface], trajectories: Sequence[Sequence[Trajectory]], options: dict[str, Any]) -> Figure:
+    from landscape.render.curve import plot_curve
+
+    metrics = list(options["metrics"]) or [surfaces[0].metrics[0]]
+    artists = plot_curve(
+        surfaces,
+        metrics,
+        list(options["second"]) or None,
+        scale=_scale(surfaces, metrics, options),
+        trajectories=[trajectory for group in trajectories for trajectory in group],
+        distance=options["distance"],
+        xlabel=axis_labels(surfaces)[0],
+        size=options["size"] or "column",
+    )
+    return artists.axes.get_figure(root=True)
+
+
+def _contours(
+    surfaces: Sequence[Surface], trajectories: Sequence[Sequence[Trajectory]], options: dict[str, Any]
+) -> Figure:
+    from landscape.render.contour import plot_contour
+    from landscape.render.panel import plot_metrics, plot_panel
+
+    metrics = list(options["metrics"]) or [surfaces[0].metrics[0]]
+    common = {"style": options["style"], "axis_labels": axis_labels(surfaces)}
+    if len(metrics) > 1:
+        if len(surfaces) > 1:
+            raise click.UsageError("several --metric go with one surface, several surfaces with one --metric")
+        return plot_metrics(surfaces[0], metrics, trajectories=trajectories[0], size=options["size"] or "page", **common)
+    common |= {"scale": _scale(surfaces, metrics, options), "levels": options["levels"], "distance": options["distance"]}
+    if len(surfaces) == 1:
+        artists = plot_contour(
+            surfaces[0], metrics[0], trajectories=trajectories[0], size=options["size"] or "column", **common
+        )
+        return artists.axes.get_figure(root=True)
+    return plot_panel(surfaces, metrics[0], trajectories=trajectories, size=options["size"] or "page", **common)
+
+
+def _scale(surfaces: Sequence[Surface], metrics: Sequence[str], options: dict[str, Any]) -> Any:
+    """The word for a scale, or a scale that ends at ``--clip``."""
+    if options["clip"] is None:
+        return options["scale"]
+    from landscape.render.scale import choose_scale
+
+    values = [surface.metric(metric) for surface in surfaces for metric in metrics]
+    return choose_scale(values, options["scale"], vmax=options["clip"])

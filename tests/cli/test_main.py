@@ -1,0 +1,79 @@
+"""The program as a whole: help, exit codes, one line for an error."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from landscape.cli.main import COMMANDS, main
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_explains_itself(name, program):
+    code, _, said = program(name, "--help")
+    assert code == 0
+    assert f"Usage: landscape {name}" in said
+
+
+def test_help_names_every_command_and_loads_none(program):
+    code, _, said = program("--help")
+    assert code == 0
+    for name in COMMANDS:
+        assert name in said
+
+
+def test_help_is_light():
+    code = "import sys; from landscape.cli.main import main; main(['--help']); print('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip().endswith("False")
+
+
+def test_an_unknown_command_names_the_nearest(program):
+    code, said, _ = program("surfce")
+    assert code == 2
+    assert "did you mean 'surface'" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (["train", "--model", "resnet21"], 2, "did you mean 'resnet"),
+        (["train", "--model", "mlp", "--dataset", "digit"], 2, "did you mean 'digits'"),
+        (["train", "--model", "mlp", "--optimizer", "adma"], 2, "did you mean 'adam'"),
+        (["train", "--model", "mlp", "--optimizer", "sgd:lrr=1"], 2, "did you mean 'lr'"),
+        (["train", "--model", "mlp", "--model-arg", "width=3"], 2, "did you mean 'widths'"),
+        (["train", "--model", "mlp", "--model-arg", "width"], 2, "key=value"),
+        (["train", "--model", "mlp", "--schedule", "stp"], 2, "did you mean 'step'"),
+        (["train"], 2, "--model or --problem"),
+        (["train", "--problem", "nowhere.py:f"], 2, "nowhere.py"),
+        (["train", "--model", "resnet20", "--dataset", "cifar10", "--data", "nowhere"], 1, "nowhere"),
+        (["surface", "nowhere"], 1, "no such run or checkpoint"),
+        (["surface", "nowhere", "--x", "1:2"], 2, "min:max:n"),
+        (["surface", "nowhere", "--x", "1:-1:5"], 2, "from low to high"),
+        (["surface", "nowhere", "--x", "auto:1"], 2, "auto:n"),
+        (["surface", "nowhere", "--shard", "3/3"], 2, "i from 0 to n-1"),
+        (["plot", "nowhere.h5"], 1, "no such file"),
+        (["plot", "nowhere.h5", "--out", "x.bmp"], 2, ".pdf"),
+        (["render", "nowhere.h5", "--size", "big"], 2, "1600x1200"),
+        (["info", "nowhere.h5"], 1, "no such file"),
+        (["merge", "nowhere.h5", "--out", "x.h5"], 1, "no such file"),
+        (["trajectory", "nowhere", "--plane", "pca"], 1, "nowhere"),
+    ],
+)
+def test_bad_input_gets_one_line_and_nothing_is_written(words, code, expected, program, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    got, said, _ = program(*words)
+    assert got == code
+    assert expected in said
+    assert "Traceback" not in said
+    assert len([line for line in said.splitlines() if line and not line.startswith(("Usage:", "Try "))]) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(capsys):
+    assert main(["--debug", "info", "nowhere.h5"]) == 1
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "nowhere.h5: no such file" in said

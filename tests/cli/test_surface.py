@@ -1,0 +1,145 @@
+"""``landscape surface`` from a run to a file: what is at the origin, resuming, refusing, drawing, three dimensions."""
+
+from __future__ import annotations
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from landscape.surface import read_plane, read_surface, read_trajectories
+from landscape.training import Run
+
+
+def test_the_origin_is_the_checkpoint(run, surface):
+    found, metrics = read_surface(surface), Run.open(run).load().metrics
+    j, i = int(np.flatnonzero(found.y == 0)[0]), int(np.flatnonzero(found.x == 0)[0])
+    for name, value in metrics.items():
+        assert found.metric(name)[j, i] == pytest.approx(value, rel=1e-6)
+
+
+def test_the_file_says_how_it_was_made(surface, run):
+    with h5py.File(surface) as file:
+        assert json.loads(file.attrs["settings"])["split"] == "both"
+        assert json.loads(file.attrs["recipes"])[1]["normalization"] == "filter"
+        assert file.attrs["checkpoint"] == str(run / "checkpoints" / f"step-{Run.open(run).steps[-1]:08d}.pt")
+        assert file.attrs["finished"]
+
+
+def test_points_are_where_the_coordinates_say(surface, run):
+    """A second, naive route: the weights of one point, put into the network by hand."""
+    found, plane = read_surface(surface), read_plane(surface)
+    problem = Run.open(run).build_problem(("train",))
+    model = problem.model
+    model.load_state_dict(dict(plane.at((found.x[3], found.y[2])).tensors))
+    split = problem.splits["train"]
+    with torch.no_grad():
+        loss = torch.nn.functional.cross_entropy(model.eval()(split.inputs), split.targets)
+    assert found.metric("train_loss")[2, 3] == pytest.approx(float(loss), rel=1e-6)
+
+
+def test_the_same_command_continues_and_other_settings_are_refused(run, tmp_path, program):
+    out = tmp_path / "s.h5"
+    words = ["surface", run, "--x", "-1:1:3", "--y", "-1:1:3", "--out", out]
+    assert program(*words)[0] == 0
+    before = read_surface(out)
+    with h5py.File(out, "r+") as file:  # as if the sweep had been killed
+        file["status"][1, 1:] = 0
+        file["train_loss"][1, 1:] = np.nan
+    code, said, _ = program(*words)
+    assert code == 0
+    after = read_surface(out)
+    assert np.array_equal(before.metric(), after.metric())
+    code, said, _ = program(*words[:-2], "--seed", "1", "--out", out)
+    assert code == 1
+    assert "directions is" in said
+    assert np.array_equal(after.metric(), read_surface(out).metric())
+    assert program(*words[:-2], "--seed", "1", "--out", out, "--overwrite")[0] == 0
+    assert not np.array_equal(after.metric(), read_surface(out).metric())
+
+
+def test_a_checkpoint_alone_needs_its_model(run, tmp_path, program):
+    checkpoint = tmp_path / "weights.pt"
+    torch.save({"acc": 1.0, "epoch": 3, "state_dict": Run.open(run).load().state_dict}, checkpoint)
+    code, said, _ = program("surface", checkpoint, "--out", tmp_path / "s.h5")
+    assert code == 2
+    assert "--model" in said
+    words = ["--x", "0:1:2", "--samples", "50", "--out", tmp_path / "s.h5"]
+    code, said, _ = program("surface", checkpoint, "--model", "mlp", *words)
+    assert code == 1
+    assert "tensors" in said
+    assert not (tmp_path / "s.h5").exists()
+    assert program("surface", checkpoint, "--model", "mlp", "--model-arg", "widths=(16,)", *words)[0] == 0
+
+
+def test_a_line_between_checkpoints_ends_at_both(run, tmp_path, program):
+    first = run / "checkpoints" / "step-00000000.pt"
+    out = tmp_path / "line.h5"
+    assert program("surface", run, "--to", first, "--x", "0:1:3", "--out", out)[0] == 0
+    found = read_surface(out)
+    assert found.shape == (3,)
+    assert found.metric()[0] == pytest.approx(Run.open(run).load().metrics["train_loss"], rel=1e-6)
+    assert found.metric()[2] == pytest.approx(Run.open(run).load(0).metrics["train_loss"], rel=1e-5)
+
+
+def test_a_volume_has_three_axes(run, tmp_path, program):
+    out = tmp_path / "volume.h5"
+    assert program("surface", run, "--x", "0:1:2", "--y", "0:1:3", "--z", "-1:1:3", "--samples", "50", "--out", out)[0] == 0
+    assert read_surface(out).shape == (3, 3, 2)
+    assert program("plot", out, "--at-z", "0", "--out", tmp_path / "v.png")[0] == 0
+
+
+def test_shards_make_the_whole(run, tmp_path, program):
+    words = ["surface", run, "--x", "-1:1:3", "--y", "0:1:3"]
+    assert program(*words, "--out", tmp_path / "whole.h5")[0] == 0
+    for part in range(2):
+        assert program(*words, "--shard", f"{part}/2", "--out", tmp_path / f"shard-{part}.h5")[0] == 0
+    code, said, _ = program("merge", tmp_path / "shard-0.h5", "--out", tmp_path / "half.h5")
+    assert code == 3
+    assert "4 points" in said
+    assert program("merge", tmp_path / "shard-0.h5", tmp_path / "shard-1.h5", "--out", tmp_path / "m.h5")[0] == 0
+    whole, joined = read_surface(tmp_path / "whole.h5"), read_surface(tmp_path / "m.h5")
+    for metric in whole.values:
+        assert np.array_equal(whole.values[metric], joined.values[metric])
+
+
+def test_paths_on_a_surface_and_on_their_own_plane(run, surface, tmp_path, program):
+    assert program("trajectory", run, "--plane", surface, "--out", tmp_path / "t.h5")[0] == 0
+    (path,) = read_trajectories(tmp_path / "t.h5")
+    assert len(path) == len(Run.open(run).steps)
+    assert path.coordinates[-1] == pytest.approx([0, 0], abs=1e-6)
+    assert path.loss[-1] == pytest.approx(path.surface_loss[-1], rel=1e-5)
+    assert program("trajectory", run, "--plane", "pca", "--out", tmp_path / "p.h5")[0] == 0
+    words = ["--x", "auto:4", "--y", "auto:3", "--samples", "50"]
+    code, said, _ = program("surface", run, "--directions", tmp_path / "p.h5", *words, "--out", tmp_path / "s.h5")
+    assert code == 0
+    assert "holds 1 trajectory" in said
+    (path,) = read_trajectories(tmp_path / "p.h5")
+    found = read_surface(tmp_path / "s.h5")
+    for axis in range(2):
+        assert found.coordinates[axis][0] < path.coordinates[:, axis].min()
+        assert found.coordinates[axis][-1] > path.coordinates[:, axis].max()
+    code, said, _ = program("trajectory", run, "--plane", surface, "--out", tmp_path / "t.h5")
+    assert code == 1
+    assert "exists" in said
+
+
+def test_info_shows_what_is_in_everything(run, surface, tmp_path, program):
+    for thing, expected in ((surface, "12 of 12 done"), (run, "checkpoints"), (run / "checkpoints" / "step-00000000.pt", "tensors")):
+        code, _, said = program("info", thing)
+        assert code == 0
+        assert expected in said
+    code, _, said = program("info", "--json", surface)
+    assert json.loads(said)["kind"] == "surface"
+
+
+@pytest.mark.parametrize("suffix", ["pdf", "png", "svg"])
+def test_plot_writes_a_figure(surface, tmp_path, program, suffix):
+    out = tmp_path / f"f.{suffix}"
+    assert program("plot", surface, "--out", out)[0] == 0
+    assert out.stat().st_size > 1000
+    code, said, _ = program("plot", surface, "--out", out)
+    assert code == 1
+    assert "exists" in said
