@@ -1,0 +1,191 @@
+"""The engine of perceptrons: fully connected layers in one buffer, the first of which is combined, not computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from landscape.sweep.engine import Setting, Unsuitable, hooked
+
+RESPONSE_BYTES = 2**28
+"""Most that the first layer's responses may take (256 MiB); beyond it that layer is computed as usual."""
+AFFINE_INPUTS = 48
+"""Inputs of the first layer per direction from which combining responses is cheaper than the product: measured, the
+two meet at 64 to 96 inputs for a plane."""
+_IN_PLACE: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
+    nn.ReLU: torch.relu_,
+    nn.Tanh: torch.tanh_,
+    nn.Sigmoid: torch.sigmoid_,
+}
+_ELEMENTWISE = (*_IN_PLACE, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus)
+_NOTHING = (nn.Identity, nn.Flatten, nn.Dropout)
+"""In evaluation mode these hand on what they get."""
+
+
+class Dense:
+    """Perceptrons: a chain of ``Linear`` and activation modules from the inputs to the outputs.
+
+    The response of the first layer is affine in the coordinates, ``R0 + a Rx + b Ry``. Where the layer has many inputs
+    the responses are computed once, and a point costs their combination instead of the product with all inputs. All
+    other weights lie in one buffer, so that going to a point is one operation per axis.
+
+    Raises:
+        Unsuitable: the network is something else.
+    """
+
+    name = "dense"
+
+    def __init__(self, setting: Setting) -> None:
+        linears, self._activations = _chain(setting)
+        names = {id(parameter): name for name, parameter in setting.model.named_parameters()}
+        self._widths = [layer.out_features for layer in linears]
+        batches = {split: [b.inputs.reshape(len(b), -1) for b in all_] for split, all_ in setting.batches.items()}
+        rows = sum(len(b) for all_ in batches.values() for b in all_)
+        dtype = linears[0].weight.dtype
+        response = rows * self._widths[0] * dtype.itemsize * (1 + setting.plane.ndim)
+        affine = linears[0].in_features >= AFFINE_INPUTS * setting.plane.ndim and response <= RESPONSE_BYTES
+        sources = [setting.plane.origin, *(direction.weights for direction in setting.plane.directions)]
+        keys = [(names[id(layer.weight)], None if layer.bias is None else names[id(layer.bias)]) for layer in linears]
+        self._inputs: dict[str, list[Tensor]] = {} if affine else batches
+        self._responses: dict[str, list[list[Tensor]]] = {}
+        if affine:
+            weight, bias = keys[0]
+            pairs = [(s.tensors[weight], None if bias is None else s.tensors[bias]) for s in sources]
+            self._responses = {
+                split: [[functional.linear(b, w, c) for w, c in pairs] for b in all_] for split, all_ in batches.items()
+            }
+        self._buffer, self._layers, *self._flat = _flattened(sources, keys[1:] if affine else keys)
+        self._hidden: dict[int, list[Tensor]] = {}
+        self._coordinates: Sequence[float] = ()
+        self._empty = [torch.empty(0, dtype=dtype, device=linears[0].weight.device)]
+
+    def move(self, coordinates: Sequence[float]) -> None:
+        self._coordinates = coordinates
+        _combine(self._flat, coordinates, self._buffer)
+
+    def prepare(self) -> None:
+        pass
+
+    def outputs(self, split: str, number: int) -> Tensor:
+        layers = iter(self._layers)
+        activations, widths = self._activations, self._widths
+        if self._responses:
+            responses = self._responses[split][number]
+            hidden = self._workspace(len(responses[0]))
+            x = _combine(responses, self._coordinates, hidden[0])
+        else:
+            x = self._inputs[split][number]
+            hidden = self._workspace(len(x))
+            x = _linear(x, *next(layers), hidden[0])
+        for index in range(1, len(widths)):
+            x = _linear(_activated(x, activations[index - 1]), *next(layers), hidden[index])
+        return _activated(x, activations[-1])
+
+    def _workspace(self, rows: int) -> list[Tensor]:
+        if rows not in self._hidden:
+            self._hidden[rows] = [self._empty[0].new_empty(rows, width) for width in self._widths]
+        return self._hidden[rows]
+
+
+def _combine(parts: Sequence[Tensor], coordinates: Sequence[float], out: Tensor) -> Tensor:
+    """``parts[0] + sum_k coordinates[k] parts[k + 1]`` into ``out``; a coordinate of zero takes no part."""
+    start = parts[0]
+    for coordinate, part in zip(coordinates, parts[1:], strict=True):
+        if coordinate != 0:
+            start = torch.add(start, part, alpha=float(coordinate), out=out)
+    return out.copy_(start) if start is parts[0] else out
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
+    return torch.mm(x, weight, out=out) if bias is None else torch.addmm(bias, x, weight, out=out)
+
+
+def _activated(x: Tensor, modules: Sequence[nn.Module]) -> Tensor:
+    for module in modules:
+        x = _IN_PLACE.get(type(module), module)(x)
+    return x
+
+
+def _flattened(sources: Sequence, keys: Sequence[tuple[str, str | None]]) -> list:
+    """A buffer, views of it as ``(weight transposed, bias)`` per layer, and each source in the buffer's order."""
+    names = [name for pair in keys for name in pair if name is not None]
+    flat = [
+        torch.cat([source.tensors[name].reshape(-1) for name in names])
+        if names
+        else next(iter(source.tensors.values())).new_empty(0)
+        for source in sources
+    ]
+    buffer = torch.empty_like(flat[0])
+    views, offset = {}, 0
+    for name in names:
+        tensor = sources[0].tensors[name]
+        views[name] = buffer[offset : offset + tensor.numel()].view(tensor.shape)
+        offset += tensor.numel()
+    layers = [(views[weight].t(), None if bias is None else views[bias]) for weight, bias in keys]
+    return [buffer, layers, *flat]
+
+
+def _chain(setting: Setting) -> tuple[list[nn.Linear], list[list[nn.Module]]]:
+    """Layers of a perceptron in order, and the activations behind each.
+
+    Seen on a batch: each module that the network calls gets what the one before gave, the first the inputs, and the
+    last gives the outputs. What the network does between modules in a new tensor breaks the chain.
+    """
+    batch = next(iter(setting.batches.values()))[0]
+    if not isinstance(batch.inputs, Tensor):
+        raise Unsuitable("inputs are not one tensor")
+    leaves = [module for module in setting.model.modules() if not list(module.children())]
+    if any(hooked(module) for module in setting.model.modules()):
+        raise Unsuitable("modules have hooks")
+    setting.move((0.0,) * setting.plane.ndim)
+    with _recorded(leaves) as calls:
+        outputs = setting.model(batch.inputs)
+    linears: list[nn.Linear] = []
+    activations: list[list[nn.Module]] = []
+    last = batch.inputs
+    for module, given, got in calls:
+        if not _same_memory(given, last):
+            raise Unsuitable(f"{type(module).__name__} gets something else than the module before it gives")
+        last = got
+        if type(module) is nn.Linear and given.dim() == 2 and len(given) == len(batch):
+            linears.append(module)
+            activations.append([])
+        elif type(module) in _ELEMENTWISE and linears:
+            activations[-1].append(module)
+        elif type(module) not in _NOTHING:
+            raise Unsuitable(f"it has a {type(module).__name__}")
+    if not linears or not isinstance(outputs, Tensor) or not _same_memory(outputs, last):
+        raise Unsuitable("outputs are not those of a chain of fully connected layers")
+    own = [id(p) for layer in linears for p in layer.parameters()]
+    if len(own) != len(set(own)) or set(own) != {id(p) for p in setting.model.parameters()}:
+        raise Unsuitable("layers share weights, or there are weights outside of layers")
+    if linears[0].weight.dtype not in (torch.float32, torch.float64):
+        raise Unsuitable(f"weights are {linears[0].weight.dtype}")
+    return linears, activations
+
+
+def _same_memory(a: Tensor, b: Tensor) -> bool:
+    """Whether two contiguous tensors are the same numbers in the same place, in whatever shape."""
+    return a.data_ptr() == b.data_ptr() and a.numel() == b.numel() and a.is_contiguous() and b.is_contiguous()
+
+
+@contextmanager
+def _recorded(modules: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, Tensor, Tensor]]]:
+    """What modules that map one tensor to one tensor were given and gave, in order of their calls."""
+    calls: list[tuple[nn.Module, Tensor, Tensor]] = []
+
+    def note(module: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
+        if len(args) != 1 or kwargs or not isinstance(args[0], Tensor) or not isinstance(output, Tensor):
+            raise Unsuitable(f"{type(module).__name__} does not take one tensor to one tensor")
+        calls.append((module, args[0], output))
+
+    handles = [module.register_forward_hook(note, with_kwargs=True) for module in modules]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,55 @@
+"""What decides the last bits of a value: device, dtype, batch size, threads, engine, batch-norm statistics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+ENGINES = ("auto", "plain", "folded", "dense")
+"""Ways to the outputs at a point: see :mod:`landscape.sweep.engine`."""
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """What decides the last bits of a value; kept in the file, and the same on every rank.
+
+    Attributes:
+        device: as torch names it, without an index: ranks choose their own.
+        dtype: of weights, activations and floating-point inputs.
+        batch_size: samples per forward pass; None takes the one of
+            :func:`~landscape.sweep.batch.default_batch_size`.
+        threads: CPU threads per rank. Points are independent, so the way to more cores is more ranks; the sums of
+            some CPU kernels depend on this number, which is why it is fixed and not taken from the machine.
+        bn: ``checkpoint`` keeps running statistics as published; ``recalibrate`` re-estimates them at each point.
+        bn_samples: training samples on which statistics are re-estimated.
+        engine: how outputs are computed: ``plain`` is the module itself, ``folded`` and ``dense`` are faster forms of
+            networks that they understand, and ``auto`` takes the first of ``dense``, ``folded``, ``plain`` that
+            computes what the module computes. No timing takes part: equal problems get equal engines.
+    """
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    batch_size: int | None = None
+    threads: int = 1
+    bn: str = "checkpoint"
+    bn_samples: int = 512
+    engine: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype: one of {', '.join(DTYPES)} expected, got {self.dtype!r}")
+        if self.bn not in ("checkpoint", "recalibrate"):
+            raise ValueError(f"bn: 'checkpoint' or 'recalibrate' expected, got {self.bn!r}")
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine: one of {', '.join(ENGINES)} expected, got {self.engine!r}")
+        for name in ("threads", "bn_samples", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: 1 or more expected, got {value}")
