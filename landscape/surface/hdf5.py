@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import glob
-import logging
 import os
 import re
 import shutil
@@ -18,13 +16,8 @@ from typing import Any
 import h5py
 
 from landscape.errors import StoreError
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover
-    fcntl = None  # type: ignore[assignment]
-
-log = logging.getLogger(__name__)
+from landscape.surface.draft import Draft
+from landscape.surface.locks import claimed
 
 PATIENCE = 5.0
 """Seconds for which a reader tries again when it meets a file in the middle of a write."""
@@ -61,62 +54,6 @@ def _patiently(path: Path) -> h5py.File:
             time.sleep(0.02)
 
 
-def open_writer(path: Path) -> h5py.File:
-    """Open an existing file for writing under HDF5's lock, which the system drops when the process dies.
-
-    Raises:
-        StoreError: another process has the file open, it is damaged, or it may not be written.
-    """
-    with claimed(path) as locks:
-        if not locks:
-            log.warning("%s lies on a file system without locks: a second writer would not be noticed", path)
-    try:
-        return h5py.File(path, "r+", locking="best-effort")
-    except PermissionError as error:
-        raise StoreError(f"{path}: not writable: permission denied") from error
-    except BlockingIOError as error:
-        raise _taken(path) from error
-    except OSError as error:
-        if error.errno in (errno.EROFS, errno.ENOSPC, errno.EIO, errno.ESTALE):
-            raise StoreError(f"{path}: not writable: {reason(error)}") from error
-        raise StoreError(f"{path} is not a readable HDF5 file: damaged, cut off, or another format") from error
-
-
-@contextmanager
-def claimed(path: Path) -> Iterator[bool]:
-    """Hold the lock that a writer of ``path`` holds; yields False on a file system that has no locks.
-
-    Raises:
-        StoreError: another process has the file open, or it may not be written.
-    """
-    try:
-        handle = os.open(path, os.O_RDWR)
-    except OSError as error:
-        raise StoreError(f"{path}: not writable: {reason(error)}") from error
-    try:
-        yield _locked(handle, path)
-    finally:
-        os.close(handle)  # drops the lock
-
-
-def _locked(handle: int, path: Path) -> bool:
-    if fcntl is None:  # pragma: no cover (not on this system)
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES):
-            raise _taken(path) from error
-        if error.errno in (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
-            return False
-        raise StoreError(f"{path}: cannot be locked: {reason(error)}") from error
-    return True
-
-
-def _taken(path: Path) -> StoreError:
-    return StoreError(f"{path} is open in another process: a second writer is refused; wait for the first, or end it")
-
-
 @contextmanager
 def created(path: Path, overwrite: bool = False, like: Path | None = None) -> Iterator[h5py.File]:
     """A new file that stands under its name only once it is whole and on the disk.
@@ -138,32 +75,20 @@ def created(path: Path, overwrite: bool = False, like: Path | None = None) -> It
             _sweep_up(path)
             if like is not None:
                 shutil.copyfile(like, draft)
-            with _draft(draft, "w" if like is None else "r+") as file:
-                yield file
-            sync(draft)
-            if overwrite:
-                os.replace(draft, path)
-            else:
-                _claim(draft, path)
+            with Draft(draft) as target:
+                with h5py.File(target, "w" if like is None else "r+") as file:
+                    yield file
+                target.finish()
+                if overwrite:
+                    os.replace(draft, path)
+                else:
+                    _claim(draft, path)
             sync(path.parent)
-    except (OSError, RuntimeError) as error:  # HDF5 raises both
+    except OSError as error:
         raise StoreError(f"{path}: cannot be written: {reason(error)}") from error
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
-
-
-@contextmanager
-def _draft(path: Path, mode: str) -> Iterator[h5py.File]:
-    """An open file that is closed in any case, with the error of what was done with it going before that of closing."""
-    file = h5py.File(path, mode, locking="best-effort")
-    try:
-        yield file
-    except BaseException:
-        with suppress(OSError, RuntimeError):
-            file.close()
-        raise
-    file.close()
 
 
 def _sweep_up(path: Path) -> None:

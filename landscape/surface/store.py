@@ -1,7 +1,7 @@
 """The surface file as a sweep's store: made whole at the start, then only written in place, so a crash costs nothing.
 
-Everything (groups, prefilled datasets, attributes) exists before the first point; after that values go to the file
-first and their ``status`` in a later flush, so a point marked done is a point whose values are there.
+Everything (groups, prefilled datasets, attributes) exists before the first point. After that values go to the file
+and to the disk first, and their ``status`` after them: a point marked done is a point whose values are there.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ import h5py
 import numpy as np
 
 from landscape.errors import StoreError
-from landscape.surface.hdf5 import attribute, created, open_writer, reason
+from landscape.surface.hdf5 import attribute, created, reading, reason
 from landscape.surface.header import Header
+from landscape.surface.inplace import InPlace
 from landscape.surface.memory import MemoryStore
 from landscape.surface.surface import DONE
 from landscape.surface.vtkhdf import write_collection
 
 FORMAT, VERSION = "landscape-surface", 1
-FLUSH_SECONDS = 1.0
-"""What a crash of the process can cost: points of at most this long."""
-SYNC_SECONDS = 5.0
-"""What a crash of the machine can cost, as far as the file system keeps its word."""
+FLUSH_SECONDS = 5.0
+"""What a crash can cost at most: points of so long, where the disk is slow ..."""
+FLUSH_SHARE = 50.0
+"""... and where it is not, of so many times as long as it takes to write them: some milliseconds."""
 MESSAGES = 256
 """Failed points whose message is kept; the status of the others is kept all the same."""
 _message = np.dtype([("index", "<i8"), ("message", "S240")])
@@ -38,23 +39,24 @@ _message = np.dtype([("index", "<i8"), ("message", "S240")])
 class FileStore(MemoryStore):
     """A store whose points are in an HDF5 file within a second; see ``docs/format.md`` for the file.
 
-    Use :meth:`open`; the constructor takes an open file.
+    Use :meth:`open`; the constructor takes a file that is locked and was checked.
     """
 
-    def __init__(self, path: Path, header: Header, file: h5py.File) -> None:
+    def __init__(self, path: Path, header: Header, file: h5py.File, writer: InPlace) -> None:
         super().__init__(header)
         self.path = path
-        self._file = file
+        self._writer: InPlace | None = writer
         for i, name in enumerate(header.metrics):
             self.values[i] = file[name][()]
         self.status[...] = file["status"][()]
         self.seconds[...] = file["seconds"][()]
         self.messages = failures_of(file)
+        writer.locate(file, (*header.metrics, "status", "seconds", "failures"))
+        self._finished = bool(attribute(file.attrs["finished"]))
         self._written_messages = dict(self.messages)
         self._row = int(np.prod(header.shape[1:]))  # points per step along the file's first axis
         self._dirty: tuple[int, int] | None = None  # rows not yet in the file
         self._flush_at = 0.0
-        self._sync_at = time.monotonic() + SYNC_SECONDS
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], header: Header, overwrite: bool = False) -> FileStore:
@@ -68,13 +70,14 @@ class FileStore(MemoryStore):
         if overwrite or not path.exists():
             with created(path, overwrite) as file:
                 _lay_out(file, header)
-        file = open_writer(path)
+        writer = InPlace(path)
         try:
-            header.require(stored_settings(file, path), str(path))
-            with _intact(path):
-                return cls(path, header, file)
+            with reading(path) as file:
+                header.require(stored_settings(file, path), str(path))
+                with _intact(path):
+                    return cls(path, header, file, writer)
         except BaseException:
-            file.close()
+            writer.close()
             raise
 
     def record(self, index: int, values: Sequence[float], seconds: float) -> None:
@@ -95,50 +98,36 @@ class FileStore(MemoryStore):
             self.flush()
 
     def flush(self) -> None:
-        """Write values, then status, and hand both to the system; every few seconds, to the disk.
+        """Put what is new on the disk: values, then what says that they are there.
 
         Raises:
             StoreError: the disk is full, or gone. Points that the file says are done are done.
         """
-        with self._written():
-            begin = time.monotonic()
-            self._write()
-            if begin >= self._sync_at:
-                self._sync()
-            # Often where writing is quick, so that little is lost; and never most of the time.
-            now = time.monotonic()
-            self._flush_at = now + min(FLUSH_SECONDS, 50 * (now - begin))
-
-    @contextmanager
-    def _written(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, RuntimeError) as error:  # HDF5 raises both
-            raise StoreError(
-                f"{self.path}: writing failed: {reason(error)}. What was flushed before is kept; the same command "
-                "continues"
-            ) from error
-
-    def _write(self) -> None:
-        if self._dirty:
-            # Whole rows in one write per dataset: what lies between new points is written again as it is.
-            rows = slice(*self._dirty)
-            for i, name in enumerate(self.header.metrics):
-                self._file[name][rows] = self.values[i][rows]
-            self._file["seconds"][rows] = self.seconds[rows]
-            if self.messages != self._written_messages:
-                write_failures(self._file, self.messages)
-                self._written_messages = dict(self.messages)
-            self._file.flush()
-            self._file["status"][rows] = self.status[rows]
-            self._file.flush()
-            self._dirty = None
-
-    def _sync(self) -> None:
+        if self._writer is None or self._dirty is None:
+            return
         begin = time.monotonic()
-        os.fsync(self._file.id.get_vfd_handle())
+        # Whole rows in one write per dataset: what lies between new points is written again as it is.
+        rows = slice(*self._dirty)
+        try:
+            for i, name in enumerate(self.header.metrics):
+                self._writer.write(name, rows, self.values[i])
+            self._writer.write("seconds", rows, self.seconds)
+            if self.messages != self._written_messages:
+                self._writer.write("failures", slice(0, MESSAGES), _rows(self.messages))
+                self._written_messages = dict(self.messages)
+            self._writer.sync()  # or the disk could see the mark before the values
+            self._writer.write("status", rows, self.status)
+        except OSError as error:
+            raise self._failure(error) from error
+        self._dirty = None
+        # Often where the disk is quick, so that little is lost; and seldom enough that it costs next to nothing.
         now = time.monotonic()
-        self._sync_at = now + max(SYNC_SECONDS, 20 * (now - begin))
+        self._flush_at = now + min(FLUSH_SHARE * (now - begin), FLUSH_SECONDS)
+
+    def _failure(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"{self.path}: writing failed: {reason(error)}. What was flushed before is kept; the same command continues"
+        )
 
     def close(self) -> None:
         """Flush everything to the disk, note the time if no point is left, and let go of the file.
@@ -146,18 +135,20 @@ class FileStore(MemoryStore):
         Raises:
             StoreError: as :meth:`flush`; the file is let go all the same.
         """
-        if not self._file:
+        if self._writer is None:
             return
         try:
-            with self._written():
-                self._write()
-                if (self.status == DONE).all() and not attribute(self._file.attrs["finished"]):
-                    self._file.attrs.modify("finished", np.bytes_(now()))
-                    self._file.flush()
-                self._sync()
+            self.flush()
+            self._writer.sync()
+            if (self.status == DONE).all() and not self._finished:
+                with h5py.File(self.path, "r+", locking=False) as file:  # under the lock held here
+                    file.attrs.modify("finished", np.bytes_(now()))
+                self._writer.sync()
+        except OSError as error:
+            raise self._failure(error) from error
         finally:
-            with suppress(OSError, RuntimeError):  # what could not be written was said above
-                self._file.close()
+            self._writer.close()
+            self._writer = None
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         with suppress(StoreError) if kind is not None else nullcontext():
@@ -200,12 +191,16 @@ def failures_of(file: h5py.File) -> dict[int, str]:
 
 
 def write_failures(file: h5py.File, messages: Mapping[int, str]) -> None:
-    """Keep the first :data:`MESSAGES` of ``messages``, in place."""
+    """Keep the first :data:`MESSAGES` of ``messages``."""
+    file["failures"][...] = _rows(messages)
+
+
+def _rows(messages: Mapping[int, str]) -> np.ndarray:
     rows = np.zeros(MESSAGES, dtype=_message)
     rows["index"] = -1
     for row, (index, message) in zip(rows, sorted(messages.items()), strict=False):
         row["index"], row["message"] = index, message.encode("utf-8")[:240]
-    file["failures"][...] = rows
+    return rows
 
 
 def _lay_out(file: h5py.File, header: Header) -> None:
@@ -222,8 +217,7 @@ def _lay_out(file: h5py.File, header: Header) -> None:
         for dimension, axis in enumerate(reversed(axes)):
             dataset.dims[dimension].label = axis
             dataset.dims[dimension].attach_scale(file[f"{axis}coordinates"])
-    file["failures"] = np.zeros(MESSAGES, dtype=_message)
-    write_failures(file, {})
+    file["failures"] = _rows({})
     write_collection(file, header.coordinates, {name: f"/{name}" for name in grids})
     if header.plane is not None:
         from landscape.surface.planes import write_plane  # planes are torch's business, and only these need it

@@ -6,6 +6,7 @@ listen and write, so a slow point on the root keeps nobody waiting.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -20,6 +21,8 @@ from landscape.sweep.lines import TO_ROOT, TO_WORKER, Ending, Halt, Lines, Nap, 
 from landscape.sweep.ranks import RankError, Ranks, known_to_all, place
 from landscape.sweep.schedule import Scheduler
 from landscape.sweep.survival import is_loss
+
+log = logging.getLogger(__name__)
 
 Compute = Callable[[int], np.ndarray]
 """Values of the point at a flat index."""
@@ -111,9 +114,11 @@ def _root(ranks: Ranks, compute: Compute, scheduler: Scheduler, stop: Stop) -> I
                 while chunk := scheduler.take(rank):
                     send(rank, chunk)
             asking = {rank for rank in asking if not scheduler.holds(rank) and rank not in lines.lost}
-            for rank in lines.lost & set(scheduler.ranks):
+            for rank in sorted(lines.lost & set(scheduler.ranks)):
+                who = f"rank {rank} ({ranks.places[rank]})"
+                log.warning("%s died; the others take over its %d points", who, scheduler.holds(rank))
                 for point in scheduler.lost(rank):
-                    yield Result(point, rank, None, 0.0, f"cost two ranks, the last of them rank {rank}, which died")
+                    yield Result(point, rank, None, 0.0, f"{who} died while it held this point, and it failed before")
             if scheduler.finished:
                 break
             for report in nap.until(lines.reports):

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -59,11 +59,13 @@ class Ranks:
         comm: the communicator, or None alone.
         rank: 0 is the root: it writes the file and also computes.
         size: number of ranks.
+        places: host and process of each rank.
     """
 
     comm: Any = None
     rank: int = 0
     size: int = 1
+    places: Sequence[str] = ()
 
     @property
     def is_root(self) -> bool:
@@ -101,7 +103,7 @@ class Ranks:
             return cls()
         _abort_on_uncaught_errors(world)
         comm = world.Dup()  # of our own, so that a user's code may talk over the world
-        return cls(comm, comm.rank, comm.size)
+        return cls(comm, comm.rank, comm.size, comm.allgather(place()))
 
     def agree(self, work: Callable[[], T]) -> T:
         """Do ``work`` on every rank; if it fails on any, every rank raises, so that none waits for another for ever.
@@ -119,10 +121,10 @@ class Ranks:
         except (Exception, SystemExit) as caught:
             error = caught if isinstance(caught, Exception) else RankError(f"SystemExit: {caught}")
         if self.comm is not None:
-            report = None if error is None else f"{type(error).__name__}: {error} ({place()})"
-            reports = self.comm.allgather(report)
-            if error is None:
-                error = next((RankError(f"rank {i} failed: {text}") for i, text in enumerate(reports) if text), None)
+            reports = self.comm.allgather(None if error is None else f"{type(error).__name__}: {error}")
+            for rank, report in enumerate(reports):
+                if report is not None and error is None:
+                    error = RankError(f"rank {rank} ({self.places[rank]}) failed: {report}")
         if error is not None:
             raise known_to_all(error)
         return result  # type: ignore[return-value]
@@ -138,16 +140,16 @@ class Ranks:
         mine = {
             key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest() for key, value in facts.items()
         }
-        everyone = self.comm.allgather((mine, place()))
-        for rank, (theirs, where) in enumerate(everyone):
-            differing = [key for key in {**everyone[0][0], **theirs} if everyone[0][0].get(key) != theirs.get(key)]
+        everyone = self.comm.allgather(mine)
+        for rank, theirs in enumerate(everyone):
+            differing = [key for key in {**everyone[0], **theirs} if everyone[0].get(key) != theirs.get(key)]
             if differing:
-                raise known_to_all(
-                    RankError(
-                        f"rank {rank} ({where}) would measure something else than the root: {', '.join(differing)} "
-                        "differ. What is random in the problem's making needs a seed, and all hosts the same files"
-                    )
+                error = RankError(
+                    f"rank {rank} ({self.places[rank]}) would measure something else than the root: "
+                    f"{', '.join(differing)} differ. What is random in the problem's making needs a seed, and all hosts "
+                    "the same files"
                 )
+                raise known_to_all(error)
 
     def share(self, value: T) -> T:
         """The root's ``value``, on every rank."""
@@ -157,6 +159,7 @@ class Ranks:
         """Become the survivors of this communicator, whose ranks are numbered anew; all of them call this together."""
         self.comm = without_lost(self.comm)
         self.rank, self.size = self.comm.rank, self.comm.size
+        self.places = self.comm.allgather(place())
 
     def leave(self, code: int) -> int:
         """The exit code for this process, if the job as a whole is to have ``code``; the last thing a rank calls.

@@ -26,7 +26,8 @@ def lost_ranks(comm: Any) -> list[int]:
 
 
 def without_lost(comm: Any) -> Any:
-    """A communicator of the survivors, in their old order; all of them call this together."""
-    if not comm.Is_revoked():
-        comm.Revoke()  # whoever still waits in the old one is let go
+    """A communicator of the survivors, in their old order; all of them call this together.
+
+    The old one is not revoked before: a survivor that has yet to read its last message would lose it.
+    """
     return comm.Shrink()
