@@ -77,7 +77,7 @@ def principal_directions(
         )
     largest = np.argmax(np.abs(vectors).round(12), axis=0)
     vectors = vectors * np.sign(vectors[largest, range(axes)])
-    components = _mixed(origin, checkpoints, names, centre @ vectors / np.sqrt(values))
+    components = _mixed(origin, checkpoints, names, vectors / np.sqrt(values))
     total = float(np.trace(centred))
     return [
         Direction(
@@ -119,13 +119,11 @@ def _gram(loaders: Sequence[Callable[[], list[Tensor]]], budget: int) -> np.ndar
     size = sum(tensor.numel() * tensor.element_size() for tensor in reference)
     per_block = int(min(max(budget // (2 * max(size, 1)), 1), count))
     gram = np.empty((count, count))
-    rows: list[list[Tensor]] = []
     columns: list[list[Tensor]] = []
     for i in range(0, count, per_block):
-        rows, columns = [], []  # let go of the old before the new is loaded
         rows = [load() for load in loaders[i : i + per_block]]
         for j in range(0, i + 1, per_block):
-            columns = []
+            columns = []  # let go of the old before the new is loaded
             columns = rows if j == i else [load() for load in loaders[j : j + per_block]]
             products = _products(rows, columns, reference)
             gram[i : i + len(rows), j : j + len(columns)] = products
