@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import importlib
 import subprocess
 import sys
 import zipfile
@@ -123,3 +124,13 @@ def test_the_version_stands_once():
     import landscape
 
     assert config["metadata"]["version"] in ("attr: landscape.__version__", landscape.__version__)
+
+
+@pytest.mark.parametrize("init", sorted((ROOT / "landscape").rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_a_lazy_name_is_no_module_beside_it(init):
+    """An imported module becomes an attribute of its package, and would stand in the way of the name."""
+    modules = {path.stem for path in init.parent.glob("*.py")}
+    package = importlib.import_module("landscape" if init.parent.name == "landscape" else f"landscape.{init.parent.name}")
+    if "__getattr__" in vars(package):
+        assert package.__all__
+        assert not set(package.__all__) & modules

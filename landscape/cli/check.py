@@ -76,7 +76,7 @@ def _of_surface(path: Path, evaluate: bool) -> list[Finding]:
         click.echo(f"The network cannot be built again here, so only the file is asked: {error}", err=True)
         return check_surface(surface, plane)
     # The checkpoint's own loss by another route: the plain model, as training measures it.
-    from landscape.training import measure
+    from landscape.training.measure import measure
 
     split_name, _, _ = surface.metrics[0].partition("_loss")
     expected = measure(problem.model, problem.splits[split_name], problem.loss, {})["loss"]

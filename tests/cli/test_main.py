@@ -41,7 +41,7 @@ def test_an_unknown_command_names_the_nearest(program):
     [
         (["train", "--model", "resnet21"], 2, "did you mean 'resnet"),
         (["train", "--model", "mlp", "--dataset", "digit"], 2, "did you mean 'digits'"),
-        (["train", "--model", "mlp", "--optimizer", "adma"], 2, "did you mean 'adam'"),
+        (["train", "--model", "mlp", "--optimizer", "adamm"], 2, "did you mean 'adam'"),
         (["train", "--model", "mlp", "--optimizer", "sgd:lrr=1"], 2, "did you mean 'lr'"),
         (["train", "--model", "mlp", "--model-arg", "width=3"], 2, "did you mean 'widths'"),
         (["train", "--model", "mlp", "--model-arg", "width"], 2, "key=value"),
