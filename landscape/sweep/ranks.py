@@ -146,8 +146,8 @@ class Ranks:
             if differing:
                 error = RankError(
                     f"rank {rank} ({self.places[rank]}) would measure something else than the root: "
-                    f"{', '.join(differing)} differ. What is random in the problem's making needs a seed, and all hosts "
-                    "the same files"
+                    f"{', '.join(differing)} differ. What is random in the problem's making needs a seed, and all "
+                    "hosts need the same files"
                 )
                 raise known_to_all(error)
 

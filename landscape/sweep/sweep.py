@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights
@@ -19,7 +18,7 @@ from landscape.surface.header import Header
 from landscape.surface.memory import MemoryStore
 from landscape.surface.store import FileStore
 from landscape.surface.surface import DONE, FAILED, PENDING, Surface
-from landscape.sweep.devices import warn_of_crowding
+from landscape.sweep.devices import current, repeatable, warn_of_crowding
 from landscape.sweep.evaluator import Numerics, evaluating
 from landscape.sweep.executor import execute
 from landscape.sweep.grid import Grid
@@ -141,12 +140,15 @@ def compute_surface(
     plan, numerics, ranks = plan or Plan(), numerics or Numerics(), ranks or Ranks()
     if plane.ndim != len(grid.axes):
         raise ValueError(f"as many directions as axes expected, got {plane.ndim} and {len(grid.axes)}")
+    target = device or numerics.device
+    numerics = replace(numerics, device=target.partition(":")[0])
     crowded = warn_of_crowding(ranks, numerics.threads)
     if crowded and ranks.is_root:
         log.warning(crowded)
     with ExitStack() as stack:
+        stack.enter_context(repeatable(target))
         # Entered in agreement: a device that fails on one rank must not leave the others waiting for it.
-        evaluate = ranks.agree(lambda: stack.enter_context(evaluating(problem, plane, numerics, device)))
+        evaluate = ranks.agree(lambda: stack.enter_context(evaluating(problem, plane, numerics, target)))
         header = Header(
             coordinates=grid.coordinates,
             metrics=evaluate.names,
@@ -160,6 +162,7 @@ def compute_surface(
                 "fixed": _fixed(problem, plane),
                 **asdict(numerics),
                 "batch_size": evaluate.batch_size,
+                "engine": evaluate.engine,
                 **(settings or {}),
             },
             provenance={**(provenance or {}), **({"title": plan.title} if plan.title else {})},
@@ -168,11 +171,8 @@ def compute_surface(
         ranks.require_equal(header.settings)
 
         def compute(index: int) -> np.ndarray:
-            try:
+            with current(target):
                 return evaluate(grid.point(index))
-            except torch.cuda.OutOfMemoryError:
-                torch.cuda.empty_cache()  # for the other ranks on this GPU, and for the next point
-                raise
 
         # Only the root opens the file, but all ranks must hear of it if it cannot.
         store = ranks.agree(lambda: _open(header, plan) if ranks.is_root else None)
