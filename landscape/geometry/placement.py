@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from landscape.geometry.plane import Plane, alike, place
 from landscape.geometry.weights import Weights, movable, require_same_layout
@@ -39,8 +39,9 @@ def placed(model: nn.Module, plane: Plane) -> Iterator[Mover]:
         raise ValueError(f"a plane of this network expected: {error}") from None
     tensors = [tensor.detach() for tensor in live.values()]
     devices = [tensor.device for tensor in tensors]
-    origin = [tensor.to(device) for (_, tensor), device in zip(plane.origin, devices, strict=True)]
-    directions = [alike(direction.weights, origin) for direction in plane.directions]
+    own = {tensor.untyped_storage().data_ptr() for tensor in tensors}
+    origin = _apart([tensor.to(device) for (_, tensor), device in zip(plane.origin, devices, strict=True)], own)
+    directions = [_apart(alike(direction.weights, origin), own) for direction in plane.directions]
     same = all(t.dtype == o.dtype for t, o in zip(tensors, origin, strict=True))
     scratch = tensors if same else [torch.empty_like(o) for o in origin]
 
@@ -51,7 +52,9 @@ def placed(model: nn.Module, plane: Plane) -> Iterator[Mover]:
 
     moving = {id(tensor) for tensor in live.values()}
     others = [t.detach() for t in (*model.parameters(), *model.buffers()) if id(t) not in moving]
-    saved, saved_others = [tensor.clone() for tensor in tensors], [other.clone() for other in others]
+    # A network that stands at the origin, as most do, finds its weights there again; a copy would be a copy too many.
+    saved = [o if _same_bits(t, o) else t.clone() for t, o in zip(tensors, origin, strict=True)]
+    saved_others = [other.clone() for other in others]
     modes = [(module, module.training) for module in model.modules()]
     cuda = sorted({device.index for device in devices if device.type == "cuda" and device.index is not None})
     with torch.random.fork_rng(devices=cuda):
@@ -64,3 +67,14 @@ def placed(model: nn.Module, plane: Plane) -> Iterator[Mover]:
                     other.copy_(value)
             for module, mode in modes:
                 module.training = mode
+
+
+def _apart(tensors: list[Tensor], taken: set[int]) -> list[Tensor]:
+    """The tensors, copied where they lie in memory that is going to be written."""
+    return [t.clone() if t.untyped_storage().data_ptr() in taken else t for t in tensors]
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are equal bit for bit: zeros of one sign, and NaN like any number."""
+    integer = {8: torch.int64, 4: torch.int32, 2: torch.int16}.get(a.element_size())
+    return integer is not None and a.dtype == b.dtype and torch.equal(a.view(integer), b.view(integer))

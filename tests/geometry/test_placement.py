@@ -193,3 +193,29 @@ def test_directions_need_not_be_normalized(network, weights):
     with placed(network, plane) as move:
         move([-1.0])
         assert not any(parameter.any() for parameter in network.parameters())
+
+
+def test_a_plane_in_the_networks_own_memory_is_as_good_as_any(network):
+    far = random_plane(network)
+    own = Plane(far.origin.like(dict(network.named_parameters())), far.directions)
+    before, ends = everything_in(network), []
+    for plane in (far, own):
+        with placed(network, plane) as move:
+            for coordinates in ([3.0, 1.0], [0.3, 0.1]):
+                move(coordinates)
+            ends.append(everything_in(network))
+        assert equal(everything_in(network), before)
+    assert equal(*ends)
+
+
+def test_a_negative_zero_comes_back(network):
+    plane = random_plane(network)
+    with torch.no_grad():
+        network.conv.weight.zero_().neg_()
+    plane = Plane(
+        plane.origin.like({**plane.origin.tensors, "conv.weight": torch.zeros_like(network.conv.weight)}),
+        plane.directions,
+    )
+    with placed(network, plane) as move:
+        move([1.0, 2.0])
+    assert torch.signbit(network.conv.weight).all()
