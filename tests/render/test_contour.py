@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.contour import STYLES, plot_contour
 from landscape.render.scale import choose_scale
-from landscape.render.style import SIZES
+from landscape.render.style import SIZES, Size
 from landscape.surface.surface import Surface
 
 MINIMUM = (0.7, -0.2)
@@ -66,6 +66,8 @@ def test_a_heat_map_has_each_value_in_the_cell_of_its_point() -> None:
     assert mesh[row, column, 0] < MINIMUM[0] < mesh[row, column + 1, 0]
     assert mesh[row, column, 1] < MINIMUM[1] < mesh[row + 1, column, 1]
     np.testing.assert_array_equal(values, given.values["train_loss"])
+    assert heat.axes.get_xlim() == (-1, 1.5)
+    assert heat.axes.get_ylim() == (-0.6, 1)
 
 
 @pytest.mark.parametrize("style", ["both", "lines"])
@@ -244,6 +246,8 @@ def test_no_text_is_cut_or_on_another(size: str, style: str) -> None:
     if artists.colour_bar:
         around += [artists.colour_bar.ax.yaxis.label]
     outer = boxes(artists, around)
+    assert legend.get_window_extent().y0 >= ax.bbox.y1 - 1
+    assert outer[0].y1 <= outer[1].y0
     for i, (text, one) in enumerate(zip(around, outer, strict=True)):
         assert figure.bbox.x0 - 1 <= one.x0, text
         assert one.x1 <= figure.bbox.x1 + 1, text
@@ -252,6 +256,19 @@ def test_no_text_is_cut_or_on_another(size: str, style: str) -> None:
         for other, box in zip(around[i + 1 :], outer[i + 1 :], strict=True):
             # Boxes of text have a little air: what touches by a pixel does not overlap in ink.
             assert not one.expanded(0.9, 0.8).overlaps(box.expanded(0.9, 0.8)), (text, other)
+
+
+@pytest.mark.parametrize("width", [1.4, 2.4])
+def test_lines_that_crowd_have_fewer_texts_rather_than_some_on_others(width: float) -> None:
+    def well(x, y):
+        return 10 ** (-4 * np.exp(-((x - MINIMUM[0]) ** 2 + (y - MINIMUM[1]) ** 2) / 0.04))
+
+    artists = plot_contour(surface(121, 81, well), size=Size(width, width, 8, 7), colorbar=False, levels=20)
+    assert len(artists.labels) < len(artists.scale.roundest(artists.levels, 8))
+    inline = boxes(artists, artists.labels)
+    assert inline
+    for i, one in enumerate(inline):
+        assert not any(one.overlaps(other) for other in inline[i + 1 :])
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,7 @@ def test_decades_are_preferred_where_there_are_many() -> None:
     np.testing.assert_allclose(np.log10(scale.ticks()) % 1, 0, atol=1e-12)
     assert scale.labels([1e-2, 1, 1e5]) == ["$10^{-2}$", "$10^{0}$", "$10^{5}$"]
     assert choose_scale(np.array([0.05, 300.0])).labels([0.1, 1, 100]) == ["0.1", "1", "100"]
+    assert choose_scale(np.array([0.05, 300.0])).labels([1.2345, 1 / 3, 299.5]) == ["1.2345", "0.333", "299.5"]
 
 
 def test_symlog_has_levels_on_both_sides_and_spends_few_decades_on_the_crossing() -> None:

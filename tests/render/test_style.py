@@ -44,6 +44,12 @@ def drawn(size: str = "column"):
     return figure
 
 
+def pixels(figure) -> bytes:
+    figure.set_layout_engine("none")
+    figure.canvas.draw()
+    return bytes(figure.canvas.buffer_rgba())
+
+
 def run(code: str, *arguments: str, seed: int = 0) -> str:
     environment = {**os.environ, "PYTHONHASHSEED": str(seed), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
@@ -110,6 +116,12 @@ def test_a_figure_is_drawn_in_its_style_outside_of_it() -> None:
     assert {label.get_fontsize() for label in ax.get_xticklabels()} == {size.small}
     assert ax.xaxis.label.get_fontsize() == size.font
     assert ax.get_xticklabels()[0].get_fontfamily() == ["serif"]
+    # The fonts of mathematics are looked up when it is drawn.
+    outside = pixels(figure)
+    with figure.style():
+        assert pixels(figure) == outside
+    with matplotlib.rc_context({"mathtext.fontset": "cm"}):
+        assert pixels(figure) == outside
 
 
 def test_unknown_names_are_answered_with_the_known_ones(tmp_path: Path) -> None:
