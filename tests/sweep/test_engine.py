@@ -1,0 +1,366 @@
+"""Engines give what the module gives: every family against float64, and networks that must not be touched."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from landscape.geometry import Plane, Weights
+from landscape.geometry.direction import finish, gaussian
+from landscape.models import registry
+from landscape.problem.measures import accuracy, cross_entropy
+from landscape.problem.problem import Problem, Split
+from landscape.sweep.evaluator import Numerics, evaluating
+
+POINTS = ((0.0, 0.0), (0.3, -0.2), (-1.0, 0.5))
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        yield
+
+
+def plane_of(model, states=False, ignore="biasbn"):
+    origin = Weights.of(model, states)
+    return Plane(origin, tuple(finish(gaussian(origin, 0, axis), origin, "filter", ignore) for axis in range(2)))
+
+
+def problem_of(model, inputs, classes=10):
+    targets = torch.arange(len(inputs)) % classes
+    return Problem(model, {"train": Split(inputs, targets)}, cross_entropy, {"acc": accuracy})
+
+
+def values(problem, plane, points=POINTS, **numerics):
+    with evaluating(problem, plane, Numerics(**numerics)) as evaluate:
+        return np.array([evaluate(point) for point in points]), evaluate
+
+
+def stirred(model):
+    """Statistics and scales as after training, where freshly built ones are zeros and ones."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            nn.init.normal_(module.running_mean, std=0.3)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+            if module.affine:
+                nn.init.normal_(module.weight, 1.0, 0.2)
+                nn.init.normal_(module.bias, std=0.2)
+    return model
+
+
+FAMILIES = {
+    "vgg9": "folded",
+    "densenet121": "folded",
+    "resnet18": "folded",
+    "resnet50_noshort": "folded",
+    "resnet20": "folded",
+    "resnet56_noshort": "folded",
+    "wrn56_2": "folded",
+    "lenet": "folded",
+    "mlp": "dense",
+    "transformer": "plain",
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_is_within_1e5_of_the_module_in_float64(name):
+    if name == "transformer":
+        model, inputs = registry.build(name, depth=2, width=32), torch.randint(0, 256, (5, 12))
+        problem = Problem(model, {"train": Split(inputs, inputs.roll(1, 1))}, cross_entropy)
+    else:
+        arguments = {"in_features": 192} if name == "mlp" else {"in_channels": 3}
+        model = stirred(registry.build(name, **arguments))
+        problem = problem_of(model, torch.randn(7, 3, 8, 8) if name != "vgg9" else torch.randn(7, 3, 16, 16))
+    plane = plane_of(model)
+    got, evaluate = values(problem, plane, batch_size=4)
+    assert evaluate.engine == FAMILIES[name]
+    exact, _ = values(problem, plane, batch_size=4, engine="plain", dtype="float64")
+    loss = list(evaluate.names).index("train_loss")
+    np.testing.assert_allclose(got[:, loss], exact[:, loss], rtol=1e-5)
+    # In float64 the engines differ from the module by float64's rounding, which no wrong formula does.
+    if FAMILIES[name] != "plain":
+        same, twin = values(problem, plane, batch_size=4, dtype="float64")
+        assert twin.engine == FAMILIES[name]
+        np.testing.assert_allclose(same, exact, rtol=1e-11)
+
+
+def test_statistics_that_move_are_folded_as_they_are_at_the_point():
+    model = stirred(registry.build("resnet20", in_channels=1))
+    plane = plane_of(model, states=True, ignore="none")
+    # Variances only grow along the directions, so that none gets below zero.
+    directions = []
+    for d in plane.directions:
+        tensors = {name: t.abs() if name.endswith("running_var") else t for name, t in d.weights}
+        directions.append(d.revised(d.weights.like(tensors)))
+    moved = Plane(plane.origin, tuple(directions))
+    problem, points = problem_of(model, torch.randn(6, 1, 8, 8)), ((0.0, 0.0), (0.2, 0.1))
+    got, evaluate = values(problem, moved, points, dtype="float64")
+    assert evaluate.engine == "folded"
+    exact, _ = values(problem, moved, points, dtype="float64", engine="plain")
+    assert abs(exact[1, 0] / exact[0, 0] - 1) > 1e-3
+    np.testing.assert_allclose(got, exact, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "mlp"])
+def test_recalibrated_statistics(name):
+    model = registry.build(name, **({"in_channels": 1} if name == "resnet20" else {}))
+    problem, plane = problem_of(model, torch.randn(20, 1, 8, 8)), plane_of(model)
+    got, _ = values(problem, plane, bn="recalibrate", dtype="float64")
+    exact, _ = values(problem, plane, bn="recalibrate", dtype="float64", engine="plain")
+    np.testing.assert_allclose(got, exact, rtol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "engine"), [("resnet20", "folded"), ("mlp", "dense"), ("mlp", "plain")])
+def test_a_point_does_not_depend_on_those_before_it_and_the_model_comes_back(name, engine):
+    model = stirred(registry.build(name, **({"in_channels": 1} if name == "resnet20" else {"widths": (16,)})))
+    model.train()
+    problem, plane = problem_of(model, torch.randn(37, 1, 8, 8)), plane_of(model)
+    before = copy.deepcopy(model.state_dict())
+    first, _ = values(problem, plane, engine=engine, batch_size=16)
+    back, _ = values(problem, plane, POINTS[::-1], engine=engine, batch_size=16)
+    alone = [values(problem, plane, [point], engine=engine, batch_size=16)[0][0] for point in POINTS]
+    assert first.tobytes() == back[::-1].tobytes() == np.array(alone).tobytes()
+    after = model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(module.training for module in model.modules())
+    assert not any(key.startswith("folded") for key in dict(model.named_modules()))
+
+
+class TiedConvolutions(nn.Module):
+    """One convolution used twice, and a weight that two layers share: neither is one normalization's to scale."""
+
+    def __init__(self):
+        super().__init__()
+        self.twice, self.bn1, self.bn2 = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        self.a, self.b, self.bn3 = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+        self.b.weight = self.a.weight
+        self.head = nn.Linear(3, 10)
+
+    def forward(self, x):
+        x = F.relu(self.bn1(self.twice(x)))
+        x = F.relu(self.bn2(self.twice(x)))
+        return self.head(self.b(self.bn3(self.a(x))).mean((2, 3)))
+
+
+class DictInput(nn.Module):
+    """Takes a dict, gives a dict, and normalizes."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 10)
+
+    def forward(self, batch):
+        return {"logits": self.head(self.bn(self.conv(batch["image"])).mean((2, 3)) * batch["scale"])}
+
+
+class Custom(nn.Module):
+    """Functional dropout, a layer of its own, a weight used by hand, control flow on values."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 10)
+        self.gain = nn.Parameter(torch.ones(4))
+
+    def forward(self, x):
+        x = self.bn(self.conv(x)).mean((2, 3)) * self.gain.exp()
+        if x.mean() > 0:
+            x = -x
+        return self.head(F.dropout(x, 0.3, training=True))
+
+
+class Frozen(nn.Module):
+    """Looks traceable, and freezes a moving statistic into a number unless that is noticed."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 10)
+
+    def forward(self, x):
+        return self.head(self.conv(x).mean((2, 3)) * self.conv.weight.detach().norm())
+
+
+class ViewOnly(nn.Module):
+    """``view`` refuses channels-last activations."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Linear(256, 10)
+
+    def forward(self, x):
+        return self.head(self.bn(self.conv(x)).view(len(x), -1))
+
+
+class Residual(nn.Module):
+    """Fully connected, but not a chain; and what the last module gives is not the output."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(192, 16), nn.Linear(16, 16)
+        self.head, self.act = nn.Linear(16, 10), nn.ReLU()
+
+    def forward(self, x):
+        h = self.act(self.first(x.flatten(1)))
+        return self.head(h + self.act(self.second(h))) * 2
+
+
+class Tied(nn.Module):
+    """A chain whose layers share their weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.act, self.head = nn.Linear(192, 192), nn.Linear(192, 192), nn.Tanh(), nn.Linear(192, 10)
+        self.b.weight = self.a.weight
+
+    def forward(self, x):
+        return self.head(self.act(self.b(self.act(self.a(x.flatten(1))))))
+
+
+class Hooked(nn.Sequential):
+    """A hook changes what a layer gives."""
+
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(192, 8), nn.ReLU(), nn.Linear(8, 10))
+        self[1].register_forward_hook(lambda module, args, output: output * 3)
+
+
+class Between(nn.Sequential):
+    """Works in place between modules, which no module's inputs and outputs show."""
+
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(192, 8), nn.ReLU(), nn.Linear(8, 10))
+
+    def forward(self, x):
+        h = self[1](self[0](x))
+        h.mul_(0.5)
+        return self[3](self[2](h))
+
+
+class Remembers(nn.Module):
+    """Keeps its last activations in the module."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 10)
+        self.seen = None
+
+    def forward(self, x):
+        self.seen = self.bn(self.conv(x))
+        return self.head(self.seen.mean((2, 3)))
+
+
+PARAMETRIZED = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(192, 10)))
+WITH_DROPOUT = nn.Sequential(
+    nn.Flatten(), nn.Linear(192, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 10, bias=False)
+)
+
+
+@pytest.mark.parametrize(
+    ("build", "engine"),
+    [
+        (TiedConvolutions, "folded"),
+        (Custom, "plain"),
+        (Frozen, "folded"),
+        (ViewOnly, "plain"),
+        (Residual, "plain"),
+        (Tied, "plain"),
+        (Hooked, "plain"),
+        (Between, "plain"),
+        (Remembers, "folded"),
+        (lambda: copy.deepcopy(PARAMETRIZED), "plain"),
+        (lambda: copy.deepcopy(WITH_DROPOUT), "dense"),
+        (lambda: nn.Linear(8, 10), "dense"),
+    ],
+)  # fmt: skip
+def test_odd_networks_are_right(build, engine):
+    model = stirred(build())
+    inputs = torch.randn(11, 8) if isinstance(model, nn.Linear) else torch.randn(11, 3, 8, 8)
+    problem, plane = problem_of(model, inputs), plane_of(model)
+    got, evaluate = values(problem, plane, dtype="float64", batch_size=4)
+    assert evaluate.engine == engine
+    exact, _ = values(problem, plane, dtype="float64", batch_size=4, engine="plain")
+    np.testing.assert_allclose(got, exact, rtol=1e-10)
+    naive = naively(model, plane, problem, 4)
+    np.testing.assert_allclose(exact[:, 0], naive, rtol=1e-10)
+    assert not any(isinstance(value, torch.fx.Proxy) for m in model.modules() for value in vars(m).values())
+
+
+def naively(model, plane, problem, batch):
+    """Mean loss point by point, by a copy in float64 and the seed that evaluation uses."""
+    losses = []
+    for point in POINTS:
+        twin = copy.deepcopy(model).double().eval()
+        at = {name: t.double() for name, t in plane.origin}
+        for c, d in zip(point, plane.directions, strict=True):
+            at = {name: t + c * d.weights.tensors[name].double() for name, t in at.items()}
+        with torch.no_grad():
+            for name, parameter in twin.named_parameters():
+                if name in at:
+                    parameter.copy_(at[name])
+            torch.manual_seed(0)
+            split, total = problem.splits["train"], 0.0
+            for i in range(0, len(split), batch):
+                total += F.cross_entropy(
+                    twin(split.inputs[i : i + batch].double()), split.targets[i : i + batch], reduction="sum"
+                ).item()
+        losses.append(total / len(split))
+    return losses
+
+
+def test_dict_inputs_and_outputs():
+    model = stirred(DictInput())
+    inputs = {"image": torch.randn(9, 3, 8, 8), "scale": torch.rand(9, 1)}
+    split = Split(inputs, torch.arange(9) % 10)
+    problem = Problem(model, {"train": split}, lambda out, y: cross_entropy(out["logits"], y))
+    plane = plane_of(model)
+    got, _ = values(problem, plane, dtype="float64")
+    exact, _ = values(problem, plane, dtype="float64", engine="plain")
+    np.testing.assert_allclose(got, exact, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "mlp", "lenet"])
+def test_nan_and_infinity_are_values(name):
+    """An overflow that the module ends in NaN must not come out finite: some fused kernels make 0 of NaN."""
+    arguments = {"resnet20": {"in_channels": 1}, "lenet": {"in_channels": 1, "activation": "relu"}, "mlp": {}}[name]
+    model = stirred(registry.build(name, **arguments))
+    problem, plane = problem_of(model, torch.randn(5, 1, 8, 8)), plane_of(model)
+    points = ((1e12, 0.0), (1e30, 1e30), (0.0, -1e38))
+    got, evaluate = values(problem, plane, points)
+    exact, _ = values(problem, plane, points, engine="plain")
+    assert evaluate.engine != "plain"
+    assert not np.isfinite(exact).all()
+    np.testing.assert_array_equal(np.isnan(got[:, 0]), np.isnan(exact[:, 0]))
+
+
+def test_half_precision_stays_plain():
+    model = registry.build("mlp")
+    _, evaluate = values(problem_of(model, torch.randn(5, 64)), plane_of(model), dtype="bfloat16")
+    assert evaluate.engine == "plain"
+
+
+def test_an_engine_that_does_not_suit_is_refused_by_name():
+    model = registry.build("mlp")
+    with (
+        pytest.raises(ValueError, match="engine 'folded' does not suit this network: it cannot be traced"),
+        evaluating(problem_of(model, torch.randn(5, 64)), plane_of(model), Numerics(engine="folded")),
+    ):
+        pass
+    with pytest.raises(ValueError, match="engine: one of auto, plain, folded, dense expected, got 'fast'"):
+        Numerics(engine="fast")
+
+
+def test_the_first_layers_response_is_combined_where_inputs_are_many():
+    """At 192 inputs the response is combined, at 64 it is computed; both are the module's."""
+    for features in (64, 192):
+        model = registry.build("mlp", in_features=features)
+        problem, plane = problem_of(model, torch.randn(50, features)), plane_of(model)
+        with evaluating(problem, plane, Numerics(dtype="float64", batch_size=16)) as evaluate:
+            assert bool(evaluate._engine._responses) == (features == 192)
+            got = np.array([evaluate(point) for point in POINTS])
+        exact, _ = values(problem, plane, dtype="float64", batch_size=16, engine="plain")
+        np.testing.assert_allclose(got, exact, rtol=1e-12)
