@@ -184,6 +184,19 @@ def test_a_network_that_keeps_a_state_does_not_repeat():
     assert found.value > 1e-4
 
 
+def test_a_network_that_remembers_where_it_was_does_not_repeat():
+    class Remembering(nn.Linear):
+        last: torch.Tensor | None = None
+
+        def forward(self, x):
+            before = self.weight if self.last is None else self.last
+            self.last = self.weight.detach().clone()
+            return nn.functional.linear(x, before, self.bias)
+
+    model = small(Remembering(8, 8))
+    assert by_name(check_evaluation(problem(model), random_plane(model)))["repeats"].verdict == BAD
+
+
 def test_stale_statistics():
     model = small(nn.BatchNorm1d(8))
     model.train()
