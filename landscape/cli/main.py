@@ -25,6 +25,8 @@ COMMANDS = {
     "info": "Say what is in a file, how it was made and how far it is.",
     "check": "Say whether a surface can be trusted.",
     "merge": "Join the shards of an array job into one surface.",
+    "compare": "Several optimizers from the same weights, their paths on one landscape.",
+    "functions": "Optimizers on functions of one and two variables.",
 }
 """Command name to the line that stands in the overview; each has a file of its name in this folder."""
 

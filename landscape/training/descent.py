@@ -107,7 +107,7 @@ class Search:
     """
 
     trials: int = 20
-    low: float = 1e-4
+    low: float = 1e-5
     high: float = 1.0
     seed: int = 0
 
