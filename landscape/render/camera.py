@@ -25,7 +25,7 @@ the elevation above the floor. None is chosen so that most is seen."""
 
 _AZIMUTHS = [quarter * 90.0 - 180 + turn for quarter in range(4) for turn in (30, 35, 40, 45, 50, 55, 60)]
 _ELEVATIONS = (32.0, 38.0, 44.0)
-_COARSE = 41
+_COARSE = 29
 # Against a score between 0 and 1, the part that is seen: what an unhidden cliff and a flat view are worth.
 _CLIFF_BEHIND, _FLATTER = 8.0, 0.006
 
@@ -150,7 +150,7 @@ def best_view(
             continue
         z = ground[:, 2] - ground[:, 2].mean()
         weight = 1.5 - (z - z.min()) / max(np.ptp(z), 1e-12)
-        points = [ground, *(path[:: max(1, len(path) // 200)] for path in (paths[k] if paths else ()))]
+        points = [ground, *(path[:: max(1, len(path) // 100)] for path in (paths[k] if paths else ()))]
         weights = [weight / weight.sum(), *(np.full(len(path), 1 / len(path)) for path in points[1:])]
         for c, (azimuth, elevation) in enumerate(candidates):
             seen = [_seen(part, relief, box, azimuth, elevation) for part in points]
@@ -166,7 +166,7 @@ def best_view(
 def _seen(points: np.ndarray, relief: Relief, box: Box, azimuth: float, elevation: float) -> np.ndarray:
     """For each point whether the ground leaves the line to the camera free."""
     a, rise = math.radians(azimuth), math.tan(math.radians(elevation))
-    reach = np.linspace(0.03, 1.5, 50)
+    reach = np.linspace(0.04, 1.3, 33)
     sight = points[:, None, :] + reach[:, None] * np.array([math.cos(a), math.sin(a), rise])
     x, y, z = (sight[..., k] / box.factor[k] + box.origin[k] for k in range(3))
     ground = relief.at(x, y)

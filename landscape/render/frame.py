@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -45,20 +46,25 @@ class Marks:
     Attributes:
         heights: values of the metric at the ticks of the upright axis, the bold lines and the colour bar.
         labels: their texts.
-        names: of the two axes and of the metric.
+        name: of the metric.
+        titles: of the two axes and the upright one, in lines that fit.
         counts: about how many ticks the two axes have.
     """
 
     heights: np.ndarray
     labels: Sequence[str]
-    names: tuple[str, str, str]
+    name: str
+    titles: tuple[str, str, str]
     counts: tuple[int, int] = (5, 5)
 
 
-def marks_of(scale: Scale, names: tuple[str, str, str]) -> Marks:
-    """The marks of a large figure."""
+def marks_of(scale: Scale, names: tuple[str, str, str], room: tuple[float, float]) -> Marks:
+    """The marks for a panel of ``room`` (width and height in units of the text's size), all ticks there could be."""
     heights = scale.ticks()
-    return Marks(heights, scale.labels(heights), names)
+    # An axis is a bit shorter than half the panel, a character a bit narrower than half its size.
+    lengths = (room[0], room[0], 0.8 * room[1])
+    titles = tuple(textwrap.fill(name, max(12, int(length))) for name, length in zip(names, lengths, strict=True))
+    return Marks(heights, scale.labels(heights), names[2], titles)
 
 
 def thinned(marks: Marks, scale: Scale, stage: Stage, camera: Camera, size: tuple[int, int], em: float) -> Marks:
@@ -75,7 +81,7 @@ def thinned(marks: Marks, scale: Scale, stage: Stage, camera: Camera, size: tupl
     for n in range(2, 8):
         heights = scale.ticks(n)
         gaps = np.diff(scale.transform(heights)) / span * lengths[2]
-        if len(best) < len(heights) <= 6 and (gaps > 1.15).all():
+        if len(best) < len(heights) <= 7 and (gaps > 1.15).all():
             best = heights
     return replace(marks, heights=best, labels=scale.labels(best), counts=counts)
 
@@ -92,13 +98,13 @@ def axes_of(stage: Stage, camera: Camera, scale: Scale, marks: Marks) -> list[Ax
         ticks[:, k], ticks[:, 1 - k] = stage.box.factor[k] * (values - stage.box.origin[k]), other
         outward = np.zeros(3)
         outward[1 - k] = np.sign(other)
-        axes.append(Axis(ends, outward, ticks, texts, marks.names[k]))
+        axes.append(Axis(ends, outward, ticks, texts, marks.titles[k]))
     if camera.elevation < STEEP:
         corner = min([near, *far_corners(camera)], key=lambda c: camera.project(np.array([*c, 0.0]), (1, 1))[0])
         heights = wall_heights(stage, scale, marks)
         ticks = np.column_stack([np.tile(corner, (len(heights), 1)), heights])
         ends = np.array([(*corner, 0.0), (*corner, HEIGHT)])
-        axes.append(Axis(ends, -camera.axes[0], ticks, marks.labels, marks.names[2], upright=True))
+        axes.append(Axis(ends, -camera.axes[0], ticks, marks.labels, marks.titles[2], upright=True))
     return axes
 
 

@@ -44,6 +44,7 @@ def new_window() -> vtkRenderWindow:
     """
     if sys.platform.startswith("linux"):
         os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
+        os.environ.setdefault("EGL_LOG_LEVEL", "fatal")  # what Mesa cannot load is said by us, once
     with quiet():
         window = vtkRenderWindow()
     if window.GetClassName() == "vtkOSOpenGLRenderWindow" and not any(map(_loads, _OSMESA)):

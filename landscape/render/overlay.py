@@ -63,13 +63,13 @@ def draw_axis(ax: Axes, axis: Axis, camera: Camera, panel: Rectangle) -> None:
         gap = 0.30 * unit + np.abs(tick / np.linalg.norm(tick)) @ half
         text.set_position(point + tick + tick / np.linalg.norm(tick) * gap)
         reach = max(reach, float((tick + tick / np.linalg.norm(tick) * gap) @ across + np.abs(across) @ half))
-    if not axis.title:
-        return
-    angle = (np.degrees(np.arctan2(along[1], along[0])) + 90) % 180 - 90 if len(axis.title) > 2 else 0.0
-    title = ax.text(*ends.mean(0), axis.title, fontsize=_points("axes.labelsize"), color=INK, ha="center", va="center")
-    title.set_rotation(angle + 180 if angle < (0 if axis.upright else -75) else angle)
-    title.set_rotation_mode("anchor")
-    title.set_position(ends.mean(0) + across * (reach + 0.8 * unit))
+    angle = (np.degrees(np.arctan2(along[1], along[0])) + 90) % 180 - 90
+    title = ax.text(*ends.mean(0), axis.title, fontsize=_points("axes.labelsize"), color=INK, linespacing=1.05)
+    title.set(ha="center", va="center", multialignment="center")
+    away_by = reach + _half_extent(title)[1] + 0.3 * unit
+    title.set_position(ends.mean(0) + across * away_by)
+    if len(axis.title) > 2:
+        title.set_rotation(angle + 180 if angle < (0 if axis.upright else -75) else angle)
 
 
 def draw_colour_bar(
@@ -83,7 +83,7 @@ def draw_colour_bar(
     ticks = marks.heights if len(marks.heights) > 3 else scale.ticks()
     bar.set_ticks(ticks, labels=scale.labels(ticks))
     bar.ax.minorticks_off()
-    bar.set_label(marks.names[2], color=INK)
+    bar.set_label(marks.name, color=INK)
     bar.outline.set_linewidth(_points("axes.linewidth"))
     bar.ax.tick_params(color=INK, labelcolor=INK)
     across = bar.ax.get_yaxis_transform()

@@ -84,7 +84,6 @@ def render_scene(
     scale = shared_scale(surfaces, metric, scale, clip, own)
     stages = stages_of(surfaces, groups, metric, scale, path_height)
     colour_map = styles.colour_map(cmap or styles.purpose_of(metric))
-    marks = marks_of(scale, (*axis_labels, metric_label(metric)))
     lines = scale.levels(levels)
     notes = notes_of(stages, metric, scale, path_height)
     size = size or _default_size(len(stages))
@@ -101,19 +100,24 @@ def render_scene(
             titles=any(surface.name for surface in surfaces),
             note=said.count("\n") + 1 if said else 0,
         )
+        room = (plan.panel_size[0] / plan.em, plan.panel_size[1] / plan.em)
+        marks = marks_of(scale, (*axis_labels, metric_label(metric)), room)
         camera = _camera(stages, view, scale, plan, marks)
         marks = thinned(marks, scale, stages[0], camera, plan.panel_size, plan.em)
         image = np.empty((size[1], size[0], 4), np.uint8)
         image[:] = np.round(255 * np.array((1, 1, 1, 0) if transparent else to_rgba(background)))
-        for stage, place in zip(stages, plan.panels, strict=True):
+
+        def draw(stage: Stage) -> np.ndarray:
+            """VTK's part: nothing of it is left when the picture is made."""
             renderer = vtkRenderer()
-            _build(renderer, stage, camera, scale, colour_map, lines, marks, end)
             renderer.SetBackground(to_rgba(background)[:3])
             renderer.SetBackgroundAlpha(0.0 if transparent else 1.0)
+            _build(renderer, stage, camera, scale, colour_map, lines, marks, end)
+            return picture(renderer, plan.panel_size, supersampling, occlusion=camera.elevation < STEEP)
+
+        for stage, place in zip(stages, plan.panels, strict=True):
             rows = slice(size[1] - place.bottom - place.height, size[1] - place.bottom)
-            image[rows, place.left : place.left + place.width] = picture(
-                renderer, plan.panel_size, supersampling, occlusion=camera.elevation < STEEP
-            )
+            image[rows, place.left : place.left + place.width] = draw(stage)
         figure.patch.set_facecolor("none" if transparent else background)
         ax = overlay.canvas(figure)
         ax.imshow(image, extent=(0, size[0], 0, size[1]), interpolation="none", aspect="auto", zorder=0)
@@ -156,7 +160,10 @@ def _camera(
         for axis in axes_of(stage, camera, scale, marks):
             points.append(np.vstack([axis.ends, axis.ends.mean(0)]))
             # Room for ticks and their texts at the ends, and the axis' name in the middle.
-            around.append(np.array([(5.0, 0.8)] * 3 if axis.upright else [(2.2, 1.9), (2.2, 1.9), (2.9, 2.9)]))
+            rows = axis.title.split("\n")
+            long, deep = 0.45 * max(map(len, rows)), 1.1 * len(rows)
+            title = (0.4 * long + 0.5 * deep + 1.0, 0.25 * long + deep + 1.3)
+            around.append([(3.9 + deep, 0.8)] * 3 if axis.upright else [(2.2, 1.9), (2.2, 1.9), title])
         points += frame_lines(stage, camera, scale, marks)
         around += [np.full((len(line), 2), 0.4) for line in points[len(around) :]]
     return camera.fitted(np.concatenate(points), plan.em * np.concatenate(around), plan.panel_size)

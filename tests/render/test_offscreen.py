@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from landscape.errors import MissingLibraryError
+from landscape.render import offscreen
+from landscape.render.vtk import vtkActor, vtkPolyDataMapper, vtkRenderer, vtkSphereSource
+
+PICTURE = """
+    import sys
+    from landscape.errors import MissingLibraryError
+    from landscape.render.offscreen import picture
+    from landscape.render.vtk import vtkRenderer
+    try:
+        print(picture(vtkRenderer(), (20, 10)).shape)
+    except MissingLibraryError as error:
+        print("MISSING", error)
+"""
+
+
+def run(code, *wrapper, **environment):
+    return subprocess.run(
+        [*wrapper, sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+class Fallback:
+    """What VTK hands out where EGL is missing; a ``Render`` of it would crash without OSMesa."""
+
+    def GetClassName(self):
+        return "vtkOSOpenGLRenderWindow"
+
+    def SetOffScreenRendering(self, on):
+        pass
+
+    SetMultiSamples = SetAlphaBitPlanes = SetOffScreenRendering
+
+    def Finalize(self):
+        pass
+
+
+def nothing_loads(name, *args, **kwargs):
+    raise OSError(name)
+
+
+def test_without_a_library_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(offscreen, "vtkRenderWindow", Fallback)
+    monkeypatch.setattr(ctypes, "CDLL", nothing_loads)
+    with pytest.raises(MissingLibraryError) as caught:
+        offscreen.new_window()
+    message = str(caught.value)
+    assert "\n" not in message
+    for words in ("apt install libegl1 libgl1-mesa-dri", "dnf install mesa-libEGL", "conda install"):
+        assert words in message
+    assert not offscreen.can_draw()
+
+
+def test_osmesa_alone_is_enough(monkeypatch):
+    monkeypatch.setattr(offscreen, "vtkRenderWindow", Fallback)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: None if name == "libOSMesa.so.8" else nothing_loads(name))
+    assert isinstance(offscreen.new_window(), Fallback)
+    assert offscreen.can_draw()
+
+
+def test_an_egl_window_needs_no_osmesa(needs_gl, monkeypatch):
+    if offscreen.new_window().GetClassName() != "vtkEGLRenderWindow":
+        pytest.skip("no EGL here")
+    monkeypatch.setattr(ctypes, "CDLL", nothing_loads)
+    assert offscreen.new_window().GetOffScreenRendering()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="name spaces of Linux")
+@pytest.mark.parametrize("what", ["libraries", "drivers"])
+def test_with_them_really_hidden_there_is_an_error_and_no_crash(what):
+    unshare = shutil.which("unshare")
+    names = ("libEGL.so.1", "libX11.so.6", "libGL.so.1", "libOSMesa.so.8", "libOSMesa.so.6")
+    known = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
+    found = [line.split("=>")[1].strip() for line in known.splitlines() if line.split("(")[0].strip() in names]
+    hidden = [f"mount --bind /dev/null {os.path.realpath(path)}" for path in found]
+    if what == "drivers":
+        folders = {os.path.join(os.path.dirname(path), "dri") for path in found}
+        hidden = [f"mount -t tmpfs none {folder}" for folder in folders if os.path.isdir(folder)]
+        hidden += [f"mount --bind /dev/null {os.path.realpath(path)}" for path in found if "OSMesa" in path]
+    if not unshare or not hidden:
+        pytest.skip("nothing to hide, or no way to")
+    result = run(PICTURE, unshare, "-rm", "sh", "-c", f'{" && ".join(hidden)} || exit 77; exec "$@"', "sh")
+    if result.returncode == 77 or "unshare" in result.stderr:
+        pytest.skip(f"mounts are not allowed here: {result.stderr.strip()}")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("MISSING VTK finds no library"), result.stdout
+    assert result.stderr == ""
+
+
+def test_nothing_is_said_on_the_way_to_a_picture(needs_gl):
+    result = run(PICTURE, DISPLAY=":77")
+    assert result.stdout == "(10, 20, 4)\n"
+    assert result.stderr == ""
+
+
+def ball(renderer, x, y, colour=(1, 0, 0), radius=0.3):
+    source = vtkSphereSource()
+    source.SetCenter(x, y, 0)
+    source.SetRadius(radius)
+    source.SetThetaResolution(40)
+    source.SetPhiResolution(40)
+    mapper = vtkPolyDataMapper()
+    mapper.SetInputConnection(source.GetOutputPort())
+    actor = vtkActor()
+    actor.SetMapper(mapper)
+    actor.GetProperty().SetColor(*colour)
+    actor.GetProperty().LightingOff()
+    renderer.AddActor(actor)
+
+
+def view(renderer):
+    camera = renderer.GetActiveCamera()
+    camera.ParallelProjectionOn()
+    camera.SetParallelScale(1.0)
+    camera.SetPosition(0, 0, 3)
+    camera.SetFocalPoint(0, 0, 0)
+    renderer.ResetCameraClippingRange()
+    renderer.SetBackgroundAlpha(0.0)
+
+
+def test_first_row_is_at_the_top_and_the_rest_is_transparent(needs_gl):
+    renderer = vtkRenderer()
+    ball(renderer, -0.5, 0.5)
+    view(renderer)
+    image = offscreen.picture(renderer, (60, 40), occlusion=False)
+    assert image.shape == (40, 60, 4)
+    assert image.dtype == np.uint8
+    rows, columns = np.nonzero(image[..., 3])
+    assert abs(rows.mean() - 9.5) < 1
+    assert abs(columns.mean() - 19.5) < 1
+    assert image[10, 20].tolist() == [255, 0, 0, 255]
+    assert image[30, 40, 3] == 0
+
+
+@pytest.mark.parametrize("supersampling", [1.0, 1.5, 3.0])
+def test_rims_are_averaged_in_alpha_and_keep_their_colour(needs_gl, supersampling):
+    renderer = vtkRenderer()
+    ball(renderer, 0, 0, radius=0.8)
+    view(renderer)
+    image = offscreen.picture(renderer, (50, 50), supersampling, occlusion=False).astype(int)
+    covered = image[..., 3].sum() / 255 / 50**2
+    assert abs(covered - np.pi * 0.16) < 0.01
+    rim = (image[..., 3] > 20) & (image[..., 3] < 255)
+    assert rim.any() == (supersampling > 1)
+    assert (image[rim][:, 0] > 240).all(), "the background's colour must not bleed into the rim"
+
+
+def test_the_same_scene_gives_the_same_pixels(needs_gl):
+    images = []
+    for _ in range(2):
+        renderer = vtkRenderer()
+        ball(renderer, 0.1, 0.2)
+        ball(renderer, -0.3, 0.2, (0, 1, 0))
+        view(renderer)
+        images.append(offscreen.picture(renderer, (80, 60)))
+    np.testing.assert_array_equal(*images)
+    assert len(np.unique(images[0].reshape(-1, 4), axis=0)) > 10
+
+
+def test_a_renderer_is_free_after_its_picture(needs_gl):
+    def draw():
+        renderer = vtkRenderer()
+        ball(renderer, 0, 0)
+        view(renderer)
+        renderer.AddObserver("DeleteEvent", lambda *_: gone.append("renderer"))
+        renderer.GetActors().GetLastActor().AddObserver("DeleteEvent", lambda *_: gone.append("actor"))
+        offscreen.picture(renderer, (20, 20))
+
+    gone = []
+    draw()
+    gc.collect()
+    assert sorted(gone) == ["actor", "renderer"]

@@ -1,0 +1,356 @@
+from __future__ import annotations
+
+import gc
+import hashlib
+from dataclasses import replace
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgba
+from vtkmodules.vtkCommonCore import vtkObjectBase
+
+from landscape.render import actors, frame, layout, overlay, scene, stage
+from landscape.render.camera import Camera
+from landscape.render.scale import Scale, choose_scale
+from landscape.render.scene import render_scene
+from landscape.render.style import colour_map, save
+from landscape.surface.surface import PENDING, Surface
+
+SMALL = {"size": (420, 320), "supersampling": 1.0}
+LOG = Scale("log", 0.01, 100.0)
+PLATE = np.array(to_rgba("#f6f7f9")) * 255
+
+
+@pytest.fixture
+def pixels(needs_gl, monkeypatch):
+    """Draws a small scene; gives the figure, VTK's picture of each panel as float RGBA, and the camera."""
+
+    def draw(*args, **kwargs):
+        pictures, cameras = [], []
+        picture, camera = scene.picture, scene._camera
+        monkeypatch.setattr(scene, "picture", lambda *a, **k: pictures.append(picture(*a, **k)) or pictures[-1])
+        monkeypatch.setattr(scene, "_camera", lambda *a, **k: cameras.append(camera(*a, **k)) or cameras[-1])
+        figure = render_scene(*args, **{**SMALL, **kwargs})
+        monkeypatch.setattr(scene, "picture", picture)
+        monkeypatch.setattr(scene, "_camera", camera)
+        return figure, [image.astype(float) for image in pictures], cameras[0]
+
+    return draw
+
+
+def at(image, camera, point):
+    """The pixel of a picture under a point of the scene."""
+    x, y = camera.project(np.array(point), (image.shape[1], image.shape[0]))
+    return image[image.shape[0] - 1 - int(y), int(x)]
+
+
+def test_a_figure_of_exactly_the_size_with_something_on_it(pixels, slope, walk, tmp_path):
+    figure, (image,), _ = pixels(slope(), [walk([(0, 0.1), (1, 0.8)])])
+    file = save(figure, tmp_path / "a.png", figure.dpi)
+    from matplotlib.image import imread
+
+    assert imread(file).shape[:2] == (320, 420)
+    assert len(np.unique(image.reshape(-1, 4), axis=0)) > 500
+    assert (image[..., 3] == 255).all()
+
+
+def test_the_same_pixels_and_bytes_on_a_second_run(needs_gl, slope, walk, tmp_path):
+    digests = {}
+    for run in "ab":
+        figure = render_scene(slope(), [walk([(0, 0.1), (1, 0.8)])], **SMALL)
+        for suffix in (".png", ".pdf"):
+            data = save(figure, tmp_path / f"{run}{suffix}", figure.dpi).read_bytes()
+            digests.setdefault(suffix, set()).add(hashlib.sha256(data).hexdigest())
+    assert all(len(found) == 1 for found in digests.values())
+
+
+def level(value, n=15, status=None):
+    axis = np.linspace(-1, 1, n)
+    values = np.full((n, n), value)
+    return Surface((axis, axis), {"train_loss": values}, np.ones((n, n), np.uint8) if status is None else status)
+
+
+@pytest.mark.parametrize("view", ["top", "front", "20,50"])
+@pytest.mark.parametrize("value", [0.1, 1.0, 10.0])
+def test_level_ground_has_its_colour_on_the_colour_bar(pixels, value, view):
+    _, (image,), camera = pixels(level(value), scale=Scale("log", 0.01, 100.0), view=view, levels=2)
+    z = stage.HEIGHT * (np.log10(value) + 2) / 4
+    expected = np.array(colour_map("loss")((np.log10(value) + 2) / 4)) * 255
+    seen = np.median([at(image, camera, (x, y, z)) for x in (-0.3, 0, 0.2) for y in (-0.2, 0.1, 0.3)], axis=0)
+    # Tinted lights and highlights remain.
+    np.testing.assert_allclose(seen, expected, atol=26)
+
+
+@pytest.mark.parametrize("broken", ["nan", "inf", "pending", "zero"])
+def test_a_hole_shows_the_floor_and_the_figure_says_so(pixels, broken):
+    surface = level(1.0)
+    values, status = surface.values["train_loss"].copy(), surface.status.copy()
+    inside = (slice(5, 10), slice(6, 9))
+    if broken == "pending":
+        status[inside] = PENDING  # the value is there, but does not count
+    else:
+        values[inside] = {"nan": np.nan, "inf": np.inf, "zero": 0.0}[broken]
+    holed = replace(surface, values={"train_loss": values}, status=status)
+    options = {"scale": Scale("log", 0.01, 100.0, lowest=values.min()), "view": "top", "levels": 2}
+    figure, (image,), camera = pixels(holed, **options)
+    np.testing.assert_allclose(at(image, camera, (0, 0, -stage.GAP)), PLATE, atol=3)
+    assert np.abs(at(image, camera, (0.3, 0, 0)) - PLATE).max() > 40
+    _, (whole,), _ = pixels(surface, **options)
+    assert np.abs(at(whole, camera, (0, 0, -stage.GAP)) - PLATE).max() > 40
+    said = " ".join(text.get_text() for text in figure.axes[0].texts)
+    expected = {"nan": "15 not finite", "inf": "15 not finite", "pending": "15 not computed", "zero": "≤ 0 not drawn"}
+    assert expected[broken] in said
+
+
+def test_above_the_clip_there_is_nothing_and_the_figure_says_so(pixels, slope):
+    surface = slope()
+    figure, (image,), camera = pixels(surface, clip=10.0, view="top")
+    said = " ".join(text.get_text() for text in figure.axes[0].texts)
+    assert "cut off at training loss = 10" in said
+    # log10 loss is 1 + 2 x - y: cut along y = 2 x, that is where x = y / 2.
+    for x, y, drawn in ((0.3, 0.9, True), (0.6, 0.9, False), (-0.2, 0.1, True), (0.2, 0.1, False), (1.4, 0.9, False)):
+        pixel = at(image, camera, ((x - 0.5) / 2, y - 0.5, 0.0))
+        assert (np.abs(pixel - PLATE).max() > 20) == drawn, (x, y, pixel)
+    with pytest.raises(ValueError, match="nothing is left below clip"):
+        render_scene(surface, clip=0.1, **SMALL)
+    unclipped, _, _ = pixels(surface, clip=1e9)
+    assert "cut" not in " ".join(text.get_text() for text in unclipped.axes[0].texts)
+
+
+def test_the_path_is_above_the_surface_and_cut_at_the_border(pixels, walk):
+    path = walk([(-0.8, -0.8), (0.0, 0.4), (3.0, 0.4)], name="a run")
+    figure, (image,), camera = pixels(
+        level(1.0), [path], scale=Scale("log", 0.01, 100.0), view="30,40", size=(800, 600)
+    )
+    z = stage.HEIGHT / 2
+    red = np.array([at(image, camera, (x, 0.2, z + 2 * actors.TUBE))[:3] for x in np.linspace(0.05, 0.45, 9)])
+    assert (red[:, 0] > 120).all()
+    assert (red[:, 1:] < 90).all()
+    off = at(image, camera, (0.6, 0.2, z))
+    assert off[1] > 120, "nothing beyond the grid"
+    start = at(image, camera, (-0.4, -0.4, z + actors.END))
+    assert start[:3].min() > 150, "white"
+    said = " ".join(text.get_text() for text in figure.axes[0].texts)
+    assert "a run: drawn only where over the surface" in said
+
+
+def test_transparent_means_no_background_and_nothing_else(pixels, slope):
+    _, (image,), _ = pixels(slope(), transparent=True)
+    _, (opaque,), _ = pixels(slope())
+    assert (image[0, :, 3] == 0).all()
+    solid = image[..., 3] == 255
+    assert 0.3 < solid.mean() < 0.9
+    np.testing.assert_allclose(image[solid], opaque[solid], atol=2)
+
+
+def test_several_surfaces_share_scale_camera_and_colour_bar(pixels, slope, walk):
+    one, other = slope(name="one"), slope(name="other", nx=5, x=(0, 2))
+    other = replace(other, values={"train_loss": 1000 * other.values["train_loss"]})
+    paths = [[walk([(0, 0), (1, 1)], "SGD")], [walk([(0.2, 0.2), (1, 1)], "Adam")]]
+    figure, images, _ = pixels([one, other], paths, size=(900, 360))
+    assert len(images) == 2
+    assert len(figure.axes) == 2, "the canvas and one colour bar"
+    low, high = figure.axes[1].get_ylim()
+    both = np.concatenate([one.values["train_loss"].ravel(), other.values["train_loss"].ravel()])
+    np.testing.assert_allclose((low, high), (both.min(), both.max()))
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert "one" in texts
+    assert "other" in texts
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert sorted(labels) == ["Adam", "SGD", "end", "start"]
+
+
+LONG = ("filter-normalized direction 1", "towards checkpoint-000200 of run 7")
+
+
+@pytest.mark.parametrize(
+    ("count", "options"),
+    [
+        (1, {"size": (800, 600)}),
+        (1, {"size": (650, 540), "style": "column", "view": "30,30"}),
+        (1, {"size": (800, 600), "view": "top", "metric": "train_acc"}),
+        (1, {"size": (700, 700), "style": "slide"}),
+        (1, {"size": (800, 600), "axis_labels": LONG, "metric": "train_loss_stderr"}),
+        (2, {"size": (1100, 480), "axis_labels": LONG}),
+        (3, {"size": (1500, 480)}),
+    ],
+)
+def test_no_text_overlaps_another_or_leaves_the_figure(pixels, slope, walk, count, options):
+    surfaces = [slope(name=f"surface {k}", nx=7 + k) for k in range(count)]
+    figure, _, _ = pixels(surfaces, [walk([(0, 0), (5, 5)], "a run")], **options)
+    size = options["size"]
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    texts = [*figure.axes[0].texts, *figure.axes[1].get_yticklabels(), figure.axes[1].yaxis.label]
+    texts += figure.legends[0].get_texts()
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts if text.get_text()]
+    with figure.style():
+        corners = [(text.get_text(), rotated(text, renderer)) for text in texts if text.get_text()]
+    assert len(boxes) > 10
+    for name, box in boxes:
+        assert box.x0 >= -1, name
+        assert box.y0 >= -1, name
+        assert box.x1 <= size[0] + 1, name
+        assert box.y1 <= size[1] + 1, name
+    for (a, at_a), (b, at_b) in combinations(corners, 2):
+        assert not overlap(at_a, at_b), (a, b)
+
+
+def rotated(text, renderer):
+    """Corners of a text as it is drawn, turned and all, a little smaller than its box."""
+    angle = np.radians(text.get_rotation())
+    upright, text_rotation = text.get_window_extent(renderer), text.get_rotation()
+    middle = np.array([(upright.x0 + upright.x1) / 2, (upright.y0 + upright.y1) / 2])
+    text.set_rotation(0)
+    box = text.get_window_extent(renderer)
+    text.set_rotation(text_rotation)
+    half = 0.48 * np.array([box.width, box.height])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return middle + np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * half @ turn.T
+
+
+def overlap(a, b):
+    """Whether two convex quadrangles overlap: no edge of either separates them."""
+    for one in (a, b):
+        for edge in one - np.roll(one, 1, 0):
+            normal = np.array([-edge[1], edge[0]])
+            if (a @ normal).max() <= (b @ normal).min() or (b @ normal).max() <= (a @ normal).min():
+                return False
+    return True
+
+
+def test_no_vtk_object_outlives_its_scene(needs_gl, slope, walk):
+    def count():
+        gc.collect()
+        return sum(isinstance(thing, vtkObjectBase) for thing in gc.get_objects())
+
+    render_scene(slope(), [walk([(0, 0), (1, 1)])], **SMALL)
+    before = count()
+    gc.disable()  # not even until the next collection
+    try:
+        figure = render_scene(slope(), [walk([(0, 0), (1, 1)])], clip=20.0, **SMALL)
+        after = sum(isinstance(thing, vtkObjectBase) for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert after == before, "the figure itself holds none either"
+    assert figure.axes
+
+
+def test_nor_does_vtk_keep_any_for_itself(needs_gl, slope, monkeypatch):
+    gone, made = [], []
+    build = scene._build
+
+    def note(name, caller, event):
+        gone.append(name)
+
+    def watched(renderer, *args):
+        build(renderer, *args)
+        collection = renderer.GetActors()
+        watch = [renderer, *(collection.GetItemAsObject(k) for k in range(collection.GetNumberOfItems()))]
+        watch += [actor.GetMapper() for actor in watch[1:]]
+        for thing in watch:
+            made.append(thing.GetClassName())
+            thing.AddObserver("DeleteEvent", partial(note, made[-1]))
+
+    monkeypatch.setattr(scene, "_build", watched)
+    render_scene(slope(), **SMALL)
+    assert len(made) > 10
+    assert sorted(gone) == sorted(made)
+
+
+def test_what_cannot_be_drawn_is_said(slope, walk):
+    line = Surface((np.arange(3.0),), {"train_loss": np.ones(3)}, np.ones(3, np.uint8))
+    with pytest.raises(ValueError, match="landscape plot"):
+        render_scene(line)
+    with pytest.raises(ValueError, match="no surface"):
+        render_scene([])
+    surface = slope()
+    with pytest.raises(ValueError, match="no metric 'val_loss'"):
+        render_scene(surface, metric="val_loss")
+    with pytest.raises(ValueError, match="azimuth,elevation"):
+        render_scene(surface, view="sideways")
+    with pytest.raises(ValueError, match="2 sequences of paths"):
+        render_scene([surface, surface], [[walk([(0, 0)])]])
+    with pytest.raises(ValueError, match="two axes expected, got 3"):
+        render_scene(surface, [walk([(0, 0, 0)])])
+    with pytest.raises(ValueError, match="too few"):
+        render_scene(surface, size=(800, 100))
+    dotted = np.zeros((6, 9), np.uint8)
+    dotted[::2, ::2] = 1
+    with pytest.raises(ValueError, match="no cell has four points"):
+        render_scene(replace(surface, status=dotted))
+    with pytest.raises(ValueError, match="no finite value"):
+        render_scene(replace(surface, status=np.zeros((6, 9), np.uint8)))
+
+
+def test_lookup_table_and_colour_bar_give_a_value_one_colour():
+    for values in (
+        10 ** np.linspace(-2, 5, 50),
+        np.linspace(-3, 8, 50),
+        np.concatenate([[0], 10 ** np.linspace(-3, 3, 50)]),
+    ):
+        scale = choose_scale(values)
+        colours = colour_map("loss")
+        table = actors.lookup_table(colours, *map(float, scale.transform([scale.vmin, scale.vmax])))
+        for value in np.quantile(values, np.linspace(0.02, 0.98, 30)):
+            colour = [0.0] * 3
+            table.GetColor(float(scale.transform(value)), colour)
+            np.testing.assert_allclose(colour, colours(scale.norm()(value))[:3], atol=0.02)
+
+
+def test_base_is_square_whatever_the_ranges_and_ticks_are_true(slope):
+    surface = slope(nx=9, ny=6, x=(-5.0, 15.0), y=(0.0, 0.1))
+    scale = choose_scale(surface.values["train_loss"])
+    (staged,) = stage.stages_of([surface], [[]], "train_loss", scale, "surface")
+    camera = Camera(-60, 30)
+    x_axis, y_axis, z_axis = frame.axes_of(staged, camera, scale, frame.marks_of(scale, ("a", "b", "c"), (40, 30)))
+    assert np.ptp(x_axis.ends, axis=0).tolist() == [1, 0, 0]
+    assert np.ptp(y_axis.ends, axis=0).tolist() == [0, 1, 0]
+    for axis, k, coordinates in ((x_axis, 0, surface.x), (y_axis, 1, surface.y)):
+        values = [float(text.replace("\N{MINUS SIGN}", "-")) for text in axis.labels]
+        expected = (np.array(values) - coordinates[0]) / (coordinates[-1] - coordinates[0]) - 0.5
+        np.testing.assert_allclose(axis.ticks[:, k], expected, atol=1e-9)
+        assert len(values) >= 3
+    share = (scale.transform(scale.ticks()) - scale.transform(scale.vmin)) / np.ptp(
+        scale.transform([scale.vmin, scale.vmax])
+    )
+    np.testing.assert_allclose(z_axis.ticks[:, 2], stage.HEIGHT * share, atol=1e-12)
+    assert list(z_axis.labels) == scale.labels(scale.ticks())
+    assert (x_axis.ticks[:, 1] == -0.5).all(), "the edge next to a camera at y < 0"
+    assert (y_axis.ticks[:, 0] == 0.5).all()
+
+
+def test_ticks_are_thinned_to_what_there_is_room_for(slope):
+    surface = slope()
+    scale = Scale("log", 1e-3, 1e6)
+    (staged,) = stage.stages_of([surface], [[]], "train_loss", scale, "surface")
+    camera, marks = Camera(-60, 30), frame.marks_of(scale, ("a", "b", "c"), (40, 30))
+    few = frame.thinned(marks, scale, staged, camera, (200, 150), em=12.0)
+    many = frame.thinned(marks, scale, staged, camera, (2000, 1500), em=12.0)
+    assert len(few.heights) < len(many.heights) <= 7
+    assert few.counts < many.counts
+    assert set(few.heights) <= {1e-3, 1e-2, 1e-1, 1, 10, 100, 1e3, 1e4, 1e5, 1e6}
+
+
+def test_layout_leaves_room_for_what_there_is_and_refuses_too_little():
+    bare = layout.arrange((800, 600), 12.0, 2, legend=0, titles=False, note=0)
+    full = layout.arrange((800, 600), 12.0, 2, legend=2, titles=True, note=3)
+    assert bare.panels[0].height > full.panels[0].height + 5 * 12
+    assert bare.legend is bare.title is bare.note is None
+    for plan in (bare, full):
+        left, right = plan.panels
+        assert left.left + left.width <= right.left
+        assert right.left + right.width <= plan.bar.left
+        assert plan.bar.left + plan.bar.width < 800
+    with pytest.raises(ValueError, match="larger size"):
+        layout.arrange((200, 600), 12.0, 2, legend=0, titles=False, note=0)
+
+
+def test_ends_are_marked_in_a_colour_that_can_be_seen():
+    colours = colour_map("accuracy")
+    assert actors.end_colour(colours, [0.0]) == actors.END_COLOURS[0], "gold on blue"
+    assert actors.end_colour(colours, [1.0]) == actors.END_COLOURS[1], "not gold on yellow"
+    assert actors.end_colour(colours, []) == actors.END_COLOURS[0]
+    assert overlay.INK.startswith("#")

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from landscape.render.camera import VIEWS, Camera, best_view, parse_view
+from landscape.render.relief import Relief
+from landscape.render.stage import unit_box
+from landscape.render.vtk import vtkRenderer
+
+SIZE = (640, 400)
+
+
+@pytest.mark.parametrize(("azimuth", "elevation"), [(-60, 30), (35, 12), (170, 80), (0, 90)])
+def test_projection_is_that_of_vtk(azimuth, elevation):
+    camera = Camera(azimuth, elevation, focal=(0.1, -0.2, 0.05), distance=3.0, angle=25.0)
+    renderer = vtkRenderer()
+    view = renderer.GetActiveCamera()
+    view.SetPosition(*camera.position)
+    view.SetFocalPoint(*camera.focal)
+    view.SetViewUp(*camera.axes[1])
+    view.SetViewAngle(camera.angle)
+    matrix = view.GetCompositeProjectionTransformMatrix(SIZE[0] / SIZE[1], -1, 1)
+    points = np.random.default_rng(0).uniform(-0.5, 0.5, (40, 3))
+    pixels = camera.project(points, SIZE)
+    for point, pixel in zip(points, pixels, strict=True):
+        x, y, _, w = matrix.MultiplyPoint([*point, 1.0])
+        expected = [(1 + x / w) / 2 * SIZE[0], (1 + y / w) / 2 * SIZE[1]]
+        np.testing.assert_allclose(pixel, expected, atol=1e-6)
+
+
+def test_azimuth_and_elevation_are_those_of_matplotlib():
+    np.testing.assert_allclose(Camera(0, 0 + 1e-9).position, (4, 0, 0), atol=1e-6)
+    np.testing.assert_allclose(Camera(90, 30).position, 4 * np.array([0, np.cos(np.pi / 6), 0.5]), atol=1e-12)
+    assert Camera(-60, 30).axes[1][2] > 0, "up is up"
+
+
+def test_fitted_camera_fills_the_picture_but_for_what_is_written_around():
+    rng = np.random.default_rng(1)
+    points = rng.uniform(-0.5, 0.5, (50, 3)) * (1.5, 1, 0.4)
+    around = rng.uniform(5, 60, (50, 2))
+    camera = Camera(-50, 30).fitted(points, around, SIZE)
+    pixels = camera.project(points, SIZE)
+    low, high = (pixels - around).min(0), (pixels + around).max(0)
+    assert (low > -0.01).all()
+    assert (high < np.array(SIZE) + 0.01).all()
+    slack = (np.array(SIZE) - (high - low)) / SIZE
+    assert abs(slack.min()) < 1e-3, "one direction is filled"
+    np.testing.assert_allclose((low + high) / 2, np.array(SIZE) / 2, atol=0.5)
+    with pytest.raises(ValueError, match="no room"):
+        Camera(-50, 30).fitted(points, np.full((50, 2), 250.0), SIZE)
+
+
+def test_views():
+    assert parse_view(None) == VIEWS["auto"] == (None, None)
+    assert parse_view("-45, 20") == parse_view((-45, 20)) == (-45, 20)
+    assert parse_view("Top") == (-90, 90)
+    for wrong in ("sideways", "1,2,3", "30,0", "30,91", "nan,30", (1,)):
+        with pytest.raises(ValueError, match="view"):
+            parse_view(wrong)
+
+
+def turned(quarter):
+    """A cliff that rises towards the corner (+x, +y), turned by quarters of a circle."""
+    axis = np.linspace(-1, 1, 21)
+    x, y = np.meshgrid(axis, axis)
+    for _ in range(quarter):
+        x, y = y, -x  # coordinates in the turned frame: the ground turns the other way round, by +90 degrees
+    heights = np.clip(x + y, 0, None) ** 2 + 0.1 * (x**2 + y**2)
+    relief = Relief(axis, axis, heights)
+    return relief, unit_box(relief, 0.0, float(heights.max()))
+
+
+@pytest.mark.parametrize("quarter", range(4))
+def test_the_cliff_is_behind_and_turns_with_the_ground(quarter):
+    relief, box = turned(quarter)
+    azimuth, elevation = best_view([relief], [box])
+    cliff = 45 + 90 * quarter
+    away = (azimuth - cliff) % 360
+    assert 150 <= away <= 210
+    assert 25 < elevation < 60
+
+
+def test_what_is_asked_for_is_kept_and_only_the_rest_is_chosen():
+    relief, box = turned(0)
+    assert best_view([relief], [box], (12.0, 34.0)) == (12.0, 34.0)
+    assert best_view([relief], [box], (12.0, None))[0] == 12.0
+    assert best_view([relief], [box], (None, 61.0))[1] == 61.0
+
+
+def test_a_path_behind_a_ridge_is_brought_to_the_front():
+    axis = np.linspace(-1, 1, 41)
+    x, _ = np.meshgrid(axis, axis)
+    relief = Relief(axis, axis, np.exp(-((x / 0.1) ** 2)))  # a ridge along y
+    box = unit_box(relief, 0.0, 1.0)
+    for side in (-1, 1):
+        xs = np.full(20, side * 0.15)
+        path = box.place(xs, np.linspace(-0.8, 0.8, 20), relief.at(xs, np.linspace(-0.8, 0.8, 20)))
+        azimuth, _ = best_view([relief], [box], (None, 30.0), [[path]])
+        assert np.cos(np.radians(azimuth)) * side > 0
+
+
+def test_level_ground_is_seen_from_the_habitual_side():
+    relief = Relief(np.arange(5.0), np.arange(4.0), np.zeros((4, 5)))
+    azimuth, _ = best_view([relief], [unit_box(relief, -1.0, 1.0)])
+    assert azimuth == -60
