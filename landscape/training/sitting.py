@@ -194,7 +194,8 @@ class Sitting:
     def _keep_checkpoint(self) -> None:
         measured = self._measured_at == self.step
         tensors = self._model.state_dict()
-        if not measured and not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        finite = (bool(value.isfinite().all()) for value in tensors.values() if isinstance(value, Tensor))
+        if not measured and not all(finite):
             raise self._non_finite(math.nan)
         save_checkpoint(
             self._run.checkpoint_path(self.step),

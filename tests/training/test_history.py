@@ -34,12 +34,13 @@ def test_is_readable_text(table):
     ]  # fmt: skip
 
 
-def test_a_torn_row_is_not_read_and_goes_when_work_goes_on(table):
+@pytest.mark.parametrize("torn", [b"2", b"24,2.0,0.0", b"24,2.0,0.05,60.0,0.0"])
+def test_a_torn_row_is_not_read_and_goes_when_work_goes_on(table, torn):
     whole = table.path.read_bytes()
-    table.path.write_bytes(whole + b"24,2.0,0.0")
+    table.path.write_bytes(whole + torn)
     assert table.read()["step"].tolist() == [0, 12, 18]
     again = History(table.path)
-    again.begin(["train_loss", "test_acc"], 18)
+    again.begin(["train_loss", "test_acc"], 30)
     assert table.path.read_bytes() == whole
 
 

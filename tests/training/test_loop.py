@@ -94,6 +94,33 @@ def test_each_epoch_sees_each_sample_once_in_an_order_of_its_own(mlp, tmp_path):
     assert not torch.equal(*epochs)
 
 
+def test_chance_is_new_at_each_step_and_in_each_room(convnet, tmp_path):
+    masks, shifts = [], []
+
+    def augment(inputs, generator):
+        shifts.append(float(torch.rand(1, generator=generator)))
+        return inputs
+
+    class Masks(nn.Dropout):
+        def forward(self, inputs):
+            if self.training:
+                masks.append(float(torch.rand(1)))
+            return super().forward(inputs)
+
+    problem = replace(convnet(), augment=augment)
+    problem.model.features[3] = Masks(0.2)
+    noise = []
+
+    class Noisy(torch.optim.SGD):
+        def step(self, closure):
+            noise.append(float(torch.rand(1)))
+            return super().step(closure)
+
+    train(problem, Noisy, TrainingSettings(epochs=2, batch_size=16), tmp_path / "run", arguments={"lr": 0.1})
+    assert len(shifts) == len(masks) == len(noise) == 6
+    assert len({*shifts, *masks, *noise}) == 18
+
+
 def test_checkpoints_every_k_epochs_and_k_steps(convnet, tmp_path):
     settings = TrainingSettings(epochs=5, batch_size=16, checkpoint_every=2, checkpoint_steps=4)
     run = train(convnet(), "adam", settings, tmp_path / "run")
