@@ -95,7 +95,8 @@ def test_importing_the_package_is_light():
 
 def test_drawing_does_not_need_torch():
     loaded = run_python(
-        "import sys; from landscape.surface import read_surface, read_trajectories; import landscape.render; print(*sys.modules)"
+        "import sys; from landscape.surface import read_surface, read_trajectories; "
+        "import landscape.render; print(*sys.modules)"
     ).split()
     assert "torch" not in loaded
 
@@ -130,7 +131,9 @@ def test_the_version_stands_once():
 def test_a_lazy_name_is_no_module_beside_it(init):
     """An imported module becomes an attribute of its package, and would stand in the way of the name."""
     modules = {path.stem for path in init.parent.glob("*.py")}
-    package = importlib.import_module("landscape" if init.parent.name == "landscape" else f"landscape.{init.parent.name}")
+    package = importlib.import_module(
+        "landscape" if init.parent.name == "landscape" else f"landscape.{init.parent.name}"
+    )
     if "__getattr__" in vars(package):
         assert package.__all__
         assert not set(package.__all__) & modules

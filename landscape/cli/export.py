@@ -17,7 +17,9 @@ from landscape.cli.options import PATH, overwrite_option, require_new
 @click.option("--out", type=PATH, required=True, help="Its suffix decides the format.")
 @click.option("--metric", help=metric_help)
 @look_options
-@click.option("--reduction", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Share of triangles to save.")
+@click.option(
+    "--reduction", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Share of triangles to save."
+)
 @overwrite_option
 def command(file: Path, paths: tuple[Path, ...], out: Path, overwrite: bool, **options: Any) -> None:
     """Write SURFACE, raised by the loss on its scale, with the paths on it.

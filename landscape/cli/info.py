@@ -128,7 +128,8 @@ def _directions(path: Path) -> dict[str, Any]:
         groups = [f"{axis}direction" for axis in "xyz" if f"{axis}direction" in file]
         if not groups:
             raise StoreError(
-                f"{path} is HDF5, but neither a surface, a trajectory nor directions; it has {', '.join(file) or 'nothing'}"
+                f"{path} is HDF5, but neither a surface, a trajectory nor directions; "
+                f"it has {', '.join(file) or 'nothing'}"
             )
         return {"kind": "directions", **{g: f"{len(file[g])} tensors" for g in groups}, **dict(attributes(file))}
 

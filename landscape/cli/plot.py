@@ -64,7 +64,9 @@ def command(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, **optio
     click.echo(f"{out}: drawn from {', '.join(str(file) for file in files)}", err=True)
 
 
-def _curves(surfaces: Sequence[Surface], trajectories: Sequence[Sequence[Trajectory]], options: dict[str, Any]) -> Figure:
+def _curves(
+    surfaces: Sequence[Surface], trajectories: Sequence[Sequence[Trajectory]], options: dict[str, Any]
+) -> Figure:
     from landscape.render.curve import plot_curve
 
     metrics = list(options["metrics"]) or [surfaces[0].metrics[0]]
@@ -92,8 +94,14 @@ def _contours(
     if len(metrics) > 1:
         if len(surfaces) > 1:
             raise click.UsageError("several --metric go with one surface, several surfaces with one --metric")
-        return plot_metrics(surfaces[0], metrics, trajectories=trajectories[0], size=options["size"] or "page", **common)
-    common |= {"scale": _scale(surfaces, metrics, options), "levels": options["levels"], "distance": options["distance"]}
+        return plot_metrics(
+            surfaces[0], metrics, trajectories=trajectories[0], size=options["size"] or "page", **common
+        )
+    common |= {
+        "scale": _scale(surfaces, metrics, options),
+        "levels": options["levels"],
+        "distance": options["distance"],
+    }
     if len(surfaces) == 1:
         artists = plot_contour(
             surfaces[0], metrics[0], trajectories=trajectories[0], size=options["size"] or "column", **common

@@ -41,7 +41,9 @@ class Bar:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.close()
 
@@ -70,8 +72,9 @@ class Bar:
         rate = (done - self._first) / max(now - self._begin, 1e-9)
         left = f", {clock((total - done) / rate)} left" if rate > 0 and done < total else ""
         took = f" in {clock(now - self._begin)}" if done == total else ""
+        tail = f" ({note})" if note else ""
         click.echo(
-            f"{self._label}: {done} of {total} {self._unit}s{took}, {rate:.3g} a second{left}{f' ({note})' if note else ''}",
+            f"{self._label}: {done} of {total} {self._unit}s{took}, {rate:.3g} a second{left}{tail}",
             err=True,
         )
         self._said = now

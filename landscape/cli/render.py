@@ -32,7 +32,9 @@ class SizeType(click.ParamType):
 @click.option("--metric", help=metric_help)
 @look_options
 @click.option("--levels", type=click.IntRange(2), default=14, show_default=True, help="About how many contour lines.")
-@click.option("--view", help="Azimuth,elevation in degrees, or a name such as low, top.  [default: the side that shows most]")
+@click.option(
+    "--view", help="Azimuth,elevation in degrees, or a name such as low, top.  [default: the side that shows most]"
+)
 @click.option("--size", type=SizeType(), help="Of the picture in pixels.  [default: 1600x1200; wider for several]")
 @click.option("--style", default="page", show_default=True, help="Width on paper, and so the size of the texts.")
 @click.option(

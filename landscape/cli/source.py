@@ -68,8 +68,8 @@ def find_source(path: Path, spec: ProblemSpec | None) -> Source:
     run = run_of(path)
     if spec is None and run is None:
         raise click.UsageError(
-            f"{path} is a checkpoint outside of a run's folder: say which network it is of with --model (and --dataset), "
-            "or with --problem"
+            f"{path} is a checkpoint outside of a run's folder: say which network it is of with --model "
+            "(and --dataset), or with --problem"
         )
     return Source(load_checkpoint(path), spec or run.spec())
 

@@ -45,7 +45,9 @@ PATH_MARGIN = 0.2
     help="Normalization of random directions: filter, layer, weight, unit-filter, unit-layer, model, none.",
 )
 @click.option("--ignore", default="biasbn", show_default=True, help="What random directions leave alone: biasbn, none.")
-@click.option("--to", "targets", type=PATH, multiple=True, help="Make an axis the difference to this checkpoint or run.")
+@click.option(
+    "--to", "targets", type=PATH, multiple=True, help="Make an axis the difference to this checkpoint or run."
+)
 @click.option("--states", is_flag=True, help="Let differences move batch-norm statistics too.")
 @click.option("--directions", type=PATH, help="Take directions from a file: ours, or one of Li et al.")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Move only parameters whose names match.")
@@ -108,8 +110,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
             stop=stop,
             progress=lambda progress: show_sweep(bar, progress),
         )
-    code = ranks.share(_conclude(out, outcome) if ranks.is_root else 0)
-    return code
+    return ranks.share(_conclude(out, outcome) if ranks.is_root else 0)
 
 
 def _axes(options: dict[str, Any]) -> tuple[Axis | AutoAxis, ...]:
@@ -138,7 +139,11 @@ def _grid(
     paths = _paths_in(options["directions"])
 
     def by_rule(position: int, count: int, loss: Any) -> Axis:
-        found = range_of_paths(paths, position, PATH_MARGIN, symmetric=False) if paths else range_by_loss(loss, position, len(axes))
+        found = (
+            range_of_paths(paths, position, PATH_MARGIN, symmetric=False)
+            if paths
+            else range_by_loss(loss, position, len(axes))
+        )
         click.echo(found.reason, err=True)
         return Axis(found.low, found.high, count)
 
@@ -176,7 +181,9 @@ def _prepare(source: Path, axes: int, options: dict[str, Any]) -> tuple[Problem,
     described = dict(problem.description)
     # Where data lie may change from host to host; what they hold is compared by digest.
     identity = {
-        key: described[key] for key in ("model", "model_args", "dataset", "dataset_args", "factory_args") if key in described
+        key: described[key]
+        for key in ("model", "model_args", "dataset", "dataset_args", "factory_args")
+        if key in described
     }
     provenance = {
         **environment(("landscape", "torch", "numpy", "h5py", "mpi4py")),

@@ -24,14 +24,25 @@ if TYPE_CHECKING:
 )
 @click.option("--epochs", type=click.IntRange(0), default=10, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True)
-@click.option("--schedule", default="constant", show_default=True, help="constant, step (x0.1 at 50, 75, 91.7 %), cosine.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of initial weights and of all order.")
+@click.option(
+    "--schedule", default="constant", show_default=True, help="constant, step (x0.1 at 50, 75, 91.7 %), cosine."
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of initial weights and of all order."
+)
 @click.option("--dtype", default="float32", show_default=True, help="float32, float64, bfloat16 (autocast).")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: torch's choice]")
-@click.option("--checkpoint-every", type=click.IntRange(1), default=1, show_default=True, help="Epochs between checkpoints.")
-@click.option("--checkpoint-steps", type=click.IntRange(1), help="Also every so many steps: the early path shows there.")
-@click.option("--out", type=PATH, default=Path("run"), show_default=True, help="The run's folder; an unfinished one goes on.")
+@click.option(
+    "--checkpoint-every", type=click.IntRange(1), default=1, show_default=True, help="Epochs between checkpoints."
+)
+@click.option(
+    "--checkpoint-steps", type=click.IntRange(1), help="Also every so many steps: the early path shows there."
+)
+@click.option("--measure-steps", is_flag=True, help="Measure those checkpoints too; each takes a third of an epoch.")
+@click.option(
+    "--out", type=PATH, default=Path("run"), show_default=True, help="The run's folder; an unfinished one goes on."
+)
 @overwrite_option
 def command(out: Path, optimizer: str, threads: int | None, overwrite: bool, **options: Any) -> int:
     """Train a network and keep its checkpoints in a folder, from the untrained weights on.
@@ -55,7 +66,17 @@ def command(out: Path, optimizer: str, threads: int | None, overwrite: bool, **o
         raise click.UsageError("say what to train, with --model or --problem")
     if threads is not None:
         torch.set_num_threads(threads)
-    names = ("epochs", "batch_size", "schedule", "seed", "dtype", "device", "checkpoint_every", "checkpoint_steps")
+    names = (
+        "epochs",
+        "batch_size",
+        "schedule",
+        "seed",
+        "dtype",
+        "device",
+        "checkpoint_every",
+        "checkpoint_steps",
+        "measure_steps",
+    )
     settings = TrainingSettings(**{name: options[name] for name in names})
     problem = spec.build(seed=options["seed"])
     taken_up = is_run(out) and not overwrite
@@ -76,7 +97,9 @@ def _conclude(run: Run, taken_up: bool) -> int:
     last = run.load()
     measured = ", ".join(f"{name} {value:.4g}" for name, value in last.metrics.items())
     if not run.finished:
-        click.echo(f"{run.path}: stopped at step {last.step} of {run.record['steps']}; the same command goes on", err=True)
+        click.echo(
+            f"{run.path}: stopped at step {last.step} of {run.record['steps']}; the same command goes on", err=True
+        )
         return 3
     click.echo(
         f"{run.path}: {'finished (taken up)' if taken_up else 'finished'}, {len(run.steps)} checkpoints; {measured}. "

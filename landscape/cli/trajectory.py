@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from landscape.geometry.plane import Plane
     from landscape.geometry.trajectory import PathPoint, Trajectory
     from landscape.geometry.weights import Weights
+    from landscape.training.checkpoint import Checkpoint
     from landscape.training.run import Run
 
 
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
 @click.option("--plane", required=True, help="A surface file, or pca: the principal components of all checkpoints.")
 @click.option("--axes", type=click.IntRange(1, 3), default=2, show_default=True, help="Components taken with pca.")
 @click.option("--out", type=PATH, default=Path("trajectory.h5"), show_default=True, help="The file to make.")
+@click.option("--measure", is_flag=True, help="Measure the loss of checkpoints that were kept without one.")
 @click.option("--attach", is_flag=True, help="Also put the paths into the surface file, where ParaView shows them.")
 @overwrite_option
-def command(runs: tuple[Path, ...], plane: str, axes: int, out: Path, attach: bool, overwrite: bool) -> None:
+def command(
+    runs: tuple[Path, ...], plane: str, axes: int, out: Path, measure: bool, attach: bool, overwrite: bool
+) -> None:
     """Project the checkpoints of each RUN on a plane, by least squares, with their distance from it.
 
     With `--plane pca` the plane is that of the principal components of all checkpoints of all runs, around the last
@@ -46,14 +51,14 @@ def command(runs: tuple[Path, ...], plane: str, axes: int, out: Path, attach: bo
     provenance = {**environment(("landscape", "torch", "numpy", "h5py")), "runs": [str(run.resolve()) for run in runs]}
     if plane == "pca":
         chosen = _principal_plane(opened, axes)
-        trajectories = _project(opened, runs, chosen)
+        trajectories = _project(opened, runs, chosen, measure)
         stored = chosen
     else:
         from landscape.surface.planes import read_plane
         from landscape.surface.reading import read_surface
 
         chosen, surface, stored = read_plane(plane), read_surface(plane), None
-        trajectories = [surface.under(trajectory) for trajectory in _project(opened, runs, chosen)]
+        trajectories = [surface.under(trajectory) for trajectory in _project(opened, runs, chosen, measure)]
         provenance.update(surface=str(Path(plane).resolve()), origin=chosen.origin.digest())
     write_trajectories(out, trajectories, plane=stored, provenance=provenance, overwrite=overwrite)
     if attach:
@@ -63,25 +68,51 @@ def command(runs: tuple[Path, ...], plane: str, axes: int, out: Path, attach: bo
     click.echo(f"{out}: {len(trajectories)} trajectories", err=True)
 
 
-def _project(runs: Sequence[Run], paths: Sequence[Path], plane: Plane) -> list[Trajectory]:
+def _project(runs: Sequence[Run], paths: Sequence[Path], plane: Plane, measured: bool) -> list[Trajectory]:
+    import numpy as np
+
     from landscape.cli.progress import Bar
     from landscape.geometry.trajectory import project_path
 
     done = []
-    with Bar("projecting", "run") as bar:
-        for i, (run, name) in enumerate(zip(runs, names_of(paths), strict=True)):
-            done.append(project_path(name, plane, [_point(path, plane.origin) for path in run.checkpoints]))
-            bar.update(i + 1, len(runs))
+    with Bar("projecting", "checkpoint") as bar:
+        total, count = sum(len(run.steps) for run in runs), 0
+        for run, name in zip(runs, names_of(paths), strict=True):
+            points = []
+            loss_of = _loss_of(run) if measured else None
+            for path in run.checkpoints:
+                points.append(_point(path, plane.origin, loss_of))
+                count += 1
+                bar.update(count, total)
+            done.append(project_path(name, plane, points))
+    unknown = sum(int(np.isnan(trajectory.loss).sum()) for trajectory in done)
+    if unknown:
+        click.echo(f"{unknown} of {total} checkpoints were kept without their loss; --measure computes it", err=True)
     return done
 
 
-def _point(path: Path, layout: Weights) -> PathPoint:
+def _loss_of(run: Run) -> Callable[[Checkpoint], float]:
+    """The training loss of a checkpoint, measured as the run itself measures."""
+    from landscape.training import load_into
+    from landscape.training.measure import measure
+
+    problem = run.build_problem(("train",))
+
+    def loss(checkpoint: Checkpoint) -> float:
+        load_into(problem.model, checkpoint)
+        return measure(problem.model, problem.splits["train"], problem.loss, {})["loss"]
+
+    return loss
+
+
+def _point(path: Path, layout: Weights, loss_of: Callable[[Checkpoint], float] | None) -> PathPoint:
     """A checkpoint's place in its run; its weights stay on the disk until they are asked for."""
     from landscape.geometry.trajectory import PathPoint
     from landscape.training import load_checkpoint
 
     c = load_checkpoint(path)
-    return PathPoint(c.step if c.step is not None else -1, c.epoch, lambda: _load(path, layout), c.loss, c.learning_rate)
+    loss = loss_of(c) if loss_of is not None and math.isnan(c.loss) else c.loss
+    return PathPoint(c.step if c.step is not None else -1, c.epoch, lambda: _load(path, layout), loss, c.learning_rate)
 
 
 def _principal_plane(runs: Sequence[Run], axes: int) -> Plane:

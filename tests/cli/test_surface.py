@@ -86,7 +86,10 @@ def test_a_line_between_checkpoints_ends_at_both(run, tmp_path, program):
 
 def test_a_volume_has_three_axes(run, tmp_path, program):
     out = tmp_path / "volume.h5"
-    assert program("surface", run, "--x", "0:1:2", "--y", "0:1:3", "--z", "-1:1:3", "--samples", "50", "--out", out)[0] == 0
+    assert (
+        program("surface", run, "--x", "0:1:2", "--y", "0:1:3", "--z", "-1:1:3", "--samples", "50", "--out", out)[0]
+        == 0
+    )
     assert read_surface(out).shape == (3, 3, 2)
     assert program("plot", out, "--at-z", "0", "--out", tmp_path / "v.png")[0] == 0
 
@@ -127,7 +130,11 @@ def test_paths_on_a_surface_and_on_their_own_plane(run, surface, tmp_path, progr
 
 
 def test_info_shows_what_is_in_everything(run, surface, tmp_path, program):
-    for thing, expected in ((surface, "12 of 12 done"), (run, "checkpoints"), (run / "checkpoints" / "step-00000000.pt", "tensors")):
+    for thing, expected in (
+        (surface, "12 of 12 done"),
+        (run, "checkpoints"),
+        (run / "checkpoints" / "step-00000000.pt", "tensors"),
+    ):
         code, _, said = program("info", thing)
         assert code == 0
         assert expected in said
