@@ -137,13 +137,13 @@ def _relu_in_place(graph: fx.GraphModule) -> None:
     """Let ReLU overwrite its input where that is a fresh tensor that nothing else sees."""
     modules = dict(graph.named_modules(remove_duplicate=False))
     for node in graph.graph.nodes:
-        function = node.op == "call_function" and node.target in _RELUS and not node.kwargs
+        function = node.op == "call_function" and node.target in _RELUS and set(node.kwargs) <= {"inplace"}
         if not function and not (node.op == "call_module" and type(modules[node.target]) is nn.ReLU):
             continue
         source = node.args[0]
         module = modules[source.target] if source.op == "call_module" else None
         fresh = type(module) in (_Pair, *_LAYERS, *_NORMS) or (source.op == "call_function" and source.target in _SUMS)
         if fresh and len(source.users) == 1 and len(node.args) == 1:
-            node.op, node.target = "call_function", torch.relu_
+            node.op, node.target, node.kwargs = "call_function", torch.relu_, {}
     graph.graph.lint()
     graph.recompile()
