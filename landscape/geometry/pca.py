@@ -46,7 +46,7 @@ def principal_directions(
         ignore: ``biasbn`` leaves tensors with at most one dimension out, ``none`` (as published) does not.
         only: patterns of names that may move; see :func:`landscape.geometry.direction.chosen`.
         freeze: patterns of names that may not.
-        budget: bytes of checkpoints to hold in memory at a time; two are held in any case.
+        budget: bytes of checkpoints to hold in memory at a time, beside the first one; two are held in any case.
 
     Returns:
         Directions whose recipe holds ``explained_variance`` and ``explained_variance_ratio``.
