@@ -397,3 +397,14 @@ def test_the_first_layers_response_is_combined_where_inputs_are_many():
             got = np.array([evaluate(point) for point in POINTS])
         exact, _ = values(problem, plane, dtype="float64", batch_size=16, engine="plain")
         np.testing.assert_allclose(got, exact, rtol=1e-12)
+
+
+def test_many_weights_are_moved_where_they_are(monkeypatch):
+    monkeypatch.setattr("landscape.sweep.dense.FLAT_ENTRIES", 100)
+    for features in (64, 192):
+        model = registry.build("mlp", in_features=features)
+        problem, plane = problem_of(model, torch.randn(50, features)), plane_of(model)
+        got, evaluate = values(problem, plane, dtype="float64", batch_size=16)
+        assert evaluate.engine == "dense"
+        exact, _ = values(problem, plane, dtype="float64", batch_size=16, engine="plain")
+        np.testing.assert_allclose(got, exact, rtol=1e-12)

@@ -1,0 +1,70 @@
+"""Ranks agree, share, differ and end; the root prints what each of them saw."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from landscape.sweep.ranks import Ranks, known
+
+options = json.loads(sys.argv[1])
+ranks = Ranks.join()
+if options.get("uncaught") == ranks.rank:
+    print(1 / 0)
+if "code" in options:
+    sys.exit(ranks.leave(options["code"]))
+
+
+def caught(work):
+    try:
+        work()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}" if known(error) else "unknown to others"
+
+
+def fail():
+    if ranks.rank == 1:
+        raise ValueError("only here")
+
+
+def plane():
+    import torch
+
+    from landscape.geometry import Direction, Plane, Weights
+
+    assert ranks.is_root
+    values = torch.arange(33, dtype=torch.float64).reshape(3, 11) / 7
+    origin = Weights({"a": values.half(), "b": values * 3, "empty": torch.zeros(0), "one": torch.tensor(2.0)})
+    return Plane(origin, (Direction(origin.like({k: v * 0.1 for k, v in origin}), {"kind": "test", "seed": 4}),))
+
+
+def seen():
+    from landscape.sweep.devices import neighbours
+    from landscape.sweep.sharing import share_plane
+
+    shared = share_plane(ranks, plane)
+    tensors = shared.origin.tensors
+    if ranks.is_root:
+        again = plane()
+        assert again.origin.digest() == shared.origin.digest()
+        assert again.directions[0].weights.digest() == shared.directions[0].weights.digest()
+    ranks.comm.Barrier()
+    named = [name for name in os.listdir(os.environ["TMPDIR"]) if "landscape" in name]
+    assert not named, "the file that the ranks share has no name any more"
+    dtypes = [str(tensors[name].dtype).removeprefix("torch.") for name in "ab"]
+    here = neighbours(ranks)
+    plane_seen = [shared.directions[0].weights.digest(), *dtypes, dict(shared.directions[0].recipe)]
+    return {"planes": plane_seen, "neighbours": [here.rank, here.size]}
+
+
+mine = {
+    "agreed": ranks.agree(lambda: 10 * ranks.rank),
+    "failed": caught(lambda: ranks.agree(fail)),
+    "shared": ranks.share({"from": ranks.rank}),
+    "unequal": caught(lambda: ranks.require_equal({"seed": ranks.rank // 2, "rows": [ranks.rank // 2], "same": 1})),
+    **seen(),
+}
+everyone = ranks.comm.gather(mine)
+if ranks.is_root:
+    print(json.dumps({key: [each[key] for each in everyone] for key in mine}), flush=True)

@@ -1,0 +1,61 @@
+"""A sweep over a small network whose points take a while, as the command does it; the root prints what came of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from landscape.geometry import Plane, Weights, random_direction
+from landscape.problem.problem import Problem, Split
+from landscape.sweep import Grid, Plan, Ranks, compute_surface
+from landscape.sweep.ranks import known
+from landscape.sweep.sharing import share_plane
+from landscape.sweep.stopping import StopSignals
+
+options = json.loads(sys.argv[1])
+ranks = Ranks.join()
+
+
+def loss(outputs, targets):
+    time.sleep(options.get("pause", 0.0))
+    return nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+
+def problem():
+    torch.manual_seed(ranks.rank if options.get("careless") else 0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+    inputs, targets = torch.randn(60, 1, 8, 8), torch.randint(0, 3, (60,))
+    metrics = {"acc": lambda outputs, targets: 100.0 * (outputs.argmax(1) == targets)}
+    return Problem(model, {"train": Split(inputs, targets)}, loss, metrics)
+
+
+def plane_of(measured):
+    origin = Weights.of(measured.model)
+    return Plane(origin, (random_direction(origin, 0, 0), random_direction(origin, 0, 1)))
+
+
+def main():
+    measured = problem()
+    plane = share_plane(ranks, lambda: plane_of(measured)) if not options.get("careless") else plane_of(measured)
+    plan = Plan(Path(options["out"]), overwrite=options.get("overwrite", False))
+    with StopSignals() as stop:
+        outcome = compute_surface(measured, plane, Grid.parse("-1:0.5:7", "0:1:5"), plan, ranks=ranks, stop=stop)
+    if ranks.is_root:
+        print(json.dumps({"computed": outcome.computed, "pending": outcome.pending, "size": ranks.size}), flush=True)
+    return ranks.share(0 if outcome.surface is None or outcome.complete else 3)
+
+
+try:
+    code = main()
+except Exception as error:
+    if ranks.comm is not None and not known(error):
+        raise
+    code = 1
+    if ranks.is_root:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+sys.exit(ranks.leave(code))
