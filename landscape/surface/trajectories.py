@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import numpy as np
 
 from landscape.errors import StoreError
 from landscape.geometry.trajectory import Trajectory
-from landscape.surface.hdf5 import attribute, created, reading, sync
+from landscape.surface.hdf5 import attribute, created, reading
 from landscape.surface.surface import PENDING
 from landscape.surface.vtkhdf import write_polylines
 
@@ -74,7 +74,6 @@ def attach_trajectories(path: str | os.PathLike[str], trajectories: Sequence[Tra
     """
     axes = _common_axes(trajectories)
     path = Path(path).resolve()  # a link stays a link
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     with reading(path) as file:
         if "status" not in file or "VTKHDF" not in file:
             raise StoreError(f"{path} is no surface file of ours; trajectories can be attached only to those")
@@ -83,27 +82,13 @@ def attach_trajectories(path: str | os.PathLike[str], trajectories: Sequence[Tra
             raise StoreError(f"{path} has {pending} points still to compute; attach trajectories once it is finished")
         if file["status"].ndim != axes:
             raise ValueError(f"trajectories of {file['status'].ndim} axes expected, as the surface has, got {axes}")
-    try:
-        # A lock shared among readers: nobody can open the file for writing until the copy has taken its name.
-        with h5py.File(path, "r", locking="best-effort"):
-            shutil.copyfile(path, draft)
-            shutil.copymode(path, draft)
-            with h5py.File(draft, "r+", locking=False) as file:
-                if "trajectories" in file:
-                    del file["trajectories"]
-                _write_groups(file, trajectories)
-                _write_block(file, trajectories)
-            sync(draft)
-            os.replace(draft, path)
-            sync(path.parent)
-    except BlockingIOError as error:
-        raise StoreError(
-            f"{path} is open for writing in another process; attach trajectories when it is done"
-        ) from error
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    with created(path, overwrite=True, like=path) as file:
+        if "trajectories" in file:
+            del file["trajectories"]
+        _write_groups(file, trajectories)
+        _write_block(file, trajectories)
+    path.chmod(mode)
 
 
 def read_trajectories(path: str | os.PathLike[str]) -> list[Trajectory]:

@@ -149,7 +149,7 @@ def test_a_file_that_is_being_written_is_left_alone(surface_file):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
         assert other.stdout.readline() == "open\n"
-        with pytest.raises(StoreError, match="is open for writing in another process"):
+        with pytest.raises(StoreError, match="is open in another process"):
             attach_trajectories(surface_file, [path("sgd", 5)])
         other.communicate("\n", timeout=60)
     assert [p.name for p in surface_file.parent.iterdir()] == ["surface.h5"]
