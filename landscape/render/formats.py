@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from matplotlib.colors import to_rgba
@@ -18,7 +18,7 @@ from landscape.render.relief import Box, Piece, Relief, check_plane, drape, reli
 from landscape.render.scale import Scale
 from landscape.render.stage import shared_scale
 from landscape.render.style import TRAJECTORY_COLOURS, colour_map, purpose_of
-from landscape.render.vtk import vtk_to_numpy, vtkMultiBlockDataSet, vtkPolyData, vtkStructuredGrid
+from landscape.render.vtk import vtk_to_numpy, vtkPolyData, vtkStructuredGrid
 from landscape.surface.surface import Surface
 
 RELIEF_HEIGHT = 0.6
@@ -88,8 +88,8 @@ class Job:
         names: list[str] = []
         for trajectory in self.trajectories:
             base = re.sub(r"[^\w.-]+", "-", trajectory.name).strip("-.") or "path"
-            count = sum(name == base or re.fullmatch(re.escape(base) + r"-\d+", name) is not None for name in names)
-            names.append(f"{base}-{count + 1}" if count else base)
+            candidates = itertools.chain([base], (f"{base}-{k}" for k in itertools.count(2)))
+            names.append(next(name for name in candidates if name not in names))
         return names
 
     def write_paths(self, relief: Relief, box: Box, folder: Path) -> None:
@@ -135,15 +135,17 @@ def _vti(job: Job, folder: Path) -> None:
 
 def _vtm(job: Job, folder: Path) -> None:
     relief, box = job.raised()
-    blocks = vtkMultiBlockDataSet()
-    names = [
-        "surface",
-        *(trajectory.name or name for trajectory, name in zip(job.trajectories, job.names(), strict=True)),
-    ]
-    for k, (name, data) in enumerate(zip(names, [job.grid(box), *job.path_meshes(relief, box)], strict=True)):
-        blocks.SetBlock(k, data)
-        blocks.GetMetaData(k).Set(vtkMultiBlockDataSet.NAME(), name)
-    writers.write_xml(blocks, folder / job.path.name)
+    parts = folder / job.path.stem
+    parts.mkdir()
+    blocks = [("surface", ".vts", job.grid(box))]
+    blocks += [(name, ".vtp", data) for name, data in zip(job.names(), job.path_meshes(relief, box), strict=True)]
+    entries = []
+    for k, (name, suffix, data) in enumerate(blocks):
+        # Numbered, since a path may be called "surface", too.
+        file = f"{parts.name}/{k}_{name}{suffix}"
+        writers.write_xml(data, folder / file)
+        entries.append({"index": k, "name": name, "file": file})
+    writers.write_collection("vtkMultiBlockDataSet", entries, folder / job.path.name)
 
 
 def _pvd(job: Job, folder: Path) -> None:
@@ -157,20 +159,15 @@ def _pvd(job: Job, folder: Path) -> None:
         pieces = drape(relief, trajectory)
         shown = None
         for step in steps:
-            last = int(np.searchsorted(trajectory.step, step, side="right")) - 1
-            if last != shown:
-                file = f"{name}_{max(last, 0):05d}.vtp"
-                grown = [Piece(piece.t[piece.t <= last], piece.points[piece.t <= last]) for piece in pieces]
+            count = int(np.searchsorted(trajectory.step, step, side="right"))
+            if count != shown:
+                file = f"{name}_{count:05d}.vtp"
+                grown = [Piece(p.t[p.t <= count - 1], p.points[p.t <= count - 1]) for p in pieces]
                 writers.write_xml(_path(trajectory, [piece for piece in grown if len(piece.t)], box), parts / file)
-                shown = last
+                shown = count
             entries.append((int(step), k, file))
-    lines = [
-        f'    <DataSet timestep="{step}" part="{part}" file={quoteattr(f"{parts.name}/{file}")}/>'
-        for step, part, file in sorted(entries)
-    ]
-    head = '<?xml version="1.0"?>\n<VTKFile type="Collection" version="0.1" byte_order="LittleEndian">\n  <Collection>'
-    text = "\n".join([head, *lines, "  </Collection>", "</VTKFile>", ""])
-    (folder / job.path.name).write_text(text, encoding="utf-8")
+    rows = [{"timestep": t, "part": part, "file": f"{parts.name}/{file}"} for t, part, file in sorted(entries)]
+    writers.write_collection("Collection", rows, folder / job.path.name)
 
 
 def _solid(job: Job, folder: Path) -> None:

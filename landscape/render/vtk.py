@@ -32,7 +32,6 @@ from vtkmodules.vtkIOCore import vtkWriter
 from vtkmodules.vtkIOGeometry import vtkGLTFWriter, vtkOBJWriter, vtkSTLWriter
 from vtkmodules.vtkIOXML import (
     vtkXMLImageDataWriter,
-    vtkXMLMultiBlockDataWriter,
     vtkXMLPolyDataWriter,
     vtkXMLStructuredGridWriter,
 )
@@ -85,7 +84,6 @@ __all__ = [
     "vtkWindowToImageFilter",
     "vtkWriter",
     "vtkXMLImageDataWriter",
-    "vtkXMLMultiBlockDataWriter",
     "vtkXMLPolyDataWriter",
     "vtkXMLStructuredGridWriter",
     "vtk_to_numpy",

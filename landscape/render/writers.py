@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
@@ -24,17 +25,16 @@ from landscape.render.vtk import (
     vtkTriangleFilter,
     vtkWriter,
     vtkXMLImageDataWriter,
-    vtkXMLMultiBlockDataWriter,
     vtkXMLPolyDataWriter,
     vtkXMLStructuredGridWriter,
 )
 
 _XML = {
     "vtkImageData": vtkXMLImageDataWriter,
-    "vtkMultiBlockDataSet": vtkXMLMultiBlockDataWriter,
     "vtkPolyData": vtkXMLPolyDataWriter,
     "vtkStructuredGrid": vtkXMLStructuredGridWriter,
 }
+_VERSIONS = {"Collection": "0.1", "vtkMultiBlockDataSet": "1.0"}
 
 
 def write_xml(data: vtkDataObject, path: Path) -> None:
@@ -48,19 +48,46 @@ def write_xml(data: vtkDataObject, path: Path) -> None:
     writer = _XML[data.GetClassName()]()
     writer.SetDataModeToBinary()
     writer.SetCompressorTypeToZLib()
-    _write(writer, data, path)
+    # By way of memory: these writers crash where the disk is full.
+    writer.WriteToOutputStringOn()
+    writer.SetInputData(data)
+    if not writer.Write():
+        raise OSError(f"{path} cannot be written: VTK gives no reason")
+    path.write_text(writer.GetOutputString(), encoding="utf-8", newline="\n")
+
+
+def write_collection(kind: str, entries: Sequence[Mapping[str, object]], path: Path) -> None:
+    """Write an index of XML files with the given attributes each: a ``vtkMultiBlockDataSet`` or a ``Collection``."""
+    lines = ["".join(f" {key}={quoteattr(str(value))}" for key, value in entry.items()) for entry in entries]
+    text = "\n".join(
+        [
+            '<?xml version="1.0"?>',
+            f'<VTKFile type="{kind}" version="{_VERSIONS[kind]}" byte_order="LittleEndian">',
+            f"  <{kind}>",
+            *(f"    <DataSet{line}/>" for line in lines),
+            f"  </{kind}>",
+            "</VTKFile>\n",
+        ]
+    )
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_obj(meshes: Sequence[vtkPolyData], path: Path) -> None:
     """Write the meshes as one Wavefront OBJ; colours have no place in it."""
-    _write(vtkOBJWriter(), _joined(meshes), path)
+    mesh = _joined(meshes)
+    _write(vtkOBJWriter(), mesh, path)
+    with path.open("rb") as file:
+        faces = sum(line.startswith(b"f ") and line.endswith(b"\n") for line in file)
+    _require(faces == mesh.GetNumberOfPolys(), path)
 
 
 def write_stl(meshes: Sequence[vtkPolyData], path: Path) -> None:
     """Write the meshes as one binary STL; colours have no place in it."""
     writer = vtkSTLWriter()
     writer.SetFileTypeToBinary()
-    _write(writer, _joined(meshes), path)
+    mesh = _joined(meshes)
+    _write(writer, mesh, path)
+    _require(path.stat().st_size == 84 + 50 * mesh.GetNumberOfPolys(), path)
 
 
 def write_glb(meshes: Sequence[vtkPolyData], path: Path) -> None:
@@ -75,6 +102,9 @@ def write_glb(meshes: Sequence[vtkPolyData], path: Path) -> None:
     writer.SetSaveActivePointColor(True)
     writer.SetSaveTextures(False)
     _write(writer, scene, path)
+    with path.open("rb") as file:
+        head = file.read(12)
+    _require(len(head) == 12 and int.from_bytes(head[8:], "little") == path.stat().st_size, path)
 
 
 def write_table(columns: dict[str, np.ndarray], path: Path) -> None:
@@ -139,6 +169,12 @@ def _write(writer: vtkWriter, data: vtkDataObject, path: Path) -> None:
     if not done or writer.GetErrorCode() or not path.exists():
         reason = vtkErrorCode.GetStringFromErrorCode(writer.GetErrorCode())
         raise OSError(f"{path} cannot be written: {reason}")
+
+
+def _require(complete: bool, path: Path) -> None:
+    """Raise where a file is cut short: some of VTK's writers do not notice that the disk is full."""
+    if not complete:
+        raise OSError(f"{path} cannot be written: it is not complete, no space left?")
 
 
 def _rows(columns: Iterable[np.ndarray]) -> Iterable[tuple[Any, ...]]:

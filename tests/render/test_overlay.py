@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pytest
+
+from landscape.render import layout, overlay
+from landscape.render.camera import Camera
+from landscape.render.frame import Axis, Marks, axis_ticks
+from landscape.render.layout import Rectangle
+from landscape.render.scale import Scale
+from landscape.render.style import colour_map
+
+PANEL = Rectangle(40, 30, 500, 400)
+
+
+@pytest.fixture
+def figure():
+    figure = layout.new_figure((640, 480), "page")
+    with figure.style():
+        yield figure
+
+
+def axis(direction=0, title="direction 1", labels=("0", "1", "2"), upright=False):
+    ends = np.zeros((2, 3))
+    ends[:, direction] = (-0.5, 0.5)
+    ticks = np.zeros((len(labels), 3))
+    ticks[:, direction] = np.linspace(-0.5, 0.5, len(labels))
+    outward = np.array([0.0, -1.0, 0.0]) if direction == 0 else np.array([-1.0, 0.0, 0.0])
+    return Axis(ends, outward, ticks, labels, title, upright)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (1600, 1200), (1601, 1199), (3840, 2160), (333, 777), (975, 810)])
+@pytest.mark.parametrize("style", ["page", "column", "slide"])
+def test_a_figure_is_as_many_pixels_as_asked_for(size, style):
+    figure = layout.new_figure(size, style)
+    assert figure.canvas.get_width_height(physical=True) == size
+    # Saved at its own resolution it stays so.
+    width, height = figure.get_size_inches() * figure.dpi
+    assert (int(width), int(height)) == size
+    assert (int(np.floor(width)), int(np.floor(height))) == size
+
+
+def test_canvas_counts_in_pixels(figure):
+    ax = overlay.canvas(figure)
+    np.testing.assert_allclose(ax.transData.transform([(0, 0), (320, 111)]), [(0, 0), (320, 111)], atol=0.01)
+
+
+def test_ticks_and_texts_are_where_the_camera_puts_them(figure):
+    ax, camera, drawn = overlay.canvas(figure), Camera(-60, 30), axis()
+    overlay.draw_axis(ax, drawn, camera, PANEL)
+    expected = camera.project(drawn.ticks, (500, 400)) + np.array([40, 30])
+    starts = np.array([line.get_xydata()[0] for line in ax.lines[1:]])
+    np.testing.assert_allclose(starts, expected, atol=1e-6)
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), camera.project(drawn.ends, (500, 400)) + np.array([40, 30]))
+    texts = {text.get_text(): np.array(text.get_position()) for text in ax.texts}
+    assert list(texts) == ["0", "1", "2", "direction 1"]
+    em = overlay.em(figure)
+    for text, tick in zip("012", expected, strict=True):
+        away = texts[text] - tick
+        assert 0.5 * em < np.linalg.norm(away) < 2.5 * em
+        assert away[1] < 0, "below the axis"
+
+
+def test_a_title_runs_along_its_axis_and_is_never_upside_down(figure):
+    ax = overlay.canvas(figure)
+    for azimuth in range(-175, 180, 30):
+        overlay.draw_axis(ax, axis(), Camera(azimuth, 30), PANEL)
+        (dx, dy), angle = np.diff(ax.lines[-4].get_xydata(), axis=0)[0], ax.texts[-1].get_rotation()
+        turned = (angle + 90) % 360 - 90
+        assert -75 <= turned < 110
+        assert abs(np.sin(np.radians(turned) - np.arctan2(dy, dx))) < 1e-6
+    overlay.draw_axis(ax, axis(2, upright=True), Camera(-60, 30), PANEL)
+    assert 60 < ax.texts[-1].get_rotation() < 120, "upwards"
+    overlay.draw_axis(ax, axis(title="x"), Camera(-60, 30), PANEL)
+    assert ax.texts[-1].get_rotation() == 0, "a letter stands upright"
+
+
+def test_an_axis_seen_end_on_is_left_out(figure):
+    ax = overlay.canvas(figure)
+    overlay.draw_axis(ax, axis(2), Camera(-60, 90), PANEL)
+    assert not ax.texts
+    assert not ax.lines
+
+
+def test_axis_ticks_are_round_and_inside():
+    values, texts = axis_ticks(-0.5, 1.5)
+    assert values.tolist() == [-0.5, 0, 0.5, 1, 1.5]
+    assert texts == ["\N{MINUS SIGN}0.5", "0.0", "0.5", "1.0", "1.5"]
+    values, texts = axis_ticks(0.013, 0.0871, 4)
+    assert values.min() >= 0.013
+    assert values.max() <= 0.0871
+    assert 2 <= len(texts) <= 5
+
+
+def test_colour_bar_shows_the_scale_with_real_values(figure):
+    scale = Scale("log", 1e-2, 1e5)
+    marks = Marks(scale.ticks(), scale.labels(scale.ticks()), "training loss", ("", "", ""))
+    overlay.draw_colour_bar(figure, Rectangle(560, 60, 16, 300), scale, colour_map("loss"), marks, scale.levels(10))
+    (ax,) = figure.axes
+    assert ax.get_ylabel() == "training loss"
+    np.testing.assert_allclose(ax.get_ylim(), (1e-2, 1e5))
+    texts = [text.get_text() for text in ax.get_yticklabels()]
+    assert texts == list(scale.labels(scale.ticks()))
+    assert r"$10^{5}$" in texts
+    box = ax.get_window_extent()
+    np.testing.assert_allclose((box.x0, box.y0, box.width, box.height), (560, 60, 16, 300), atol=0.01)
+
+
+def test_legend_names_paths_and_ends_in_as_many_rows_as_it_said(figure):
+    paths = [(f"optimizer number {k}", "#e31a1c") for k in range(9)]
+    handles = overlay.legend_handles(paths, [("start", "#ffffff"), ("end", "#ffd11a")])
+    rows = overlay.legend_rows(figure, handles)
+    assert rows > 1
+    overlay.draw_legend(figure, handles, 470.0)
+    (legend,) = figure.legends
+    assert {text.get_text() for text in legend.get_texts()} == {*(name for name, _ in paths), "start", "end"}
+    figure.draw_without_rendering()
+    box = legend.get_window_extent()
+    assert box.y1 <= 470.5
+    assert box.height <= 1.6 * rows * overlay.em(figure)
+    assert box.x0 >= 0
+    assert box.x1 <= 640
+    assert overlay.legend_rows(figure, []) == 0
+
+
+def test_the_callers_settings_come_back():
+    before = dict(matplotlib.rcParams)
+    figure = layout.new_figure((640, 480), "slide")
+    with figure.style():
+        overlay.draw_axis(overlay.canvas(figure), axis(), Camera(-60, 30), PANEL)
+    assert dict(matplotlib.rcParams) == before
