@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from landscape.render import animate as animation
+from landscape.render.animate import HOLD, animate
+from landscape.render.descent import plot_descents
+from landscape.surface.surface import DONE, Surface
+
+
+@pytest.fixture
+def drawn(walk):
+    x = np.linspace(-2, 3, 21)
+    surface = Surface((x,), {"$f(x)$": x**2}, np.full(21, DONE, np.uint8))
+    at = np.array([2.5, 1.5, 0.9, 0.5])
+    other = at[:2]
+    return plot_descents(
+        surface,
+        [walk(at[:, None], "a", loss=at**2), walk(other[:, None], "b", loss=other**2)],
+        steps=True,
+        size="column",
+    )
+
+
+def frames(path):
+    with Image.open(path) as moving:
+        found = []
+        for i in range(moving.n_frames):
+            moving.seek(i)
+            found.append(np.asarray(moving.convert("L"), dtype=int))
+    return found
+
+
+def test_each_frame_shows_one_more_step_and_the_last_all(drawn, tmp_path):
+    drawn.figure.savefig(tmp_path / "whole.png", dpi=60)
+    animate(drawn, tmp_path / "a.gif", dpi=60)
+    shown = frames(tmp_path / "a.gif")
+    assert 4 <= len(shown) <= 4 + HOLD
+    dark = [int((frame < 128).sum()) for frame in shown]
+    assert dark[0] < dark[1] < dark[2] < dark[3]
+    assert all(np.abs(frame - shown[-1]).max() < 40 for frame in shown[4:])
+
+
+def test_the_figure_is_as_before(drawn, tmp_path):
+    before = [line.get_xydata().copy() for ax in drawn.axes for line in ax.lines]
+    engine = drawn.figure.get_layout_engine()
+    animate(drawn, tmp_path / "a.gif", dpi=40)
+    after = [line.get_xydata() for ax in drawn.axes for line in ax.lines]
+    assert all(np.array_equal(b, a) for b, a in zip(before, after, strict=True))
+    assert drawn.figure.get_layout_engine() is engine
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gif"]
+
+
+def test_long_paths_are_thinned_and_begin_and_end_whole(walk, tmp_path):
+    x = np.linspace(-2, 3, 21)
+    surface = Surface((x,), {"$f(x)$": x**2}, np.full(21, DONE, np.uint8))
+    at = 2.5 * 0.99 ** np.arange(400)
+    long = plot_descents(surface, [walk(at[:, None], loss=at**2)], size="column")
+    animate(long, tmp_path / "a.gif", dpi=30, frames=6)
+    assert 2 <= len(frames(tmp_path / "a.gif")) <= 6 + HOLD
+
+
+def test_without_ffmpeg_a_folder_of_frames(drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr(animation, "has_ffmpeg", lambda: False)
+    written = animate(drawn, tmp_path / "a.mp4", dpi=40)
+    assert written == tmp_path / "a"
+    assert sorted(path.name for path in written.iterdir()) == [f"frame-000{i}.png" for i in range(4)]
+
+
+def test_with_ffmpeg_a_film(drawn, tmp_path):
+    if not animation.has_ffmpeg():
+        pytest.skip("no ffmpeg")
+    assert animate(drawn, tmp_path / "a.mp4", dpi=60).stat().st_size > 1000
+
+
+@pytest.mark.parametrize(("name", "more"), [("a.png", {}), ("a.gif", {"seconds": 0}), ("a.gif", {"frames": 1})])
+def test_refusals(drawn, tmp_path, name, more):
+    with pytest.raises(ValueError, match="expected"):
+        animate(drawn, tmp_path / name, **more)
