@@ -104,6 +104,7 @@ def plot_panel(
             )
             ax.set_title(titles[i] if titles else surface.name)
         _label_outer(axes, columns, axis_labels, hide=same)
+        figure.align_xlabels(axes)
         shown = next((artists for artists in drawn if artists.mappable is not None), None)
         if shown is not None:
             look = {"pad": 0.015, "aspect": 22 * rows, "fraction": 0.05, **bar_arrows(shown.mappable, scale)}
@@ -149,6 +150,7 @@ def plot_metrics(
                 ax,
                 style=style,
                 trajectories=trajectories,
+                labels=False,
                 legend=False,
                 note=False,
                 axis_labels=("", ""),

@@ -170,11 +170,17 @@ def path_handles(paths: Sequence[PathArtists]) -> list[Line2D]:
 
 
 def rate_changes_of(rate: np.ndarray) -> np.ndarray:
-    """Indices of the last checkpoint before each change by ``RATE_FACTOR`` or more of the learning rate ``(n,)``."""
+    """Indices of the last checkpoint before each jump of the learning rate ``(n,)``.
+
+    A jump is a change by ``RATE_FACTOR`` or more beside which the rate stands still: the end of a cosine, where the
+    rate halves from one checkpoint to the next, is none.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
-        factor = rate[1:] / rate[:-1]
-        # Each checkpoint's rate is that of the step that led to it; NaN compares as no change.
-        return np.flatnonzero((factor >= RATE_FACTOR) | (factor <= 1 / RATE_FACTOR))
+        # Each checkpoint's rate is that of the step that led to it; NaN, where unknown, compares as no change.
+        change = np.abs(np.log(rate[1:] / rate[:-1]))
+    around = np.concatenate(([0.0], change, [0.0]))
+    still = ~((around[:-2] > 1e-3) | (around[2:] > 1e-3))
+    return np.flatnonzero((change >= np.log(RATE_FACTOR)) & still)
 
 
 def leaving(trajectory: Trajectory, limits: Sequence[tuple[float, float]]) -> list[str]:

@@ -47,6 +47,10 @@ def test_all_share_scale_levels_and_one_bar() -> None:
     assert low == pytest.approx(np.log10(0.1 * surface("").values["train_loss"].min()))
     assert high == pytest.approx(np.log10(100 * surface("").values["train_loss"].max()))
     assert all(np.array_equal(one.levels, filled[0].levels) for one in filled)
+    for ax in axes:
+        texts = [text.get_text() for text in ax.texts]
+        assert texts
+        assert len(texts) == len(set(texts))
 
 
 @pytest.mark.parametrize(
@@ -105,6 +109,10 @@ def test_metrics_side_by_side_have_their_own_scales() -> None:
     assert len(panels(figure)) == 2
     labels = [child.get_ylabel() for ax in panels(figure) for child in ax.child_axes]
     assert labels == ["training loss", "training accuracy (%)"]
+    for ax in panels(figure):
+        texts = [text.get_text() for text in ax.texts]
+        assert texts
+        assert len(texts) == len(set(texts))
 
 
 def test_wrong_arguments() -> None:
