@@ -120,9 +120,8 @@ def picture(
 def _reduced(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if pixels.shape[1::-1] == tuple(size):
         return pixels
-    # "RGBa" is premultiplied: averaging plain colours would draw the background's into the rims.
-    image = Image.fromarray(pixels).convert("RGBa").resize(size, Image.Resampling.BOX)
-    return np.asarray(image.convert("RGBA"))
+    # Pillow weighs colours by their alpha here, so that the background's do not get into the rims.
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
 
 
 @contextlib.contextmanager

@@ -102,7 +102,7 @@ def test_colour_bar_shows_the_scale_with_real_values(figure):
     np.testing.assert_allclose(ax.get_ylim(), (1e-2, 1e5))
     texts = [text.get_text() for text in ax.get_yticklabels()]
     assert texts == list(scale.labels(scale.ticks()))
-    assert r"$10^{5}$" in texts
+    assert r"$10^{4}$" in texts
     box = ax.get_window_extent()
     np.testing.assert_allclose((box.x0, box.y0, box.width, box.height), (560, 60, 16, 300), atol=0.01)
 
