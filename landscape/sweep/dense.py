@@ -16,6 +16,9 @@ RESPONSE_BYTES = 2**28
 AFFINE_INPUTS = 48
 """Inputs of the first layer per direction from which combining responses is cheaper than the product: measured, the
 two meet at 64 to 96 inputs for a plane."""
+FLAT_ENTRIES = 2**20
+"""Most weights that are copied into one buffer: beyond it going to a point costs little beside the products, and a
+copy of the plane too much memory."""
 _IN_PLACE: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
     nn.ReLU: torch.relu_,
     nn.Tanh: torch.tanh_,
@@ -30,8 +33,8 @@ class Dense:
     """Perceptrons: a chain of ``Linear`` and activation modules from the inputs to the outputs.
 
     The response of the first layer is affine in the coordinates, ``R0 + a Rx + b Ry``. Where the layer has many inputs
-    the responses are computed once, and a point costs their combination instead of the product with all inputs. All
-    other weights lie in one buffer, so that going to a point is one operation per axis.
+    the responses are computed once, and a point costs their combination instead of the product with all inputs. The
+    other weights, unless they are many, lie in one buffer, so that going to a point is one operation per axis.
 
     Raises:
         Unsuitable: the network is something else.
@@ -58,14 +61,19 @@ class Dense:
             self._responses = {
                 split: [[functional.linear(b, w, c) for w, c in pairs] for b in all_] for split, all_ in batches.items()
             }
-        self._buffer, self._layers, *self._flat = _flattened(sources, keys[1:] if affine else keys)
+        rest, keys = (linears[1:], keys[1:]) if affine else (linears, keys)
+        self._go: Callable[[Sequence[float]], object] = setting.move
+        self._layers = [(layer.weight.detach().t(), layer.bias) for layer in rest]
+        if sum(p.numel() for layer in rest for p in layer.parameters()) <= FLAT_ENTRIES:
+            buffer, self._layers, *flat = _flattened(sources, keys)
+            self._go = lambda coordinates: _combine(flat, coordinates, buffer)
         self._hidden: dict[int, list[Tensor]] = {}
         self._coordinates: Sequence[float] = ()
-        self._empty = [torch.empty(0, dtype=dtype, device=linears[0].weight.device)]
+        self._like = linears[0].weight.detach()
 
     def move(self, coordinates: Sequence[float]) -> None:
         self._coordinates = coordinates
-        _combine(self._flat, coordinates, self._buffer)
+        self._go(coordinates)
 
     def prepare(self) -> None:
         pass
@@ -87,7 +95,7 @@ class Dense:
 
     def _workspace(self, rows: int) -> list[Tensor]:
         if rows not in self._hidden:
-            self._hidden[rows] = [self._empty[0].new_empty(rows, width) for width in self._widths]
+            self._hidden[rows] = [self._like.new_empty(rows, width) for width in self._widths]
         return self._hidden[rows]
 
 

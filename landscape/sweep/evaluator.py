@@ -38,7 +38,7 @@ class Evaluator:
 
     def __init__(self, problem: Problem, plane: Plane, move: Mover, numerics: Numerics, device: torch.device) -> None:
         self._model = problem.model.eval()
-        self._threads = numerics.threads
+        self._threads, self._device = numerics.threads, device
         self._measures: dict[str, Measure] = {"loss": problem.loss, **problem.metrics}
         dtype = DTYPES[numerics.dtype]
         splits = {name: _aligned(split.to(device, dtype)) for name, split in problem.splits.items()}
@@ -50,7 +50,7 @@ class Evaluator:
         self._calibration = None
         if numerics.bn == "recalibrate" and self._norms:
             self._calibration = splits.get("train", first).take(slice(0, numerics.bn_samples))
-        self._engine = choose(numerics.engine, Setting(problem.model, move, plane, self._batches))
+        self._engine = choose(numerics.engine, Setting(problem.model, device, move, plane, self._batches))
         self.engine = self._engine.name
         move((0.0,) * plane.ndim)
         self.names = self._probe(splits)
@@ -87,7 +87,7 @@ class Evaluator:
         sums: dict[str, Tensor] = {}
         with torch.inference_mode():
             self._engine.move(coordinates)
-            seed()
+            seed(self._device)
             if self._calibration is not None:
                 recalibrate(self._model, self._norms, self._calibration, self.batch_size)
             self._engine.prepare()
