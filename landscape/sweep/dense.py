@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -146,28 +145,41 @@ def _chain(setting: Setting) -> tuple[list[nn.Linear], list[list[nn.Module]]]:
     batch = next(iter(setting.batches.values()))[0]
     if not isinstance(batch.inputs, Tensor):
         raise Unsuitable("inputs are not one tensor")
-    leaves = [module for module in setting.model.modules() if not list(module.children())]
     if any(hooked(module) for module in setting.model.modules()):
         raise Unsuitable("modules have hooks")
-    setting.move((0.0,) * setting.plane.ndim)
-    with _recorded(leaves) as calls:
-        outputs = setting.model(batch.inputs)
     linears: list[nn.Linear] = []
     activations: list[list[nn.Module]] = []
     last = batch.inputs
-    for module, given, got in calls:
-        if not _same_memory(given, last):
-            raise Unsuitable(f"{type(module).__name__} gets something else than the module before it gives")
-        last = got
-        if type(module) is nn.Linear and given.dim() == 2 and len(given) == len(batch):
+
+    def follow(module: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
+        # Raises at the first module that does not fit, so that no more of the network is computed, or kept.
+        nonlocal last
+        if len(args) != 1 or kwargs or not isinstance(args[0], Tensor) or not isinstance(output, Tensor):
+            raise Unsuitable(f"its {type(module).__name__} does not take one tensor to one tensor")
+        if not _same_memory(args[0], last):
+            raise Unsuitable(f"its {type(module).__name__} gets something else than the module before it gives")
+        if type(module) is nn.Linear and args[0].dim() == 2 and len(args[0]) == len(batch):
             linears.append(module)
             activations.append([])
         elif type(module) in _ELEMENTWISE and linears:
             activations[-1].append(module)
         elif type(module) not in _NOTHING:
             raise Unsuitable(f"it has a {type(module).__name__}")
+        last = output
+
+    setting.move((0.0,) * setting.plane.ndim)
+    handles = [
+        module.register_forward_hook(follow, with_kwargs=True)
+        for module in setting.model.modules()
+        if not list(module.children())
+    ]
+    try:
+        outputs = setting.model(batch.inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
     if not linears or not isinstance(outputs, Tensor) or not _same_memory(outputs, last):
-        raise Unsuitable("outputs are not those of a chain of fully connected layers")
+        raise Unsuitable("its outputs are not those of a chain of fully connected layers")
     own = [id(p) for layer in linears for p in layer.parameters()]
     if len(own) != len(set(own)) or set(own) != {id(p) for p in setting.model.parameters()}:
         raise Unsuitable("layers share weights, or there are weights outside of layers")
@@ -179,21 +191,3 @@ def _chain(setting: Setting) -> tuple[list[nn.Linear], list[list[nn.Module]]]:
 def _same_memory(a: Tensor, b: Tensor) -> bool:
     """Whether two contiguous tensors are the same numbers in the same place, in whatever shape."""
     return a.data_ptr() == b.data_ptr() and a.numel() == b.numel() and a.is_contiguous() and b.is_contiguous()
-
-
-@contextmanager
-def _recorded(modules: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, Tensor, Tensor]]]:
-    """What modules that map one tensor to one tensor were given and gave, in order of their calls."""
-    calls: list[tuple[nn.Module, Tensor, Tensor]] = []
-
-    def note(module: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
-        if len(args) != 1 or kwargs or not isinstance(args[0], Tensor) or not isinstance(output, Tensor):
-            raise Unsuitable(f"{type(module).__name__} does not take one tensor to one tensor")
-        calls.append((module, args[0], output))
-
-    handles = [module.register_forward_hook(note, with_kwargs=True) for module in modules]
-    try:
-        yield calls
-    finally:
-        for handle in handles:
-            handle.remove()
