@@ -39,15 +39,20 @@ class StyledFigure(Figure):
         for _ in range(2):
             self.draw_without_rendering()
         renderer = self.canvas.get_renderer()
-        rows: dict[int, float] = {}
+        above: dict[int, float] = {}
+        below: dict[int, float] = {}
+        inner = 0.0
         for ax in self.axes:
             place = ax.get_subplotspec()
             if place is not None:
-                rows[place.rowspan.start] = max(
-                    rows.get(place.rowspan.start, 0.0), ax.get_tightbbox(renderer).height / self.dpi
-                )
+                row, outer = place.rowspan.start, ax.get_tightbbox(renderer)
+                inner = max(inner, ax.bbox.height)
+                above[row] = max(above.get(row, 0.0), outer.y1 - ax.bbox.y1)
+                below[row] = max(below.get(row, 0.0), ax.bbox.y0 - outer.y0)
+        # Rows have one height, that of the highest axes.
+        rows = [(inner + above[row] + below[row]) / self.dpi for row in above]
         around = [artist for artist in (self._suptitle, *self.legends) if artist is not None]
-        heights = [*rows.values(), *(artist.get_window_extent(renderer).height / self.dpi for artist in around)]
+        heights = [*rows, *(artist.get_window_extent(renderer).height / self.dpi for artist in around)]
         pad = self.get_layout_engine().get()["h_pad"]
         self.set_figheight(sum(heights) + 2 * pad * len(heights))
         self.draw_without_rendering()
