@@ -19,30 +19,34 @@ from landscape.errors import StoreError
 from landscape.surface.draft import Draft
 from landscape.surface.locks import claimed
 
-PATIENCE = 5.0
-"""Seconds for which a reader tries again when it meets a file in the middle of a write."""
+PATIENCE = 1.0
+"""Seconds for which a reader tries again when it meets a file whose last word (its end) is being written."""
 
 
 @contextmanager
-def reading(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+def reading(path: str | os.PathLike[str], patience: float = PATIENCE) -> Iterator[h5py.File]:
     """Open a file for reading without a lock, so that a running sweep is neither stopped nor waited for.
+
+    Args:
+        path: the file.
+        patience: seconds for which it may be unreadable; 0 for whoever holds its lock.
 
     Raises:
         StoreError: there is no such file, or it is not HDF5, or it stays unreadable.
     """
-    file = _patiently(Path(path))
+    file = _patiently(Path(path), patience)
     try:
         yield file
     finally:
         file.close()
 
 
-def _patiently(path: Path) -> h5py.File:
+def _patiently(path: Path, patience: float) -> h5py.File:
     if not path.exists():
         raise StoreError(f"{path}: no such file")
     if path.is_dir():
         raise StoreError(f"{path} is a folder; an HDF5 file is expected")
-    deadline = time.monotonic() + (PATIENCE if h5py.is_hdf5(path) else 0.0)
+    deadline = time.monotonic() + (patience if h5py.is_hdf5(path) else 0.0)
     while True:
         try:
             return h5py.File(path, "r", locking=False)

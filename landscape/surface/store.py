@@ -72,7 +72,7 @@ class FileStore(MemoryStore):
                 _lay_out(file, header)
         writer = InPlace(path)
         try:
-            with reading(path) as file:
+            with reading(path, patience=0.0) as file:
                 header.require(stored_settings(file, path), str(path))
                 with _intact(path):
                     return cls(path, header, file, writer)

@@ -1,0 +1,352 @@
+"""Stores: memory and file behave alike; a file is continued or refused, and survives whatever ends its writer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import h5py
+import numpy as np
+import pytest
+
+from landscape.errors import StoreError
+from landscape.surface import FileStore, Header, MemoryStore, read_surface
+from landscape.surface import store as module
+from landscape.surface.hdf5 import created, reading
+from landscape.surface.surface import DONE, FAILED, PENDING
+
+X, Y = np.linspace(-1.0, 0.5, 4), np.linspace(0.0, 1.0, 3)
+METRICS = ("train_loss", "train_acc")
+
+
+def header(**settings):
+    return Header((X, Y), METRICS, {"model": "mlp", "seed": 0, **settings}, {"title": "a title", "host": "here"})
+
+
+def done_in(path):
+    with h5py.File(path, "r", locking=False) as file:
+        return set(np.flatnonzero(file["status"][()] == DONE).tolist())
+
+
+@pytest.fixture(params=["memory", "file"])
+def store(request, tmp_path):
+    made = MemoryStore(header()) if request.param == "memory" else FileStore.open(tmp_path / "s.h5", header())
+    with made:
+        yield made
+
+
+def test_points_lie_where_their_index_says(store):
+    store.record(6, [0.5, 90.0], 0.25)
+    surface = store.surface("s")
+    assert surface.shape == (3, 4)
+    assert surface.metric("train_loss")[1, 2] == 0.5
+    assert surface.metric("train_acc")[1, 2] == 90.0
+    assert surface.status[1, 2] == DONE
+    assert np.isnan(surface.metric("train_loss")).sum() == 11
+    assert store.seconds[1, 2] == 0.25
+
+
+def test_nan_and_infinity_are_values(store):
+    store.record(0, [np.nan, np.inf], 0.0)
+    assert store.status.flat[0] == DONE
+    assert store.pending().tolist() == list(range(1, 12))
+    assert np.isinf(store.surface().metric("train_acc")[0, 0])
+
+
+def test_failures_wait_until_they_are_asked_for(store):
+    store.fail(3, "out of memory", 1.0)
+    store.record(4, [1, 2], 0.0)
+    assert store.status.flat[3] == FAILED
+    assert 3 not in store.pending()
+    assert 3 in store.pending(retry_failed=True)
+    assert 4 not in store.pending(retry_failed=True)
+    store.record(3, [1, 2], 0.0)
+    assert store.messages == {}
+
+
+def test_a_surface_is_a_copy(store):
+    surface = store.surface()
+    store.record(0, [1, 2], 0.0)
+    assert surface.status.flat[0] == PENDING
+    assert np.isnan(surface.metric("train_loss").flat[0])
+
+
+def test_what_was_recorded_is_there_after_closing_and_continues(tmp_path):
+    path = tmp_path / "s.h5"
+    with FileStore.open(path, header()) as store:
+        store.record(5, [0.1, 1.0], 0.5)
+        store.fail(7, "bad \N{GREEK SMALL LETTER ALPHA}" * 200, 0.5)
+    with FileStore.open(path, header()) as store:
+        assert store.pending().tolist() == [0, 1, 2, 3, 4, 6, 8, 9, 10, 11]
+        assert store.messages[7].startswith("bad \N{GREEK SMALL LETTER ALPHA}")
+        assert store.values[:, 1, 1].tolist() == [0.1, 1.0]
+        assert store.seconds[1, 1] == 0.5
+        for index in store.pending(retry_failed=True):
+            store.record(index, [index, 0.0], 0.0)
+    surface = read_surface(path)
+    assert (surface.status == DONE).all()
+    assert surface.attributes["finished"]
+    assert surface.name == "a title"
+    with FileStore.open(path, header()) as store:
+        assert store.pending(retry_failed=True).size == 0
+        assert store.messages == {}
+
+
+def test_a_file_is_finished_once(tmp_path, monkeypatch):
+    path = tmp_path / "s.h5"
+    for moment in ("first", "second"):
+        monkeypatch.setattr(module, "now", lambda moment=moment: moment)
+        with FileStore.open(path, header()) as store:
+            for index in store.pending():
+                store.record(index, [0, 0], 0)
+    with reading(path) as file:
+        assert file.attrs["finished"] == b"first"
+        assert file.attrs["started"] == "first"
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3), (2, 3, 4)])
+def test_lines_planes_and_volumes(tmp_path, shape):
+    axes = tuple(np.arange(float(n)) for n in reversed(shape))
+    size = int(np.prod(shape))
+    with FileStore.open(tmp_path / "s.h5", Header(axes, ("train_loss",))) as store:
+        for index in range(0, size, 2):
+            store.record(index, [index], 0.0)
+            store.flush()
+        for index in range(1, size, 2):
+            store.record(index, [index], 0.0)
+    surface = read_surface(tmp_path / "s.h5")
+    assert surface.shape == shape
+    assert surface.metric().ravel().tolist() == list(range(size))
+
+
+def test_more_failures_than_messages_are_kept_keep_their_status(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MESSAGES", 3)
+    with FileStore.open(tmp_path / "s.h5", header()) as store:
+        for index in range(5):
+            store.fail(index, f"message {index}")
+    with FileStore.open(tmp_path / "s.h5", header()) as store:
+        assert store.messages == {0: "message 0", 1: "message 1", 2: "message 2"}
+        assert (store.status == FAILED).sum() == 5
+
+
+# ---- what is refused
+
+
+def test_other_settings_are_named_with_both_values(tmp_path):
+    path = tmp_path / "s.h5"
+    FileStore.open(path, header()).close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError) as refused:
+        FileStore.open(path, header(seed=1, model="vgg"))
+    assert "made with other settings: " in str(refused.value)
+    assert "model is 'mlp' there, asked for 'vgg'" in str(refused.value)
+    assert "seed is 0 there, asked for 1" in str(refused.value)
+    assert path.read_bytes() == before
+
+
+def test_overwriting_is_asked_for(tmp_path):
+    path = tmp_path / "s.h5"
+    with FileStore.open(path, header()) as store:
+        store.record(0, [1, 2], 0)
+    with FileStore.open(path, header(seed=1), overwrite=True) as store:
+        assert len(store.pending()) == 12
+    assert read_surface(path).attributes["settings"]["seed"] == 1
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_second_writer_is_refused_and_does_no_harm(tmp_path, overwrite):
+    path = tmp_path / "s.h5"
+    with FileStore.open(path, header()) as store:
+        with pytest.raises(StoreError, match="open in another process: a second writer is refused"):
+            FileStore.open(path, header(), overwrite)
+        store.record(0, [1, 2], 0)
+    assert done_in(path) == {0}
+    assert [child.name for child in tmp_path.iterdir()] == ["s.h5"]
+
+
+def test_a_store_that_nobody_closed_keeps_no_lock(tmp_path):
+    path = tmp_path / "s.h5"
+    store = FileStore.open(path, header())
+    del store
+    FileStore.open(path, header()).close()
+
+
+def test_hdf5_itself_is_refused_while_we_write(tmp_path):
+    path = tmp_path / "s.h5"
+    code = f"import h5py\ntry:\n    h5py.File({str(path)!r}, 'r+')\nexcept OSError as e:\n    print(type(e).__name__)"
+    with FileStore.open(path, header()):
+        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert said.stdout.strip() == "BlockingIOError"
+
+
+def test_we_are_refused_while_hdf5_writes(tmp_path):
+    path = tmp_path / "s.h5"
+    FileStore.open(path, header()).close()
+    with h5py.File(path, "r+"), pytest.raises(StoreError, match="open in another process"):
+        FileStore.open(path, header())
+
+
+def test_foreign_damaged_and_unwritable_files_are_left_alone(tmp_path):
+    text = tmp_path / "text.h5"
+    text.write_text("no HDF5")
+    with pytest.raises(StoreError, match=r"text.h5 is not a readable HDF5 file"):
+        FileStore.open(text, header())
+    foreign = tmp_path / "foreign.h5"
+    with h5py.File(foreign, "w") as file:
+        file["xcoordinates"] = X
+    before = foreign.read_bytes()
+    with pytest.raises(StoreError, match="not a surface file of ours and is left alone"):
+        FileStore.open(foreign, header())
+    assert foreign.read_bytes() == before
+    with pytest.raises(StoreError, match="not writable: Is a directory"):
+        FileStore.open(tmp_path, header())
+    with pytest.raises(StoreError, match=r"cannot be written: (Not a directory|File exists)"):
+        FileStore.open(text / "s.h5", header())
+
+
+@pytest.mark.parametrize("name", [*METRICS, "status", "seconds", "failures"])
+def test_a_missing_dataset_is_named(tmp_path, name):
+    path = tmp_path / "s.h5"
+    FileStore.open(path, header()).close()
+    with h5py.File(path, "r+") as file:
+        del file[name]
+    with pytest.raises(StoreError, match=f"is damaged .*{name}.*--overwrite"):
+        FileStore.open(path, header())
+
+
+def test_another_version_is_named(tmp_path):
+    path = tmp_path / "s.h5"
+    FileStore.open(path, header()).close()
+    with h5py.File(path, "r+") as file:
+        file.attrs["format_version"] = 9
+    with pytest.raises(StoreError, match="format version 9; this program knows version 1"):
+        FileStore.open(path, header())
+
+
+def test_files_cut_off_or_spoilt_anywhere_never_raise_anything_else(tmp_path):
+    path, spoilt = tmp_path / "s.h5", tmp_path / "spoilt.h5"
+    with FileStore.open(path, header()) as store:
+        store.record(0, [1, 2], 0)
+    good = path.read_bytes()
+    generator = np.random.default_rng(0)
+    for round_ in range(60):
+        data = bytearray(good)
+        if round_ % 2:
+            data = data[: generator.integers(0, len(data))]
+        else:
+            at = int(generator.integers(0, len(data)))
+            data[at : at + 8] = generator.bytes(8)
+        spoilt.write_bytes(data)
+        with suppress(StoreError):
+            FileStore.open(spoilt, header()).close()
+
+
+def test_a_writer_killed_while_it_makes_the_file_leaves_nothing_behind_for_long(tmp_path):
+    path = tmp_path / "s.h5"
+    leftover = tmp_path / ".s.h5.elsewhere.4711.part"
+    leftover.write_bytes(b"half a file")
+    FileStore.open(path, header()).close()
+    assert [child.name for child in tmp_path.iterdir()] == ["s.h5"]
+
+
+def test_a_draft_that_somebody_is_writing_is_left_alone(tmp_path, monkeypatch):
+    path = tmp_path / "s.h5"
+    with created(path) as file:
+        (draft,) = tmp_path.iterdir()
+        monkeypatch.setattr(os, "getpid", lambda: 1)  # another process makes the same file
+        with created(path) as other:
+            other["a"] = 2
+        assert draft.exists()
+        path.unlink()
+        file["a"] = 1
+    with reading(path) as file:
+        assert file["a"][()] == 1
+
+
+def test_of_two_that_make_a_file_at_once_the_later_is_refused(tmp_path):
+    path = tmp_path / "s.h5"
+
+    def make():
+        with created(path) as file:
+            file["a"] = 1
+            path.write_bytes(b"the other's")
+
+    with pytest.raises(StoreError, match="made by another process just now; is this command running twice"):
+        make()
+    assert path.read_bytes() == b"the other's"
+    assert [child.name for child in tmp_path.iterdir()] == ["s.h5"]
+
+
+def test_an_error_while_a_file_is_made_leaves_nothing(tmp_path):
+    def make():
+        with created(tmp_path / "s.h5") as file:
+            file["a"] = np.zeros(10**5)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        make()
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_the_disk_does_not_hide_the_error_before_it(tmp_path, monkeypatch):
+    store = FileStore.open(tmp_path / "s.h5", header())
+
+    def refuse(*_):
+        raise OSError(28, "full")
+
+    monkeypatch.setattr(store._writer, "write", refuse)
+
+    def fail():
+        with store:
+            MemoryStore.record(store, 0, [1, 2], 0)
+            store._dirty = (0, 1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    FileStore.open(tmp_path / "s.h5", header()).close()
+
+
+# ---- how often
+
+
+def test_a_point_is_in_the_file_at_once_where_the_disk_is_quick(tmp_path):
+    with FileStore.open(tmp_path / "s.h5", header()) as store:
+        for index in range(5):
+            store.record(index, [1, 2], 0)
+            time.sleep(0.3)
+            store.tick()
+            assert done_in(tmp_path / "s.h5") == set(range(index + 1))
+
+
+def test_a_slow_disk_is_asked_seldom_but_every_few_seconds(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    with FileStore.open(tmp_path / "s.h5", header()) as store:
+        writes = []
+
+        def slow_sync():
+            writes.append(clock[0])
+            clock[0] += 1.0
+
+        monkeypatch.setattr(store._writer, "sync", slow_sync)
+        for step in range(200):
+            clock[0] += 0.1
+            store.record(step % 12, [1, 2], 0)
+        gaps = np.diff(writes)
+        assert np.all(gaps >= module.FLUSH_SECONDS)
+        assert np.all(gaps <= module.FLUSH_SECONDS + 1.2)
+
+
+def test_values_are_on_the_disk_before_their_marks(tmp_path, monkeypatch):
+    with FileStore.open(tmp_path / "s.h5", header()) as store:
+        calls = []
+        write, sync = store._writer.write, store._writer.sync
+        monkeypatch.setattr(store._writer, "write", lambda name, *rest: (calls.append(name), write(name, *rest))[1])
+        monkeypatch.setattr(store._writer, "sync", lambda: (calls.append("sync"), sync())[1])
+        store.record(0, [1, 2], 0)
+        store.flush()
+        assert calls == ["train_loss", "train_acc", "seconds", "sync", "status"]

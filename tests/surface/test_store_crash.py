@@ -1,0 +1,106 @@
+"""What ends a writer: it is killed, or the disk refuses. What is marked done is right, and the run continues."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from landscape.errors import StoreError
+from landscape.surface import FileStore, Header
+from landscape.surface.hdf5 import reading
+from landscape.surface.surface import DONE
+
+PROGRAM = Path(__file__).with_name("programs") / "writing.py"
+METRICS = ("train_loss", "train_acc")
+HEADER = Header((np.arange(40.0), np.arange(30.0)), METRICS, {"seed": 0})
+ALL = 1200
+
+
+def write(*words):
+    command = [sys.executable, str(PROGRAM), *[str(word) for word in words]]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def right_in(path):
+    """How many points are marked done; all of them must be right."""
+    with h5py.File(path, "r", locking=False) as file:
+        done = np.flatnonzero(file["status"][()].ravel() == DONE)
+        assert np.array_equal(file["train_loss"][()].ravel()[done], done)
+        assert np.array_equal(file["train_acc"][()].ravel()[done], -done)
+    return len(done)
+
+
+def test_a_killed_writer_loses_nothing_that_was_flushed_and_leaves_no_lock(tmp_path):
+    path, said = tmp_path / "s.h5", -1
+    for lines in (3, 40, 11, 60):
+        with subprocess.Popen([sys.executable, str(PROGRAM), str(path)], stdout=subprocess.PIPE, text=True) as writer:
+            for _ in range(lines):
+                said = int(writer.stdout.readline())
+            writer.send_signal(signal.SIGKILL)
+        assert said + 1 <= right_in(path) < ALL
+    assert write(path).returncode == 0
+    assert right_in(path) == ALL
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_disk_that_refuses_a_value_costs_one_clear_line_and_marks_nothing(tmp_path, metric):
+    path = tmp_path / "s.h5"
+    with FileStore.open(path, HEADER) as store:
+        for index in range(300):
+            store.record(index, [index, -index], 0.1)
+    with reading(path) as file:
+        limit = file[metric].id.get_offset() + 301 * 8
+    refused = write(path, -1, limit)
+    assert refused.returncode == 1
+    assert refused.stderr == ""
+    (line,) = refused.stdout.splitlines()
+    assert "s.h5: writing failed: File too large. What was flushed before is kept; the same command continues" in line
+    assert right_in(path) == 300
+    assert write(path).returncode == 0
+    assert right_in(path) == ALL
+
+
+@pytest.mark.parametrize("size", [0, 3000, 20_000])
+def test_a_disk_too_full_for_the_file_leaves_none(tmp_path, size):
+    refused = write(tmp_path / "s.h5", size)
+    assert refused.returncode == 1
+    assert refused.stderr == ""
+    assert refused.stdout.strip().endswith("s.h5: cannot be written: File too large")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 300 kB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk takes root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this root may not mount")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk(small_disk):
+    other, path = small_disk / "other", small_disk / "s.h5"
+    other.write_bytes(b"x" * 250_000)
+    with pytest.raises(StoreError, match="cannot be written: No space left on device"):
+        FileStore.open(path, HEADER)
+    assert list(small_disk.iterdir()) == [other]
+    other.unlink()
+    store = FileStore.open(path, HEADER)
+    with pytest.raises(OSError, match="No space left"):
+        other.write_bytes(b"x" * 400_000)
+    with store:  # the file's room was taken at the start: a disk that fills up later costs nothing
+        for index in store.pending():
+            store.record(index, [index, -index], 0.1)
+    assert right_in(path) == ALL
