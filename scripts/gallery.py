@@ -1,0 +1,199 @@
+"""Runs the commands of the tutorial's pages, keeps their pictures in docs/images, and writes docs/gallery.md.
+
+A page shows a picture, and under it, in a block marked ``sh``, the commands that make it. The picture's file is named
+like what the command writes, with dashes for slashes: ``optimizers/compare.png`` is ``optimizers-compare.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES, IMAGES, GALLERY = ROOT / "docs" / "tutorial", ROOT / "docs" / "images", ROOT / "docs" / "gallery.md"
+TIMES = "times.json"
+LARGEST_PICTURE = 150_000
+WIDEST = 1100
+README_PICTURES = {"compare-3d.png": "two residual networks, with and without shortcuts", "paths.png": "SGD and Adam"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Commands on a page.
+
+    Attributes:
+        page: the file.
+        commands: one a line, without the shell's continuations.
+        pictures: ``(text, file name)`` of the pictures that stand right above.
+    """
+
+    page: Path
+    commands: tuple[str, ...]
+    pictures: tuple[tuple[str, str], ...]
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """The blocks of commands on a page, in order."""
+    found, pictures = [], []
+    parts = re.split(r"^```(\w*)\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for text, language, code in zip(parts[::3], [*parts[1::3], ""], [*parts[2::3], ""], strict=True):
+        pictures += [(alt.strip(), Path(target).name) for alt, target in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", text)]
+        if language == "sh":
+            lines = code.replace("\\\n", " ").splitlines()
+            commands = tuple(" ".join(line.split()) for line in lines if line.strip())
+            found.append(Block(page, commands, tuple(pictures)))
+            pictures = []
+    if pictures:
+        raise ValueError(f"{page.name}: pictures without a command under them: {pictures}")
+    return found
+
+
+def outputs_of(command: str) -> list[str]:
+    """The pictures a command writes, by the names that pages give them."""
+    words = shlex.split(command)
+    if "--out" not in words:
+        return []
+    out = words[words.index("--out") + 1]
+    if "compare" in words:
+        return [f"{out}/compare.png", f"{out}/compare-3d.png"]
+    return [out]
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="PREFIX", help="pages whose names begin so")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "gallery", help="where commands run")
+    parser.add_argument("--keep", action="store_true", help="do not do again what is there (runs, surfaces, pictures)")
+    parser.add_argument("--no-demo", action="store_true", help="leave the README's pictures, made by the demo, alone")
+    options = parser.parse_args(argv)
+    if not options.keep:
+        shutil.rmtree(options.work, ignore_errors=True)
+    options.work.mkdir(parents=True, exist_ok=True)
+    (IMAGES / "tutorial").mkdir(parents=True, exist_ok=True)
+    times = read_times(options.work)
+    pages = sorted(page for page in PAGES.glob("*.md") if page.name.startswith(options.only))
+    for page in pages:
+        for block in blocks_of(page):
+            run_block(block, options.work, times, options.keep)
+    if not options.no_demo and not options.only:
+        run_demo(options.work, times, options.keep)
+    write_gallery(times)
+    return 0
+
+
+def run_block(block: Block, work: Path, times: dict[str, float], keep: bool) -> None:
+    """Run the commands of a block and keep its pictures."""
+    for command in block.commands:
+        made = [work / out for out in outputs_of(command)]
+        if keep and made and all(path.exists() for path in made):
+            continue
+        begin = time.monotonic()
+        print(f"[{block.page.stem}] $ {command}", flush=True)
+        run(shlex.split(command), work)
+        times[command] = time.monotonic() - begin
+        (work / TIMES).write_text(json.dumps(times, indent=1))
+    written = {out.replace("/", "-"): work / out for command in block.commands for out in outputs_of(command)}
+    for _, name in block.pictures:
+        if name not in written:
+            raise ValueError(f"{block.page.name}: the commands under {name} write {', '.join(written)}, not it")
+        keep_picture(written[name], IMAGES / "tutorial" / name)
+
+
+def run(words: list[str], work: Path) -> None:
+    """Run a command of this program, alone or under mpiexec."""
+    beside = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{beside}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    # In a container one is root, and Open MPI wants to be told that this is meant.
+    environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    environment |= {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
+    at = words.index("landscape")
+    words = [*words[:at], sys.executable, "-m", "landscape", *words[at + 1 :]]
+    if not {"functions", "plot", "render", "trajectory"}.isdisjoint(words):
+        words.append("--overwrite")
+    done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{shlex.join(words)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+
+
+def run_demo(work: Path, times: dict[str, float], keep: bool) -> None:
+    """The pictures of the README, by the demo."""
+    command = "landscape demo --out demo"
+    if not (keep and (work / "demo" / "figures").is_dir()):
+        begin = time.monotonic()
+        print(f"[README] $ {command}", flush=True)
+        run(shlex.split(command), work)
+        times[command] = time.monotonic() - begin
+        (work / TIMES).write_text(json.dumps(times, indent=1))
+    for name in README_PICTURES:
+        keep_picture(work / "demo" / "figures" / name, IMAGES / name)
+
+
+def keep_picture(source: Path, target: Path) -> None:
+    """Copy a picture, a PNG with as many colours and pixels as fit into 150 kB."""
+    if source.suffix != ".png":
+        shutil.copyfile(source, target)
+        return
+    from PIL import Image
+
+    with Image.open(source) as opened:
+        picture = opened.convert("RGB")
+    width = min(picture.width, WIDEST)
+    while True:
+        size = (width, round(picture.height * width / picture.width))
+        small = picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        small.quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+        if buffer.tell() <= LARGEST_PICTURE or width < 400:
+            target.write_bytes(buffer.getvalue())
+            return
+        width = int(0.9 * width)
+
+
+def read_times(work: Path) -> dict[str, float]:
+    file = work / TIMES
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def write_gallery(times: dict[str, float]) -> None:
+    """Write docs/gallery.md: every picture with its commands and how long they took."""
+    lines = [
+        "# Gallery",
+        "",
+        "Every figure of the documentation, with the command that makes it and the time that took on two cores. This",
+        "page is written by `scripts/gallery`, which runs them all.",
+    ]
+    for page in sorted(PAGES.glob("*.md")):
+        blocks = [block for block in blocks_of(page) if block.pictures]
+        if not blocks:
+            continue
+        title = page.read_text().splitlines()[0].removeprefix("# ")
+        lines += ["", f"## [{title}](tutorial/{page.name})"]
+        for block in blocks:
+            for text, name in block.pictures:
+                lines += ["", f"![{text}](images/tutorial/{name})"]
+            lines += ["", "```sh", *block.commands, "```"]
+            known = [times[command] for command in block.commands if command in times]
+            if known:
+                lines += ["", f"{sum(known):.0f} s" if sum(known) >= 1 else "under a second"]
+    lines += ["", "## [README](../README.md)"]
+    for name, text in README_PICTURES.items():
+        if (IMAGES / name).exists():
+            lines += ["", f"![{text}](images/{name})"]
+    lines += ["", "```sh", "landscape demo --out demo", "```"]
+    if "landscape demo --out demo" in times:
+        lines += ["", f"{times['landscape demo --out demo']:.0f} s"]
+    GALLERY.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
