@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 
 _SPLITS = {"train": "training", "val": "validation", "plane": "plane's"}
-_METRICS = {"acc": "accuracy (%)", "loss": "loss", "stderr": "standard error"}
+_METRICS = {"acc": "accuracy (%)", "loss": "loss"}
+_STATISTICS = {
+    "_stderr": "standard error of",
+    "_std": "standard deviation of",
+    "_min": "smallest",
+    "_max": "largest",
+}
 
 
 def metric_label(name: str) -> str:
     """What an axis calls the metric ``name``: ``train_loss`` is "training loss", ``test_acc`` "test accuracy (%)"."""
+    for suffix, words in _STATISTICS.items():
+        if name.endswith(suffix):
+            return f"{words} {metric_label(name.removesuffix(suffix))}"
     split, separator, measure = name.partition("_")
     if not separator:
         return _METRICS.get(name, name)
-    words = [_METRICS.get(part, part) for part in measure.split("_")]
-    if words[-1] == _METRICS["stderr"]:
-        return f"standard error of {_SPLITS.get(split, split)} {' '.join(words[:-1])}"
-    return " ".join([_SPLITS.get(split, split), *words])
+    return " ".join([_SPLITS.get(split, split), *(_METRICS.get(part, part) for part in measure.split("_"))])
 
 
 def _minus(text: str) -> str:

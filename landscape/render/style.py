@@ -202,8 +202,8 @@ def colour_map(purpose: str = "loss") -> Colormap:
 
 
 def purpose_of(metric: str) -> str:
-    """The purpose of the colour map for a metric: ``accuracy`` for ``*_acc``, ``spread`` for errors, else ``loss``."""
-    return "accuracy" if metric.endswith("_acc") else "spread" if metric.endswith("_stderr") else "loss"
+    """The purpose of a metric's colour map: ``accuracy`` for ``*_acc``, ``spread`` for errors, else ``loss``."""
+    return "accuracy" if metric.endswith("_acc") else "spread" if metric.endswith(("_stderr", "_std")) else "loss"
 
 
 def halo(width: float = 1.6, colour: str = HALO) -> list[AbstractPathEffect]:
