@@ -1,0 +1,117 @@
+"""Refinement: few points where a surface is smooth, all where it is noise, the same ones after an interruption."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from landscape.sweep.adaptive import Adaptive, Refinement, interpolated
+
+X, Y = np.meshgrid(np.linspace(-1, 1, 51), np.linspace(-1.5, 0.5, 41))
+SMOOTH = 0.05 + X**2 + 2 * Y**2
+NOISE = np.exp(np.random.default_rng(0).standard_normal(X.shape))
+
+
+def refined(full, tolerance=0.02, budget=None, blind=True):
+    """All rounds over ``full``, of which only what was asked for is shown."""
+    refinement = Refinement(full.shape, Adaptive(tolerance, budget))
+    shown, rounds = np.full(full.shape, np.nan), []
+    while len(refinement.points):
+        rounds.append(refinement.points)
+        shown.flat[refinement.points] = full.flat[refinement.points]
+        refinement.settle((shown if blind else full)[None])
+    return refinement, shown, rounds
+
+
+def largest_error(full, known):
+    logs = np.log(full)
+    guess = np.where(known, logs, np.log(interpolated(full, known, logarithm=True)))
+    return np.abs(guess - logs).max() / np.ptp(logs)
+
+
+def test_a_smooth_surface_takes_a_quarter_of_the_points_or_fewer_and_is_what_it_claims_to_be():
+    refinement, _, rounds = refined(SMOOTH)
+    known = refinement.known
+    assert known.sum() == sum(map(len, rounds)) <= SMOOTH.size / 4
+    assert largest_error(SMOOTH, known) <= 0.02
+    assert 0 < refinement.error <= 0.02
+
+
+def test_noise_takes_every_point():
+    refinement, _, _ = refined(NOISE)
+    assert refinement.known.all()
+
+
+def test_points_gather_where_the_surface_is_rough():
+    rough = SMOOTH + np.where(X > 0.2, 0.5 * np.sin(40 * X) * np.sin(37 * Y) + 0.5, 0.0)
+    known = refined(rough)[0].known
+    assert known[:, 40:].mean() > 0.75
+    assert known[:, :20].mean() < 0.35
+
+
+def test_only_measured_points_decide_and_rounds_come_again_alike():
+    _, shown, rounds = refined(SMOOTH)
+    _, _, from_full = refined(SMOOTH, blind=False)
+    _, _, resumed = refined(shown, blind=False)
+    for other in (from_full, resumed):
+        assert all(np.array_equal(a, b) for a, b in zip(rounds, other, strict=True))
+    everything = np.concatenate(rounds)
+    assert len(np.unique(everything)) == len(everything)
+
+
+def test_a_budget_goes_to_the_largest_errors_and_is_kept():
+    rough = SMOOTH + np.where(X > 0.2, 0.5 * np.sin(40 * X) * np.sin(37 * Y) + 0.5, 0.0)
+    for budget in (1, 81, 200, 700):
+        known = refined(rough, budget=budget)[0].known
+        assert known.sum() <= budget
+    assert known.sum() > 690
+    assert known[:, 30:].mean() > 2 * known[:, :25].mean()
+
+
+@pytest.mark.parametrize("shape", [(51,), (2,), (1,), (1, 7), (2, 2), (13, 6), (9, 10, 11)])
+def test_any_grid(shape):
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    full = 0.1 + sum(axis**2 for axis in axes)
+    refinement, _, _ = refined(full)
+    known = refinement.known
+    corners = np.ix_(*(sorted({0, n - 1}) for n in shape))
+    assert known[corners].all()
+    if not known.all():
+        assert largest_error(full, known) <= 0.03
+    assert refined(NOISE.reshape(-1)[: full.size].reshape(shape))[0].known.mean() > 0.95
+
+
+def test_where_the_loss_is_not_finite_only_its_border_is_resolved():
+    full = np.where(X**2 + Y**2 > 1, np.nan, SMOOTH)
+    full[:, :3] = np.inf
+    refinement, _, _ = refined(full)
+    known = refinement.known
+    assert known.mean() < 0.7
+    assert known[np.isnan(full)].mean() < 0.7
+    guess = np.where(known, full, interpolated(full, known, logarithm=True))
+    assert (np.isfinite(guess) == np.isfinite(full)).mean() > 0.97
+
+
+def test_constant_zero_and_several_losses():
+    constant, zero = np.full((21, 21), 2.0), np.zeros((21, 21))
+    assert refined(constant)[0].known.mean() < 0.7
+    assert refined(zero)[0].known.mean() < 0.7
+    refinement = Refinement((41, 51), Adaptive(0.02))
+    while len(refinement.points):
+        refinement.settle(np.stack([SMOOTH, NOISE]))
+    assert refinement.known.all()
+
+
+def test_interpolation_is_never_where_a_measurement_is():
+    known = refined(SMOOTH)[0].known
+    guess = interpolated(SMOOTH, known)
+    assert np.isnan(guess[known]).all()
+    assert np.isfinite(guess[~known]).all()
+    np.testing.assert_allclose(interpolated(1 + 2 * X - 3 * Y, known)[~known], (1 + 2 * X - 3 * Y)[~known], atol=1e-9)
+
+
+def test_what_is_asked_is_checked():
+    with pytest.raises(ValueError, match="tolerance: a share of the log-loss range between 0 and 1 expected, got 2"):
+        Adaptive(2)
+    with pytest.raises(ValueError, match="budget: 1 or more points expected, got 0"):
+        Adaptive(0.1, 0)
