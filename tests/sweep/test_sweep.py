@@ -1,0 +1,228 @@
+"""Whole sweeps on one rank: closed form, stop and continue, shards, failures, and what is refused."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from landscape.errors import StoreError
+from landscape.geometry import Direction, Plane, Weights, random_direction
+from landscape.problem.problem import Problem, Split
+from landscape.surface import read_surface
+from landscape.surface.merge import merge
+from landscape.surface.surface import DONE, FAILED
+from landscape.sweep import Grid, Numerics, Plan, compute_surface
+from landscape.sweep import sweep as module
+
+GRID = Grid.parse("-1:0.5:7", "0:1:5")  # neither square nor symmetric, and it touches zero
+
+
+class Accident:
+    """A loss that can be told to fail."""
+
+    def __init__(self):
+        self.calls = 0
+        self.failing = set()
+
+    def __call__(self, outputs, targets):
+        self.calls += 1
+        if self.calls in self.failing:
+            raise RuntimeError("an accident")
+        return nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+
+@pytest.fixture
+def problem():
+    generator = torch.Generator().manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    inputs = torch.randn(50, 6, generator=generator)
+    targets = torch.randint(0, 3, (50,), generator=generator)
+    metrics = {"acc": lambda outputs, targets: 100.0 * (outputs.argmax(1) == targets)}
+    splits = {"train": Split(inputs, targets), "test": Split(inputs[:20], targets[:20])}
+    return Problem(model, splits, Accident(), metrics)
+
+
+@pytest.fixture
+def plane(problem):
+    origin = Weights.of(problem.model)
+    return Plane(origin, (random_direction(origin, 0, 0), random_direction(origin, 0, 1)))
+
+
+def contents(path):
+    found = {}
+    with h5py.File(path, "r") as file:
+        file.visititems(
+            lambda name, node: found.update({name: node[()].tobytes()}) if isinstance(node, h5py.Dataset) else None
+        )
+    return {name: data for name, data in found.items() if name != "seconds"}
+
+
+@pytest.fixture
+def whole(problem, plane, tmp_path):
+    """The file of an undisturbed run."""
+    assert compute_surface(problem, plane, GRID, Plan(tmp_path / "whole.h5")).complete
+    return tmp_path / "whole.h5"
+
+
+def test_a_quadratic_is_its_closed_form():
+    class Bowl(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+
+        def forward(self, inputs):
+            return inputs @ self.w
+
+    bowl = Bowl()
+    inputs = torch.tensor([[1.0, 0.0], [0.0, 3.0]], dtype=torch.float64)
+    split = Split(inputs, torch.zeros(2, dtype=torch.float64))
+    problem = Problem(bowl, {"train": split}, lambda outputs, targets: (outputs - targets) ** 2)
+    origin = Weights.of(bowl)
+    axes = tuple(Direction(Weights({"w": torch.eye(2, dtype=torch.float64)[i]})) for i in range(2))
+    outcome = compute_surface(problem, Plane(origin, axes), GRID, numerics=Numerics(dtype="float64"))
+    x, y = np.meshgrid(*GRID.coordinates)
+    expected = ((1 + x) ** 2 + 9 * (-2 + y) ** 2) / 2
+    np.testing.assert_allclose(outcome.surface.metric("train_loss"), expected, rtol=1e-14)
+    deviation = np.abs((1 + x) ** 2 - 9 * (-2 + y) ** 2) / 2  # of two samples: half their difference
+    np.testing.assert_allclose(outcome.surface.metric("train_loss_stderr"), deviation, rtol=1e-10)
+
+
+def test_memory_and_file_hold_the_same(problem, plane, whole):
+    outcome = compute_surface(problem, plane, GRID)
+    on_disk = read_surface(whole)
+    assert outcome.computed == 35
+    assert outcome.complete
+    assert list(outcome.surface.values) == list(on_disk.values)
+    assert list(on_disk.values)[:3] == ["train_loss", "train_loss_stderr", "train_acc"]
+    for name, values in outcome.surface.values.items():
+        assert values.tobytes() == on_disk.values[name].tobytes()
+
+
+@pytest.mark.parametrize("after", [0, 1, 17, 34])
+def test_stopped_and_continued_is_the_same_file(problem, plane, whole, tmp_path, after):
+    plan = Plan(tmp_path / "s.h5")
+    seen = []
+    outcome = compute_surface(problem, plane, GRID, plan, stop=lambda: len(seen) >= after, progress=seen.append)
+    assert (outcome.computed, outcome.pending, outcome.complete) == (after, 35 - after, False)
+    problem.loss.calls = 0
+    outcome = compute_surface(problem, plane, GRID, plan)
+    assert (outcome.computed, outcome.complete) == (35 - after, True)
+    assert contents(tmp_path / "s.h5") == contents(whole)
+    assert compute_surface(problem, plane, GRID, plan).computed == 0
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_shards_merged_are_the_same_file(problem, plane, whole, tmp_path, parts):
+    paths = [tmp_path / f"{part}.h5" for part in range(parts)]
+    for part, path in enumerate(paths):
+        outcome = compute_surface(problem, plane, GRID, Plan(path, shard=(part, parts)))
+        assert outcome.complete, "a shard is complete when its own points are"
+        assert outcome.computed == len(range(part, 35, parts))
+        assert (read_surface(path).status == DONE).sum() == outcome.computed
+    merge(paths, tmp_path / "merged.h5")
+    assert contents(tmp_path / "merged.h5") == contents(whole)
+
+
+def test_failures_are_tried_once_more_then_kept_with_their_message_until_asked_for(problem, plane, whole, tmp_path):
+    plan, retry = Plan(tmp_path / "s.h5"), Plan(tmp_path / "s.h5", retry_failed=True)
+    problem.loss.calls, problem.loss.failing = 0, set(range(20, 40))
+    outcome = compute_surface(problem, plane, GRID, plan)
+    assert outcome.failed > 0
+    assert outcome.pending == 0
+    assert not outcome.complete
+    assert all("RuntimeError: an accident (" in message for message in outcome.messages.values())
+    surface = read_surface(tmp_path / "s.h5")
+    assert (surface.status == FAILED).sum() == outcome.failed == len(outcome.messages)
+    assert np.isnan(surface.metric()[surface.status == FAILED]).all()
+    assert compute_surface(problem, plane, GRID, plan).computed == 0
+    again = compute_surface(problem, plane, GRID, retry)
+    assert again.computed == outcome.failed
+    assert again.complete
+    assert again.messages == {}
+    assert contents(tmp_path / "s.h5") == contents(whole)
+
+
+def test_progress_counts_earlier_runs_and_failures(problem, plane, tmp_path):
+    seen = []
+    plan = Plan(tmp_path / "s.h5")
+    compute_surface(problem, plane, GRID, plan, stop=lambda: len(seen) >= 5, progress=seen.append)
+    assert [progress.done for progress in seen] == [1, 2, 3, 4, 5]
+    assert seen[-1].total == 35
+    seen.clear()
+    compute_surface(problem, plane, GRID, plan, progress=seen.append)
+    assert seen[0].done == 6
+    assert seen[-1].done == 35
+    assert sum(seen[-1].per_rank.values()) == 30
+    assert seen[-1].seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"numerics": Numerics(dtype="float64")}, "dtype is 'float32' there, asked for 'float64'"),
+        ({"numerics": Numerics(batch_size=7)}, "batch_size is .* there, asked for 7"),
+        ({"settings": {"loss": "other"}}, "loss is None there, asked for 'other'"),
+        ({"grid": Grid.parse("-1:0.5:7", "0:2:5")}, "axes is .*'0:1:5'.* there, asked for .*'0:2:5'"),
+    ],
+)
+def test_a_file_of_other_settings_is_refused_by_name(problem, plane, whole, change, named):
+    before = whole.read_bytes()
+    grid = change.pop("grid", GRID)
+    with pytest.raises(StoreError, match=named):
+        compute_surface(problem, plane, grid, Plan(whole), **change)
+    assert whole.read_bytes() == before
+    assert compute_surface(problem, plane, grid, Plan(whole, overwrite=True), **change).complete
+
+
+def test_other_data_weights_and_statistics_are_noticed(problem, plane, whole):
+    other = Problem(problem.model, {**problem.splits, "test": problem.splits["test"].take(slice(0, 19))}, problem.loss)
+    with pytest.raises(StoreError, match="samples is"):
+        compute_surface(other, plane, GRID, Plan(whole))
+    moved = Plane(plane.at((0.1, 0.0)), plane.directions)
+    with pytest.raises(StoreError, match="origin is"):
+        compute_surface(problem, moved, GRID, Plan(whole))
+    problem.model[1].running_mean += 1.0  # no weight, and yet the loss depends on it
+    with pytest.raises(StoreError, match="fixed is"):
+        compute_surface(problem, plane, GRID, Plan(whole))
+
+
+def test_the_model_comes_back_as_it_was_also_after_an_error(problem, plane, tmp_path, monkeypatch):
+    before = {name: tensor.clone() for name, tensor in problem.model.state_dict().items()}
+    monkeypatch.setattr(module.FileStore, "record", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(OSError, match="full"):
+        compute_surface(problem, plane, GRID, Plan(tmp_path / "s.h5"))
+    assert all(torch.equal(before[name], tensor) for name, tensor in problem.model.state_dict().items())
+
+
+def test_what_is_recorded_is_in_the_file_when_the_end_is_asked_for(problem, plane, tmp_path):
+    """A scheduler's SIGKILL may follow a signal at once: nothing may wait for the points under way."""
+    path, seen, written = tmp_path / "s.h5", [], []
+
+    def stop():
+        return len(seen) >= 3
+
+    flush = module.FileStore.flush
+
+    def flushing(store):
+        flush(store)
+        written.append(int((read_surface(path).status == DONE).sum()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.FileStore, "flush", flushing)
+        patch.setattr(module.FileStore, "tick", lambda store: None)
+        compute_surface(problem, plane, GRID, Plan(path), stop=stop, progress=seen.append)
+    assert written[0] == 3
+
+
+def test_wrong_arguments(problem, plane, tmp_path):
+    with pytest.raises(ValueError, match="as many directions as axes expected, got 2 and 1"):
+        compute_surface(problem, plane, Grid.parse("0:1:3"))
+    for shard in ((3, 3), (-1, 2), (0, 0)):
+        with pytest.raises(ValueError, match="a shard"):
+            Plan(shard=shard)
