@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.spatial import ConvexHull
 
 from landscape.render.relief import Box, Relief
 
@@ -161,6 +162,14 @@ def best_view(
     habit = [abs((azimuth + 60 + 180) % 360 - 180) for azimuth, _ in candidates]
     best = min(range(len(candidates)), key=lambda c: (-round(scores[c], 6), habit[c]))
     return candidates[best]
+
+
+def outermost(points: np.ndarray) -> np.ndarray:
+    """Those of the points ``(n, 3)`` of a relief that can be at the border of a picture of it: the convex hull's."""
+    # A point far below makes a body of what may be flat.
+    below = [*points.mean(0)[:2], points[:, 2].min() - 10 * np.ptp(points, axis=0).max()]
+    corners = ConvexHull(np.vstack([points, below])).vertices
+    return points[corners[corners < len(points)]]
 
 
 def _seen(points: np.ndarray, relief: Relief, box: Box, azimuth: float, elevation: float) -> np.ndarray:

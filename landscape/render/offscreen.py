@@ -28,8 +28,8 @@ _INSTALL = (
     "Debian/Ubuntu `apt install libegl1 libgl1-mesa-dri`; Fedora `dnf install mesa-libEGL mesa-dri-drivers`; "
     "conda `conda install -c conda-forge libegl mesalib`"
 )
-_SAMPLES = 18e6
-"""Samples a window may hold: 3 x 3 to the pixel up to 2 megapixels, fewer above, so that memory stays below 2 GB."""
+_SAMPLES = 12e6
+"""Samples a window may hold: 2.5 x 2.5 to the pixel of 1600 by 1200, some 100 bytes each."""
 
 
 def new_window() -> vtkRenderWindow:
@@ -72,7 +72,7 @@ def picture(
     Args:
         renderer: with its actors, lights, camera and background (alpha included).
         size: width and height of the picture in pixels.
-        supersampling: samples to a pixel along each axis, averaged; by default three, fewer above two megapixels.
+        supersampling: samples to a pixel along each axis, averaged; by default three, fewer above 1.3 megapixels.
         occlusion: darken what is hemmed in (ambient occlusion); the camera must not be far away, VTK keeps depths in
             16 bits for it.
 

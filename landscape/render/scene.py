@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from landscape.render import actors, layout, overlay
 from landscape.render import style as styles
-from landscape.render.camera import Camera, best_view, parse_view
+from landscape.render.camera import Camera, best_view, outermost, parse_view
 from landscape.render.figure import StyledFigure
 from landscape.render.frame import STEEP, Marks, axes_of, frame_lines, marks_of, thinned
 from landscape.render.label import metric_label
@@ -64,7 +64,7 @@ def render_scene(
         path_height: ``surface`` lays the paths on the surface, ``loss`` at the checkpoints' own loss.
         background: colour behind the scene.
         transparent: nothing behind the scene.
-        supersampling: samples to a pixel along each axis, by default three, fewer above two megapixels.
+        supersampling: samples to a pixel along each axis, by default three, fewer above 1.3 megapixels.
 
     Returns:
         A figure of exactly ``size`` pixels at its own ``dpi``: save a picture with ``save(figure, path, figure.dpi)``.
@@ -155,7 +155,7 @@ def _camera(
     for stage in stages:
         heights = np.where(stage.relief.heights <= stage.relief.cut, stage.relief.heights, np.nan)
         ground = stage.box.place(stage.relief.x[None, :], stage.relief.y[:, None], heights).reshape(-1, 3)
-        points.append(ground[np.isfinite(ground[:, 2])])
+        points.append(outermost(ground[np.isfinite(ground[:, 2])]))
         around.append(np.full((len(points[-1]), 2), 0.8))
         for axis in axes_of(stage, camera, scale, marks):
             points.append(np.vstack([axis.ends, axis.ends.mean(0)]))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from landscape.render.camera import VIEWS, Camera, best_view, parse_view
+from landscape.render.camera import VIEWS, Camera, best_view, outermost, parse_view
 from landscape.render.relief import Relief
 from landscape.render.stage import unit_box
 from landscape.render.vtk import vtkRenderer
@@ -49,6 +49,19 @@ def test_fitted_camera_fills_the_picture_but_for_what_is_written_around():
     np.testing.assert_allclose((low + high) / 2, np.array(SIZE) / 2, atol=0.5)
     with pytest.raises(ValueError, match="no room"):
         Camera(-50, 30).fitted(points, np.full((50, 2), 250.0), SIZE)
+
+
+def test_outermost_points_are_all_that_a_fit_needs():
+    rng = np.random.default_rng(2)
+    x, y = np.meshgrid(np.linspace(-0.5, 0.5, 30), np.linspace(-0.5, 0.5, 20))
+    for z in (rng.uniform(0, 0.5, x.shape), np.zeros_like(x), 0.3 * x):
+        points = np.column_stack([x.ravel(), y.ravel(), z.ravel()])
+        few = outermost(points)
+        assert 4 <= len(few) < 0.4 * len(points)
+        for azimuth, elevation in ((-60, 30), (100, 75)):
+            all_of_them = Camera(azimuth, elevation).fitted(points, np.full((len(points), 2), 9.0), SIZE)
+            only_few = Camera(azimuth, elevation).fitted(few, np.full((len(few), 2), 9.0), SIZE)
+            np.testing.assert_allclose(only_few.position, all_of_them.position, atol=1e-6)
 
 
 def test_views():
