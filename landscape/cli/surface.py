@@ -242,7 +242,7 @@ def _device(device: str, ranks: Ranks) -> str:
 
 
 def _announce(plane: Plane, grid: Grid, problem: Problem, ranks: Ranks, options: dict[str, Any]) -> None:
-    import os
+    from landscape.cli.launch import cores
 
     samples = ", ".join(f"{len(split):,} {name}" for name, split in problem.splits.items())
     axes = " x ".join(str(axis) for axis in grid.axes)
@@ -253,9 +253,11 @@ def _announce(plane: Plane, grid: Grid, problem: Problem, ranks: Ranks, options:
         f"{'s' if options['threads'] > 1 else ''} each",
         err=True,
     )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if ranks.size * options["threads"] < cores and options["device"] == "cpu":
-        click.echo(f"One of {cores} cores is in use: `mpiexec -n {cores} landscape surface ...` uses all.", err=True)
+    used = ranks.size * options["threads"]
+    if used < cores() and options["device"] == "cpu":
+        click.echo(
+            f"{used} of {cores()} cores in use: `mpiexec -n {cores()} landscape surface ...` uses all.", err=True
+        )
 
 
 def _conclude(out: Path, outcome: Outcome) -> int:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option("--dtype", default="float32", show_default=True, help="float32, float64, bfloat16 (autocast).")
 @click.option("--device", default="cpu", show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: torch's choice]")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: one per core]")
 @click.option(
     "--checkpoint-every", type=click.IntRange(1), default=1, show_default=True, help="Epochs between checkpoints."
 )
@@ -57,6 +57,7 @@ def command(out: Path, optimizer: str, threads: int | None, overwrite: bool, **o
     """
     import torch
 
+    from landscape.cli.launch import cores
     from landscape.cli.progress import Bar
     from landscape.sweep.stopping import StopSignals
     from landscape.training import TrainingSettings, is_run, train
@@ -64,8 +65,7 @@ def command(out: Path, optimizer: str, threads: int | None, overwrite: bool, **o
     spec = spec_of(options)
     if spec is None:
         raise click.UsageError("say what to train, with --model or --problem")
-    if threads is not None:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or cores())
     names = (
         "epochs",
         "batch_size",

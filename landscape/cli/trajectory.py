@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 @click.argument("runs", metavar="RUN...", type=PATH, nargs=-1, required=True)
 @click.option("--plane", required=True, help="A surface file, or pca: the principal components of all checkpoints.")
 @click.option("--axes", type=click.IntRange(1, 3), default=2, show_default=True, help="Components taken with pca.")
+@click.option("--ignore", default="none", show_default=True, help="With pca: what keeps still: biasbn, none.")
+@click.option("--only", multiple=True, metavar="PATTERN", help="With pca: only parameters whose names match.")
+@click.option("--freeze", multiple=True, metavar="PATTERN", help="With pca: no parameters whose names match.")
 @click.option("--out", type=PATH, default=Path("trajectory.h5"), show_default=True, help="The file to make.")
 @click.option("--measure", is_flag=True, help="Measure the loss of checkpoints that were kept without one.")
 @click.option("--attach", is_flag=True, help="Also put the paths into the surface file, where ParaView shows them.")
 @overwrite_option
-def command(
-    runs: tuple[Path, ...], plane: str, axes: int, out: Path, measure: bool, attach: bool, overwrite: bool
-) -> None:
+def command(runs: tuple[Path, ...], plane: str, out: Path, **options: Any) -> None:
     """Project the checkpoints of each RUN on a plane, by least squares, with their distance from it.
 
     With `--plane pca` the plane is that of the principal components of all checkpoints of all runs, around the last
@@ -44,24 +45,25 @@ def command(
     from landscape.training import Run
     from landscape.training.provenance import environment
 
-    if attach and plane == "pca":
+    measured = options["measure"]
+    if options["attach"] and plane == "pca":
         raise click.UsageError("--attach goes with a surface file as --plane")
-    require_new(out, overwrite)
+    require_new(out, options["overwrite"])
     opened = [Run.open(run) for run in runs]
     provenance = {**environment(("landscape", "torch", "numpy", "h5py")), "runs": [str(run.resolve()) for run in runs]}
     if plane == "pca":
-        chosen = _principal_plane(opened, axes)
-        trajectories = _project(opened, runs, chosen, measure)
+        chosen = _principal_plane(opened, options)
+        trajectories = _project(opened, runs, chosen, measured)
         stored = chosen
     else:
         from landscape.surface.planes import read_plane
         from landscape.surface.reading import read_surface
 
         chosen, surface, stored = read_plane(plane), read_surface(plane), None
-        trajectories = [surface.under(trajectory) for trajectory in _project(opened, runs, chosen, measure)]
+        trajectories = [surface.under(trajectory) for trajectory in _project(opened, runs, chosen, measured)]
         provenance.update(surface=str(Path(plane).resolve()), origin=chosen.origin.digest())
-    write_trajectories(out, trajectories, plane=stored, provenance=provenance, overwrite=overwrite)
-    if attach:
+    write_trajectories(out, trajectories, plane=stored, provenance=provenance, overwrite=options["overwrite"])
+    if options["attach"]:
         attach_trajectories(plane, trajectories)
     for trajectory in trajectories:
         click.echo(_sentence(trajectory, chosen), err=True)
@@ -115,14 +117,16 @@ def _point(path: Path, layout: Weights, loss_of: Callable[[Checkpoint], float] |
     return PathPoint(c.step if c.step is not None else -1, c.epoch, lambda: _load(path, layout), loss, c.learning_rate)
 
 
-def _principal_plane(runs: Sequence[Run], axes: int) -> Plane:
+def _principal_plane(runs: Sequence[Run], options: dict[str, Any]) -> Plane:
+    from landscape.cli.source import merged_patterns
     from landscape.geometry.planes import principal_plane
     from landscape.geometry.weights import Weights
 
     layout = Weights.of(runs[0].build_problem().model)
     origin = layout.select(runs[0].load().state_dict, str(runs[0].path))
     sources = [lambda p=path: _load(p, layout) for run in runs for path in run.checkpoints]
-    return principal_plane(origin, sources, axes)
+    only, freeze = merged_patterns(options["only"]), merged_patterns(options["freeze"])
+    return principal_plane(origin, sources, options["axes"], options["ignore"], only, freeze)
 
 
 def _load(path: Path, layout: Weights) -> Weights:
