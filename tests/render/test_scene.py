@@ -224,14 +224,14 @@ def overlap(a, b):
 def test_no_vtk_object_outlives_its_scene(needs_gl, slope, walk):
     def count():
         gc.collect()
-        return sum(isinstance(thing, vtkObjectBase) for thing in gc.get_objects())
+        return sum(issubclass(type(thing), vtkObjectBase) for thing in gc.get_objects())
 
     render_scene(slope(), [walk([(0, 0), (1, 1)])], **SMALL)
     before = count()
     gc.disable()  # not even until the next collection
     try:
         figure = render_scene(slope(), [walk([(0, 0), (1, 1)])], clip=20.0, **SMALL)
-        after = sum(isinstance(thing, vtkObjectBase) for thing in gc.get_objects())
+        after = sum(issubclass(type(thing), vtkObjectBase) for thing in gc.get_objects())
     finally:
         gc.enable()
     assert after == before, "the figure itself holds none either"
