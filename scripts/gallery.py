@@ -185,7 +185,7 @@ def write_gallery(times: dict[str, float]) -> None:
             known = [times[command] for command in block.commands if command in times]
             if known:
                 lines += ["", f"{sum(known):.0f} s" if sum(known) >= 1 else "under a second"]
-    lines += ["", "## [README](../README.md)"]
+    lines += ["", "## README"]
     for name, text in README_PICTURES.items():
         if (IMAGES / name).exists():
             lines += ["", f"![{text}](images/{name})"]

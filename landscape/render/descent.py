@@ -13,7 +13,7 @@ from landscape.render.curve import plot_curve
 from landscape.render.margin import add_note, legend_columns, small, wrap
 from landscape.render.path import PathArtists, draw, leaving, path_handles, plot_path
 from landscape.render.scale import Scale, choose_scale
-from landscape.render.style import TRAJECTORY_COLOURS, halo, new_figure
+from landscape.render.style import TRAJECTORY_COLOURS, halo, new_figure, size_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -141,12 +141,14 @@ def _on_curves(
     rows = -(-count // columns)
     figure = new_figure(size)
     with figure.style():
-        width = figure.get_figwidth() * min(1.0, 0.28 + 0.24 * columns)
+        width = figure.get_figwidth()
+        width = max(width * min(1.0, 0.28 + 0.24 * columns), min(width, size_of("column").width))
         figure.set_figwidth(width)
         extra = 1 if steps else 0
-        figure.set_figheight((rows + extra) * width / columns * (0.85 if columns > 1 else 0.7))
+        figure.set_figheight(width * (rows / columns * (0.85 if columns > 1 else 0.7) + 0.4 * extra))
         # Six columns: one, two or three panels in a row, and two below them.
-        grid, wide = figure.add_gridspec(rows + extra, 6), 6 // columns
+        tall = [1.0] * rows + [0.4 * columns / (0.85 if columns > 1 else 0.7)] * extra
+        grid, wide = figure.add_gridspec(rows + extra, 6, height_ratios=tall), 6 // columns
         paths, lines = [], []
         for i, trajectory in enumerate(trajectories):
             row, column = divmod(i, columns)

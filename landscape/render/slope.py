@@ -85,7 +85,7 @@ def plot_tangent_plane(
     metric = surface.metrics[0]
     figure = new_figure(size)
     with figure.style(), matplotlib.rc_context({"grid.linewidth": 0.4, "grid.color": "0.85"}):
-        figure.set_figheight(0.42 * figure.get_figwidth())
+        figure.set_figheight(0.46 * figure.get_figwidth())
         grid = figure.add_gridspec(2, 2, width_ratios=(1.3, 1))
         relief = figure.add_subplot(grid[:, 0], projection="3d")
         _relief(relief, surface, at, value, gradient)
@@ -248,7 +248,7 @@ def _relief(ax: Axes, surface: Surface, at: tuple[float, float], value: float, g
     ax.set_ylabel("$y$", labelpad=-6)
     ax.tick_params(pad=-3, labelsize=small())
     ax.set_zlim(float(np.nanmin(values)), float(np.nanmax(values)))
-    ax.set_box_aspect((1, 1, 0.7), zoom=1.2)
+    ax.set_box_aspect((1, 1, 0.7), zoom=1.35)
     ax.view_init(elev=32, azim=-58)
 
 

@@ -1,0 +1,51 @@
+"""Every link and picture of the pages leads somewhere; nothing is asked of a network."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+IMAGES = ROOT / "docs" / "images"
+
+
+def links_of(page: Path) -> list[str]:
+    """Targets of links and pictures outside of code."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"`[^`\n]*`", "", text)
+    return re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"<img[^>]*src=\"([^\"]+)\"", text)
+
+
+def anchors_of(page: Path) -> set[str]:
+    """What headings are called in links, by the rule of the sites that show Markdown."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ +(.*)$", text, flags=re.MULTILINE)
+    plain = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings)
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_pictures(page):
+    broken = []
+    for link in links_of(page):
+        if re.match(r"https?://|mailto:", link):
+            continue
+        target, _, anchor = link.partition("#")
+        file = (page.parent / target).resolve() if target else page
+        if not file.exists() or (anchor and anchor not in anchors_of(file)):
+            broken.append(link)
+    assert not broken
+
+
+def test_every_picture_is_shown_somewhere():
+    shown = {(page.parent / link).resolve() for page in PAGES for link in links_of(page)}
+    assert {path for path in IMAGES.rglob("*") if path.is_file()} <= shown
+
+
+def test_pictures_are_small():
+    sizes = {path: path.stat().st_size for path in IMAGES.rglob("*") if path.is_file()}
+    assert sum(sizes.values()) < 5_000_000
+    assert not {str(path): size for path, size in sizes.items() if path.suffix == ".png" and size > 150_000}
