@@ -33,7 +33,7 @@ END = 2.7 * TUBE
 """Radius of the spheres that mark start and end."""
 _CHECKPOINT = 1.55 * TUBE
 _FINE, _BOLD, _RIM = 0.0010, 0.0019, 0.0016
-_INK, _WALL = "#16181d", "#c3c7cf"
+_INK, _WALL = "#16181d", "#b9bec8"
 START_COLOUR, END_COLOURS = "#ffffff", ("#ffd11a", "#35d6f0")
 # Where from (right, up, towards the camera), colour and strength.
 _LIGHTS = (

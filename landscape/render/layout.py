@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from matplotlib.colors import to_rgb
+
 from landscape.render import style as styles
 from landscape.render.figure import StyledFigure
 
@@ -46,7 +49,15 @@ class Layout:
         return self.panels[0].width, self.panels[0].height
 
 
-def new_figure(size: tuple[int, int], style: str | styles.Size) -> StyledFigure:
+INK, LIGHT_INK = "#22252b", "#e9ebee"
+
+
+def ink(background: str) -> str:
+    """The colour of texts and axes that can be read on ``background``."""
+    return INK if np.dot(to_rgb(background), (0.299, 0.587, 0.114)) > 0.45 else LIGHT_INK
+
+
+def new_figure(size: tuple[int, int], style: str | styles.Size, background: str = "white") -> StyledFigure:
     """A figure of exactly ``size`` pixels, as wide as the style says; its resolution follows."""
     width = styles.size_of(style).width
     dpi = size[0] / width
@@ -54,7 +65,8 @@ def new_figure(size: tuple[int, int], style: str | styles.Size) -> StyledFigure:
     figure = styles.new_figure(style, width=width + 1e-3 / dpi, height=(size[1] + 1e-3) / dpi)
     figure.set_layout_engine("none")
     figure.set_dpi(dpi)
-    figure.landscape_rc = {**figure.landscape_rc, "figure.dpi": dpi, "savefig.dpi": dpi}
+    figure.landscape_rc = {**figure.landscape_rc, "figure.dpi": dpi, "savefig.dpi": dpi, "text.color": ink(background)}
+    figure.patch.set_facecolor(background)
     return figure
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.colors import Colormap, to_rgba
+from matplotlib.colors import Colormap, to_hex, to_rgb, to_rgba
 from matplotlib.lines import Line2D
 
 from landscape.render import actors, layout, overlay
@@ -19,11 +19,19 @@ from landscape.render.mesh import refinement, relief_mesh
 from landscape.render.offscreen import picture
 from landscape.render.relief import PathHeight, check_plane
 from landscape.render.scale import Scale
-from landscape.render.stage import GAP, Paths, Stage, StagedPath, notes_of, paths_of, shared_scale, stages_of
+from landscape.render.stage import (
+    GAP,
+    Paths,
+    Stage,
+    StagedPath,
+    notes_of,
+    path_colours,
+    paths_of,
+    shared_scale,
+    stages_of,
+)
 from landscape.render.vtk import vtkActor, vtkRenderer
 from landscape.surface.surface import Surface
-
-_FLOOR_PLATE = "#f6f7f9"
 
 
 def render_scene(
@@ -82,12 +90,13 @@ def render_scene(
     groups = paths_of(trajectories, len(surfaces))
     own = [path for group in groups for path in group] if path_height == "loss" else []
     scale = shared_scale(surfaces, metric, scale, clip, own)
-    stages = stages_of(surfaces, groups, metric, scale, path_height)
+    colours = path_colours(layout.ink(background) == layout.LIGHT_INK)
+    stages = stages_of(surfaces, groups, metric, scale, path_height, colours)
     colour_map = styles.colour_map(cmap or styles.purpose_of(metric))
     lines = scale.levels(levels)
     notes = notes_of(stages, metric, scale, path_height)
     size = size or _default_size(len(stages))
-    figure = layout.new_figure(size, style)
+    figure = layout.new_figure(size, style, background)
     with figure.style():
         end = actors.end_colour(colour_map, _end_fractions(stages, scale))
         handles = _handles(stages, end)
@@ -112,13 +121,14 @@ def render_scene(
             renderer = vtkRenderer()
             renderer.SetBackground(to_rgba(background)[:3])
             renderer.SetBackgroundAlpha(0.0 if transparent else 1.0)
-            _build(renderer, stage, camera, scale, colour_map, lines, marks, end)
+            _build(renderer, stage, camera, scale, colour_map, lines, marks, end, _floor_colour(background))
             return picture(renderer, plan.panel_size, supersampling, occlusion=camera.elevation < STEEP)
 
         for stage, place in zip(stages, plan.panels, strict=True):
             rows = slice(size[1] - place.bottom - place.height, size[1] - place.bottom)
             image[rows, place.left : place.left + place.width] = draw(stage)
-        figure.patch.set_facecolor("none" if transparent else background)
+        if transparent:
+            figure.patch.set_facecolor("none")
         ax = overlay.canvas(figure)
         ax.imshow(image, extent=(0, size[0], 0, size[1]), interpolation="none", aspect="auto", zorder=0)
         for stage, place in zip(stages, plan.panels, strict=True):
@@ -132,6 +142,12 @@ def render_scene(
         if plan.note is not None:
             overlay.draw_note(ax, said, *plan.note)
     return figure
+
+
+def _floor_colour(background: str) -> str:
+    """A shade off the background, towards that of the texts."""
+    ground, ink = np.array(to_rgb(background)), np.array(to_rgb(layout.ink(background)))
+    return to_hex(ground + 0.045 * (ink - ground))
 
 
 def _default_size(panels: int) -> tuple[int, int]:
@@ -178,6 +194,7 @@ def _build(
     lines: np.ndarray,
     marks: Marks,
     end: str,
+    floor: str,
 ) -> None:
     """Fill ``renderer`` with everything of a panel that is not text."""
     low, high = map(float, scale.transform([scale.vmin, scale.vmax]))
@@ -191,7 +208,7 @@ def _build(
         actors.relief_actor(mesh, table),
         actors.rim_actor(mesh),
         *actors.contour_actors(mesh, fine, bold),
-        actors.plate_actor(np.column_stack([square, np.full(4, -GAP - 0.002)]), _FLOOR_PLATE),
+        actors.plate_actor(np.column_stack([square, np.full(4, -GAP - 0.002)]), floor),
         *actors.floor_actors(mesh, -GAP, np.union1d(fine, bold), table),
         actors.line_actor(frame_lines(stage, camera, scale, marks)),
     ]

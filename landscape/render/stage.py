@@ -79,7 +79,12 @@ def shared_scale(
 
 
 def stages_of(
-    surfaces: Sequence[Surface], groups: Sequence[Sequence[Trajectory]], metric: str, scale: Scale, height: PathHeight
+    surfaces: Sequence[Surface],
+    groups: Sequence[Sequence[Trajectory]],
+    metric: str,
+    scale: Scale,
+    height: PathHeight,
+    colours: Sequence[str] = TRAJECTORY_COLOURS,
 ) -> list[Stage]:
     """The stages of a scene, in boxes of one base and one height; cut where the surface rises above the scale.
 
@@ -100,10 +105,16 @@ def stages_of(
     for surface, relief, group in zip(surfaces, reliefs, groups, strict=True):
         paths = []
         for k, trajectory in enumerate(group):
-            colour = TRAJECTORY_COLOURS[k % len(TRAJECTORY_COLOURS)]
+            colour = colours[k % len(colours)]
             paths.append(StagedPath(trajectory, colour, drape(relief, trajectory, height, scale)))
         stages.append(Stage(surface, relief, unit_box(relief, low, high), paths, draped=height == "surface"))
     return stages
+
+
+def path_colours(dark: bool) -> tuple[str, ...]:
+    """Colours of the paths; on a ``dark`` background black and white change places."""
+    swap = {"#111111": "#ffffff", "#ffffff": "#111111"} if dark else {}
+    return tuple(swap.get(colour, colour) for colour in TRAJECTORY_COLOURS)
 
 
 def unit_box(relief: Relief, low: float, high: float) -> Box:

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_rgba
 from vtkmodules.vtkCommonCore import vtkObjectBase
 
-from landscape.render import actors, frame, layout, overlay, scene, stage
+from landscape.render import actors, frame, layout, scene, stage
 from landscape.render.camera import Camera
 from landscape.render.scale import Scale, choose_scale
 from landscape.render.scene import render_scene
@@ -20,7 +20,7 @@ from landscape.surface.surface import PENDING, Surface
 
 SMALL = {"size": (420, 320), "supersampling": 1.0}
 LOG = Scale("log", 0.01, 100.0)
-PLATE = np.array(to_rgba("#f6f7f9")) * 255
+PLATE = np.array(to_rgba(scene._floor_colour("white"))) * 255
 
 
 @pytest.fixture
@@ -143,6 +143,20 @@ def test_transparent_means_no_background_and_nothing_else(pixels, slope):
     solid = image[..., 3] == 255
     assert 0.3 < solid.mean() < 0.9
     np.testing.assert_allclose(image[solid], opaque[solid], atol=2)
+
+
+@pytest.mark.parametrize(
+    ("background", "light"), [("white", False), ("#f0e6d0", False), ("black", True), ("#203040", True)]
+)
+def test_texts_can_be_read_on_any_background(pixels, slope, walk, background, light):
+    figure, (image,), _ = pixels(slope(), [walk([(0, 0), (5, 5)])], background=background)
+    np.testing.assert_allclose(image[0, 0], np.array(to_rgba(background)) * 255, atol=1)
+    texts = [*figure.axes[0].texts, *figure.axes[1].get_yticklabels(), figure.axes[1].yaxis.label]
+    texts += figure.legends[0].get_texts()
+    for text in texts:
+        assert (np.mean(to_rgba(text.get_color())[:3]) > 0.5) == light, text.get_text()
+    second = stage.path_colours(dark=light)[1]
+    assert (np.mean(to_rgba(second)[:3]) > 0.5) == light, "the second path is black on white, white on black"
 
 
 def test_several_surfaces_share_scale_camera_and_colour_bar(pixels, slope, walk):
@@ -353,4 +367,3 @@ def test_ends_are_marked_in_a_colour_that_can_be_seen():
     assert actors.end_colour(colours, [0.0]) == actors.END_COLOURS[0], "gold on blue"
     assert actors.end_colour(colours, [1.0]) == actors.END_COLOURS[1], "not gold on yellow"
     assert actors.end_colour(colours, []) == actors.END_COLOURS[0]
-    assert overlay.INK.startswith("#")
