@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy(
         "IGNORED": "normalization",
         "PathPoint": "trajectory",
         "Plane": "plane",
+        "PlaneFamily": "family",
         "Projection": "plane",
         "RULES": "normalization",
         "Trajectory": "trajectory",

@@ -64,6 +64,10 @@ class Plane:
                 gram[i, j] = gram[j, i] = self.directions[i].weights.dot(self.directions[j].weights)
         return gram
 
+    def digests(self) -> list[str]:
+        """Digests of the directions."""
+        return [direction.weights.digest() for direction in self.directions]
+
     @property
     def cosines(self) -> np.ndarray:
         """``(k, k)`` float64: cosines of the angles between the directions."""

@@ -12,6 +12,7 @@ import numpy as np
 from landscape.errors import StoreError
 
 if TYPE_CHECKING:
+    from landscape.geometry.family import PlaneFamily
     from landscape.geometry.plane import Plane
 
 
@@ -25,14 +26,15 @@ class Header:
         settings: everything on which the values depend (model, digests, normalization, dtype ...), plain JSON values.
             A file made with other settings is not resumed.
         provenance: what else a reader may want to know (command line, versions, host), plain JSON values.
-        plane: origin and directions, stored with the values; None for values that come from elsewhere.
+        plane: origin and directions, stored with the values; the planes of several seeds, whose last coordinate is the
+            seed; None for values that come from elsewhere.
     """
 
     coordinates: tuple[np.ndarray, ...]
     metrics: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    plane: Plane | None = None
+    plane: Plane | PlaneFamily | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ import torch
 
 from landscape.errors import StoreError
 from landscape.geometry.direction import Direction
+from landscape.geometry.family import PlaneFamily
 from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights
 from landscape.surface.hdf5 import attribute, created, reading
@@ -23,16 +24,21 @@ from landscape.surface.li_directions import PCA, Layout, direction_groups, lay_o
 AXES = "xyz"
 
 
-def write_plane(file: h5py.File, plane: Plane) -> None:
+def write_plane(file: h5py.File, plane: Plane | PlaneFamily) -> None:
     """Write ``/origin`` and ``/xdirection``, ``/ydirection``, ``/zdirection``, one dataset per tensor.
 
-    The cosine of each pair of axes becomes an attribute of the file: ``cosine_xy``, and so on.
+    The cosine of each pair of axes becomes an attribute of the file: ``cosine_xy``, and so on. Of the planes of
+    several seeds, each has its directions and cosines in a group of its own, ``/members/<seed>``.
     """
     _write_weights(file.create_group("origin"), plane.origin, {})
-    _write_directions(file, plane)
+    if isinstance(plane, PlaneFamily):
+        for seed in plane.seeds:
+            _write_directions(file.create_group(f"members/{seed}"), plane.make(seed))
+    else:
+        _write_directions(file, plane)
 
 
-def _write_directions(file: h5py.File, plane: Plane) -> None:
+def _write_directions(file: h5py.Group, plane: Plane) -> None:
     for axis, direction in zip(AXES, plane.directions, strict=False):
         _write_weights(file.create_group(f"{axis}direction"), direction.weights, direction.recipe)
     for i, j in combinations(range(plane.ndim), 2):
@@ -60,23 +66,36 @@ def _write_weights(group: h5py.Group, weights: Weights, recipe: Mapping[str, Any
         group.attrs[key] = value if plain else json.dumps(value)
 
 
-def read_plane(path: str | os.PathLike[str]) -> Plane:
+def read_plane(path: str | os.PathLike[str], seed: int | None = None) -> Plane:
     """The plane stored in one of our surface, trajectory or direction files, bit for bit.
 
+    Args:
+        path: the file.
+        seed: which of the planes of a file of several seeds.
+
     Raises:
-        StoreError: unreadable, without origin and directions (as Li et al.'s files are), or not what was written.
+        StoreError: unreadable, without origin and directions (as Li et al.'s files are), or not what was written; or
+            a file of several seeds and no word, or a wrong one, on which.
     """
     with reading(path) as file:
-        if "origin" not in file or "xdirection" not in file:
+        home = file
+        if "members" in file:
+            seeds = sorted(file["members"], key=int)
+            if seed is None or str(seed) not in seeds:
+                raise StoreError(
+                    f"{path} holds the planes of seeds {', '.join(seeds)}; one of them is expected, got {seed}"
+                )
+            home = file[f"members/{seed}"]
+        if "origin" not in file or "xdirection" not in home:
             raise StoreError(
                 f"{path} holds no plane: the groups 'origin' and 'xdirection' are expected; "
                 f"it has {', '.join(file) or 'nothing'}"
             )
         origin, _ = _read_weights(file["origin"], str(path))
         directions = tuple(
-            Direction(*_read_weights(file[f"{axis}direction"], str(path)))
+            Direction(*_read_weights(home[f"{axis}direction"], str(path)))
             for axis in AXES
-            if f"{axis}direction" in file
+            if f"{axis}direction" in home
         )
     return Plane(origin, directions)
 

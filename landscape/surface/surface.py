@@ -73,6 +73,26 @@ class Surface:
             raise ValueError(f"no metric {name!r} on this surface; it has {', '.join(self.values) or 'none'}")
         return self.values[name]
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the directions, where the last axis counts them; empty for an ordinary surface."""
+        settings = self.attributes.get("settings")
+        return tuple(settings.get("seeds", ())) if isinstance(settings, Mapping) else ()
+
+    def member(self, seed: int) -> Surface:
+        """The surface of one seed, without the axis of the seeds.
+
+        Raises:
+            ValueError: there is no such seed; the message lists those there are.
+        """
+        if seed not in self.seeds:
+            raise ValueError(f"no seed {seed} on this surface; it has {', '.join(map(str, self.seeds)) or 'none'}")
+        k = self.seeds.index(seed)
+        values = {name: array[k] for name, array in self.values.items()}
+        settings = {key: value for key, value in self.attributes["settings"].items() if key != "seeds"}
+        attributes = {**self.attributes, "settings": settings}
+        return Surface(self.coordinates[:-1], values, self.status[k], attributes, f"{self.name}, seed {seed}")
+
     def interpolate(self, coordinates: np.ndarray, metric: str | None = None) -> np.ndarray:
         """Values between the grid's points, multilinear, for what lies on the plane and not on the grid.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +81,16 @@ class Grid:
     def parse(cls, *texts: str) -> Grid:
         """A grid of axes as typed: ``Grid.parse("-1:1:51", "-1:1:51")``."""
         return cls(tuple(Axis.parse(text) for text in texts))
+
+    def over(self, seeds: Sequence[int]) -> Grid:
+        """This grid once for each of consecutive ``seeds``, which become the last axis.
+
+        Raises:
+            ValueError: the seeds are not consecutive, or there is no axis left for them.
+        """
+        if list(seeds) != list(range(seeds[0], seeds[0] + len(seeds))):
+            raise ValueError(f"consecutive seeds expected, as in 0:5, got {list(seeds)}")
+        return Grid((*self.axes, Axis(seeds[0], seeds[-1], len(seeds))))
 
     @property
     def shape(self) -> tuple[int, ...]:

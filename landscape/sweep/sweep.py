@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from landscape.geometry.family import PlaneFamily
 from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights
 from landscape.problem.problem import Problem
@@ -19,9 +20,10 @@ from landscape.surface.memory import MemoryStore
 from landscape.surface.store import FileStore
 from landscape.surface.surface import DONE, FAILED, PENDING, Surface
 from landscape.sweep.devices import current, repeatable, warn_of_crowding
-from landscape.sweep.evaluator import Numerics, evaluating
+from landscape.sweep.evaluator import Numerics
 from landscape.sweep.executor import execute
 from landscape.sweep.grid import Grid
+from landscape.sweep.members import evaluating_over
 from landscape.sweep.ranks import Ranks, known_to_all
 
 log = logging.getLogger(__name__)
@@ -104,7 +106,7 @@ class Plan:
 
 def compute_surface(
     problem: Problem,
-    plane: Plane,
+    plane: Plane | PlaneFamily,
     grid: Grid,
     plan: Plan | None = None,
     *,
@@ -122,8 +124,8 @@ def compute_surface(
 
     Args:
         problem: model, data, loss and metrics. The model is as before afterwards, bit for bit.
-        plane: origin and directions, as many as the grid has axes.
-        grid: where to measure.
+        plane: origin and directions, as many as the grid has axes; or the planes of several seeds.
+        grid: where to measure, on each plane.
         plan: where the values go and which points are computed.
         numerics: device, dtype, batch size, threads.
         settings: further settings on which the values depend, to be stored and compared on resuming.
@@ -138,8 +140,10 @@ def compute_surface(
         StoreError: the file cannot be made, continued or written.
     """
     plan, numerics, ranks = plan or Plan(), numerics or Numerics(), ranks or Ranks()
-    if plane.ndim != len(grid.axes):
-        raise ValueError(f"as many directions as axes expected, got {plane.ndim} and {len(grid.axes)}")
+    if isinstance(plane, PlaneFamily):
+        grid = grid.over(plane.seeds)
+    if plane.ndim != len(grid.coordinates):
+        raise ValueError(f"as many directions as axes expected, got {plane.ndim} and {len(grid.coordinates)}")
     target = device or numerics.device
     numerics = replace(numerics, device=target.partition(":")[0])
     crowded = warn_of_crowding(ranks, numerics.threads)
@@ -148,7 +152,7 @@ def compute_surface(
     with ExitStack() as stack:
         stack.enter_context(repeatable(target))
         # Entered in agreement: a device that fails on one rank must not leave the others waiting for it.
-        evaluate = ranks.agree(lambda: stack.enter_context(evaluating(problem, plane, numerics, target)))
+        evaluate = ranks.agree(lambda: stack.enter_context(evaluating_over(problem, plane, numerics, target)))
         header = Header(
             coordinates=grid.coordinates,
             metrics=evaluate.names,
@@ -158,7 +162,8 @@ def compute_surface(
                 "samples": {name: len(split) for name, split in problem.splits.items()},
                 "data": {name: split.digest() for name, split in problem.splits.items()},
                 "origin": plane.origin.digest(),
-                "directions": [direction.weights.digest() for direction in plane.directions],
+                "directions": plane.digests(),
+                **({"seeds": list(plane.seeds)} if isinstance(plane, PlaneFamily) else {}),
                 "fixed": _fixed(problem, plane),
                 **asdict(numerics),
                 "batch_size": evaluate.batch_size,
@@ -198,7 +203,7 @@ def compute_surface(
             raise
 
 
-def _fixed(problem: Problem, plane: Plane) -> str:
+def _fixed(problem: Problem, plane: Plane | PlaneFamily) -> str:
     """Digest of the tensors of the model that the plane does not move: running statistics, frozen buffers."""
     kept = {k: v for k, v in problem.model.state_dict().items() if k not in plane.origin.tensors}
     return Weights({k: v.detach() for k, v in kept.items()}).digest()

@@ -1,0 +1,70 @@
+"""Evaluating over a family of planes: one plane at a time, changed when a point of another seed is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+
+from landscape.geometry.family import PlaneFamily
+from landscape.geometry.plane import Plane
+from landscape.problem.problem import Problem
+from landscape.sweep.evaluator import Evaluator, evaluating
+from landscape.sweep.numerics import Numerics
+
+
+class FamilyEvaluator:
+    """Coordinates in, the last of them the number of the plane; metrics out.
+
+    Points come seed after seed, so that a rank changes its plane about once per seed.
+
+    Attributes:
+        names: as of :class:`~landscape.sweep.evaluator.Evaluator`.
+        batch_size: samples per forward pass.
+        engine: how outputs are computed.
+    """
+
+    def __init__(self, problem: Problem, family: PlaneFamily, numerics: Numerics, device: torch.device | str) -> None:
+        self._problem, self._family, self._numerics, self._device = problem, family, numerics, device
+        self._stack = ExitStack()
+        self._seed: int | None = None
+        self._evaluate: Evaluator
+        self._enter(family.seeds[0])
+        self.names, self.batch_size = self._evaluate.names, self._evaluate.batch_size
+        self.engine = self._evaluate.engine
+
+    def _enter(self, seed: int) -> None:
+        self.close()
+        plane = self._family.make(seed)
+        self._evaluate = self._stack.enter_context(evaluating(self._problem, plane, self._numerics, self._device))
+        self._seed = seed
+
+    def __call__(self, coordinates: Sequence[float]) -> np.ndarray:
+        """Values at a point, ``(len(names),)`` float64: those that a sweep of that seed alone gives, bit for bit."""
+        *within, seed = coordinates
+        if int(seed) != self._seed:
+            self._enter(int(seed))
+        return self._evaluate(within)
+
+    def close(self) -> None:
+        """Put the model back."""
+        self._stack.close()
+        self._seed = None
+
+
+@contextmanager
+def evaluating_over(
+    problem: Problem, where: Plane | PlaneFamily, numerics: Numerics, device: torch.device | str
+) -> Iterator[Evaluator | FamilyEvaluator]:
+    """Make the problem's model ready to be evaluated over a plane, or over the planes of several seeds."""
+    if isinstance(where, Plane):
+        with evaluating(problem, where, numerics, device) as evaluate:
+            yield evaluate
+        return
+    family = FamilyEvaluator(problem, where, numerics, device)
+    try:
+        yield family
+    finally:
+        family.close()
