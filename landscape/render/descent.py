@@ -146,9 +146,10 @@ def _on_curves(
         figure.set_figwidth(width)
         extra = 1 if steps else 0
         figure.set_figheight(width * (rows / columns * (0.85 if columns > 1 else 0.7) + 0.4 * extra))
-        # Six columns: one, two or three panels in a row, and two below them.
+        # One, two or three panels in a row, and two below them, in as few cells as that takes: narrow ones collapse.
+        cells = 6 if columns == 3 else 2
         tall = [1.0] * rows + [0.4 * columns / (0.85 if columns > 1 else 0.7)] * extra
-        grid, wide = figure.add_gridspec(rows + extra, 6, height_ratios=tall), 6 // columns
+        grid, wide = figure.add_gridspec(rows + extra, cells, height_ratios=tall), cells // columns
         paths, lines = [], []
         for i, trajectory in enumerate(trajectories):
             row, column = divmod(i, columns)
@@ -166,7 +167,7 @@ def _on_curves(
             if i % columns:
                 ax.set_ylabel("")
             ax.set_ylim(drawn.axes.get_ylim())
-        below = [figure.add_subplot(grid[rows, 3 * k : 3 * k + 3]) for k in range(2 * extra)]
+        below = [figure.add_subplot(grid[rows, k * cells // 2 : (k + 1) * cells // 2]) for k in range(2 * extra)]
         if below:
             lines = _against_steps(below, surface, trajectories)
         _foot(figure, path_handles(paths) + _cross_handle(paths[0].axes), notes)

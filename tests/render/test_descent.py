@@ -52,11 +52,14 @@ def test_steps_beside_the_paths_are_the_paths(walk):
     assert [ax.get_ylabel() for ax in drawn.axes[1:]] == ["$x$", "$y$", "$f(x, y)$"]
 
 
-def test_nothing_overlaps(walk):
-    drawn = plot_descents(curve(), [along(walk, [2.5, 1.0], name) for name in "abcd"], steps=True)
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_nothing_overlaps_or_collapses(walk, count):
+    # Matplotlib warns where a layout has no room, and warnings are errors here.
+    paths = [along(walk, [2.5, 1.0], f"optimizer {i}, lr 0.1") for i in range(count)]
+    drawn = plot_descents(curve(), paths, [(0.0,)], steps=True)
     drawn.figure.draw_without_rendering()
     boxes = [ax.get_position() for ax in drawn.axes]
-    assert len(boxes) == 6
+    assert len(boxes) == count + 2
     for i, one in enumerate(boxes):
         for other in boxes[:i]:
             assert one.x0 >= other.x1 or other.x0 >= one.x1 or one.y0 >= other.y1 or other.y0 >= one.y1
