@@ -29,12 +29,13 @@ look_options = together(
         help="Of the values; auto takes log where they span more than a factor of ten.",
     ),
     click.option("--clip", type=float, help="Draw nothing above this value; the figure says so."),
+    click.option("--member", type=int, help="Of a surface of several seeds, the one of this seed."),
     click.option("--at-z", type=float, help="Of a volume, the layer nearest to this z.  [default: 0]"),
 )
 
 
 def read(
-    files: Sequence[Path], paths: Sequence[Path], at_z: float | None = None
+    files: Sequence[Path], paths: Sequence[Path], at_z: float | None = None, member: int | None = None
 ) -> tuple[list[Surface], list[list[Trajectory]]]:
     """Surfaces and, for each, its trajectories: every path on a single surface, else one file for each in order.
 
@@ -45,7 +46,7 @@ def read(
     from landscape.surface.reading import read_surface
     from landscape.surface.trajectories import read_trajectories
 
-    surfaces = [_layer(read_surface(file), at_z) for file in files]
+    surfaces = [_layer(_member(read_surface(file), member), at_z) for file in files]
     found = [read_trajectories(path) for path in paths]
     if len(surfaces) == 1:
         return surfaces, [[trajectory for group in found for trajectory in group]]
@@ -54,6 +55,17 @@ def read(
             f"--trajectory is given {len(found)} times for {len(surfaces)} surfaces; give one file for each, in order"
         )
     return surfaces, found or [[] for _ in surfaces]
+
+
+def _member(surface: Surface, seed: int | None) -> Surface:
+    """One seed's surface, or what stands for all of them: the median, the mean and the spread at each point."""
+    if seed is not None:
+        return surface.member(seed)
+    if not surface.seeds or len(surface.coordinates) < 3:
+        return surface
+    from landscape.render.seeds import seed_spread
+
+    return seed_spread([surface.member(s) for s in surface.seeds], name=f"{surface.name}, {len(surface.seeds)} seeds")
 
 
 def _layer(surface: Surface, at_z: float | None) -> Surface:

@@ -45,14 +45,15 @@ def command(file: Path, paths: tuple[Path, ...], out: Path, overwrite: bool, **o
         from landscape.render.export import export
 
         # A volume is whole in .vti and .csv; elsewhere it is the layer that --at-z names.
-        if out.suffix.lower() in (".vti", ".csv") and options["at_z"] is None:
+        if out.suffix.lower() in (".vti", ".csv") and options["at_z"] is options["member"] is None:
             from landscape.surface.reading import read_surface
             from landscape.surface.trajectories import read_trajectories
 
             surface, trajectories = read_surface(file), [t for path in paths for t in read_trajectories(path)]
         else:
-            (surface,), (trajectories,) = read([file], paths, options["at_z"])
+            (surface,), (trajectories,) = read([file], paths, options["at_z"], options["member"])
         options.pop("at_z")
+        options.pop("member")
         written = export(out, surface, trajectories, overwrite=overwrite, **options)
     for path in written:
         click.echo(f"{path}: written", err=True)

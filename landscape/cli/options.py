@@ -74,6 +74,20 @@ class ShardType(click.ParamType):
         return int(part), int(parts)
 
 
+class SeedsType(click.ParamType):
+    """``a:b``, the seeds from a up to, not including, b."""
+
+    name = "a:b"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        first, colon, end = value.partition(":")
+        if not (colon and first.isdigit() and end.isdigit() and int(first) < int(end)):
+            self.fail(f"a:b with a below b expected, as in 0:5 for the seeds 0 to 4, got {value!r}", param, ctx)
+        return tuple(range(int(first), int(end)))
+
+
 PATH = click.Path(path_type=Path)
 
 

@@ -53,8 +53,9 @@ def command(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, **optio
     if out.suffix.lower() not in SUFFIXES:
         raise click.UsageError(f"--out {out}: a name that ends in {', '.join(SUFFIXES)} expected")
     require_new(out, options["overwrite"])
-    surfaces, trajectories = read(files, paths, options["at_z"])
-    axes = {len(surface.coordinates) for surface in surfaces}
+    surfaces, trajectories = read(files, paths, options["at_z"], options["member"])
+    # Of lines over several seeds, the seeds are the second axis.
+    axes = {len(surface.coordinates) - bool(surface.seeds) for surface in surfaces}
     if len(axes) > 1:
         raise click.UsageError("surfaces of one axis and of two cannot share a figure")
     draw = _curves if axes == {1} else _contours
@@ -69,6 +70,8 @@ def _curves(
 ) -> Figure:
     from landscape.render.curve import plot_curve
 
+    if any(surface.seeds for surface in surfaces):
+        return _bands(surfaces, options)
     metrics = list(options["metrics"]) or [surfaces[0].metrics[0]]
     artists = plot_curve(
         surfaces,
@@ -83,6 +86,22 @@ def _curves(
     return artists.axes.get_figure(root=True)
 
 
+def _bands(surfaces: Sequence[Surface], options: dict[str, Any]) -> Figure:
+    """Lines over several seeds: the middle and the spread."""
+    from landscape.render.seeds import plot_seed_band
+
+    if not all(surface.seeds for surface in surfaces):
+        raise click.UsageError("lines of one seed and of several cannot share a figure; --member picks a seed")
+    artists = plot_seed_band(
+        {surface.name: [surface.member(seed) for seed in surface.seeds] for surface in surfaces},
+        options["metrics"][0] if options["metrics"] else None,
+        scale=options["scale"],
+        xlabel=axis_labels(surfaces)[0],
+        size=options["size"] or "column",
+    )
+    return artists.axes.get_figure(root=True)
+
+
 def _contours(
     surfaces: Sequence[Surface], trajectories: Sequence[Sequence[Trajectory]], options: dict[str, Any]
 ) -> Figure:
@@ -90,6 +109,8 @@ def _contours(
     from landscape.render.panel import plot_metrics, plot_panel
 
     metrics = list(options["metrics"]) or [surfaces[0].metrics[0]]
+    if len(surfaces) == 1 and f"{metrics[0]}_median" in surfaces[0].values and not options["metrics"]:
+        metrics = [f"{metrics[0]}_median", f"{metrics[0]}_std"]
     common = {"style": options["style"], "axis_labels": axis_labels(surfaces)}
     if len(metrics) > 1:
         if len(surfaces) > 1:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from landscape.cli.drawing import look_options, metric_help, read, surfaces_argument, trajectory_option
+from landscape.cli.drawing import axis_labels, look_options, metric_help, read, surfaces_argument, trajectory_option
 from landscape.cli.options import PATH, overwrite_option, require_new
 
 
@@ -62,10 +62,10 @@ def command(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, overwri
     if out.suffix.lower() not in SUFFIXES:
         raise click.UsageError(f"--out {out}: a name that ends in {', '.join(SUFFIXES)} expected")
     require_new(out, overwrite)
-    surfaces, trajectories = read(files, paths, options.pop("at_z"))
+    surfaces, trajectories = read(files, paths, options.pop("at_z"), options.pop("member"))
     from landscape.render.scene import render_scene
 
-    figure = render_scene(surfaces, trajectories, **options)
+    figure = render_scene(surfaces, trajectories, axis_labels=axis_labels(surfaces), **options)
     out.parent.mkdir(parents=True, exist_ok=True)
     save(figure, out, figure.dpi, transparent=options["transparent"])
     click.echo(f"{out}: drawn from {', '.join(str(file) for file in files)}", err=True)

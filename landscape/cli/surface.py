@@ -11,6 +11,7 @@ from landscape.cli.options import (
     PATH,
     AutoAxis,
     AxisType,
+    SeedsType,
     ShardType,
     numerics_of,
     numerics_options,
@@ -20,6 +21,7 @@ from landscape.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from landscape.geometry.family import PlaneFamily
     from landscape.geometry.plane import Plane
     from landscape.problem.problem import Problem
     from landscape.sweep.grid import Axis, Grid
@@ -38,6 +40,7 @@ PATH_MARGIN = 0.2
 @click.option("--y", type=AxisType(), help="Second axis.  [default: -1:1:51, none where only --x is given]")
 @click.option("--z", type=AxisType(), help="Third axis.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random directions.")
+@click.option("--seeds", type=SeedsType(), help="The same plane for several seeds, in one file: 0:5 for 0 to 4.")
 @click.option(
     "--norm",
     default="filter",
@@ -74,6 +77,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
     landscape surface run --x -1:1:51 --y -1:1:51
     mpiexec -n 8 landscape surface run --samples 1000 --out surface.h5
     landscape surface a.pt --to b.pt --model resnet56 --dataset cifar10 --data ~/data --x -0.5:1.5:101
+    landscape surface run --seeds 0:5 --x -1:1:51 --out band.h5
     landscape surface run --shard 3/16 --out shard-3.h5
     """
     from landscape.cli.progress import Bar, show_sweep
@@ -83,10 +87,10 @@ def command(source: Path, out: Path, **options: Any) -> int:
 
     ranks = join()
     axes = _axes(options)
-    problem, plane, settings, provenance = ranks.agree(lambda: _prepare(source, len(axes), options))
+    problem, where, settings, provenance = ranks.agree(lambda: _prepare(source, len(axes), options))
     device = _device(options["device"], ranks)
     # Ranges by rule are found by the root alone, since they take some evaluations, and are then the same everywhere.
-    grid = ranks.share(ranks.agree(lambda: _grid(axes, problem, plane, device, options) if ranks.is_root else None))
+    grid = ranks.share(ranks.agree(lambda: _grid(axes, problem, where, device, options) if ranks.is_root else None))
     plan = Plan(
         out=out,
         overwrite=options["overwrite"],
@@ -95,11 +99,11 @@ def command(source: Path, out: Path, **options: Any) -> int:
         title=options["title"] or _title(problem),
     )
     if ranks.is_root:
-        _announce(plane, grid, problem, ranks, options)
+        _announce(where, grid, problem, ranks, options)
     with StopSignals() as stop, Bar(out.name, "point", ranks.is_root) as bar:
         outcome = compute_surface(
             problem,
-            plane,
+            where,
             grid,
             plan,
             numerics=numerics_of(options),
@@ -127,9 +131,14 @@ def _axes(options: dict[str, Any]) -> tuple[Axis | AutoAxis, ...]:
 
 
 def _grid(
-    axes: tuple[Axis | AutoAxis, ...], problem: Problem, plane: Plane, device: str, options: dict[str, Any]
+    axes: tuple[Axis | AutoAxis, ...],
+    problem: Problem,
+    where: Plane | PlaneFamily,
+    device: str,
+    options: dict[str, Any],
 ) -> Grid:
     """The grid, with ranges by rule: around the paths in the directions' file, else to where the loss has risen."""
+    from landscape.geometry.plane import Plane
     from landscape.geometry.range import range_by_loss, range_of_paths
     from landscape.sweep.evaluator import evaluating
     from landscape.sweep.grid import Axis, Grid
@@ -147,6 +156,7 @@ def _grid(
         click.echo(found.reason, err=True)
         return Axis(found.low, found.high, count)
 
+    plane = where if isinstance(where, Plane) else where.make(where.seeds[0])
     with evaluating(problem, plane, numerics_of(options), device) as evaluate:
         column = next(i for i, name in enumerate(evaluate.names) if name.endswith("_loss"))
         return Grid(
@@ -170,14 +180,16 @@ def _paths_in(directions: Path | None) -> list:
         return []
 
 
-def _prepare(source: Path, axes: int, options: dict[str, Any]) -> tuple[Problem, Plane, dict, dict]:
+def _prepare(source: Path, axes: int, options: dict[str, Any]) -> tuple[Problem, Plane | PlaneFamily, dict, dict]:
     """What every rank builds for itself, equal on all."""
     from landscape.cli.source import find_source
+    from landscape.geometry.plane import Plane
     from landscape.training.provenance import environment
 
     found = find_source(source, spec_of(options))
     problem = found.build(options["split"], options["samples"])
-    plane = _plane(problem, axes, options)
+    where = _where(problem, axes, options)
+    one = where if isinstance(where, Plane) else where.make(where.seeds[0])
     described = dict(problem.description)
     # Where data lie may change from host to host; what they hold is compared by digest.
     identity = {
@@ -191,15 +203,16 @@ def _prepare(source: Path, axes: int, options: dict[str, Any]) -> tuple[Problem,
         "checkpoint_step": found.checkpoint.step if found.checkpoint.step is not None else -1,
         "checkpoint_epoch": found.checkpoint.epoch,
         "problem": described,
-        "recipes": [dict(direction.recipe) for direction in plane.directions],
+        "recipes": [dict(direction.recipe) for direction in one.directions],
     }
-    return problem, plane, {"problem": identity, "split": options["split"]}, provenance
+    return problem, where, {"problem": identity, "split": options["split"]}, provenance
 
 
-def _plane(problem: Problem, axes: int, options: dict[str, Any]) -> Plane:
-    """The plane around the model's weights: axes from a file or to checkpoints, and random ones for the rest."""
+def _where(problem: Problem, axes: int, options: dict[str, Any]) -> Plane | PlaneFamily:
+    """The plane around the model's weights, or one for each seed: axes as given, and random ones for the rest."""
     from landscape.cli.source import merged_patterns, weights_at
     from landscape.geometry.direction import difference, restrict
+    from landscape.geometry.family import PlaneFamily
     from landscape.geometry.planes import random_plane
     from landscape.geometry.weights import Weights
     from landscape.surface.planes import read_directions
@@ -217,18 +230,17 @@ def _plane(problem: Problem, axes: int, options: dict[str, Any]) -> Plane:
         given = [difference(origin, weights_at(target, origin), str(target.resolve())) for target in targets]
         if len(given) > axes:
             raise click.UsageError(f"--to is given {len(given)} times for {axes} axes")
-    return random_plane(
-        origin,
-        options["seed"],
-        axes,
-        options["norm"],
-        options["ignore"],
-        only,
-        freeze,
-        options["orthogonal"],
-        options["same_direction"],
-        first=[restrict(direction, only, freeze) for direction in given],
-    )
+    given = [restrict(direction, only, freeze) for direction in given]
+
+    def make(seed: int) -> Plane:
+        look = (options["norm"], options["ignore"], only, freeze, options["orthogonal"], options["same_direction"])
+        return random_plane(origin, seed, axes, *look, first=given)
+
+    if not options["seeds"]:
+        return make(options["seed"])
+    if len(given) == axes:
+        raise click.UsageError("--seeds needs an axis that is random; every axis is given")
+    return PlaneFamily(origin, options["seeds"], make, axes)
 
 
 def _title(problem: Problem) -> str:
@@ -241,19 +253,24 @@ def _device(device: str, ranks: Ranks) -> str:
     return choose_device(device, ranks)
 
 
-def _announce(plane: Plane, grid: Grid, problem: Problem, ranks: Ranks, options: dict[str, Any]) -> None:
+def _announce(where: Plane | PlaneFamily, grid: Grid, problem: Problem, ranks: Ranks, options: dict[str, Any]) -> None:
     from landscape.cli.launch import cores
+    from landscape.geometry.plane import Plane
 
     samples = ", ".join(f"{len(split):,} {name}" for name, split in problem.splits.items())
     axes = " x ".join(str(axis) for axis in grid.axes)
-    cosine = f"; cosine of the axes {plane.cosines[0, 1]:.3f}" if plane.ndim > 1 else ""
+    points, about = len(grid), ""
+    if not isinstance(where, Plane):
+        points, about = points * len(where.seeds), f" for each of {len(where.seeds)} seeds"
+    elif where.ndim > 1:
+        about = f"; cosine of the axes {where.cosines[0, 1]:.3f}"
+    threads = options["threads"]
     click.echo(
-        f"{len(grid):,} points ({axes}), {samples} samples, {plane.origin.numel:,} parameters{cosine}; "
-        f"{ranks.size} rank{'s' if ranks.size > 1 else ''} with {options['threads']} thread"
-        f"{'s' if options['threads'] > 1 else ''} each",
+        f"{points:,} points ({axes}{about}), {samples} samples, {where.origin.numel:,} parameters; "
+        f"{ranks.size} rank{'s' if ranks.size > 1 else ''} with {threads} thread{'s' if threads > 1 else ''} each",
         err=True,
     )
-    used = ranks.size * options["threads"]
+    used = ranks.size * threads
     if used < cores() and options["device"] == "cpu":
         click.echo(
             f"{used} of {cores()} cores in use: `mpiexec -n {cores()} landscape surface ...` uses all.", err=True

@@ -9,6 +9,7 @@ _METRICS = {"acc": "accuracy (%)", "loss": "loss"}
 _STATISTICS = {
     "_stderr": "standard error of",
     "_std": "standard deviation of",
+    "_median": "median",
     "_min": "smallest",
     "_max": "largest",
 }

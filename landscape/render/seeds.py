@@ -39,8 +39,9 @@ class BandArtists:
 def seed_spread(surfaces: Sequence[Surface], metric: str | None = None, name: str = "") -> Surface:
     """The mean over seeds at each point, and how far the seeds are apart.
 
-    Values of the result: ``<metric>`` (arithmetic mean), ``<metric>_std`` (standard deviation with ``n - 1``),
-    ``<metric>_min`` and ``<metric>_max``. A point counts where every surface has computed it; elsewhere it is NaN.
+    Values of the result: ``<metric>`` (arithmetic mean), ``<metric>_median``, ``<metric>_std`` (standard deviation with
+    ``n - 1``), ``<metric>_min`` and ``<metric>_max``. A point counts where every surface has computed it; elsewhere it
+    is NaN.
 
     Raises:
         ValueError: fewer than two surfaces, or surfaces on different grids.
@@ -61,6 +62,7 @@ def seed_spread(surfaces: Sequence[Surface], metric: str | None = None, name: st
     with np.errstate(invalid="ignore"):
         values = {
             metric: stack.mean(0),
+            f"{metric}_median": np.median(stack, 0),
             f"{metric}_std": stack.std(0, ddof=1),
             f"{metric}_min": stack.min(0),
             f"{metric}_max": stack.max(0),

@@ -150,3 +150,52 @@ def test_plot_writes_a_figure(surface, tmp_path, program, suffix):
     code, said, _ = program("plot", surface, "--out", out)
     assert code == 1
     assert "exists" in said
+
+
+def test_several_seeds_in_one_file_are_drawn_together(run, tmp_path, program):
+    out = tmp_path / "seeds.h5"
+    words = ["surface", run, "--x", "-1:1:3", "--samples", "50"]
+    code, said, _ = program(*words, "--seeds", "0:3", "--out", out)
+    assert code == 0
+    assert "each of 3 seeds" in said
+    assert program(*words, "--seed", "2", "--out", tmp_path / "two.h5")[0] == 0
+    together, alone = read_surface(out), read_surface(tmp_path / "two.h5")
+    assert np.array_equal(together.member(2).metric(), alone.metric())
+    assert program("plot", out, "--out", tmp_path / "band.png")[0] == 0
+    assert program("plot", out, "--member", "1", "--out", tmp_path / "one.png")[0] == 0
+    plane = tmp_path / "plane.h5"
+    assert program(*words, "--y", "0:1:2", "--seeds", "4:6", "--out", plane)[0] == 0
+    assert program("plot", plane, "--out", tmp_path / "spread.png")[0] == 0
+    code, said, _ = program("plot", plane, "--member", "1", "--out", tmp_path / "none.png")
+    assert code == 2
+    assert "it has 4, 5" in said
+    code, said, _ = program(*words, "--to", run, "--seeds", "0:3", "--out", tmp_path / "x.h5")
+    assert code == 2
+    assert "random" in said
+
+
+def test_check_says_whether_a_surface_can_be_trusted(run, tmp_path, program):
+    out = tmp_path / "s.h5"
+    assert program("surface", run, "--x", "-1:1:5", "--y", "-1:1:5", "--out", out)[0] == 0
+    code, _, said = program("check", out)
+    assert "origin" in said
+    assert "cosine_xy" in said
+    assert code == (1 if "BAD" in said else 0)
+    with h5py.File(out, "r+") as file:  # a value that is not the network's
+        file["train_loss"][2, 2] *= 1.5
+    code, _, said = program("check", out)
+    assert code == 1
+    assert "BAD   origin" in said
+    assert program("check", run)[0] in (0, 1)
+
+
+@pytest.mark.parametrize("suffix", ["vts", "vti", "csv", "h5"])
+def test_export_writes_what_the_suffix_says(run, tmp_path, program, suffix):
+    surface = tmp_path / "s.h5"
+    assert program("surface", run, "--x", "-1:1:3", "--y", "-1:1:3", "--samples", "50", "--out", surface)[0] == 0
+    out = tmp_path / f"out.{suffix}"
+    assert program("export", surface, "--out", out)[0] == 0
+    assert out.stat().st_size > 100
+    if suffix == "h5":
+        theirs = read_surface(out)
+        assert np.array_equal(theirs.metric(), read_surface(surface).metric())
