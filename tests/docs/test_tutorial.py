@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -80,6 +81,14 @@ def test_the_commands_run_and_write_what_the_page_shows(page, tmp_path, monkeypa
                     assert (tmp_path / output).stat().st_size > 0, command
         names = {output.replace("/", "-") for output in written}
         assert {name for _, name in block.pictures} <= names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_shell_understands_the_commands(page):
+    for block in gallery.blocks_of(page):
+        for command in block.commands:
+            done = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True)
+            assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
 def test_every_picture_has_a_command_and_words_for_those_who_do_not_see_it():
