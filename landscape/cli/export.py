@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from landscape.cli.drawing import look_options, metric_help, read, trajectory_option
+from landscape.cli.drawing import axis_labels, look_options, metric_help, read, surfaces_argument, trajectory_option
 from landscape.cli.options import PATH, overwrite_option, require_new
 
 
 @click.command()
-@click.argument("file", metavar="SURFACE", type=PATH)
+@surfaces_argument
 @trajectory_option
 @click.option("--out", type=PATH, required=True, help="Its suffix decides the format.")
 @click.option("--metric", help=metric_help)
@@ -21,31 +21,52 @@ from landscape.cli.options import PATH, overwrite_option, require_new
     "--reduction", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Share of triangles to save."
 )
 @overwrite_option
-def command(file: Path, paths: tuple[Path, ...], out: Path, overwrite: bool, **options: Any) -> None:
-    """Write SURFACE, raised by the loss on its scale, with the paths on it.
+def command(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, overwrite: bool, **options: Any) -> None:
+    """Write SURFACE, raised by the loss on its scale, with the paths on it; as a page also several, side by side.
 
     \b
     .vts .vtp .vtm .pvd   for ParaView, raised, with all metrics as arrays; .pvd: the path growing
     .vti                  for ParaView, flat, for filters of topology; also volumes
+    .xdmf                 a note by which ParaView reads the surface file itself, without a copy
     .obj .stl .glb        for mesh programs, Blender and browsers
+    .html                 one page to turn, zoom and read in any browser, with all metrics; needs landscape[html]
     .csv                  one row per point
     .h5                   as the published scripts of Li et al. read it
 
-    A recent ParaView opens the surface file itself (docs/format.md); older ones take these.
+    A recent ParaView opens the surface file itself; older ones take these (docs/paraview.md).
 
     \b
     landscape export surface.h5 --trajectory trajectory.h5 --out surface.vts
     landscape export surface.h5 --clip 100 --reduction 0.5 --out surface.glb
+    landscape export with.h5 without.h5 --out surfaces.html
     """
+    suffix = out.suffix.lower()
+    if len(files) > 1 and suffix != ".html":
+        raise click.UsageError(
+            f"{len(files)} surfaces go into one .html only; export them one by one to {suffix or out}"
+        )
+    if options["reduction"] and suffix in (".html", ".xdmf", ".h5"):
+        raise click.UsageError(f"--reduction is for .glb, .obj and .stl; {suffix} keeps every measured value")
     require_new(out, overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix.lower() == ".h5":
+    file = files[0]
+    if suffix == ".h5":
         written = _as_li(file, paths, out, overwrite)
+    elif suffix == ".html":
+        written = [_as_page(files, paths, out, overwrite, **options)]
+    elif suffix == ".xdmf":
+        if options["at_z"] is not None or options["member"] is not None:
+            raise click.UsageError(
+                "an .xdmf points at the whole surface: --at-z and --member are for the other formats"
+            )
+        from landscape.render.xdmf import write_xdmf
+
+        written = [write_xdmf(out, file, paths, overwrite=overwrite)]
     else:
         from landscape.render.export import export
 
         # A volume is whole in .vti and .csv; elsewhere it is the layer that --at-z names.
-        if out.suffix.lower() in (".vti", ".csv") and options["at_z"] is options["member"] is None:
+        if suffix in (".vti", ".csv") and options["at_z"] is options["member"] is None:
             from landscape.surface.reading import read_surface
             from landscape.surface.trajectories import read_trajectories
 
@@ -57,6 +78,15 @@ def command(file: Path, paths: tuple[Path, ...], out: Path, overwrite: bool, **o
         written = export(out, surface, trajectories, overwrite=overwrite, **options)
     for path in written:
         click.echo(f"{path}: written", err=True)
+
+
+def _as_page(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, overwrite: bool, **options: Any) -> Path:
+    """All surfaces, side by side, with what they share to choose from."""
+    from landscape.render.page import write_page
+
+    surfaces, trajectories = read(files, paths, options.pop("at_z"), options.pop("member"))
+    options.pop("reduction")
+    return write_page(out, surfaces, trajectories, labels=axis_labels(surfaces), overwrite=overwrite, **options)
 
 
 def _as_li(file: Path, paths: tuple[Path, ...], out: Path, overwrite: bool) -> list[Path]:
