@@ -13,7 +13,7 @@ from landscape.sweep.survival import is_loss, lost_ranks
 
 TO_WORKER, TO_ROOT = 1, 2
 """Tags of messages."""
-_NAP = 1e-3
+_NAP = 2e-3
 """Longest sleep between two looks for messages: small against a chunk, and next to nothing of a core. MPI's own
 waiting spins, and would take from ranks that compute on the same cores."""
 
@@ -99,10 +99,13 @@ class Nap:
     def until(self, look: Callable[[], Any], patience: float = 0.0) -> Any:
         """What ``look`` finds; where it finds nothing, what it finds after ``patience`` (or one nap)."""
         end = time.perf_counter() + patience
-        while not (found := look()):
-            if self._seconds and time.perf_counter() >= end:
-                return found
+        found = look()
+        while not found:
             self._seconds = min(2 * self._seconds + 5e-5, _NAP)
             time.sleep(self._seconds)
-        self._seconds = 0.0
+            found = look()
+            if time.perf_counter() >= end:
+                break
+        if found:
+            self._seconds = 0.0
         return found
