@@ -5,23 +5,22 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from landscape.cli.follow import points_in, run_all, run_here
 from landscape.cli.labels import labels_of
-from landscape.cli.launch import Started, mpiexec, start, typed
+from landscape.cli.launch import mpiexec
 from landscape.cli.options import PATH, overwrite_option, problem_options
-from landscape.errors import LandscapeError
 
 if TYPE_CHECKING:
     from landscape.geometry.trajectory import Trajectory
     from landscape.surface.surface import Surface
     from landscape.training.run import Run
 
-POLL_SECONDS = 0.25
 OPTIMIZERS = (
     "sgd:lr=0.1",
     "sgd:lr=0.05,momentum=0.9",
@@ -110,12 +109,7 @@ def _train(out: Path, options: dict[str, Any], at_once: int) -> list[Path]:
         for optimizer, name in zip(optimizers, names, strict=True)
     ]  # fmt: skip
     logs = [out / "logs" / f"train-{name}.txt" for name in names]
-    _follow(
-        [lambda w=words, log=log: start(w, log) for words, log in zip(waiting, logs, strict=True)],
-        at_once,
-        "training",
-        "run",
-    )
+    run_all(list(zip(waiting, logs, strict=True)), at_once, 1, "training", "run")
     return [out / "runs" / name for name in names]
 
 
@@ -157,22 +151,15 @@ def _landscape(folders: Sequence[Path], out: Path, options: dict[str, Any], rank
     if options["plane"] == "pca":
         plane = out / "plane.h5"
         # The plane's origin is the end of the run that is named first: the lowest one.
-        _here("trajectory", best, *others, "--plane", "pca", "--out", str(plane), "--overwrite")
+        run_here("trajectory", best, *others, "--plane", "pca", "--out", str(plane), "--overwrite")
         words += ("--directions", str(plane), *axis)
     else:
         words += ("--x", f"-1:1:{options['points']}", "--y", f"-1:1:{options['points']}")
     words += ("--samples", str(options["measured"])) if options["measured"] else ()
     words += ("--out", str(surface), *(["--overwrite"] if options["overwrite"] else []))
-    total = options["points"] ** 2
-    _follow(
-        [lambda: start(words, out / "logs" / "surface.txt", ranks)],
-        1,
-        "surface",
-        "point",
-        lambda: _points_in(surface),
-        total,
-    )
-    _here("trajectory", *runs, "--plane", str(surface), "--out", str(paths), "--overwrite")
+    log = out / "logs" / "surface.txt"
+    run_all([(words, log)], 1, ranks, "surface", "point", lambda: points_in(surface), options["points"] ** 2)
+    run_here("trajectory", *runs, "--plane", str(surface), "--out", str(paths), "--overwrite")
     return surface, paths
 
 
@@ -181,78 +168,6 @@ def _final_loss(folder: Path) -> float:
 
     loss = Run.open(folder).load().loss
     return loss if loss == loss else float("inf")
-
-
-def _points_in(file: Path) -> int:
-    """Points done in a surface that another process is writing."""
-    from landscape.errors import StoreError
-    from landscape.surface.reading import read_surface
-    from landscape.surface.surface import DONE
-
-    try:
-        return int((read_surface(file).status == DONE).sum()) if file.exists() else 0
-    except StoreError:
-        return 0
-
-
-def _follow(
-    starting: Sequence[Callable[[], Started]],
-    at_once: int,
-    label: str,
-    unit: str,
-    done: Callable[[], int] | None = None,
-    total: int | None = None,
-) -> None:
-    """Start commands, some at a time, and show how far they are until all have ended.
-
-    Raises:
-        LandscapeError: one of them failed; the message has its last line.
-    """
-    from landscape.cli.progress import Bar
-
-    waiting, running, ended, shown = list(starting), [], 0, -1
-    total = total or len(waiting)
-    try:
-        with Bar(label, unit) as bar:
-            while waiting or running:
-                while waiting and len(running) < at_once:
-                    running.append(waiting.pop(0)())
-                    click.echo(f"$ {typed(running[-1].words)}", err=True)
-                time.sleep(POLL_SECONDS)
-                for one in [one for one in running if one.process.poll() is not None]:
-                    running.remove(one)
-                    ended += 1
-                    _require_success(one)
-                if (now := done() if done else ended) != shown:
-                    bar.update(now, total)
-                    shown = now
-    except BaseException:
-        for one in running:
-            one.process.terminate()
-            one.process.wait()
-        raise
-
-
-def _require_success(one: Started) -> None:
-    if not one.process.returncode:
-        return
-    lines = [line for line in one.log.read_text(errors="replace").splitlines() if line.startswith("landscape:")]
-    reason = lines[-1].removeprefix("landscape: ") if lines else f"exit code {one.process.returncode}"
-    raise LandscapeError(f"`{typed(one.words)}` failed: {reason} (its output: {one.log})")
-
-
-def _here(*words: str) -> None:
-    """Run a quick command in this process.
-
-    Raises:
-        LandscapeError: it failed; it has said why.
-    """
-    from landscape.cli.main import main
-
-    click.echo(f"$ {typed(('landscape', *words))}", err=True)
-    code = main(words)
-    if code:
-        raise LandscapeError(f"`{typed(('landscape', *words))}` ended with code {code}")
 
 
 def _draw(folders: Sequence[Path], surface: Path, paths: Path, out: Path, options: dict[str, Any]) -> list[Path]:

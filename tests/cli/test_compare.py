@@ -91,9 +91,11 @@ def test_wrong_usage(program, tmp_path, words, said):
     assert said in " ".join(err.split())
 
 
-def test_a_failing_run_is_told_with_its_reason(program, tmp_path):
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_failing_run_is_told_with_its_reason(program, tmp_path, ranks):
+    """One at a time the runs are made in this process, two at a time in processes of their own."""
     words = [word if word != "adam:lr=0.01" else "adam:lr=1e30" for word in WORDS]
-    code, err, _ = program(*words, "--out", tmp_path / "out")
+    code, err, _ = program(*words, "--ranks", ranks, "--out", tmp_path / "out")
     assert code == 1
     assert "training loss is" in err
 

@@ -7,11 +7,14 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 
 from landscape.cli.main import main
+from landscape.training.optimizers import build
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted((ROOT / "docs" / "tutorial").glob("*.md"))
@@ -54,7 +57,10 @@ def small(command: str) -> list[str]:
     if words[0] in ("train", "compare") and "--samples" not in words:
         words += ["--samples", "40"]
     if words[0] == "compare":
-        words += ["--ranks", "1", "--flat"]
+        # Two of the optimizers are enough here; that all of them can be built is tested below.
+        for _ in range(words.count("--optimizer")):
+            del words[(place := words.index("--optimizer")) : place + 2]
+        words += ["--ranks", "1", "--flat", "--optimizer", "sgd:lr=0.1", "--optimizer", "samsgrad:lr=0.03"]
     return words
 
 
@@ -100,10 +106,19 @@ def test_every_picture_has_a_command_and_words_for_those_who_do_not_see_it():
 
 def test_all_optimizers_that_were_promised_are_shown():
     text = " ".join(command for page in PAGES for block in gallery.blocks_of(page) for command in block.commands)
-    named = set(re.findall(r"--optimizer (\w+)", text))
+    named = set(re.findall(r"--optimizer \"?(\w+)", text))
     assert {"sgd", "adagrad", "rmsprop", "adam", "amsgrad", "radam", "adamw", "sadam", "samsgrad"} <= named
     assert "momentum=0.9,nesterov=true" in text
     assert re.search(r"--optimizer sgd:momentum=0.9(?!,)", text)
+
+
+def test_all_optimizers_can_be_built():
+    commands = [command for page in PAGES for block in gallery.blocks_of(page) for command in block.commands]
+    words = [word for command in commands for word in shlex.split(command)]
+    named = {after for word, after in pairwise(words) if word == "--optimizer"}
+    assert len(named) > 20
+    for optimizer in named:
+        build(optimizer, [torch.nn.Parameter(torch.zeros(2))])
 
 
 def test_the_gallery_shows_every_picture_of_the_tutorial():
