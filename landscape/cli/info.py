@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("files", metavar="FILE...", type=PATH, nargs=-1, required=True)
+@click.option("--all", "everything", is_flag=True, help="Also digests, versions and all settings.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per file.")
-def command(files: tuple[Path, ...], as_json: bool) -> None:
+def command(files: tuple[Path, ...], everything: bool, as_json: bool) -> None:
     """Say what is in FILE, how it was made and how far it is.
 
     FILE is a surface, a trajectory, a checkpoint or a run's folder. Works on a surface that is being computed.
@@ -28,7 +30,7 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
     import json
 
     for i, path in enumerate(files):
-        facts = describe(path)
+        facts = describe(path, everything or as_json)
         if as_json:
             click.echo(json.dumps({"file": str(path), **facts}, default=str))
             continue
@@ -38,7 +40,7 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
         _show(facts)
 
 
-def describe(path: Path) -> dict[str, Any]:
+def describe(path: Path, everything: bool = False) -> dict[str, Any]:
     """Facts about a file, of whatever kind it is, ready to be shown.
 
     Raises:
@@ -49,7 +51,7 @@ def describe(path: Path) -> dict[str, Any]:
     from landscape.errors import LandscapeError
 
     if path.is_dir():
-        return _run(path)
+        return _run(path, everything)
     if not path.exists():
         raise LandscapeError(f"{path}: no such file")
     if not h5py.is_hdf5(path):
@@ -62,19 +64,22 @@ def describe(path: Path) -> dict[str, Any]:
     if is_surface:
         from landscape.surface.reading import read_surface
 
-        return _surface(read_surface(path))
+        return _surface(read_surface(path), everything)
     if is_trajectory:
-        return _trajectories(path)
+        return _trajectories(path, everything)
     return _directions(path)
 
 
-def _surface(surface: Surface) -> dict[str, Any]:
+def _surface(surface: Surface, everything: bool) -> dict[str, Any]:
     import numpy as np
 
     from landscape.surface.surface import DONE, FAILED
 
     facts: dict[str, Any] = {"kind": "surface", "title": surface.name}
-    for name, axis in zip("xyz", surface.coordinates, strict=False):
+    names = [*"xyz"[: len(surface.coordinates)]]
+    if surface.seeds:
+        names[-1] = "seeds"
+    for name, axis in zip(names, surface.coordinates, strict=True):
         facts[name] = f"{axis[0]:g} to {axis[-1]:g}, {len(axis)} points"
     done, failed = int((surface.status == DONE).sum()), int((surface.status == FAILED).sum())
     facts["points"] = f"{done} of {surface.status.size} done" + (f", {failed} failed" if failed else "")
@@ -88,21 +93,58 @@ def _surface(surface: Surface) -> dict[str, Any]:
         bad = int(((surface.status == DONE) & ~np.isfinite(values)).sum())
         if bad:
             facts[metric] = f"{facts.get(metric, 'nowhere finite')}; {bad} points not finite"
-    return {**facts, **_provenance(surface.attributes)}
+    return {**facts, **(_everything if everything else _made)(surface.attributes)}
 
 
-def _provenance(found: Any) -> dict[str, Any]:
-    """Attributes of a file, settings last, and without what only programs read."""
-    from collections.abc import Mapping
-
-    settings = found.get("settings")
-    kept = {k: v for k, v in found.items() if k not in ("settings", "metrics", "title", "format_version")}
+def _made(found: Mapping[str, Any]) -> dict[str, Any]:
+    """How a surface was made, in the words of the commands."""
+    facts: dict[str, Any] = {}
+    problem, settings = found.get("problem"), found.get("settings")
+    if isinstance(problem, Mapping):
+        named = problem.get("factory") or f"{problem.get('model')} on {problem.get('dataset')}"
+        facts["problem"] = named + (f", {problem['samples']} samples" if problem.get("samples") else "")
+    if "checkpoint" in found:
+        step = found.get("checkpoint_step", -1)
+        facts["checkpoint"] = str(found["checkpoint"]) + (f" (step {step})" if step >= 0 else "")
+    for axis, recipe in zip("xyz", found.get("recipes") or [], strict=False):
+        several = isinstance(settings, Mapping) and bool(settings.get("seeds"))
+        facts[f"{axis} direction"] = _words(recipe, several)
+    for pair in ("xy", "xz", "yz"):
+        if f"cosine_{pair}" in found:
+            facts[f"cosine {pair}"] = f"{found[f'cosine_{pair}']:.4f}"
     if isinstance(settings, Mapping):
-        kept.update({f"setting {k}": v for k, v in settings.items() if k not in ("metrics", "axes")})
-    return kept
+        shown = ("dtype", "device", "engine", "batch_size", "threads", "bn")
+        facts["evaluation"] = ", ".join(f"{key} {settings[key]}" for key in shown if key in settings)
+    for key in ("started", "finished", "command", "commit", "remark"):
+        if found.get(key) not in (None, "", "null"):
+            facts[key] = found[key]
+    return facts
 
 
-def _trajectories(path: Path) -> dict[str, Any]:
+def _words(recipe: Mapping[str, Any], several: bool) -> str:
+    """A direction's recipe as a phrase; with several seeds, the axis of the seeds says which."""
+    kind = recipe.get("kind", "unknown")
+    about = {
+        "random": "random" + ("" if several else f", seed {recipe.get('seed')}"),
+        "difference": f"to {recipe.get('to')}",
+        "pca": f"principal component {recipe.get('axis', 0) + 1}, "
+        f"{recipe.get('explained_variance_ratio', float('nan')):.1%} of the variance",
+        "file": f"from {recipe.get('file')}",
+    }.get(kind, kind)
+    norm = recipe.get("normalization", "none")
+    return about + (f", {norm} normalization, ignoring {recipe.get('ignore')}" if norm != "none" else "")
+
+
+def _everything(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a file, settings last."""
+    settings = found.get("settings")
+    kept = {key: value for key, value in found.items() if key != "settings"}
+    return kept | (
+        {f"setting {key}": value for key, value in settings.items()} if isinstance(settings, Mapping) else {}
+    )
+
+
+def _trajectories(path: Path, everything: bool) -> dict[str, Any]:
     from landscape.surface.hdf5 import attributes, reading
     from landscape.surface.trajectories import read_trajectories
 
@@ -116,8 +158,8 @@ def _trajectories(path: Path) -> dict[str, Any]:
             f"{trajectory.distance[0]:.4g} from the plane, {share:.1%} of its displacement"
         )
     with reading(path) as file:
-        facts.update(_provenance(dict(attributes(file))))
-    return facts
+        found = dict(attributes(file))
+    return facts | (found if everything else {key: found[key] for key in ("surface", "command") if key in found})
 
 
 def _directions(path: Path) -> dict[str, Any]:
@@ -148,15 +190,26 @@ def _checkpoint(path: Path) -> dict[str, Any]:
     }
 
 
-def _run(path: Path) -> dict[str, Any]:
+def _run(path: Path, everything: bool) -> dict[str, Any]:
     from landscape.training import Run
 
     run = Run.open(path)
-    steps = run.steps
-    facts = {"kind": "run", "checkpoints": f"{len(steps)}, steps {steps[0]} to {steps[-1]}" if steps else "none yet"}
+    steps, record = run.steps, run.record
+    facts: dict[str, Any] = {"kind": "run"}
+    facts["checkpoints"] = f"{len(steps)}, steps {steps[0]} to {steps[-1]}" if steps else "none yet"
     if steps:
-        facts.update(run.load().metrics)
-    return {**facts, **{key: value for key, value in run.record.items() if key not in ("format", "sessions")}}
+        facts.update({key: f"{value:.6g}" for key, value in run.load().metrics.items()})
+    if everything:
+        return facts | {key: value for key, value in record.items() if key != "format"}
+    problem, optimizer = record["problem"], record["optimizer"]
+    facts["problem"] = problem.get("factory") or f"{problem.get('model')} on {problem.get('dataset')}"
+    set_to = {key: value for key, value in optimizer["arguments"].items() if value not in (None, False, 0)}
+    facts["optimizer"] = f"{optimizer['name']}: {', '.join(f'{key} {value}' for key, value in set_to.items())}"
+    shown = ("epochs", "batch_size", "schedule", "seed", "dtype")
+    facts["settings"] = ", ".join(f"{key} {record['settings'][key]}" for key in shown)
+    facts["steps"] = f"{record['steps']}, {record['steps_per_epoch']} an epoch"
+    facts["finished"] = record["finished"] or "not yet; the same command goes on"
+    return facts
 
 
 def _show(facts: dict[str, Any]) -> None:
