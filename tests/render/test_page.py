@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import base64
+import builtins
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from landscape.errors import MissingLibraryError
+from landscape.render import page
+from landscape.render.page import write_page
+from landscape.render.page_data import contour_lines, page_data, plain_text
+from landscape.render.relief import relief_of
+from landscape.render.scale import choose_scale
+from landscape.surface.surface import PENDING, Surface
+
+
+def unpacked(packed):
+    array = np.frombuffer(base64.b64decode(packed["data"]), np.dtype("<" + packed["dtype"]))
+    return array.reshape(packed["shape"])
+
+
+def data_in(path):
+    """The data of a page, found in its text as a browser finds it."""
+    (text,) = re.findall(
+        r'<script type="application/json" id="data">(.*?)</script>', path.read_text("utf-8"), re.DOTALL
+    )
+    return json.loads(text)
+
+
+@pytest.fixture
+def holed(slope):
+    """The inclined plane with a NaN, an infinity and a pending point, of which the last has a value."""
+    surface = slope(name="holed")
+    loss, status = surface.values["train_loss"].copy(), surface.status.copy()
+    loss[1, 2], loss[4, 6], status[5, 0] = np.nan, np.inf, PENDING
+    return replace(surface, values={**surface.values, "train_loss": loss}, status=status)
+
+
+def test_values_are_in_the_file_exactly(holed, walk, tmp_path):
+    path = tmp_path / "surface.html"
+    assert write_page(path, holed, [walk([(0, 0), (1, 1)])]) == path
+    (panel,) = data_in(path)["panels"]
+    expected = holed.values["train_loss"].copy()
+    expected[5, 0] = np.nan
+    np.testing.assert_array_equal(unpacked(panel["values"]["train_loss"]), expected)
+    np.testing.assert_array_equal(unpacked(panel["values"]["train_acc"])[:5], holed.values["train_acc"][:5])
+    np.testing.assert_array_equal(unpacked(panel["x"]), holed.x)
+    np.testing.assert_array_equal(unpacked(panel["y"]), holed.y)
+    assert "train_loss_stderr" in panel["values"]
+    np.testing.assert_array_equal(unpacked(panel["paths"][0]["loss"]), [2, 1])
+    assert json.loads(panel["provenance"]) == {"model": "mlp"}
+
+
+def test_falling_axes_are_turned_round_with_their_values(slope):
+    surface = slope()
+    turned = replace(
+        surface,
+        coordinates=(surface.x[::-1], surface.y),
+        values={name: values[:, ::-1] for name, values in surface.values.items()},
+    )
+    one, other = page_data([surface]), page_data([turned])
+    assert one["panels"][0]["x"] == other["panels"][0]["x"]
+    assert one["panels"][0]["values"] == other["panels"][0]["values"]
+
+
+def test_contour_lines_lie_at_their_level_and_end_at_holes(holed):
+    scale = choose_scale(holed.values["train_loss"], "log")
+    levels = scale.levels()
+    relief = relief_of(holed, "train_loss", scale)
+    lines = contour_lines(relief, scale, levels)
+    assert len(levels) >= 8
+    for level, parts in zip(levels, lines, strict=True):
+        points = np.concatenate(parts)
+        # The loss is 10 ** (1 + 2 x - y), so that on its logarithm interpolation is exact.
+        np.testing.assert_allclose(1 + 2 * points[:, 0] - points[:, 1], np.log10(level), atol=1e-12)
+        middles = np.concatenate([(part[1:] + part[:-1]) / 2 for part in parts])
+        i, j = np.searchsorted(relief.x, middles[:, 0]) - 1, np.searchsorted(relief.y, middles[:, 1]) - 1
+        assert relief.cells[j, i].all()
+
+
+def test_scales_offered(slope):
+    surface = slope()
+    zero = np.where(np.arange(54).reshape(6, 9) == 7, 0.0, surface.values["train_loss"])
+    crossing = surface.values["train_loss"] - 3
+    surface = replace(surface, values={**surface.values, "test_loss": zero, "train_gain": crossing})
+    metrics = page_data([surface])["metrics"]
+    assert {name: (entry["scale"], list(entry["scales"])) for name, entry in metrics.items()} == {
+        "train_loss": ("log", ["log", "linear"]),
+        "test_loss": ("symlog", ["linear", "symlog"]),
+        "train_gain": ("symlog", ["linear", "symlog"]),
+        "train_acc": ("linear", ["log", "linear"]),
+    }
+    assert page_data([surface], metric="train_loss", scale="linear")["metrics"]["train_loss"]["scale"] == "linear"
+    assert metrics["train_acc"]["best"] == "highest"
+    assert metrics["train_loss"]["best"] == "lowest"
+
+
+def test_paths_lie_on_the_surface_and_break_at_holes(holed, walk):
+    data = page_data([holed], [walk([(-0.5, 0.1), (1.5, 0.9)])])
+    for kind, drawn in data["metrics"]["train_loss"]["scales"].items():
+        (path,) = drawn["panels"][0]["paths"]
+        t, x, y, h = (unpacked(path[key]) for key in "txyh")
+        gaps = np.isnan(t)
+        assert gaps.sum() > 1
+        np.testing.assert_allclose(x[~gaps], -0.5 + 2 * t[~gaps], atol=1e-9)
+        if kind == "log":
+            np.testing.assert_allclose(h[~gaps], 1 + 2 * x[~gaps] - y[~gaps], atol=1e-9)
+
+
+def test_clipped_and_missing_is_said(holed):
+    notes = page_data([holed], clip=100.0)["metrics"]["train_loss"]["scales"]["log"]["panels"][0]["notes"]
+    assert "cut off at training loss = 100" in notes
+    assert "holes: 2 not finite or failed and 1 not computed of 54 points" in notes
+    assert page_data([holed], clip=100.0)["metrics"]["train_loss"]["scales"]["log"]["high"] == pytest.approx(2)
+
+
+def test_several_surfaces_share_metrics_and_scale(slope, walk):
+    one, other = slope(name="one"), slope(7, 5, name="other")
+    other = replace(other, values={"train_loss": other.values["train_loss"] * 100})
+    data = page_data([one, other], [[walk([(0, 0), (1, 1)])], []])
+    assert list(data["metrics"]) == ["train_loss"]
+    assert data["title"] == "one · other"
+    drawn = data["metrics"]["train_loss"]["scales"]["log"]
+    assert (drawn["low"], drawn["high"]) == pytest.approx((-1, 6))
+    assert [len(panel["paths"]) for panel in data["panels"]] == [1, 0]
+    with pytest.raises(ValueError, match="metric 'train_acc' that all surfaces have expected; they share train_loss"):
+        page_data([one, other], metric="train_acc")
+
+
+def test_nothing_to_draw(slope):
+    surface = slope()
+    nothing = replace(surface, values={**surface.values, "test_loss": np.full((6, 9), np.nan)})
+    assert "test_loss" not in page_data([nothing])["metrics"]
+    with pytest.raises(ValueError, match="no finite value"):
+        page_data([nothing], metric="test_loss")
+    with pytest.raises(ValueError, match="a page needs a surface of two axes"):
+        page_data([Surface((surface.x,), {"train_loss": np.ones(9)}, np.ones(9, np.uint8))])
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("0.05", "0.05"),
+        ("$10^{-5}$", "10⁻⁵"),
+        (r"$3\times10^{12}$", "3×10¹²"),
+        ("a $10^{2}$ b $10^{3}$", "a 10² b 10³"),
+    ],
+)
+def test_plain_text(text, plain):
+    assert plain_text(text) == plain
+
+
+def test_names_cannot_break_out_of_the_page(slope, walk, tmp_path):
+    name = '</script><script>alert("1")</script><!-- & @@data@@'
+    surface = replace(slope(name=name), attributes={"settings": {"x": float("nan"), "y": [float("inf"), name]}})
+    path = write_page(tmp_path / "surface.html", surface, [walk([(0, 0), (1, 1)], name)])
+    text = path.read_text("utf-8")
+    assert 'alert("1")' not in text
+    assert text.count("</script>") == 3
+    data = data_in(path)
+    assert (data["panels"][0]["name"], data["panels"][0]["paths"][0]["name"]) == (name, name)
+    assert json.loads(data["panels"][0]["provenance"]) == {"settings": {"x": "nan", "y": ["inf", name]}}
+
+
+def test_size_of_a_usual_surface(slope, walk, tmp_path):
+    points = np.stack([np.linspace(1.4, 0, 90), np.linspace(0.9, 0.1, 90)], -1)
+    path = write_page(tmp_path / "surface.html", slope(51, 51), [walk(points)])
+    assert path.stat().st_size < 6e6
+
+
+def test_files_are_not_replaced_unasked(slope, tmp_path):
+    path = tmp_path / "surface.html"
+    path.write_text("mine")
+    with pytest.raises(FileExistsError, match="exists"):
+        write_page(path, slope())
+    assert path.read_text() == "mine"
+    write_page(path, slope(), overwrite=True)
+    assert path.read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_without_plotly(slope, tmp_path, monkeypatch):
+    original = builtins.__import__
+
+    def refuse(name, *args, **kwargs):
+        if name.startswith("plotly"):
+            raise ImportError(name)
+        return original(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(MissingLibraryError, match=re.escape("pip install 'landscape[html]'")):
+        write_page(tmp_path / "surface.html", slope())
+    assert not list(tmp_path.iterdir())
+
+
+def test_parts_of_a_page_are_not_mixed_up(slope, monkeypatch, tmp_path):
+    monkeypatch.setattr(page, "_plotly", lambda: "/* the library, with @@script@@ in it */")
+    text = write_page(tmp_path / "surface.html", slope(name="a < b"), title="1 < 2").read_text("utf-8")
+    assert "<title>1 &lt; 2</title>" in text
+    assert "/* the library, with @@script@@ in it */" in text
+    assert "src=" not in text
+    assert "http" not in re.sub(r"http-equiv", "", text)
+
+
+class TestCommand:
+    @pytest.fixture
+    def files(self, slope, walk, tmp_path):
+        from landscape.surface.header import Header
+        from landscape.surface.store import FileStore
+        from landscape.surface.trajectories import write_trajectories
+
+        found = []
+        for name, nx in (("one", 9), ("two", 7)):
+            surface = slope(nx, 6)
+            header = Header(surface.coordinates, ("train_loss",), provenance={"title": name})
+            with FileStore.open(tmp_path / f"{name}.h5", header) as store:
+                for index, loss in enumerate(surface.values["train_loss"].ravel()):
+                    store.record(index, [loss], 0.0)
+            found.append(str(tmp_path / f"{name}.h5"))
+        write_trajectories(tmp_path / "path.h5", [walk([(0, 0), (1, 1)])])
+        return [*found, str(tmp_path / "path.h5")]
+
+    def run(self, *arguments):
+        from landscape.cli.export import command
+
+        return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+    def test_several_surfaces_on_one_page(self, files, tmp_path):
+        one, two, path = files
+        out = tmp_path / "page.html"
+        result = self.run(one, two, "--trajectory", path, "--trajectory", path, "--out", out)
+        assert result.exit_code == 0, result.output
+        data = data_in(out)
+        assert [panel["name"] for panel in data["panels"]] == ["one", "two"]
+        assert [unpacked(panel["values"]["train_loss"]).shape for panel in data["panels"]] == [(6, 9), (6, 7)]
+
+    def test_other_formats_take_one(self, files, tmp_path):
+        result = self.run(*files[:2], "--out", tmp_path / "surface.vts")
+        assert result.exit_code == 2
+        assert "2 surfaces go into one .html only" in result.output
+        result = self.run(files[0], "--reduction", "0.5", "--out", tmp_path / "surface.html")
+        assert result.exit_code == 2
