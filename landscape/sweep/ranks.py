@@ -93,9 +93,10 @@ class Ranks:
             ) from error
         world = MPI.COMM_WORLD
         if world.size == 1 and expected > 1:
+            library = _first_line(MPI.Get_library_version()).partition(",")[0]
             raise RankError(
                 f"the launcher started {expected} ranks, but MPI sees only this one: mpiexec and mpi4py use different "
-                f"MPI libraries (mpi4py uses {_first_line(MPI.Get_library_version()).partition(',')[0]}). Start with the mpiexec that "
+                f"MPI libraries (mpi4py uses {library}). Start with the mpiexec that "
                 "belongs to it, or rebuild mpi4py with the library of this mpiexec; under srun, try --mpi=pmix or "
                 "--mpi=pmi2"
             )

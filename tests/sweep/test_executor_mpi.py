@@ -113,3 +113,9 @@ def test_ranks_are_idle_less_than_a_tenth_of_the_time(launch, ranks):
             break
     assert idle < 0.1
     assert said["done"] == squares(40 * ranks)
+
+
+def test_a_root_that_waits_leaves_its_core_to_the_points(launch):
+    said = launch("executing.py", {"points": 8, "cost": 0.08}, 2).said
+    assert said["wall"] > 1.0
+    assert said["cpu"] < 0.15 * said["wall"]

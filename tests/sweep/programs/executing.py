@@ -50,7 +50,7 @@ def stop():
 def main():
     results = []
     ranks.comm.Barrier()
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), time.process_time()
     try:
         with closing(execute(ranks, compute, range(options["points"]), stop)) as running:
             for result in running:
@@ -62,13 +62,14 @@ def main():
         if ranks.is_root or known(error):
             sys.exit(1)
         ranks.comm.Abort(1)
-    wall = time.perf_counter() - begin
+    wall, cpu = time.perf_counter() - begin, time.process_time() - before
     if ranks.share(ranks.is_root):  # the communicator of the survivors works
         counts = ranks.comm.gather(count)
     if ranks.is_root:
         said = {
             "size": ranks.size,
             "wall": wall,
+            "cpu": cpu,
             "busy": sum(result.seconds for result in results),
             "done": {result.index: result.values[0] for result in results if result.values is not None},
             "failed": {result.index: result.message for result in results if result.values is None},
