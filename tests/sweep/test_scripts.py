@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,16 @@ def test_shards_on_one_machine_are_merged_when_all_are_done(cluster):
     assert done.returncode == 3
     assert not any("merge" in note for note in notes)
     assert "not merged; the same command goes on" in done.stderr
+
+
+def test_the_check_of_gpus_says_so_where_there_is_none():
+    said = subprocess.run(
+        [sys.executable, str(SCRIPTS / "gpu_check")],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith("skipped: torch ")
