@@ -62,6 +62,14 @@ PATH_MARGIN = 0.2
 )
 @click.option("--title", default="", help="What figures call it.  [default: the network's name]")
 @click.option("--shard", type=ShardType(), help="Compute the i-th of n parts (i from 0), for array jobs; then merge.")
+@click.option(
+    "--adaptive",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="TOL",
+    help="Measure only points that matter, until they differ from what was expected by less than this share of the "
+    "log-loss range (0.02, for instance).",
+)
+@click.option("--budget", type=click.IntRange(1), help="With --adaptive: at most so many points.")
 @click.option("--retry-failed", is_flag=True, help="Take up points that failed before.")
 @overwrite_option
 @problem_options
@@ -80,8 +88,13 @@ def command(source: Path, out: Path, **options: Any) -> int:
     landscape surface run --seeds 0:5 --x -1:1:51 --out band.h5
     landscape surface run --shard 3/16 --out shard-3.h5
     """
+    if options["budget"] is not None and options["adaptive"] is None:
+        raise click.UsageError("--budget goes with --adaptive")
+    if options["shard"] is not None and options["adaptive"] is not None:
+        raise click.UsageError("--adaptive does not go with --shard: which points it needs depends on all")
     from landscape.cli.progress import Bar, show_sweep
     from landscape.cli.ranks import join
+    from landscape.sweep.adaptive import Adaptive
     from landscape.sweep.stopping import StopSignals
     from landscape.sweep.sweep import Plan, compute_surface
 
@@ -97,6 +110,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
         retry_failed=options["retry_failed"],
         shard=options["shard"],
         title=options["title"] or _title(problem),
+        adaptive=None if options["adaptive"] is None else Adaptive(options["adaptive"], options["budget"]),
     )
     if ranks.is_root:
         _announce(where, grid, problem, ranks, options)

@@ -28,6 +28,7 @@ class Header:
         provenance: what else a reader may want to know (command line, versions, host), plain JSON values.
         plane: origin and directions, stored with the values; the planes of several seeds, whose last coordinate is the
             seed; None for values that come from elsewhere.
+        interpolated: whether not all points are to be measured, so that there is room for interpolated values.
     """
 
     coordinates: tuple[np.ndarray, ...]
@@ -35,6 +36,7 @@ class Header:
     settings: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     plane: Plane | PlaneFamily | None = None
+    interpolated: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:

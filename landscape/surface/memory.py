@@ -20,6 +20,7 @@ class MemoryStore:
         status: ``shape`` uint8.
         seconds: ``shape`` float32, time spent on each point.
         messages: why points failed, by flat index.
+        interpolated: by dataset, values for points that are not measured, NaN where they are.
     """
 
     def __init__(self, header: Header) -> None:
@@ -28,6 +29,7 @@ class MemoryStore:
         self.status = np.full(header.shape, PENDING, dtype=np.uint8)
         self.seconds = np.zeros(header.shape, dtype=np.float32)
         self.messages: dict[int, str] = {}
+        self.interpolated: dict[str, np.ndarray] = {}
 
     def pending(self, retry_failed: bool = False) -> np.ndarray:
         """Flat indices of the points still to compute, in order."""
@@ -49,6 +51,10 @@ class MemoryStore:
 
     def tick(self) -> None:
         """Flush if it is time; called often, also while no point comes in."""
+
+    def fill(self, name: str, values: np.ndarray) -> None:
+        """Keep interpolated values, apart from measured ones."""
+        self.interpolated[name] = values
 
     def flush(self) -> None:
         """Make what was recorded durable; nothing to do in memory."""

@@ -31,6 +31,8 @@ FLUSH_SECONDS = 5.0
 """What a crash can cost at most: points of so long, where the disk is slow ..."""
 FLUSH_SHARE = 50.0
 """... and where it is not, of so many times as long as it takes to write them: some milliseconds."""
+INTERPOLATED = "interpolated"
+"""The group of what was not measured: by the names of the measured datasets."""
 MESSAGES = 256
 """Failed points whose message is kept; the status of the others is kept all the same."""
 _message = np.dtype([("index", "<i8"), ("message", "S240")])
@@ -52,6 +54,8 @@ class FileStore(MemoryStore):
         self.seconds[...] = file["seconds"][()]
         self.messages = failures_of(file)
         writer.locate(file, (*header.metrics, "status", "seconds", "failures"))
+        self._fillable = {name for name in header.metrics if f"{INTERPOLATED}/{name}" in file}
+        writer.locate(file, (f"{INTERPOLATED}/{name}" for name in self._fillable))
         self._finished = bool(attribute(file.attrs["finished"]))
         self._written_messages = dict(self.messages)
         self._row = int(np.prod(header.shape[1:]))  # points per step along the file's first axis
@@ -87,6 +91,15 @@ class FileStore(MemoryStore):
     def fail(self, index: int, message: str, seconds: float = 0.0) -> None:
         super().fail(index, message, seconds)
         self._touch(index)
+
+    def fill(self, name: str, values: np.ndarray) -> None:
+        super().fill(name, values)
+        # A file that was begun as a full sweep has no room for what is not measured, and shows gaps there.
+        if self._writer is not None and name in self._fillable:
+            try:
+                self._writer.write(f"{INTERPOLATED}/{name}", slice(0, len(values)), values)
+            except OSError as error:
+                raise self._failure(error) from error
 
     def _touch(self, index: int) -> None:
         row = int(index) // self._row
@@ -210,6 +223,9 @@ def _lay_out(file: h5py.File, header: Header) -> None:
         file[f"{axis}coordinates"] = np.asarray(values, dtype=np.float64)
         file[f"{axis}coordinates"].make_scale(axis)
     grids = {name: np.full(header.shape, np.nan) for name in header.metrics}
+    if header.interpolated:
+        fillable = [name for name in header.metrics if not name.endswith("_stderr")]
+        grids |= {f"{INTERPOLATED}/{name}": np.full(header.shape, np.nan) for name in fillable}
     grids["status"] = np.zeros(header.shape, dtype=np.uint8)
     grids["seconds"] = np.zeros(header.shape, dtype=np.float32)
     for name, values in grids.items():
@@ -218,7 +234,7 @@ def _lay_out(file: h5py.File, header: Header) -> None:
             dataset.dims[dimension].label = axis
             dataset.dims[dimension].attach_scale(file[f"{axis}coordinates"])
     file["failures"] = _rows({})
-    write_collection(file, header.coordinates, {name: f"/{name}" for name in grids})
+    write_collection(file, header.coordinates, {name: f"/{name}" for name in grids if "/" not in name})
     if header.plane is not None:
         from landscape.surface.planes import write_plane  # planes are torch's business, and only these need it
 

@@ -77,6 +77,11 @@ class Refinement:
         self._corners = True  # the first round measures the corners of the cells, later ones what halves them
         self.points = self._affordable([(np.inf, cell) for cell in cells])
 
+    @property
+    def asked(self) -> np.ndarray:
+        """Flat indices of all points that were asked for until now, this round's included, ascending."""
+        return np.union1d(np.flatnonzero(self.known), self.points)
+
     def settle(self, losses: np.ndarray) -> None:
         """Take in the round's values and set up the next.
 

@@ -19,6 +19,7 @@ from landscape.surface.header import Header
 from landscape.surface.memory import MemoryStore
 from landscape.surface.store import FileStore
 from landscape.surface.surface import DONE, FAILED, PENDING, Surface
+from landscape.sweep.adaptive import Adaptive, Refinement, interpolated
 from landscape.sweep.devices import current, repeatable, warn_of_crowding
 from landscape.sweep.evaluator import Numerics
 from landscape.sweep.executor import execute
@@ -58,6 +59,8 @@ class Outcome:
         failed: points that failed.
         messages: why points failed, by flat index.
         computed: points computed in this run.
+        error: of an adaptive sweep, by how much the worst point of the cells that were not halved any further came
+            out otherwise than expected, as a share of the log-loss range; otherwise None.
     """
 
     surface: Surface | None
@@ -65,10 +68,11 @@ class Outcome:
     failed: int = 0
     messages: Mapping[int, str] | None = None
     computed: int = 0
+    error: float | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether every point is done."""
+        """Whether every point that was asked for is done."""
         return not self.pending and not self.failed
 
 
@@ -82,6 +86,10 @@ class Plan:
         retry_failed: take up points that failed before.
         shard: ``(i, n)`` computes only every n-th point from the i-th on, for array jobs whose files are merged.
         title: what the surface is called on figures.
+        adaptive: measure only points that the picture needs; the others are interpolated, in datasets of their own.
+
+    Raises:
+        ValueError: a shard that there is not, or one of an adaptive sweep, whose parts decide together.
     """
 
     out: Path | None = None
@@ -89,8 +97,11 @@ class Plan:
     retry_failed: bool = False
     shard: tuple[int, int] | None = None
     title: str = ""
+    adaptive: Adaptive | None = None
 
     def __post_init__(self) -> None:
+        if self.shard is not None and self.adaptive is not None:
+            raise ValueError("an adaptive sweep has no shards: which points it needs depends on all; use ranks")
         if self.shard is not None:
             part, parts = self.shard
             if not 0 <= part < parts:
@@ -136,11 +147,13 @@ def compute_surface(
         progress: called on the root after every point.
 
     Raises:
-        ValueError: plane and grid have different numbers of axes.
+        ValueError: plane and grid have different numbers of axes; or planes of several seeds, adaptively.
         StoreError: the file cannot be made, continued or written.
     """
     plan, numerics, ranks = plan or Plan(), numerics or Numerics(), ranks or Ranks()
     if isinstance(plane, PlaneFamily):
+        if plan.adaptive is not None:
+            raise ValueError("an adaptive sweep is over one plane: between seeds there is nothing to interpolate")
         grid = grid.over(plane.seeds)
     if plane.ndim != len(grid.coordinates):
         raise ValueError(f"as many directions as axes expected, got {plane.ndim} and {len(grid.coordinates)}")
@@ -172,6 +185,7 @@ def compute_surface(
             },
             provenance={**(provenance or {}), **({"title": plan.title} if plan.title else {})},
             plane=plane,
+            interpolated=plan.adaptive is not None,
         )
         ranks.require_equal(header.settings)
 
@@ -182,9 +196,11 @@ def compute_surface(
         # Only the root opens the file, but all ranks must hear of it if it cannot.
         store = ranks.agree(lambda: _open(header, plan) if ranks.is_root else None)
         if store is None:
-            for _ in execute(ranks, compute, (), stop):
-                raise AssertionError("only the root is given results")
-            return Outcome(None)
+            while True:
+                for _ in execute(ranks, compute, (), stop):
+                    raise AssertionError("only the root is given results")
+                if plan.adaptive is None or not ranks.share(ranks.agree(lambda: False)):
+                    return Outcome(None)
 
         def stopping() -> bool:
             if stop():
@@ -193,10 +209,21 @@ def compute_surface(
             store.tick()
             return False
 
+        refinement = None if plan.adaptive is None else Refinement(grid.shape, plan.adaptive)
+        computed = 0
         try:
-            results = execute(ranks, compute, plan.mine(store.pending(plan.retry_failed)), stopping)
-            with store, closing(results):
-                return _gather(results, store, plan, ranks, progress)
+            with store:
+                while True:
+                    asked = plan.mine(np.arange(len(grid))) if refinement is None else refinement.asked
+                    points = np.intersect1d(asked, store.pending(plan.retry_failed))
+                    with closing(execute(ranks, compute, points, stopping)) as results:
+                        outcome = _gather(results, store, asked, ranks, plan, progress, computed)
+                    computed = outcome.computed
+                    if refinement is None:
+                        return outcome
+                    more = ranks.share(ranks.agree(lambda o=outcome: not o.pending and _refine(store, refinement)))
+                    if not more:
+                        return replace(outcome, surface=store.surface(outcome.surface.name), error=refinement.error)
         except Exception as error:
             # Closing the results has released the workers, with an error of their own.
             known_to_all(error)
@@ -213,13 +240,31 @@ def _open(header: Header, plan: Plan) -> MemoryStore:
     return MemoryStore(header) if plan.out is None else FileStore.open(plan.out, header, plan.overwrite)
 
 
+def _refine(store: MemoryStore, refinement: Refinement) -> bool:
+    """Settle a round, interpolate what is not measured; whether there is another round."""
+    names = store.header.metrics
+    losses = [name for name in names if name.endswith("_loss")]
+    refinement.settle(np.stack([store.values[names.index(name)] for name in losses]))
+    known = store.status == DONE
+    for name, values in zip(names, store.values, strict=True):
+        if not name.endswith("_stderr"):
+            store.fill(name, interpolated(values, known, logarithm=name in losses))
+    return bool(len(refinement.points))
+
+
 def _gather(
-    results: Any, store: MemoryStore, plan: Plan, ranks: Ranks, progress: Callable[[Progress], None]
+    results: Any,
+    store: MemoryStore,
+    asked: np.ndarray,
+    ranks: Ranks,
+    plan: Plan,
+    progress: Callable[[Progress], None],
+    computed: int = 0,
 ) -> Outcome:
+    """Record what comes in; of the points ``asked`` for, say what became of them."""
     per_rank = dict.fromkeys(range(ranks.size), 0)
     flat = store.status.reshape(-1)
-    mine = plan.mine(np.arange(flat.size))
-    done, computed, seconds = int((flat[mine] == DONE).sum()), 0, 0.0
+    done, seconds = int((flat[asked] == DONE).sum()), 0.0
     for result in results:
         if result.values is None:
             store.fail(result.index, result.message, result.seconds)
@@ -228,11 +273,11 @@ def _gather(
             per_rank[result.rank] += 1
             done, computed = done + 1, computed + 1
         seconds += result.seconds
-        progress(Progress(done, len(mine), len(store.messages), per_rank, seconds))
+        progress(Progress(done, len(asked), len(store.messages), per_rank, seconds))
     return Outcome(
         store.surface(plan.title or (plan.out.stem if plan.out else "")),
-        pending=int((flat[mine] == PENDING).sum()),
-        failed=int((flat[mine] == FAILED).sum()),
+        pending=int((flat[asked] == PENDING).sum()),
+        failed=int((flat[asked] == FAILED).sum()),
         messages=dict(store.messages),
         computed=computed,
     )

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from landscape.geometry import Plane, Weights, random_direction
+from landscape.problem.measures import accuracy, cross_entropy
+from landscape.problem.problem import Problem, Split
+from landscape.surface import read_surface
+from landscape.surface.surface import DONE
+from landscape.sweep import Grid, Plan, compute_surface
 from landscape.sweep.adaptive import Adaptive, Refinement, interpolated
 
 X, Y = np.meshgrid(np.linspace(-1, 1, 51), np.linspace(-1.5, 0.5, 41))
@@ -115,3 +124,75 @@ def test_what_is_asked_is_checked():
         Adaptive(2)
     with pytest.raises(ValueError, match="budget: 1 or more points expected, got 0"):
         Adaptive(0.1, 0)
+
+
+GRID = Grid.parse("-1:1:33", "-1:0.5:25")
+
+
+@pytest.fixture
+def problem():
+    generator = torch.Generator().manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    inputs = torch.randn(50, 6, generator=generator)
+    targets = model(inputs).argmax(1)
+    return Problem(model, {"train": Split(inputs, targets)}, cross_entropy, {"acc": accuracy})
+
+
+@pytest.fixture
+def plane(problem):
+    origin = Weights.of(problem.model)
+    return Plane(origin, (random_direction(origin, 0, 0), random_direction(origin, 0, 1)))
+
+
+def test_measured_points_are_those_of_the_full_sweep_bit_for_bit(problem, plane, tmp_path):
+    full = compute_surface(problem, plane, GRID).surface
+    path = tmp_path / "adaptive.h5"
+    outcome = compute_surface(problem, plane, GRID, Plan(path, adaptive=Adaptive(0.02)))
+    surface = read_surface(path)
+    done = surface.status == DONE
+    assert outcome.complete
+    assert outcome.computed == done.sum() < 0.6 * done.size
+    assert 0 < outcome.error <= 0.02 or done.all()
+    for name in ("train_loss", "train_loss_stderr", "train_acc"):
+        assert surface.values[name][done].tobytes() == full.values[name][done].tobytes()
+        assert np.isnan(surface.values[name][~done]).all()
+    with h5py.File(path) as file:
+        assert set(file["interpolated"]) == {"train_loss", "train_acc"}
+        guess = file["interpolated/train_loss"][()]
+    assert np.isnan(guess[done]).all()
+    logs = np.log(full.values["train_loss"])
+    assert np.abs(np.log(guess[~done]) - logs[~done]).max() / np.ptp(logs) < 0.03
+
+
+def test_interrupted_and_continued_is_the_same_and_so_is_the_full_sweep_after_it(problem, plane, tmp_path):
+    adaptive = Adaptive(0.02)
+    compute_surface(problem, plane, GRID, Plan(tmp_path / "one.h5", adaptive=adaptive))
+    whole = read_surface(tmp_path / "one.h5")
+    runs = 0
+    while True:
+        calls = iter(range(150))
+        outcome = compute_surface(
+            problem,
+            plane,
+            GRID,
+            Plan(tmp_path / "cut.h5", adaptive=adaptive),
+            stop=lambda c=calls: next(c, None) is None,
+        )
+        runs += 1
+        if outcome.complete:
+            break
+        assert outcome.pending
+    assert runs > 1
+    cut = read_surface(tmp_path / "cut.h5")
+    assert np.array_equal(cut.status, whole.status)
+    assert cut.values["train_loss"].tobytes() == whole.values["train_loss"].tobytes()
+    assert compute_surface(problem, plane, GRID, Plan(tmp_path / "cut.h5")).complete
+    assert (read_surface(tmp_path / "cut.h5").status == DONE).all()
+
+
+def test_an_adaptive_sweep_has_no_shards():
+    with pytest.raises(ValueError, match="an adaptive sweep has no shards"):
+        Plan(shard=(0, 2), adaptive=Adaptive(0.1))
