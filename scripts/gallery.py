@@ -65,7 +65,7 @@ def outputs_of(command: str) -> list[str]:
         return []
     out = words[words.index("--out") + 1]
     if "compare" in words:
-        return [f"{out}/compare.png", f"{out}/compare-3d.png"]
+        return [f"{out}/compare.png", *([] if "--flat" in words else [f"{out}/compare-3d.png"])]
     return [out]
 
 
@@ -152,7 +152,9 @@ def keep_picture(source: Path, target: Path) -> None:
         size = (width, round(picture.height * width / picture.width))
         small = picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
-        small.quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+        colours = small.quantize(256, method=Image.Quantize.MAXCOVERAGE)
+        # Dithered, since shaded surfaces would show bands of 256 colours.
+        small.quantize(256, palette=colours, dither=Image.Dither.FLOYDSTEINBERG).save(buffer, "PNG", optimize=True)
         if buffer.tell() <= LARGEST_PICTURE or width < 400:
             target.write_bytes(buffer.getvalue())
             return
