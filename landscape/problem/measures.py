@@ -7,6 +7,11 @@ from torch import Tensor
 from torch.nn import functional
 
 
+FEW_CLASSES = 32
+"""Up to so many classes torch's CPU kernel is faster with the classes not on the last axis, where it takes samples
+together: 32 against 319 us for 1797 x 10. With more classes it is slower."""
+
+
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy in nats of each sample; the mean over the tokens of each sequence for a language model.
 
@@ -23,7 +28,11 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """
     _check_classes("cross_entropy", outputs, targets)
     logits = _at_least_float32(outputs)
-    losses = functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), reduction="none")
+    rows, flat = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
+    if logits.shape[-1] <= FEW_CLASSES and logits.device.type == "cpu":
+        losses = functional.cross_entropy(rows.t().unsqueeze(0), flat.unsqueeze(0), reduction="none")
+    else:
+        losses = functional.cross_entropy(rows, flat, reduction="none")
     return _mean_per_sample(losses.reshape(targets.shape))
 
 
