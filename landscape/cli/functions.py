@@ -107,7 +107,7 @@ def command(name: str | None, listing: bool, out: Path, overwrite: bool, **optio
     landscape functions rosenbrock --optimizer sgd:momentum=0.9 --optimizer adam --tune 20 --steps 200
     landscape functions "25*sin(x) - x^2" --maximize --draw tangent --at -1 --at 1.454
     landscape functions "x^2 + 3*y^2" --noise 4 --optimizer sgd:lr=0.05 --out noisy.gif
-    """  # noqa: D301 (\b is click's mark of a paragraph that keeps its lines)
+    """
     if listing:
         _list()
         return
