@@ -1,4 +1,4 @@
-"""A new file under HDF5's hands: the disk's refusals are kept for later, because HDF5 does not survive them."""
+"""A file under HDF5's hands: the disk's refusals are kept for later, because HDF5 does not survive them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ class Draft:
 
     A library whose write is refused (a full disk) cannot close its file, and crashes when the process ends. Here the
     first refusal is kept, what follows is dropped in silence, and :meth:`finish` raises.
+
+    Args:
+        path: the file, made if it is not there.
+        locked: take a writer's lock; false for who holds it already.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, locked: bool = True) -> None:
+        self._path, self._locked = path, locked
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         self._at = self._size = 0
         self._refusal: OSError | None = None
 
     def __enter__(self) -> Self:
-        lock(self._handle, self._path)
+        if self._locked:
+            lock(self._handle, self._path)
         self._size = os.fstat(self._handle).st_size
         return self
 

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from landscape.errors import StoreError
+from landscape.surface.draft import Draft
 from landscape.surface.hdf5 import attribute, created, reading, reason
 from landscape.surface.header import Header
 from landscape.surface.inplace import InPlace
@@ -154,9 +155,10 @@ class FileStore(MemoryStore):
             self.flush()
             self._writer.sync()
             if (self.status == DONE).all() and not self._finished:
-                with h5py.File(self.path, "r+", locking=False) as file:  # under the lock held here
-                    file.attrs.modify("finished", np.bytes_(now()))
-                self._writer.sync()
+                with Draft(self.path, locked=False) as target:  # under the lock held here
+                    with h5py.File(target, "r+") as file:
+                        file.attrs.modify("finished", np.bytes_(now()))
+                    target.finish()
         except OSError as error:
             raise self._failure(error) from error
         finally:

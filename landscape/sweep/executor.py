@@ -114,7 +114,7 @@ def _root(ranks: Ranks, compute: Compute, scheduler: Scheduler, stop: Stop) -> I
                 while chunk := scheduler.take(rank):
                     send(rank, chunk)
             asking = {rank for rank in asking if not scheduler.holds(rank) and rank not in lines.lost}
-            for rank in sorted(lines.lost & set(scheduler.ranks)):
+            for rank in sorted(rank for rank in lines.lost if rank in scheduler):
                 who = f"rank {rank} ({ranks.places[rank]})"
                 log.warning("%s died; the others take over its %d points", who, scheduler.holds(rank))
                 for point in scheduler.lost(rank):

@@ -91,7 +91,10 @@ def _room(size: int) -> str | None:
     """A temporary file of ``size`` bytes that the disk has promised, or None: a broken promise would be a crash."""
     handle, path = tempfile.mkstemp(prefix="landscape-plane-")
     try:
-        os.posix_fallocate(handle, 0, size)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle, 0, size)
+        else:  # macOS
+            os.ftruncate(handle, size)
     except OSError:
         os.unlink(path)
         return None

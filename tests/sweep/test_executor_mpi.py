@@ -119,3 +119,16 @@ def test_a_root_that_waits_leaves_its_core_to_the_points(launch):
     said = launch("executing.py", {"points": 8, "cost": 0.08}, 2).said
     assert said["wall"] > 1.0
     assert said["cpu"] < 0.15 * said["wall"]
+
+
+@pytest.mark.parametrize("slow", ["0", "1"])
+def test_a_slow_rank_holds_nobody_up_not_even_as_the_root(launch, slow):
+    options = {"points": 150, "cost": 4e-3, "accidents": {slow: {"slow": 0.3}}}
+    for _ in range(3):
+        said = launch("executing.py", options, 3).said
+        quick = 150 * 4e-3 * 5.5 / 2  # by the other two alone
+        if said["wall"] < quick + 0.3:
+            break
+    assert said["wall"] < quick + 0.3
+    assert 1 <= said["counts"][int(slow)] <= 10
+    assert said["done"] == squares(150)

@@ -121,6 +121,15 @@ def test_a_task_of_an_array_computes_its_shard(cluster):
     assert cluster(script, "run")[0].returncode == 2
 
 
+@pytest.mark.parametrize(
+    "name", ["slurm/one-node-gpus.sbatch", "slurm/many-nodes.sbatch", "slurm/array.sbatch", "local/surface"]
+)
+def test_what_is_started_again_must_not_begin_anew(cluster, name):
+    done, notes = cluster(SCRIPTS / name, "run", "--overwrite", SLURM_ARRAY_TASK_ID="0", SLURM_ARRAY_TASK_COUNT="2")
+    assert (done.returncode, notes) == (2, [])
+    assert "remove the file instead" in done.stderr
+
+
 def test_an_array_is_submitted_with_its_merge_behind_it(cluster):
     script = SCRIPTS / "slurm" / "submit-array"
     done, notes = cluster(script, "16", "run", "--x", "-1:1:5")
