@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ import click
 
 from landscape.cli.follow import points_in, run_all, run_here
 from landscape.cli.labels import labels_of
-from landscape.cli.launch import mpiexec
+from landscape.cli.launch import cores, mpiexec
 from landscape.cli.options import PATH, overwrite_option, problem_options
 
 if TYPE_CHECKING:
@@ -67,8 +66,7 @@ def command(runs: tuple[Path, ...], out: Path, **options: Any) -> int:
     landscape compare run-a run-b --plane random
     """
     begin = time.monotonic()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    ranks = options["ranks"] or min(cores, 8)
+    ranks = options["ranks"] or min(cores(), 8)
     for folder in ("runs", "logs"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     folders = list(runs) if runs else _train(out, options, ranks)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
-from landscape.cli.launch import Started, cores, mpiexec, start, typed
+from landscape.cli.follow import points_in, run_all, run_here
+from landscape.cli.launch import cores, mpiexec
 from landscape.cli.options import PATH
 from landscape.errors import LandscapeError
 
 NETWORKS = {"resnet20": "with shortcuts", "resnet20_noshort": "without shortcuts"}
 OPTIMIZERS = {"sgd": "sgd:lr=0.1,momentum=0.9,weight_decay=5e-4", "adam": "adam:lr=0.003"}
-POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def command(out: Path, epochs: int, points: int, samples: int, ranks: int | None
 
 
 def _train(out: Path, sizes: Sizes) -> None:
-    """Four runs, two at a time: training a small network does not use a second core well."""
+    """Four runs, one on each core: training a small network does not use a second core well."""
     jobs = [(network, name, optimizer) for network in NETWORKS for name, optimizer in OPTIMIZERS.items()]
     words = {
         out / "runs" / network / name: (
@@ -84,11 +83,8 @@ def _train(out: Path, sizes: Sizes) -> None:
         return sum(min(_epochs_in(folder / "history.csv"), sizes.epochs) for folder in folders)
 
     click.secho("Training four networks", bold=True, err=True)
-    for pair in (folders[:2], folders[2:]):
-        started = [
-            start(words[folder], out / "logs" / f"train-{folder.parent.name}-{folder.name}.txt") for folder in pair
-        ]
-        _follow(started, epochs_done, sizes.epochs * len(folders), "training", "epoch")
+    commands = [(words[folder], out / "logs" / f"train-{folder.parent.name}-{folder.name}.txt") for folder in folders]
+    run_all(commands, min(cores(), len(commands)), 1, "training", "epoch", epochs_done, sizes.epochs * len(folders))
 
 
 def _epochs_in(history: Path) -> int:
@@ -111,76 +107,17 @@ def _surfaces(out: Path, sizes: Sizes, ranks: int) -> None:
         common = ("--samples", str(sizes.samples), "--title", title)
         _sweep(("surface", str(runs[0]), "--x", axis, "--y", axis, *common), random, sizes, ranks, out)
         paths = out / "trajectories" / f"{network}-paths.h5"
-        _here("trajectory", *map(str, runs), "--plane", "pca", "--out", str(paths), "--overwrite")
+        run_here("trajectory", *map(str, runs), "--plane", "pca", "--out", str(paths), "--overwrite")
         # Two runs do not share running statistics: on the plane of both they are estimated anew at each point.
         auto = ("--x", f"auto:{sizes.points}", "--y", f"auto:{sizes.points}", "--bn", "recalibrate")
         _sweep(("surface", str(runs[0]), "--directions", str(paths), *auto, *common), joint, sizes, ranks, out)
         on_joint = out / "trajectories" / f"{network}-joint.h5"
-        _here("trajectory", *map(str, runs), "--plane", str(joint), "--out", str(on_joint), "--overwrite")
+        run_here("trajectory", *map(str, runs), "--plane", str(joint), "--out", str(on_joint), "--overwrite")
 
 
 def _sweep(words: tuple[str, ...], file: Path, sizes: Sizes, ranks: int, out: Path) -> None:
-    started = start((*words, "--out", str(file)), out / "logs" / f"surface-{file.stem}.txt", ranks)
-    _follow([started], lambda: _points_in(file), sizes.points**2, file.stem, "point")
-
-
-def _points_in(file: Path) -> int:
-    """Points done in a surface that another process is writing."""
-    from landscape.errors import StoreError
-    from landscape.surface.hdf5 import reading
-    from landscape.surface.surface import DONE
-
-    try:
-        with reading(file) as surface:
-            return int((surface["status"][()] == DONE).sum())
-    except StoreError:  # not there yet
-        return 0
-
-
-def _follow(started: Sequence[Started], done: Callable[[], int], total: int, label: str, unit: str) -> None:
-    """Show how far commands are until they end.
-
-    Raises:
-        LandscapeError: one of them failed; the message has its last line.
-    """
-    from landscape.cli.progress import Bar
-
-    for one in started:
-        click.echo(f"$ {typed(one.words)}", err=True)
-    try:
-        with Bar(label, unit) as bar:
-            while any(one.process.poll() is None for one in started):
-                bar.update(done(), total)
-                time.sleep(POLL_SECONDS)
-            bar.update(done(), total)
-    except BaseException:
-        for one in started:
-            one.process.terminate()
-            one.process.wait()
-        raise
-    for one in started:
-        if one.process.returncode:
-            _failed(one)
-
-
-def _failed(one: Started) -> NoReturn:
-    lines = [line for line in one.log.read_text(errors="replace").splitlines() if line.startswith("landscape:")]
-    reason = lines[-1].removeprefix("landscape: ") if lines else f"exit code {one.process.returncode}"
-    raise LandscapeError(f"`{typed(one.words)}` failed: {reason} (its output: {one.log})")
-
-
-def _here(*words: str) -> None:
-    """Run a quick command in this process.
-
-    Raises:
-        LandscapeError: it failed; it has said why.
-    """
-    from landscape.cli.main import main
-
-    click.echo(f"$ {typed(('landscape', *words))}", err=True)
-    code = main(words)
-    if code:
-        raise LandscapeError(f"`{typed(('landscape', *words))}` ended with code {code}")
+    command = ((*words, "--out", str(file)), out / "logs" / f"surface-{file.stem}.txt")
+    run_all([command], 1, ranks, file.stem, "point", lambda: points_in(file), sizes.points**2)
 
 
 def _draw(out: Path) -> list[tuple[Path, str]]:
@@ -195,7 +132,7 @@ def _draw(out: Path) -> list[tuple[Path, str]]:
             words += ["--trajectory", str(trajectories / f"{path}.h5")]
         for suffix in (".pdf", ".png"):
             try:
-                _here(program, *words, *more, "--out", str(figures / f"{name}{suffix}"), "--overwrite")
+                run_here(program, *words, *more, "--out", str(figures / f"{name}{suffix}"), "--overwrite")
             except LandscapeError:
                 if program != "render":
                     raise

@@ -46,7 +46,8 @@ def read(
     from landscape.surface.reading import read_surface
     from landscape.surface.trajectories import read_trajectories
 
-    surfaces = [_layer(_member(read_surface(file), member), at_z) for file in files]
+    # Of an adaptive surface the points that were not measured are drawn as interpolated, which the figure says.
+    surfaces = [_layer(_member(read_surface(file).filled(), member), at_z) for file in files]
     found = [read_trajectories(path) for path in paths]
     if len(surfaces) == 1:
         return surfaces, [[trajectory for group in found for trajectory in group]]

@@ -11,7 +11,7 @@ import click
 from landscape.cli.launch import Started, start, typed
 from landscape.errors import LandscapeError
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.5
 
 
 def run_all(
@@ -53,12 +53,13 @@ def run_here(*words: str) -> None:
 def points_in(file: Path) -> int:
     """Points done in a surface that another process is writing."""
     from landscape.errors import StoreError
-    from landscape.surface.reading import read_surface
+    from landscape.surface.hdf5 import reading
     from landscape.surface.surface import DONE
 
     try:
-        return int((read_surface(file).status == DONE).sum()) if file.exists() else 0
-    except StoreError:
+        with reading(file) as surface:
+            return int((surface["status"][()] == DONE).sum())
+    except StoreError:  # not there yet
         return 0
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landscape.render.style import BAD, BAD_HATCH, PENDING, PENDING_HATCH
-from landscape.surface.surface import FAILED
+from landscape.surface.surface import FAILED, INTERPOLATED
 from landscape.surface.surface import PENDING as NOT_COMPUTED
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def gaps_of(surface: Surface, values: np.ndarray, scale: Scale) -> Gaps:
         notes.append("hatched: no place on the scale")
     if pending.any():
         notes.append("dotted: not computed yet")
+    if (surface.status == INTERPOLATED).any():
+        notes.append(f"{(surface.status != INTERPOLATED).mean():.0%} of the points measured, the others interpolated")
     return Gaps(bad, pending, tuple(notes))
 
 

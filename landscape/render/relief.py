@@ -10,7 +10,7 @@ import numpy as np
 
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.scale import Scale
-from landscape.surface.surface import DONE, Surface
+from landscape.surface.surface import DONE, INTERPOLATED, Surface
 
 PathHeight = Literal["surface", "loss"]
 """Height of a path: that of the surface under it, or the checkpoints' own loss."""
@@ -110,7 +110,7 @@ def relief_of(surface: Surface, metric: str | None, scale: Scale, clip: float | 
     """
     check_plane(surface)
     heights = np.full(surface.shape, np.nan)
-    known = (surface.status == DONE) & np.isfinite(surface.metric(metric))
+    known = np.isin(surface.status, (DONE, INTERPOLATED)) & np.isfinite(surface.metric(metric))
     heights[known] = scale.transform(surface.metric(metric)[known])
     cut = np.inf if clip is None else float(scale.transform(np.array(clip)))
     if np.isnan(cut):

@@ -13,7 +13,7 @@ from landscape.render.label import metric_label
 from landscape.render.relief import Box, PathHeight, Piece, Relief, drape, relief_of
 from landscape.render.scale import Scale
 from landscape.render.style import TRAJECTORY_COLOURS
-from landscape.surface.surface import DONE, PENDING, Surface
+from landscape.surface.surface import DONE, FAILED, INTERPOLATED, PENDING, Surface
 
 HEIGHT, GAP = 0.52, 0.16
 """Height of a relief, and of the room between it and the floor, where the base is 1 by 1."""
@@ -69,7 +69,7 @@ def shared_scale(
         ValueError: there is nothing to draw, or nothing below ``clip``.
     """
     if not isinstance(scale, Scale):
-        values = [surface.metric(metric)[surface.status == DONE] for surface in surfaces]
+        values = [surface.metric(metric)[np.isin(surface.status, (DONE, INTERPOLATED))] for surface in surfaces]
         scale = metric_scale(metric, values + [trajectory.loss for trajectory in trajectories], scale)
     if clip is None or clip >= scale.highest:
         return scale
@@ -150,7 +150,10 @@ def notes_of(stages: Sequence[Stage], metric: str, scale: Scale, height: PathHei
     statuses = np.concatenate([stage.surface.status.ravel() for stage in stages])
     values = np.concatenate([stage.surface.metric(metric).ravel() for stage in stages])
     pending = int((statuses == PENDING).sum())
-    broken = int(((~np.isfinite(values) | (statuses != DONE)) & (statuses != PENDING)).sum())
+    interpolated = int((statuses == INTERPOLATED).sum())
+    if interpolated:
+        parts.append(f"{1 - interpolated / values.size:.0%} of the points measured, the others interpolated")
+    broken = int(((~np.isfinite(values) & (statuses != PENDING)) | (statuses == FAILED)).sum())
     if pending or broken:
         reasons = [f"{broken} not finite or failed"] * bool(broken) + [f"{pending} not computed"] * bool(pending)
         parts.append(f"holes: {' and '.join(reasons)} of {values.size} points")

@@ -52,6 +52,11 @@ def read_surface(path: str | os.PathLike[str], name: str | None = None) -> Surfa
             for key, node in file.items()
             if isinstance(node, h5py.Dataset) and key not in _NOT_METRICS and node.shape in shapes
         }
+        estimates = {
+            key: np.asarray(node[()], dtype=np.float64)
+            for key, node in (file["interpolated"].items() if "interpolated" in file else ())
+            if key in values
+        }
         found = _unpacked(attributes(file))
         if "dir_file" in file:
             found["dir_file"] = attribute(file["dir_file"][()])
@@ -66,7 +71,7 @@ def read_surface(path: str | os.PathLike[str], name: str | None = None) -> Surfa
     order = found.get("metrics") or []
     values = {key: values[key] for key in [*order, *values] if key in values}
     title = found.get("title") or found.get("run", {}).get("model") or path.stem
-    return Surface(coordinates, values, status, found, name or str(title))
+    return Surface(coordinates, values, status, found, name or str(title), estimates)
 
 
 def _unpacked(found: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,9 @@ import numpy as np
 if TYPE_CHECKING:
     from landscape.geometry.trajectory import Trajectory
 
-PENDING, DONE, FAILED = 0, 1, 2
-"""Values of ``status``. A NaN among the values is a result; only ``status`` says what is computed."""
+PENDING, DONE, FAILED, INTERPOLATED = 0, 1, 2, 3
+"""Values of ``status``. A NaN among the values is a result; only ``status`` says what is computed. ``INTERPOLATED``
+stands in no file: it marks points that were filled to be drawn."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Surface:
         status: uint8 of ``shape``: 0 pending, 1 done, 2 failed.
         attributes: provenance (see ``docs/format.md``); plain strings, numbers and nested dicts.
         name: what a legend or a panel's title calls the surface.
+        estimates: of an adaptive surface, interpolated values of points that were not measured, by name, NaN where
+            they were; never among ``values``.
     """
 
     coordinates: tuple[np.ndarray, ...]
@@ -33,11 +36,12 @@ class Surface:
     status: np.ndarray
     attributes: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
+    estimates: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.coordinates) not in (1, 2, 3):
             raise ValueError(f"one to three axes expected, got {len(self.coordinates)}")
-        for name, array in {**self.values, "status": self.status}.items():
+        for name, array in [*self.values.items(), *self.estimates.items(), ("status", self.status)]:
             if array.shape != self.shape:
                 raise ValueError(f"{name}: shape {self.shape} (last axis x) expected, got {array.shape}")
 
@@ -72,6 +76,17 @@ class Surface:
         if name not in self.values:
             raise ValueError(f"no metric {name!r} on this surface; it has {', '.join(self.values) or 'none'}")
         return self.values[name]
+
+    def filled(self) -> Surface:
+        """For drawing: estimates where nothing was measured, marked as ``INTERPOLATED``."""
+        if not self.estimates:
+            return self
+        guessed = (self.status == PENDING) & np.all([np.isfinite(found) for found in self.estimates.values()], axis=0)
+        values = {
+            name: np.where(guessed, self.estimates.get(name, np.nan), array) for name, array in self.values.items()
+        }
+        status = np.where(guessed, INTERPOLATED, self.status).astype(np.uint8)
+        return replace(self, values=values, status=status, estimates={})
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -199,3 +199,20 @@ def test_export_writes_what_the_suffix_says(run, tmp_path, program, suffix):
     if suffix == "h5":
         theirs = read_surface(out)
         assert np.array_equal(theirs.metric(), read_surface(surface).metric())
+
+
+def test_an_adaptive_surface_is_drawn_whole_and_finished_by_a_full_sweep(run, tmp_path, program):
+    out, words = tmp_path / "s.h5", ["surface", run, "--x", "-1:1:17", "--y", "-1:1:17", "--samples", "50"]
+    assert program(*words, "--adaptive", "0.1", "--budget", "120", "--out", out)[0] == 0
+    found = read_surface(out)
+    assert 0 < (found.status == 1).sum() < found.status.size
+    assert np.isfinite(found.filled().metric()).all()
+    assert program("plot", out, "--out", tmp_path / "a.png")[0] == 0
+    assert program(*words, "--out", out)[0] == 0
+    assert program(*words, "--out", tmp_path / "full.h5")[0] == 0
+    done, full = read_surface(out), read_surface(tmp_path / "full.h5")
+    assert np.array_equal(done.metric(), full.metric())
+    assert np.array_equal(found.metric()[found.status == 1], full.metric()[found.status == 1])
+    code, said, _ = program(*words, "--budget", "9", "--out", tmp_path / "b.h5")
+    assert code == 2
+    assert "--adaptive" in said

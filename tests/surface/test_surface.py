@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.surface.surface import DONE, FAILED, PENDING, Surface
+from landscape.surface.surface import DONE, FAILED, INTERPOLATED, PENDING, Surface
 
 
 def surface(*coordinates: np.ndarray, values: np.ndarray | None = None, status: np.ndarray | None = None) -> Surface:
@@ -123,3 +123,15 @@ def test_metrics_in_order():
     s = Surface((np.array([0.0, 1.0]),), values, np.ones(2, np.uint8))
     assert s.metrics == ["train_loss", "test_loss", "train_acc"]
     assert s.x.tolist() == [0, 1]
+
+
+def test_estimates_fill_only_what_was_not_measured():
+    values = np.array([1.0, np.nan, np.nan, np.nan, np.nan])
+    status = np.array([DONE, DONE, PENDING, FAILED, PENDING], np.uint8)
+    guesses = {"train_loss": np.array([9.0, 9.0, 3.0, 9.0, np.nan])}
+    found = Surface((np.arange(5.0),), {"train_loss": values}, status, estimates=guesses)
+    filled = found.filled()
+    np.testing.assert_array_equal(filled.metric(), [1.0, np.nan, 3.0, np.nan, np.nan])
+    assert filled.status.tolist() == [DONE, DONE, INTERPOLATED, FAILED, PENDING]
+    np.testing.assert_array_equal(found.metric(), values)
+    assert surface(np.arange(3.0)).filled().estimates == {}
