@@ -1,0 +1,347 @@
+"""Opens an exported surface in ParaView as a finished view: raised, coloured, with contour lines, paths and a camera.
+
+    pvpython scripts/paraview/view.py surface.vts                       shows it and saves surface.png, surface.pvsm
+    pvbatch scripts/paraview/view.py surface.vtm --out figure.png --size 1600x1200 --scale linear
+    xvfb-run -a -s -noreset pvpython scripts/paraview/view.py surface.xdmf          without a display
+
+Takes any file of `landscape export` (.vts .vtp .vti .vtm .pvd .xdmf .obj .stl .glb .csv) and, in a ParaView that reads
+VTKHDF collections, the surface file itself. Paths that lie beside it (surface_NAME.vtp) come along. From ParaView's
+script menu there are no arguments: name the file in the environment, LANDSCAPE_FILE=/folder/surface.vts paraview, or
+open it first, and run this script on the source that is active.
+"""
+
+import argparse
+import builtins
+import glob
+import math
+import os
+import sys
+
+from paraview import servermanager, simple
+from paraview.vtk.util.numpy_support import vtk_to_numpy
+
+PATH_COLOURS = [(0.89, 0.10, 0.11), (0.07, 0.07, 0.07), (1.0, 0.61, 0.11), (0.95, 0.35, 0.78), (0.48, 0.27, 0.10)]
+NOT_METRICS = {"status", "seconds", "height", "vtkGhostType", "x", "y", "z"}
+RELIEF_HEIGHT = 0.6  # of the longer axis, as in the raised files
+
+# Runs here and inside of ParaView's pipeline, where it has to be text: a state that is opened again holds all of it.
+LEAVES = """
+def leaves(data):
+    if data is None:
+        return []
+    for count, get in (("GetNumberOfBlocks", "GetBlock"), ("GetNumberOfPartitionedDataSets", "GetPartitionedDataSet"),
+                       ("GetNumberOfPartitions", "GetPartition"), ("GetNumberOfPieces", "GetPiece")):
+        if hasattr(data, count) and not data.IsA("vtkDataSet"):
+            return [leaf for k in range(getattr(data, count)()) for leaf in leaves(getattr(data, get)(k))]
+    return [data]
+"""
+PICK = """
+from vtkmodules.vtkFiltersGeometry import vtkDataSetSurfaceFilter
+found = leaves(self.GetInputDataObject(0, 0))
+leaf = found[{index}] if {index} < len(found) else None
+if leaf is not None and leaf.IsA("vtkPolyData"):
+    self.GetOutputDataObject(0).ShallowCopy(leaf)
+elif leaf is not None:
+    skin = vtkDataSetSurfaceFilter()
+    skin.SetInputData(leaf)
+    skin.Update()
+    self.GetOutputDataObject(0).ShallowCopy(skin.GetOutput())
+"""
+# A programmable filter fills this script's own room with NumPy's max and others: hence builtins.max below.
+_room = {}
+exec(LEAVES, _room)
+leaves = _room["leaves"]
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", nargs="?", default=os.environ.get("LANDSCAPE_FILE"))
+    parser.add_argument("--metric", help="array that raises and colours; by default the one of the file, or a loss")
+    parser.add_argument("--scale", choices=["auto", "log", "linear"], default="auto")
+    parser.add_argument("--levels", type=int, default=14, help="about how many contour lines")
+    parser.add_argument("--out", help="picture; by default FILE.png, with the state FILE.pvsm beside it")
+    parser.add_argument("--size", default="1600x1200")
+    # The script menu hands over no arguments, or those of ParaView itself.
+    return parser.parse_args(sys.argv[1:] if "__file__" in globals() else [])
+
+
+def arrays(data):
+    """Names of the point arrays of one component."""
+    points = data.GetPointData()
+    found = [points.GetArray(k) for k in range(points.GetNumberOfArrays())]
+    return [array.GetName() for array in found if array is not None and array.GetNumberOfComponents() == 1]
+
+
+def is_path(data):
+    return "step" in arrays(data)
+
+
+def field(data, name):
+    """A text or number of the data set as a whole; None where there is none."""
+    array = data.GetFieldData().GetAbstractArray(name)
+    return array.GetValue(0) if array is not None and array.GetNumberOfValues() else None
+
+
+def picked(source, index, name):
+    """The data set of this number among the leaves of a source, as polygons or lines of its own."""
+    pick = simple.ProgrammableFilter(registrationName=name, Input=source)
+    pick.OutputDataSetType = "vtkPolyData"
+    pick.Script = LEAVES + PICK.format(index=index)
+    pick.UpdatePipeline()
+    return pick
+
+
+def opened(file):
+    """The reader of a file; a table is laid out on its grid."""
+    source = simple.OpenDataFile(file)
+    if source is None:
+        raise SystemExit(f"{file}: this ParaView has no reader for it (docs/paraview.md)")
+    times = getattr(source, "TimestepValues", None) or []
+    times = [times] if isinstance(times, float) else list(times)
+    if times:
+        simple.GetAnimationScene().UpdateAnimationUsingDataTimeSteps()
+        simple.GetAnimationScene().AnimationTime = times[-1]
+    source.UpdatePipeline(*times[-1:])
+    return source
+
+
+def choose_metric(surface, asked):
+    names = [name for name in arrays(surface) if name not in NOT_METRICS and not name.endswith("_stderr")]
+    metric = asked or field(surface, "metric") or next((n for n in names if n.endswith("_loss")), (names or [None])[0])
+    if asked and asked not in names:
+        raise SystemExit(f"no array {asked!r}; there are {', '.join(names)}")
+    return metric
+
+
+def finite(data, name):
+    """The finite values of a point array where it is not hidden."""
+    import numpy as np
+
+    values = vtk_to_numpy(data.GetPointData().GetArray(name)).astype(float)
+    status = data.GetPointData().GetArray("status")
+    known = np.isfinite(values) & (vtk_to_numpy(status) == 1 if status is not None else True)
+    return values[known]
+
+
+def choose_scale(values, asked):
+    """As the library does: log where all values are positive and span more than a factor of ten."""
+    positive = values.min() > 0
+    if asked == "log" and not positive:
+        raise SystemExit(f"a log scale needs positive values, the smallest is {values.min():g}")
+    return asked if asked != "auto" else "log" if positive and values.max() > 10 * values.min() else "linear"
+
+
+def rounded_levels(low, high, count, logarithmic):
+    """Round values strictly between the ends: 1, 2, 5 (or whole decades) on a log scale, even steps on a linear one."""
+    if logarithmic:
+        decades = math.log10(high / low)
+        per_decade = [1.0] if decades >= count else [1.0, 3.0] if 2 * decades >= count else [1.0, 2.0, 5.0]
+        first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+        values = [m * 10.0**k for k in range(first, last + 1) for m in per_decade]
+        if len([v for v in values if low < v < high]) >= 4:
+            return [v for v in values if low < v < high]
+    step = 10.0 ** math.floor(math.log10((high - low) / count))
+    step *= next(m for m in (1, 2, 5, 10) if m * step * count >= high - low)
+    return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1) if low < k * step < high]
+
+
+class Rise:
+    """How heights are made: ``z = factor * (s - origin)``, with ``s`` the value on the scale."""
+
+    def __init__(self, data, metric, scale, low, high):
+        self.metric, self.kind = metric, field(data, "scale") or scale
+        self.linthresh = field(data, "linthresh") or 1.0
+        self.factor, self.origin = field(data, "height_factor"), field(data, "height_origin")
+        x0, x1, y0, y1, z0, z1 = data.GetBounds()
+        self.done = z1 > z0
+        if not self.done:
+            self.kind = scale
+            bottom, top = self.transform(low), self.transform(high)
+            self.factor = RELIEF_HEIGHT * builtins.max(x1 - x0, y1 - y0) / ((top - bottom) or 1.0)
+            self.origin = bottom
+
+    def transform(self, value):
+        if self.kind == "log":
+            return math.log10(value)
+        return math.asinh(value / self.linthresh) / math.log(10) if self.kind == "symlog" else value
+
+    def z(self, value):
+        return self.factor * (self.transform(value) - self.origin)
+
+    @property
+    def expression(self):
+        scaled = f"log10({self.metric})" if self.kind == "log" else self.metric
+        return f"{self.factor!r}*({scaled}-({self.origin!r}))"
+
+
+def raised(source, rise, low, high):
+    """The surface raised by the metric, and its flat form with the heights; as it is where it is raised already."""
+    if rise.done:
+        return source, None
+    # Cells without four known corners are holes: they are taken out, not drawn at some height.
+    known = simple.Threshold(registrationName="known", Input=source)
+    known.Scalars = ["POINTS", rise.metric]
+    set_range(known, low, high)
+    heights = simple.Calculator(registrationName="heights", Input=known)
+    heights.ResultArrayName, heights.Function = "height", rise.expression
+    return warped(heights, "raised"), heights
+
+
+def warped(source, name):
+    warp = simple.WarpByScalar(registrationName=name, Input=source)
+    warp.Scalars = ["POINTS", "height"]
+    warp.Normal, warp.UseNormal = [0.0, 0.0, 1.0], 1
+    return warp
+
+
+def set_range(threshold, low, high):
+    """Between two values, all points of a cell; NaN is on no side. The properties were renamed in 5.10."""
+    if hasattr(threshold, "LowerThreshold"):
+        threshold.LowerThreshold, threshold.UpperThreshold = low, high
+        threshold.ThresholdMethod = "Between"
+    else:
+        threshold.ThresholdRange = [low, high]
+    threshold.AllScalars = 1
+
+
+def coloured(display, metric, scale, low, high, view):
+    simple.ColorBy(display, ("POINTS", metric))
+    table = simple.GetColorTransferFunction(metric)
+    table.ApplyPreset("Viridis (matplotlib)", True)
+    table.RescaleTransferFunction(low, high)
+    if scale == "log":
+        table.MapControlPointsToLogSpace()
+        table.UseLogScale = 1
+    bar = simple.GetScalarBar(table, view)
+    bar.Title, bar.ComponentTitle = metric.replace("_", " "), ""
+    bar.TitleColor = bar.LabelColor = [0.1, 0.1, 0.1]
+    display.SetScalarBarVisibility(view, True)
+
+
+def add_path(source, flat, colour, size, view):
+    """Draw a path as a tube, on the surface: one that lies flat takes the heights of the flat surface under it."""
+    if flat is not None:
+        source = simple.ResampleWithDataset(SourceDataArrays=flat, DestinationMesh=source)
+        source = warped(source, None)
+    up = simple.Transform(Input=source)
+    up.Transform.Translate = [0.0, 0.0, size]
+    tube = simple.Tube(Input=up)  # of the lines; checkpoints are vertices besides
+    tube.Radius, tube.NumberofSides = size, 16
+    display = simple.Show(tube, view)
+    display.ColorArrayName = ["POINTS", ""]
+    display.AmbientColor = display.DiffuseColor = colour
+
+
+def place_camera(view, points, bounds):
+    """A little above, with the high ground behind, and all of it in the picture."""
+    middle = [(bounds[2 * k] + bounds[2 * k + 1]) / 2 for k in range(3)]
+    around = points - points.mean(axis=0)
+
+    def in_front(azimuth):
+        x, y = math.cos(math.radians(azimuth)), math.sin(math.radians(azimuth))
+        return float((around[:, 2] * (x * around[:, 0] + y * around[:, 1])).sum())
+
+    azimuth, elevation = math.radians(sorted((-60, 30, 120, -150), key=in_front)[0]), math.radians(38)
+    reach = math.dist(bounds[::2], bounds[1::2])
+    direction = (math.cos(azimuth) * math.cos(elevation), math.sin(azimuth) * math.cos(elevation), math.sin(elevation))
+    view.CameraFocalPoint = middle
+    view.CameraPosition = [m + 2 * reach * d for m, d in zip(middle, direction)]  # noqa: B905 - older Pythons
+    view.CameraViewUp, view.CameraViewAngle = [0.0, 0.0, 1.0], 27.0
+    simple.ResetCamera(view)
+    simple.GetActiveCamera().Dolly(1.25)
+
+
+def table_as_mesh(source):
+    """A table (.csv): points on their grid, joined to triangles in the plane."""
+    points = simple.TableToPoints(registrationName="points", Input=source)
+    points.XColumn, points.YColumn, points.a2DPoints, points.KeepAllDataArrays = "x", "y", 1, 1
+    return simple.Delaunay2D(registrationName="grid", Input=points)
+
+
+def pieces(source):
+    """Each surface and path of a source: the data as they are now, and the filter that picks them."""
+    if servermanager.Fetch(source).IsA("vtkTable"):
+        source = table_as_mesh(source)
+    for index, data in enumerate(leaves(servermanager.Fetch(source))):
+        if data.GetNumberOfPoints():
+            path = is_path(data)
+            yield data, picked(source, index, f"path {index}" if path else "surface"), path
+
+
+def show_surface(data, source, asked, view):
+    """Draw a surface, raised and coloured, with contour lines; returns what was drawn, and it flat with heights."""
+    metric = choose_metric(data, asked.metric)
+    if metric is None:  # a bare mesh: .obj, .stl, .glb
+        if data.GetPointData().HasArray("COLOR_0"):  # glTF has y pointing up, and colours of its own
+            source = simple.Transform(Input=source)
+            source.Transform.Rotate = [90.0, 0.0, 0.0]
+        display = simple.Show(source, view)
+        if data.GetPointData().HasArray("COLOR_0"):
+            display.ColorArrayName, display.MapScalars = ["POINTS", "COLOR_0"], 0
+        return source, None
+    values = finite(data, metric)
+    low, high = float(values.min()), float(values.max())
+    scale = choose_scale(values, asked.scale)
+    rise = Rise(data, metric, scale, low, high)
+    mesh, flat = raised(source, rise, low, high)
+    surface = simple.ExtractSurface(registrationName="shell", Input=mesh)
+    shell = simple.GenerateSurfaceNormals(registrationName="smooth", Input=surface)
+    coloured(simple.Show(shell, view), metric, scale, low, high, view)
+    if rise.factor is not None and metric == (field(data, "metric") or metric):
+        # Between the points lines follow the drawn height: straight on the scale, not in the values.
+        heights = simple.Calculator(registrationName="height of lines", Input=shell)
+        heights.ResultArrayName, heights.Function = "z", "coordsZ"
+        lines = simple.Contour(registrationName="contours", Input=heights)
+        lines.ContourBy = ["POINTS", "z"]
+        lines.Isosurfaces = [rise.z(level) for level in rounded_levels(low, high, asked.levels, rise.kind == "log")]
+        above = simple.Transform(Input=lines)  # by a hair, so that the surface does not swallow them
+        above.Transform.Translate = [0.0, 0.0, 0.002 * builtins.max(*map(math.fabs, data.GetBounds()[:4]))]
+        display = simple.Show(above, view)
+        display.ColorArrayName = ["POINTS", ""]
+        display.AmbientColor = display.DiffuseColor = [0.05, 0.05, 0.05]
+        display.LineWidth = 2.0
+    return shell, flat
+
+
+def main():
+    asked = options()
+    source = simple.GetActiveSource()
+    if asked.file:
+        source = opened(os.path.abspath(asked.file))
+        stem = os.path.splitext(os.path.abspath(asked.file))[0]
+    elif source is None:
+        raise SystemExit("no file named and none open: give one, or set LANDSCAPE_FILE")
+    else:
+        stem = os.path.join(os.path.expanduser("~"), "surface")
+    view = simple.GetActiveViewOrCreate("RenderView")
+    width, height = (int(part) for part in asked.size.lower().split("x"))
+    view.ViewSize = [width, height]
+    view.UseColorPaletteForBackground = 0
+    view.Background = [1.0, 1.0, 1.0]
+    view.OrientationAxesVisibility = 0
+
+    found = list(pieces(source))
+    if not [path for _, _, path in found if path]:
+        for file in sorted(glob.glob(glob.escape(stem) + "_*.vtp")):
+            found += [piece for piece in pieces(opened(file)) if piece[2]]
+    if not found:
+        raise SystemExit("nothing to show: the file holds neither a surface nor a path")
+    shown = [show_surface(data, pick, asked, view) for data, pick, path in found if not path]
+    ground, flat = shown[0] if shown else (found[0][1], None)
+    ground.UpdatePipeline()
+    mesh = servermanager.Fetch(ground)
+    bounds = mesh.GetBounds()
+    size = 0.006 * builtins.max(bounds[1] - bounds[0], bounds[3] - bounds[2])
+    for k, (_, pick, _) in enumerate(piece for piece in found if piece[2]):
+        add_path(pick, flat, PATH_COLOURS[k % len(PATH_COLOURS)], size, view)
+    simple.Hide(source, view)
+    place_camera(view, vtk_to_numpy(mesh.GetPoints().GetData()), bounds)
+    simple.Render(view)
+    out = asked.out or stem + ".png"
+    simple.SaveScreenshot(out, view, ImageResolution=[width, height])
+    state = os.path.splitext(out)[0] + ".pvsm"
+    simple.SaveState(state)
+    print(f"{out}, {state}: saved")
+
+
+main()
