@@ -113,6 +113,18 @@ def test_a_rank_that_only_fails_gets_nothing_more_while_another_works():
     assert scheduler.take(0)
 
 
+def test_a_rank_that_brings_a_value_after_all_gets_work_again():
+    scheduler = measured(1000, 2, 0.01)
+    held = take_all(scheduler, 1)
+    for point in held[:3]:
+        scheduler.failed(1, point)
+    assert scheduler.take(1) == []
+    scheduler.done(1, held[3], 0.01)
+    for point in held[4:]:
+        scheduler.done(1, point, 0.01)
+    assert scheduler.take(1)
+
+
 def test_where_all_ranks_only_fail_the_run_ends_all_the_same():
     scheduler = Scheduler(range(20), 3)
     given_up, rank = [], 0
