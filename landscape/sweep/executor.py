@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ PATIENCE = 0.05
 """Seconds after which a rank that waits for work looks whether it was asked to stop."""
 
 
-def execute(ranks: Ranks, compute: Compute, points: Iterable[int], stop: Stop = lambda: False) -> Iterator[Result]:
+def execute(ranks: Ranks, compute: Compute, points: Iterable[int], stop: Stop = lambda: False) -> Generator[Result]:
     """Compute ``points`` on all ranks; the root gets the results as they come, the others get none.
 
     Every rank calls this with its own ``compute``. A point that raises is tried once more, on another rank where
@@ -77,7 +77,7 @@ def _settled(scheduler: Scheduler, result: Result) -> bool:
     return True
 
 
-def _alone(compute: Compute, scheduler: Scheduler, stop: Stop) -> Iterator[Result]:
+def _alone(compute: Compute, scheduler: Scheduler, stop: Stop) -> Generator[Result]:
     while not stop() and (chunk := scheduler.take(0)):
         for index in chunk:
             if stop():
@@ -87,7 +87,7 @@ def _alone(compute: Compute, scheduler: Scheduler, stop: Stop) -> Iterator[Resul
                 yield result
 
 
-def _root(ranks: Ranks, compute: Compute, scheduler: Scheduler, stop: Stop) -> Iterator[Result]:
+def _root(ranks: Ranks, compute: Compute, scheduler: Scheduler, stop: Stop) -> Generator[Result]:
     lines = Lines(ranks.comm)
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     own = threading.Thread(target=_own_share, args=(compute, inbox, lines.local), name="points", daemon=True)

@@ -16,6 +16,11 @@ def is_loss(error: BaseException) -> bool:
     return isinstance(error, MPI.Exception) and error.Get_error_class() in losses
 
 
+def from_mpi(error: BaseException) -> bool:
+    """Whether an error is one of communication, of which the other ranks cannot have been told."""
+    return type(error).__module__.partition(".")[0] == "mpi4py"
+
+
 def lost_ranks(comm: Any) -> list[int]:
     """All ranks of ``comm`` that have died; acknowledged, so that messages from the others come through again."""
     from mpi4py import MPI

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ from landscape.sweep.devices import current, repeatable, warn_of_crowding
 from landscape.sweep.evaluator import Numerics
 from landscape.sweep.executor import execute
 from landscape.sweep.grid import Grid
+from landscape.sweep.lines import Result
 from landscape.sweep.members import evaluating_over
 from landscape.sweep.ranks import Ranks, known_to_all
+from landscape.sweep.survival import from_mpi
 
 log = logging.getLogger(__name__)
 
@@ -200,6 +202,7 @@ def compute_surface(
                 for _ in execute(ranks, compute, (), stop):
                     raise AssertionError("only the root is given results")
                 if plan.adaptive is None or not ranks.share(ranks.agree(lambda: False)):
+                    ranks.agree(lambda: None)  # the root closes the file
                     return Outcome(None)
 
         def stopping() -> bool:
@@ -211,23 +214,21 @@ def compute_surface(
 
         refinement = None if plan.adaptive is None else Refinement(grid.shape, plan.adaptive)
         computed = 0
-        try:
-            with store:
-                while True:
-                    asked = plan.mine(np.arange(len(grid))) if refinement is None else refinement.asked
-                    points = np.intersect1d(asked, store.pending(plan.retry_failed))
-                    with closing(execute(ranks, compute, points, stopping)) as results:
-                        outcome = _gather(results, store, asked, ranks, plan, progress, computed)
-                    computed = outcome.computed
-                    if refinement is None:
-                        return outcome
-                    more = ranks.share(ranks.agree(lambda o=outcome: not o.pending and _refine(store, refinement)))
-                    if not more:
-                        return replace(outcome, surface=store.surface(outcome.surface.name), error=refinement.error)
-        except Exception as error:
-            # Closing the results has released the workers, with an error of their own.
-            known_to_all(error)
-            raise
+        with store:
+            while True:
+                asked = plan.mine(np.arange(len(grid))) if refinement is None else refinement.asked
+                points = np.intersect1d(asked, store.pending(plan.retry_failed))
+                results = execute(ranks, compute, points, stopping)
+                outcome = _gather(results, store, asked, ranks, plan, progress, computed)
+                computed = outcome.computed
+                if refinement is None:
+                    break
+                more = ranks.share(ranks.agree(lambda o=outcome: not o.pending and _refine(store, refinement)))
+                if not more:
+                    outcome = replace(outcome, surface=store.surface(outcome.surface.name), error=refinement.error)
+                    break
+            ranks.agree(store.close)
+        return outcome
 
 
 def _fixed(problem: Problem, plane: Plane | PlaneFamily) -> str:
@@ -253,7 +254,7 @@ def _refine(store: MemoryStore, refinement: Refinement) -> bool:
 
 
 def _gather(
-    results: Any,
+    results: Generator[Result],
     store: MemoryStore,
     asked: np.ndarray,
     ranks: Ranks,
@@ -265,15 +266,21 @@ def _gather(
     per_rank = dict.fromkeys(range(ranks.size), 0)
     flat = store.status.reshape(-1)
     done, seconds = int((flat[asked] == DONE).sum()), 0.0
-    for result in results:
-        if result.values is None:
-            store.fail(result.index, result.message, result.seconds)
-        else:
-            store.record(result.index, result.values, result.seconds)
-            per_rank[result.rank] += 1
-            done, computed = done + 1, computed + 1
-        seconds += result.seconds
-        progress(Progress(done, len(asked), len(store.messages), per_rank, seconds))
+    try:
+        for result in results:
+            if result.values is None:
+                store.fail(result.index, result.message, result.seconds)
+            else:
+                store.record(result.index, result.values, result.seconds)
+                per_rank[result.rank] += 1
+                done, computed = done + 1, computed + 1
+            seconds += result.seconds
+            progress(Progress(done, len(asked), len(store.messages), per_rank, seconds))
+    except Exception as error:
+        results.close()  # releases the workers, with an error of their own
+        if not from_mpi(error):
+            known_to_all(error)
+        raise
     return Outcome(
         store.surface(plan.title or (plan.out.stem if plan.out else "")),
         pending=int((flat[asked] == PENDING).sum()),

@@ -106,6 +106,14 @@ def test_a_second_writer_is_refused_while_the_first_goes_on(alone, launch, tmp_p
     assert contents(out) == contents(alone)
 
 
+@pytest.mark.parametrize("when", ["open", "record", "close"])
+def test_a_disk_that_refuses_at_any_time_ends_all_ranks_with_one_line(launch, tmp_path, when):
+    done = launch("sweeping.py", {"out": str(tmp_path / "surface.h5"), "full_disk": when}, 2)
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if "Error" in line] == ["StoreError: the disk is full"]
+    assert "Traceback" not in done.stderr
+
+
 def test_values_are_numbers(alone):
     with h5py.File(alone) as file:
         assert np.isfinite(file["train_loss"][()]).all()

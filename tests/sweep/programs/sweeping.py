@@ -10,8 +10,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from landscape.errors import StoreError
 from landscape.geometry import Plane, Weights, random_direction
 from landscape.problem.problem import Problem, Split
+from landscape.surface import FileStore
 from landscape.sweep import Grid, Plan, Ranks, compute_surface
 from landscape.sweep.ranks import known
 from landscape.sweep.sharing import share_plane
@@ -19,6 +21,14 @@ from landscape.sweep.stopping import StopSignals
 
 options = json.loads(sys.argv[1])
 ranks = Ranks.join()
+
+
+def refuse(*_):
+    raise StoreError("the disk is full")
+
+
+if "full_disk" in options:  # at FileStore's method of that name
+    setattr(FileStore, options["full_disk"], refuse)
 
 
 def loss(outputs, targets):
