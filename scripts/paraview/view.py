@@ -174,14 +174,15 @@ class Rise:
         return f"{self.factor!r}*({scaled}-({self.origin!r}))"
 
 
-def raised(source, rise, low, high):
-    """The surface raised by the metric, and its flat form with the heights; as it is where it is raised already."""
+def raised(source, rise, low, high, status):
+    """The surface raised by the metric, and its flat form with the heights (None where it comes raised)."""
+    # Cells without four known corners are holes: they are taken out, not drawn at some height. Files say so by blanking
+    # as well, but not every filter heeds that.
+    known = between(source, rise.metric, low, high)
+    if status:
+        known = between(known, "status", 1, 1)
     if rise.done:
-        return source, None
-    # Cells without four known corners are holes: they are taken out, not drawn at some height.
-    known = simple.Threshold(registrationName="known", Input=source)
-    known.Scalars = ["POINTS", rise.metric]
-    set_range(known, low, high)
+        return known, None
     heights = simple.Calculator(registrationName="heights", Input=known)
     heights.ResultArrayName, heights.Function = "height", rise.expression
     return warped(heights, "raised"), heights
@@ -194,14 +195,17 @@ def warped(source, name):
     return warp
 
 
-def set_range(threshold, low, high):
-    """Between two values, all points of a cell; NaN is on no side. The properties were renamed in 5.10."""
+def between(source, name, low, high):
+    """The cells all of whose points are between two values; NaN is not. The properties were renamed in 5.10."""
+    threshold = simple.Threshold(registrationName=f"known {name}", Input=source)
+    threshold.Scalars = ["POINTS", name]
     if hasattr(threshold, "LowerThreshold"):
         threshold.LowerThreshold, threshold.UpperThreshold = low, high
         threshold.ThresholdMethod = "Between"
     else:
         threshold.ThresholdRange = [low, high]
     threshold.AllScalars = 1
+    return threshold
 
 
 def coloured(display, metric, scale, low, high, view):
@@ -248,7 +252,8 @@ def place_camera(view, points, bounds):
     view.CameraPosition = [m + 2 * reach * d for m, d in zip(middle, direction)]  # noqa: B905 - older Pythons
     view.CameraViewUp, view.CameraViewAngle = [0.0, 0.0, 1.0], 27.0
     simple.ResetCamera(view)
-    simple.GetActiveCamera().Dolly(1.25)
+    # Nearer than that: a sphere around the surface leaves much white. By the property, which a state keeps.
+    view.CameraPosition = [f + (p - f) / 1.25 for p, f in zip(view.CameraPosition, view.CameraFocalPoint)]  # noqa: B905
 
 
 def table_as_mesh(source):
@@ -283,7 +288,7 @@ def show_surface(data, source, asked, view):
     low, high = float(values.min()), float(values.max())
     scale = choose_scale(values, asked.scale)
     rise = Rise(data, metric, scale, low, high)
-    mesh, flat = raised(source, rise, low, high)
+    mesh, flat = raised(source, rise, low, high, "status" in arrays(data))
     surface = simple.ExtractSurface(registrationName="shell", Input=mesh)
     shell = simple.GenerateSurfaceNormals(registrationName="smooth", Input=surface)
     coloured(simple.Show(shell, view), metric, scale, low, high, view)

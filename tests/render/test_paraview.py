@@ -183,7 +183,7 @@ def test_view_makes_a_picture_and_a_state(suffix, folder, tmp_path):
         assert (imread(out)[..., :3].min(axis=-1) < 0.95).mean() > 0.1
     else:
         assert coloured_share(out) > 0.1
-    assert (tmp_path / "view.pvsm").read_text().count("SourceProxy") >= 0
+    assert "ServerManagerState" in (tmp_path / "view.pvsm").read_text()
 
 
 def test_a_state_opens_again(folder, tmp_path):
@@ -191,7 +191,8 @@ def test_a_state_opens_again(folder, tmp_path):
     again = tmp_path / "again.py"
     again.write_text(
         "import sys\nfrom paraview import simple\nsimple.LoadState(sys.argv[1])\n"
-        "view = simple.GetActiveViewOrCreate('RenderView')\nsimple.Render(view)\n"
+        # Not simple.Render: the first one of a session resets the camera.
+        "view = simple.GetActiveViewOrCreate('RenderView')\n"
         "simple.SaveScreenshot(sys.argv[2], view, ImageResolution=[500, 400])\n"
     )
     paraview(again, tmp_path / "view.pvsm", tmp_path / "again.png")
