@@ -130,15 +130,16 @@ def _draw(out: Path) -> list[tuple[Path, str]]:
         words = [str(surfaces / f"{plane}.h5") for plane in planes]
         for path in paths:
             words += ["--trajectory", str(trajectories / f"{path}.h5")]
-        for suffix in (".pdf", ".png"):
-            try:
-                run_here(program, *words, *more, "--out", str(figures / f"{name}{suffix}"), "--overwrite")
-            except LandscapeError:
-                if program != "render":
-                    raise
-                click.echo("  (no three-dimensional figures without it; everything else is made)", err=True)
-                return
-            made.append((figures / f"{name}{suffix}", shows))
+        files = [figures / f"{name}{suffix}" for suffix in (".pdf", ".png")]
+        outs = [word for file in files for word in ("--out", str(file))]
+        try:
+            run_here(program, *words, *more, *outs, "--overwrite")
+        except LandscapeError:
+            if program != "render":
+                raise
+            click.echo("  (no three-dimensional figure without it; everything else is made)", err=True)
+            return
+        made.extend((file, shows) for file in files)
 
     networks = list(NETWORKS)
     joint = [f"{network}-paths" for network in networks]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from landscape.cli.options import PATH, together
+from landscape.cli.options import PATH, require_new, together
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from landscape.geometry.trajectory import Trajectory
     from landscape.surface.surface import Surface
 
@@ -19,6 +21,47 @@ surfaces_argument = click.argument("files", metavar="SURFACE...", type=PATH, nar
 trajectory_option = click.option(
     "--trajectory", "paths", type=PATH, multiple=True, help="Paths to draw; with several surfaces, one file for each."
 )
+
+
+def out_option(default: str, kinds: str) -> Callable:
+    """Where the figure goes; given several times, one drawing is saved in several formats."""
+    return click.option(
+        "--out",
+        "outs",
+        type=PATH,
+        multiple=True,
+        default=(Path(default),),
+        help=f"{kinds}; given again, the same figure in another format.  [default: {default}]",
+    )
+
+
+def check_outs(outs: Sequence[Path], overwrite: bool) -> None:
+    """Refuse names that cannot be written before anything is drawn.
+
+    Raises:
+        click.UsageError: a suffix that is no figure's.
+        StoreError: a file is in the way.
+    """
+    from landscape.render.style import SUFFIXES
+
+    for out in outs:
+        if out.suffix.lower() not in SUFFIXES:
+            raise click.UsageError(f"--out {out}: a name that ends in {', '.join(SUFFIXES)} expected")
+        require_new(out, overwrite)
+
+
+def save_all(
+    figure: Figure, outs: Sequence[Path], files: Sequence[Path], dpi: float, transparent: bool = False
+) -> None:
+    """Save a figure under each name, and say so."""
+    from landscape.render.style import save
+
+    for out in outs:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        save(figure, out, dpi, transparent=transparent)
+        click.echo(f"{out}: drawn from {', '.join(str(file) for file in files)}", err=True)
+
+
 metric_help = "Which values: train_loss, test_acc, ...  [default: the first loss]"
 look_options = together(
     click.option(

@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from landscape.cli.drawing import axis_labels, look_options, metric_help, read, surfaces_argument, trajectory_option
-from landscape.cli.options import PATH, overwrite_option, require_new
+from landscape.cli.drawing import (
+    axis_labels,
+    check_outs,
+    look_options,
+    metric_help,
+    out_option,
+    read,
+    save_all,
+    surfaces_argument,
+    trajectory_option,
+)
+from landscape.cli.options import overwrite_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +32,7 @@ if TYPE_CHECKING:
 @click.command()
 @surfaces_argument
 @trajectory_option
-@click.option("--out", type=PATH, default=Path("figure.pdf"), show_default=True, help="A .pdf, .png or .svg.")
+@out_option("figure.pdf", "A .pdf, .png or .svg")
 @click.option("--metric", "metrics", multiple=True, help=metric_help)
 @click.option("--second", multiple=True, help="Of lines: metrics on a second axis, as train_acc.")
 @click.option(
@@ -38,7 +48,7 @@ if TYPE_CHECKING:
 @click.option("--size", help="column, page, neurips, icml, iclr, slide.  [default: column; page for several]")
 @click.option("--dpi", type=click.IntRange(30, 2400), default=300, show_default=True, help="Of a .png.")
 @overwrite_option
-def command(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, **options: Any) -> None:
+def command(files: tuple[Path, ...], paths: tuple[Path, ...], outs: tuple[Path, ...], **options: Any) -> None:
     """Draw SURFACEs of one axis as curves, and of two axes as contours; several of them on one shared scale.
 
     Works on a surface that is still being computed: what is not there yet is shown as missing.
@@ -46,13 +56,10 @@ def command(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, **optio
     \b
     landscape plot surface.h5 --trajectory trajectory.h5 --out figure.pdf
     landscape plot with.h5 without.h5 --size page --out compare.pdf
+    landscape plot surface.h5 --out figure.pdf --out figure.png
     landscape plot line.h5 --second train_acc --out line.svg
     """
-    from landscape.render.style import SUFFIXES, save
-
-    if out.suffix.lower() not in SUFFIXES:
-        raise click.UsageError(f"--out {out}: a name that ends in {', '.join(SUFFIXES)} expected")
-    require_new(out, options["overwrite"])
+    check_outs(outs, options["overwrite"])
     surfaces, trajectories = read(files, paths, options["at_z"], options["member"])
     # Of lines over several seeds, the seeds are the second axis.
     axes = {len(surface.coordinates) - bool(surface.seeds) for surface in surfaces}
@@ -60,9 +67,7 @@ def command(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, **optio
         raise click.UsageError("surfaces of one axis and of two cannot share a figure")
     draw = _curves if axes == {1} else _contours
     figure = draw(surfaces, trajectories, options)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save(figure, out, options["dpi"])
-    click.echo(f"{out}: drawn from {', '.join(str(file) for file in files)}", err=True)
+    save_all(figure, outs, files, options["dpi"])
 
 
 def _curves(

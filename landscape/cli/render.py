@@ -7,8 +7,18 @@ from typing import Any
 
 import click
 
-from landscape.cli.drawing import axis_labels, look_options, metric_help, read, surfaces_argument, trajectory_option
-from landscape.cli.options import PATH, overwrite_option, require_new
+from landscape.cli.drawing import (
+    axis_labels,
+    check_outs,
+    look_options,
+    metric_help,
+    out_option,
+    read,
+    save_all,
+    surfaces_argument,
+    trajectory_option,
+)
+from landscape.cli.options import overwrite_option
 
 
 class SizeType(click.ParamType):
@@ -28,7 +38,7 @@ class SizeType(click.ParamType):
 @click.command()
 @surfaces_argument
 @trajectory_option
-@click.option("--out", type=PATH, default=Path("figure.png"), show_default=True, help="A .png, .pdf or .svg.")
+@out_option("figure.png", "A .png, .pdf or .svg")
 @click.option("--metric", help=metric_help)
 @look_options
 @click.option("--levels", type=click.IntRange(2), default=14, show_default=True, help="About how many contour lines.")
@@ -47,7 +57,9 @@ class SizeType(click.ParamType):
 @click.option("--background", default="white", show_default=True, help="Any colour that matplotlib knows.")
 @click.option("--transparent", is_flag=True, help="Nothing behind the scene.")
 @overwrite_option
-def command(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, overwrite: bool, **options: Any) -> None:
+def command(
+    files: tuple[Path, ...], paths: tuple[Path, ...], outs: tuple[Path, ...], overwrite: bool, **options: Any
+) -> None:
     """Draw SURFACEs as reliefs, side by side on one scale, with their contours below and the paths on them.
 
     Needs no display, but OpenGL's libraries; where they are missing, a line says what to install.
@@ -57,15 +69,9 @@ def command(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, overwri
     landscape render with.h5 without.h5 --size 3840x2160 --out cover.png
     landscape render surface.h5 --view 30,25 --clip 100 --out figure.pdf
     """
-    from landscape.render.style import SUFFIXES, save
-
-    if out.suffix.lower() not in SUFFIXES:
-        raise click.UsageError(f"--out {out}: a name that ends in {', '.join(SUFFIXES)} expected")
-    require_new(out, overwrite)
+    check_outs(outs, overwrite)
     surfaces, trajectories = read(files, paths, options.pop("at_z"), options.pop("member"))
     from landscape.render.scene import render_scene
 
     figure = render_scene(surfaces, trajectories, axis_labels=axis_labels(surfaces), **options)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save(figure, out, figure.dpi, transparent=options["transparent"])
-    click.echo(f"{out}: drawn from {', '.join(str(file) for file in files)}", err=True)
+    save_all(figure, outs, files, figure.dpi, options["transparent"])
