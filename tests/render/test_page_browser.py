@@ -179,8 +179,10 @@ def browser(files, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def as_opened(browser):
-    browser.act("change({ metric: page.metric, scale: null, contours: true, top: 100, step: steps.length - 1 })")
-    browser.act("element('reset').click()")
+    browser.act(
+        "camera = home(); parallel = false;"
+        "change({ metric: page.metric, scale: null, contours: true, top: 100, step: steps.length - 1 })"
+    )
 
 
 def trace(browser, panel: int, name: str):
