@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-
 FEW_CLASSES = 32
 """Up to so many classes torch's CPU kernel is faster with the classes not on the last axis, where it takes samples
 together: 32 against 319 us for 1797 x 10. With more classes it is slower."""
