@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -60,12 +61,14 @@ class Ranks:
         rank: 0 is the root: it writes the file and also computes.
         size: number of ranks.
         places: host and process of each rank.
+        losses: whether ranks of this job have died.
     """
 
     comm: Any = None
     rank: int = 0
     size: int = 1
     places: Sequence[str] = ()
+    losses: bool = False
 
     @property
     def is_root(self) -> bool:
@@ -158,17 +161,26 @@ class Ranks:
 
     def shrink(self) -> None:
         """Become the survivors of this communicator, whose ranks are numbered anew; all of them call this together."""
-        self.comm = without_lost(self.comm)
+        self.comm, self.losses = without_lost(self.comm), True
         self.rank, self.size = self.comm.rank, self.comm.size
         self.places = self.comm.allgather(place())
 
     def leave(self, code: int) -> int:
         """The exit code for this process, if the job as a whole is to have ``code``; the last thing a rank calls.
 
-        Some launchers kill the others, and then report that, as soon as one rank leaves with a code that is not 0.
+        Some launchers kill the others, and then report that, as soon as one rank leaves with a code that is not 0. And
+        MPI's own end may wait for the dead for ever: survivors of a loss end here, and this does not return to them.
         """
-        if self.comm is None or code == 0:
+        if self.comm is None:
             return code
+        if self.losses:
+            with suppress(Exception):
+                self.comm.Barrier()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code if self.is_root else 0)
+        if code == 0:
+            return 0
         from mpi4py import MPI
 
         MPI.Finalize()  # waits for all

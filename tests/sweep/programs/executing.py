@@ -77,6 +77,7 @@ def main():
             "counts": counts,
         }
         print(json.dumps(said), flush=True)
+    return ranks.leave(0)
 
 
-main()
+sys.exit(main())
