@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -54,11 +54,15 @@ def save_all(
     figure: Figure, outs: Sequence[Path], files: Sequence[Path], dpi: float, transparent: bool = False
 ) -> None:
     """Save a figure under each name, and say so."""
+    from landscape.errors import LandscapeError
     from landscape.render.style import save
 
     for out in outs:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        save(figure, out, dpi, transparent=transparent)
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            save(figure, out, dpi, transparent=transparent)
+        except OSError as error:
+            raise LandscapeError(f"{out}: cannot be written: {error.strerror or error}") from error
         click.echo(f"{out}: drawn from {', '.join(str(file) for file in files)}", err=True)
 
 
@@ -129,6 +133,20 @@ def _layer(surface: Surface, at_z: float | None) -> Surface:
         status=surface.status[k],
         name=f"{surface.name}, z = {z[k]:g}",
     )
+
+
+def words_of(recipe: Mapping[str, Any], several: bool = False) -> str:
+    """A direction's recipe as a phrase; with several seeds, the axis of the seeds says which."""
+    kind = recipe.get("kind", "unknown")
+    about = {
+        "random": "random" + ("" if several else f", seed {recipe.get('seed')}"),
+        "difference": f"to {recipe.get('to')}",
+        "pca": f"principal component {recipe.get('axis', 0) + 1}, "
+        f"{recipe.get('explained_variance_ratio', float('nan')):.1%} of the variance",
+        "file": f"from {recipe.get('file')}",
+    }.get(kind, kind)
+    norm = recipe.get("normalization", "none")
+    return about + (f", {norm} normalization, ignoring {recipe.get('ignore')}" if norm != "none" else "")
 
 
 def axis_labels(surfaces: Sequence[Surface]) -> tuple[str, str]:

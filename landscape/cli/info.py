@@ -98,6 +98,8 @@ def _surface(surface: Surface, everything: bool) -> dict[str, Any]:
 
 def _made(found: Mapping[str, Any]) -> dict[str, Any]:
     """How a surface was made, in the words of the commands."""
+    from landscape.cli.drawing import words_of
+
     facts: dict[str, Any] = {}
     problem, settings = found.get("problem"), found.get("settings")
     if isinstance(problem, Mapping):
@@ -108,7 +110,7 @@ def _made(found: Mapping[str, Any]) -> dict[str, Any]:
         facts["checkpoint"] = str(found["checkpoint"]) + (f" (step {step})" if step >= 0 else "")
     for axis, recipe in zip("xyz", found.get("recipes") or [], strict=False):
         several = isinstance(settings, Mapping) and bool(settings.get("seeds"))
-        facts[f"{axis} direction"] = _words(recipe, several)
+        facts[f"{axis} direction"] = words_of(recipe, several)
     for pair in ("xy", "xz", "yz"):
         if f"cosine_{pair}" in found:
             facts[f"cosine {pair}"] = f"{found[f'cosine_{pair}']:.4f}"
@@ -119,20 +121,6 @@ def _made(found: Mapping[str, Any]) -> dict[str, Any]:
         if found.get(key) not in (None, "", "null"):
             facts[key] = found[key]
     return facts
-
-
-def _words(recipe: Mapping[str, Any], several: bool) -> str:
-    """A direction's recipe as a phrase; with several seeds, the axis of the seeds says which."""
-    kind = recipe.get("kind", "unknown")
-    about = {
-        "random": "random" + ("" if several else f", seed {recipe.get('seed')}"),
-        "difference": f"to {recipe.get('to')}",
-        "pca": f"principal component {recipe.get('axis', 0) + 1}, "
-        f"{recipe.get('explained_variance_ratio', float('nan')):.1%} of the variance",
-        "file": f"from {recipe.get('file')}",
-    }.get(kind, kind)
-    norm = recipe.get("normalization", "none")
-    return about + (f", {norm} normalization, ignoring {recipe.get('ignore')}" if norm != "none" else "")
 
 
 def _everything(found: Mapping[str, Any]) -> dict[str, Any]:

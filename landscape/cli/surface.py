@@ -196,6 +196,7 @@ def _paths_in(directions: Path | None) -> list:
 
 def _prepare(source: Path, axes: int, options: dict[str, Any]) -> tuple[Problem, Plane | PlaneFamily, dict, dict]:
     """What every rank builds for itself, equal on all."""
+    from landscape.cli.drawing import words_of
     from landscape.cli.source import find_source
     from landscape.geometry.plane import Plane
     from landscape.training.provenance import environment
@@ -219,7 +220,11 @@ def _prepare(source: Path, axes: int, options: dict[str, Any]) -> tuple[Problem,
         "problem": described,
         "recipes": [dict(direction.recipe) for direction in one.directions],
     }
-    return problem, where, {"problem": identity, "split": options["split"]}, provenance
+    # In words, so that a refused file says how its directions differ; paths may change, and digests tell the rest.
+    paths = {"to": "another checkpoint", "file": "a file"}
+    recipes = [{key: paths.get(key, value) for key, value in direction.recipe.items()} for direction in one.directions]
+    words = [words_of(recipe, several=where is not one) for recipe in recipes]
+    return problem, where, {"problem": identity, "split": options["split"], "axes_are": words}, provenance
 
 
 def _where(problem: Problem, axes: int, options: dict[str, Any]) -> Plane | PlaneFamily:

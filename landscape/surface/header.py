@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,13 @@ class Header:
         if differing:
             raise StoreError(
                 f"{path} was made with other settings: "
-                + "; ".join(f"{key} is {stored.get(key)!r} there, asked for {asked.get(key)!r}" for key in differing)
+                + "; ".join(
+                    f"{key} is {_brief(stored.get(key))} there, asked for {_brief(asked.get(key))}" for key in differing
+                )
                 + ". Name another --out, repeat the stored settings, or give --overwrite to start anew."
             )
+
+
+def _brief(value: Any) -> str:
+    """A setting's value in a message, with digests cut short."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1...", repr(value))

@@ -55,6 +55,8 @@ def test_the_same_command_continues_and_other_settings_are_refused(run, tmp_path
     code, said, _ = program(*words[:-2], "--seed", "1", "--out", out)
     assert code == 1
     assert "directions is" in said
+    assert "random, seed 0" in said
+    assert "random, seed 1" in said
     assert np.array_equal(after.metric(), read_surface(out).metric())
     assert program(*words[:-2], "--seed", "1", "--out", out, "--overwrite")[0] == 0
     assert not np.array_equal(after.metric(), read_surface(out).metric())
