@@ -86,8 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted; what was written before is kept", 1)
+    except (click.Abort, KeyboardInterrupt) as error:
+        from landscape.cli.ranks import end_job
+
+        return end_job(error, lambda: _fail("interrupted; what was written before is kept", 1))
     except ValueError as error:  # of an argument, by the library's own checks
         return _report(error, 2, debug)
     except (LandscapeError, Exception) as error:
@@ -115,4 +117,7 @@ def run() -> None:
     # Must be said before torch and numpy are loaded.
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-    sys.exit(main())
+    code = main()
+    from landscape.cli.ranks import leave
+
+    sys.exit(leave(code))

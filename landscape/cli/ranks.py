@@ -17,7 +17,12 @@ def join():
     return ranks
 
 
-def end_job(error: Exception, fail: Callable[[], int]) -> int:
+def leave(code: int) -> int:
+    """The exit code of this process, if the program's is to be ``code``; the very last thing on every rank."""
+    return _joined[0].leave(code) if _joined else code
+
+
+def end_job(error: BaseException, fail: Callable[[], int]) -> int:
     """The exit code after ``error``, in agreement with the other ranks.
 
     Where every rank knows of the error, the root says it and all end by themselves. Where only this one does, the
