@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES, IMAGES, GALLERY = ROOT / "docs" / "tutorial", ROOT / "docs" / "images", ROOT / "docs" / "gallery.md"
 TIMES = "times.json"
 LARGEST_PICTURE = 150_000
-WIDEST = 1100
+WIDEST, FIRST_WIDTH = 1100, 1400
 README_PICTURES = {"compare-3d.png": "two residual networks, with and without shortcuts", "paths.png": "SGD and Adam"}
 
 
@@ -135,7 +135,17 @@ def run_demo(work: Path, times: dict[str, float], keep: bool) -> None:
         times[command] = time.monotonic() - begin
         (work / TIMES).write_text(json.dumps(times, indent=1))
     for name in README_PICTURES:
-        keep_picture(work / "demo" / "figures" / name, IMAGES / name)
+        keep_whole(work / "demo" / "figures" / name, IMAGES / name)
+
+
+def keep_whole(source: Path, target: Path) -> None:
+    """Copy a picture that is seen first in all its colours, as wide as a page shows it."""
+    from PIL import Image
+
+    with Image.open(source) as opened:
+        picture = opened.convert("RGB")
+    size = (FIRST_WIDTH, round(picture.height * FIRST_WIDTH / picture.width))
+    picture.resize(size, Image.Resampling.LANCZOS).save(target, "PNG", optimize=True)
 
 
 def keep_picture(source: Path, target: Path) -> None:
