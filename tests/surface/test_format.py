@@ -1,0 +1,118 @@
+"""A surface file read with bare h5py by ``docs/format.md`` alone, and recomputed from what is in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from landscape.geometry.planes import random_plane
+from landscape.problem import Problem, Split, accuracy, cross_entropy
+from landscape.sweep import Grid, Plan, compute_surface
+
+PAGE = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
+
+
+def network():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(9)
+        return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+
+
+@pytest.fixture(scope="module")
+def data():
+    draw = torch.Generator().manual_seed(4)
+    return Split(torch.randn(50, 6, generator=draw), torch.randint(3, (50,), generator=draw))
+
+
+@pytest.fixture(scope="module")
+def path(data, tmp_path_factory):
+    problem = Problem(network(), {"train": data}, cross_entropy, {"acc": accuracy})
+    out = tmp_path_factory.mktemp("format") / "surface.h5"
+    compute_surface(problem, random_plane(problem.model), Grid.parse("-0.5:1:4", "0:2:3"), Plan(out, title="small"))
+    return out
+
+
+def test_values_are_those_of_the_weights_that_the_page_says(path, data):
+    """``train_loss[j, i]`` belongs to ``origin + x[i] * xdirection + y[j] * ydirection``."""
+    model = network()
+    with h5py.File(path, "r", locking=False) as file:
+        x, y = file["xcoordinates"][()], file["ycoordinates"][()]
+        assert file["train_loss"].shape == file["status"].shape == (len(y), len(x)) == (3, 4)
+        assert (file["status"][()] == 1).all()
+        names = [file[f"origin/{k}"].attrs["name"] for k in range(len(file["origin"]))]
+        assert names == list(model.state_dict())
+        for j, i in [(0, 0), (2, 1), (1, 3)]:
+            moved = {
+                name: torch.from_numpy(
+                    file[f"origin/{k}"][()]
+                    + np.float32(x[i]) * file[f"xdirection/{k}"][()]
+                    + np.float32(y[j]) * file[f"ydirection/{k}"][()]
+                )
+                for k, name in enumerate(names)
+            }
+            model.load_state_dict(moved)
+            with torch.no_grad():
+                outputs = model(data.inputs)
+            losses = nn.functional.cross_entropy(outputs, data.targets, reduction="none").double()
+            assert file["train_loss"][j, i] == pytest.approx(float(losses.mean()), rel=1e-6)
+            error = float(losses.std()) / len(losses) ** 0.5
+            assert file["train_loss_stderr"][j, i] == pytest.approx(error, rel=1e-5)
+            right = float((outputs.argmax(1) == data.targets).double().mean())
+            assert file["train_acc"][j, i] == pytest.approx(100 * right)
+
+
+def test_axes_are_dimension_scales(path):
+    with h5py.File(path, "r", locking=False) as file:
+        for name in ("train_loss", "train_acc", "train_loss_stderr", "status", "seconds"):
+            assert [dimension.label for dimension in file[name].dims] == ["y", "x"]
+            assert file[name].dims[1][0].name == "/xcoordinates"
+            assert file[name].dims[0][0].name == "/ycoordinates"
+
+
+def test_attributes_are_those_of_the_page(path):
+    with h5py.File(path, "r", locking=False) as file:
+        assert file.attrs["format"] == "landscape-surface"
+        assert file.attrs["format_version"] == 1
+        assert file.attrs["title"] == "small"
+        assert json.loads(file.attrs["metrics"]) == ["train_loss", "train_loss_stderr", "train_acc"]
+        settings = json.loads(file.attrs["settings"])
+        assert settings["axes"] == ["-0.5:1:4", "0:2:3"]
+        assert {"dtype", "device", "batch_size", "threads", "bn", "origin", "directions", "data"} <= set(settings)
+        assert -1 <= file.attrs["cosine_xy"] <= 1
+        assert file.attrs["started"] <= file.attrs["finished"].decode()
+        assert file["xdirection"].attrs["kind"] == "random"
+        assert file["xdirection"].attrs["normalization"] == "filter"
+        assert re.fullmatch("[0-9a-f]{64}", file["xdirection"].attrs["digest"])
+
+
+def test_what_paraview_reads_are_links(path):
+    with h5py.File(path, "r", locking=False) as file:
+        block = file["VTKHDF/surface"]
+        assert list(block.attrs["WholeExtent"]) == [0, 3, 0, 2, 0, 0]
+        for name in block["PointData"]:
+            assert isinstance(block["PointData"].get(name, getlink=True), h5py.SoftLink)
+            assert block["PointData"][name] == file[name]
+
+
+def test_everything_in_the_file_is_on_the_page(path):
+    """Nothing that a reader would have to guess."""
+    described = PAGE.replace("<split>_loss", "train_loss train_loss_stderr").replace("<split>_<metric>", "train_acc")
+    with h5py.File(path, "r", locking=False) as file:
+        unknown = [name for name in [*file, *file.attrs] if not re.search(rf"\b{name}\b", described)]
+    assert not unknown
+
+
+def test_dtypes_and_unused_rows_are_as_on_the_page(path):
+    with h5py.File(path, "r", locking=False) as file:
+        assert file["train_loss"].dtype == np.float64
+        assert file["status"].dtype == np.uint8
+        assert file["seconds"].dtype == np.float32
+        assert file["failures"].shape == (256,)
+        assert (file["failures"]["index"] == -1).all()
