@@ -55,7 +55,9 @@ class Axis:
         # Linear interpolation from both ends keeps symmetric axes symmetric bit for bit; linspace does not.
         i = np.arange(self.count, dtype=np.float64)
         last = max(self.count - 1, 1)
-        return (self.start * (last - i) + self.stop * i) / last
+        values = (self.start * (last - i) + self.stop * i) / last
+        values[0], values[-1] = self.start, self.stop  # a product over its own factor may miss the last bit
+        return values
 
 
 def _short(value: float) -> str:

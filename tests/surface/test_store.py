@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from landscape.errors import StoreError
-from landscape.surface import FileStore, Header, MemoryStore, read_surface
+from landscape.surface import FileStore, Header, MemoryStore, locks, read_surface
 from landscape.surface import store as module
 from landscape.surface.hdf5 import created, reading
 from landscape.surface.surface import DONE, FAILED, PENDING
@@ -172,6 +173,21 @@ def test_a_store_that_nobody_closed_keeps_no_lock(tmp_path):
     store = FileStore.open(path, header())
     del store
     FileStore.open(path, header()).close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_said_and_used(tmp_path, monkeypatch, caplog, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    leftover = tmp_path / ".s.h5.elsewhere.1.part"
+    leftover.touch()
+    with FileStore.open(tmp_path / "s.h5", header()) as store:
+        store.record(0, [1, 2], 0)
+    assert done_in(tmp_path / "s.h5") == {0}
+    assert "a file system without locks: a second writer would not be noticed" in caplog.text
+    assert leftover.exists(), "whether somebody writes it cannot be known here"
 
 
 def test_hdf5_itself_is_refused_while_we_write(tmp_path):
