@@ -4,6 +4,7 @@ import csv
 import json
 import struct
 import xml.etree.ElementTree as ET
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -364,20 +365,26 @@ def test_a_failure_half_way_leaves_nothing(slope, walk, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
+@contextmanager
 def short_files():
-    """Files cannot grow beyond a few kilobytes: what a full disk does, too."""
+    """Files cannot grow beyond a few kilobytes: what a full disk does, too.
+
+    Not a fixture: the limit is the whole process's, and would meet the file into which pytest reports between them.
+    """
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(slope, walk, tmp_path, short_files, suffix):
-    with pytest.raises(OSError, match=r"cannot be written|too large"):
-        export(tmp_path / f"a{suffix}", slope(61, 53), [walk([(0, 0), (1, 1)])])
+def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(slope, walk, tmp_path, suffix):
+    surface, paths = slope(61, 53), [walk([(0, 0), (1, 1)])]
+    with short_files(), pytest.raises(OSError, match=r"cannot be written|too large"):
+        export(tmp_path / f"a{suffix}", surface, paths)
     assert list(tmp_path.iterdir()) == []
 
 
