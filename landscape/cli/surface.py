@@ -9,7 +9,6 @@ import click
 
 from landscape.cli.options import (
     PATH,
-    AutoAxis,
     AxisType,
     SeedsType,
     ShardType,
@@ -19,18 +18,16 @@ from landscape.cli.options import (
     problem_options,
     spec_of,
 )
+from landscape.cli.place import axes_of, grid_of, where_of
 
 if TYPE_CHECKING:
+    from landscape.cli.source import Source
     from landscape.geometry.family import PlaneFamily
     from landscape.geometry.plane import Plane
     from landscape.problem.problem import Problem
-    from landscape.sweep.grid import Axis, Grid
+    from landscape.sweep.grid import Grid
     from landscape.sweep.ranks import Ranks
     from landscape.sweep.sweep import Outcome
-
-
-PATH_MARGIN = 0.2
-"""Room around paths on an axis that is found by rule: enough to see what they avoid."""
 
 
 @click.command()
@@ -95,15 +92,22 @@ def command(source: Path, out: Path, **options: Any) -> int:
     from landscape.cli.progress import Bar, show_sweep
     from landscape.cli.ranks import join
     from landscape.sweep.adaptive import Adaptive
+    from landscape.sweep.sharing import share_plane
     from landscape.sweep.stopping import StopSignals
     from landscape.sweep.sweep import Plan, compute_surface
 
     ranks = join()
-    axes = _axes(options)
-    problem, where, settings, provenance = ranks.agree(lambda: _prepare(source, len(axes), options))
+    axes = axes_of(options)
+    # Each rank builds its own problem; the plane is made once and shared by the ranks of a host.
+    found, problem = ranks.agree(lambda: _problem(source, options))
+    if options["seeds"]:
+        where = ranks.agree(lambda: where_of(problem, len(axes), options))
+    else:
+        where = share_plane(ranks, lambda: where_of(problem, len(axes), options))
+    settings, provenance = ranks.agree(lambda: _account(found, problem, where, options))
     device = _device(options["device"], ranks)
     # Ranges by rule are found by the root alone, since they take some evaluations, and are then the same everywhere.
-    grid = ranks.share(ranks.agree(lambda: _grid(axes, problem, where, device, options) if ranks.is_root else None))
+    grid = ranks.share(ranks.agree(lambda: grid_of(axes, problem, where, device, options) if ranks.is_root else None))
     plan = Plan(
         out=out,
         overwrite=options["overwrite"],
@@ -131,79 +135,22 @@ def command(source: Path, out: Path, **options: Any) -> int:
     return ranks.share(_conclude(out, outcome) if ranks.is_root else 0)
 
 
-def _axes(options: dict[str, Any]) -> tuple[Axis | AutoAxis, ...]:
-    """The axes as asked for; a range by rule is not known yet."""
-    from landscape.sweep.grid import Axis
-
-    axes = [options["x"], options["y"], options["z"]]
-    if axes == [None, None, None]:
-        axes = [Axis(-1, 1, 51), Axis(-1, 1, 51), None]
-    given = [axis is not None for axis in axes]
-    if given not in ([True, False, False], [True, True, False], [True, True, True]):
-        raise click.UsageError("--y goes with --x, and --z with both")
-    return tuple(axis for axis in axes if axis is not None)
-
-
-def _grid(
-    axes: tuple[Axis | AutoAxis, ...],
-    problem: Problem,
-    where: Plane | PlaneFamily,
-    device: str,
-    options: dict[str, Any],
-) -> Grid:
-    """The grid, with ranges by rule: around the paths in the directions' file, else to where the loss has risen."""
-    from landscape.geometry.plane import Plane
-    from landscape.geometry.range import range_by_loss, range_of_paths
-    from landscape.sweep.evaluator import evaluating
-    from landscape.sweep.grid import Axis, Grid
-
-    if not any(isinstance(axis, AutoAxis) for axis in axes):
-        return Grid(axes)
-    paths = _paths_in(options["directions"])
-
-    def by_rule(position: int, count: int, loss: Any) -> Axis:
-        found = (
-            range_of_paths(paths, position, PATH_MARGIN, symmetric=False)
-            if paths
-            else range_by_loss(loss, position, len(axes))
-        )
-        click.echo(found.reason, err=True)
-        return Axis(found.low, found.high, count)
-
-    plane = where if isinstance(where, Plane) else where.make(where.seeds[0])
-    with evaluating(problem, plane, numerics_of(options), device) as evaluate:
-        column = next(i for i, name in enumerate(evaluate.names) if name.endswith("_loss"))
-        return Grid(
-            tuple(
-                by_rule(i, axis.count, lambda at: float(evaluate(at)[column])) if isinstance(axis, AutoAxis) else axis
-                for i, axis in enumerate(axes)
-            )
-        )
-
-
-def _paths_in(directions: Path | None) -> list:
-    """Trajectories in the file that the directions come from, if it holds any."""
-    from landscape.errors import StoreError
-    from landscape.surface.trajectories import read_trajectories
-
-    if directions is None:
-        return []
-    try:
-        return read_trajectories(directions)
-    except StoreError:
-        return []
-
-
-def _prepare(source: Path, axes: int, options: dict[str, Any]) -> tuple[Problem, Plane | PlaneFamily, dict, dict]:
-    """What every rank builds for itself, equal on all."""
-    from landscape.cli.drawing import words_of
+def _problem(source: Path, options: dict[str, Any]) -> tuple[Source, Problem]:
+    """The checkpoint that was named, and the problem with its weights."""
     from landscape.cli.source import find_source
+
+    found = find_source(source, spec_of(options))
+    return found, found.build(options["split"], options["samples"])
+
+
+def _account(
+    found: Source, problem: Problem, where: Plane | PlaneFamily, options: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the values depend on, and what else the file should say."""
+    from landscape.cli.drawing import words_of
     from landscape.geometry.plane import Plane
     from landscape.training.provenance import environment
 
-    found = find_source(source, spec_of(options))
-    problem = found.build(options["split"], options["samples"])
-    where = _where(problem, axes, options)
     one = where if isinstance(where, Plane) else where.make(where.seeds[0])
     described = dict(problem.description)
     # Where data lie may change from host to host; what they hold is compared by digest.
@@ -224,42 +171,7 @@ def _prepare(source: Path, axes: int, options: dict[str, Any]) -> tuple[Problem,
     paths = {"to": "another checkpoint", "file": "a file"}
     recipes = [{key: paths.get(key, value) for key, value in direction.recipe.items()} for direction in one.directions]
     words = [words_of(recipe, several=where is not one) for recipe in recipes]
-    return problem, where, {"problem": identity, "split": options["split"], "axes_are": words}, provenance
-
-
-def _where(problem: Problem, axes: int, options: dict[str, Any]) -> Plane | PlaneFamily:
-    """The plane around the model's weights, or one for each seed: axes as given, and random ones for the rest."""
-    from landscape.cli.source import merged_patterns, weights_at
-    from landscape.geometry.direction import difference, restrict
-    from landscape.geometry.family import PlaneFamily
-    from landscape.geometry.planes import random_plane
-    from landscape.geometry.weights import Weights
-    from landscape.surface.planes import read_directions
-
-    only, freeze = merged_patterns(options["only"]), merged_patterns(options["freeze"])
-    origin = Weights.of(problem.model, states=options["states"])
-    file, targets = options["directions"], options["targets"]
-    if file is not None and targets:
-        raise click.UsageError("--directions and --to both say where the axes go; give one of them")
-    if file is not None:
-        given = list(read_directions(file, origin, problem.model.state_dict()))[:axes]
-        if len(given) < axes:
-            raise click.UsageError(f"{file} holds {len(given)} directions; {axes} axes were asked for")
-    else:
-        given = [difference(origin, weights_at(target, origin), str(target.resolve())) for target in targets]
-        if len(given) > axes:
-            raise click.UsageError(f"--to is given {len(given)} times for {axes} axes")
-    given = [restrict(direction, only, freeze) for direction in given]
-
-    def make(seed: int) -> Plane:
-        look = (options["norm"], options["ignore"], only, freeze, options["orthogonal"], options["same_direction"])
-        return random_plane(origin, seed, axes, *look, first=given)
-
-    if not options["seeds"]:
-        return make(options["seed"])
-    if len(given) == axes:
-        raise click.UsageError("--seeds needs an axis that is random; every axis is given")
-    return PlaneFamily(origin, options["seeds"], make, axes)
+    return {"problem": identity, "split": options["split"], "axes_are": words}, provenance
 
 
 def _title(problem: Problem) -> str:
