@@ -84,7 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = cli.main(args=arguments, prog_name="landscape", standalone_mode=False)
         return int(code or 0)
     except click.ClickException as error:
-        error.show()
+        from landscape.cli.ranks import speaks
+
+        if speaks():
+            error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
         from landscape.cli.ranks import end_job

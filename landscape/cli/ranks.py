@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -15,6 +16,18 @@ def join():
     ranks = Ranks.join()
     _joined[:] = [ranks]
     return ranks
+
+
+def speaks() -> bool:
+    """Whether this process is the one that says what is wrong with a command that all ranks were given alike.
+
+    Before the ranks have joined, by what the launcher says; SLURM's word counts only inside of a step.
+    """
+    if _joined:
+        return _joined[0].is_root
+    names = ["OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"]
+    names += ["SLURM_PROCID"] if "SLURM_STEP_NUM_TASKS" in os.environ else []
+    return all(os.environ.get(name, "0") == "0" for name in names)
 
 
 def leave(code: int) -> int:

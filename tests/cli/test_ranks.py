@@ -53,6 +53,14 @@ def test_an_error_ends_every_rank_with_one_line(run, tmp_path):
     assert not (tmp_path / "s.h5").exists()
 
 
+@pytest.mark.parametrize("wrong", [["--x", "1:2"], ["--y", "0:1:3"], ["--to", "nowhere.pt", "--directions", "d.h5"]])
+def test_wrong_usage_is_said_once(run, tmp_path, wrong):
+    done = on_ranks(2, "surface", run, *wrong, "--out", tmp_path / "s.h5")
+    assert done.returncode == 2
+    assert (done.stderr + done.stdout).count("Error: ") == 1
+    assert not (tmp_path / "s.h5").exists()
+
+
 def test_an_error_on_one_rank_alone_ends_the_job(run, tmp_path):
     """A problem whose data are not there on one host: the others must not wait for ever."""
     problem = tmp_path / "odd.py"
