@@ -329,8 +329,9 @@ def test_an_error_of_the_disk_does_not_hide_the_error_before_it(tmp_path, monkey
 # ---- how often
 
 
-def test_a_point_is_in_the_file_at_once_where_the_disk_is_quick(tmp_path):
+def test_a_point_is_in_the_file_at_once_where_the_disk_is_quick(tmp_path, monkeypatch):
     with FileStore.open(tmp_path / "s.h5", header()) as store:
+        monkeypatch.setattr(store._writer, "sync", lambda: None)  # the disk of a busy machine is not quick
         for index in range(5):
             store.record(index, [1, 2], 0)
             time.sleep(0.3)
