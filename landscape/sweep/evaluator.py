@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from landscape.problem.problem import Measure, Problem, Split
 from landscape.sweep.batch import default_batch_size
 from landscape.sweep.engine import Setting, choose, seed
 from landscape.sweep.numerics import DTYPES, Numerics
+from landscape.sweep.tally import Tally, names_of
 
 __all__ = ["DTYPES", "Evaluator", "Numerics", "default_batch_size", "evaluating", "recalibrate"]
 
@@ -54,25 +54,16 @@ class Evaluator:
         self.engine = self._engine.name
         move((0.0,) * plane.ndim)
         self.names = self._probe(splits)
+        self._tally = Tally(self._measures, self._counts, self.names)
 
     def _probe(self, splits: dict[str, Split]) -> tuple[str, ...]:
-        """Names of the values, found by one small batch at the origin: a loss may be per sample or a mean."""
-        names = []
+        """Names of the values, found by one small batch at the origin."""
+        names: list[str] = []
         with torch.inference_mode():
             for split_name, split in splits.items():
                 batch = next(split.batches(min(self.batch_size, 2)))
                 outputs = self._model(batch.inputs)
-                for measure_name, measure in self._measures.items():
-                    value = measure(outputs, batch.targets)
-                    if not isinstance(value, Tensor) or value.shape not in ((), (len(batch),)):
-                        got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                        raise ValueError(
-                            f"{measure_name}: one value per sample, shape ({len(batch)},), or a scalar tensor that is "
-                            f"the batch's mean expected, got {got}"
-                        )
-                    names.append(f"{split_name}_{measure_name}")
-                    if measure_name == "loss" and value.ndim == 1:
-                        names.append(f"{split_name}_loss_stderr")
+                names += names_of(self._measures, outputs, batch.targets, len(batch), split_name)
         return tuple(names)
 
     def __call__(self, coordinates: Sequence[float]) -> np.ndarray:
@@ -84,47 +75,17 @@ class Evaluator:
         # A thread that has not computed yet takes up the number of threads when asked for it, and not before.
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
-        sums: dict[str, Tensor] = {}
         with torch.inference_mode():
             self._engine.move(coordinates)
             seed(self._device)
             if self._calibration is not None:
                 recalibrate(self._model, self._norms, self._calibration, self.batch_size)
             self._engine.prepare()
+            self._tally.begin()
             for split, batches in self._batches.items():
                 for number, batch in enumerate(batches):
-                    outputs = self._engine.outputs(split, number)
-                    for measure_name, measure in self._measures.items():
-                        _add(sums, f"{split}_{measure_name}", measure(outputs, batch.targets), len(batch), self.names)
-            # One transfer for everything: a device is waited for once per point.
-            totals = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
-        return np.array([_mean(name, totals, self._counts) for name in self.names], dtype=np.float64)
-
-
-def _add(sums: dict[str, Tensor], key: str, value: Tensor, count: int, names: tuple[str, ...]) -> None:
-    """Add a batch's sum, and that of squares where a standard error is to come of it, in float64 on the device."""
-    value = value.double()
-    parts = {key: value.sum() if value.ndim else value * count}
-    if f"{key}_stderr" in names:
-        parts[f"{key}_stderr"] = torch.dot(value, value)
-    for name, part in parts.items():
-        sums[name] = sums[name] + part if name in sums else part
-
-
-def _mean(name: str, totals: dict[str, float], counts: dict[str, int]) -> float:
-    """A mean over samples, or its standard error."""
-    count = counts[_split_of(name, counts)]
-    if not name.endswith("_loss_stderr"):
-        return totals[name] / count
-    if count < 2 or not np.isfinite(totals[name]):
-        return np.nan
-    mean = totals[name.removesuffix("_stderr")] / count
-    return (max(totals[name] - count * mean**2, 0.0) / (count - 1) / count) ** 0.5
-
-
-def _split_of(name: str, splits: dict[str, Any]) -> str:
-    """The split whose name begins ``name``; the longest, since one may begin another."""
-    return max((split for split in splits if name.startswith(f"{split}_")), key=len)
+                    self._tally.add(split, self._engine.outputs(split, number), batch.targets, len(batch))
+            return self._tally.values()[0]
 
 
 def _aligned(split: Split) -> Split:
