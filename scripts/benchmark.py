@@ -143,6 +143,17 @@ def resident(model: nn.Module, plane: Plane, split: Split, batch: int) -> Callab
     return evaluate
 
 
+def repeated(evaluate: Callable[[tuple], float]) -> Callable[[tuple, int], float]:
+    """One point after the other, several times."""
+
+    def several(step: tuple, count: int) -> float:
+        for _ in range(count):
+            loss = evaluate(step)
+        return loss
+
+    return several
+
+
 def matrix_peak() -> float:
     """GFLOP/s of a product of two matrices of 1024 x 1024, float32: the most that this machine gives right now."""
     a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
@@ -175,15 +186,15 @@ def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any
     flops = counter.get_total_flops() * len(split)
     points = [(0.01 * i, -0.02 * i) for i in range(1, options.rounds + 1)]
     repeat = options.repeat
-    loops: dict[str, Callable[[tuple], float]] = {}
+    loops: dict[str, Callable[[tuple, int], float]] = {}
     if case.published:
-        loops["published"] = published(twin(case, problem), plane, dataset, options.workers)
-    loops["resident"] = resident(twin(case, problem), plane, split, len(split) if case.whole else BATCH)
+        loops["published"] = repeated(published(twin(case, problem), plane, dataset, options.workers))
+    loops["resident"] = repeated(resident(twin(case, problem), plane, split, len(split) if case.whole else BATCH))
     with ExitStack() as stack:
-        for engine in ("plain", "auto"):
+        for loop, engine in (("plain", "plain"), ("ours", options.engine)):
             own, where = problem_of(case, split)
             evaluate = stack.enter_context(evaluating(own, where, Numerics(engine=engine, threads=options.threads)))
-            loops[engine] = lambda step, evaluate=evaluate: float(evaluate(step)[0])
+            loops[loop] = lambda step, count, evaluate=evaluate: float(evaluate.many([step] * count)[-1, 0])
         chosen, batch = evaluate.engine, evaluate.batch_size
         seconds: dict[str, list[float]] = {loop: [] for loop in loops}
         peaks, worst = [], 0.0
@@ -193,21 +204,21 @@ def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any
             for loop, run in loops.items():
                 # Short points are repeated: a single one is lost in the clock and in whoever else computes.
                 count = 1 if not warm_up or not seconds[loop] else max(1, int(repeat / max(seconds[loop][0], 1e-9)))
+                count = -(-count // evaluate.points) * evaluate.points if loop == "ours" else count
                 begin = time.perf_counter()
-                for _ in range(count):
-                    values[loop] = run(point)
+                values[loop] = run(point, count)
                 took = (time.perf_counter() - begin) / count
                 if warm_up:
                     seconds[loop].append(took)
             worst = max(worst, *(abs(v / values["resident"] - 1) for v in values.values()))
     median = {loop: statistics.median(s) for loop, s in seconds.items()}
     ratio = {
-        loop: statistics.median(a / b for a, b in zip(s, seconds["auto"], strict=True)) for loop, s in seconds.items()
+        loop: statistics.median(a / b for a, b in zip(s, seconds["ours"], strict=True)) for loop, s in seconds.items()
     }
-    share = statistics.median(flops / s / 1e9 / p for s, p in zip(seconds["auto"], peaks[1:], strict=True))
+    share = statistics.median(flops / s / 1e9 / p for s, p in zip(seconds["ours"], peaks[1:], strict=True))
     return {
         "case": name, "engine": chosen, "batch": batch, "samples": len(split), "median": median, "ratio": ratio,
-        "per_second": len(split) / median["auto"], "gflops": flops / median["auto"] / 1e9,
+        "per_second": len(split) / median["ours"], "gflops": flops / median["ours"] / 1e9,
         "peak": statistics.median(peaks), "share": share, "worst": worst,
     }  # fmt: skip
 
@@ -225,7 +236,7 @@ def table(options: argparse.Namespace) -> None:
     for name in options.cases.split(","):
         row = measure(name, CASES[name], options)
         ms = {loop: f"{1e3 * s:.3g}" for loop, s in row["median"].items()}
-        median = " | ".join(ms.get(loop, "") for loop in ("published", "resident", "plain", "auto"))
+        median = " | ".join(ms.get(loop, "") for loop in ("published", "resident", "plain", "ours"))
         times = {loop: f"{r:.2f}" for loop, r in row["ratio"].items()}
         print(
             f"| {name} | {row['samples']} | {median} "
@@ -292,7 +303,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="Of the published loop's loader.")
     parser.add_argument("--repeat", type=float, default=0.05, help="Seconds that a short point is repeated for.")
     parser.add_argument("--memory", action="store_true", help="Measure peak memory instead of time.")
-    parser.add_argument("--engine", default="auto", help="Of the memory measurement.")
+    parser.add_argument("--engine", default="auto", help="Ours: auto, plain, folded, dense, grouped, compiled.")
     options = parser.parse_args()
     if unknown := set(options.cases.split(",")) - set(CASES):
         sys.exit(f"unknown cases {', '.join(unknown)}; there are {', '.join(CASES)}")

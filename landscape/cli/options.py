@@ -129,10 +129,11 @@ numerics_options = together(
     ),
     click.option(
         "--engine",
-        type=click.Choice(["auto", "plain", "folded", "dense"]),
+        type=click.Choice(["auto", "plain", "folded", "dense", "grouped", "compiled"]),
         default="auto",
         show_default=True,
-        help="How outputs are computed; plain is the module itself, auto the fastest equal form.",
+        help="How outputs are computed; plain is the module itself, auto the fastest equal form; compiled is never "
+        "taken by itself, since it takes up to a minute before the first point.",
     ),
 )
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from landscape.sweep.engine import Setting, Unsuitable, hooked
+from landscape.sweep.engine import Setting
+from landscape.sweep.perceptron import activated, chain
 
 RESPONSE_BYTES = 2**28
 """Most that the first layer's responses may take (256 MiB); beyond it that layer is computed as usual."""
@@ -18,14 +19,6 @@ two meet at 64 to 96 inputs for a plane."""
 FLAT_ENTRIES = 2**20
 """Most weights that are copied into one buffer: beyond it going to a point costs little beside the products, and a
 copy of the plane too much memory."""
-_IN_PLACE: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
-    nn.ReLU: torch.relu_,
-    nn.Tanh: torch.tanh_,
-    nn.Sigmoid: torch.sigmoid_,
-}
-_ELEMENTWISE = (*_IN_PLACE, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus)
-_NOTHING = (nn.Identity, nn.Flatten, nn.Dropout)
-"""In evaluation mode these hand on what they get."""
 
 
 class Dense:
@@ -39,10 +32,10 @@ class Dense:
         Unsuitable: the network is something else.
     """
 
-    name = "dense"
+    name, points = "dense", 1
 
     def __init__(self, setting: Setting) -> None:
-        linears, self._activations = _chain(setting)
+        linears, self._activations = chain(setting)
         names = {id(parameter): name for name, parameter in setting.model.named_parameters()}
         self._widths = [layer.out_features for layer in linears]
         batches = {split: [b.inputs.reshape(len(b), -1) for b in all_] for split, all_ in setting.batches.items()}
@@ -89,8 +82,8 @@ class Dense:
             hidden = self._workspace(len(x))
             x = _linear(x, *next(layers), hidden[0])
         for index in range(1, len(widths)):
-            x = _linear(_activated(x, activations[index - 1]), *next(layers), hidden[index])
-        return _activated(x, activations[-1])
+            x = _linear(activated(x, activations[index - 1]), *next(layers), hidden[index])
+        return activated(x, activations[-1])
 
     def _workspace(self, rows: int) -> list[Tensor]:
         if rows not in self._hidden:
@@ -111,12 +104,6 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tens
     return torch.mm(x, weight, out=out) if bias is None else torch.addmm(bias, x, weight, out=out)
 
 
-def _activated(x: Tensor, modules: Sequence[nn.Module]) -> Tensor:
-    for module in modules:
-        x = _IN_PLACE.get(type(module), module)(x)
-    return x
-
-
 def _flattened(sources: Sequence, keys: Sequence[tuple[str, str | None]]) -> list:
     """A buffer, views of it as ``(weight transposed, bias)`` per layer, and each source in the buffer's order."""
     names = [name for pair in keys for name in pair if name is not None]
@@ -134,60 +121,3 @@ def _flattened(sources: Sequence, keys: Sequence[tuple[str, str | None]]) -> lis
         offset += tensor.numel()
     layers = [(views[weight].t(), None if bias is None else views[bias]) for weight, bias in keys]
     return [buffer, layers, *flat]
-
-
-def _chain(setting: Setting) -> tuple[list[nn.Linear], list[list[nn.Module]]]:
-    """Layers of a perceptron in order, and the activations behind each.
-
-    Seen on a batch: each module that the network calls gets what the one before gave, the first the inputs, and the
-    last gives the outputs. What the network does between modules in a new tensor breaks the chain.
-    """
-    batch = next(iter(setting.batches.values()))[0]
-    if not isinstance(batch.inputs, Tensor):
-        raise Unsuitable("inputs are not one tensor")
-    if any(hooked(module) for module in setting.model.modules()):
-        raise Unsuitable("modules have hooks")
-    linears: list[nn.Linear] = []
-    activations: list[list[nn.Module]] = []
-    last = batch.inputs
-
-    def follow(module: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
-        # Raises at the first module that does not fit, so that no more of the network is computed, or kept.
-        nonlocal last
-        if len(args) != 1 or kwargs or not isinstance(args[0], Tensor) or not isinstance(output, Tensor):
-            raise Unsuitable(f"its {type(module).__name__} does not take one tensor to one tensor")
-        if not _same_memory(args[0], last):
-            raise Unsuitable(f"its {type(module).__name__} gets something else than the module before it gives")
-        if type(module) is nn.Linear and args[0].dim() == 2 and len(args[0]) == len(batch):
-            linears.append(module)
-            activations.append([])
-        elif type(module) in _ELEMENTWISE and linears:
-            activations[-1].append(module)
-        elif type(module) not in _NOTHING:
-            raise Unsuitable(f"it has a {type(module).__name__}")
-        last = output
-
-    setting.move((0.0,) * setting.plane.ndim)
-    handles = [
-        module.register_forward_hook(follow, with_kwargs=True)
-        for module in setting.model.modules()
-        if not list(module.children())
-    ]
-    try:
-        outputs = setting.model(batch.inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not linears or not isinstance(outputs, Tensor) or not _same_memory(outputs, last):
-        raise Unsuitable("its outputs are not those of a chain of fully connected layers")
-    own = [id(p) for layer in linears for p in layer.parameters()]
-    if len(own) != len(set(own)) or set(own) != {id(p) for p in setting.model.parameters()}:
-        raise Unsuitable("layers share weights, or there are weights outside of layers")
-    if linears[0].weight.dtype not in (torch.float32, torch.float64):
-        raise Unsuitable(f"weights are {linears[0].weight.dtype}")
-    return linears, activations
-
-
-def _same_memory(a: Tensor, b: Tensor) -> bool:
-    """Whether two contiguous tensors are the same numbers in the same place, in whatever shape."""
-    return a.data_ptr() == b.data_ptr() and a.numel() == b.numel() and a.is_contiguous() and b.is_contiguous()

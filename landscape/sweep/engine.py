@@ -45,53 +45,71 @@ class Setting:
 
 
 class Engine(Protocol):
-    """One way to the outputs; used as ``move``, ``prepare``, then ``outputs`` for every batch."""
+    """One way to the outputs; used as ``move``, ``prepare``, then ``outputs`` for every batch.
+
+    Attributes:
+        name: what ``--engine`` and the file call it.
+        points: how many points it computes at once.
+    """
 
     name: str
+    points: int
 
-    def move(self, coordinates: Sequence[float]) -> None:
-        """Go to a point."""
+    def move(self, *points: Sequence[float]) -> None:
+        """Go to as many points as it takes at once."""
 
     def prepare(self) -> None:
         """What has to be done once per point when weights and statistics are what they will be."""
 
     def outputs(self, split: str, number: int) -> Any:
-        """The network's outputs for batch ``number`` of ``split``; valid until the next call."""
+        """The network's outputs for batch ``number`` of ``split``; valid until the next call.
+
+        Of several points, those of one behind those of the other along the first axis.
+        """
 
 
 class Plain:
     """The module as it is: understands everything, and is what the others are compared with."""
 
-    name = "plain"
+    name, points = "plain", 1
 
     def __init__(self, setting: Setting) -> None:
         self._model, self._batches = setting.model, setting.batches
-        self.move = setting.move
+        self.move, self.network = setting.move, setting.model
 
     def prepare(self) -> None:
         self._model.eval()
 
     def outputs(self, split: str, number: int) -> Any:
-        return self._model(self._batches[split][number].inputs)
+        return self.network(self._batches[split][number].inputs)
 
 
-def choose(asked: str, setting: Setting) -> Engine:
+def choose(asked: str, setting: Setting, require: Callable[[Engine, Engine], None]) -> Engine:
     """The engine called ``asked``, or with ``auto`` the first that computes what the module computes.
+
+    Args:
+        asked: a name, or ``auto``.
+        setting: what for.
+        require: told an engine and the plain one, raises :class:`Unsuitable` where the first will not do.
 
     Raises:
         ValueError: ``asked`` does not suit this network; the message says why.
     """
+    from landscape.sweep.compiled import Compiled
     from landscape.sweep.dense import Dense
     from landscape.sweep.folded import Folded
+    from landscape.sweep.grouped import Grouped
 
     plain = Plain(setting)
     with torch.inference_mode():
-        for kind in (Dense, Folded):
-            if asked not in ("auto", kind.name):
+        for kind in (Grouped, Dense, Folded, Compiled):
+            # Compiling takes longer than most sweeps save by it: it is never done unasked.
+            if asked != kind.name and (asked != "auto" or kind is Compiled):
                 continue
             try:
                 engine = kind(setting)
                 require_same(engine, plain, setting)
+                require(engine, plain)
             except Unsuitable as error:
                 if asked == kind.name:
                     raise ValueError(f"engine {asked!r} does not suit this network: {error}") from error
@@ -138,7 +156,7 @@ def _outputs(
 ) -> list[Tensor]:
     """Leaves of the outputs for some batches, copied since an engine may use its memory again."""
     try:
-        engine.move(coordinates)
+        engine.move(*[coordinates] * engine.points)
         seed(setting.device)
         engine.prepare()
         leaves = []
@@ -146,7 +164,7 @@ def _outputs(
             for leaf in pytree.tree_leaves(engine.outputs(*batch)):
                 if not isinstance(leaf, Tensor):
                     raise Unsuitable("the network's outputs are not all tensors")
-                leaves.append(leaf.clone())
+                leaves.append(leaf[: len(leaf) // engine.points].clone() if engine.points > 1 else leaf.clone())
     except Exception as error:  # whatever an engine stumbles over, the module itself remains
         raise Unsuitable(f"{engine.name} fails: {type(error).__name__}: {error}") from error
     return leaves

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from landscape.geometry.placement import Mover, placed
 from landscape.geometry.plane import Plane
 from landscape.problem.problem import Measure, Problem, Split
 from landscape.sweep.batch import default_batch_size
-from landscape.sweep.engine import Setting, choose, seed
+from landscape.sweep.engine import PROBE, Engine, Setting, Unsuitable, choose, seed
 from landscape.sweep.numerics import DTYPES, Numerics
 from landscape.sweep.tally import Tally, names_of
 
@@ -34,10 +35,11 @@ class Evaluator:
             ``<split>_loss_stderr`` where the loss has per-sample values, and ``<split>_<metric>``.
         batch_size: samples per forward pass.
         engine: the name of the engine that computes the outputs; ``numerics.engine`` may leave the choice open.
+        points: how many points are computed at once.
     """
 
     def __init__(self, problem: Problem, plane: Plane, move: Mover, numerics: Numerics, device: torch.device) -> None:
-        self._model = problem.model.eval()
+        self._model, self._ndim = problem.model.eval(), plane.ndim
         self._threads, self._device = numerics.threads, device
         self._measures: dict[str, Measure] = {"loss": problem.loss, **problem.metrics}
         dtype = DTYPES[numerics.dtype]
@@ -50,11 +52,14 @@ class Evaluator:
         self._calibration = None
         if numerics.bn == "recalibrate" and self._norms:
             self._calibration = splits.get("train", first).take(slice(0, numerics.bn_samples))
-        self._engine = choose(numerics.engine, Setting(problem.model, device, move, plane, self._batches))
-        self.engine = self._engine.name
         move((0.0,) * plane.ndim)
         self.names = self._probe(splits)
-        self._tally = Tally(self._measures, self._counts, self.names)
+        setting = Setting(problem.model, device, move, plane, self._batches)
+        self._engine = choose(numerics.engine, setting, self._require_same_values)
+        self._tally = self._tally_of(self._engine)
+        self.engine, self.points = self._engine.name, self._engine.points
+        self._targets = self._repeated(self.points)
+        move((0.0,) * plane.ndim)
 
     def _probe(self, splits: dict[str, Split]) -> tuple[str, ...]:
         """Names of the values, found by one small batch at the origin."""
@@ -72,20 +77,76 @@ class Evaluator:
         Each is a sum over samples divided by their number, accumulated in float64; a standard error is that of the
         mean over samples. NaN and infinity are values and pass through.
         """
+        return self.many([coordinates])[0]
+
+    def many(self, coordinates: Sequence[Sequence[float]]) -> np.ndarray:
+        """Values at several points, ``(points, len(names))``; bit for bit those of each point alone.
+
+        A multiple of ``points`` is cheapest.
+        """
         # A thread that has not computed yet takes up the number of threads when asked for it, and not before.
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
+        values = []
         with torch.inference_mode():
-            self._engine.move(coordinates)
-            seed(self._device)
-            if self._calibration is not None:
-                recalibrate(self._model, self._norms, self._calibration, self.batch_size)
-            self._engine.prepare()
-            self._tally.begin()
-            for split, batches in self._batches.items():
-                for number, batch in enumerate(batches):
-                    self._tally.add(split, self._engine.outputs(split, number), batch.targets, len(batch))
-            return self._tally.values()[0]
+            for start in range(0, len(coordinates), self.points):
+                launch = coordinates[start : start + self.points]
+                filled = [*launch, *[launch[-1]] * (self.points - len(launch))]
+                values.append(self._launched(self._engine, self._tally, self._targets, filled)[: len(launch)])
+        return np.concatenate(values) if values else np.empty((0, len(self.names)))
+
+    def _launched(
+        self, engine: Engine, tally: Tally, targets: Mapping[str, Sequence[Any]], points: Sequence[Sequence[float]]
+    ) -> np.ndarray:
+        engine.move(*points)
+        seed(self._device)
+        if self._calibration is not None:
+            recalibrate(self._model, self._norms, self._calibration, self.batch_size)
+        engine.prepare()
+        tally.begin()
+        for split, batches in self._batches.items():
+            for number, batch in enumerate(batches):
+                tally.add(split, engine.outputs(split, number), targets[split][number], len(batch))
+        return tally.values()
+
+    def _tally_of(self, engine: Engine) -> Tally:
+        return Tally(self._measures, self._counts, self.names, engine.points)
+
+    def _repeated(self, points: int) -> dict[str, list[Any]]:
+        """Targets of every batch, once for each point of a launch."""
+
+        def repeat(leaf: Tensor) -> Tensor:
+            return leaf.repeat(points, *(1,) * (leaf.dim() - 1)) if points > 1 else leaf
+
+        return {
+            split: [pytree.tree_map(repeat, batch.targets) for batch in batches]
+            for split, batches in self._batches.items()
+        }
+
+    def _require_same_values(self, engine: Engine, plain: Engine) -> None:
+        """Of an engine that computes several points at once: that they come out as they would alone.
+
+        A measure may look at the batch as a whole, and a product may round by where its operands lie.
+
+        Raises:
+            Unsuitable: they do not.
+        """
+        if engine.points == 1:
+            return
+        targets, tally, single = self._repeated(engine.points), self._tally_of(plain), self._repeated(1)
+        for scale in (1.0, 0.1, 0.01, 0.001):
+            two = [tuple(scale * share * c for c in PROBE[: self._ndim]) for share in (1.0, -0.5)]
+            want = np.concatenate([self._launched(plain, tally, single, [point]) for point in two])
+            if np.isfinite(want).all():
+                break
+        for point in two:
+            got = self._launched(engine, self._tally_of(engine), targets, [point] * engine.points)
+            if got.tobytes() != got[:1].repeat(engine.points, 0).tobytes():
+                raise Unsuitable("a value depends on the point's place in a launch")
+        mixed = [two[i % 2] for i in range(engine.points)]
+        got = self._launched(engine, self._tally_of(engine), targets, mixed)[:2]
+        if not np.allclose(got, want, rtol=1e-3, atol=0, equal_nan=True):
+            raise Unsuitable("a measure takes the batch as a whole")
 
 
 def _aligned(split: Split) -> Split:

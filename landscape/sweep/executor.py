@@ -12,7 +12,8 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,21 @@ log = logging.getLogger(__name__)
 
 Compute = Callable[[int], np.ndarray]
 """Values of the point at a flat index."""
+
+
+@dataclass(frozen=True)
+class Batched:
+    """A way to compute several points at once, where that is cheaper than one by one.
+
+    Attributes:
+        points: how many it takes at a time, at most.
+        compute: their values, ``(points, metrics)``: bit for bit those of each point alone.
+    """
+
+    points: int
+    compute: Callable[[Sequence[int]], np.ndarray]
+
+
 Stop = Callable[[], bool]
 REPORT_SECONDS = 0.25
 """Results wait on their rank no longer than this (or the one point under way), whatever the chunk."""
@@ -33,7 +49,13 @@ PATIENCE = 0.05
 """Seconds after which a rank that waits for work looks whether it was asked to stop."""
 
 
-def execute(ranks: Ranks, compute: Compute, points: Iterable[int], stop: Stop = lambda: False) -> Generator[Result]:
+def execute(
+    ranks: Ranks,
+    compute: Compute,
+    points: Iterable[int],
+    stop: Stop = lambda: False,
+    batched: Batched | None = None,
+) -> Generator[Result]:
     """Compute ``points`` on all ranks; the root gets the results as they come, the others get none.
 
     Every rank calls this with its own ``compute``. A point that raises is tried once more, on another rank where
@@ -46,16 +68,41 @@ def execute(ranks: Ranks, compute: Compute, points: Iterable[int], stop: Stop = 
         points: flat indices; only the root's are used.
         stop: asked between points, on every rank and in its main thread only; once true on any, points under way are
             finished everywhere and the iteration ends.
+        batched: computes several points at once on this rank; what fails there is tried again one by one.
 
     Raises:
         RankError: on workers, when the root closes the iteration before its end (an error while it wrote) or died.
     """
+    work = _Work(compute, batched, ranks.rank)
     if ranks.comm is None:
-        yield from _alone(compute, Scheduler(points, 1), stop)
+        yield from _alone(work, Scheduler(points, 1), stop)
     elif ranks.is_root:
-        yield from _root(ranks, compute, Scheduler(points, ranks.size), stop)
+        yield from _root(ranks, work, Scheduler(points, ranks.size), stop)
     else:
-        _worker(ranks, compute, stop)
+        _worker(ranks, work, stop)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What this rank does with points that are its to compute."""
+
+    compute: Compute
+    batched: Batched | None
+    rank: int
+
+    def some(self, todo: deque[int]) -> list[Result]:
+        """Compute the first of ``todo``, as many as go at once, and take them away from there."""
+        taken = [todo.popleft() for _ in range(min(self.batched.points if self.batched else 1, len(todo)))]
+        if self.batched and len(taken) > 1:
+            begin = time.perf_counter()
+            try:
+                values = self.batched.compute(taken)
+            except (Exception, SystemExit) as error:  # one by one they say which of them it is
+                log.debug("%d points at once: %s", len(taken), error)
+            else:
+                each = (time.perf_counter() - begin) / len(taken)
+                return [Result(index, self.rank, v, each) for index, v in zip(taken, values, strict=True)]
+        return [_attempt(self.compute, index, self.rank) for index in taken]
 
 
 def _attempt(compute: Compute, index: int, rank: int) -> Result:
@@ -77,20 +124,18 @@ def _settled(scheduler: Scheduler, result: Result) -> bool:
     return True
 
 
-def _alone(compute: Compute, scheduler: Scheduler, stop: Stop) -> Generator[Result]:
-    while not stop() and (chunk := scheduler.take(0)):
-        for index in chunk:
+def _alone(work: _Work, scheduler: Scheduler, stop: Stop) -> Generator[Result]:
+    while not stop() and (chunk := deque(scheduler.take(0))):
+        while chunk:
             if stop():
                 return
-            result = _attempt(compute, index, 0)
-            if _settled(scheduler, result):
-                yield result
+            yield from (result for result in work.some(chunk) if _settled(scheduler, result))
 
 
-def _root(ranks: Ranks, compute: Compute, scheduler: Scheduler, stop: Stop) -> Generator[Result]:
+def _root(ranks: Ranks, work: _Work, scheduler: Scheduler, stop: Stop) -> Generator[Result]:
     lines = Lines(ranks.comm)
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    own = threading.Thread(target=_own_share, args=(compute, inbox, lines.local), name="points", daemon=True)
+    own = threading.Thread(target=_own_share, args=(work, inbox, lines.local), name="points", daemon=True)
     own.start()
     nap = Nap()
     asking = set(scheduler.ranks)  # ranks that may want work: idle, or with news
@@ -139,19 +184,19 @@ def _root(ranks: Ranks, compute: Compute, scheduler: Scheduler, stop: Stop) -> G
             ranks.shrink()
 
 
-def _own_share(compute: Compute, inbox: queue.SimpleQueue, outbox: queue.SimpleQueue) -> None:
+def _own_share(work: _Work, inbox: queue.SimpleQueue, outbox: queue.SimpleQueue) -> None:
     """The root's own part, in its thread."""
 
     def receive(wait: bool) -> Any:
         return inbox.get() if wait else (inbox.get_nowait() if not inbox.empty() else None)
 
     try:
-        _serve(compute, 0, receive, outbox.put, lambda: False)
+        _serve(work, receive, outbox.put, lambda: False)
     except BaseException as error:  # the main thread must hear of it, or it would wait for ever
         outbox.put(error)
 
 
-def _worker(ranks: Ranks, compute: Compute, stop: Stop) -> None:
+def _worker(ranks: Ranks, work: _Work, stop: Stop) -> None:
     comm, nap = ranks.comm, Nap()
 
     def waiting() -> bool:
@@ -162,7 +207,7 @@ def _worker(ranks: Ranks, compute: Compute, stop: Stop) -> None:
         return comm.recv(source=0, tag=TO_WORKER) if there else None
 
     try:
-        ending = _serve(compute, ranks.rank, receive, lambda report: comm.send(report, dest=0, tag=TO_ROOT), stop)
+        ending = _serve(work, receive, lambda report: comm.send(report, dest=0, tag=TO_ROOT), stop)
     except Exception as error:
         if is_loss(error):
             raise RankError(
@@ -175,14 +220,11 @@ def _worker(ranks: Ranks, compute: Compute, stop: Stop) -> None:
         raise known_to_all(RankError(ending.reason))
 
 
-def _serve(
-    compute: Compute, rank: int, receive: Callable[[bool], Any], report: Callable[[Report], None], stop: Stop
-) -> Ending:
+def _serve(work: _Work, receive: Callable[[bool], Any], report: Callable[[Report], None], stop: Stop) -> Ending:
     """Compute what comes, until the ending comes.
 
     Args:
-        compute: evaluates one point.
-        rank: whose.
+        work: computes points.
         receive: the next message, or None; told whether there is nothing else to do but wait.
         report: hands a report to the root.
         stop: whether this rank was asked to stop.
@@ -200,12 +242,12 @@ def _serve(
             todo.extend(message)
         if not halted and stop():
             halted = True
-            report(Report(rank, stop=True))
+            report(Report(work.rank, stop=True))
         if todo and not halted:
-            results.append(_attempt(compute, todo.popleft(), rank))
+            results += work.some(todo)
         if halted or not todo or time.perf_counter() - reported >= REPORT_SECONDS:
             if results or (halted and todo):
-                report(Report(rank, results, list(todo) if halted else []))
+                report(Report(work.rank, results, list(todo) if halted else []))
                 results = []
             if halted:
                 todo.clear()

@@ -33,7 +33,7 @@ class Folded:
         Unsuitable: the network cannot be traced, or has no convolution or normalization to gain from.
     """
 
-    name = "folded"
+    name, points = "folded", 1
 
     def __init__(self, setting: Setting) -> None:
         self.move, self._batches = setting.move, setting.batches
@@ -49,6 +49,7 @@ class Folded:
             raise Unsuitable("it has no convolutions and no normalization to fold")
         _relu_in_place(self._graph)
         self._channels_last = bool(convolutions) and parameter.device.type == "cpu"
+        self.network: Any = self._graph
 
     def prepare(self) -> None:
         for pair in self._pairs:
@@ -58,7 +59,7 @@ class Folded:
         inputs = self._batches[split][number].inputs
         if self._channels_last and isinstance(inputs, Tensor) and inputs.dim() == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return self._graph(inputs)
+        return self.network(inputs)
 
 
 class _Pair(nn.Module):

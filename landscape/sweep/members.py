@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ class FamilyEvaluator:
         names: as of :class:`~landscape.sweep.evaluator.Evaluator`.
         batch_size: samples per forward pass.
         engine: how outputs are computed.
+        points: how many points of one seed are computed at once.
     """
 
     def __init__(self, problem: Problem, family: PlaneFamily, numerics: Numerics, device: torch.device | str) -> None:
@@ -33,7 +35,7 @@ class FamilyEvaluator:
         self._evaluate: Evaluator
         self._enter(family.seeds[0])
         self.names, self.batch_size = self._evaluate.names, self._evaluate.batch_size
-        self.engine = self._evaluate.engine
+        self.engine, self.points = self._evaluate.engine, self._evaluate.points
 
     def _enter(self, seed: int) -> None:
         self.close()
@@ -43,10 +45,16 @@ class FamilyEvaluator:
 
     def __call__(self, coordinates: Sequence[float]) -> np.ndarray:
         """Values at a point, ``(len(names),)`` float64: those that a sweep of that seed alone gives, bit for bit."""
-        *within, seed = coordinates
-        if int(seed) != self._seed:
-            self._enter(int(seed))
-        return self._evaluate(within)
+        return self.many([coordinates])[0]
+
+    def many(self, coordinates: Sequence[Sequence[float]]) -> np.ndarray:
+        """Values at several points, ``(points, len(names))``; those of one seed together."""
+        parts = []
+        for seed, points in groupby(coordinates, key=lambda point: int(point[-1])):
+            if seed != self._seed:
+                self._enter(seed)
+            parts.append(self._evaluate.many([point[:-1] for point in points]))
+        return np.concatenate(parts)
 
     def close(self) -> None:
         """Put the model back."""

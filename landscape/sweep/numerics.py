@@ -12,7 +12,7 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-ENGINES = ("auto", "plain", "folded", "dense")
+ENGINES = ("auto", "plain", "folded", "dense", "grouped", "compiled")
 """Ways to the outputs at a point: see :mod:`landscape.sweep.engine`."""
 
 
@@ -29,9 +29,10 @@ class Numerics:
             some CPU kernels depend on this number, which is why it is fixed and not taken from the machine.
         bn: ``checkpoint`` keeps running statistics as published; ``recalibrate`` re-estimates them at each point.
         bn_samples: training samples on which statistics are re-estimated.
-        engine: how outputs are computed: ``plain`` is the module itself, ``folded`` and ``dense`` are faster forms of
-            networks that they understand, and ``auto`` takes the first of ``dense``, ``folded``, ``plain`` that
-            computes what the module computes. No timing takes part: equal problems get equal engines.
+        engine: how outputs are computed: ``plain`` is the module itself, ``grouped``, ``dense`` and ``folded`` are
+            faster forms of networks that they understand, and ``auto`` takes the first of these, else ``plain``, that
+            computes what the module computes. ``compiled`` is taken only by name. No timing takes part: equal
+            problems get equal engines.
     """
 
     device: str = "cpu"

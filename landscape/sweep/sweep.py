@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from landscape.surface.surface import DONE, FAILED, PENDING, Surface
 from landscape.sweep.adaptive import Adaptive, Refinement, interpolated
 from landscape.sweep.devices import current, repeatable, warn_of_crowding
 from landscape.sweep.evaluator import Numerics
-from landscape.sweep.executor import execute
+from landscape.sweep.executor import Batched, execute
 from landscape.sweep.grid import Grid
 from landscape.sweep.lines import Result
 from landscape.sweep.members import evaluating_over
@@ -195,11 +195,17 @@ def compute_surface(
             with current(target):
                 return evaluate(grid.point(index))
 
+        def compute_many(indices: Sequence[int]) -> np.ndarray:
+            with current(target):
+                return evaluate.many([grid.point(index) for index in indices])
+
+        batched = Batched(evaluate.points, compute_many) if evaluate.points > 1 else None
+
         # Only the root opens the file, but all ranks must hear of it if it cannot.
         store = ranks.agree(lambda: _open(header, plan) if ranks.is_root else None)
         if store is None:
             while True:
-                for _ in execute(ranks, compute, (), stop):
+                for _ in execute(ranks, compute, (), stop, batched):
                     raise AssertionError("only the root is given results")
                 if plan.adaptive is None or not ranks.share(ranks.agree(lambda: False)):
                     ranks.agree(lambda: None)  # the root closes the file
@@ -218,7 +224,7 @@ def compute_surface(
             while True:
                 asked = plan.mine(np.arange(len(grid))) if refinement is None else refinement.asked
                 points = np.intersect1d(asked, store.pending(plan.retry_failed))
-                results = execute(ranks, compute, points, stopping)
+                results = execute(ranks, compute, points, stopping, batched)
                 outcome = _gather(results, store, asked, ranks, plan, progress, computed)
                 computed = outcome.computed
                 if refinement is None:
