@@ -88,6 +88,26 @@ class SeedsType(click.ParamType):
         return tuple(range(int(first), int(end)))
 
 
+class BytesType(click.ParamType):
+    """A number of bytes, with K, M, G or T for powers of 1024."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        number, unit = value.strip().upper().removesuffix("B").removesuffix("I"), 1
+        if number and number[-1] in "KMGT":
+            number, unit = number[:-1], 1024 ** ("KMGT".index(number[-1]) + 1)
+        try:
+            count = float(number) * unit
+        except ValueError:
+            count = -1.0
+        if not 0 <= count < 2**63:
+            self.fail(f"a number of bytes expected, as in 500M or 8G, got {value!r}", param, ctx)
+        return int(count)
+
+
 PATH = click.Path(path_type=Path)
 
 

@@ -10,6 +10,7 @@ import click
 from landscape.cli.options import (
     PATH,
     AxisType,
+    BytesType,
     SeedsType,
     ShardType,
     numerics_of,
@@ -67,6 +68,13 @@ if TYPE_CHECKING:
     "log-loss range (0.02, for instance).",
 )
 @click.option("--budget", type=click.IntRange(1), help="With --adaptive: at most so many points.")
+@click.option(
+    "--data-memory",
+    metavar="BYTES",
+    type=BytesType(),
+    help="Most that copies of the data may take on the device (8G, say); beyond it they are brought batch by batch at "
+    "each point.  [default: half of what is free]",
+)
 @click.option("--retry-failed", is_flag=True, help="Take up points that failed before.")
 @overwrite_option
 @problem_options
@@ -115,6 +123,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
         shard=options["shard"],
         title=options["title"] or _title(problem),
         adaptive=None if options["adaptive"] is None else Adaptive(options["adaptive"], options["budget"]),
+        data_bytes=options["data_memory"],
     )
     if ranks.is_root:
         _announce(where, grid, problem, ranks, options)

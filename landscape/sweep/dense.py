@@ -9,10 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from landscape.sweep.engine import Setting
-from landscape.sweep.perceptron import activated, chain
+from landscape.sweep.perceptron import RESPONSE_BYTES, activated, chain, flattened
 
-RESPONSE_BYTES = 2**28
-"""Most that the first layer's responses may take (256 MiB); beyond it that layer is computed as usual."""
 AFFINE_INPUTS = 48
 """Inputs of the first layer per direction from which combining responses is cheaper than the product: measured, the
 two meet at 64 to 96 inputs for a plane."""
@@ -38,20 +36,20 @@ class Dense:
         linears, self._activations = chain(setting)
         names = {id(parameter): name for name, parameter in setting.model.named_parameters()}
         self._widths = [layer.out_features for layer in linears]
-        batches = {split: [b.inputs.reshape(len(b), -1) for b in all_] for split, all_ in setting.batches.items()}
-        rows = sum(len(b) for all_ in batches.values() for b in all_)
+        self._batches = setting.batches
+        rows = sum(len(b) for all_ in setting.batches.values() for b in all_)
         dtype = linears[0].weight.dtype
         response = rows * self._widths[0] * dtype.itemsize * (1 + setting.plane.ndim)
         affine = linears[0].in_features >= AFFINE_INPUTS * setting.plane.ndim and response <= RESPONSE_BYTES
         sources = [setting.plane.origin, *(direction.weights for direction in setting.plane.directions)]
         keys = [(names[id(layer.weight)], None if layer.bias is None else names[id(layer.bias)]) for layer in linears]
-        self._inputs: dict[str, list[Tensor]] = {} if affine else batches
         self._responses: dict[str, list[list[Tensor]]] = {}
         if affine:
             weight, bias = keys[0]
             pairs = [(s.tensors[weight], None if bias is None else s.tensors[bias]) for s in sources]
             self._responses = {
-                split: [[functional.linear(b, w, c) for w, c in pairs] for b in all_] for split, all_ in batches.items()
+                split: [[functional.linear(flattened(b), w, c) for w, c in pairs] for b in all_]
+                for split, all_ in setting.batches.items()
             }
         rest, keys = (linears[1:], keys[1:]) if affine else (linears, keys)
         self._go: Callable[[Sequence[float]], object] = setting.move
@@ -78,7 +76,7 @@ class Dense:
             hidden = self._workspace(len(responses[0]))
             x = _combine(responses, self._coordinates, hidden[0])
         else:
-            x = self._inputs[split][number]
+            x = flattened(self._batches[split][number])
             hidden = self._workspace(len(x))
             x = _linear(x, *next(layers), hidden[0])
         for index in range(1, len(widths)):

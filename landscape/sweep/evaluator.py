@@ -18,13 +18,10 @@ from landscape.problem.problem import Measure, Problem, Split
 from landscape.sweep.batch import default_batch_size
 from landscape.sweep.engine import PROBE, Engine, Setting, Unsuitable, choose, seed
 from landscape.sweep.numerics import DTYPES, Numerics
+from landscape.sweep.samples import aligned, batches_of
 from landscape.sweep.tally import Tally, names_of
 
 __all__ = ["DTYPES", "Evaluator", "Numerics", "default_batch_size", "evaluating", "recalibrate"]
-
-_ALIGNMENT = 64
-"""Bytes at whose multiples resident data begin. Products may round by where their operands lie, and memory that
-comes from elsewhere than torch lies elsewhere in each process."""
 
 
 class Evaluator:
@@ -38,22 +35,37 @@ class Evaluator:
         points: how many points are computed at once.
     """
 
-    def __init__(self, problem: Problem, plane: Plane, move: Mover, numerics: Numerics, device: torch.device) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        plane: Plane,
+        move: Mover,
+        numerics: Numerics,
+        device: torch.device,
+        data_bytes: int | None = None,
+    ) -> None:
         self._model, self._ndim = problem.model.eval(), plane.ndim
         self._threads, self._device = numerics.threads, device
         self._measures: dict[str, Measure] = {"loss": problem.loss, **problem.metrics}
         dtype = DTYPES[numerics.dtype]
-        splits = {name: _aligned(split.to(device, dtype)) for name, split in problem.splits.items()}
-        first = next(iter(splits.values()))
-        self.batch_size = numerics.batch_size or default_batch_size(problem.model, first, device)
-        self._batches = {name: list(split.batches(self.batch_size)) for name, split in splits.items()}
-        self._counts = {name: len(split) for name, split in splits.items()}
+
+        def some(split: Split, count: int) -> Split:
+            return split.take(slice(0, count)).to(device, dtype)
+
+        first = next(iter(problem.splits.values()))
+        self.batch_size = numerics.batch_size or default_batch_size(problem.model, some(first, 4), device)
+        self._batches = {
+            name: batches_of(split, self.batch_size, device, dtype, data_bytes)
+            for name, split in problem.splits.items()
+        }
+        self._counts = {name: len(split) for name, split in problem.splits.items()}
         self._norms = [m for m in problem.model.modules() if isinstance(m, _NormBase) and m.track_running_stats]
         self._calibration = None
         if numerics.bn == "recalibrate" and self._norms:
-            self._calibration = splits.get("train", first).take(slice(0, numerics.bn_samples))
+            self._calibration = aligned(some(problem.splits.get("train", first), numerics.bn_samples))
         move((0.0,) * plane.ndim)
-        self.names = self._probe(splits)
+        few = min(self.batch_size, 2)
+        self.names = self._probe({name: some(split, few) for name, split in problem.splits.items()})
         setting = Setting(problem.model, device, move, plane, self._batches)
         self._engine = choose(numerics.engine, setting, self._require_same_values)
         self._tally = self._tally_of(self._engine)
@@ -65,8 +77,7 @@ class Evaluator:
         """Names of the values, found by one small batch at the origin."""
         names: list[str] = []
         with torch.inference_mode():
-            for split_name, split in splits.items():
-                batch = next(split.batches(min(self.batch_size, 2)))
+            for split_name, batch in splits.items():
                 outputs = self._model(batch.inputs)
                 names += names_of(self._measures, outputs, batch.targets, len(batch), split_name)
         return tuple(names)
@@ -106,18 +117,21 @@ class Evaluator:
         tally.begin()
         for split, batches in self._batches.items():
             for number, batch in enumerate(batches):
-                tally.add(split, engine.outputs(split, number), targets[split][number], len(batch))
+                wanted = targets[split][number] if targets else batch.targets
+                tally.add(split, engine.outputs(split, number), wanted, len(batch))
         return tally.values()
 
     def _tally_of(self, engine: Engine) -> Tally:
         return Tally(self._measures, self._counts, self.names, engine.points)
 
     def _repeated(self, points: int) -> dict[str, list[Any]]:
-        """Targets of every batch, once for each point of a launch."""
+        """Targets of every batch, once for each point of a launch; nothing where a launch is a single point."""
 
         def repeat(leaf: Tensor) -> Tensor:
-            return leaf.repeat(points, *(1,) * (leaf.dim() - 1)) if points > 1 else leaf
+            return leaf.repeat(points, *(1,) * (leaf.dim() - 1))
 
+        if points == 1:
+            return {}
         return {
             split: [pytree.tree_map(repeat, batch.targets) for batch in batches]
             for split, batches in self._batches.items()
@@ -149,13 +163,6 @@ class Evaluator:
             raise Unsuitable("a measure takes the batch as a whole")
 
 
-def _aligned(split: Split) -> Split:
-    def align(leaf: Tensor) -> Tensor:
-        return leaf.clone() if leaf.data_ptr() % _ALIGNMENT else leaf
-
-    return Split(*pytree.tree_map(align, (split.inputs, split.targets)))
-
-
 def recalibrate(model: nn.Module, norms: Sequence[_NormBase], split: Split, batch_size: int) -> None:
     """Re-estimate running statistics as the average over the batches of ``split``, in order, at today's weights."""
     model.eval()
@@ -176,7 +183,11 @@ def recalibrate(model: nn.Module, norms: Sequence[_NormBase], split: Split, batc
 
 @contextmanager
 def evaluating(
-    problem: Problem, plane: Plane, numerics: Numerics | None = None, device: torch.device | str | None = None
+    problem: Problem,
+    plane: Plane,
+    numerics: Numerics | None = None,
+    device: torch.device | str | None = None,
+    data_bytes: int | None = None,
 ) -> Iterator[Evaluator]:
     """Make the problem's model ready to be evaluated over ``plane``; afterwards it is as before, bit for bit.
 
@@ -185,6 +196,8 @@ def evaluating(
         plane: where the points lie; its origin replaces the model's own weights.
         numerics: device, dtype, batch size, threads, engine.
         device: the very device of this process, where ``numerics.device`` only names the kind.
+        data_bytes: most that copies of the data may take; beyond it they are brought batch by batch, at each point.
+            Half of what is free by default.
 
     Raises:
         ValueError: the plane belongs to another network, a measure gives something else than one value per sample or
@@ -203,7 +216,7 @@ def evaluating(
         there = _as(plane, target, wide)
         with placed(model, there) as move:
             move((0.0,) * plane.ndim)
-            yield Evaluator(problem, there, move, numerics, target)
+            yield Evaluator(problem, there, move, numerics, target, data_bytes)
     finally:
         torch.set_num_threads(threads)
         for tensor, data in where:

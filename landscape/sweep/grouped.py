@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from landscape.sweep.engine import Setting, Unsuitable
-from landscape.sweep.perceptron import activated, chain
+from landscape.sweep.perceptron import RESPONSE_BYTES, activated, chain, flattened
 
 LAUNCH_BYTES = 2**20
 """Most that a layer's activations at all points of a launch may take: half of a core's second-level cache. Measured,
@@ -38,11 +39,12 @@ class Grouped:
 
     def __init__(self, setting: Setting) -> None:
         linears, self._activations = chain(setting)
-        batches = {split: [b.inputs.reshape(len(b), -1) for b in all_] for split, all_ in setting.batches.items()}
-        rows = max(len(b) for all_ in batches.values() for b in all_)
+        lengths = [len(b) for all_ in setting.batches.values() for b in all_]
+        rows, self._batches = max(lengths), setting.batches
         like = linears[0].weight.detach()
         self._widths = [layer.out_features for layer in linears]
-        affine = linears[0].in_features >= AFFINE_INPUTS
+        response = sum(lengths) * self._widths[0] * like.element_size() * (1 + setting.plane.ndim)
+        affine = linears[0].in_features >= AFFINE_INPUTS and response <= RESPONSE_BYTES
         placed = linears[1:] if affine else linears
         entries = max(rows * max(self._widths), sum(p.numel() for layer in placed for p in layer.parameters()))
         fitting = LAUNCH_BYTES // (entries * like.element_size())
@@ -52,14 +54,15 @@ class Grouped:
         names = {id(parameter): name for name, parameter in setting.model.named_parameters()}
         keys = [(names[id(layer.weight)], None if layer.bias is None else names[id(layer.bias)]) for layer in linears]
         sources = [setting.plane.origin, *(direction.weights for direction in setting.plane.directions)]
-        self._inputs: dict[str, list[Tensor]] = {} if affine else batches
         self._responses: dict[str, list[Tensor]] = {}
         if affine:
             weight, bias = keys.pop(0)
             pairs = [(s.tensors[weight], None if bias is None else s.tensors[bias]) for s in sources]
             self._responses = {
-                split: [torch.stack([torch.nn.functional.linear(b, w, c).reshape(-1) for w, c in pairs]) for b in all_]
-                for split, all_ in batches.items()
+                split: [
+                    torch.stack([functional.linear(flattened(b), w, c).reshape(-1) for w, c in pairs]) for b in all_
+                ]
+                for split, all_ in setting.batches.items()
             }
         self._sources, self._weights, self._layers = _side_by_side(sources, keys, self.points, like)
         # A product with zero is zero only for what is finite.
@@ -69,6 +72,11 @@ class Grouped:
         self._coordinates = like.new_ones(self.points, 1 + setting.plane.ndim)
         self._hidden: dict[int, list[Tensor]] = {}
         self._like = like
+
+    @staticmethod
+    def _response(inputs: Tensor, pairs: Sequence[tuple[Tensor, Tensor | None]]) -> Tensor:
+        """The first layer's responses at the origin and to each direction, as rows ``(1 + axes, samples * width)``."""
+        return torch.stack([functional.linear(inputs, weight, bias).reshape(-1) for weight, bias in pairs])
 
     def move(self, *points: Sequence[float]) -> None:
         self._coordinates[:, 1:] = torch.tensor(points, dtype=self._like.dtype)
@@ -84,7 +92,7 @@ class Grouped:
             hidden = self._workspace(response.shape[1] // self._widths[0])
             x = torch.mm(self._coordinates, response, out=hidden[0].view(self.points, -1)).view(hidden[0].shape)
         else:
-            inputs = self._inputs[split][number]
+            inputs = flattened(self._batches[split][number])
             hidden = self._workspace(len(inputs))
             x = _multiplied(inputs.expand(self.points, *inputs.shape), *next(layers), hidden[0])
         for index in range(1, len(self._widths)):

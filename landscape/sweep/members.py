@@ -28,8 +28,16 @@ class FamilyEvaluator:
         points: how many points of one seed are computed at once.
     """
 
-    def __init__(self, problem: Problem, family: PlaneFamily, numerics: Numerics, device: torch.device | str) -> None:
-        self._problem, self._family, self._numerics, self._device = problem, family, numerics, device
+    def __init__(
+        self,
+        problem: Problem,
+        family: PlaneFamily,
+        numerics: Numerics,
+        device: torch.device | str,
+        data_bytes: int | None = None,
+    ) -> None:
+        self._family = family
+        self._how = (problem, numerics, device, data_bytes)
         self._stack = ExitStack()
         self._seed: int | None = None
         self._evaluate: Evaluator
@@ -40,7 +48,8 @@ class FamilyEvaluator:
     def _enter(self, seed: int) -> None:
         self.close()
         plane = self._family.make(seed)
-        self._evaluate = self._stack.enter_context(evaluating(self._problem, plane, self._numerics, self._device))
+        problem, numerics, device, data_bytes = self._how
+        self._evaluate = self._stack.enter_context(evaluating(problem, plane, numerics, device, data_bytes))
         self._seed = seed
 
     def __call__(self, coordinates: Sequence[float]) -> np.ndarray:
@@ -64,14 +73,18 @@ class FamilyEvaluator:
 
 @contextmanager
 def evaluating_over(
-    problem: Problem, where: Plane | PlaneFamily, numerics: Numerics, device: torch.device | str
+    problem: Problem,
+    where: Plane | PlaneFamily,
+    numerics: Numerics,
+    device: torch.device | str,
+    data_bytes: int | None = None,
 ) -> Iterator[Evaluator | FamilyEvaluator]:
     """Make the problem's model ready to be evaluated over a plane, or over the planes of several seeds."""
     if isinstance(where, Plane):
-        with evaluating(problem, where, numerics, device) as evaluate:
+        with evaluating(problem, where, numerics, device, data_bytes) as evaluate:
             yield evaluate
         return
-    family = FamilyEvaluator(problem, where, numerics, device)
+    family = FamilyEvaluator(problem, where, numerics, device, data_bytes)
     try:
         yield family
     finally:

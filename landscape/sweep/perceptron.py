@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from landscape.problem.problem import Split
 from landscape.sweep.engine import Setting, Unsuitable, hooked
 
+RESPONSE_BYTES = 2**28
+"""Most that the first layer's responses may take (256 MiB); beyond it that layer is computed as usual."""
 _IN_PLACE: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
     nn.ReLU: torch.relu_,
     nn.Tanh: torch.tanh_,
@@ -24,6 +27,11 @@ def activated(x: Tensor, modules: Sequence[nn.Module]) -> Tensor:
     for module in modules:
         x = _IN_PLACE.get(type(module), module)(x)
     return x
+
+
+def flattened(batch: Split) -> Tensor:
+    """Inputs ``(samples, features)``."""
+    return batch.inputs.reshape(len(batch), -1)
 
 
 def chain(setting: Setting) -> tuple[list[nn.Linear], list[list[nn.Module]]]:

@@ -89,6 +89,7 @@ class Plan:
         shard: ``(i, n)`` computes only every n-th point from the i-th on, for array jobs whose files are merged.
         title: what the surface is called on figures.
         adaptive: measure only points that the picture needs; the others are interpolated, in datasets of their own.
+        data_bytes: see :func:`~landscape.sweep.evaluator.evaluating`.
 
     Raises:
         ValueError: a shard that there is not, or one of an adaptive sweep, whose parts decide together.
@@ -100,6 +101,7 @@ class Plan:
     shard: tuple[int, int] | None = None
     title: str = ""
     adaptive: Adaptive | None = None
+    data_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.shard is not None and self.adaptive is not None:
@@ -167,7 +169,9 @@ def compute_surface(
     with ExitStack() as stack:
         stack.enter_context(repeatable(target))
         # Entered in agreement: a device that fails on one rank must not leave the others waiting for it.
-        evaluate = ranks.agree(lambda: stack.enter_context(evaluating_over(problem, plane, numerics, target)))
+        evaluate = ranks.agree(
+            lambda: stack.enter_context(evaluating_over(problem, plane, numerics, target, plan.data_bytes))
+        )
         header = Header(
             coordinates=grid.coordinates,
             metrics=evaluate.names,

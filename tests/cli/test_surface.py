@@ -110,6 +110,17 @@ def test_shards_make_the_whole(run, tmp_path, program):
         assert np.array_equal(whole.values[metric], joined.values[metric])
 
 
+def test_data_that_do_not_fit_change_nothing(run, tmp_path, program):
+    words = ["surface", run, "--x", "-1:1:3", "--y", "0:1:2", "--dtype", "float64", "--samples", "200"]
+    assert program(*words, "--out", tmp_path / "all.h5")[0] == 0
+    assert program(*words, "--data-memory", "1K", "--out", tmp_path / "some.h5")[0] == 0
+    one, other = read_surface(tmp_path / "all.h5"), read_surface(tmp_path / "some.h5")
+    assert all(np.array_equal(one.values[name], other.values[name]) for name in one.values)
+    code, said, _ = program("surface", run, "--data-memory", "much", "--out", tmp_path / "no.h5")
+    assert code == 2
+    assert "a number of bytes expected, as in 500M or 8G" in said
+
+
 def test_paths_on_a_surface_and_on_their_own_plane(run, surface, tmp_path, program):
     assert program("trajectory", run, "--plane", surface, "--out", tmp_path / "t.h5")[0] == 0
     (path,) = read_trajectories(tmp_path / "t.h5")

@@ -59,16 +59,21 @@ def test_against_torchs_own_layers(tied):
     out = F.layer_norm(out, (12,), model.norm.weight, model.norm.bias)
     expected = out @ (model.tokens.weight if tied else model.head.weight).T
     torch.testing.assert_close(model(x), expected, rtol=1e-10, atol=1e-10)
+    with torch.inference_mode():  # another way to the same
+        torch.testing.assert_close(model(x), expected.clone(), rtol=1e-10, atol=1e-10)
 
 
-def test_future_tokens_do_not_change_past_logits():
+@pytest.mark.parametrize("training", [True, False])
+def test_future_tokens_do_not_change_past_logits(training):
     model = spread(models.build("transformer", **SMALL).double())
     x = tokens(3, 9)
-    before = model(x)
+    with torch.set_grad_enabled(training):
+        before = model(x)
     for position in range(9):
         changed = x.clone()
         changed[:, position] = (changed[:, position] + 1) % 11
-        after = model(changed)
+        with torch.set_grad_enabled(training):
+            after = model(changed)
         assert torch.equal(after[:, :position], before[:, :position])
         assert (after[:, position:] != before[:, position:]).any(dim=2).all()  # and everything later sees it
 

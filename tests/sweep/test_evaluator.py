@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from landscape.problem.measures import accuracy, cross_entropy
 from landscape.problem.problem import Problem, Split
 from landscape.sweep.batch import bytes_per_sample, default_batch_size
 from landscape.sweep.evaluator import Numerics, evaluating
+from landscape.sweep.samples import Streamed, batches_of, copied_bytes, free_bytes
 
 
 @pytest.fixture(autouse=True)
@@ -163,3 +166,38 @@ def test_threads_are_those_asked_for_also_in_another_thread(problem):
         thread.join()
     assert set(seen) == {2}
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("engine", ["plain", "dense", "grouped"])
+@pytest.mark.parametrize("samples", [23, 64])
+def test_data_that_are_brought_batch_by_batch_give_the_same_bits(engine, samples):
+    """A batch of five rows of seven begins anywhere in the whole: it must not round by where it lies."""
+    generator = torch.Generator().manual_seed(0)
+    splits = {
+        name: Split(torch.randn(n, 7, generator=generator).double(), torch.arange(n) % 10)
+        for name, n in (("train", samples), ("test", 9))
+    }
+    problem = Problem(registry.build("mlp", in_features=7, widths=(8,)), splits, cross_entropy, {"acc": accuracy})
+    plane, numerics, values = plane_of(problem.model), Numerics(batch_size=5, engine=engine), []
+    for budget in (None, 0):
+        with evaluating(problem, plane, numerics, data_bytes=budget) as evaluate:
+            assert isinstance(evaluate._batches["train"], Streamed) == (budget == 0)
+            values.append(evaluate.many([(0.3, 0.1), (-0.2, 0.6)]).tobytes())
+    assert values[0] == values[1]
+
+
+def test_only_copies_count_and_one_batch_is_there_at_a_time():
+    split = Split({"x": torch.randn(100, 16), "n": torch.arange(100)}, torch.arange(100))
+    cpu = torch.device("cpu")
+    assert copied_bytes(split, cpu, torch.float32) == 0
+    assert copied_bytes(split, cpu, torch.float64) == 100 * 16 * 8
+    assert copied_bytes(split, torch.device("meta"), torch.float64) == 100 * (16 * 8 + 8 + 8)
+    assert isinstance(batches_of(split, 32, cpu, torch.float32, 0), list)
+    assert isinstance(batches_of(split, 32, cpu, torch.float64, 100 * 16 * 8), list)
+    streamed = batches_of(split, 32, cpu, torch.float64, 100 * 16 * 8 - 1)
+    assert [len(batch) for batch in streamed] == [32, 32, 32, 4]
+    assert streamed[1] is streamed[1]
+    gone = weakref.ref(streamed[1].inputs["x"])
+    assert streamed[2].inputs["x"].dtype == torch.float64
+    assert gone() is None
+    assert free_bytes(cpu) > 2**20
