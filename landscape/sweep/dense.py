@@ -1,28 +1,50 @@
-"""The engine of perceptrons: fully connected layers in one buffer, the first of which is combined, not computed."""
+"""The engine of perceptrons: products at the machine's speed, the first of them combined where that is cheaper."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from landscape.geometry.weights import Weights
+from landscape.problem.problem import Split
 from landscape.sweep.engine import Setting
 from landscape.sweep.perceptron import RESPONSE_BYTES, activated, chain, flattened
 
-AFFINE_INPUTS = 48
+T = TypeVar("T")
+
+AFFINE_INPUTS = 32
 """Inputs of the first layer per direction from which combining responses is cheaper than the product: measured, the
-two meet at 64 to 96 inputs for a plane."""
+two meet at about 64 inputs for a plane."""
 FLAT_ENTRIES = 2**20
 """Most weights that are copied into one buffer: beyond it going to a point costs little beside the products, and a
 copy of the plane too much memory."""
 
 
+class _Layer(NamedTuple):
+    """``weight`` is ``(out, in + 1)``, its last column the bias; or ``(out, in)``, and ``bias`` ``(out, 1)`` or none.
+
+    Activations are ``(in + 1, samples)`` and end in a row of ones, by which a bias is multiplied like a weight: adding
+    it is then free, where writing it into the result first costs a quarter of a small product.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor, out: Tensor) -> Tensor:
+        x = x[: self.weight.shape[1]]
+        if self.bias is None:
+            return torch.mm(self.weight, x, out=out)
+        return torch.addmm(self.bias, self.weight, x, out=out)
+
+
 class Dense:
     """Perceptrons: a chain of ``Linear`` and activation modules from the inputs to the outputs.
 
-    The response of the first layer is affine in the coordinates, ``R0 + a Rx + b Ry``. Where the layer has many inputs
+    Activations lie with the samples along the last axis, which is where the loss of few classes is quickest. The
+    response of the first layer is affine in the coordinates, ``R0 + a Rx + b Ry``. Where the layer has many inputs
     the responses are computed once, and a point costs their combination instead of the product with all inputs. The
     other weights, unless they are many, lie in one buffer, so that going to a point is one operation per axis.
 
@@ -35,31 +57,32 @@ class Dense:
     def __init__(self, setting: Setting) -> None:
         linears, self._activations = chain(setting)
         names = {id(parameter): name for name, parameter in setting.model.named_parameters()}
-        self._widths = [layer.out_features for layer in linears]
-        self._batches = setting.batches
-        rows = sum(len(b) for all_ in setting.batches.values() for b in all_)
-        dtype = linears[0].weight.dtype
-        response = rows * self._widths[0] * dtype.itemsize * (1 + setting.plane.ndim)
-        affine = linears[0].in_features >= AFFINE_INPUTS * setting.plane.ndim and response <= RESPONSE_BYTES
-        sources = [setting.plane.origin, *(direction.weights for direction in setting.plane.directions)]
         keys = [(names[id(layer.weight)], None if layer.bias is None else names[id(layer.bias)]) for layer in linears]
+        sources = [setting.plane.origin, *(direction.weights for direction in setting.plane.directions)]
+        self._like = linears[0].weight.detach()
+        self._widths = [layer.out_features for layer in linears]
+        self._features, self._batches = linears[0].in_features, setting.batches
+        rows = sum(len(b) for all_ in setting.batches.values() for b in all_)
+        size = rows * self._like.element_size()
+        many_inputs = self._features >= AFFINE_INPUTS * setting.plane.ndim
+        affine = many_inputs and size * self._widths[0] * len(sources) <= RESPONSE_BYTES
         self._responses: dict[str, list[list[Tensor]]] = {}
+        self._inputs: dict[str, list[Tensor]] = {}
         if affine:
-            weight, bias = keys[0]
-            pairs = [(s.tensors[weight], None if bias is None else s.tensors[bias]) for s in sources]
-            self._responses = {
-                split: [[functional.linear(flattened(b), w, c) for w, c in pairs] for b in all_]
-                for split, all_ in setting.batches.items()
-            }
+            self._responses = self._each_batch(lambda batch: _responses(batch, sources, *keys[0]))
         rest, keys = (linears[1:], keys[1:]) if affine else (linears, keys)
         self._go: Callable[[Sequence[float]], object] = setting.move
-        self._layers = [(layer.weight.detach().t(), layer.bias) for layer in rest]
+        self._layers = [_Layer(n.weight.detach(), None if n.bias is None else n.bias.detach()[:, None]) for n in rest]
         if sum(p.numel() for layer in rest for p in layer.parameters()) <= FLAT_ENTRIES:
-            buffer, self._layers, *flat = _flattened(sources, keys)
+            self._layers, buffer, flat = _in_one_buffer(sources, keys)
             self._go = lambda coordinates: _combine(flat, coordinates, buffer)
+        if not affine and size * (1 + self._features) <= RESPONSE_BYTES:
+            self._inputs = self._each_batch(lambda batch: _with_ones(flattened(batch)))
         self._hidden: dict[int, list[Tensor]] = {}
         self._coordinates: Sequence[float] = ()
-        self._like = linears[0].weight.detach()
+
+    def _each_batch(self, make: Callable[[Split], T]) -> dict[str, list[T]]:
+        return {split: [make(batch) for batch in batches] for split, batches in self._batches.items()}
 
     def move(self, coordinates: Sequence[float]) -> None:
         self._coordinates = coordinates
@@ -70,23 +93,44 @@ class Dense:
 
     def outputs(self, split: str, number: int) -> Tensor:
         layers = iter(self._layers)
-        activations, widths = self._activations, self._widths
         if self._responses:
             responses = self._responses[split][number]
-            hidden = self._workspace(len(responses[0]))
-            x = _combine(responses, self._coordinates, hidden[0])
+            hidden = self._workspace(responses[0].shape[1])
+            _combine(responses, self._coordinates, hidden[0][:-1])
         else:
-            x = flattened(self._batches[split][number])
-            hidden = self._workspace(len(x))
-            x = _linear(x, *next(layers), hidden[0])
-        for index in range(1, len(widths)):
-            x = _linear(activated(x, activations[index - 1]), *next(layers), hidden[index])
-        return activated(x, activations[-1])
+            x = self._inputs[split][number] if self._inputs else _with_ones(flattened(self._batches[split][number]))
+            hidden = self._workspace(x.shape[1])
+            next(layers)(x, hidden[0][:-1])
+        for index in range(1, len(hidden)):
+            before, values = hidden[index - 1], hidden[index - 1][:-1]
+            after = activated(values, self._activations[index - 1])
+            if after.data_ptr() != values.data_ptr():
+                values.copy_(after)
+            next(layers)(before, hidden[index][:-1])
+        return activated(hidden[-1][:-1], self._activations[-1]).t()
 
     def _workspace(self, rows: int) -> list[Tensor]:
+        """Room for a batch's activations, layer by layer, each with its row of ones."""
         if rows not in self._hidden:
-            self._hidden[rows] = [self._like.new_empty(rows, width) for width in self._widths]
+            self._hidden[rows] = [self._like.new_ones(width + 1, rows) for width in self._widths]
         return self._hidden[rows]
+
+
+def _with_ones(inputs: Tensor) -> Tensor:
+    """Inputs ``(samples, features)`` as ``(features + 1, samples)``, the last row ones."""
+    x = inputs.new_ones(inputs.shape[1] + 1, len(inputs))
+    x[:-1] = inputs.t()
+    return x
+
+
+def _responses(batch: Split, sources: Sequence[Weights], weight: str, bias: str | None) -> list[Tensor]:
+    """Of the first layer, to the origin's weights and to each direction's, ``(out, samples)``."""
+    x = flattened(batch).t()
+    found = []
+    for source in sources:
+        product = source.tensors[weight] @ x
+        found.append(product if bias is None else product.add_(source.tensors[bias][:, None]))
+    return found
 
 
 def _combine(parts: Sequence[Tensor], coordinates: Sequence[float], out: Tensor) -> Tensor:
@@ -98,24 +142,21 @@ def _combine(parts: Sequence[Tensor], coordinates: Sequence[float], out: Tensor)
     return out.copy_(start) if start is parts[0] else out
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
-    return torch.mm(x, weight, out=out) if bias is None else torch.addmm(bias, x, weight, out=out)
+def _in_one_buffer(
+    sources: Sequence[Weights], keys: Sequence[tuple[str, str | None]]
+) -> tuple[list[_Layer], Tensor, list[Tensor]]:
+    """Layers whose weights lie in one buffer, the buffer, and each source in the buffer's order."""
 
+    def whole(source: Weights, weight: str, bias: str | None) -> Tensor:
+        """A layer's weight with its bias as the last column."""
+        tensors = source.tensors
+        return tensors[weight] if bias is None else torch.cat([tensors[weight], tensors[bias][:, None]], 1)
 
-def _flattened(sources: Sequence, keys: Sequence[tuple[str, str | None]]) -> list:
-    """A buffer, views of it as ``(weight transposed, bias)`` per layer, and each source in the buffer's order."""
-    names = [name for pair in keys for name in pair if name is not None]
-    flat = [
-        torch.cat([source.tensors[name].reshape(-1) for name in names])
-        if names
-        else next(iter(source.tensors.values())).new_empty(0)
-        for source in sources
-    ]
-    buffer = torch.empty_like(flat[0])
-    views, offset = {}, 0
-    for name in names:
-        tensor = sources[0].tensors[name]
-        views[name] = buffer[offset : offset + tensor.numel()].view(tensor.shape)
-        offset += tensor.numel()
-    layers = [(views[weight].t(), None if bias is None else views[bias]) for weight, bias in keys]
-    return [buffer, layers, *flat]
+    blocks = [[whole(source, *key) for key in keys] for source in sources]
+    none = next(iter(sources[0].tensors.values())).new_empty(0)
+    flat = [torch.cat([none, *(block.reshape(-1) for block in row)]) for row in blocks]
+    buffer, layers, offset = torch.empty_like(flat[0]), [], 0
+    for block in blocks[0]:
+        layers.append(_Layer(buffer[offset : offset + block.numel()].view(block.shape), None))
+        offset += block.numel()
+    return layers, buffer, flat

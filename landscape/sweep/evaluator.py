@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,12 @@ class Evaluator:
         return np.concatenate(values) if values else np.empty((0, len(self.names)))
 
     def _launched(
-        self, engine: Engine, tally: Tally, targets: Mapping[str, Sequence[Any]], points: Sequence[Sequence[float]]
+        self,
+        engine: Engine,
+        tally: Tally,
+        targets: Mapping[str, Sequence[Any]],
+        points: Sequence[Sequence[float]],
+        batches: int | None = None,
     ) -> np.ndarray:
         engine.move(*points)
         seed(self._device)
@@ -115,8 +121,8 @@ class Evaluator:
             recalibrate(self._model, self._norms, self._calibration, self.batch_size)
         engine.prepare()
         tally.begin()
-        for split, batches in self._batches.items():
-            for number, batch in enumerate(batches):
+        for split, all_ in self._batches.items():
+            for number, batch in enumerate(islice(all_, batches)):
                 wanted = targets[split][number] if targets else batch.targets
                 tally.add(split, engine.outputs(split, number), wanted, len(batch))
         return tally.values()
@@ -138,14 +144,19 @@ class Evaluator:
         }
 
     def _require_same_values(self, engine: Engine, plain: Engine) -> None:
-        """Of an engine that computes several points at once: that they come out as they would alone.
+        """That measures take the engine's outputs, and that several points at once come out as they would alone.
 
-        A measure may look at the batch as a whole, and a product may round by where its operands lie.
+        A measure may want its outputs contiguous or look at the batch as a whole, and a product may round by where
+        its operands lie.
 
         Raises:
-            Unsuitable: they do not.
+            Unsuitable: one of these is so.
         """
         if engine.points == 1:
+            try:
+                self._launched(engine, self._tally_of(engine), {}, [(0.0,) * self._ndim], batches=1)
+            except Exception as error:  # a measure may be anything
+                raise Unsuitable(f"a measure does not take its outputs: {error}") from error
             return
         targets, tally, single = self._repeated(engine.points), self._tally_of(plain), self._repeated(1)
         for scale in (1.0, 0.1, 0.01, 0.001):

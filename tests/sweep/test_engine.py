@@ -390,13 +390,43 @@ def test_an_engine_that_does_not_suit_is_refused_by_name():
 
 
 def test_the_first_layers_response_is_combined_where_inputs_are_many():
-    """At 192 inputs the response is combined, at 64 it is computed; both are the module's."""
-    for features in (64, 192):
+    """At 192 inputs the response is combined, at 48 it is computed; both are the module's."""
+    for features in (48, 192):
         model = registry.build("mlp", in_features=features)
         problem, plane = problem_of(model, torch.randn(50, features)), plane_of(model)
         with evaluating(problem, plane, Numerics(dtype="float64", batch_size=16, engine="dense")) as evaluate:
             assert bool(evaluate._engine._responses) == (features == 192)
             got = np.array([evaluate(point) for point in POINTS])
+        exact, _ = values(problem, plane, dtype="float64", batch_size=16, engine="plain")
+        np.testing.assert_allclose(got, exact, rtol=1e-12)
+
+
+def test_a_measure_that_wants_contiguous_outputs_gets_them():
+    """The fast form hands on a transposed view, which a user's loss may not take."""
+    model = registry.build("mlp", in_features=4, widths=(8,))
+
+    def squared(outputs, targets):
+        return outputs.view(-1).square().view(len(targets), -1).mean(1)
+
+    problem = Problem(model, {"train": Split(torch.randn(40, 4), torch.arange(40) % 10)}, squared)
+    for numerics in ({}, {"batch_size": 1}):
+        got, _ = values(problem, plane_of(model), dtype="float64", **numerics)
+        exact, _ = values(problem, plane_of(model), dtype="float64", engine="plain", **numerics)
+        np.testing.assert_allclose(got, exact, rtol=1e-10)
+    with (
+        pytest.raises(ValueError, match=r"engine 'dense' does not suit .* a measure does not take its outputs"),
+        evaluating(problem, plane_of(model), Numerics(engine="dense")),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "leaky_relu"])
+def test_layers_without_bias_and_activations_that_are_not_in_place(activation):
+    kind = {"relu": nn.ReLU, "gelu": nn.GELU, "leaky_relu": nn.LeakyReLU}[activation]
+    model = nn.Sequential(nn.Linear(9, 33, bias=False), kind(), nn.Linear(33, 20), kind(), nn.Linear(20, 10, False))
+    problem, plane = problem_of(model, torch.randn(50, 9)), plane_of(model)
+    for engine in ("dense", "grouped"):
+        got, _ = values(problem, plane, dtype="float64", batch_size=16, engine=engine)
         exact, _ = values(problem, plane, dtype="float64", batch_size=16, engine="plain")
         np.testing.assert_allclose(got, exact, rtol=1e-12)
 
