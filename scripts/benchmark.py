@@ -14,8 +14,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import h5py
 import numpy as np
 import torch
 from PIL import Image
@@ -98,17 +101,22 @@ def losses(outputs: Tensor, targets: Tensor) -> Tensor:
     return nn.functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
 
 
-def published(model: nn.Module, plane: Plane, dataset: Dataset, workers: int) -> Callable[[tuple], float]:
-    """As the published code does: new tensors for weights, a loader with transforms, two waits per batch."""
+def published(model: nn.Module, plane: Plane, dataset: Dataset, workers: int, folder: Path) -> Callable[[tuple], float]:
+    """As the published tool: directions from their file, new tensors, a loader with transforms, two waits a batch."""
     loader = DataLoader(dataset, batch_size=BATCH, shuffle=False, num_workers=workers)
     weights = [t.clone() for _, t in plane.origin]
-    directions = [[t for _, t in d.weights] for d in plane.directions]
+    path = folder / "directions.h5"
+    with h5py.File(path, "w") as file:
+        for name, direction in zip(("xdirection", "ydirection"), plane.directions, strict=True):
+            for i, (_, tensor) in enumerate(direction.weights):
+                file[f"{name}/{i}"] = tensor.numpy()
 
     def evaluate(step: tuple) -> float:
-        dx, dy = directions
+        with h5py.File(path, "r") as file:
+            dx, dy = ([file[name][str(i)][:] for i in range(len(weights))] for name in ("xdirection", "ydirection"))
         changes = [d0 * step[0] + d1 * step[1] for d0, d1 in zip(dx, dy, strict=True)]
         for p, w, d in zip(model.parameters(), weights, changes, strict=True):
-            p.data = w + d
+            p.data = w + torch.tensor(d)
         model.eval()
         total_loss, correct, total = 0.0, 0, 0
         with torch.no_grad():
@@ -187,10 +195,13 @@ def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any
     points = [(0.01 * i, -0.02 * i) for i in range(1, options.rounds + 1)]
     repeat = options.repeat
     loops: dict[str, Callable[[tuple, int], float]] = {}
+    folder = TemporaryDirectory()
     if case.published:
-        loops["published"] = repeated(published(twin(case, problem), plane, dataset, options.workers))
+        tool = published(twin(case, problem), plane, dataset, options.workers, Path(folder.name))
+        loops["published"] = repeated(tool)
     loops["resident"] = repeated(resident(twin(case, problem), plane, split, len(split) if case.whole else BATCH))
     with ExitStack() as stack:
+        stack.enter_context(folder)
         for loop, engine in (("plain", "plain"), ("ours", options.engine)):
             own, where = problem_of(case, split)
             evaluate = stack.enter_context(evaluating(own, where, Numerics(engine=engine, threads=options.threads)))
