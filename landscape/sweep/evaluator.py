@@ -17,7 +17,8 @@ from landscape.geometry.placement import Mover, placed
 from landscape.geometry.plane import Plane
 from landscape.problem.problem import Measure, Problem, Split
 from landscape.sweep.batch import default_batch_size
-from landscape.sweep.engine import PROBE, Engine, Setting, Unsuitable, choose, seed
+from landscape.sweep.engines.choice import PROBE, choose
+from landscape.sweep.engines.engine import Engine, Setting, Unsuitable, seed
 from landscape.sweep.numerics import DTYPES, Numerics
 from landscape.sweep.samples import aligned, batches_of
 from landscape.sweep.tally import Tally, names_of

@@ -13,7 +13,7 @@ DTYPES = {
     "float16": torch.float16,
 }
 ENGINES = ("auto", "plain", "folded", "dense", "grouped", "compiled")
-"""Ways to the outputs at a point: see :mod:`landscape.sweep.engine`."""
+"""Ways to the outputs at a point: see :mod:`landscape.sweep.engines`."""
 
 
 @dataclass(frozen=True)

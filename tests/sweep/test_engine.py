@@ -432,7 +432,7 @@ def test_layers_without_bias_and_activations_that_are_not_in_place(activation):
 
 
 def test_many_weights_are_moved_where_they_are(monkeypatch):
-    monkeypatch.setattr("landscape.sweep.dense.FLAT_ENTRIES", 100)
+    monkeypatch.setattr("landscape.sweep.engines.dense.FLAT_ENTRIES", 100)
     for features in (64, 192):
         model = registry.build("mlp", in_features=features)
         problem, plane = problem_of(model, torch.randn(50, features)), plane_of(model)

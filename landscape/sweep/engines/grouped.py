@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from landscape.sweep.engine import Setting, Unsuitable
-from landscape.sweep.perceptron import RESPONSE_BYTES, activated, chain, flattened
+from landscape.sweep.engines.engine import Setting, Unsuitable
+from landscape.sweep.engines.perceptron import RESPONSE_BYTES, activated, chain, flattened
 
 LAUNCH_BYTES = 2**20
 """Most that a layer's activations at all points of a launch may take: half of a core's second-level cache. Measured,

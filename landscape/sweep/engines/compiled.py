@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from landscape.sweep.engine import Engine, Plain, Setting, Unsuitable
-from landscape.sweep.folded import Folded
+from landscape.sweep.engines.engine import Engine, Plain, Setting, Unsuitable
+from landscape.sweep.engines.folded import Folded
 
 
 class Compiled:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from landscape.geometry.weights import Weights
 from landscape.problem.problem import Split
-from landscape.sweep.engine import Setting
-from landscape.sweep.perceptron import RESPONSE_BYTES, activated, chain, flattened
+from landscape.sweep.engines.engine import Setting
+from landscape.sweep.engines.perceptron import RESPONSE_BYTES, activated, chain, flattened
 
 T = TypeVar("T")
 

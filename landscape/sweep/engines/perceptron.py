@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.problem.problem import Split
-from landscape.sweep.engine import Setting, Unsuitable, hooked
+from landscape.sweep.engines.engine import Setting, Unsuitable, hooked
 
 RESPONSE_BYTES = 2**28
 """Most that the first layer's responses may take (256 MiB); beyond it that layer is computed as usual."""

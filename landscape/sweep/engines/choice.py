@@ -1,87 +1,25 @@
-"""Ways to a network's outputs at a point: the module itself, or a faster form that was seen to compute the same."""
+"""Which engine computes a sweep: the first that was seen to give what the module gives."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from landscape.geometry.plane import Plane
-from landscape.problem.problem import Split
+from landscape.sweep.engines.compiled import Compiled
+from landscape.sweep.engines.dense import Dense
+from landscape.sweep.engines.engine import Engine, Plain, Setting, Unsuitable, seed
+from landscape.sweep.engines.folded import Folded
+from landscape.sweep.engines.grouped import Grouped
 
 log = logging.getLogger(__name__)
 
 PROBE = (0.5, -0.25, 0.125)
 """Where engines are compared, in multiples of the directions: off the origin, so that whatever a form has frozen at
 the origin shows. Where the network has no finite outputs there, at a tenth of it, and so on."""
-
-
-class Unsuitable(Exception):
-    """This engine does not understand the network; the message says what stands in the way."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What an engine is built for.
-
-    Attributes:
-        model: the network, in evaluation mode, on the device.
-        device: where the model and the data are.
-        move: puts coordinates' weights into ``model``.
-        plane: origin and directions, on the device, in the dtype that is added in.
-        batches: by split, its samples batch by batch; ``inputs`` are what the network is given.
-    """
-
-    model: nn.Module
-    device: torch.device
-    move: Callable[[Sequence[float]], None]
-    plane: Plane
-    batches: Mapping[str, Sequence[Split]]
-
-
-class Engine(Protocol):
-    """One way to the outputs; used as ``move``, ``prepare``, then ``outputs`` for every batch.
-
-    Attributes:
-        name: what ``--engine`` and the file call it.
-        points: how many points it computes at once.
-    """
-
-    name: str
-    points: int
-
-    def move(self, *points: Sequence[float]) -> None:
-        """Go to as many points as it takes at once."""
-
-    def prepare(self) -> None:
-        """What has to be done once per point when weights and statistics are what they will be."""
-
-    def outputs(self, split: str, number: int) -> Any:
-        """The network's outputs for batch ``number`` of ``split``; valid until the next call.
-
-        Of several points, those of one behind those of the other along the first axis.
-        """
-
-
-class Plain:
-    """The module as it is: understands everything, and is what the others are compared with."""
-
-    name, points = "plain", 1
-
-    def __init__(self, setting: Setting) -> None:
-        self._model, self._batches = setting.model, setting.batches
-        self.move, self.network = setting.move, setting.model
-
-    def prepare(self) -> None:
-        self._model.eval()
-
-    def outputs(self, split: str, number: int) -> Any:
-        return self.network(self._batches[split][number].inputs)
 
 
 def choose(asked: str, setting: Setting, require: Callable[[Engine, Engine], None]) -> Engine:
@@ -95,11 +33,6 @@ def choose(asked: str, setting: Setting, require: Callable[[Engine, Engine], Non
     Raises:
         ValueError: ``asked`` does not suit this network; the message says why.
     """
-    from landscape.sweep.compiled import Compiled
-    from landscape.sweep.dense import Dense
-    from landscape.sweep.folded import Folded
-    from landscape.sweep.grouped import Grouped
-
     plain = Plain(setting)
     with torch.inference_mode():
         for kind in (Grouped, Dense, Folded, Compiled):
@@ -168,17 +101,3 @@ def _outputs(
     except Exception as error:  # whatever an engine stumbles over, the module itself remains
         raise Unsuitable(f"{engine.name} fails: {type(error).__name__}: {error}") from error
     return leaves
-
-
-def hooked(module: nn.Module) -> bool:
-    """Whether calling ``module`` runs more than its ``forward``."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
-
-
-def seed(device: torch.device) -> None:
-    """Whatever draws random numbers draws the same ones at every point."""
-    if device.type == "cpu":
-        # torch.manual_seed takes 70 us, and keeps a note for every accelerator that is not in use, for ever.
-        torch.default_generator.manual_seed(0)
-    else:
-        torch.manual_seed(0)
