@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -100,17 +102,27 @@ class Grid:
         return tuple(axis.count for axis in reversed(self.axes))
 
     def __len__(self) -> int:
-        return int(np.prod(self.shape))
+        return math.prod(axis.count for axis in self.axes)
 
     @property
     def coordinates(self) -> tuple[np.ndarray, ...]:
         """The axes' values, x first."""
         return tuple(axis.values for axis in self.axes)
 
+    @cached_property
+    def _ladders(self) -> list[list[float]]:
+        """The axes' values as plain numbers: a point of a tiny network is not to wait for arrays."""
+        return [values.tolist() for values in self.coordinates]
+
     def point(self, index: int) -> tuple[float, ...]:
         """Coordinates, x first, of the point at flat ``index``."""
-        position = reversed(np.unravel_index(index, self.shape))
-        return tuple(float(values[i]) for values, i in zip(self.coordinates, position, strict=True))
+        if not 0 <= index < len(self):
+            raise IndexError(f"a point from 0 to {len(self) - 1} expected, got {index}")
+        rest, found = int(index), []
+        for values in self._ladders:
+            rest, i = divmod(rest, len(values))
+            found.append(values[i])
+        return tuple(found)
 
     def __iter__(self) -> Iterator[tuple[float, ...]]:
         return (self.point(index) for index in range(len(self)))
