@@ -372,10 +372,23 @@ def test_nan_and_infinity_are_values(name):
     np.testing.assert_array_equal(np.isnan(got[:, 0]), np.isnan(exact[:, 0]))
 
 
-def test_half_precision_stays_plain():
+def test_perceptrons_in_half_precision_stay_plain():
     model = registry.build("mlp")
     _, evaluate = values(problem_of(model, torch.randn(5, 64)), plane_of(model), dtype="bfloat16")
     assert evaluate.engine == "plain"
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_folding_in_half_precision_is_no_worse_than_the_module(dtype):
+    model = stirred(registry.build("resnet20", in_channels=1))
+    problem, plane = problem_of(model, torch.randn(40, 1, 8, 8)), plane_of(model)
+    exact, _ = values(problem, plane, dtype="float64", engine="plain")
+    folded, evaluate = values(problem, plane, dtype=dtype)
+    module, _ = values(problem, plane, dtype=dtype, engine="plain")
+    assert evaluate.engine == "folded"
+    errors = [np.abs(got[:, 0] / exact[:, 0] - 1).max() for got in (folded, module)]
+    assert errors[0] < 8 * torch.finfo(getattr(torch, dtype)).eps
+    assert errors[0] < 2 * errors[1] + torch.finfo(getattr(torch, dtype)).eps
 
 
 def test_an_engine_that_does_not_suit_is_refused_by_name():

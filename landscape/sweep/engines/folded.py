@@ -38,8 +38,6 @@ class Folded:
     def __init__(self, setting: Setting) -> None:
         self.move, self._batches = setting.move, setting.batches
         parameter = next(setting.model.parameters())
-        if parameter.dtype not in (torch.float32, torch.float64):
-            raise Unsuitable(f"weights are {parameter.dtype}")
         if any(hooked(module) for module in setting.model.modules()):
             raise Unsuitable("modules have hooks")
         self._graph = _traced(setting.model)
@@ -71,14 +69,19 @@ class _Pair(nn.Module):
         self.shift: Tensor | None = None
 
     def fold(self) -> None:
-        """Scale the layer's own weights, which the next point writes anew."""
+        """Scale the layer's own weights, which the next point writes anew.
+
+        Half precision is left for what is computed and taken up again for the result: rounded once, not four times.
+        """
         norm, weight, bias = self.norm, self.layer.weight.detach(), self.layer.bias
-        scale = torch.rsqrt(norm.running_var + norm.eps)
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        scale = torch.rsqrt(norm.running_var.to(wide) + norm.eps)
         if norm.weight is not None:
             scale = scale * norm.weight
-        mean = norm.running_mean if bias is None else norm.running_mean - bias
-        self.shift = -mean * scale if norm.bias is None else norm.bias - mean * scale
-        weight.mul_(scale.view(-1, *(1,) * (weight.dim() - 1)))
+        mean = norm.running_mean if bias is None else norm.running_mean.to(wide) - bias
+        shift = -mean * scale if norm.bias is None else norm.bias - mean * scale
+        self.shift = shift.to(weight.dtype)
+        torch.mul(weight, scale.view(-1, *(1,) * (weight.dim() - 1)), out=weight)
 
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(self.layer, nn.Linear):
