@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,4 +99,4 @@ def _rebuilt(surface: Surface) -> tuple[Problem, Numerics]:
     problem = ProblemSpec.from_dict(named).build(tuple(settings["samples"]))
     load_into(problem.model, load_checkpoint(surface.attributes["checkpoint"]))
     asked = {field.name: settings[field.name] for field in fields(Numerics) if field.name in settings}
-    return problem, Numerics(**asked)
+    return problem, replace(Numerics(**asked), paired=False)  # one more pass, of which nothing is asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,12 @@ if TYPE_CHECKING:
     help="Most that copies of the data may take on the device (8G, say); beyond it they are brought batch by batch at "
     "each point.  [default: half of what is free]",
 )
+@click.option(
+    "--paired",
+    is_flag=True,
+    help="Keep the standard error of each point's difference to the loss at the origin, paired over samples: it tells "
+    "relief from noise where --samples is small (see `landscape plot --noise`).",
+)
 @click.option("--retry-failed", is_flag=True, help="Take up points that failed before.")
 @overwrite_option
 @problem_options
@@ -88,7 +95,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
 
     \b
     landscape surface run --x -1:1:51 --y -1:1:51
-    mpiexec -n 8 landscape surface run --samples 1000 --out surface.h5
+    mpiexec -n 8 landscape surface run --samples 1000 --paired --out surface.h5
     landscape surface a.pt --to b.pt --model resnet56 --dataset cifar10 --data ~/data --x -0.5:1.5:101
     landscape surface run --seeds 0:5 --x -1:1:51 --out band.h5
     landscape surface run --shard 3/16 --out shard-3.h5
@@ -133,7 +140,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
             where,
             grid,
             plan,
-            numerics=numerics_of(options),
+            numerics=replace(numerics_of(options), paired=options["paired"]),
             settings=settings,
             provenance=provenance,
             ranks=ranks,

@@ -7,6 +7,7 @@ import math
 _SPLITS = {"train": "training", "val": "validation", "plane": "plane's"}
 _METRICS = {"acc": "accuracy (%)", "loss": "loss"}
 _STATISTICS = {
+    "_paired_stderr": "paired standard error of",
     "_stderr": "standard error of",
     "_std": "standard deviation of",
     "_median": "median",

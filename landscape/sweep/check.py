@@ -68,11 +68,13 @@ def check_surface(surface: Surface, plane: Plane | None = None, expected: float 
         findings.append(_finite(loss[done]))
         values = loss[done & np.isfinite(loss)]
         if len(values) > 1:
-            stderr = surface.values.get(f"{surface.metrics[0]}_stderr")
-            errors = stderr[done & np.isfinite(loss)] if stderr is not None else None
+            # Between points of one sample it is the paired error that counts, where it was asked for.
+            names = [f"{surface.metrics[0]}{kind}" for kind in ("_paired_stderr", "_stderr")]
+            name = next((name for name in names if name in surface.values), None)
+            errors = surface.values[name][done & np.isfinite(loss)] if name else None
             findings += [_relief(values, errors), _valley(values), _lowest(surface, loss)]
             if errors is not None:
-                findings.append(_sampling(values, errors))
+                findings.append(_sampling(values, errors, paired=name == names[0]))
     return findings
 
 
@@ -198,16 +200,19 @@ def _lowest(surface: Surface, loss: np.ndarray) -> Finding:
     return Finding("lowest", away, OK, text)
 
 
-def _sampling(values: np.ndarray, errors: np.ndarray) -> Finding:
-    """Sampling error against relief. Points share their samples, so that differences are known better than this."""
+def _sampling(values: np.ndarray, errors: np.ndarray, paired: bool) -> Finding:
+    """Sampling error against relief. Points share their samples, so that only a paired error is that of relief."""
     error = float(np.nanmedian(errors)) if np.isfinite(errors).any() else float("nan")
     relief = float(np.quantile(values, 0.9) - values.min())
     share = error / relief if relief > 0 else float("inf")
-    text = f"the median standard error is {error:.3g}, {share:.2%} of the relief ({relief:.3g})"
+    kind = "paired standard error" if paired else "standard error"
+    text = f"the median {kind} is {error:.3g}, {share:.2%} of the relief ({relief:.3g})"
     if not share > 0.05:
         return Finding("sampling", share, OK, text)
     verdict = BAD if share > 0.5 else WARN
-    return Finding("sampling", share, verdict, text, "take more --samples: the error falls with their square root")
+    advice = "take more --samples: the error falls with their square root"
+    advice += "" if paired else "; --paired gives that of differences between points, which is smaller"
+    return Finding("sampling", share, verdict, text, advice)
 
 
 def _repeats(name: str, first: float, second: float) -> Finding:

@@ -21,7 +21,7 @@ from landscape.sweep.engines.choice import PROBE, choose
 from landscape.sweep.engines.engine import Engine, Setting, Unsuitable, seed
 from landscape.sweep.numerics import DTYPES, Numerics
 from landscape.sweep.samples import aligned, batches_of
-from landscape.sweep.tally import Tally, names_of
+from landscape.sweep.tally import PAIRED, OriginLosses, Tally, names_of
 
 __all__ = ["DTYPES", "Evaluator", "Numerics", "default_batch_size", "evaluating", "recalibrate"]
 
@@ -31,10 +31,12 @@ class Evaluator:
 
     Attributes:
         names: what the values are, as the file's datasets are called: for each split ``<split>_loss``,
-            ``<split>_loss_stderr`` where the loss has per-sample values, and ``<split>_<metric>``.
+            ``<split>_loss_stderr`` where the loss has per-sample values, ``<split>_loss_paired_stderr`` where that
+            was asked for, and ``<split>_<metric>``.
         batch_size: samples per forward pass.
         engine: the name of the engine that computes the outputs; ``numerics.engine`` may leave the choice open.
         points: how many points are computed at once.
+        at_origin: values at the origin by name, where paired standard errors compare with it; otherwise empty.
     """
 
     def __init__(
@@ -67,21 +69,26 @@ class Evaluator:
             self._calibration = aligned(some(problem.splits.get("train", first), numerics.bn_samples))
         move((0.0,) * plane.ndim)
         few = min(self.batch_size, 2)
-        self.names = self._probe({name: some(split, few) for name, split in problem.splits.items()})
+        self.names = self._probe({name: some(split, few) for name, split in problem.splits.items()}, numerics.paired)
         setting = Setting(problem.model, device, move, plane, self._batches)
         self._engine = choose(numerics.engine, setting, self._require_same_values)
-        self._tally = self._tally_of(self._engine)
+        origin = OriginLosses(self._counts) if numerics.paired else None
+        self._tally = self._tally_of(self._engine, origin)
         self.engine, self.points = self._engine.name, self._engine.points
         self._targets = self._repeated(self.points)
         move((0.0,) * plane.ndim)
+        self.at_origin: dict[str, float] = {}
+        if origin is not None:
+            with origin.recording():
+                self.at_origin = dict(zip(self.names, self((0.0,) * plane.ndim).tolist(), strict=True))
 
-    def _probe(self, splits: dict[str, Split]) -> tuple[str, ...]:
+    def _probe(self, splits: dict[str, Split], paired: bool) -> tuple[str, ...]:
         """Names of the values, found by one small batch at the origin."""
         names: list[str] = []
         with torch.inference_mode():
             for split_name, batch in splits.items():
                 outputs = self._model(batch.inputs)
-                names += names_of(self._measures, outputs, batch.targets, len(batch), split_name)
+                names += names_of(self._measures, outputs, batch.targets, len(batch), split_name, paired)
         return tuple(names)
 
     def __call__(self, coordinates: Sequence[float]) -> np.ndarray:
@@ -128,8 +135,9 @@ class Evaluator:
                 tally.add(split, engine.outputs(split, number), wanted, len(batch))
         return tally.values()
 
-    def _tally_of(self, engine: Engine) -> Tally:
-        return Tally(self._measures, self._counts, self.names, engine.points)
+    def _tally_of(self, engine: Engine, origin: OriginLosses | None = None) -> Tally:
+        names = [name for name in self.names if origin is not None or not name.endswith(PAIRED)]
+        return Tally(self._measures, self._counts, names, engine.points, origin)
 
     def _repeated(self, points: int) -> dict[str, list[Any]]:
         """Targets of every batch, once for each point of a launch; nothing where a launch is a single point."""

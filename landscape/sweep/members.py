@@ -26,6 +26,7 @@ class FamilyEvaluator:
         batch_size: samples per forward pass.
         engine: how outputs are computed.
         points: how many points of one seed are computed at once.
+        at_origin: as of an evaluator; the origin is that of all planes.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class FamilyEvaluator:
         self._enter(family.seeds[0])
         self.names, self.batch_size = self._evaluate.names, self._evaluate.batch_size
         self.engine, self.points = self._evaluate.engine, self._evaluate.points
+        self.at_origin = self._evaluate.at_origin
 
     def _enter(self, seed: int) -> None:
         self.close()

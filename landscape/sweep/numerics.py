@@ -33,6 +33,7 @@ class Numerics:
             faster forms of networks that they understand, and ``auto`` takes the first of these, else ``plain``, that
             computes what the module computes. ``compiled`` is taken only by name. No timing takes part: equal
             problems get equal engines.
+        paired: also the standard error of the difference to the loss at the origin, paired over samples.
     """
 
     device: str = "cpu"
@@ -42,6 +43,7 @@ class Numerics:
     bn: str = "checkpoint"
     bn_samples: int = 512
     engine: str = "auto"
+    paired: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:

@@ -189,7 +189,11 @@ def compute_surface(
                 "engine": evaluate.engine,
                 **(settings or {}),
             },
-            provenance={**(provenance or {}), **({"title": plan.title} if plan.title else {})},
+            provenance={
+                **(provenance or {}),
+                **({"title": plan.title} if plan.title else {}),
+                **({"origin_values": evaluate.at_origin} if evaluate.at_origin else {}),
+            },
             plane=plane,
             interpolated=plan.adaptive is not None,
         )

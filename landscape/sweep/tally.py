@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,41 @@ import torch
 from torch import Tensor
 
 from landscape.problem.problem import Measure
+
+PAIRED = "_loss_paired_stderr"
+_ERRORS = ("_loss_stderr", PAIRED)
+
+
+class OriginLosses:
+    """Losses at the origin, sample by sample, which those of other points are compared with.
+
+    The standard error of a difference of two means over the same samples is that of the mean of the differences: what
+    samples have in common at both points, and most of it is common, drops out.
+
+    Args:
+        counts: samples of each split.
+    """
+
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        self._counts = dict(counts)
+        self._losses: dict[str, Tensor] = {}
+        self._recording = False
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Within, passes over the samples are at the origin, and are kept."""
+        self._recording = True
+        try:
+            yield
+        finally:
+            self._recording = False
+
+    def differences(self, split: str, first: int, rows: Tensor) -> Tensor:
+        """``rows`` (points, samples), of samples from the ``first`` on, less the losses at the origin."""
+        if self._recording:
+            kept = self._losses.setdefault(split, rows.new_empty(self._counts[split]))
+            kept[first : first + rows.shape[1]] = rows[0]
+        return rows - self._losses[split][first : first + rows.shape[1]]
 
 
 class Tally:
@@ -20,17 +56,25 @@ class Tally:
         counts: samples of each split.
         names: what is wanted, in order: see :func:`names_of`.
         points: how many points the outputs are of: ``points`` times the batch's rows, one point after the other.
+        origin: what losses are compared with, where paired standard errors are wanted.
     """
 
     def __init__(
-        self, measures: Mapping[str, Measure], counts: Mapping[str, int], names: Sequence[str], points: int = 1
+        self,
+        measures: Mapping[str, Measure],
+        counts: Mapping[str, int],
+        names: Sequence[str],
+        points: int = 1,
+        origin: OriginLosses | None = None,
     ) -> None:
         self._measures, self._counts, self._names, self._points = dict(measures), dict(counts), tuple(names), points
+        self._origin = origin
         self._sums: dict[str, Tensor] = {}
+        self._seen: dict[str, int] = {}
 
     def begin(self) -> None:
         """Forget the point before."""
-        self._sums = {}
+        self._sums, self._seen = {}, dict.fromkeys(self._counts, 0)
 
     def add(self, split: str, outputs: Any, targets: Any, samples: int) -> None:
         """Add a batch of ``samples`` of a split: its sums, and those of squares for standard errors."""
@@ -42,8 +86,13 @@ class Tally:
                 self._put(key, rows.sum(1))
                 if f"{key}_stderr" in self._names:
                     self._put(f"{key}_stderr", torch.linalg.vecdot(rows, rows))
+                if self._origin is not None and measure_name == "loss":
+                    apart = self._origin.differences(split, self._seen[split], rows)
+                    self._put(f"{key}_paired", apart.sum(1))
+                    self._put(f"{key}_paired_stderr", torch.linalg.vecdot(apart, apart))
             else:
                 self._put(key, (value * samples).expand(self._points))
+        self._seen[split] += samples
 
     def _put(self, key: str, part: Tensor) -> None:
         self._sums[key] = self._sums[key] + part if key in self._sums else part
@@ -59,7 +108,7 @@ class Tally:
     def _mean(self, name: str, sums: Mapping[str, np.ndarray]) -> np.ndarray:
         """A mean over samples, or its standard error."""
         count = self._counts[split_of(name, self._counts)]
-        if not name.endswith("_loss_stderr"):
+        if not name.endswith(_ERRORS):
             return sums[name] / count
         if count < 2:
             return np.full(self._points, np.nan)
@@ -69,11 +118,14 @@ class Tally:
         return np.where(np.isfinite(sums[name]), error, np.nan)
 
 
-def names_of(measures: Mapping[str, Measure], outputs: Any, targets: Any, samples: int, split: str) -> list[str]:
+def names_of(
+    measures: Mapping[str, Measure], outputs: Any, targets: Any, samples: int, split: str, paired: bool = False
+) -> list[str]:
     """What a split's values are called, as seen on a small batch: a loss may be per sample or a mean.
 
     Raises:
-        ValueError: a measure gives neither one value per sample nor the batch's mean.
+        ValueError: a measure gives neither one value per sample nor the batch's mean; or the latter, where a
+            ``paired`` standard error needs the former.
     """
     names = []
     for measure_name, measure in measures.items():
@@ -86,7 +138,12 @@ def names_of(measures: Mapping[str, Measure], outputs: Any, targets: Any, sample
             )
         names.append(f"{split}_{measure_name}")
         if measure_name == "loss" and value.ndim == 1:
-            names.append(f"{split}_loss_stderr")
+            names += [f"{split}_loss_stderr"] + [f"{split}{PAIRED}"] * paired
+        elif measure_name == "loss" and paired:
+            raise ValueError(
+                "the paired standard error needs the loss of each sample, and this loss gives the batch's mean; "
+                "return one value per sample (reduction='none'), or leave the paired error out"
+            )
     return names
 
 

@@ -116,6 +116,15 @@ def test_sampling_error_against_relief(stderr, verdict):
     )
 
 
+def test_relief_is_judged_by_the_paired_error_where_there_is_one():
+    whole = surface(bowl, stderr=0.3)
+    assert "--paired" in by_name(check_surface(whole))["sampling"].advice
+    paired = replace(whole, values={**whole.values, "train_loss_paired_stderr": np.full(whole.shape, 0.01)})
+    found = by_name(check_surface(paired))["sampling"]
+    assert found.verdict == OK
+    assert found.text.startswith("the median paired standard error is 0.01,")
+
+
 def test_one_axis_and_three():
     line = np.linspace(-1, 1, 11)
     curve = Surface((line,), {"train_loss": line**2 + 0.1}, np.ones(11, np.uint8))

@@ -43,6 +43,22 @@ def test_any_number_of_ranks_gives_the_bits_of_one(alone, launch, tmp_path):
     assert read_plane(out).origin.digest() == read_plane(alone).origin.digest()
 
 
+@pytest.mark.parametrize("numerics", [{"paired": True}])
+def test_what_is_asked_for_besides_is_the_same_on_two_ranks(numerics, launch, tmp_path):
+    files = []
+    for ranks in (1, 2):
+        files.append(tmp_path / f"{ranks}.h5")
+        done = launch("sweeping.py", {"out": str(files[-1]), "numerics": numerics}, ranks)
+        assert done.returncode == 0, done.stderr
+    assert contents(files[0]) == contents(files[1])
+    assert attributes(files[0]) == attributes(files[1])
+
+
+def attributes(path):
+    with h5py.File(path, "r") as file:
+        return {name: value for name, value in file.attrs.items() if name not in ("started", "finished")}
+
+
 def test_a_signal_to_any_rank_ends_the_run_in_order_and_the_same_command_continues(alone, launch, ranks_of, tmp_path):
     out = tmp_path / "surface.h5"
 

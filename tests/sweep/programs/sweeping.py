@@ -14,7 +14,7 @@ from landscape.errors import StoreError
 from landscape.geometry import Plane, Weights, random_direction
 from landscape.problem.problem import Problem, Split
 from landscape.surface import FileStore
-from landscape.sweep import Grid, Plan, Ranks, compute_surface
+from landscape.sweep import Grid, Numerics, Plan, Ranks, compute_surface
 from landscape.sweep.ranks import known
 from landscape.sweep.sharing import share_plane
 from landscape.sweep.stopping import StopSignals
@@ -54,7 +54,15 @@ def main():
     plane = share_plane(ranks, lambda: plane_of(measured)) if not options.get("careless") else plane_of(measured)
     plan = Plan(Path(options["out"]), overwrite=options.get("overwrite", False))
     with StopSignals() as stop:
-        outcome = compute_surface(measured, plane, Grid.parse("-1:0.5:7", "0:1:5"), plan, ranks=ranks, stop=stop)
+        outcome = compute_surface(
+            measured,
+            plane,
+            Grid.parse("-1:0.5:7", "0:1:5"),
+            plan,
+            numerics=Numerics(**options.get("numerics", {})),
+            ranks=ranks,
+            stop=stop,
+        )
     if ranks.is_root:
         print(json.dumps({"computed": outcome.computed, "pending": outcome.pending, "size": ranks.size}), flush=True)
     return ranks.share(0 if outcome.surface is None or outcome.complete else 3)
