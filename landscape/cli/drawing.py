@@ -124,6 +124,8 @@ def _layer(surface: Surface, at_z: float | None) -> Surface:
         return surface
     import numpy as np
 
+    from landscape.surface.noise import origin_values
+
     z = surface.coordinates[2]
     k = int(np.argmin(np.abs(z - (at_z or 0.0))))
     return replace(
@@ -131,6 +133,7 @@ def _layer(surface: Surface, at_z: float | None) -> Surface:
         coordinates=surface.coordinates[:2],
         values={name: values[k] for name, values in surface.values.items()},
         status=surface.status[k],
+        attributes={**surface.attributes, "origin_values": origin_values(surface)},  # this layer may not have it
         name=f"{surface.name}, z = {z[k]:g}",
     )
 

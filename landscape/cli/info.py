@@ -93,7 +93,22 @@ def _surface(surface: Surface, everything: bool) -> dict[str, Any]:
         bad = int(((surface.status == DONE) & ~np.isfinite(values)).sum())
         if bad:
             facts[metric] = f"{facts.get(metric, 'nowhere finite')}; {bad} points not finite"
+    facts.update(_noise(surface))
     return {**facts, **(_everything if everything else _made)(surface.attributes)}
+
+
+def _noise(surface: Surface) -> dict[str, Any]:
+    """How much of the relief is no more than noise, where paired errors tell."""
+    from landscape.surface.noise import error_name, noise_of
+
+    metric = surface.metrics[0] if surface.metrics else ""
+    if not (error_name(surface, metric) or "").endswith("_paired_stderr"):
+        return {}
+    try:
+        noise = noise_of(surface, metric)
+    except ValueError:
+        return {}
+    return {"noise": f"{noise.share:.1%} of the points are {noise.words} ({metric} {noise.reference:.6g})"}
 
 
 def _made(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,12 @@ if TYPE_CHECKING:
 @look_options
 @click.option("--levels", type=click.IntRange(2), default=12, show_default=True, help="About how many contour levels.")
 @click.option("--distance", is_flag=True, help="Say how far from the plane each run was.")
+@click.option(
+    "--noise",
+    is_flag=True,
+    help="Hatch where the surface cannot be told from the loss at the origin, by two standard errors of the "
+    "difference (`landscape surface --paired`; without it, of the loss); along a line, shade them.",
+)
 @click.option("--size", help="column, page, neurips, icml, iclr, slide.  [default: column; page for several]")
 @click.option("--dpi", type=click.IntRange(30, 2400), default=300, show_default=True, help="Of a .png.")
 @overwrite_option
@@ -58,6 +64,7 @@ def command(files: tuple[Path, ...], paths: tuple[Path, ...], outs: tuple[Path, 
     landscape plot with.h5 without.h5 --size page --out compare.pdf
     landscape plot surface.h5 --out figure.pdf --out figure.png
     landscape plot line.h5 --second train_acc --out line.svg
+    landscape plot few_samples.h5 --noise
     """
     check_outs(outs, options["overwrite"])
     surfaces, trajectories = read(files, paths, options["at_z"], options["member"])
@@ -85,6 +92,7 @@ def _curves(
         scale=_scale(surfaces, metrics, options),
         trajectories=[trajectory for group in trajectories for trajectory in group],
         distance=options["distance"],
+        noise=options["noise"],
         xlabel=axis_labels(surfaces)[0],
         size=options["size"] or "column",
     )
@@ -95,6 +103,10 @@ def _bands(surfaces: Sequence[Surface], options: dict[str, Any]) -> Figure:
     """Lines over several seeds: the middle and the spread."""
     from landscape.render.seeds import plot_seed_band
 
+    if options["noise"]:
+        raise click.UsageError(
+            "--noise is for one seed, and --member picks one; the band of several shows their spread"
+        )
     if not all(surface.seeds for surface in surfaces):
         raise click.UsageError("lines of one seed and of several cannot share a figure; --member picks a seed")
     artists = plot_seed_band(
@@ -116,7 +128,7 @@ def _contours(
     metrics = list(options["metrics"]) or [surfaces[0].metrics[0]]
     if len(surfaces) == 1 and f"{metrics[0]}_median" in surfaces[0].values and not options["metrics"]:
         metrics = [f"{metrics[0]}_median", f"{metrics[0]}_std"]
-    common = {"style": options["style"], "axis_labels": axis_labels(surfaces)}
+    common = {"style": options["style"], "axis_labels": axis_labels(surfaces), "noise": options["noise"]}
     if len(metrics) > 1:
         if len(surfaces) > 1:
             raise click.UsageError("several --metric go with one surface, several surfaces with one --metric")

@@ -12,11 +12,13 @@ from landscape.render.inline import label_lines
 from landscape.render.label import metric_label
 from landscape.render.margin import add_note, colour_bar, legend_above, small
 from landscape.render.path import PathArtists, path_handles, plot_path
-from landscape.render.region import Gaps, gaps_of, shade
+from landscape.render.region import Gaps, gaps_of, hatch_noise, shade
 from landscape.render.scale import Scale, choose_scale
 from landscape.render.style import colour_map, drawing_on, new_figure, purpose_of
+from landscape.surface.noise import Noise, noise_of
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.collections import QuadMesh
     from matplotlib.colorbar import Colorbar
@@ -50,6 +52,7 @@ class ContourArtists:
         colour_bar: the colour bar, or None.
         paths: what was drawn of each trajectory.
         notes: what the figure says beside the picture.
+        noise: the hatching of what is no more than noise, or None.
     """
 
     axes: Axes
@@ -63,6 +66,7 @@ class ContourArtists:
     colour_bar: Colorbar | None
     paths: tuple[PathArtists, ...]
     notes: tuple[str, ...]
+    noise: Artist | None = None
 
     @property
     def mappable(self) -> Any:
@@ -85,6 +89,7 @@ def plot_contour(
     legend: bool = True,
     distance: bool = False,
     note: bool = True,
+    noise: bool = False,
     centre: bool = True,
     aspect: Literal["auto", "equal", "free"] = "auto",
     axis_labels: tuple[str, str] = ("direction 1", "direction 2"),
@@ -109,6 +114,7 @@ def plot_contour(
         legend: name the paths and their marks above the axes.
         distance: say in the small print how far from the plane each run was.
         note: write the notes below the axes; otherwise they are only in the result.
+        noise: hatch where the surface cannot be told from its value at the origin; see ``surface.noise``.
         centre: mark the plane's origin where it is in range.
         aspect: ``equal`` (both axes in the same unit), ``free``, or ``auto``: equal unless one axis is more than 2.5
             times as long as the other.
@@ -117,7 +123,8 @@ def plot_contour(
         size: of a new figure.
 
     Raises:
-        ValueError: the surface has not two axes of at least two points, nothing is finite, an unknown style or metric.
+        ValueError: the surface has not two axes of at least two points, nothing is finite, an unknown style or metric,
+            or ``noise`` of a metric that has no standard error.
     """
     name = metric or surface.metrics[0]
     values = surface.metric(name)
@@ -128,12 +135,17 @@ def plot_contour(
     chosen = scale.levels(levels) if isinstance(levels, int) else np.sort(np.asarray(levels, dtype=np.float64))
     labels = style in ("both", "lines") if labels is None else labels
     colorbar = not (style == "lines" and labels) if colorbar is None else colorbar
+    found = noise_of(surface, name) if noise else None
     equal = aspect == "equal" or (aspect == "auto" and 0.4 <= _proportion(surface) <= 2.5)
     own = new_figure(size) if ax is None else None
     with drawing_on(own or ax) as ax:
         gaps = gaps_of(surface, values, scale)
         shaded = shade(ax, surface, gaps, around=style == "heat")
         filled, lines, heat = _surface(ax, surface, values, scale, chosen, style, cmap or purpose_of(name))
+        hatched = None
+        if found is not None:
+            ink = _ink(found, scale, cmap or purpose_of(name), on_paper=style == "lines")
+            hatched = hatch_noise(ax, surface, found, ink, around=style == "heat")
         limits = _limits(surface)
         ax.set_xlim(limits[0])
         ax.set_ylim(limits[1])
@@ -148,7 +160,7 @@ def plot_contour(
         )
         if legend:
             legend_above(ax, path_handles(paths))
-        notes = _notes(name, scale, gaps, paths)
+        notes = _notes(name, scale, gaps, found, paths)
         if note:
             add_note(ax, *notes)
         bar = None
@@ -163,7 +175,7 @@ def plot_contour(
             own.draw_without_rendering()
         # Texts last: their places and the gaps for them depend on the size that the axes ends up with.
         texts = label_levels(ax, lines, scale, chosen, trajectories) if labels and lines is not None else ()
-    return ContourArtists(ax, scale, chosen, filled, lines, texts, heat, tuple(shaded), bar, paths, notes)
+    return ContourArtists(ax, scale, chosen, filled, lines, texts, heat, tuple(shaded), bar, paths, notes, hatched)
 
 
 def bar_ticks(scale: Scale, levels: np.ndarray, style: str) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
@@ -261,6 +273,19 @@ def _mark_centre(ax: Axes, *, on_paper: bool) -> None:
         mark.set_path_effects(halo(1.9, "black"))
 
 
-def _notes(name: str, scale: Scale, gaps: Gaps, paths: Sequence[PathArtists]) -> tuple[str, ...]:
+def _ink(noise: Noise, scale: Scale, purpose: str, *, on_paper: bool) -> str:
+    """The colour of hatching: what is within the noise has about the colour of the origin, so that one ink will do."""
+    if on_paper:
+        return "0.45"
+    position = scale.norm()(noise.reference)
+    light = np.asarray(colour_map(purpose)(position))[:3] @ (0.2126, 0.7152, 0.0722)
+    return "#ffffffb0" if light < 0.42 else "#00000090"
+
+
+def _notes(name: str, scale: Scale, gaps: Gaps, noise: Noise | None, paths: Sequence[PathArtists]) -> tuple[str, ...]:
     parts = [scale.note(metric_label(name).removesuffix(" (%)")), *gaps.notes]
+    if noise is not None:
+        parts.append(
+            f"crossed: no more than noise, {noise.words}" if noise.below.any() else f"no point is {noise.words}"
+        )
     return tuple(part for part in parts if part) + tuple(note for path in paths for note in path.notes)

@@ -15,6 +15,7 @@ from landscape.render.path import PathArtists, distance_text, draw, leaving, pat
 from landscape.render.region import gaps_of, shade
 from landscape.render.scale import Scale
 from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, drawing_on
+from landscape.surface.noise import STANDARD_ERRORS, error_name, noise_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,6 +63,7 @@ def plot_curve(
     second_scale: str | Scale = "auto",
     trajectories: Sequence[Trajectory] = (),
     band: bool = True,
+    noise: bool = False,
     legend: bool = True,
     distance: bool = False,
     note: bool = True,
@@ -83,6 +85,8 @@ def plot_curve(
         trajectories: paths of one axis, drawn at their coordinate and their own loss (where that is unknown, at the
             surface's loss): how far the points stand off the curve shows what the line does not.
         band: shade one standard error around a metric that has ``<metric>_stderr``.
+        noise: shade two standard errors of the difference to the origin instead, and mark the value there: where that
+            lies in the band, the curve cannot be told from it; see ``surface.noise``.
         legend: name the curves above the axes, where there is more than one.
         distance: say in the small print how far from the line each run was.
         note: write the notes below the axes; otherwise they are only in the result.
@@ -90,7 +94,8 @@ def plot_curve(
         size: of a new figure.
 
     Raises:
-        ValueError: a surface or trajectory has not one axis, nothing is finite, an unknown metric.
+        ValueError: a surface or trajectory has not one axis, nothing is finite, an unknown metric, or ``noise`` where
+            the first metric has no standard error.
     """
     surfaces = [surface] if not isinstance(surface, Sequence) else list(surface)
     left, right = _names(metric) or (surfaces[0].metrics[0],), _names(second)
@@ -98,14 +103,15 @@ def plot_curve(
     heights = [_path_heights(path, surfaces[0], left[0]) for path in trajectories]
     with drawing_on(ax, size) as ax:
         scale = _scale(scale, left, surfaces, heights)
-        lines, bands = _curves(ax, surfaces, left, 0, band=band)
+        found = [noise_of(surface, left[0]) for surface in surfaces] if noise else []
+        lines, bands = _curves(ax, surfaces, left, 0, band=band, noise=noise)
         apply_scale(ax, scale)
         notes = [_note(name, s, scale) for s in surfaces for name in left]
         other, other_scale, other_lines = None, None, []
         if right:
             other = ax.twinx()
             other_scale = _scale(second_scale, right, surfaces, [])
-            other_lines, more = _curves(other, surfaces, right, 1, band=band)
+            other_lines, more = _curves(other, surfaces, right, 1, band=band, noise=noise)
             bands += more
             apply_scale(other, other_scale)
             notes += [_note(name, s, other_scale) for s in surfaces for name in right]
@@ -128,7 +134,11 @@ def plot_curve(
         ax.set_xlim(limits)
         if legend:
             legend_above(ax, _handles(surfaces, left, right, [*lines, *other_lines], paths) + path_handles(paths))
-        if bands:
+        if found:
+            kind = "paired standard errors" if all(each.paired for each in found) else "standard errors, not all paired"
+            shade_text = f"shaded: ±\N{NO-BREAK SPACE}{STANDARD_ERRORS:g} {kind}"
+            notes.append(f"{shade_text}; no more than noise where the dotted line, the value at the origin, lies in it")
+        elif bands:
             notes.append("shaded: ±\N{NO-BREAK SPACE}standard error")
         notes = [text for text in dict.fromkeys(notes) if text]
         if note:
@@ -182,7 +192,7 @@ def _scale(asked: str | Scale, names: Sequence[str], surfaces: Sequence[Surface]
 
 
 def _curves(
-    ax: Axes, surfaces: Sequence[Surface], names: Sequence[str], side: int, *, band: bool
+    ax: Axes, surfaces: Sequence[Surface], names: Sequence[str], side: int, *, band: bool, noise: bool
 ) -> tuple[list[Line2D], list[PolyCollection]]:
     lines, bands = [], []
     several = len(surfaces) > 1
@@ -198,7 +208,11 @@ def _curves(
             ax.plot(surface.x[lonely], values[lonely], ".", color=colour, zorder=3)
             lines.append(line)
             error = surface.values.get(f"{name}_stderr")
-            if band and error is not None and np.isfinite(error).any():
+            if noise and error_name(surface, name):
+                found = noise_of(surface, name)
+                error = STANDARD_ERRORS * found.error
+                ax.axhline(found.reference, color=colour, linewidth=0.6 * line.get_linewidth(), linestyle=":")
+            if (band or noise) and error is not None and np.isfinite(error).any():
                 middle = np.where(np.isfinite(values), values, np.nan)
                 edges = (middle - error, middle + error)
                 bands.append(ax.fill_between(surface.x, *edges, color=colour, alpha=0.25, linewidth=0))

@@ -12,6 +12,7 @@ from landscape.render.margin import bar_arrows, finish_bar, legend_columns, smal
 from landscape.render.path import path_handles
 from landscape.render.scale import Scale
 from landscape.render.style import new_figure, size_of
+from landscape.surface.noise import error_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,6 +39,7 @@ def plot_panel(
     aspect: Literal["auto", "equal", "free"] = "auto",
     axis_labels: tuple[str, str] = ("direction 1", "direction 2"),
     distance: bool = False,
+    noise: bool = False,
     cmap: str | None = None,
     size: str = "page",
 ) -> Figure:
@@ -58,6 +60,7 @@ def plot_panel(
         aspect: as for ``plot_contour``.
         axis_labels: written at the left and the lower border of the figure.
         distance: say how far from the plane each run was.
+        noise: as for ``plot_contour``, each surface against its own origin.
         cmap: another colour map.
         size: width of the figure by name; its height follows from the panels.
 
@@ -97,6 +100,7 @@ def plot_panel(
                     legend=False,
                     distance=distance,
                     note=False,
+                    noise=noise,
                     aspect=aspect,
                     axis_labels=("", ""),
                     cmap=cmap,
@@ -129,10 +133,13 @@ def plot_metrics(
     *,
     trajectories: Sequence[Trajectory] = (),
     style: ContourStyle = "both",
+    noise: bool = False,
     axis_labels: tuple[str, str] = ("direction 1", "direction 2"),
     size: str = "page",
 ) -> Figure:
     """A figure that shows several metrics of one surface, such as loss next to accuracy, each with its own scale.
+
+    With ``noise``, those that have a standard error are hatched as by ``plot_contour``.
 
     Raises:
         ValueError: the surface has not two axes, or an unknown metric.
@@ -153,6 +160,7 @@ def plot_metrics(
                 labels=False,
                 legend=False,
                 note=False,
+                noise=noise and error_name(surface, name) is not None,
                 axis_labels=("", ""),
             )
             for name, ax in zip(names, axes, strict=False)

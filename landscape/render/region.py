@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.render.style import BAD, BAD_HATCH, PENDING, PENDING_HATCH
+from landscape.render.style import BAD, BAD_HATCH, NOISE_HATCH, PENDING, PENDING_HATCH
 from landscape.surface.surface import FAILED, INTERPOLATED
 from landscape.surface.surface import PENDING as NOT_COMPUTED
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.patches import Patch
 
     from landscape.render.scale import Scale
+    from landscape.surface.noise import Noise
     from landscape.surface.surface import Surface
 
 
@@ -68,6 +70,46 @@ def shade(ax: Axes, surface: Surface, gaps: Gaps, *, around: bool = False) -> li
         if cells.any():
             patches.append(_patch(ax, surface, cells, face, hatch, around=around))
     return patches
+
+
+def hatch_noise(ax: Axes, surface: Surface, noise: Noise, colour: str, *, around: bool = False) -> Artist | None:
+    """Hatch where a surface of two axes cannot be told from its origin; None where it can be everywhere.
+
+    Between grid points the border is where the interpolated difference leaves the noise; ``around`` hatches the cell
+    centred on each point, for a heat map.
+    """
+    if around:
+        if not noise.below.any():
+            return None
+        patch = _patch(ax, surface, noise.below, "none", NOISE_HATCH, around=True)
+        patch.set(edgecolor=colour, zorder=1.5)
+        return patch
+    ratio = noise.ratio
+    # At the origin itself a paired difference and its error are both zero: it goes with its quietest neighbour.
+    ratio = np.where((noise.difference == 0) & (noise.error == 0), _quietest(ratio), ratio)
+    if not (np.abs(ratio[np.isfinite(ratio)]) < 1).any():
+        return None
+    hatched = ax.contourf(
+        surface.x,
+        surface.y,
+        np.ma.masked_invalid(np.clip(ratio, -1e6, 1e6)),
+        [-1.0, 1.0],
+        colors="none",
+        hatches=[NOISE_HATCH],
+        zorder=1.5,
+    )
+    hatched.set_edgecolor(colour)
+    hatched.set_linewidth(0)
+    return hatched
+
+
+def _quietest(ratio: np.ndarray) -> np.ndarray:
+    """At each point the smallest in size of its neighbours' ratios."""
+    padded = np.pad(ratio, 1, constant_values=np.nan)
+    ny, nx = ratio.shape
+    around = [padded[j : j + ny, i : i + nx] for j in range(3) for i in range(3) if (j, i) != (1, 1)]
+    stack = np.where(np.isfinite(around), np.abs(around), np.inf)
+    return stack.min(axis=0)
 
 
 def edges(coordinates: np.ndarray) -> np.ndarray:

@@ -29,6 +29,8 @@ BAD_HATCH = "////"
 PENDING = "#f4f4f4"
 """Face of what is not computed yet (dotted)."""
 PENDING_HATCH = "..."
+NOISE_HATCH = "xxxx"
+"""Over what is no more than noise."""
 
 TRAJECTORY_COLOURS = ("#e31a1c", "#111111", "#ff9d1c", "#f159c8", "#7a4419", "#ffffff")
 """For paths over viridis or white, told apart in grey print by ``TRAJECTORY_MARKERS``; each gets a halo."""

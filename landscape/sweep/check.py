@@ -211,7 +211,7 @@ def _sampling(values: np.ndarray, errors: np.ndarray, paired: bool) -> Finding:
         return Finding("sampling", share, OK, text)
     verdict = BAD if share > 0.5 else WARN
     advice = "take more --samples: the error falls with their square root"
-    advice += "" if paired else "; --paired gives that of differences between points, which is smaller"
+    advice += "" if paired else "; --paired gives that of differences, of which relief consists"
     return Finding("sampling", share, verdict, text, advice)
 
 

@@ -229,3 +229,17 @@ def test_an_adaptive_surface_is_drawn_whole_and_finished_by_a_full_sweep(run, tm
     code, said, _ = program(*words, "--budget", "9", "--out", tmp_path / "b.h5")
     assert code == 2
     assert "--adaptive" in said
+
+
+def test_noise_is_measured_told_and_hatched(run, tmp_path, program):
+    out, figure = tmp_path / "noisy.h5", tmp_path / "noisy.png"
+    words = ["surface", run, "--x", "-0.1:0.1:4", "--y", "-0.1:0.1:4", "--samples", "10", "--out", out]
+    assert program(*words, "--paired")[0] == 0
+    _, _, told = program("info", out)
+    assert "% of the points are within 2 paired standard errors of the value at the origin" in told
+    assert program("plot", out, "--noise", "--out", figure)[0] == 0
+    assert figure.stat().st_size > 10_000
+    code, said, _ = program(*words)
+    assert code == 1
+    assert "paired is True there, asked for False" in said
+    assert program("check", out)[0] in (0, 1)

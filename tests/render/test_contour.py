@@ -296,3 +296,34 @@ def test_wrong_surfaces() -> None:
         plot_contour(Surface(axes, {"train_loss": np.ones((2, 2, 2))}, np.ones((2, 2, 2), np.uint8)))
     with pytest.raises(ValueError, match="no finite value"):
         plot_contour(surface(function=lambda x, y: np.nan * (x + y)))
+
+
+def noisy(error: float, **changes) -> Surface:
+    """Loss 5 + x of one paired standard error, so that the noise is the strip |x| < 2 errors; on a finer x around 0."""
+    x, y = np.linspace(-1, 1.5, 26), np.linspace(-0.6, 1, 9)
+    loss = 5 + x[None, :] + 0 * y[:, None]
+    errors = np.where(np.abs(loss - 5) < 1e-9, 0.0, error)
+    values = {"train_loss": loss, "train_loss_paired_stderr": errors}
+    origin = {"origin_values": {"train_loss": 5.0}}
+    return Surface((x, y), values, np.ones(loss.shape, np.uint8), origin, "a", **changes)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_what_is_no_more_than_noise_is_hatched_and_said(style) -> None:
+    artists = plot_contour(noisy(0.165), style=style, noise=True)
+    paths = [artists.noise.get_path()] if style == "heat" else artists.noise.get_paths()
+    corners = np.concatenate([path.vertices for path in paths if len(path.vertices)])
+    reach = 0.35 if style == "heat" else 0.33  # whole cells of a tenth, of points up to 0.3; else where it crosses
+    assert corners[:, 0].min() == pytest.approx(-reach, abs=1e-6)
+    assert corners[:, 0].max() == pytest.approx(reach, abs=1e-6)
+    assert corners[:, 1].max() >= 1.0
+    assert any("crossed: no more than noise, within 2 paired standard errors" in note for note in artists.notes)
+    assert plot_contour(noisy(0.165), style=style).noise is None
+
+
+def test_where_nothing_is_noise_the_figure_says_so() -> None:
+    artists = plot_contour(noisy(0.01), noise=True)
+    assert artists.noise is None
+    assert any(note.startswith("no point is within 2 paired") for note in artists.notes)
+    with pytest.raises(ValueError, match="no standard error"):
+        plot_contour(surface(), noise=True)

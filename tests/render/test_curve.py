@@ -121,3 +121,17 @@ def test_the_callers_axes_and_wrong_arguments() -> None:
     two = Trajectory("SGD", np.arange(1), np.zeros(1), np.zeros((1, 2)), *(np.zeros(1),) * 5)
     with pytest.raises(ValueError, match=r"shape \(n, 1\)"):
         plot_curve(line(), trajectories=[two])
+
+
+def test_noise_is_a_band_of_two_paired_errors_around_the_curve_and_the_value_at_the_origin() -> None:
+    errors = {"train_loss_stderr": np.full(len(X), 9.0), "train_loss_paired_stderr": 0.05 * np.abs(X)}
+    artists = plot_curve(line(values=errors), second="train_acc", noise=True)
+    (band,) = artists.bands
+    vertices = band.get_paths()[0].vertices
+    at = vertices[np.isclose(vertices[:, 0], X[3])]
+    loss = 0.02 + 3 * X[3] ** 2
+    assert at[:, 1].min() == pytest.approx(loss - 0.1 * abs(X[3]))
+    assert at[:, 1].max() == pytest.approx(loss + 0.1 * abs(X[3]))
+    dotted = [drawn for drawn in artists.axes.lines if drawn.get_linestyle() == ":"]
+    assert [list(drawn.get_ydata()) for drawn in dotted] == [[pytest.approx(0.02)] * 2]
+    assert any("2 paired standard errors; no more than noise where the dotted line" in note for note in artists.notes)
