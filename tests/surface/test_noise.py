@@ -56,7 +56,7 @@ def test_without_paired_errors_those_of_the_values_are_taken_and_said():
 def test_the_reference_is_that_of_the_file_where_the_grid_has_no_origin():
     off = surface(coordinates=(X + 0.1, Y))
     assert origin_values(off) == {}
-    with pytest.raises(ValueError, match="at the origin is not known .*--paired keeps it"):
+    with pytest.raises(ValueError, match=r"at the origin is not known .*--paired keeps it"):
         noise_of(off)
     assert noise_of(replace(off, attributes={"origin_values": {"train_loss": 3.0}})).reference == 3.0
     pending = np.full((5, 6), DONE, np.uint8)

@@ -85,6 +85,23 @@ def test_every_split_by_a_naive_second_route(problem, engine, dtype):
         assert origin[f"{split}_loss_paired_stderr"] == 0.0
 
 
+def test_many_points_at_a_launch_are_each_compared_with_the_origin():
+    """Whatever a point's place in a launch is: what it gives alone, by the module itself, and 0 at the origin."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+        problem = Problem(model, {"train": Split(torch.randn(30, 6), torch.randint(3, (30,)))}, cross_entropy)
+    plane, points = random_plane(model), [(0.0, 0.0), (0.5, -0.2), (0.0, 0.0), (1.0, 1.0)]
+    found = []
+    for engine in ("grouped", "plain"):
+        with evaluating(problem, plane, Numerics(engine=engine, batch_size=7, paired=True)) as evaluate:
+            found.append(evaluate.many(points))
+            assert (evaluate.points > 1) == (engine == "grouped")
+            assert np.array_equal(found[-1], [evaluate(point) for point in points])
+    np.testing.assert_allclose(*found, rtol=1e-4)
+    assert found[0][[0, 2], 2].tolist() == [0.0, 0.0]
+
+
 def test_the_other_values_are_those_without_it_bit_for_bit(problem):
     plane, grid = random_plane(problem.model), Grid.parse("-1:0.5:4", "0:1:3")
     plain = compute_surface(problem, plane, grid).surface
