@@ -132,6 +132,10 @@ def _made(found: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(settings, Mapping):
         shown = ("dtype", "device", "engine", "batch_size", "threads", "bn")
         facts["evaluation"] = ", ".join(f"{key} {settings[key]}" for key in shown if key in settings)
+    if isinstance(found.get("precision"), Mapping):
+        from landscape.sweep.precision import words_of as precision_in_words
+
+        facts["precision"] = precision_in_words(found["precision"])
     for key in ("started", "finished", "command", "commit", "remark"):
         if found.get(key) not in (None, "", "null"):
             facts[key] = found[key]

@@ -137,7 +137,12 @@ problem_options = together(
 
 numerics_options = together(
     click.option("--device", default="cpu", show_default=True, help="cpu, cuda (one GPU per rank), cuda:1, auto."),
-    click.option("--dtype", default="float32", show_default=True, help="float32, float64, bfloat16, float16."),
+    click.option(
+        "--dtype",
+        default="float32",
+        show_default=True,
+        help="float32, float64; or reduced, its error being measured at some points: bfloat16, float16, tf32 (CUDA).",
+    ),
     click.option("--batch-size", type=click.IntRange(1), help="Samples per forward pass.  [default: by their size]"),
     click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads per rank."),
     click.option(

@@ -147,6 +147,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
             device=device,
             stop=stop,
             progress=lambda progress: show_sweep(bar, progress),
+            remark=lambda text: click.echo(text, err=True),
         )
     return ranks.share(_conclude(out, outcome) if ranks.is_root else 0)
 

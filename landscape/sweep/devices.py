@@ -144,10 +144,11 @@ def choose_device(device: str, ranks: Ranks, environment: Mapping[str, str] | No
 
 
 @contextmanager
-def repeatable(device: str | torch.device) -> Iterator[None]:
+def repeatable(device: str | torch.device, tf32: bool = False) -> Iterator[None]:
     """On a GPU, float32 as it is called and the same algorithm for the same shapes, on every rank and in every run.
 
-    TensorFloat-32 keeps 10 bits of what is called float32, and cuDNN's benchmark chooses by the clock.
+    TensorFloat-32 keeps 10 bits of what is called float32, and is on only with ``tf32``; cuDNN's benchmark chooses by
+    the clock.
     """
     if torch.device(device).type != "cuda":
         yield
@@ -155,8 +156,8 @@ def repeatable(device: str | torch.device) -> Iterator[None]:
     settings = [
         (torch.backends.cudnn, "benchmark", False),
         (torch.backends.cudnn, "deterministic", True),
-        (torch.backends.cudnn, "allow_tf32", False),
-        (torch.backends.cuda.matmul, "allow_tf32", False),
+        (torch.backends.cudnn, "allow_tf32", tf32),
+        (torch.backends.cuda.matmul, "allow_tf32", tf32),
     ]
     before = [getattr(where, name) for where, name, _ in settings]
     try:

@@ -11,7 +11,9 @@ DTYPES = {
     "float64": torch.float64,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
+    "tf32": torch.float32,
 }
+"""What weights, activations and inputs are kept as. With ``tf32`` only products are reduced, by the GPU."""
 ENGINES = ("auto", "plain", "folded", "dense", "grouped", "compiled")
 """Ways to the outputs at a point: see :mod:`landscape.sweep.engines`."""
 
@@ -22,7 +24,8 @@ class Numerics:
 
     Attributes:
         device: as torch names it, without an index: ranks choose their own.
-        dtype: of weights, activations and floating-point inputs.
+        dtype: of weights, activations and floating-point inputs; ``tf32`` is float32 whose products keep 10 bits, on
+            NVIDIA's GPUs. Of what is less than float32 a sweep measures the error: see ``sweep.precision``.
         batch_size: samples per forward pass; None takes the one of
             :func:`~landscape.sweep.batch.default_batch_size`.
         threads: CPU threads per rank. Points are independent, so the way to more cores is more ranks; the sums of
@@ -48,6 +51,11 @@ class Numerics:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype: one of {', '.join(DTYPES)} expected, got {self.dtype!r}")
+        if self.dtype == "tf32" and self.device not in ("cuda", "auto"):
+            raise ValueError(
+                f"dtype tf32 is a way NVIDIA's GPUs multiply, and device is {self.device!r}: take device 'cuda', or "
+                "float32, or bfloat16, which works on every device"
+            )
         if self.bn not in ("checkpoint", "recalibrate"):
             raise ValueError(f"bn: 'checkpoint' or 'recalibrate' expected, got {self.bn!r}")
         if self.engine not in ENGINES:

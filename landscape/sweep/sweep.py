@@ -26,6 +26,7 @@ from landscape.sweep.executor import Batched, execute
 from landscape.sweep.grid import Grid
 from landscape.sweep.lines import Result
 from landscape.sweep.members import evaluating_over
+from landscape.sweep.precision import REDUCED, Comparison, alarming, remark_of
 from landscape.sweep.ranks import Ranks, known_to_all
 from landscape.sweep.survival import from_mpi
 
@@ -132,6 +133,7 @@ def compute_surface(
     device: str | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[Progress], None] = lambda progress: None,
+    remark: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Measure ``problem`` at every point of ``grid`` over ``plane``.
 
@@ -149,9 +151,12 @@ def compute_surface(
         device: the very device of this rank, where ``numerics.device`` names only the kind.
         stop: asked between points; once true, what is under way is finished and written.
         progress: called on the root after every point.
+        remark: called on the root with what should be known before the first point (what reduced precision costs);
+            by default it is logged.
 
     Raises:
-        ValueError: plane and grid have different numbers of axes; or planes of several seeds, adaptively.
+        ValueError: plane and grid have different numbers of axes; or planes of several seeds, adaptively; or a dtype
+            that the device does not have.
         StoreError: the file cannot be made, continued or written.
     """
     plan, numerics, ranks = plan or Plan(), numerics or Numerics(), ranks or Ranks()
@@ -162,16 +167,26 @@ def compute_surface(
     if plane.ndim != len(grid.coordinates):
         raise ValueError(f"as many directions as axes expected, got {plane.ndim} and {len(grid.coordinates)}")
     target = device or numerics.device
-    numerics = replace(numerics, device=target.partition(":")[0])
+    numerics = ranks.agree(lambda: replace(numerics, device=target.partition(":")[0]))
     crowded = warn_of_crowding(ranks, numerics.threads)
     if crowded and ranks.is_root:
         log.warning(crowded)
     with ExitStack() as stack:
-        stack.enter_context(repeatable(target))
+        # A file that is continued says already what reduced precision costs.
+        fresh = ranks.is_root and (plan.out is None or plan.overwrite or not plan.out.exists())
+        comparison = ranks.agree(
+            lambda: (
+                Comparison(problem, plane, grid.coordinates, numerics, target, plan.data_bytes)
+                if fresh and numerics.dtype in REDUCED
+                else None
+            )
+        )
+        stack.enter_context(repeatable(target, tf32=numerics.dtype == "tf32"))
         # Entered in agreement: a device that fails on one rank must not leave the others waiting for it.
         evaluate = ranks.agree(
             lambda: stack.enter_context(evaluating_over(problem, plane, numerics, target, plan.data_bytes))
         )
+        precision = ranks.agree(lambda: comparison and comparison.report(evaluate, evaluate.names))
         header = Header(
             coordinates=grid.coordinates,
             metrics=evaluate.names,
@@ -192,6 +207,7 @@ def compute_surface(
             provenance={
                 **(provenance or {}),
                 **({"title": plan.title} if plan.title else {}),
+                **({"precision": precision} if precision else {}),
                 **({"origin_values": evaluate.at_origin} if evaluate.at_origin else {}),
             },
             plane=plane,
@@ -218,6 +234,9 @@ def compute_surface(
                 if plan.adaptive is None or not ranks.share(ranks.agree(lambda: False)):
                     ranks.agree(lambda: None)  # the root closes the file
                     return Outcome(None)
+
+        if precision:
+            (remark or (log.warning if alarming(precision) else log.info))(remark_of(precision))
 
         def stopping() -> bool:
             if stop():

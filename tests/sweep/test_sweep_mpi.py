@@ -43,7 +43,7 @@ def test_any_number_of_ranks_gives_the_bits_of_one(alone, launch, tmp_path):
     assert read_plane(out).origin.digest() == read_plane(alone).origin.digest()
 
 
-@pytest.mark.parametrize("numerics", [{"paired": True}])
+@pytest.mark.parametrize("numerics", [{"paired": True}, {"dtype": "bfloat16"}])
 def test_what_is_asked_for_besides_is_the_same_on_two_ranks(numerics, launch, tmp_path):
     files = []
     for ranks in (1, 2):
