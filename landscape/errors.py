@@ -17,6 +17,10 @@ class StoreError(LandscapeError):
     """An HDF5 file is missing, damaged, foreign, locked, in the way, or was made with other settings."""
 
 
+class UnsoundError(LandscapeError):
+    """What a whole sweep rests on does not hold; no failure of one point."""
+
+
 class NonFiniteLossError(LandscapeError):
     """Training met a loss that is NaN or infinite; the last good checkpoint is kept."""
 

@@ -99,4 +99,4 @@ def _rebuilt(surface: Surface) -> tuple[Problem, Numerics]:
     problem = ProblemSpec.from_dict(named).build(tuple(settings["samples"]))
     load_into(problem.model, load_checkpoint(surface.attributes["checkpoint"]))
     asked = {field.name: settings[field.name] for field in fields(Numerics) if field.name in settings}
-    return problem, replace(Numerics(**asked), paired=False)  # one more pass, of which nothing is asked
+    return problem, replace(Numerics(**asked), paired=False, stop_above=None)

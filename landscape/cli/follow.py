@@ -51,14 +51,14 @@ def run_here(*words: str) -> None:
 
 
 def points_in(file: Path) -> int:
-    """Points done in a surface that another process is writing."""
+    """Points that need no more work in a surface that another process is writing."""
     from landscape.errors import StoreError
     from landscape.surface.hdf5 import reading
-    from landscape.surface.surface import DONE
+    from landscape.surface.surface import settled
 
     try:
         with reading(file) as surface:
-            return int((surface["status"][()] == DONE).sum())
+            return int(settled(surface["status"][()]).sum())
     except StoreError:  # not there yet
         return 0
 

@@ -73,7 +73,7 @@ def describe(path: Path, everything: bool = False) -> dict[str, Any]:
 def _surface(surface: Surface, everything: bool) -> dict[str, Any]:
     import numpy as np
 
-    from landscape.surface.surface import DONE, FAILED
+    from landscape.surface.surface import DONE, FAILED, STOPPED
 
     facts: dict[str, Any] = {"kind": "surface", "title": surface.name}
     names = [*"xyz"[: len(surface.coordinates)]]
@@ -83,6 +83,9 @@ def _surface(surface: Surface, everything: bool) -> dict[str, Any]:
         facts[name] = f"{axis[0]:g} to {axis[-1]:g}, {len(axis)} points"
     done, failed = int((surface.status == DONE).sum()), int((surface.status == FAILED).sum())
     facts["points"] = f"{done} of {surface.status.size} done" + (f", {failed} failed" if failed else "")
+    stopped = int((surface.status == STOPPED).sum())
+    if stopped:
+        facts["points"] += f", {stopped} stopped above {surface.metrics[0]} {surface.stop_above:g}"
     for metric in surface.metrics:
         values = surface.metric(metric)
         finite = values[np.isfinite(values)]

@@ -82,6 +82,13 @@ if TYPE_CHECKING:
     help="Keep the standard error of each point's difference to the loss at the origin, paired over samples: it tells "
     "relief from noise where --samples is small (see `landscape plot --noise`).",
 )
+@click.option(
+    "--stop-above",
+    metavar="LOSS",
+    type=click.FloatRange(0, min_open=True),
+    help="Give a point up as soon as its loss is sure to exceed this, for losses that are never negative: figures show "
+    "it as out of range. Asks the device after every batch of the first split, which a GPU has to wait for.",
+)
 @click.option("--retry-failed", is_flag=True, help="Take up points that failed before.")
 @overwrite_option
 @problem_options
@@ -97,6 +104,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
     landscape surface run --x -1:1:51 --y -1:1:51
     mpiexec -n 8 landscape surface run --samples 1000 --paired --out surface.h5
     landscape surface a.pt --to b.pt --model resnet56 --dataset cifar10 --data ~/data --x -0.5:1.5:101
+    landscape surface run --x -3:3:51 --y -3:3:51 --stop-above 10
     landscape surface run --seeds 0:5 --x -1:1:51 --out band.h5
     landscape surface run --shard 3/16 --out shard-3.h5
     """
@@ -140,7 +148,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
             where,
             grid,
             plan,
-            numerics=replace(numerics_of(options), paired=options["paired"]),
+            numerics=replace(numerics_of(options), paired=options["paired"], stop_above=options["stop_above"]),
             settings=settings,
             provenance=provenance,
             ranks=ranks,
@@ -229,10 +237,14 @@ def _conclude(out: Path, outcome: Outcome) -> int:
     """Say what came of it; 3 where points are left."""
     import numpy as np
 
+    from landscape.surface.surface import STOPPED
+
     surface = outcome.surface
     values = surface.metric()
     finite = values[np.isfinite(values)]
+    stopped = int((surface.status == STOPPED).sum())
     span = f"{surface.metrics[0]} {finite.min():.6g} to {finite.max():.6g}" if finite.size else "no finite value"
+    span += f", {stopped} points stopped above {surface.stop_above:g}" if stopped else ""
     if outcome.complete:
         click.echo(f"{out}: complete, {span}. Next: landscape plot {out}, landscape render {out}", err=True)
         return 0

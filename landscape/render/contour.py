@@ -16,6 +16,7 @@ from landscape.render.region import Gaps, gaps_of, hatch_noise, shade
 from landscape.render.scale import Scale, choose_scale
 from landscape.render.style import colour_map, drawing_on, new_figure, purpose_of
 from landscape.surface.noise import Noise, noise_of
+from landscape.surface.surface import STOPPED
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -141,7 +142,7 @@ def plot_contour(
     with drawing_on(own or ax) as ax:
         gaps = gaps_of(surface, values, scale)
         shaded = shade(ax, surface, gaps, around=style == "heat")
-        filled, lines, heat = _surface(ax, surface, values, scale, chosen, style, cmap or purpose_of(name))
+        filled, lines, heat = _surface(ax, surface, name, scale, chosen, style, cmap or purpose_of(name))
         hatched = None
         if found is not None:
             ink = _ink(found, scale, cmap or purpose_of(name), on_paper=style == "lines")
@@ -211,18 +212,21 @@ def _proportion(surface: Surface) -> float:
 
 
 def _surface(
-    ax: Axes, surface: Surface, values: np.ndarray, scale: Scale, levels: np.ndarray, style: str, purpose: str
+    ax: Axes, surface: Surface, name: str, scale: Scale, levels: np.ndarray, style: str, purpose: str
 ) -> tuple[QuadContourSet | None, QuadContourSet | None, QuadMesh | None]:
     from matplotlib.colors import Normalize
 
-    colours = colour_map(purpose)
+    colours, values = colour_map(purpose), surface.metric(name)
     if style == "heat":
         measured = np.ma.masked_invalid(np.where(np.isfinite(scale.transform(values)), values, np.nan))
         heat = ax.pcolormesh(
             surface.x, surface.y, measured, norm=scale.norm(), cmap=colours, shading="nearest", rasterized=True
         )
         return None, None, heat
-    heights = np.ma.masked_invalid(scale.transform(values))
+    # Towards points that were stopped as out of range the surface rises at least to their bound: it is drawn as far as
+    # it is known, and ends there.
+    bounds = np.where(surface.status == STOPPED, surface.values[name], values) if name == surface.metrics[0] else values
+    heights = np.ma.masked_invalid(scale.transform(bounds))
     ends = scale.transform([scale.vmin, scale.vmax])
     at = scale.transform(levels)
     norm = Normalize(*ends)
@@ -236,6 +240,9 @@ def _surface(
         # Viewers of PDF leave hairlines between neighbouring areas unless their borders are drawn too.
         filled.set_edgecolor("face")
         filled.set_linewidth(0.2)
+    elif (surface.status == STOPPED).any():
+        # The hatched cells of points out of range reach as far as the nearest other point; the lines do not.
+        ax.contourf(surface.x, surface.y, heights, ends, colors=[ax.get_facecolor()], zorder=0.8)
     crossed = at.size and heights.count() and bool(((at > heights.min()) & (at < heights.max())).any())
     if style in ("both", "lines") and crossed:
         lines = ax.contour(surface.x, surface.y, heights, at, zorder=2, **_line_look(norm, colours, at, style))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from landscape.render.label import metric_label
 from landscape.render.style import BAD, BAD_HATCH, NOISE_HATCH, PENDING, PENDING_HATCH
-from landscape.surface.surface import FAILED, INTERPOLATED
+from landscape.surface.surface import FAILED, INTERPOLATED, STOPPED
 from landscape.surface.surface import PENDING as NOT_COMPUTED
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class Gaps:
     """Points that have no place on the scale, by reason.
 
     Attributes:
-        bad: bool of the surface's shape; computed but not finite, failed, or not on a log scale.
+        bad: bool of the surface's shape; computed but not finite, failed, stopped as out of range, or not on a log
+            scale.
         pending: bool of the surface's shape; not computed yet.
         notes: what the figure says about them.
     """
@@ -42,8 +44,10 @@ def gaps_of(surface: Surface, values: np.ndarray, scale: Scale) -> Gaps:
     pending = missing & (surface.status == NOT_COMPUTED)
     bad = missing & ~pending
     failed = bool((bad & (surface.status == FAILED)).any())
-    unbounded = bool((bad & ~np.isfinite(values) & (surface.status != FAILED)).any())
+    stopped = surface.status == STOPPED
+    unbounded = bool((bad & ~np.isfinite(values) & (surface.status != FAILED) & ~stopped).any())
     reasons = [text for text, met in (("not finite", unbounded), ("failed", failed)) if met]
+    reasons += [beyond(surface)] if stopped.any() else []
     notes = []
     if reasons:
         notes.append(f"hatched: {' or '.join(reasons)}")
@@ -54,6 +58,11 @@ def gaps_of(surface: Surface, values: np.ndarray, scale: Scale) -> Gaps:
     if (surface.status == INTERPOLATED).any():
         notes.append(f"{(surface.status != INTERPOLATED).mean():.0%} of the points measured, the others interpolated")
     return Gaps(bad, pending, tuple(notes))
+
+
+def beyond(surface: Surface) -> str:
+    """What stopped points are, in a note."""
+    return f"not computed above {metric_label(surface.metrics[0])} {surface.stop_above:g}"
 
 
 def shade(ax: Axes, surface: Surface, gaps: Gaps, *, around: bool = False) -> list[Patch]:

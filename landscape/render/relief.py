@@ -10,7 +10,7 @@ import numpy as np
 
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.scale import Scale
-from landscape.surface.surface import DONE, INTERPOLATED, Surface
+from landscape.surface.surface import DONE, INTERPOLATED, STOPPED, Surface
 
 PathHeight = Literal["surface", "loss"]
 """Height of a path: that of the surface under it, or the checkpoints' own loss."""
@@ -110,8 +110,13 @@ def relief_of(surface: Surface, metric: str | None, scale: Scale, clip: float | 
     """
     check_plane(surface)
     heights = np.full(surface.shape, np.nan)
-    known = np.isin(surface.status, (DONE, INTERPOLATED)) & np.isfinite(surface.metric(metric))
-    heights[known] = scale.transform(surface.metric(metric)[known])
+    values, stopped = surface.metric(metric), surface.status == STOPPED
+    if stopped.any() and metric in (None, surface.metrics[0]):
+        # Up to their bound the relief rises in any case; where they were stopped it is cut.
+        values = np.where(stopped, surface.values[surface.metrics[0]], values)
+        clip = min(surface.stop_above, np.inf if clip is None else clip)
+    known = np.isin(surface.status, (DONE, INTERPOLATED, STOPPED)) & np.isfinite(values)
+    heights[known] = scale.transform(values[known])
     cut = np.inf if clip is None else float(scale.transform(np.array(clip)))
     if np.isnan(cut):
         raise ValueError(f"cannot cut at {clip:g} on a {scale.kind} scale: a positive value expected")

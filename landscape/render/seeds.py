@@ -14,7 +14,7 @@ from landscape.render.label import metric_label
 from landscape.render.margin import add_note, legend_above
 from landscape.render.scale import Scale
 from landscape.render.style import CURVE_COLOURS, drawing_on
-from landscape.surface.surface import DONE, FAILED, PENDING, Surface
+from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,9 @@ def seed_spread(surfaces: Sequence[Surface], metric: str | None = None, name: st
             raise ValueError(f"surfaces on one grid expected, got shapes {first.shape} and {other.shape} or other axes")
     stack = np.stack([surface.metric(metric) for surface in surfaces])
     states = np.stack([surface.status for surface in surfaces])
-    status = np.where((states == PENDING).any(0), PENDING, np.where((states == FAILED).any(0), FAILED, DONE))
+    status = np.full(first.shape, DONE)
+    for worse in (STOPPED, FAILED, PENDING):
+        status[(states == worse).any(0)] = worse
     with np.errstate(invalid="ignore"):
         values = {
             metric: stack.mean(0),

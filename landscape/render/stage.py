@@ -10,10 +10,11 @@ import numpy as np
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.contour import metric_scale
 from landscape.render.label import metric_label
+from landscape.render.region import beyond
 from landscape.render.relief import Box, PathHeight, Piece, Relief, drape, relief_of
 from landscape.render.scale import Scale
 from landscape.render.style import TRAJECTORY_COLOURS
-from landscape.surface.surface import DONE, FAILED, INTERPOLATED, PENDING, Surface
+from landscape.surface.surface import DONE, FAILED, INTERPOLATED, PENDING, STOPPED, Surface
 
 HEIGHT, GAP = 0.52, 0.16
 """Height of a relief, and of the room between it and the floor, where the base is 1 by 1."""
@@ -153,7 +154,10 @@ def notes_of(stages: Sequence[Stage], metric: str, scale: Scale, height: PathHei
     interpolated = int((statuses == INTERPOLATED).sum())
     if interpolated:
         parts.append(f"{1 - interpolated / values.size:.0%} of the points measured, the others interpolated")
-    broken = int(((~np.isfinite(values) & (statuses != PENDING)) | (statuses == FAILED)).sum())
+    stopped = sum(int((stage.surface.status == STOPPED).sum()) for stage in stages)
+    if stopped:
+        parts += dict.fromkeys(beyond(s.surface) for s in stages if (s.surface.status == STOPPED).any())
+    broken = int(((~np.isfinite(values) & ~np.isin(statuses, (PENDING, STOPPED))) | (statuses == FAILED)).sum())
     if pending or broken:
         reasons = [f"{broken} not finite or failed"] * bool(broken) + [f"{pending} not computed"] * bool(pending)
         parts.append(f"holes: {' and '.join(reasons)} of {values.size} points")

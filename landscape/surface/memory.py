@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from landscape.surface.header import Header
-from landscape.surface.surface import DONE, FAILED, PENDING, Surface
+from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface, settled
 
 
 class MemoryStore:
@@ -33,14 +33,18 @@ class MemoryStore:
 
     def pending(self, retry_failed: bool = False) -> np.ndarray:
         """Flat indices of the points still to compute, in order."""
-        wanted = self.status != DONE if retry_failed else self.status == PENDING
+        wanted = ~settled(self.status) if retry_failed else self.status == PENDING
         return np.flatnonzero(wanted)
 
     def record(self, index: int, values: Sequence[float], seconds: float) -> None:
-        """Keep the values of the point at flat ``index``, in the order of ``header.metrics``."""
+        """Keep the values of the point at flat ``index``, in the order of ``header.metrics``.
+
+        With the setting ``stop_above``, a first value above it is the bound of a point that was stopped.
+        """
         self.values.reshape(len(self.header.metrics), -1)[:, index] = values
         self.seconds.flat[index] = seconds
-        self.status.flat[index] = DONE
+        limit = self.header.settings.get("stop_above")
+        self.status.flat[index] = STOPPED if limit is not None and values[0] > limit else DONE
         self.messages.pop(index, None)
 
     def fail(self, index: int, message: str, seconds: float = 0.0) -> None:

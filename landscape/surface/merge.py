@@ -14,7 +14,7 @@ import numpy as np
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import attribute, created, reading
 from landscape.surface.store import failures_of, now, stored_settings, write_failures
-from landscape.surface.surface import DONE, FAILED, PENDING
+from landscape.surface.surface import FAILED, PENDING, settled
 
 _PLANE = ("origin", "xdirection", "ydirection", "zdirection")
 
@@ -25,7 +25,7 @@ class MergeReport:
 
     Attributes:
         total: points of the grid.
-        done: points that a shard has computed.
+        done: points that a shard has computed, or stopped.
         failed: points that failed wherever they were tried.
         overlapping: points that several shards have computed, equally.
         per_shard: points taken from each shard, in the order given.
@@ -84,7 +84,7 @@ def merge(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], 
         shard = _read(path)
         if merged is None:
             merged = shard
-            per_shard.append(int((shard.status == DONE).sum()))
+            per_shard.append(int(settled(shard.status).sum()))
         else:
             _require_equal(merged, shard)
             taken, both = _add(merged, shard)
@@ -96,11 +96,11 @@ def merge(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], 
         file["seconds"][...] = merged.seconds
         file["status"][...] = merged.status
         write_failures(file, merged.messages)
-        complete = bool((merged.status == DONE).all())
+        complete = bool(settled(merged.status).all())
         file.attrs.modify("finished", np.bytes_(now() if complete else ""))
         file.attrs["merged_from"] = json.dumps([path.name for path in files])
-    counts = {kind: int((merged.status == kind).sum()) for kind in (PENDING, DONE, FAILED)}
-    return MergeReport(merged.status.size, counts[DONE], counts[FAILED], overlapping, tuple(per_shard))
+    done, failed = int(settled(merged.status).sum()), int((merged.status == FAILED).sum())
+    return MergeReport(merged.status.size, done, failed, overlapping, tuple(per_shard))
 
 
 def _read(path: Path) -> _Shard:
@@ -127,7 +127,7 @@ def _require_equal(first: _Shard, other: _Shard) -> None:
 
 def _add(merged: _Shard, shard: _Shard) -> tuple[int, int]:
     """Take from ``shard`` what ``merged`` lacks, in place; returns how much that was, and how much both had."""
-    both = (merged.status == DONE) & (shard.status == DONE)
+    both = settled(merged.status) & settled(shard.status)
     bits = [array[:, both].view(np.int64) for array in (merged.values, shard.values)]
     unequal = (bits[0] != bits[1]).any(axis=0)
     if unequal.any():
@@ -139,11 +139,11 @@ def _add(merged: _Shard, shard: _Shard) -> tuple[int, int]:
             f"{merged.path} and {shard.path} disagree at {int(unequal.sum())} points, first at index "
             f"{tuple(int(k) for k in where)}: {name} is {old[i]!r} and {new[i]!r}; they were not computed alike"
         )
-    new = (shard.status == DONE) & (merged.status != DONE)
+    new = settled(shard.status) & ~settled(merged.status)
     failed = (shard.status == FAILED) & (merged.status == PENDING)
     merged.values[:, new] = shard.values[:, new]
     merged.seconds[new | failed] = shard.seconds[new | failed]
-    merged.status[new], merged.status[failed] = DONE, FAILED
+    merged.status[new], merged.status[failed] = shard.status[new], FAILED
     for index in np.flatnonzero(new):
         merged.messages.pop(int(index), None)
     for index, message in shard.messages.items():

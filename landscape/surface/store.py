@@ -24,7 +24,7 @@ from landscape.surface.hdf5 import attribute, created, reading, reason
 from landscape.surface.header import Header
 from landscape.surface.inplace import InPlace
 from landscape.surface.memory import MemoryStore
-from landscape.surface.surface import DONE
+from landscape.surface.surface import settled
 from landscape.surface.vtkhdf import write_collection
 
 FORMAT, VERSION = "landscape-surface", 1
@@ -154,7 +154,7 @@ class FileStore(MemoryStore):
         try:
             self.flush()
             self._writer.sync()
-            if (self.status == DONE).all() and not self._finished:
+            if settled(self.status).all() and not self._finished:
                 with Draft(self.path, locked=False) as target:  # under the lock held here
                     with h5py.File(target, "r+") as file:
                         file.attrs.modify("finished", np.bytes_(now()))

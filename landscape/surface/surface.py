@@ -12,9 +12,15 @@ import numpy as np
 if TYPE_CHECKING:
     from landscape.geometry.trajectory import Trajectory
 
-PENDING, DONE, FAILED, INTERPOLATED = 0, 1, 2, 3
-"""Values of ``status``. A NaN among the values is a result; only ``status`` says what is computed. ``INTERPOLATED``
+PENDING, DONE, FAILED, STOPPED, INTERPOLATED = 0, 1, 2, 3, 4
+"""Values of ``status``. A NaN among the values is a result; only ``status`` says what is computed. ``STOPPED`` points
+were given up when their first loss was seen to exceed a threshold, and hold a lower bound of it. ``INTERPOLATED``
 stands in no file: it marks points that were filled to be drawn."""
+
+
+def settled(status: np.ndarray) -> np.ndarray:
+    """Where nothing is left to compute: done, or stopped."""
+    return (status == DONE) | (status == STOPPED)
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class Surface:
     Attributes:
         coordinates: the axes' coordinates, x first: ``((nx,),)``, ``((nx,), (ny,))`` or ``((nx,), (ny,), (nz,))``.
         values: arrays by name (``train_loss``, ``train_acc`` in percent, ``train_loss_stderr``), each of ``shape``.
-        status: uint8 of ``shape``: 0 pending, 1 done, 2 failed.
+        status: uint8 of ``shape``: 0 pending, 1 done, 2 failed, 3 stopped (the first loss is a lower bound).
         attributes: provenance (see ``docs/format.md``); plain strings, numbers and nested dicts.
         name: what a legend or a panel's title calls the surface.
         estimates: of an adaptive surface, interpolated values of points that were not measured, by name, NaN where
@@ -67,7 +73,9 @@ class Surface:
         return sorted(names, key=lambda name: not name.endswith("_loss"))
 
     def metric(self, name: str | None = None) -> np.ndarray:
-        """The values called ``name`` (the first loss by default), of ``shape``, NaN where not computed.
+        """The values called ``name`` (the first loss by default), of ``shape``, NaN where not computed or stopped.
+
+        The lower bounds of stopped points are among ``values``.
 
         Raises:
             ValueError: there is no such metric; the message lists those there are.
@@ -75,10 +83,19 @@ class Surface:
         name = name or (self.metrics[0] if self.metrics else "train_loss")
         if name not in self.values:
             raise ValueError(f"no metric {name!r} on this surface; it has {', '.join(self.values) or 'none'}")
-        return self.values[name]
+        return np.where(self.status == STOPPED, np.nan, self.values[name])
+
+    @property
+    def stop_above(self) -> float | None:
+        """The loss above which points were not computed to their end; None where all were."""
+        settings = self.attributes.get("settings")
+        return settings.get("stop_above") if isinstance(settings, Mapping) else None
 
     def filled(self) -> Surface:
-        """For drawing: estimates where nothing was measured, marked as ``INTERPOLATED``."""
+        """For drawing: estimates where nothing was measured, marked as ``INTERPOLATED``.
+
+        Points beside stopped ones, whose estimate is infinite, are marked as those.
+        """
         if not self.estimates:
             return self
         guessed = (self.status == PENDING) & np.all([np.isfinite(found) for found in self.estimates.values()], axis=0)
@@ -86,6 +103,9 @@ class Surface:
             name: np.where(guessed, self.estimates.get(name, np.nan), array) for name, array in self.values.items()
         }
         status = np.where(guessed, INTERPOLATED, self.status).astype(np.uint8)
+        if self.stop_above is not None:
+            first = self.estimates.get(self.metrics[0], np.zeros(self.shape))
+            status[(self.status == PENDING) & np.isposinf(first)] = STOPPED
         return replace(self, values=values, status=status, estimates={})
 
     @property

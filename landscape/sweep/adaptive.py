@@ -82,11 +82,13 @@ class Refinement:
         """Flat indices of all points that were asked for until now, this round's included, ascending."""
         return np.union1d(np.flatnonzero(self.known), self.points)
 
-    def settle(self, losses: np.ndarray) -> None:
+    def settle(self, losses: np.ndarray, ceilings: Sequence[float] | None = None) -> None:
         """Take in the round's values and set up the next.
 
         Args:
             losses: ``(k, *shape)``, one or more losses; only points of this and earlier rounds are looked at.
+            ceilings: of each loss, what the picture ends at, where points beyond it were stopped: those are infinite,
+                and how far beyond anything lies is all the same.
         """
         new = np.zeros(self.shape, dtype=bool)
         new.flat[self.points] = True
@@ -94,7 +96,13 @@ class Refinement:
             unresolved = [(np.inf, cell) for cell in self._cells]
             self._corners = False
         else:
-            errors = np.max([_surprise(loss, self.known, new) for loss in losses], axis=0)
+            errors = np.max(
+                [
+                    _surprise(loss, self.known, new, ceiling)
+                    for loss, ceiling in zip(losses, ceilings or [np.inf] * len(losses), strict=True)
+                ],
+                axis=0,
+            )
             judged = [(float(errors[_points(cell, self.shape)].max()), cell) for cell in self._cells]
             unresolved = [(e, half) for e, cell in judged if e > self.adaptive.tolerance for half in _halves(cell)]
             settled = [e for e, cell in judged if e <= self.adaptive.tolerance or not _halves(cell)]
@@ -171,8 +179,10 @@ def _scaled(losses: np.ndarray) -> np.ndarray:
         return np.log(np.where(losses > floor, losses, np.where(np.isnan(losses), np.nan, floor)))
 
 
-def _surprise(loss: np.ndarray, known: np.ndarray, new: np.ndarray) -> np.ndarray:
+def _surprise(loss: np.ndarray, known: np.ndarray, new: np.ndarray, ceiling: float = np.inf) -> np.ndarray:
     """How far new values lie from what the known ones let expect, as a share of the range; 0 elsewhere.
+
+    Both count at most as the ``ceiling``.
 
     Infinite where one of the two is finite and the other is not.
     """
@@ -180,8 +190,8 @@ def _surprise(loss: np.ndarray, known: np.ndarray, new: np.ndarray) -> np.ndarra
     if not new.any():
         return error
     expected = np.full(loss.shape, np.nan)
-    expected[new] = _between(loss, known, np.argwhere(new), logarithm=True)
-    measured = _scaled(np.where(known | new, loss, np.nan))
+    expected[new] = np.minimum(_between(loss, known, np.argwhere(new), logarithm=True), ceiling)
+    measured = np.minimum(_scaled(np.where(known | new, loss, np.nan)), np.log(ceiling))
     finite = measured[np.isfinite(measured)]
     span = max(np.ptp(finite), LEAST_RANGE) if finite.size else 1.0
     with np.errstate(invalid="ignore", divide="ignore"):

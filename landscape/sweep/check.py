@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from landscape.geometry.plane import Plane
 from landscape.problem.problem import Problem
-from landscape.surface.surface import DONE, Surface
+from landscape.surface.surface import DONE, STOPPED, Surface
 from landscape.sweep.evaluator import Numerics, evaluating
 
 OK, WARN, BAD = "ok", "warn", "bad"
@@ -59,7 +59,7 @@ def check_surface(surface: Surface, plane: Plane | None = None, expected: float 
     """
     loss = surface.metric()
     done = surface.status == DONE
-    findings = [_complete(done)]
+    findings = [_complete(done | (surface.status == STOPPED))]
     if expected is not None:
         findings.append(_origin_on_grid(surface, loss, expected))
     if plane is not None:

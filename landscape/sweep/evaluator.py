@@ -81,6 +81,7 @@ class Evaluator:
         if origin is not None:
             with origin.recording():
                 self.at_origin = dict(zip(self.names, self((0.0,) * plane.ndim).tolist(), strict=True))
+        self._tally.stop_above = numerics.stop_above
 
     def _probe(self, splits: dict[str, Split], paired: bool) -> tuple[str, ...]:
         """Names of the values, found by one small batch at the origin."""
@@ -95,7 +96,8 @@ class Evaluator:
         """Values at a point of the plane, ``(len(names),)`` float64, in the order of ``names``.
 
         Each is a sum over samples divided by their number, accumulated in float64; a standard error is that of the
-        mean over samples. NaN and infinity are values and pass through.
+        mean over samples. NaN and infinity are values and pass through. A first value above ``numerics.stop_above`` is
+        a lower bound, and the others are NaN then.
         """
         return self.many([coordinates])[0]
 
@@ -133,6 +135,8 @@ class Evaluator:
             for number, batch in enumerate(islice(all_, batches)):
                 wanted = targets[split][number] if targets else batch.targets
                 tally.add(split, engine.outputs(split, number), wanted, len(batch))
+                if tally.stopped:
+                    return tally.values()
         return tally.values()
 
     def _tally_of(self, engine: Engine, origin: OriginLosses | None = None) -> Tally:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from landscape.errors import UnsoundError
 from landscape.sweep.lines import TO_ROOT, TO_WORKER, Ending, Halt, Lines, Nap, Report, Result
 from landscape.sweep.ranks import RankError, Ranks, known_to_all, place
 from landscape.sweep.schedule import Scheduler
@@ -109,6 +110,8 @@ def _attempt(compute: Compute, index: int, rank: int) -> Result:
     begin = time.perf_counter()
     try:
         values = compute(index)
+    except UnsoundError:
+        raise
     except (Exception, SystemExit) as error:  # whatever the user's code does belongs to this point, not to the job
         where = traceback.extract_tb(error.__traceback__)[-1]
         message = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno}; rank {rank}, {place()})"

@@ -36,6 +36,9 @@ class Numerics:
             faster forms of networks that they understand, and ``auto`` takes the first of these, else ``plain``, that
             computes what the module computes. ``compiled`` is taken only by name. No timing takes part: equal
             problems get equal engines.
+        stop_above: a point whose loss on the first split is seen to exceed this is given up: of losses that are never
+            negative, the sum so far over the number of all samples is a lower bound of the mean, and that is what is
+            kept, with no further value. None computes every point to its end.
         paired: also the standard error of the difference to the loss at the origin, paired over samples.
     """
 
@@ -47,6 +50,7 @@ class Numerics:
     bn_samples: int = 512
     engine: str = "auto"
     paired: bool = False
+    stop_above: float | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -60,6 +64,8 @@ class Numerics:
             raise ValueError(f"bn: 'checkpoint' or 'recalibrate' expected, got {self.bn!r}")
         if self.engine not in ENGINES:
             raise ValueError(f"engine: one of {', '.join(ENGINES)} expected, got {self.engine!r}")
+        if self.stop_above is not None and not 0 < self.stop_above < float("inf"):
+            raise ValueError(f"stop_above: a positive loss expected, got {self.stop_above}")
         for name in ("threads", "bn_samples", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -56,7 +56,8 @@ class Comparison:
     ) -> None:
         one, self._seed = (plane, ()) if isinstance(plane, Plane) else (plane.make(plane.seeds[0]), plane.seeds[:1])
         self._points, self._dtype = probes(coordinates[: one.ndim]), numerics.dtype
-        plain = replace(numerics, dtype="float32", engine="plain", paired=False)
+        self._beyond = numerics.stop_above
+        plain = replace(numerics, dtype="float32", engine="plain", paired=False, stop_above=None)
         with repeatable(device), evaluating(problem, one, plain, device, data_bytes) as evaluate:
             self._losses = _losses(evaluate, evaluate.names, self._points)
 
@@ -70,11 +71,15 @@ class Comparison:
             ``not_finite``, how many losses only float32 gives.
         """
         there = [(*point, *self._seed) for point in self._points]
+        got, want = _losses(evaluate, names, there), self._losses.copy()
+        if self._beyond is not None:  # of points that are stopped only a bound is there to compare
+            stopped = got[0] > self._beyond
+            got[:, stopped] = want[:, stopped] = np.nan
         return {
             "dtype": self._dtype,
             "against": "float32",
             "points": [list(point) for point in self._points],
-            **_error(self._points, _losses(evaluate, names, there), self._losses),
+            **_error(self._points, got, want),
         }
 
 

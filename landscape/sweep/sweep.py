@@ -18,7 +18,7 @@ from landscape.problem.problem import Problem
 from landscape.surface.header import Header
 from landscape.surface.memory import MemoryStore
 from landscape.surface.store import FileStore
-from landscape.surface.surface import DONE, FAILED, PENDING, Surface
+from landscape.surface.surface import FAILED, PENDING, STOPPED, Surface, settled
 from landscape.sweep.adaptive import Adaptive, Refinement, interpolated
 from landscape.sweep.devices import current, repeatable, warn_of_crowding
 from landscape.sweep.evaluator import Numerics
@@ -278,12 +278,21 @@ def _refine(store: MemoryStore, refinement: Refinement) -> bool:
     """Settle a round, interpolate what is not measured; whether there is another round."""
     names = store.header.metrics
     losses = [name for name in names if name.endswith("_loss")]
-    refinement.settle(np.stack([store.values[names.index(name)] for name in losses]))
-    known = store.status == DONE
-    for name, values in zip(names, store.values, strict=True):
+    stopped, limit = store.status == STOPPED, store.header.settings.get("stop_above")
+    measured = dict(zip(names, store.values, strict=True))
+    beyond = {name: np.where(stopped, np.inf if name in losses else np.nan, v) for name, v in measured.items()}
+    ceilings = None if limit is None else [limit, *(_highest(beyond[name]) for name in losses[1:])]
+    refinement.settle(np.stack([beyond[name] for name in losses]), ceilings)
+    known = settled(store.status)
+    for name, values in beyond.items():
         if not name.endswith("_stderr"):
             store.fill(name, interpolated(values, known, logarithm=name in losses))
     return bool(len(refinement.points))
+
+
+def _highest(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values) & (values > 0)]
+    return float(finite.max()) if finite.size else 1.0
 
 
 def _gather(
@@ -298,7 +307,7 @@ def _gather(
     """Record what comes in; of the points ``asked`` for, say what became of them."""
     per_rank = dict.fromkeys(range(ranks.size), 0)
     flat = store.status.reshape(-1)
-    done, seconds = int((flat[asked] == DONE).sum()), 0.0
+    done, seconds = int(settled(flat[asked]).sum()), 0.0
     try:
         for result in results:
             if result.values is None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.errors import UnsoundError
 from landscape.problem.problem import Measure
 
 PAIRED = "_loss_paired_stderr"
@@ -57,6 +58,10 @@ class Tally:
         names: what is wanted, in order: see :func:`names_of`.
         points: how many points the outputs are of: ``points`` times the batch's rows, one point after the other.
         origin: what losses are compared with, where paired standard errors are wanted.
+
+    Attributes:
+        stop_above: the loss of the first split, ``names[0]``, from which on a point is given up; None for never.
+        stopped: whether every point is given up, and nothing more need be added.
     """
 
     def __init__(
@@ -71,13 +76,21 @@ class Tally:
         self._origin = origin
         self._sums: dict[str, Tensor] = {}
         self._seen: dict[str, int] = {}
+        self.stop_above: float | None = None
+        self.stopped = False
+        self._bounds: np.ndarray | None = None
 
     def begin(self) -> None:
         """Forget the point before."""
         self._sums, self._seen = {}, dict.fromkeys(self._counts, 0)
+        self.stopped, self._bounds = False, None
 
     def add(self, split: str, outputs: Any, targets: Any, samples: int) -> None:
-        """Add a batch of ``samples`` of a split: its sums, and those of squares for standard errors."""
+        """Add a batch of ``samples`` of a split: its sums, and those of squares for standard errors.
+
+        Raises:
+            UnsoundError: a negative loss, where points are stopped by a bound that holds for others.
+        """
         for measure_name, measure in self._measures.items():
             key = f"{split}_{measure_name}"
             value = measure(outputs, targets).double()
@@ -92,18 +105,45 @@ class Tally:
                     self._put(f"{key}_paired_stderr", torch.linalg.vecdot(apart, apart))
             else:
                 self._put(key, (value * samples).expand(self._points))
+            if self.stop_above is not None and key == self._names[0]:
+                self._bound(key, value)
         self._seen[split] += samples
 
     def _put(self, key: str, part: Tensor) -> None:
         self._sums[key] = self._sums[key] + part if key in self._sums else part
 
+    def _bound(self, key: str, value: Tensor) -> None:
+        """Note points whose bound has come to exceed the threshold; a device is waited for."""
+        negative = (value < 0).any().double().expand(1)
+        *bounds, negative = torch.cat([self._sums[key] / self._counts[split_of(key, self._counts)], negative]).tolist()
+        if negative:
+            raise UnsoundError(
+                f"{key} is negative in places, so that a sum over some samples is no lower bound of that over all, and "
+                "no point can be stopped by it: leave --stop-above (stop_above) out. Points that a file holds as "
+                "stopped may be wrong; --overwrite replaces it"
+            )
+        if self._bounds is None:
+            self._bounds = np.full(self._points, np.nan)
+        new = np.isnan(self._bounds) & (np.array(bounds) > self.stop_above)
+        self._bounds[new] = np.array(bounds)[new]
+        self.stopped = not np.isnan(self._bounds).any()
+
     def values(self) -> np.ndarray:
         """``(points, len(names))`` float64: means over samples, and standard errors of the mean.
 
-        One transfer brings everything: a device is waited for once.
+        Of points that are given up, the lower bound of the first, and NaN. One transfer brings everything: a device is
+        waited for once.
         """
+        if self.stopped:
+            return self._given_up()
         sums = dict(zip(self._sums, torch.stack(list(self._sums.values())).cpu().numpy(), strict=True))
-        return np.stack([self._mean(name, sums) for name in self._names], axis=1)
+        values = np.stack([self._mean(name, sums) for name in self._names], axis=1)
+        return values if self._bounds is None else np.where(np.isnan(self._bounds)[:, None], values, self._given_up())
+
+    def _given_up(self) -> np.ndarray:
+        values = np.full((self._points, len(self._names)), np.nan)
+        values[:, 0] = self._bounds
+        return values
 
     def _mean(self, name: str, sums: Mapping[str, np.ndarray]) -> np.ndarray:
         """A mean over samples, or its standard error."""

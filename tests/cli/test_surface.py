@@ -243,3 +243,20 @@ def test_noise_is_measured_told_and_hatched(run, tmp_path, program):
     assert code == 1
     assert "paired is True there, asked for False" in said
     assert program("check", out)[0] in (0, 1)
+
+
+def test_points_out_of_range_are_stopped_told_and_drawn_as_such(run, tmp_path, program):
+    out, figure = tmp_path / "s.h5", tmp_path / "s.png"
+    words = ["surface", run, "--x", "-3:3:9", "--y", "-3:3:9", "--batch-size", "50", "--out", out]
+    code, said, _ = program(*words, "--stop-above", "8")
+    assert code == 0
+    stopped = int((read_surface(out).status == 3).sum())
+    assert 5 < stopped < 76
+    assert f", {stopped} points stopped above 8. Next:" in said
+    _, _, told = program("info", out)
+    assert f"{81 - stopped} of 81 done, {stopped} stopped above train_loss 8" in told
+    assert program("plot", out, "--out", figure)[0] == 0
+    code, said, _ = program(*words, "--stop-above", "9")
+    assert code == 1
+    assert "stop_above is 8.0 there, asked for 9.0" in said
+    assert program(*words, "--stop-above", "0")[0] == 2

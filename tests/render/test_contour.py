@@ -12,7 +12,7 @@ from landscape.geometry.trajectory import Trajectory
 from landscape.render.contour import STYLES, plot_contour
 from landscape.render.scale import choose_scale
 from landscape.render.style import SIZES, Size
-from landscape.surface.surface import Surface
+from landscape.surface.surface import DONE, STOPPED, Surface
 
 MINIMUM = (0.7, -0.2)
 
@@ -327,3 +327,22 @@ def test_where_nothing_is_noise_the_figure_says_so() -> None:
     assert any(note.startswith("no point is within 2 paired") for note in artists.notes)
     with pytest.raises(ValueError, match="no standard error"):
         plot_contour(surface(), noise=True)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_points_that_were_stopped_are_out_of_range_and_said_to_be(style) -> None:
+    given = surface()
+    loss = given.values["train_loss"]
+    status = np.where(loss > 20, STOPPED, DONE).astype(np.uint8)
+    values = {"train_loss": np.where(loss > 20, 21.0, loss), "train_acc": np.where(loss > 20, np.nan, loss)}
+    cut = surface(values=values, status=status, attributes={"settings": {"stop_above": 20.0}})
+    artists = plot_contour(cut, style=style)
+    assert artists.scale.vmax == artists.scale.highest == loss[loss <= 20].max()
+    assert len(artists.gaps) == 1
+    assert "hatched: not computed above training loss 20" in artists.notes
+    if style == "heat":
+        np.testing.assert_array_equal(np.ma.getmaskarray(artists.heat.get_array()), loss > 20)
+    if style in ("both", "filled"):  # up to the highest that was measured, on the way to the bound
+        reach = np.concatenate([path.vertices for path in artists.filled.get_paths() if len(path.vertices)])
+        assert quadratic(reach[:, 0], reach[:, 1]).max() < 40
+    assert "hatched: not computed above training loss 20" in plot_contour(cut, "train_acc", style=style).notes

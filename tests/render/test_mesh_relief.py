@@ -8,7 +8,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from landscape.render.relief import Box, Relief, check_plane, drape, relief_of
 from landscape.render.scale import Scale, choose_scale
-from landscape.surface.surface import FAILED, PENDING, Surface
+from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface
 
 LOG = Scale("log", 1e-3, 1e6)
 
@@ -162,3 +162,21 @@ def test_a_cut_needs_a_place_on_the_scale(slope):
     assert relief_of(slope(), None, scale, 10.0).cut == pytest.approx(1)
     with pytest.raises(ValueError, match="cannot cut at -1"):
         relief_of(slope(), None, scale, -1.0)
+
+
+def test_a_relief_rises_to_the_bounds_of_stopped_points_and_is_cut_at_their_threshold(slope):
+    given = slope()
+    loss = given.values["train_loss"]
+    stopped = loss > 30
+    status = np.where(stopped, STOPPED, DONE).astype(np.uint8)
+    values = {"train_loss": np.where(stopped, 31.0, loss), "train_acc": np.where(stopped, np.nan, loss)}
+    cut = replace(given, values=values, status=status, attributes={"settings": {"stop_above": 30.0}})
+    scale = choose_scale(cut.metric(), "log")
+    relief = relief_of(cut, None, scale)
+    assert relief.cut == pytest.approx(np.log10(30))
+    assert np.allclose(10**relief.heights, values["train_loss"])
+    assert np.isnan(relief.at(cut.x[-1], cut.y[0]))
+    assert relief_of(cut, None, scale, clip=5.0).cut == pytest.approx(np.log10(5))
+    other = relief_of(cut, "train_acc", choose_scale(cut.metric("train_acc"), "linear"))
+    assert other.cut == np.inf
+    assert np.array_equal(np.isnan(other.heights), stopped)

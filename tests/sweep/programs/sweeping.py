@@ -33,7 +33,7 @@ if "full_disk" in options:  # at FileStore's method of that name
 
 def loss(outputs, targets):
     time.sleep(options.get("pause", 0.0))
-    return nn.functional.cross_entropy(outputs, targets, reduction="none")
+    return nn.functional.cross_entropy(outputs, targets, reduction="none") - options.get("less", 0.0)
 
 
 def problem():
