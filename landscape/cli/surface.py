@@ -87,7 +87,8 @@ if TYPE_CHECKING:
     metavar="LOSS",
     type=click.FloatRange(0, min_open=True),
     help="Give a point up as soon as its loss is sure to exceed this, for losses that are never negative: figures show "
-    "it as out of range. Asks the device after every batch of the first split, which a GPU has to wait for.",
+    "it as out of range. Looks after every batch of the first split (a smaller --batch-size stops sooner), for which a "
+    "GPU has to wait each time.",
 )
 @click.option("--retry-failed", is_flag=True, help="Take up points that failed before.")
 @overwrite_option
