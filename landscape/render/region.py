@@ -87,17 +87,16 @@ def hatch_noise(ax: Axes, surface: Surface, noise: Noise, colour: str, *, around
     Between grid points the border is where the interpolated difference leaves the noise; ``around`` hatches the cell
     centred on each point, for a heat map.
     """
-    if around:
-        if not noise.below.any():
-            return None
-        patch = _patch(ax, surface, noise.below, "none", NOISE_HATCH, around=True)
-        patch.set(edgecolor=colour, zorder=1.5)
-        return patch
     ratio = noise.ratio
     # At the origin itself a paired difference and its error are both zero: it goes with its quietest neighbour.
     ratio = np.where((noise.difference == 0) & (noise.error == 0), _quietest(ratio), ratio)
-    if not (np.abs(ratio[np.isfinite(ratio)]) < 1).any():
+    below = np.isfinite(ratio) & (np.abs(ratio) < 1)
+    if not below.any():
         return None
+    if around:
+        patch = _patch(ax, surface, below, "none", NOISE_HATCH, around=True)
+        patch.set(edgecolor=colour, zorder=1.5)
+        return patch
     hatched = ax.contourf(
         surface.x,
         surface.y,

@@ -317,6 +317,8 @@ def test_what_is_no_more_than_noise_is_hatched_and_said(style) -> None:
     assert corners[:, 0].min() == pytest.approx(-reach, abs=1e-6)
     assert corners[:, 0].max() == pytest.approx(reach, abs=1e-6)
     assert corners[:, 1].max() >= 1.0
+    # Where difference and error are both zero, as at every origin, there is no hole.
+    assert any(path.contains_point((0.001, 0.3)) for path in paths)
     assert any("crossed: no more than noise, within 2 paired standard errors" in note for note in artists.notes)
     assert plot_contour(noisy(0.165), style=style).noise is None
 

@@ -86,6 +86,21 @@ def test_it_is_said_and_written_once_and_measured_no_second_time(problem, tmp_pa
     assert read_surface(out).attributes["precision"] == stored
 
 
+def test_points_that_are_stopped_are_not_compared(problem):
+    """Their losses are bounds: the difference would be that of the bound, not of the numbers."""
+    plane, grid = random_plane(problem.model), Grid.parse("-9:1:9", "-9:1:9")
+    points = probes(grid.coordinates)
+    want = np.array([naive(problem, plane, at, torch.float32) for at in points]).T
+    limit = float(np.sort(want[0])[-2:].mean())  # the corner of the largest loss is beyond
+    numerics = Numerics(dtype="bfloat16", batch_size=8, stop_above=limit)
+    surface = compute_surface(problem, plane, grid, numerics=numerics).surface
+    assert surface.status.flat[int(np.argmax([p == points[int(want[0].argmax())] for p in grid]))] == 3
+    report = surface.attributes["precision"]
+    assert report["not_finite"] == 0
+    assert report["largest"] < 0.1
+    assert report["worst"] != list(points[int(want[0].argmax())])
+
+
 def test_float32_has_no_report(problem):
     assert "precision" not in compute_surface(problem, random_plane(problem.model), GRID).surface.attributes
 
