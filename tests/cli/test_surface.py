@@ -260,3 +260,16 @@ def test_points_out_of_range_are_stopped_told_and_drawn_as_such(run, tmp_path, p
     assert code == 1
     assert "stop_above is 8.0 there, asked for 9.0" in said
     assert program(*words, "--stop-above", "0")[0] == 2
+
+
+def test_what_reduced_precision_costs_is_said_once_and_told(run, tmp_path, program):
+    out = tmp_path / "s.h5"
+    words = ["surface", run, "--x", "-1:1:5", "--dtype", "bfloat16", "--out", out]
+    code, said, _ = program(*words)
+    assert code == 0
+    assert said.count("bfloat16 is off float32 by ") == 1
+    assert "bfloat16 is off float32 by " in program("info", out)[2]
+    assert "bfloat16 is off" not in program(*words)[1]
+    code, said, _ = program(*words[:-3], "tf32", "--out", tmp_path / "t.h5")
+    assert code == 2
+    assert "tf32 is a way NVIDIA's GPUs multiply" in said
