@@ -12,7 +12,7 @@ from landscape.render.margin import bar_arrows, finish_bar, legend_columns, smal
 from landscape.render.path import path_handles
 from landscape.render.scale import Scale
 from landscape.render.style import new_figure, size_of
-from landscape.surface.noise import error_name
+from landscape.surface.noise import error_name, noise_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -142,9 +142,11 @@ def plot_metrics(
     With ``noise``, those that have a standard error are hatched as by ``plot_contour``.
 
     Raises:
-        ValueError: the surface has not two axes, or an unknown metric.
+        ValueError: the surface has not two axes, an unknown metric, or ``noise`` where no metric has a standard error.
     """
     names = list(metrics or surface.metrics)
+    if noise and not any(error_name(surface, name) for name in names):
+        noise_of(surface, names[0])  # says why there is none
     figure = new_figure(size)
     # A colour bar and its numbers take about half an inch beside each panel.
     rows, columns = _grid(len(names), None, size_of(size).width - 0.7 * len(names))

@@ -56,7 +56,8 @@ def gaps_of(surface: Surface, values: np.ndarray, scale: Scale) -> Gaps:
     if pending.any():
         notes.append("dotted: not computed yet")
     if (surface.status == INTERPOLATED).any():
-        notes.append(f"{(surface.status != INTERPOLATED).mean():.0%} of the points measured, the others interpolated")
+        inside, where = surface.status[~stopped], " in range" if stopped.any() else ""
+        notes.append(f"{(inside != INTERPOLATED).mean():.0%} of the points{where} measured, the others interpolated")
     return Gaps(bad, pending, tuple(notes))
 
 

@@ -153,7 +153,9 @@ def notes_of(stages: Sequence[Stage], metric: str, scale: Scale, height: PathHei
     pending = int((statuses == PENDING).sum())
     interpolated = int((statuses == INTERPOLATED).sum())
     if interpolated:
-        parts.append(f"{1 - interpolated / values.size:.0%} of the points measured, the others interpolated")
+        inside = int((statuses != STOPPED).sum())
+        where = " in range" if inside < values.size else ""
+        parts.append(f"{1 - interpolated / inside:.0%} of the points{where} measured, the others interpolated")
     stopped = sum(int((stage.surface.status == STOPPED).sum()) for stage in stages)
     if stopped:
         parts += dict.fromkeys(beyond(s.surface) for s in stages if (s.surface.status == STOPPED).any())

@@ -70,8 +70,8 @@ def noise_of(surface: Surface, metric: str | None = None) -> Noise:
     values, name = surface.metric(metric), error_name(surface, metric)
     if name is None:
         raise ValueError(
-            f"{metric} has no standard error, so that relief cannot be told from noise; losses of single surfaces have "
-            "one where the loss gives a value per sample"
+            f"{metric} has no standard error, so that relief cannot be told from noise: take the loss of a single "
+            "surface (of several seeds, --member picks one) whose loss gives a value per sample"
         )
     reference = origin_values(surface).get(metric, float("nan"))
     if not np.isfinite(reference):

@@ -94,18 +94,23 @@ class Surface:
     def filled(self) -> Surface:
         """For drawing: estimates where nothing was measured, marked as ``INTERPOLATED``.
 
-        Points beside stopped ones, whose estimate is infinite, are marked as those.
+        Where points were stopped above a threshold, those whose estimate lies there are marked as stopped too, with the
+        threshold as their bound.
         """
         if not self.estimates:
             return self
         guessed = (self.status == PENDING) & np.all([np.isfinite(found) for found in self.estimates.values()], axis=0)
+        beyond = np.zeros(self.shape, dtype=bool)
+        if self.stop_above is not None:
+            first = self.estimates.get(self.metrics[0], np.full(self.shape, np.nan))
+            beyond = (self.status == PENDING) & (first >= self.stop_above)
+            guessed &= ~beyond
         values = {
             name: np.where(guessed, self.estimates.get(name, np.nan), array) for name, array in self.values.items()
         }
-        status = np.where(guessed, INTERPOLATED, self.status).astype(np.uint8)
-        if self.stop_above is not None:
-            first = self.estimates.get(self.metrics[0], np.zeros(self.shape))
-            status[(self.status == PENDING) & np.isposinf(first)] = STOPPED
+        if beyond.any():
+            values[self.metrics[0]][beyond] = self.stop_above
+        status = np.where(beyond, STOPPED, np.where(guessed, INTERPOLATED, self.status)).astype(np.uint8)
         return replace(self, values=values, status=status, estimates={})
 
     @property

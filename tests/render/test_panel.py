@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.panel import plot_metrics, plot_panel
@@ -122,3 +123,11 @@ def test_wrong_arguments() -> None:
         plot_panel([surface("a")], trajectories={"b": []})
     with pytest.raises(ValueError, match="for each of 2 surfaces"):
         plot_panel([surface("a"), surface("b")], trajectories=[[trajectory("SGD")]])
+
+
+def test_noise_is_asked_of_the_metrics_that_have_an_error(slope) -> None:
+    given = slope(x=(-0.5, 0.5), nx=9)
+    figure = plot_metrics(given, ["train_loss", "train_acc"], noise=True)
+    assert sum("no more than noise" in text.get_text().replace("\n", " ") for text in figure.findobj(Text)) == 1
+    with pytest.raises(ValueError, match="train_acc has no standard error"):
+        plot_metrics(given, ["train_acc"], noise=True)

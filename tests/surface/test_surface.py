@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.surface.surface import DONE, FAILED, INTERPOLATED, PENDING, Surface
+from landscape.surface.surface import DONE, FAILED, INTERPOLATED, PENDING, STOPPED, Surface
 
 
 def surface(*coordinates: np.ndarray, values: np.ndarray | None = None, status: np.ndarray | None = None) -> Surface:
@@ -135,3 +135,23 @@ def test_estimates_fill_only_what_was_not_measured():
     assert filled.status.tolist() == [DONE, DONE, INTERPOLATED, FAILED, PENDING]
     np.testing.assert_array_equal(found.metric(), values)
     assert surface(np.arange(3.0)).filled().estimates == {}
+
+
+def test_estimates_above_a_threshold_are_out_of_range_and_bounds_are_no_values():
+    x, nan = np.arange(6.0), np.nan
+    status = np.array([DONE, STOPPED, PENDING, PENDING, PENDING, FAILED], np.uint8)
+    values = {"train_loss": np.array([1, 5.5, nan, nan, nan, nan]), "train_acc": np.array([9, nan, nan, nan, nan, nan])}
+    estimates = {
+        "train_loss": np.array([nan, nan, 2.0, 5.0, np.inf, 3.0]),
+        "train_acc": np.array([nan, nan, 8.0, 7.0, nan, 7.0]),
+    }
+    s = Surface((x,), values, status, {"settings": {"stop_above": 5.0}}, estimates=estimates)
+    np.testing.assert_array_equal(s.metric(), [1, nan, nan, nan, nan, nan])
+    filled = s.filled()
+    assert filled.status.tolist() == [DONE, STOPPED, INTERPOLATED, STOPPED, STOPPED, FAILED]
+    np.testing.assert_array_equal(filled.values["train_loss"], [1, 5.5, 2, 5, 5, nan])
+    np.testing.assert_array_equal(filled.values["train_acc"], [9, nan, 8, nan, nan, nan])
+    np.testing.assert_array_equal(filled.metric(), [1, nan, 2, nan, nan, nan])
+    assert np.isnan(s.values["train_loss"][3]), "the surface itself is left alone"
+    ordinary = Surface((x,), values, status, {}, estimates=estimates).filled()
+    assert ordinary.status.tolist() == [DONE, STOPPED, INTERPOLATED, INTERPOLATED, PENDING, FAILED]
