@@ -12,7 +12,7 @@ from landscape.render.inline import label_lines
 from landscape.render.label import metric_label
 from landscape.render.margin import add_note, colour_bar, legend_above, small
 from landscape.render.path import PathArtists, path_handles, plot_path
-from landscape.render.region import Gaps, gaps_of, hatch_noise, shade
+from landscape.render.region import Gaps, gaps_of, hatch_noise, ink_over, shade
 from landscape.render.scale import Scale, choose_scale
 from landscape.render.style import colour_map, drawing_on, new_figure, purpose_of
 from landscape.surface.noise import Noise, noise_of
@@ -145,7 +145,7 @@ def plot_contour(
         filled, lines, heat = _surface(ax, surface, name, scale, chosen, style, cmap or purpose_of(name))
         hatched = None
         if found is not None:
-            ink = _ink(found, scale, cmap or purpose_of(name), on_paper=style == "lines")
+            ink = "0.45" if style == "lines" else ink_over(scale.norm()(found.reference), cmap or purpose_of(name))
             hatched = hatch_noise(ax, surface, found, ink, around=style == "heat")
         limits = _limits(surface)
         ax.set_xlim(limits[0])
@@ -278,15 +278,6 @@ def _mark_centre(ax: Axes, *, on_paper: bool) -> None:
     (mark,) = ax.plot([0], [0], "+", color=colour, markersize=5, markeredgewidth=0.9, zorder=4)
     if not on_paper:
         mark.set_path_effects(halo(1.9, "black"))
-
-
-def _ink(noise: Noise, scale: Scale, purpose: str, *, on_paper: bool) -> str:
-    """The colour of hatching: what is within the noise has about the colour of the origin, so that one ink will do."""
-    if on_paper:
-        return "0.45"
-    position = scale.norm()(noise.reference)
-    light = np.asarray(colour_map(purpose)(position))[:3] @ (0.2126, 0.7152, 0.0722)
-    return "#ffffffb0" if light < 0.42 else "#00000090"
 
 
 def _notes(name: str, scale: Scale, gaps: Gaps, noise: Noise | None, paths: Sequence[PathArtists]) -> tuple[str, ...]:

@@ -8,6 +8,9 @@ from itertools import product
 
 import numpy as np
 
+from landscape.surface.memory import MemoryStore
+from landscape.surface.surface import STOPPED, settled
+
 Cell = tuple[tuple[int, int], ...]
 """First and last index along each axis of an array, in the array's order of axes."""
 
@@ -125,6 +128,28 @@ class Refinement:
             taken.append(cell)
         self._cells = taken
         return np.array(sorted(chosen), dtype=np.int64)
+
+
+def settle_round(store: MemoryStore, refinement: Refinement) -> bool:
+    """Settle a round by what a store holds, interpolate what is not measured; whether there is another round."""
+    names, limit = store.header.metrics, store.header.settings.get("stop_above")
+    losses, stopped = [name for name in names if name.endswith("_loss")], store.status == STOPPED
+    # Where points were stopped a loss is beyond what is drawn, and nothing else is known.
+    values = {
+        name: np.where(stopped, np.inf if name in losses else np.nan, array)
+        for name, array in zip(names, store.values, strict=True)
+    }
+    ceilings = None if limit is None else [limit, *(_highest(values[name]) for name in losses[1:])]
+    refinement.settle(np.stack([values[name] for name in losses]), ceilings)
+    for name, array in values.items():
+        if not name.endswith("_stderr"):
+            store.fill(name, interpolated(array, settled(store.status), logarithm=name in losses))
+    return bool(len(refinement.points))
+
+
+def _highest(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values) & (values > 0)]
+    return float(finite.max()) if finite.size else 1.0
 
 
 def interpolated(values: np.ndarray, known: np.ndarray, logarithm: bool = False) -> np.ndarray:

@@ -18,8 +18,8 @@ from landscape.problem.problem import Problem
 from landscape.surface.header import Header
 from landscape.surface.memory import MemoryStore
 from landscape.surface.store import FileStore
-from landscape.surface.surface import FAILED, PENDING, STOPPED, Surface, settled
-from landscape.sweep.adaptive import Adaptive, Refinement, interpolated
+from landscape.surface.surface import FAILED, PENDING, Surface, settled
+from landscape.sweep.adaptive import Adaptive, Refinement, settle_round
 from landscape.sweep.devices import current, repeatable, warn_of_crowding
 from landscape.sweep.evaluator import Numerics
 from landscape.sweep.executor import Batched, execute
@@ -256,7 +256,7 @@ def compute_surface(
                 computed = outcome.computed
                 if refinement is None:
                     break
-                more = ranks.share(ranks.agree(lambda o=outcome: not o.pending and _refine(store, refinement)))
+                more = ranks.share(ranks.agree(lambda o=outcome: not o.pending and settle_round(store, refinement)))
                 if not more:
                     outcome = replace(outcome, surface=store.surface(outcome.surface.name), error=refinement.error)
                     break
@@ -272,27 +272,6 @@ def _fixed(problem: Problem, plane: Plane | PlaneFamily) -> str:
 
 def _open(header: Header, plan: Plan) -> MemoryStore:
     return MemoryStore(header) if plan.out is None else FileStore.open(plan.out, header, plan.overwrite)
-
-
-def _refine(store: MemoryStore, refinement: Refinement) -> bool:
-    """Settle a round, interpolate what is not measured; whether there is another round."""
-    names = store.header.metrics
-    losses = [name for name in names if name.endswith("_loss")]
-    stopped, limit = store.status == STOPPED, store.header.settings.get("stop_above")
-    measured = dict(zip(names, store.values, strict=True))
-    beyond = {name: np.where(stopped, np.inf if name in losses else np.nan, v) for name, v in measured.items()}
-    ceilings = None if limit is None else [limit, *(_highest(beyond[name]) for name in losses[1:])]
-    refinement.settle(np.stack([beyond[name] for name in losses]), ceilings)
-    known = settled(store.status)
-    for name, values in beyond.items():
-        if not name.endswith("_stderr"):
-            store.fill(name, interpolated(values, known, logarithm=name in losses))
-    return bool(len(refinement.points))
-
-
-def _highest(values: np.ndarray) -> float:
-    finite = values[np.isfinite(values) & (values > 0)]
-    return float(finite.max()) if finite.size else 1.0
 
 
 def _gather(
