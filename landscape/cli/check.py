@@ -65,7 +65,7 @@ def _of_surface(path: Path, evaluate: bool) -> list[Finding]:
 
     surface = read_surface(path)
     try:
-        plane = read_plane(path)
+        plane = read_plane(path, mapped=True)
     except StoreError:  # a surface of Li et al. does not hold its plane
         plane = None
     if plane is None or not evaluate:

@@ -90,6 +90,13 @@ if TYPE_CHECKING:
     "it as out of range. Looks after every batch of the first split (a smaller --batch-size stops sooner), for which a "
     "GPU has to wait each time.",
 )
+@click.option(
+    "--scratch",
+    type=PATH,
+    metavar="DIR",
+    help="Keep origin and directions in a file in DIR instead of memory.  [default: so, beside --out, where they take "
+    "more than half of the memory]",
+)
 @click.option("--retry-failed", is_flag=True, help="Take up points that failed before.")
 @overwrite_option
 @problem_options
@@ -116,7 +123,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
     from landscape.cli.progress import Bar, show_sweep
     from landscape.cli.ranks import join
     from landscape.sweep.adaptive import Adaptive
-    from landscape.sweep.sharing import share_plane
+    from landscape.sweep.sharing import made_in, share_plane
     from landscape.sweep.stopping import StopSignals
     from landscape.sweep.sweep import Plan, compute_surface
 
@@ -124,10 +131,15 @@ def command(source: Path, out: Path, **options: Any) -> int:
     axes = axes_of(options)
     # Each rank builds its own problem; the plane is made once and shared by the ranks of a host.
     found, problem = ranks.agree(lambda: _problem(source, options))
-    if options["seeds"]:
-        where = ranks.agree(lambda: where_of(problem, len(axes), options))
+    scratch = ranks.share(ranks.agree(lambda: _scratch(problem, len(axes), out, options) if ranks.is_root else None))
+
+    def make() -> Plane | PlaneFamily:
+        return where_of(problem, len(axes), options)
+
+    if options["seeds"]:  # each rank goes through the planes at its own pace
+        where = ranks.agree(lambda: made_in(scratch, make) if scratch else make())
     else:
-        where = share_plane(ranks, lambda: where_of(problem, len(axes), options))
+        where = share_plane(ranks, make, scratch)
     settings, provenance = ranks.agree(lambda: _account(found, problem, where, options))
     device = _device(options["device"], ranks)
     # Ranges by rule are found by the root alone, since they take some evaluations, and are then the same everywhere.
@@ -166,7 +178,21 @@ def _problem(source: Path, options: dict[str, Any]) -> tuple[Source, Problem]:
     from landscape.cli.source import find_source
 
     found = find_source(source, spec_of(options))
-    return found, found.build(options["split"], options["samples"])
+    problem = found.build(options["split"], options["samples"])
+    # What the file of the checkpoint has in memory is of no use any more.
+    return replace(found, checkpoint=replace(found.checkpoint, state_dict={})), problem
+
+
+def _scratch(problem: Problem, axes: int, out: Path, options: dict[str, Any]) -> Path | None:
+    """The folder for a file of origin and directions; None where they lie in memory."""
+    from landscape.geometry.weights import movable
+    from landscape.sweep.sharing import scratch_for
+
+    if options["scratch"] is not None:
+        return options["scratch"]
+    moving = movable(problem.model, options["states"]).values()
+    size = (1 + axes) * sum(tensor.numel() * max(tensor.element_size(), 4) for tensor in moving)
+    return scratch_for(size, out.absolute().parent)
 
 
 def _account(

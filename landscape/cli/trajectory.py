@@ -59,7 +59,7 @@ def command(runs: tuple[Path, ...], plane: str, out: Path, **options: Any) -> No
         from landscape.surface.planes import read_plane
         from landscape.surface.reading import read_surface
 
-        chosen, surface, stored = read_plane(plane), read_surface(plane), None
+        chosen, surface, stored = read_plane(plane, mapped=True), read_surface(plane), None
         trajectories = [surface.under(trajectory) for trajectory in _project(opened, runs, chosen, measured)]
         provenance.update(surface=str(Path(plane).resolve()), origin=chosen.origin.digest())
     write_trajectories(out, trajectories, plane=stored, provenance=provenance, overwrite=options["overwrite"])

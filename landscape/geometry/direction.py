@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.geometry.normalization import ignored, normalize
-from landscape.geometry.weights import Weights
+from landscape.geometry.normalization import ignored, normalize_
+from landscape.geometry.room import empty_like, zeros
+from landscape.geometry.weights import PIECE, Weights, blocks, stretches
 from landscape.lookup import unknown
 
 
@@ -47,20 +48,22 @@ def gaussian(origin: Weights, seed: int = 0, axis: int = 0) -> Direction:
         seed: any non-negative integer.
         axis: 0 for x, 1 for y, 2 for z; axes of one seed are independent.
     """
+    return _gaussian(origin, seed, axis, frozenset(origin.tensors))
+
+
+def _gaussian(origin: Weights, seed: int, axis: int, moving: frozenset[str]) -> Direction:
+    """As :func:`gaussian`, with zeros for what does not move."""
     if seed < 0:
         raise ValueError(f"a seed of 0 or more expected, got {seed}")
-
-    def draw(position: int, shape: torch.Size) -> Tensor:
-        stream = np.random.MT19937(np.random.SeedSequence([seed, axis, position]))
-        # RandomState and not Generator: only its distributions are guaranteed never to change.
-        entries = np.random.RandomState(stream).standard_normal(tuple(shape))
-        return torch.as_tensor(entries, dtype=torch.float32)
-
     positions = {name: i for i, name in enumerate(name for name in origin.tensors if name not in origin.states)}
-    drawn = {
-        name: draw(positions[name], tensor.shape) if name in positions else torch.zeros(tensor.shape)
-        for name, tensor in origin
-    }
+    drawn = {name: zeros(tensor.shape, torch.float32) for name, tensor in origin}
+    for name, entries in drawn.items():
+        if name in positions and name in moving:
+            # RandomState and not Generator: only its distributions are guaranteed never to change.
+            stream = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, axis, positions[name]])))
+            # One stream, whatever the pieces: a tensor's float64 numbers are never there all at once.
+            for part in entries.view(-1).split(PIECE):
+                part.copy_(torch.from_numpy(stream.standard_normal(len(part))))
     return Direction(origin.like(drawn), {"kind": "random", "seed": seed, "axis": axis})
 
 
@@ -87,7 +90,44 @@ def random_direction(
     Raises:
         ValueError: an unknown name or pattern, or nothing is left to move.
     """
-    return finish(restrict(gaussian(origin, seed, axis), only, freeze), origin, norm, ignore)
+    return _finished(drawn(origin, seed, axis, only, freeze), origin, norm, ignore)
+
+
+def random_directions(
+    origin: Weights,
+    seed: int,
+    axes: Sequence[int],
+    norm: str,
+    ignore: str,
+    only: Sequence[str],
+    freeze: Sequence[str],
+    orthogonal: bool = False,
+    first: Sequence[Direction] = (),
+) -> list[Direction]:
+    """``first``, and normalized random directions for ``axes`` behind them, in as little memory as they take.
+
+    The arguments are those of :func:`landscape.geometry.planes.random_plane`.
+    """
+    if not orthogonal:
+        return [*first, *(random_direction(origin, seed, axis, norm, ignore, only, freeze) for axis in axes)]
+    directions = [*first, *(drawn(origin, seed, axis, only, freeze, ignore) for axis in axes)]
+    directions = _orthogonalized(directions, own=len(first))
+    return [
+        direction if i < len(first) else _finished(direction, origin, norm, ignore)
+        for i, direction in enumerate(directions)
+    ]
+
+
+def drawn(
+    origin: Weights, seed: int, axis: int, only: Sequence[str] = (), freeze: Sequence[str] = (), ignore: str = "none"
+) -> Direction:
+    """A random direction that is not yet normalized, zero where ``only``, ``freeze`` and ``ignore`` say so."""
+    moving = chosen(origin, only, freeze) if only or freeze else frozenset(origin.tensors)
+    still = ignored(origin, ignore)
+    direction = _gaussian(origin, seed, axis, moving - still)
+    if only or freeze:
+        direction = direction.revised(direction.weights, only=list(only), freeze=list(freeze))
+    return direction.revised(direction.weights, ignore=ignore) if still else direction
 
 
 def finish(direction: Direction, origin: Weights, norm: str, ignore: str) -> Direction:
@@ -96,13 +136,18 @@ def finish(direction: Direction, origin: Weights, norm: str, ignore: str) -> Dir
     Raises:
         ValueError: an unknown name, or the result is zero everywhere.
     """
-    scaled = normalize(direction.weights, origin.to(device="cpu"), norm, ignore)
-    if not scaled.norm() > 0:
+    return _finished(direction.revised(direction.weights.copy()), origin, norm, ignore)
+
+
+def _finished(direction: Direction, origin: Weights, norm: str, ignore: str) -> Direction:
+    """As :func:`finish`, written over a direction that is nobody else's."""
+    normalize_(direction.weights, origin, norm, ignore)
+    if not direction.weights.norm() > 0:
         raise ValueError(
             f"a direction that moves something expected; with normalization {norm!r} and ignore={ignore!r} all of it "
             "is zero" + ("; ignore='none' lets biases and other one-dimensional tensors move" * (ignore != "none"))
         )
-    return direction.revised(scaled, normalization=norm, ignore=ignore)
+    return direction.revised(direction.weights, normalization=norm, ignore=ignore)
 
 
 def difference(origin: Weights, target: Weights, source: str = "") -> Direction:
@@ -132,7 +177,9 @@ def supplied(origin: Weights, tensors: Mapping[str, Tensor] | Sequence[Tensor], 
         if tensor.shape != origin.tensors[name].shape:
             raise ValueError(f"{name} of shape {tuple(origin.tensors[name].shape)} expected, got {tuple(tensor.shape)}")
     own = {
-        name: tensors[name].detach().to(weight.device, weight.dtype) if name in tensors else torch.zeros_like(weight)
+        name: tensors[name].detach().to(weight.device, weight.dtype)
+        if name in tensors
+        else zeros(weight.shape, weight.dtype, weight.device)
         for name, weight in origin
     }
     return Direction(origin.like(own), {"kind": "tensors", "source": source, "normalization": "none"})
@@ -143,7 +190,7 @@ def restrict(direction: Direction, only: Sequence[str] = (), freeze: Sequence[st
     if not only and not freeze:
         return direction
     moving = chosen(direction.weights, only, freeze)
-    kept = {name: d if name in moving else torch.zeros_like(d) for name, d in direction.weights}
+    kept = {name: d if name in moving else zeros(d.shape, d.dtype, d.device) for name, d in direction.weights}
     return direction.revised(direction.weights.like(kept), only=list(only), freeze=list(freeze))
 
 
@@ -173,15 +220,6 @@ def chosen(weights: Weights, only: Sequence[str] = (), freeze: Sequence[str] = (
     return moving
 
 
-def without_ignored(direction: Direction, origin: Weights, ignore: str) -> Direction:
-    """The direction with zeros where ``ignore`` says so, not yet normalized."""
-    still = ignored(origin, ignore)
-    if not still:
-        return direction
-    kept = {name: torch.zeros_like(d) if name in still else d for name, d in direction.weights}
-    return direction.revised(direction.weights.like(kept), ignore=ignore)
-
-
 def orthogonalize(directions: Sequence[Direction]) -> list[Direction]:
     """Gram-Schmidt in float64: each direction loses its components along those before it; the first stays as it is.
 
@@ -190,24 +228,50 @@ def orthogonalize(directions: Sequence[Direction]) -> list[Direction]:
     Raises:
         ValueError: a direction lies in the span of those before it, or is zero.
     """
-    basis: list[Weights] = []
-    done: list[Direction] = []
-    for direction in directions:
-        rest = direction.weights.to(dtype=torch.float64)
-        before = rest.norm()
+    return _orthogonalized(directions, own=len(directions))
+
+
+def _orthogonalized(directions: Sequence[Direction], own: int) -> list[Direction]:
+    """As :func:`orthogonalize`, written over the directions from the ``own``-th on, which are nobody else's.
+
+    What is left of a direction in float64 is never kept: numbers alone say which multiples of which others were
+    taken off, and it is formed again from the directions wherever it is needed, a stretch at a time.
+    """
+    along: list[list[tuple[int, float]]] = []  # for each direction, what to take off, one after the other
+    lengths: list[float] = []
+    weights = [direction.weights for direction in directions]
+
+    def rest(parts: Sequence[Tensor], k: int) -> Tensor:
+        left = parts[k]
+        for j, multiple in along[k]:
+            left = left - multiple * (rest(parts, j) / lengths[j])
+        return left
+
+    def product(k: int, j: int | None = None) -> float:
+        """Of what is left of direction ``k`` with itself, or with unit vector ``j``."""
+        return sum(
+            float(torch.dot(left, left if j is None else rest(parts, j) / lengths[j]))
+            for parts in blocks(*weights[: k + 1])
+            for left in [rest(parts, k)]
+        )
+
+    for k in range(len(directions)):
+        along.append([])
+        before = product(k) ** 0.5
         for _ in range(2):  # twice is enough: the second pass removes what rounding left of the first
-            for unit in basis:
-                along = rest.dot(unit)
-                rest = rest.like({name: r - along * unit.tensors[name] for name, r in rest})
-        length = rest.norm()
+            for j in range(k):
+                along[k].append((j, product(k, j)))
+        length = product(k) ** 0.5 if k else before
         # Entries are rounded to float32 at best: what is shorter than this is rounding and no direction.
         if not length > 1e-6 * before:
             raise ValueError("directions that are linearly independent expected; one lies in the span of the others")
-        original = direction.weights.tensors
-        rounded = rest.like({name: r.to(original[name].dtype) for name, r in rest})
-        done.append(direction.revised(rounded, orthogonalized=True) if done else direction)
-        if len(done) < len(directions):
-            basis.append(rest.like({name: r / length for name, r in rest}))
+        lengths.append(length)
+    done = list(directions)
+    for k in reversed(range(1, len(directions))):  # from the last: the others are still needed as they were
+        new = weights[k] if k >= own else weights[k].like({n: empty_like(t.contiguous()) for n, t in weights[k]})
+        for name, part, parts in stretches(*weights[: k + 1]):
+            new.tensors[name].view(-1)[part] = rest(parts, k)
+        done[k] = directions[k].revised(new, orthogonalized=True)
     return done
 
 

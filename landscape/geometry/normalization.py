@@ -9,12 +9,13 @@ Source: Li et al., Visualizing the Loss Landscape of Neural Nets, NeurIPS 2018, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import EllipsisType
 
 import torch
 from torch import Tensor
 
-from landscape.geometry.weights import Weights, require_same_layout
+from landscape.geometry.weights import PIECE, Weights, require_same_layout
 from landscape.lookup import unknown
 
 Rule = Callable[[Tensor, Tensor], Tensor]
@@ -77,6 +78,8 @@ RULES: Mapping[str, Rule] = {
     "none": unchanged,
 }
 """Normalizations by name."""
+BY_SLICE = frozenset(RULES) - {"layer", "unit-layer"}
+"""Normalizations for which a slice's factor does not depend on the tensor's other slices."""
 
 IGNORED = ("biasbn", "none")
 """What a direction leaves alone: ``biasbn`` (biases and normalization parameters: at most one dimension) or nothing."""
@@ -102,17 +105,47 @@ def normalize(direction: Weights, weights: Weights, norm: str = "filter", ignore
     Raises:
         ValueError: unknown ``norm`` or ``ignore``, or the two are not of one layout.
     """
+    scaled = direction.copy()
+    normalize_(scaled, weights, norm, ignore)
+    return scaled
+
+
+def normalize_(direction: Weights, weights: Weights, norm: str = "filter", ignore: str = "biasbn") -> None:
+    """As :func:`normalize`, written over ``direction``, some slices at a time: nothing large is allocated.
+
+    Raises:
+        ValueError: as :func:`normalize`; ``direction`` is then as it was.
+    """
     if norm not in RULES:
         raise unknown("normalization", norm, RULES)
     require_same_layout(direction, weights)
     still = ignored(weights, ignore)
-    scaled = {
-        name: torch.zeros_like(d) if name in still else RULES[norm](d, weights.tensors[name]) for name, d in direction
-    }
+    for name, d in direction:
+        if name in still:
+            d.zero_()
+        elif RULES[norm] is not unchanged:
+            w = weights.tensors[name].to(d.device)
+            for part in _parts(d) if norm in BY_SLICE else [...]:
+                d[part] = RULES[norm](d[part], w[part])
     if norm == "model":
-        moving = [name for name, d in scaled.items() if d.any()]
+        moving = [name for name, d in direction if d.any()]
         moved = weights.like({name: weights.tensors[name] for name in moving}).norm()
-        length = weights.like(scaled).norm()
+        length = direction.norm()
         factor = moved / length if length > 0 else 0.0
-        scaled = {name: (d.double() * factor).to(d.dtype) for name, d in scaled.items()}
-    return direction.like(scaled)
+        for _, d in direction:
+            for part in _parts(d):
+                d[part] = (d[part].double() * factor).to(d.dtype)
+
+
+def _parts(tensor: Tensor) -> Iterator[slice | EllipsisType]:
+    """A tensor's slices along its first axis, as many at a time as come near :data:`PIECE` entries.
+
+    Never a single one of several: the sum of squares of a tensor that is one slice may be taken in another order.
+    """
+    count = len(tensor) if tensor.ndim > 1 else 1
+    step = max(2, PIECE * count // max(tensor.numel(), 1))
+    if step >= count - 1:
+        yield ...
+        return
+    for start in range(0, count - 1, step):
+        yield slice(start, start + step if start + step < count - 1 else count)

@@ -7,7 +7,7 @@ checkpoints are in memory at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -15,10 +15,14 @@ from torch import Tensor
 
 from landscape.geometry.direction import Direction, chosen
 from landscape.geometry.normalization import ignored
+from landscape.geometry.room import zeros
 from landscape.geometry.weights import BLOCK, Weights
 
 BUDGET = 2**31
 """Bytes of checkpoints held in memory at a time while the Gram matrix is formed."""
+
+GROUP = 2**26
+"""Bytes of float64 sums that are formed at a time in any case (64 MiB)."""
 
 Source = Callable[[], Weights]
 """Loads one checkpoint's weights when called."""
@@ -151,22 +155,35 @@ def _displaced(weights: list[list[Tensor]], k: int, part: slice, zero: Tensor) -
 def _mixed(origin: Weights, checkpoints: Sequence[Source], names: Sequence[str], mixing: np.ndarray) -> list[Weights]:
     """The components: for each column of ``mixing``, ``(n, axes)``, the checkpoints' sum with these factors."""
     axes = mixing.shape[1]
-    sums = [{name: torch.zeros(origin.tensors[name].shape, dtype=torch.float64) for name in names} for _ in range(axes)]
+    mixed = [{name: zeros(t.shape, t.dtype, t.device) for name, t in origin} for _ in range(axes)]
     # The columns of `mixing` sum to zero, so any reference gives the same sum; one on the path rounds least.
     reference = checkpoints[0]()
-    for i, load in enumerate(checkpoints):
-        weights = load()
-        for name in names:
-            delta = weights.tensors[name].double() - reference.tensors[name].double()
-            for axis in range(axes):
-                sums[axis][name].add_(delta.cpu(), alpha=float(mixing[i, axis]))
-    return [
-        origin.like(
-            {
-                name: sums[axis][name].to(tensor.device, tensor.dtype) if name in moving else torch.zeros_like(tensor)
-                for name, tensor in origin
-            }
-        )
-        for axis in range(axes)
-        for moving in [frozenset(names)]
-    ]
+    for group in _groups(origin, names, axes):
+        sums = [{name: torch.zeros(origin.tensors[name].shape, dtype=torch.float64) for name in group} for _ in mixed]
+        for i, load in enumerate(checkpoints):
+            weights = load()
+            for name in group:
+                delta = weights.tensors[name].double() - reference.tensors[name].double()
+                for axis in range(axes):
+                    sums[axis][name].add_(delta.cpu(), alpha=float(mixing[i, axis]))
+        for component, of_axis in zip(mixed, sums, strict=True):
+            for name, entries in of_axis.items():
+                component[name].copy_(entries)
+    return [origin.like(component) for component in mixed]
+
+
+def _groups(origin: Weights, names: Sequence[str], axes: int) -> Iterator[list[str]]:
+    """Names whose float64 sums together take half of what the weights take, or 64 MiB where that is more.
+
+    Each group costs another look at all checkpoints.
+    """
+    most = max(sum(t.numel() * t.element_size() for _, t in origin) // 2, GROUP)
+    group, size = [], 0
+    for name in names:
+        more = 8 * axes * origin.tensors[name].numel()
+        if group and size + more > most:
+            yield group
+            group, size = [], 0
+        group.append(name)
+        size += more
+    yield group

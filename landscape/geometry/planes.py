@@ -6,15 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from landscape.geometry.direction import (
-    Direction,
-    difference,
-    finish,
-    gaussian,
-    orthogonalize,
-    restrict,
-    without_ignored,
-)
+from landscape.geometry.direction import Direction, difference, orthogonalize, random_direction, random_directions
 from landscape.geometry.pca import Source, principal_directions
 from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights
@@ -60,19 +52,11 @@ def random_plane(
     if orthogonal and same_direction:
         raise ValueError("axes either orthogonal or of the same direction expected, not both")
     weights = origin if isinstance(origin, Weights) else Weights.of(origin).to("cpu")
-
-    def raw(axis: int) -> Direction:
-        drawn = restrict(gaussian(weights, seed, axis), only, freeze)
-        return without_ignored(drawn, weights, ignore) if orthogonal else drawn
-
+    look = (norm, ignore, only, freeze)
     if same_direction:
-        x = first[0] if first else finish(raw(0), weights, norm, ignore)
+        x = first[0] if first else random_direction(weights, seed, 0, *look)
         return Plane(weights, (x, *[x.revised(x.weights, same_direction=True)] * (axes - 1)))
-    directions = [*first, *(raw(axis) for axis in range(len(first), axes))]
-    if orthogonal:
-        directions = orthogonalize(directions)
-    random = (finish(direction, weights, norm, ignore) for direction in directions[len(first) :])
-    return Plane(weights, (*directions[: len(first)], *random))
+    return Plane(weights, tuple(random_directions(weights, seed, range(len(first), axes), *look, orthogonal, first)))
 
 
 def plane_through(

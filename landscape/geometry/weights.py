@@ -10,9 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import CheckpointError
+from landscape.geometry.room import empty_like
 
 BLOCK = 2**21
-"""Entries that sums look at in float64 at a time (16 MiB): an embedding of any size costs no more than that."""
+"""Entries that sums look at in float64 at a time (16 MiB): an embedding of any size costs no more than that.
+Which entries are summed together decides the last bits of norms, so this number is part of what directions are."""
+PIECE = 2**18
+"""Entries that are written at a time where nothing is summed over them: their temporary copies stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,8 @@ class Weights:
         if not live:
             raise ValueError(f"a network with floating-point parameters expected; {type(model).__name__} has none")
         parameters = {name for name, _ in model.named_parameters()}
-        copies = {
-            name: tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32), copy=True)
-            for name, tensor in live.items()
-        }
-        return cls(copies, frozenset(live) - parameters)
+        states_among = frozenset(live) - parameters
+        return cls({name: _copy(tensor, torch.float32) for name, tensor in live.items()}, states_among)
 
     def select(self, state_dict: Mapping[str, Tensor], source: str = "checkpoint") -> Weights:
         """The tensors of a ``state_dict`` that stand where these stand, in the same order, in these dtypes.
@@ -88,15 +89,19 @@ class Weights:
     def minus(self, other: Weights) -> Weights:
         """Difference ``self - other``, tensor by tensor."""
         require_same_layout(self, other)
-        return self.like({name: tensor - other.tensors[name] for name, tensor in self})
+        return self.like({name: _less(tensor, other.tensors[name]) for name, tensor in self})
+
+    def copy(self) -> Weights:
+        """The same weights in memory of their own."""
+        return self.like({name: _copy(tensor, tensor.dtype) for name, tensor in self})
 
     def dot(self, other: Weights) -> float:
         """Inner product over all tensors, accumulated in float64."""
-        return sum(float(torch.dot(a, b)) for a, b in blocks(self, other))
+        return sum(_dots(blocks(self, other)))
 
     def norm(self) -> float:
         """Euclidean norm over all tensors, accumulated in float64."""
-        return self.dot(self) ** 0.5
+        return sum(_dots(blocks(self))) ** 0.5
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Weights:
         """The same weights on ``device`` as ``dtype``; tensors that already are there are not copied."""
@@ -111,6 +116,23 @@ class Weights:
         return digest.hexdigest()
 
 
+def _dots(parts: Iterator[tuple[Tensor, ...]]) -> Iterator[float]:
+    """Inner products of the first and the last of each; one at a time is in memory."""
+    for part in parts:
+        product = float(torch.dot(part[0], part[-1]))
+        del part
+        yield product
+
+
+def _copy(tensor: Tensor, least: torch.dtype) -> Tensor:
+    """A copy, as ``least`` where that is wider."""
+    return empty_like(tensor, torch.promote_types(tensor.dtype, least)).copy_(tensor.detach())
+
+
+def _less(a: Tensor, b: Tensor) -> Tensor:
+    return torch.sub(a.detach(), b.detach(), out=empty_like(a, torch.result_type(a, b)))
+
+
 def blocks(first: Weights, *others: Weights) -> Iterator[tuple[Tensor, ...]]:
     """The same stretch of several weights as flat float64 tensors, at most :data:`BLOCK` entries at a time.
 
@@ -120,12 +142,19 @@ def blocks(first: Weights, *others: Weights) -> Iterator[tuple[Tensor, ...]]:
     Raises:
         ValueError: the weights are not of one layout.
     """
+    for _, _, parts in stretches(first, *others):
+        yield parts
+
+
+def stretches(first: Weights, *others: Weights) -> Iterator[tuple[str, slice, tuple[Tensor, ...]]]:
+    """As :func:`blocks`, with the tensor's name and the stretch of the flat tensor."""
     for other in others:
         require_same_layout(first, other)
     for name, tensor in first:
         flat = [tensor.detach().reshape(-1), *(other.tensors[name].detach().reshape(-1) for other in others)]
         for start in range(0, tensor.numel(), BLOCK):
-            yield tuple(f[start : start + BLOCK].to(tensor.device, torch.float64) for f in flat)
+            part = slice(start, start + BLOCK)
+            yield name, part, tuple(f[part].to(tensor.device, torch.float64) for f in flat)
 
 
 def movable(model: nn.Module, states: bool = False) -> dict[str, Tensor]:

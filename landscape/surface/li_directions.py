@@ -19,6 +19,7 @@ from torch import Tensor
 
 from landscape.errors import StoreError
 from landscape.geometry.direction import Direction
+from landscape.geometry.room import empty_like, zeros
 from landscape.geometry.weights import Weights
 from landscape.surface.hdf5 import created, reading
 
@@ -72,10 +73,15 @@ def read_arrays(group: h5py.Group, path: str) -> list[np.ndarray]:
     Raises:
         StoreError: it is no group of that kind.
     """
+    return [np.asarray(dataset[()]) for dataset in datasets_of(group, path)]
+
+
+def datasets_of(group: h5py.Group, path: str) -> list[h5py.Dataset]:
+    """As :func:`read_arrays`, not yet read."""
     names = [str(index) for index in range(len(group))] if isinstance(group, h5py.Group) else []
     if not names or any(name not in group or not isinstance(group[name], h5py.Dataset) for name in names):
         raise StoreError(f"{path}:{group.name} holds no direction: datasets '0', '1', ... are expected")
-    return [np.asarray(group[name][()]) for name in names]
+    return [group[name] for name in names]
 
 
 def write_direction_arrays(path: str | os.PathLike[str], arrays: DirectionArrays, overwrite: bool = False) -> None:
@@ -133,7 +139,7 @@ def _pca(directions: Sequence[Direction]) -> dict[str, np.ndarray]:
 
 
 def lay_over(
-    arrays: Sequence[np.ndarray] | Mapping[str, np.ndarray],
+    arrays: Sequence[np.ndarray | h5py.Dataset] | Mapping[str, np.ndarray | h5py.Dataset],
     origin: Weights,
     where: str,
     layout: Layout | None = None,
@@ -142,7 +148,7 @@ def lay_over(
 
     Args:
         arrays: by name, or in the order of the network's parameters, of its ``state_dict``, or of its ``state_dict``
-            without integers (as torch before 0.4.1 wrote it).
+            without integers (as torch before 0.4.1 wrote it); datasets are read one at a time.
         origin: the weights that the direction will move.
         where: the file and group, for messages.
         layout: the network's ``state_dict()``; without it only the order of parameters is known.
@@ -166,14 +172,14 @@ def lay_over(
                 f"{where} is of another network: shape {tuple(tensor.shape)} expected for {name}, got {array.shape}"
             )
         tensors[name] = (
-            torch.zeros_like(tensor)
+            zeros(tensor.shape, tensor.dtype, tensor.device)
             if array is None
-            else torch.from_numpy(np.array(array)).to(tensor.device, tensor.dtype)
+            else empty_like(tensor).copy_(torch.from_numpy(np.array(array)))
         )
     homes = _homes(layout) if layout is not None else {}
     for name, array in named.items():
         is_counter = array.ndim == 0 or not np.issubdtype(array.dtype, np.floating)
-        if name in tensors or is_counter or not array.any():
+        if name in tensors or is_counter or not np.any(array):
             continue
         home = homes.get(name, name)
         if home != name and home in named and np.array_equal(named[home], array):

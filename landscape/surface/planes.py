@@ -17,9 +17,10 @@ from landscape.errors import StoreError
 from landscape.geometry.direction import Direction
 from landscape.geometry.family import PlaneFamily
 from landscape.geometry.plane import Plane
+from landscape.geometry.room import view_of
 from landscape.geometry.weights import Weights
 from landscape.surface.hdf5 import attribute, created, reading
-from landscape.surface.li_directions import PCA, Layout, direction_groups, lay_over, read_arrays
+from landscape.surface.li_directions import PCA, Layout, datasets_of, direction_groups, lay_over
 
 AXES = "xyz"
 
@@ -66,12 +67,14 @@ def _write_weights(group: h5py.Group, weights: Weights, recipe: Mapping[str, Any
         group.attrs[key] = value if plain else json.dumps(value)
 
 
-def read_plane(path: str | os.PathLike[str], seed: int | None = None) -> Plane:
+def read_plane(path: str | os.PathLike[str], seed: int | None = None, mapped: bool = False) -> Plane:
     """The plane stored in one of our surface, trajectory or direction files, bit for bit.
 
     Args:
         path: the file.
         seed: which of the planes of a file of several seeds.
+        mapped: leave the tensors in the file, of which pages are read when they are used; they must not be written
+            to, and the file must not be cut. One that somebody has compressed is read all the same.
 
     Raises:
         StoreError: unreadable, without origin and directions (as Li et al.'s files are), or not what was written; or
@@ -91,19 +94,20 @@ def read_plane(path: str | os.PathLike[str], seed: int | None = None) -> Plane:
                 f"{path} holds no plane: the groups 'origin' and 'xdirection' are expected; "
                 f"it has {', '.join(file) or 'nothing'}"
             )
-        origin, _ = _read_weights(file["origin"], str(path))
+        memory = np.memmap(path, np.uint8, "r") if mapped else None
+        origin, _ = _read_weights(file["origin"], str(path), memory)
         directions = tuple(
-            Direction(*_read_weights(home[f"{axis}direction"], str(path)))
+            Direction(*_read_weights(home[f"{axis}direction"], str(path), memory))
             for axis in AXES
             if f"{axis}direction" in home
         )
     return Plane(origin, directions)
 
 
-def _read_weights(group: h5py.Group, path: str) -> tuple[Weights, dict[str, Any]]:
+def _read_weights(group: h5py.Group, path: str, memory: np.ndarray | None) -> tuple[Weights, dict[str, Any]]:
     try:
         datasets = [group[str(index)] for index in range(len(group))]
-        tensors = {attribute(d.attrs["name"]): torch.from_numpy(np.asarray(d[()])) for d in datasets}
+        tensors = {attribute(d.attrs["name"]): _tensor(d, memory) for d in datasets}
         states = frozenset(attribute(d.attrs["name"]) for d in datasets if d.attrs["state"])
         weights = Weights(tensors, states)
         intact = weights.digest() == attribute(group.attrs["digest"])
@@ -113,6 +117,13 @@ def _read_weights(group: h5py.Group, path: str) -> tuple[Weights, dict[str, Any]
         raise StoreError(f"{path}:{group.name} is damaged: its tensors are not those that were written")
     recipe = {key: attribute(value) for key, value in group.attrs.items() if key != "digest"}
     return weights, {key: _parsed(value) for key, value in recipe.items()}
+
+
+def _tensor(dataset: h5py.Dataset, memory: np.ndarray | None) -> torch.Tensor:
+    offset = dataset.id.get_offset() if memory is not None else None
+    if offset is None or offset % dataset.dtype.itemsize or not dataset.dtype.isnative:
+        return torch.from_numpy(np.asarray(dataset[()]))
+    return view_of(memory, torch.from_numpy(np.empty(0, dataset.dtype)).dtype, dataset.shape, offset)
 
 
 def _parsed(value: Any) -> Any:
@@ -157,7 +168,7 @@ def _read_direction(
     group: h5py.Group, origin: Weights, layout: Layout | None, path: str | os.PathLike[str]
 ) -> Direction:
     where = f"{path}:{group.name.strip('/')}"
-    arrays = read_arrays(group, str(path))
+    arrays = datasets_of(group, str(path))
     names = [group[str(index)].attrs.get("name") for index in range(len(arrays))]
     recipe: dict[str, Any] = {"kind": "file", "file": str(path), "group": group.name.strip("/")}
     if all(name is not None for name in names):

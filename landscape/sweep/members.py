@@ -41,7 +41,7 @@ class FamilyEvaluator:
         self._how = (problem, numerics, device, data_bytes)
         self._stack = ExitStack()
         self._seed: int | None = None
-        self._evaluate: Evaluator
+        self._evaluate: Evaluator | None = None
         self._enter(family.seeds[0])
         self.names, self.batch_size = self._evaluate.names, self._evaluate.batch_size
         self.engine, self.points = self._evaluate.engine, self._evaluate.points
@@ -68,9 +68,9 @@ class FamilyEvaluator:
         return np.concatenate(parts)
 
     def close(self) -> None:
-        """Put the model back."""
+        """Put the model back, and let go of the plane: the next one is made in its place."""
         self._stack.close()
-        self._seed = None
+        self._evaluate = self._seed = None
 
 
 @contextmanager
