@@ -13,7 +13,7 @@ from torch import Tensor
 
 from landscape.geometry.normalization import ignored, normalize_
 from landscape.geometry.room import empty_like, zeros
-from landscape.geometry.weights import PIECE, Weights, blocks, stretches
+from landscape.geometry.weights import BLOCK, PIECE, Weights, blocks, stretches
 from landscape.lookup import unknown
 
 
@@ -240,28 +240,28 @@ def _orthogonalized(directions: Sequence[Direction], own: int) -> list[Direction
     along: list[list[tuple[int, float]]] = []  # for each direction, what to take off, one after the other
     lengths: list[float] = []
     weights = [direction.weights for direction in directions]
+    spare = torch.empty(BLOCK, dtype=torch.float64, device=weights[0].device if weights else None)
 
-    def rest(parts: Sequence[Tensor], k: int) -> Tensor:
-        left = parts[k]
-        for j, multiple in along[k]:
-            left = left - multiple * (rest(parts, j) / lengths[j])
-        return left
+    def form(parts: Sequence[Tensor], k: int) -> Tensor:
+        """What is left of direction ``k``, in its own place; the others become unit vectors."""
+        for i in range(k + 1):
+            for j, multiple in along[i]:
+                parts[i].sub_(torch.mul(parts[j], multiple, out=spare[: len(parts[j])]))
+            if i < k:
+                parts[i].div_(lengths[i])
+        return parts[k]
 
-    def product(k: int, j: int | None = None) -> float:
-        """Of what is left of direction ``k`` with itself, or with unit vector ``j``."""
-        return sum(
-            float(torch.dot(left, left if j is None else rest(parts, j) / lengths[j]))
-            for parts in blocks(*weights[: k + 1])
-            for left in [rest(parts, k)]
-        )
+    def product(k: int, j: int) -> float:
+        """Of what is left of direction ``k`` with unit vector ``j``, or with itself."""
+        return sum(float(torch.dot(form(parts, k), parts[j])) for parts in blocks(*weights[: k + 1]))
 
     for k in range(len(directions)):
         along.append([])
-        before = product(k) ** 0.5
+        before = product(k, k) ** 0.5
         for _ in range(2):  # twice is enough: the second pass removes what rounding left of the first
             for j in range(k):
                 along[k].append((j, product(k, j)))
-        length = product(k) ** 0.5 if k else before
+        length = product(k, k) ** 0.5 if k else before
         # Entries are rounded to float32 at best: what is shorter than this is rounding and no direction.
         if not length > 1e-6 * before:
             raise ValueError("directions that are linearly independent expected; one lies in the span of the others")
@@ -269,8 +269,8 @@ def _orthogonalized(directions: Sequence[Direction], own: int) -> list[Direction
     done = list(directions)
     for k in reversed(range(1, len(directions))):  # from the last: the others are still needed as they were
         new = weights[k] if k >= own else weights[k].like({n: empty_like(t.contiguous()) for n, t in weights[k]})
-        for name, part, parts in stretches(*weights[: k + 1]):
-            new.tensors[name].view(-1)[part] = rest(parts, k)
+        for name, part, parts in stretches(*weights[: k + 1], step=PIECE):
+            new.tensors[name].view(-1)[part] = form(parts, k)
         done[k] = directions[k].revised(new, orthogonalized=True)
     return done
 

@@ -82,6 +82,11 @@ class Weights:
         """Number of scalars in all tensors."""
         return sum(tensor.numel() for tensor in self.tensors.values())
 
+    @property
+    def device(self) -> torch.device:
+        """Where the first tensor is, and as a rule all."""
+        return next((tensor.device for tensor in self.tensors.values()), torch.device("cpu"))
+
     def like(self, tensors: Mapping[str, Tensor]) -> Weights:
         """The given tensors under this object's account of which of them are running statistics."""
         return Weights(tensors, self.states)
@@ -117,11 +122,8 @@ class Weights:
 
 
 def _dots(parts: Iterator[tuple[Tensor, ...]]) -> Iterator[float]:
-    """Inner products of the first and the last of each; one at a time is in memory."""
-    for part in parts:
-        product = float(torch.dot(part[0], part[-1]))
-        del part
-        yield product
+    """Inner products of the first and the last of each."""
+    return (float(torch.dot(part[0], part[-1])) for part in parts)
 
 
 def _copy(tensor: Tensor, least: torch.dtype) -> Tensor:
@@ -137,7 +139,7 @@ def blocks(first: Weights, *others: Weights) -> Iterator[tuple[Tensor, ...]]:
     """The same stretch of several weights as flat float64 tensors, at most :data:`BLOCK` entries at a time.
 
     What is summed over all weights is summed over these: in float64, on the device of the first, and without a
-    float64 copy of anything large.
+    float64 copy of anything large. They are copies, and the caller's own until the next ones come in their place.
 
     Raises:
         ValueError: the weights are not of one layout.
@@ -146,15 +148,18 @@ def blocks(first: Weights, *others: Weights) -> Iterator[tuple[Tensor, ...]]:
         yield parts
 
 
-def stretches(first: Weights, *others: Weights) -> Iterator[tuple[str, slice, tuple[Tensor, ...]]]:
-    """As :func:`blocks`, with the tensor's name and the stretch of the flat tensor."""
+def stretches(first: Weights, *others: Weights, step: int = BLOCK) -> Iterator[tuple[str, slice, tuple[Tensor, ...]]]:
+    """As :func:`blocks`, of ``step`` entries, with the tensor's name and the stretch of the flat tensor."""
     for other in others:
         require_same_layout(first, other)
+    most = min(step, max((tensor.numel() for _, tensor in first), default=0))
+    # The same memory for all: what is allocated and let go again by the million bytes leaves holes in the heap.
+    rooms = [torch.empty(most, dtype=torch.float64, device=first.device) for _ in (first, *others)]
     for name, tensor in first:
         flat = [tensor.detach().reshape(-1), *(other.tensors[name].detach().reshape(-1) for other in others)]
-        for start in range(0, tensor.numel(), BLOCK):
-            part = slice(start, start + BLOCK)
-            yield name, part, tuple(f[part].to(tensor.device, torch.float64) for f in flat)
+        for start in range(0, tensor.numel(), step):
+            part = slice(start, start + step)
+            yield name, part, tuple(r[: len(f[part])].copy_(f[part]) for r, f in zip(rooms, flat, strict=True))
 
 
 def movable(model: nn.Module, states: bool = False) -> dict[str, Tensor]:

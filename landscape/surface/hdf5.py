@@ -19,6 +19,8 @@ from landscape.errors import StoreError
 from landscape.surface.draft import Draft
 from landscape.surface.locks import claimed
 
+LARGE, ALIGN = 4096, 64
+"""Datasets of this many bytes or more begin at multiples of 64, so that they can be used where they lie."""
 PATIENCE = 1.0
 """Seconds for which a reader tries again when it meets a file whose last word (its end) is being written."""
 
@@ -80,7 +82,8 @@ def created(path: Path, overwrite: bool = False, like: Path | None = None) -> It
             if like is not None:
                 shutil.copyfile(like, draft)
             with Draft(draft) as target:
-                with h5py.File(target, "w" if like is None else "r+") as file:
+                aligned = {"alignment_threshold": LARGE, "alignment_interval": ALIGN} if like is None else {}
+                with h5py.File(target, "w" if like is None else "r+", **aligned) as file:
                     yield file
                 target.finish()
                 if overwrite:

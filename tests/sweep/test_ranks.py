@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 
@@ -120,8 +121,10 @@ def test_errors_are_known_once_all_ranks_have_heard_of_them():
 
 
 @pytest.mark.mpi
-def test_ranks_agree_share_and_notice_differences(launch, tmp_path):
-    done = launch("agreeing.py", {}, 3, environment={"TMPDIR": str(tmp_path)})
+@pytest.mark.parametrize("scratch", [False, True])
+def test_ranks_agree_share_and_notice_differences(launch, tmp_path, scratch):
+    options = {"scratch": str(tmp_path / "scratch")} if scratch else {}
+    done = launch("agreeing.py", options, 3, environment={"TMPDIR": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     said = done.said
     assert said["agreed"] == [0, 10, 20]
@@ -133,6 +136,13 @@ def test_ranks_agree_share_and_notice_differences(launch, tmp_path):
     assert all("rank 2 (" in text and "seed, rows differ" in text for text in said["unequal"])
     assert said["planes"] == [said["planes"][0]] * 3
     assert said["planes"][0][1:] == ["float16", "float64", {"kind": "test", "seed": 4}]
+    if os.path.exists("/proc/self/maps"):
+        (access, inode), *others = said["files"][0]
+        assert not others, "one file holds all of the plane"
+        assert access == "r--s", "pages that ranks share, and that nobody can write to"
+        assert said["files"] == [[[access, inode]]] * 3
+    if scratch:
+        assert not list((tmp_path / "scratch").iterdir())
     assert sorted(said["neighbours"]) == [[0, 3], [1, 3], [2, 3]]
 
 

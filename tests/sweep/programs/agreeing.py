@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 
 from landscape.sweep.ranks import Ranks, known
 
@@ -43,7 +44,7 @@ def seen():
     from landscape.sweep.devices import neighbours
     from landscape.sweep.sharing import share_plane
 
-    shared = share_plane(ranks, plane)
+    shared = share_plane(ranks, plane, Path(options["scratch"]) if "scratch" in options else None)
     tensors = shared.origin.tensors
     if ranks.is_root:
         again = plane()
@@ -55,7 +56,19 @@ def seen():
     dtypes = [str(tensors[name].dtype).removeprefix("torch.") for name in "ab"]
     here = neighbours(ranks)
     plane_seen = [shared.directions[0].weights.digest(), *dtypes, dict(shared.directions[0].recipe)]
-    return {"planes": plane_seen, "neighbours": [here.rank, here.size]}
+    return {"planes": plane_seen, "neighbours": [here.rank, here.size], "files": files_of(shared)}
+
+
+def files_of(shared):
+    """Of the mapping in which each of a plane's tensors lies: access and inode."""
+    found = set()
+    for weights in (shared.origin, *(direction.weights for direction in shared.directions)):
+        for _, tensor in weights:
+            for line in Path("/proc/self/maps").read_text().splitlines() if tensor.numel() else ():
+                first, last = (int(end, 16) for end in line.split()[0].split("-"))
+                if first <= tensor.data_ptr() < last:
+                    found.add((line.split()[1], line.split()[4]))
+    return sorted(found)
 
 
 mine = {
