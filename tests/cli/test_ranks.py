@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from landscape.cli.launch import mpiexec
+from landscape.cli.main import main
 from landscape.surface import read_surface
+from landscape.surface.surface import DONE
 
 pytestmark = [
     pytest.mark.mpi,
@@ -42,6 +44,22 @@ def test_ranks_give_the_same_bits_as_one(ranks, surface, run, tmp_path):
     for name, values in alone.values.items():
         assert np.array_equal(values, together.values[name], equal_nan=True), name
     assert done.stderr.count("complete") == 1, "only the root speaks"
+
+
+def test_an_adaptive_surface_on_ranks_measures_the_points_of_one_and_the_bits_of_the_full_grid(run, tmp_path):
+    words = ["surface", str(run), "--x", "-0.5:1:25", "--y", "0:1:17", "--samples", "50"]
+    assert main([*words, "--out", str(tmp_path / "full.h5")]) == 0
+    assert main([*words, "--adaptive", "0.01", "--out", str(tmp_path / "alone.h5")]) == 0
+    done = on_ranks(2, *words, "--adaptive", "0.01", "--out", tmp_path / "ranks.h5", "--scratch", tmp_path / "scratch")
+    assert done.returncode == 0, done.stderr
+    full, alone, ranks = (read_surface(tmp_path / f"{name}.h5") for name in ("full", "alone", "ranks"))
+    measured = alone.status == DONE
+    assert measured.mean() < 0.8
+    assert np.array_equal(ranks.status, alone.status)
+    for name, values in full.values.items():
+        for surface in (alone, ranks):
+            assert surface.values[name][measured].tobytes() == values[measured].tobytes()
+            assert np.isnan(surface.values[name][~measured]).all()
 
 
 def test_an_error_ends_every_rank_with_one_line(run, tmp_path):

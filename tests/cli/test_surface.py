@@ -86,6 +86,20 @@ def test_a_line_between_checkpoints_ends_at_both(run, tmp_path, program):
     assert found.metric()[2] == pytest.approx(Run.open(run).load(0).metrics["train_loss"], rel=1e-5)
 
 
+@pytest.mark.parametrize("words", [["--orthogonal"], ["--to", "first", "--seeds", "0:2"], ["--directions", "surface"]])
+def test_a_plane_in_a_scratch_file_gives_the_same_and_continues_the_same_file(run, surface, tmp_path, program, words):
+    places = {"first": run / "checkpoints" / "step-00000000.pt", "surface": surface}
+    words = ["surface", run, "--x", "0:1:3", "--y", "0:1:2", "--samples", "50", *(places.get(w, w) for w in words)]
+    assert program(*words, "--out", tmp_path / "memory.h5")[0] == 0
+    scratch = tmp_path / "scratch"
+    assert program(*words, "--out", tmp_path / "file.h5", "--scratch", scratch)[0] == 0
+    memory, file = read_surface(tmp_path / "memory.h5"), read_surface(tmp_path / "file.h5")
+    for name, values in memory.values.items():
+        assert values.tobytes() == file.values[name].tobytes()
+    assert not list(scratch.iterdir())
+    assert program(*words, "--out", tmp_path / "memory.h5", "--scratch", scratch)[0] == 0
+
+
 def test_a_volume_has_three_axes(run, tmp_path, program):
     out = tmp_path / "volume.h5"
     assert (

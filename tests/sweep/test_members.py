@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,8 @@ from landscape.geometry.planes import random_plane
 from landscape.problem import Problem, Split, accuracy, cross_entropy
 from landscape.surface import read_plane, read_surface
 from landscape.sweep import Grid, Plan, compute_surface
+from landscape.sweep.evaluator import Numerics
+from landscape.sweep.members import evaluating_over
 
 
 @pytest.fixture
@@ -73,3 +78,21 @@ def test_the_model_is_as_before(problem):
     before = {name: value.clone() for name, value in problem.model.state_dict().items()}
     compute_surface(problem, family(problem, (0, 1), 1), Grid.parse("0:1:2"))
     assert all(torch.equal(value, before[name]) for name, value in problem.model.state_dict().items())
+
+
+def test_one_plane_at_a_time_is_in_memory(problem):
+    origin = Weights.of(problem.model)
+    made: list[weakref.ref] = []
+
+    def make(seed):
+        gc.collect()
+        assert not any(ref() for ref in made), "the plane before is still there"
+        plane = random_plane(origin, seed)
+        made.append(weakref.ref(plane.directions[0].weights.tensors["0.weight"]))
+        return plane
+
+    where = PlaneFamily(origin, (0, 1, 2), make)
+    with evaluating_over(problem, where, Numerics(), "cpu") as evaluate:
+        for seed in (0, 1, 2):
+            evaluate((0.5, 0.5, seed))
+    assert len(made) == 3
