@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from landscape.geometry import Plane, Weights
+from landscape.geometry import Plane, Weights, random_plane
 from landscape.geometry.direction import finish, gaussian
 from landscape.models import registry
 from landscape.problem.measures import accuracy, cross_entropy
@@ -269,7 +269,7 @@ def memory(options: argparse.Namespace) -> None:
         model(split.inputs)  # libraries and activations are there before it counts
     bare = resident_mib()
     origin = Weights.of(model)
-    plane = Plane(origin, tuple(finish(gaussian(origin, 0, axis), origin, "filter", "biasbn") for axis in range(2)))
+    plane = random_plane(origin)
     making = peak_mib()
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps of freed tensors is nobody's
@@ -314,11 +314,17 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="Of the published loop's loader.")
     parser.add_argument("--repeat", type=float, default=0.05, help="Seconds that a short point is repeated for.")
     parser.add_argument("--memory", action="store_true", help="Measure peak memory instead of time.")
+    parser.add_argument("--linear", action="store_true", help="Measure time over points and samples instead.")
     parser.add_argument("--engine", default="auto", help="Ours: auto, plain, folded, dense, grouped, compiled.")
     options = parser.parse_args()
     if unknown := set(options.cases.split(",")) - set(CASES):
         sys.exit(f"unknown cases {', '.join(unknown)}; there are {', '.join(CASES)}")
     torch.set_num_threads(options.threads)
+    if options.linear:
+        from linearity import run
+
+        run(options.threads, options.rounds)
+        return
     (memory if options.memory else table)(options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from types import TracebackType
@@ -48,8 +49,8 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
 
-    def update(self, done: int, total: int, note: str = "") -> None:
-        """Show that ``done`` of ``total`` are done."""
+    def update(self, done: int, total: int, note: str = "", left: float = math.nan) -> None:
+        """Show that ``done`` of ``total`` are done, and ``left``, seconds, if somebody knows better than the clock."""
         if not self._shown:
             return
         if self._first is None:
@@ -58,7 +59,7 @@ class Bar:
             self._draw(done, total, note)
         elif not self._finished and (time.monotonic() - self._said >= self._every or done == total):
             self._finished = done == total
-            self._say(done, total, note)
+            self._say(done, total, note, left)
 
     def _draw(self, done: int, total: int, note: str) -> None:
         if self._bar is None:
@@ -69,14 +70,15 @@ class Bar:
             self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(done - self._bar.n)
 
-    def _say(self, done: int, total: int, note: str) -> None:
+    def _say(self, done: int, total: int, note: str, left: float) -> None:
         now = time.monotonic()
         rate = (done - self._first) / max(now - self._begin, 1e-9)
-        left = f", {clock((total - done) / rate)} left" if rate > 0 and done < total else ""
+        left = (total - done) / rate if math.isnan(left) and rate > 0 else left
+        rest = f", {clock(left)} left" if left >= 0 and done < total else ""
         took = f" in {clock(now - self._begin)}" if done == total else ""
         tail = f" ({note})" if note else ""
         click.echo(
-            f"{self._label}: {done} of {total} {self._unit}s{took}, {rate:.3g} a second{left}{tail}",
+            f"{self._label}: {done} of {total} {self._unit}s{took}, {rate:.3g} a second{rest}{tail}",
             err=True,
         )
         self._said = now
@@ -91,4 +93,4 @@ def show_sweep(bar: Bar, progress: Progress) -> None:
         notes.append(f"per rank {shown}")
     if progress.failed:
         notes.append(f"{progress.failed} failed")
-    bar.update(progress.done, progress.total, "; ".join(notes))
+    bar.update(progress.done, progress.total, "; ".join(notes), progress.left)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -50,6 +51,14 @@ class Progress:
     failed: int
     per_rank: Mapping[int, int]
     seconds: float
+
+    @property
+    def left(self) -> float:
+        """Seconds until the end, by the mean of this run's points; NaN where there are none yet."""
+        computed = sum(self.per_rank.values())
+        if not computed:
+            return math.nan
+        return self.seconds / computed * (self.total - self.done - self.failed) / len(self.per_rank)
 
 
 @dataclass(frozen=True)
