@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import tempfile
 import time
@@ -36,7 +35,6 @@ class Watch:
 
     def __call__(self, progress: Progress) -> None:
         if self._count in self.memory:
-            gc.collect()
             self.memory[self._count] = resident_mib()
         now = time.perf_counter(), time.process_time(), progress.left
         self.clock[self._count], self.cpu[self._count], self.left[self._count] = now
@@ -96,9 +94,9 @@ def over_points(name: str, case: Case, counts: list[int], threads: int, rounds: 
         said = [
             f"{median(x):+.1%} ({x[np.abs(x).argmax()]:+.1%})" for by in (0, 1) for x in (off[:, 0, by], off[:, 1, by])
         ]
-        creep = max(watch.creep for watch in watches)
+        creep = 1024 * max(watch.creep for watch in watches)
         print(
-            f"| {points:,} | {seconds:.3g} | {1e3 * seconds / points:.3g} | {' | '.join(said)} | {1024 * creep:+.0f} KiB |",
+            f"| {points:,} | {seconds:.3g} | {1e3 * seconds / points:.3g} | {' | '.join(said)} | {creep:+.0f} KiB |",
             flush=True,
         )
     print()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from landscape.geometry.normalization import ignored, normalize_
 from landscape.geometry.room import empty_like, zeros
-from landscape.geometry.weights import BLOCK, PIECE, Weights, blocks, stretches
+from landscape.geometry.weights import PIECE, Weights, blocks, stretches
 from landscape.lookup import unknown
 
 
@@ -240,13 +240,14 @@ def _orthogonalized(directions: Sequence[Direction], own: int) -> list[Direction
     along: list[list[tuple[int, float]]] = []  # for each direction, what to take off, one after the other
     lengths: list[float] = []
     weights = [direction.weights for direction in directions]
-    spare = torch.empty(BLOCK, dtype=torch.float64, device=weights[0].device if weights else None)
+    spare = torch.empty(PIECE, dtype=torch.float64, device=weights[0].device if weights else None)
 
     def form(parts: Sequence[Tensor], k: int) -> Tensor:
         """What is left of direction ``k``, in its own place; the others become unit vectors."""
         for i in range(k + 1):
             for j, multiple in along[i]:
-                parts[i].sub_(torch.mul(parts[j], multiple, out=spare[: len(parts[j])]))
+                for left, unit in zip(parts[i].split(PIECE), parts[j].split(PIECE), strict=True):
+                    left.sub_(torch.mul(unit, multiple, out=spare[: len(unit)]))
             if i < k:
                 parts[i].div_(lengths[i])
         return parts[k]

@@ -97,6 +97,14 @@ def test_orthogonal_axes_are_those_of_whole_copies(weights, norm, piece):
     assert [each.digest() for each in drawn] == kept
 
 
+def test_what_rounding_leaves_is_taken_off_too(weights, piece):
+    x, y, z = (weights.like(plainly_drawn(weights, 2, axis)).to(dtype=torch.float64) for axis in range(3))
+    nearly = x.like({name: t + 1e-5 * y.tensors[name] for name, t in x})
+    found = [d.weights for d in orthogonalize([Direction(x), Direction(nearly), Direction(z)])]
+    assert [d.digest() for d in found] == [d.digest() for d in plainly_orthogonal([x, nearly, z])]
+    assert abs(found[0].dot(found[1])) < 1e-14 * found[0].norm() * found[1].norm()
+
+
 def test_given_directions_stay_as_they_are_among_orthogonal_ones(weights):
     given = [random_direction(weights, 8, axis, "layer", "none") for axis in range(2)]
     before = [d.weights.digest() for d in given]
