@@ -55,6 +55,8 @@ class Bar:
             return
         if self._first is None:
             self._first = max(done - 1, 0)
+        if done < total:  # more was asked for after the end of a round
+            self._finished = False
         if sys.stderr.isatty():
             self._draw(done, total, note)
         elif not self._finished and (time.monotonic() - self._said >= self._every or done == total):

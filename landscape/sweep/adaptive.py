@@ -29,7 +29,9 @@ class Adaptive:
 
     Attributes:
         tolerance: a cell is halved while what is measured inside of it differs from what was expected there by more
-            than this share of the range of the logarithm of the loss.
+            than this share of the range of the logarithm of the loss. No bound on the error between the measured
+            points: of what is smaller than a cell nothing is known. On nine of ten surfaces of networks the largest
+            error was below it, on the tenth 1.1 to 1.8 times as large, at up to 20 of 2,601 points.
         budget: most points to measure; None for no bound.
 
     Raises:
