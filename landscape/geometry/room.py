@@ -53,6 +53,11 @@ class Room:
         self._extents: list[tuple[np.ndarray, int]] = []  # memory, and where in the file it begins
         self._end = 0
 
+    def hide(self) -> None:
+        """Take the file's name away, for who needs none: nothing is left behind then, even if the process is killed."""
+        with suppress(OSError):  # there are systems that do not do that to an open file
+            self.path.unlink()
+
     def take(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """A tensor of zeros.
 
@@ -96,8 +101,7 @@ class Room:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
-            with suppress(OSError):
-                self.path.unlink()
+            self.hide()
 
 
 _room: ContextVar[Room | None] = ContextVar("room", default=None)

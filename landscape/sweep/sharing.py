@@ -75,7 +75,7 @@ def share_plane(ranks: Ranks, make: Callable[[], Plane], scratch: Path | None = 
     """
     if ranks.comm is None:
         return made_in(scratch, make) if scratch else make()
-    room, plane = ranks.agree(lambda: _made(make, scratch) if ranks.is_root else (None, None))
+    room, plane = ranks.agree(lambda: _made(make, scratch, named=True) if ranks.is_root else (None, None))
     try:
         return _shared(ranks, room, plane, scratch)
     finally:
@@ -96,10 +96,12 @@ def made_in(scratch: Path, make: Callable[[], Plane | PlaneFamily]) -> Plane | P
     return made
 
 
-def _made(make: Callable[[], Plane], scratch: Path | None) -> tuple[Room, Plane]:
+def _made(make: Callable[[], Plane], scratch: Path | None, named: bool = False) -> tuple[Room, Plane]:
     room = None
     try:
         room = Room(scratch, required=scratch is not None)
+        if not named:
+            room.hide()
         with kept_in(room):
             return room, make()
     except BaseException as error:

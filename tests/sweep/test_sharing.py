@@ -44,9 +44,13 @@ def maps():
 def test_a_surface_over_a_plane_in_a_file_is_the_same_bit_for_bit(problem, tmp_path):
     scratch, grid = tmp_path / "large" / "disk", Grid.parse("-1:1:4", "0:1:3")
     before = maps()
-    plane = share_plane(Ranks(), lambda: random_plane(Weights.of(problem.model), 3), scratch)
+
+    def make():
+        assert not list(scratch.iterdir()), "nothing is left behind, also if the process is killed by now"
+        return random_plane(Weights.of(problem.model), 3)
+
+    plane = share_plane(Ranks(), make, scratch)
     assert len(maps()) > len(before)
-    assert not list(scratch.iterdir()), "nothing is left behind, whatever happens from here on"
     inside = random_plane(problem.model, 3)
     assert plane.digests() == inside.digests()
     one, two = (
