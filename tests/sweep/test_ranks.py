@@ -147,6 +147,28 @@ def test_ranks_agree_share_and_notice_differences(launch, tmp_path, scratch):
 
 
 @pytest.mark.mpi
+def test_each_host_has_a_file_of_its_own_with_the_same_bytes(launch, tmp_path):
+    options = {"hosts": 2, "scratch": str(tmp_path / "scratch")}
+    done = launch("agreeing.py", options, 3, environment={"TMPDIR": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert done.said["planes"] == [done.said["planes"][0]] * 3
+    if os.path.exists("/proc/self/maps"):
+        first, second, third = done.said["files"]
+        assert first == third != second
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("full", [0, 1])
+def test_where_a_host_has_no_room_each_rank_gets_the_plane_into_memory(launch, tmp_path, full):
+    done = launch("agreeing.py", {"hosts": 2, "full": full}, 3, environment={"TMPDIR": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert done.said["planes"] == [done.said["planes"][0]] * 3
+    if os.path.exists("/proc/self/maps"):
+        assert not any(access.endswith("s") for files in done.said["files"][1:] for access, _ in files)
+
+
+@pytest.mark.mpi
 def test_an_error_that_nobody_catches_ends_the_job_and_says_where(launch):
     done = launch("agreeing.py", {"uncaught": 1}, 3)
     assert done.returncode not in (0, None)

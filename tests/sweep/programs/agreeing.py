@@ -44,6 +44,12 @@ def seen():
     from landscape.sweep.devices import neighbours
     from landscape.sweep.sharing import share_plane
 
+    if "hosts" in options:
+        ranks.comm = apart(ranks.comm)
+    if options.get("full") == ranks.rank:
+        from landscape.geometry import room
+
+        room.reserve = no_space
     shared = share_plane(ranks, plane, Path(options["scratch"]) if "scratch" in options else None)
     tensors = shared.origin.tensors
     if ranks.is_root:
@@ -57,6 +63,21 @@ def seen():
     here = neighbours(ranks)
     plane_seen = [shared.directions[0].weights.digest(), *dtypes, dict(shared.directions[0].recipe)]
     return {"planes": plane_seen, "neighbours": [here.rank, here.size], "files": files_of(shared)}
+
+
+def no_space(*_):
+    raise OSError(28, "No space left on device")
+
+
+def apart(comm):
+    """A communicator whose ranks stand on several hosts, as far as anybody can tell."""
+    from mpi4py import MPI
+
+    class Apart(MPI.Intracomm):
+        def Split_type(self, kind, key=0):
+            return self.Split(self.rank % options["hosts"], key)
+
+    return Apart(comm)
 
 
 def files_of(shared):
