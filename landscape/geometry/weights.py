@@ -148,10 +148,11 @@ def blocks(first: Weights, *others: Weights) -> Iterator[tuple[Tensor, ...]]:
         yield parts
 
 
-def stretches(first: Weights, *others: Weights, step: int = BLOCK) -> Iterator[tuple[str, slice, tuple[Tensor, ...]]]:
-    """As :func:`blocks`, of ``step`` entries, with the tensor's name and the stretch of the flat tensor."""
+def stretches(first: Weights, *others: Weights, step: int = 0) -> Iterator[tuple[str, slice, tuple[Tensor, ...]]]:
+    """As :func:`blocks`, with the tensor's name and the stretch of it; of ``step`` entries where that is given."""
     for other in others:
         require_same_layout(first, other)
+    step = step or BLOCK
     most = min(step, max((tensor.numel() for _, tensor in first), default=0))
     # The same memory for all: what is allocated and let go again by the million bytes leaves holes in the heap.
     rooms = [torch.empty(most, dtype=torch.float64, device=first.device) for _ in (first, *others)]
