@@ -20,7 +20,7 @@ from torch import Tensor
 ALIGN = 64
 """Bytes at whose multiples tensors begin, as those in memory do."""
 EXTENT = 2**26
-"""Bytes by which the file grows (64 MiB), or by a tensor's size where that is more."""
+"""Bytes by which the file grows at most (64 MiB, after doubling from 1 MiB), unless a tensor needs more."""
 
 
 class Room:
@@ -71,7 +71,7 @@ class Room:
         if begin + size > self._end:
             begin = self._end
             try:
-                self._grow(max(size, EXTENT))
+                self._grow(max(size, min(max(self._end, EXTENT // 64), EXTENT)))
             except OSError as error:
                 self.refusal = error
                 if self._required:

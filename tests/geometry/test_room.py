@@ -205,6 +205,21 @@ def test_tensors_larger_than_what_the_file_grows_by(monkeypatch, tmp_path):
     room.close()
 
 
+def test_a_small_plane_takes_little_of_the_disk_and_a_large_one_few_mappings(tmp_path):
+    room, sizes = Room(tmp_path), []
+    for _ in range(40):
+        room.take((2**20,), torch.float32)
+        sizes.append(room.path.stat().st_size)
+    assert sizes[0] == 4 * 2**20
+    assert all(size <= 2 * used * 2**22 for used, size in enumerate(sizes, 1))
+    assert len(set(sizes)) < 10
+    room.close()
+    room = Room(tmp_path)
+    room.take((10,), torch.float32)
+    assert room.path.stat().st_size == 2**20
+    room.close()
+
+
 def full(handle, start, size):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
