@@ -253,9 +253,14 @@ def _move_tensors(where: Sequence[tuple[Tensor, Tensor]], device: torch.device, 
     """Point parameters and buffers at copies on ``device`` where they are not there already as ``dtype``.
 
     ``Module.to`` would do so without a way back. What is there already is moved in its own memory, and put back.
+    Tensors that are one memory stay one.
     """
+    moved: dict[tuple, Tensor] = {}
     for tensor, data in where:
-        tensor.data = data.to(device=device, dtype=dtype if data.is_floating_point() else None)
+        memory = (data.untyped_storage().data_ptr(), data.storage_offset(), data.shape, data.stride(), data.dtype)
+        if memory not in moved:
+            moved[memory] = data.to(device=device, dtype=dtype if data.is_floating_point() else None)
+        tensor.data = moved[memory]
 
 
 def _as(plane: Plane, device: torch.device, dtype: torch.dtype) -> Plane:

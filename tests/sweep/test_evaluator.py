@@ -201,3 +201,30 @@ def test_only_copies_count_and_one_batch_is_there_at_a_time():
     assert streamed[2].inputs["x"].dtype == torch.float64
     assert gone() is None
     assert free_bytes(cpu) > 2**20
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("engine", ["auto", "plain"])
+def test_parameters_that_are_one_memory_move_once_and_stay_one(dtype, engine):
+    """Two parameters over one storage: as tied weights, which are one parameter with two names."""
+    generator = torch.Generator().manual_seed(0)
+
+    def perceptron(tied: bool) -> nn.Module:
+        model = nn.Sequential(nn.Linear(100, 100), nn.ReLU(), nn.Linear(100, 100), nn.Linear(100, 3))
+        with torch.no_grad():
+            for i, parameter in enumerate(model.parameters()):
+                parameter.copy_(torch.randn(parameter.shape, generator=generator.manual_seed(i)) / 10)
+        if tied:
+            model[2].weight = model[0].weight
+        else:
+            model[2].weight.data = model[0].weight.data
+        return model
+
+    inputs, values = torch.randn(20, 100, generator=generator), []
+    for tied in (True, False):
+        model = perceptron(tied)
+        problem = Problem(model, {"train": Split(inputs, torch.arange(20) % 3)}, cross_entropy)
+        with evaluating(problem, plane_of(model), Numerics(dtype=dtype, engine=engine)) as evaluate:
+            values.append(evaluate((0.5, -0.25)))
+        assert model[2].weight.data_ptr() == model[0].weight.data_ptr()
+    np.testing.assert_array_equal(*values)

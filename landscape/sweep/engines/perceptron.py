@@ -78,8 +78,8 @@ def chain(setting: Setting) -> tuple[list[nn.Linear], list[list[nn.Module]]]:
             handle.remove()
     if not linears or not isinstance(outputs, Tensor) or not _same_memory(outputs, last):
         raise Unsuitable("its outputs are not those of a chain of fully connected layers")
-    own = [id(p) for layer in linears for p in layer.parameters()]
-    if len(own) != len(set(own)) or set(own) != {id(p) for p in setting.model.parameters()}:
+    own = [p.data_ptr() for layer in linears for p in layer.parameters()]
+    if len(own) != len(set(own)) or set(own) != {p.data_ptr() for p in setting.model.parameters()}:
         raise Unsuitable("layers share weights, or there are weights outside of layers")
     if linears[0].weight.dtype not in (torch.float32, torch.float64):
         raise Unsuitable(f"weights are {linears[0].weight.dtype}")
