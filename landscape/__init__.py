@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "Grid": "sweep.grid",
         "Numerics": "sweep.evaluator",
-        "Plan": "sweep.sweep",
+        "Plan": "sweep.plan",
         "Plane": "geometry.plane",
         "Problem": "problem.problem",
         "Split": "problem.problem",

@@ -15,7 +15,7 @@ from benchmark import CASES, Case, data_of, problem_of, resident_mib
 
 from landscape.sweep import Grid, Plan, compute_surface
 from landscape.sweep.evaluator import Numerics, evaluating
-from landscape.sweep.sweep import Progress
+from landscape.sweep.plan import Progress
 
 TINY = CASES["tiny-2-16-16-2"]
 CONVOLUTIONAL = Case("resnet20", {}, "images", (8, 8, 3), 200)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import click
 
 if TYPE_CHECKING:
-    from landscape.sweep.sweep import Progress
+    from landscape.sweep.plan import Progress
 
 MINUTE = 60.0
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from landscape.geometry.plane import Plane
     from landscape.problem.problem import Problem
     from landscape.sweep.grid import Grid
+    from landscape.sweep.plan import Outcome
     from landscape.sweep.ranks import Ranks
-    from landscape.sweep.sweep import Outcome
 
 
 @click.command()
@@ -123,9 +123,10 @@ def command(source: Path, out: Path, **options: Any) -> int:
     from landscape.cli.progress import Bar, show_sweep
     from landscape.cli.ranks import join
     from landscape.sweep.adaptive import Adaptive
+    from landscape.sweep.plan import Plan
     from landscape.sweep.sharing import made_in, share_plane
     from landscape.sweep.stopping import StopSignals
-    from landscape.sweep.sweep import Plan, compute_surface
+    from landscape.sweep.sweep import compute_surface
 
     ranks = join()
     axes = axes_of(options)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from landscape.problem.problem import Split
+from landscape.sweep.memory import memory_limit
 
 log = logging.getLogger(__name__)
 
@@ -77,14 +78,15 @@ def copied_bytes(split: Split, device: torch.device, dtype: torch.dtype) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free on a device, in bytes; more than anybody has where the system does not say."""
+    """Memory that is free on a device, in bytes; what the process may have in all where the system does not say."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
         with open("/proc/meminfo") as file:
-            return next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable:"))
+            available = next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable:"))
     except (OSError, StopIteration):
-        return 2**62
+        return memory_limit()
+    return min(available, memory_limit())
 
 
 def aligned(split: Split) -> Split:
