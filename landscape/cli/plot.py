@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.command()
 @surfaces_argument
 @trajectory_option
-@out_option("figure.pdf", "A .pdf, .png or .svg")
+@out_option("figure.pdf", "A .pdf, .png, .svg or .pgf (for LaTeX)")
 @click.option("--metric", "metrics", multiple=True, help=metric_help)
 @click.option("--second", multiple=True, help="Of lines: metrics on a second axis, as train_acc.")
 @click.option(
@@ -65,6 +65,9 @@ def command(files: tuple[Path, ...], paths: tuple[Path, ...], outs: tuple[Path, 
     landscape plot surface.h5 --out figure.pdf --out figure.png
     landscape plot line.h5 --second train_acc --out line.svg
     landscape plot few_samples.h5 --noise
+
+    A .pgf goes into a paper by \\usepackage{pgf} and \\input{figure.pgf}, and takes its fonts; LaTeX is not needed to
+    write it. Heat maps are pictures beside it.
     """
     check_outs(outs, options["overwrite"])
     surfaces, trajectories = read(files, paths, options["at_z"], options["member"])

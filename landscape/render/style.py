@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from landscape.render.figure import StyledFigure
 
-SUFFIXES = (".pdf", ".png", ".svg")
+SUFFIXES = (".pdf", ".png", ".svg", ".pgf")
 DPI = 300
 
 HALO = "white"
@@ -221,11 +222,12 @@ def line_halo(line: Artist, rim: float = 0.8, colour: str = HALO) -> None:
 
 
 def save(figure: Figure, path: str | os.PathLike[str], dpi: float = DPI, *, transparent: bool = False) -> Path:
-    """Write ``figure`` to ``path`` (``.pdf``, ``.png`` or ``.svg``) and return the path.
+    """Write ``figure`` to ``path`` (``.pdf``, ``.png``, ``.svg`` or ``.pgf``) and return the path.
 
     The same figure gives the same bytes in every process: no dates, fixed SVG ids, embedded TrueType fonts. The file
     is written beside its place and moved there when complete, so that there is never half a file; one that exists is
-    replaced.
+    replaced. PGF needs no LaTeX to be written; the pictures in it (a heat map, a scene) lie beside, as
+    ``STEM-img0.png``.
 
     Raises:
         ValueError: an unknown suffix; the message lists the known ones.
@@ -237,19 +239,22 @@ def save(figure: Figure, path: str | os.PathLike[str], dpi: float = DPI, *, tran
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"cannot write {path.name!r}: expected a name that ends in {', '.join(SUFFIXES)}")
-    metadata: dict[str, Any] = {
-        ".pdf": {"CreationDate": None, "Creator": "landscape", "Producer": "matplotlib"},
-        ".png": {"Software": "landscape"},
-        ".svg": {"Date": None, "Creator": "landscape"},
+    how: dict[str, Any] = {
+        ".pdf": {"metadata": {"CreationDate": None, "Creator": "landscape", "Producer": "matplotlib"}},
+        ".png": {"metadata": {"Software": "landscape"}},
+        ".svg": {"metadata": {"Date": None, "Creator": "landscape"}},
+        ".pgf": {"backend": "module://landscape.render.pgf"},
     }[suffix]
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    folder = path.with_name(f".{path.name}.{os.getpid()}.part")
     settings = {"pdf.fonttype": 42, "svg.hashsalt": "landscape", "savefig.bbox": None}
+    folder.mkdir()
     try:
         with matplotlib.rc_context({**settings, **getattr(figure, "landscape_rc", {})}), _settled(figure):
-            figure.savefig(part, format=suffix[1:], dpi=dpi, metadata=metadata, transparent=transparent)
-        os.replace(part, path)
+            figure.savefig(folder / path.name, format=suffix[1:], dpi=dpi, transparent=transparent, **how)
+        for part in sorted(folder.iterdir(), key=lambda part: part.name == path.name):
+            os.replace(part, path.with_name(part.name))
     finally:
-        part.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
     return path
 
 
