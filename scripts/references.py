@@ -1,0 +1,238 @@
+"""Draws the reference images in tests/render/references, and says how far two pictures are apart to the eye.
+
+The surfaces are real ones, kept with few digits in surfaces.npz beside the images: they come from the tutorial's
+networks, and `--data build/gallery` takes them anew from where scripts/gallery made them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from landscape.geometry.trajectory import Trajectory
+from landscape.render import style
+from landscape.render.contour import plot_contour
+from landscape.render.curve import plot_curve
+from landscape.render.panel import plot_panel
+from landscape.render.seeds import seed_spread
+from landscape.surface.surface import DONE, Surface
+
+FOLDER = Path(__file__).resolve().parent.parent / "tests" / "render" / "references"
+MADE_WITH = FOLDER / "made-with.txt"
+LARGEST = 60_000
+
+SEES = (1.2, 1.2, 0.0), (2.5, 2.5, 0.0)
+"""Width, in pixels, of the Gaussian that lightness and colour are looked at through: the eye sees less fine colour."""
+TOLERANCE = 14.0
+"""Distance in CIELAB that is a difference; tests/render/test_references.py shows what lies on either side of it."""
+
+
+def surfaces() -> dict[str, Surface]:
+    """The stored surfaces by name."""
+    with np.load(FOLDER / "surfaces.npz") as stored:
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for key, array in stored.items():
+            name, _, what = key.partition("/")
+            found.setdefault(name, {})[what] = array.astype(np.float64)
+    made = {}
+    for name, arrays in found.items():
+        if name.startswith("path "):
+            continue
+        axes = tuple(arrays.pop(axis) for axis in "xy" if axis in arrays)
+        made[name] = Surface(axes, arrays, np.full(next(iter(arrays.values())).shape, DONE, np.uint8), {}, name)
+    return made
+
+
+def paths() -> list[Trajectory]:
+    """The stored paths, all on the surface ``optimizers``."""
+    known = {field.name for field in fields(Trajectory)} - {"name"}
+    with np.load(FOLDER / "surfaces.npz") as stored:
+        names = sorted({key.partition("/")[0] for key in stored if key.startswith("path ")})
+        found = []
+        for name in names:
+            arrays = {what: stored[f"{name}/{what}"].astype(np.float64) for what in known}
+            found.append(Trajectory(name=name[7:], **{**arrays, "step": arrays["step"].astype(np.int64)}))
+    return found
+
+
+def holed(surface: Surface) -> Surface:
+    """The surface with points that are not finite: a figure says where they are."""
+    loss = surface.values["train_loss"].copy()
+    loss[-3:, :4], loss[0, -1] = np.nan, np.inf
+    return replace(surface, values={**surface.values, "train_loss": loss})
+
+
+def _spread() -> Figure:
+    members = [surface for name, surface in surfaces().items() if name.startswith("seed ")]
+    spread = seed_spread(members, name="5 seeds")
+    return plot_contour(spread, "train_loss_std", style="filled").axes.get_figure(root=True)
+
+
+def _scene(*names: str, trajectories: bool = False) -> Figure:
+    from landscape.render.scene import render_scene
+
+    drawn = [surfaces()[name] for name in names]
+    if len(drawn) == 1:
+        return render_scene(drawn, paths() if trajectories else (), size=(480, 380), style="column")
+    return render_scene(drawn, size=(675, 300))
+
+
+def _contour(name: str, **how) -> Figure:
+    return plot_contour(surfaces()[name], **how).axes.get_figure(root=True)
+
+
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "contour": lambda: _contour("with shortcuts", style="lines"),
+    "contour-path": lambda: _contour("optimizers", trajectories=paths()[::2]),
+    "heat": lambda: plot_contour(holed(surfaces()["without shortcuts"]), style="heat").axes.get_figure(root=True),
+    "curve": lambda: plot_curve(surfaces()["line"], second="train_acc").axes.get_figure(root=True),
+    "panel": lambda: plot_panel([surfaces()["with shortcuts"], surfaces()["without shortcuts"]]),
+    "spread": _spread,
+    "scene-path": lambda: _scene("optimizers", trajectories=True),
+    "scene-pair": lambda: _scene("with shortcuts", "without shortcuts"),
+}
+"""What is kept as a reference; the names of those that need OpenGL begin with ``scene``."""
+
+
+@contextmanager
+def unhinted() -> Iterator[None]:
+    """Letters as they are, not fitted to the grid of pixels: how that is done differs between versions of FreeType."""
+    hinted = style.rc
+    style.rc = lambda size="column": {**hinted(size), "text.hinting": "none"}
+    try:
+        yield
+    finally:
+        style.rc = hinted
+
+
+def pixels(draw: Callable[[], Figure], change: Callable[[Figure], object] = lambda figure: None) -> np.ndarray:
+    """A figure as ``(height, width, 3)`` uint8, as it would be saved; ``change`` may do something to it before."""
+    with TemporaryDirectory() as folder, unhinted():
+        figure = draw()
+        change(figure)
+        return read(style.save(figure, Path(folder) / "figure.png", figure.dpi))
+
+
+def read(path: Path | io.BytesIO) -> np.ndarray:
+    """A picture from a file, ``(height, width, 3)`` uint8."""
+    with Image.open(path) as opened:
+        return np.asarray(opened.convert("RGB"))
+
+
+def encoded(picture: np.ndarray) -> bytes:
+    """A picture as a reference keeps it."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "WEBP", lossless=True, quality=100, method=6)
+    return buffer.getvalue()
+
+
+def distance(picture: np.ndarray, reference: np.ndarray) -> float:
+    """How far the pictures are apart, in CIELAB units, where they differ most; infinite for other sizes.
+
+    Both are looked at a little out of focus, so that it does not count how an edge is smoothed, and compared with
+    what lies up to one pixel beside, so that it does not count how a text's letters are put on the grid of pixels.
+    What is left is what a reader sees: a colour, a line that is missing, a text that says something else or stands
+    elsewhere. (2.3 is a difference that is just noticeable between large areas, 100 that from black to white.)
+    """
+    if picture.shape != reference.shape:
+        return float("inf")
+    one, two = _seen(picture), _seen(reference)
+    return max(float(_apart(one, two).max()), float(_apart(two, one).max()))
+
+
+def _seen(picture: np.ndarray) -> np.ndarray:
+    lab = _lab(picture)
+    parts = zip((lab[..., :1], lab[..., 1:]), SEES, strict=True)
+    return np.concatenate([gaussian_filter(part, width, mode="nearest") for part, width in parts], axis=-1)
+
+
+def _apart(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    """For each pixel of ``one`` the distance to what is most similar in ``two`` within one pixel, by half pixels."""
+    height, width = one.shape[:2]
+    around = np.pad(two, ((2, 2), (2, 2), (0, 0)), mode="edge")
+    nearest = np.full((height, width), np.inf)
+    for down in range(-2, 3):
+        rows = (around[2 + down // 2 :][:height] + around[2 + (down + 1) // 2 :][:height]) / 2
+        for right in range(-2, 3):
+            other = (rows[:, 2 + right // 2 :][:, :width] + rows[:, 2 + (right + 1) // 2 :][:, :width]) / 2
+            np.minimum(nearest, np.linalg.norm(one - other, axis=-1), out=nearest)
+    return nearest
+
+
+def _lab(picture: np.ndarray) -> np.ndarray:
+    """sRGB bytes as CIELAB (D65): IEC 61966-2-1 and CIE 15."""
+    srgb = picture / 255.0
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    ratio = linear @ to_xyz.T / to_xyz.sum(1)
+    f = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio / (3 * (6 / 29) ** 2) + 4 / 29)
+    x, y, z = np.moveaxis(f, -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
+
+
+def take_data(work: Path) -> None:
+    """Store the surfaces anew, from the files that the tutorial's commands wrote and one of five seeds.
+
+    landscape surface optimizers/runs/adam-lr-0.001 --seeds 0:5 --x -1:1.5:13 --y -0.5:1:9 --samples 500 --out seeds.h5
+    """
+    from landscape.surface.reading import read_surface
+    from landscape.surface.trajectories import read_trajectories
+
+    files = {"with shortcuts": "with.h5", "without shortcuts": "without.h5", "line": "line.h5"}
+    found = {name: read_surface(work / file) for name, file in files.items()}
+    found["optimizers"] = read_surface(work / "optimizers" / "surface.h5")
+    seeds = read_surface(work / "seeds.h5")
+    found |= {f"seed {seed}": seeds.member(seed) for seed in seeds.seeds}
+    arrays = {}
+    for name, surface in found.items():
+        arrays |= {f"{name}/{axis}": values for axis, values in zip("xy", surface.coordinates, strict=False)}
+        wanted = ("train_loss", "train_acc", "train_loss_stderr") if name == "line" else ("train_loss",)
+        arrays |= {f"{name}/{metric}": surface.values[metric] for metric in wanted}
+    for k, path in enumerate(read_trajectories(work / "optimizers" / "paths.h5")):
+        for field in fields(path):
+            if field.name != "name":
+                arrays[f"path {k} {path.name}/{field.name}"] = getattr(path, field.name)
+    np.savez_compressed(FOLDER / "surfaces.npz", **{key: np.float32(array) for key, array in arrays.items()})
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; say how far each figure is from its image")
+    parser.add_argument("--only", default="", metavar="PREFIX", help="figures whose names begin so")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="take the surfaces anew from here first")
+    options = parser.parse_args(argv)
+    if options.data:
+        take_data(options.data)
+    if not options.check:
+        MADE_WITH.write_text(f"matplotlib {matplotlib.__version__}\nvtk {version('vtk')}\n")
+    worst = 0.0
+    for name, draw in FIGURES.items():
+        if not name.startswith(options.only):
+            continue
+        picture, file = pixels(draw), FOLDER / f"{name}.webp"
+        away = distance(picture, read(file)) if file.exists() else float("inf")
+        worst = max(worst, away)
+        if not options.check:
+            data = encoded(picture)
+            if len(data) > LARGEST:
+                sys.exit(f"{name}: {len(data)} bytes, {LARGEST} are allowed: draw it smaller")
+            file.write_bytes(data)
+        print(f"{name:14} {away:6.1f} from the image that was there", flush=True)
+    return int(options.check and worst > TOLERANCE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
