@@ -10,7 +10,7 @@ import numpy as np
 from landscape.render.contour import plot_contour
 from landscape.render.descent import MOST
 from landscape.render.history import History, plot_history
-from landscape.render.margin import legend_columns, small, wrap
+from landscape.render.margin import legend_columns, small, unbroken, wrap
 from landscape.render.path import path_handles, plot_path
 from landscape.render.style import TRAJECTORY_COLOURS, halo, new_figure
 
@@ -85,5 +85,5 @@ def distances(trajectories: Sequence[Trajectory]) -> str:
     for trajectory in trajectories:
         k = int(np.nanargmax(trajectory.distance))
         share = trajectory.distance[k] / trajectory.displacement[k] if trajectory.displacement[k] > 0 else 0.0
-        parts.append(f"{trajectory.name}: {trajectory.distance[k]:.3g} ({share:.0%})")
+        parts.append(f"{unbroken(trajectory.name)}: {trajectory.distance[k]:.3g} ({share:.0%})")
     return f"largest distance from the plane (share of that from its origin): {'; '.join(parts)}"

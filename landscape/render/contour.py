@@ -10,7 +10,7 @@ import numpy as np
 
 from landscape.render.inline import label_lines
 from landscape.render.label import metric_label
-from landscape.render.margin import add_note, colour_bar, legend_above, small
+from landscape.render.margin import add_note, colour_bar, few_ticks, legend_above, small
 from landscape.render.path import PathArtists, path_handles, plot_path
 from landscape.render.region import Gaps, gaps_of, hatch_noise, ink_over, shade
 from landscape.render.scale import Scale, choose_scale
@@ -153,6 +153,7 @@ def plot_contour(
         ax.set_aspect("equal" if equal else "auto")
         ax.set_xlabel(axis_labels[0])
         ax.set_ylabel(axis_labels[1])
+        few_ticks(ax.xaxis, ax.yaxis)
         if centre and all(low <= 0 <= high for low, high in limits):
             _mark_centre(ax, on_paper=style == "lines")
         paths = tuple(

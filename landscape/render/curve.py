@@ -10,7 +10,7 @@ import numpy as np
 
 from landscape.render.contour import metric_scale
 from landscape.render.label import metric_label
-from landscape.render.margin import add_note, legend_above
+from landscape.render.margin import add_note, few_ticks, legend_above
 from landscape.render.path import PathArtists, distance_text, draw, leaving, path_handles
 from landscape.render.region import gaps_of, shade
 from landscape.render.scale import Scale
@@ -124,6 +124,7 @@ def plot_curve(
             notes += gaps.notes
         _label_axes(ax, other, left, right, coloured=len(surfaces) == 1 and bool(right))
         ax.set_xlabel(xlabel)
+        few_ticks(ax.xaxis)
         limits = (min(s.x.min() for s in surfaces), max(s.x.max() for s in surfaces))
         ax.set_xlim(limits)
         paths = []

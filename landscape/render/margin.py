@@ -10,10 +10,12 @@ import matplotlib
 import numpy as np
 from matplotlib.legend import Legend
 from matplotlib.text import Annotation
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox, IdentityTransform
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.colorbar import Colorbar
 
     from landscape.render.scale import Scale
@@ -53,6 +55,17 @@ class LegendAbove(_Narrow, Legend):
 def wrap(notes: Sequence[str], width: float) -> str:
     """The notes as one text, broken into lines of at most ``width`` inches."""
     return textwrap.fill("; ".join(notes), max(20, int(width / _em())), break_long_words=False)
+
+
+def unbroken(name: str) -> str:
+    """A name that no line of small print ends within."""
+    return name.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def few_ticks(*axes: Axis) -> None:
+    """Ticks at ones, twos and fives only: the numbers at quarters are long, and nearly touch."""
+    for axis in axes:
+        axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
 
 
 def room(ax: Axes) -> float:

@@ -67,7 +67,7 @@ def draw_axis(ax: Axes, axis: Axis, camera: Camera, panel: Rectangle) -> None:
     title.set(ha="center", va="center", multialignment="center")
     away_by = reach + _half_extent(title)[1] + 0.3 * unit
     title.set_position(ends.mean(0) + across * away_by)
-    if len(axis.title) > 2:
+    if len(axis.title.strip("$")) > 2:
         title.set_rotation(angle + 180 if angle < (0 if axis.upright else -75) else angle)
 
 

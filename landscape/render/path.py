@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.render.margin import add_note
+from landscape.render.margin import add_note, unbroken
 from landscape.render.style import TRAJECTORY_COLOURS, TRAJECTORY_MARKERS, drawing_on, halo, line_halo
 
 if TYPE_CHECKING:
@@ -191,13 +191,13 @@ def leaving(trajectory: Trajectory, limits: Sequence[tuple[float, float]]) -> li
     outside = len(trajectory) - int(inside.sum())
     if not outside:
         return []
-    name = trajectory.name or "path"
+    name = unbroken(trajectory.name or "path")
     return [f"{name} leaves the drawn range ({outside} of {len(trajectory)} checkpoints outside)"]
 
 
 def distance_text(trajectory: Trajectory) -> str:
     """How far from the plane the run was, beside how far from its origin."""
-    name = trajectory.name or "path"
+    name = unbroken(trajectory.name or "path")
     finite = trajectory.distance[np.isfinite(trajectory.distance)]
     if not finite.size:
         return f"{name}: distance from the plane unknown"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
 
 from landscape.render.contour import plot_contour
 from landscape.render.curve import plot_curve
@@ -51,7 +52,7 @@ def plot_tangents(
         for i, (x, value, slope) in enumerate(points):
             colour = CURVE_COLOURS[1 + i % (len(CURVE_COLOURS) - 1)]
             _tangent(ax, x, value, slope, reach, colour)
-            _say(ax, x, value, f"slope {_number(slope)}", colour)
+            _say(ax, x, value, f"slope ${_number(slope)}$", colour)
         _finish(figure, notes)
     return figure
 
@@ -215,7 +216,7 @@ def plot_steepest(
             right.plot(angle, height, "o", color=_HERE, markersize=4.5, zorder=4)
             side = "left" if angle < 200 else "right"
             right.annotate(
-                f"{text}: {angle:.0f}°, slope {_number(height)}", (angle, height), ha=side, fontsize=small(),
+                f"{text}: {angle:.0f}°, slope ${_number(height)}$", (angle, height), ha=side, fontsize=small(),
                 xytext=(6 if side == "left" else -6, 5 if height > 0 else -5), textcoords="offset points",
                 va="bottom" if height > 0 else "top",
             )  # fmt: skip
@@ -229,13 +230,16 @@ def plot_steepest(
 
 
 def _relief(ax: Axes, surface: Surface, at: tuple[float, float], value: float, gradient: tuple[float, float]) -> None:
-    """The surface, translucent, with the tangent plane and both slices on it."""
+    """The surface, pale, with the tangent plane and both slices on it."""
     values = surface.metric()
     x, y = np.meshgrid(surface.x, surface.y)
-    stride = max(1, max(values.shape) // 45)
-    ax.plot_surface(
-        x, y, values, cmap=colour_map("loss"), alpha=0.55, linewidth=0, rstride=stride, cstride=stride, zorder=1
-    )
+    stride = max(1, max(values.shape) // 90)
+    # Pale and opaque: where translucent facets overlap, seams and moire are all one sees. What lies on the surface is
+    # drawn after it. As a picture the facets fit to each other in every viewer.
+    ax.computed_zorder = False
+    pale = LinearSegmentedColormap.from_list("pale", 0.35 + 0.65 * colour_map("loss")(np.linspace(0, 1, 256)))
+    look = {"linewidth": 0, "antialiased": False, "rasterized": True}
+    ax.plot_surface(x, y, values, cmap=pale, rstride=stride, cstride=stride, zorder=1, **look)
     for axis in range(2):
         line = _line(surface, at, axis)
         ax.plot(*line.T, surface.interpolate(line), color=CURVE_COLOURS[axis], linewidth=1.6, zorder=5)
@@ -278,8 +282,11 @@ def _say(ax: Axes, x: float, value: float, text: str, colour: str) -> None:
 
 
 def _number(value: float) -> str:
-    text = f"{value:.3g}"
-    return ("0" if float(text) == 0 else text).replace("-", "\N{MINUS SIGN}")
+    """Three figures, as mathematics for what stands between dollars or beside them."""
+    mantissa, _, power = f"{value:.3g}".partition("e")
+    if float(mantissa) == 0:
+        return "0"
+    return rf"{mantissa}\times10^{{{int(power)}}}" if power else mantissa
 
 
 def _require_plane(surface: Surface, at: tuple[float, float]) -> None:

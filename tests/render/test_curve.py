@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -121,6 +123,25 @@ def test_the_callers_axes_and_wrong_arguments() -> None:
     two = Trajectory("SGD", np.arange(1), np.zeros(1), np.zeros((1, 2)), *(np.zeros(1),) * 5)
     with pytest.raises(ValueError, match=r"shape \(n, 1\)"):
         plot_curve(line(), trajectories=[two])
+
+
+def test_ticks_are_round_and_apart():
+    x = np.linspace(-1, 1, 9)
+    line = Surface((x,), {"train_loss": 1 + x**2}, np.ones(9, np.uint8))
+    ax = plot_curve(line).axes
+    figure = ax.get_figure(root=True)
+    figure.draw_without_rendering()
+    labels = [label for label in ax.get_xticklabels() if label.get_text()]
+    assert [label.get_text().replace("\N{MINUS SIGN}", "-") for label in labels] == [
+        "-1.0",
+        "-0.5",
+        "0.0",
+        "0.5",
+        "1.0",
+    ]
+    boxes = [label.get_window_extent() for label in labels]
+    gaps = [right.x0 - left.x1 for left, right in pairwise(boxes)]
+    assert min(gaps) > 0.5 * max(box.width for box in boxes)
 
 
 def test_noise_is_a_band_of_two_paired_errors_around_the_curve_and_the_value_at_the_origin() -> None:

@@ -106,7 +106,12 @@ def test_tangents_touch_with_their_slope():
     size = np.array([np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())])
     lengths = [np.linalg.norm((right - left) / size) for left, right in segments]
     assert max(lengths) / min(lengths) < 1.3
-    assert "slope 2" in [text.get_text() for text in ax.texts]
+    assert "slope $2$" in [text.get_text() for text in ax.texts]
+
+
+def test_a_slope_near_zero_is_written_as_mathematics():
+    figure = plot_tangents(curve(), [(0.0, 0.0, -9.19e-5)])
+    assert r"slope $-9.19\times10^{-5}$" in [text.get_text() for text in figure.axes[0].texts]
 
 
 def test_slices_go_through_the_point_and_their_tangents_have_the_partial_derivatives():

@@ -130,3 +130,10 @@ def test_the_callers_settings_come_back():
     with figure.style():
         overlay.draw_axis(overlay.canvas(figure), axis(), Camera(-60, 30), PANEL)
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(("title", "turned"), [("$y$", False), ("$y_1$", True), ("direction 2", True)])
+def test_a_single_letter_stands_upright(figure, title, turned):
+    ax = overlay.canvas(figure)
+    overlay.draw_axis(ax, axis(1, title), Camera(-60, 30), PANEL)
+    assert bool(ax.texts[-1].get_rotation()) == turned
