@@ -1,10 +1,116 @@
 from __future__ import annotations
 
+import base64
+import contextlib
+import io
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import time
+
 import numpy as np
 import pytest
 
 from landscape.geometry.trajectory import Trajectory
 from landscape.surface.surface import DONE, Surface
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = [
+    *("--headless=new", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+    *("--disable-background-networking", "--disable-sync", "--disable-component-update", "--disable-quic"),
+    *("--no-first-run", "--hide-scrollbars", "--window-size=840,600", "--remote-debugging-pipe"),
+]
+
+
+class Browser:
+    """A headless chromium at the other end of two pipes: JSON messages that each end with a zero byte."""
+
+    def __init__(self, program: str, profile: str) -> None:
+        to_read, self._out = os.pipe()
+        self._in, to_write = os.pipe()
+        # The browser reads from descriptor 3 and writes to 4.
+        script = 'exec 3<&"$1" 4>&"$2"; shift 2; exec "$@"'
+        command = ["bash", "-c", script, "bash", str(to_read), str(to_write), program, *FLAGS]
+        self._process = subprocess.Popen(
+            [*command, f"--user-data-dir={profile}", "about:blank"],
+            pass_fds=(to_read, to_write), start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(to_read)
+        os.close(to_write)
+        self._buffer, self._count, self._session, self.events = b"", 0, None, []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params):
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": params}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        deadline = time.monotonic() + 60
+        while True:
+            answer = self._message(deadline)
+            if answer.get("id") == self._count:
+                assert "error" not in answer, answer
+                return answer["result"]
+            self.events.append(answer)
+
+    def _message(self, deadline: float):
+        while b"\0" not in self._buffer:
+            assert select.select([self._in], [], [], max(0, deadline - time.monotonic()))[0], "no answer in a minute"
+            part = os.read(self._in, 1 << 20)
+            assert part, "the browser ended"
+            self._buffer += part
+        message, _, self._buffer = self._buffer.partition(b"\0")
+        return json.loads(message)
+
+    def run(self, script: str):
+        """The value of a script, awaited."""
+        answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def wait(self, condition: str):
+        deadline = time.monotonic() + 60
+        while not self.run(condition):
+            assert time.monotonic() < deadline, f"never true: {condition}"
+            time.sleep(0.05)
+
+    def mouse(self, kind: str, x: float, y: float, **more):
+        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
+
+    def act(self, script: str):
+        """Do something to the page and wait until all of it is drawn."""
+        self.run(f"{{ {script} }}")
+        self.wait("!running && !turning")
+
+    def choose(self, control: str, value, event: str = "change"):
+        kind = "checked" if isinstance(value, bool) else "value"
+        self.act(f"const e = element({json.dumps(control)}); e.{kind} = {json.dumps(value)};"
+                 f"e.dispatchEvent(new Event('{event}', {{bubbles: true}}))")  # fmt: skip
+
+    def picture(self) -> np.ndarray:
+        from matplotlib.image import imread
+
+        data = self.call("Page.captureScreenshot", format="png")["data"]
+        return imread(io.BytesIO(base64.b64decode(data)))[..., :3]
+
+    def close(self):
+        with contextlib.suppress(Exception):
+            self.call("Browser.close")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        os.close(self._in)
+        os.close(self._out)
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +156,42 @@ def walk():
         )
 
     return build
+
+
+@pytest.fixture(scope="session")
+def open_page(tmp_path_factory):
+    """Opens a page in a browser, and hands over the browser once the page is drawn."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip(f"no browser to open a page in: none of {', '.join(BROWSERS)} is installed")
+    with contextlib.ExitStack() as opened:
+
+        def open_page(path) -> Browser:
+            browser = Browser(program, str(tmp_path_factory.mktemp("profile")))
+            opened.callback(browser.close)
+            browser.call("Page.navigate", url=path.as_uri())
+            browser.wait("document.readyState === 'complete' && document.documentElement.dataset.drawn >= 1")
+            return browser
+
+        yield open_page
+
+
+@pytest.fixture(scope="session")
+def paraview():
+    """Runs a script in ParaView; anything on standard error, where it warns, is a failure."""
+    if not (shutil.which("pvpython") and shutil.which("xvfb-run")):
+        pytest.skip("no ParaView: pvpython and xvfb-run are needed (Debian: paraview python3-paraview xvfb)")
+
+    def run(*arguments, program="pvpython", **environment):
+        done = subprocess.run(
+            # Without -noreset the display starts afresh when a client leaves it, and may refuse the next one meanwhile.
+            ["xvfb-run", "-a", "-s", "-noreset -screen 0 1280x1024x24", program, *map(str, arguments)],
+            capture_output=True, text=True, timeout=200, check=False,
+            env={**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", **environment},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert not done.stderr.strip()
+        assert "warn" not in done.stdout.lower()
+        return done.stdout
+
+    return run

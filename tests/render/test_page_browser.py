@@ -1,17 +1,9 @@
-"""A page in a real browser, driven as a user would drive it. Needs chromium; the protocol needs nothing else."""
+"""A page in a real browser, driven as a user would drive it. Needs chromium."""
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import io
 import json
-import os
 import re
-import select
-import shutil
-import signal
-import subprocess
 import time
 
 import h5py
@@ -24,101 +16,6 @@ from landscape.surface.header import Header
 from landscape.surface.reading import read_surface
 from landscape.surface.store import FileStore
 from landscape.surface.surface import DONE, PENDING, Surface
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = [
-    *("--headless=new", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
-    *("--disable-background-networking", "--disable-sync", "--disable-component-update", "--disable-quic"),
-    *("--no-first-run", "--hide-scrollbars", "--window-size=840,600", "--remote-debugging-pipe"),
-]
-
-
-class Browser:
-    """A headless chromium at the other end of two pipes: JSON messages that each end with a zero byte."""
-
-    def __init__(self, program: str, profile: str) -> None:
-        to_read, self._out = os.pipe()
-        self._in, to_write = os.pipe()
-        # The browser reads from descriptor 3 and writes to 4.
-        script = 'exec 3<&"$1" 4>&"$2"; shift 2; exec "$@"'
-        command = ["bash", "-c", script, "bash", str(to_read), str(to_write), program, *FLAGS]
-        self._process = subprocess.Popen(
-            [*command, f"--user-data-dir={profile}", "about:blank"],
-            pass_fds=(to_read, to_write), start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        os.close(to_read)
-        os.close(to_write)
-        self._buffer, self._count, self._session, self.events = b"", 0, None, []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method: str, **params):
-        self._count += 1
-        message = {"id": self._count, "method": method, "params": params}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._out, json.dumps(message).encode() + b"\0")
-        deadline = time.monotonic() + 60
-        while True:
-            answer = self._message(deadline)
-            if answer.get("id") == self._count:
-                assert "error" not in answer, answer
-                return answer["result"]
-            self.events.append(answer)
-
-    def _message(self, deadline: float):
-        while b"\0" not in self._buffer:
-            assert select.select([self._in], [], [], max(0, deadline - time.monotonic()))[0], "no answer in a minute"
-            part = os.read(self._in, 1 << 20)
-            assert part, "the browser ended"
-            self._buffer += part
-        message, _, self._buffer = self._buffer.partition(b"\0")
-        return json.loads(message)
-
-    def run(self, script: str):
-        """The value of a script, awaited."""
-        answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
-
-    def wait(self, condition: str):
-        deadline = time.monotonic() + 60
-        while not self.run(condition):
-            assert time.monotonic() < deadline, f"never true: {condition}"
-            time.sleep(0.05)
-
-    def mouse(self, kind: str, x: float, y: float, **more):
-        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
-
-    def act(self, script: str):
-        """Do something to the page and wait until all of it is drawn."""
-        self.run(f"{{ {script} }}")
-        self.wait("!running && !turning")
-
-    def choose(self, control: str, value, event: str = "change"):
-        kind = "checked" if isinstance(value, bool) else "value"
-        self.act(f"const e = element({json.dumps(control)}); e.{kind} = {json.dumps(value)};"
-                 f"e.dispatchEvent(new Event('{event}', {{bubbles: true}}))")  # fmt: skip
-
-    def picture(self) -> np.ndarray:
-        from matplotlib.image import imread
-
-        data = self.call("Page.captureScreenshot", format="png")["data"]
-        return imread(io.BytesIO(base64.b64decode(data)))[..., :3]
-
-    def close(self):
-        with contextlib.suppress(Exception):
-            self.call("Browser.close")
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        os.close(self._in)
-        os.close(self._out)
 
 
 def bowl(nx: int, ny: int, lowest: tuple[int, int], name: str) -> Surface:
@@ -161,20 +58,10 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser(files, tmp_path_factory):
+def browser(files, open_page, tmp_path_factory):
     """The page of two surfaces, open."""
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        pytest.skip(f"no browser to open a page in: none of {', '.join(NAMES)} is installed")
-    folder = tmp_path_factory.mktemp("page")
-    path = write_page(folder / "surfaces.html", [read_surface(file) for file in files], PATHS, labels=("PC 1", "PC 2"))
-    browser = Browser(program, str(folder / "profile"))
-    try:
-        browser.call("Page.navigate", url=path.as_uri())
-        browser.wait("document.readyState === 'complete' && document.documentElement.dataset.drawn >= 1")
-        yield browser
-    finally:
-        browser.close()
+    path = tmp_path_factory.mktemp("page") / "surfaces.html"
+    return open_page(write_page(path, [read_surface(file) for file in files], PATHS, labels=("PC 1", "PC 2")))
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import h5py
@@ -66,27 +64,7 @@ for file in sys.argv[1:]:
 print(json.dumps(found))
 """
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (shutil.which("pvpython") and shutil.which("xvfb-run")),
-        reason="no ParaView: pvpython and xvfb-run are needed (Debian: paraview python3-paraview xvfb)",
-    ),
-]
-
-
-def paraview(*arguments, program="pvpython", **environment):
-    """Run a script; anything on standard error, where ParaView warns, is a failure."""
-    done = subprocess.run(
-        # Without -noreset the display starts afresh when a client leaves it, and may refuse the next one meanwhile.
-        ["xvfb-run", "-a", "-s", "-noreset -screen 0 1280x1024x24", program, *map(str, arguments)],
-        capture_output=True, text=True, timeout=200, check=False,
-        env={**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", **environment},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert not done.stderr.strip()
-    assert "warn" not in done.stdout.lower()
-    return done.stdout
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +103,7 @@ def of(folder, suffix):
 
 
 @pytest.fixture(scope="module")
-def told(folder, tmp_path_factory):
+def told(folder, paraview, tmp_path_factory):
     probe = tmp_path_factory.mktemp("probe") / "probe.py"
     probe.write_text(PROBE)
     output = paraview(probe, *(of(folder, suffix) for suffix in SUFFIXES))
@@ -173,7 +151,7 @@ def coloured_share(path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_view_makes_a_picture_and_a_state(suffix, folder, tmp_path):
+def test_view_makes_a_picture_and_a_state(suffix, folder, paraview, tmp_path):
     out = tmp_path / "view.png"
     output = paraview(VIEW, of(folder, suffix), "--out", out, "--size", "500x400")
     assert output.strip() == f"{out}, {tmp_path / 'view.pvsm'}: saved"
@@ -186,7 +164,7 @@ def test_view_makes_a_picture_and_a_state(suffix, folder, tmp_path):
     assert "ServerManagerState" in (tmp_path / "view.pvsm").read_text()
 
 
-def test_a_state_opens_again(folder, tmp_path):
+def test_a_state_opens_again(folder, paraview, tmp_path):
     paraview(VIEW, of(folder, ".vtm"), "--out", tmp_path / "view.png", "--size", "500x400")
     again = tmp_path / "again.py"
     again.write_text(
@@ -199,7 +177,7 @@ def test_a_state_opens_again(folder, tmp_path):
     assert coloured_share(tmp_path / "again.png") == pytest.approx(coloured_share(tmp_path / "view.png"), abs=0.02)
 
 
-def test_batch_and_choices(folder, tmp_path):
+def test_batch_and_choices(folder, paraview, tmp_path):
     out = tmp_path / "view.png"
     paraview(
         VIEW, of(folder, ".vts"), "--metric", "train_acc", "--scale", "linear", "--out", out, "--size", "500x400",
@@ -208,7 +186,7 @@ def test_batch_and_choices(folder, tmp_path):
     assert coloured_share(out) > 0.1
 
 
-def test_from_the_script_menu(folder, tmp_path):
+def test_from_the_script_menu(folder, paraview, tmp_path):
     """There a script has neither ``__file__`` nor arguments."""
     copy = shutil.copytree(of(folder, ".vts").parent, tmp_path / "vts") / "surface.vts"
     menu = tmp_path / "menu.py"
