@@ -1,7 +1,8 @@
 """Runs the commands of the tutorial's pages, keeps their pictures in docs/images, and writes docs/gallery.md.
 
 A page shows a picture, and under it, in a block marked ``sh``, the commands that make it. The picture's file is named
-like what the command writes, with dashes for slashes: ``optimizers/compare.png`` is ``optimizers-compare.png``.
+like what the command writes, with dashes for slashes and as WebP: ``optimizers/compare.png`` is
+``optimizers-compare.webp``. That keeps all colours of a shaded surface and sharp letters in a third of a PNG's size.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES, IMAGES, GALLERY = ROOT / "docs" / "tutorial", ROOT / "docs" / "images", ROOT / "docs" / "gallery.md"
 TIMES = "times.json"
 LARGEST_PICTURE = 150_000
-WIDEST, FIRST_WIDTH = 1100, 1400
+WIDEST, QUALITY = 1400, 90
+JUDGED = "## Looked at\n"
+"""Heading, the last of docs/gallery.md, of what is written by hand."""
 README_PICTURES = {"compare-3d.png": "two residual networks, with and without shortcuts", "paths.png": "SGD and Adam"}
 
 
@@ -69,6 +72,11 @@ def outputs_of(command: str) -> list[str]:
     return [out]
 
 
+def shown_as(output: str) -> str:
+    """What the pages call the picture of this name."""
+    return re.sub(r"\.png$", ".webp", output.replace("/", "-"))
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", metavar="PREFIX", help="pages whose names begin so")
@@ -102,7 +110,7 @@ def run_block(block: Block, work: Path, times: dict[str, float], keep: bool) -> 
         run(shlex.split(command), work)
         times[command] = time.monotonic() - begin
         (work / TIMES).write_text(json.dumps(times, indent=1))
-    written = {out.replace("/", "-"): work / out for command in block.commands for out in outputs_of(command)}
+    written = {shown_as(out): work / out for command in block.commands for out in outputs_of(command)}
     for _, name in block.pictures:
         if name not in written:
             raise ValueError(f"{block.page.name}: the commands under {name} write {', '.join(written)}, not it")
@@ -144,27 +152,26 @@ def keep_whole(source: Path, target: Path) -> None:
 
     with Image.open(source) as opened:
         picture = opened.convert("RGB")
-    size = (FIRST_WIDTH, round(picture.height * FIRST_WIDTH / picture.width))
+    size = (WIDEST, round(picture.height * WIDEST / picture.width))
     picture.resize(size, Image.Resampling.LANCZOS).save(target, "PNG", optimize=True)
 
 
 def keep_picture(source: Path, target: Path) -> None:
-    """Copy a picture, a PNG with as many colours and pixels as fit into 150 kB."""
-    if source.suffix != ".png":
+    """Copy a picture; a PNG as WebP, as wide as a page shows it, of 150 kB at most."""
+    if target.suffix != ".webp":
         shutil.copyfile(source, target)
         return
     from PIL import Image
 
     with Image.open(source) as opened:
         picture = opened.convert("RGB")
-    width = min(picture.width, WIDEST)
+    width, buffer = min(picture.width, WIDEST), io.BytesIO()
     while True:
         size = (width, round(picture.height * width / picture.width))
         small = picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        colours = small.quantize(256, method=Image.Quantize.MAXCOVERAGE)
-        # Dithered, since shaded surfaces would show bands of 256 colours.
-        small.quantize(256, palette=colours, dither=Image.Dither.FLOYDSTEINBERG).save(buffer, "PNG", optimize=True)
+        buffer.seek(0)
+        buffer.truncate()
+        small.save(buffer, "WEBP", quality=QUALITY, method=6, use_sharp_yuv=True)
         if buffer.tell() <= LARGEST_PICTURE or width < 400:
             target.write_bytes(buffer.getvalue())
             return
@@ -177,12 +184,14 @@ def read_times(work: Path) -> dict[str, float]:
 
 
 def write_gallery(times: dict[str, float]) -> None:
-    """Write docs/gallery.md: every picture with its commands and how long they took."""
+    """Write docs/gallery.md: every picture with its commands and how long they took; what was found by eye stays."""
+    before = GALLERY.read_text() if GALLERY.exists() else ""
+    judged = before[before.index(JUDGED) :].rstrip() if JUDGED in before else ""
     lines = [
         "# Gallery",
         "",
-        "Every figure of the documentation, with the command that makes it and the time that took on two cores. This",
-        "page is written by `scripts/gallery`, which runs them all.",
+        "Every figure of the documentation, with the command that makes it and the time that took on two busy cores.",
+        "This page is written by `scripts/gallery`, which runs them all, but for its last section: what one sees in them.",
     ]
     for page in sorted(PAGES.glob("*.md")):
         blocks = [block for block in blocks_of(page) if block.pictures]
@@ -204,6 +213,7 @@ def write_gallery(times: dict[str, float]) -> None:
     lines += ["", "```sh", "landscape demo --out demo", "```"]
     if "landscape demo --out demo" in times:
         lines += ["", f"{times['landscape demo --out demo']:.0f} s"]
+    lines += ["", judged] if judged else []
     GALLERY.write_text("\n".join(lines) + "\n")
 
 

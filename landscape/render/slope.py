@@ -220,6 +220,7 @@ def plot_steepest(
                 xytext=(6 if side == "left" else -6, 5 if height > 0 else -5), textcoords="offset points",
                 va="bottom" if height > 0 else "top",
             )  # fmt: skip
+        right.set_box_aspect(1)
         right.set_xlim(0, 360)
         right.set_xticks(range(0, 361, 90))
         right.margins(y=0.14)

@@ -85,7 +85,7 @@ def test_the_commands_run_and_write_what_the_page_shows(page, tmp_path, monkeypa
             for output in outputs:
                 if not output.endswith("-3d.png"):
                     assert (tmp_path / output).stat().st_size > 0, command
-        names = {output.replace("/", "-") for output in written}
+        names = {gallery.shown_as(output) for output in written}
         assert {name for _, name in block.pictures} <= names
 
 
