@@ -191,7 +191,7 @@ def write_gallery(times: dict[str, float]) -> None:
         "# Gallery",
         "",
         "Every figure of the documentation, with the command that makes it and the time that took on two busy cores.",
-        "This page is written by `scripts/gallery`, which runs them all, but for its last section: what one sees in them.",
+        "This page is written by `scripts/gallery`, which runs them all, but for its last section, what one sees.",
     ]
     for page in sorted(PAGES.glob("*.md")):
         blocks = [block for block in blocks_of(page) if block.pictures]
