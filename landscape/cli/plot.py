@@ -59,15 +59,15 @@ def command(files: tuple[Path, ...], paths: tuple[Path, ...], outs: tuple[Path, 
 
     Works on a surface that is still being computed: what is not there yet is shown as missing.
 
+    A .pgf goes into a paper by \\usepackage{pgf} and \\input{figure.pgf}, and takes its fonts; LaTeX is not needed to
+    write it. Heat maps are pictures beside it.
+
     \b
     landscape plot surface.h5 --trajectory trajectory.h5 --out figure.pdf
     landscape plot with.h5 without.h5 --size page --out compare.pdf
     landscape plot surface.h5 --out figure.pdf --out figure.png
     landscape plot line.h5 --second train_acc --out line.svg
     landscape plot few_samples.h5 --noise
-
-    A .pgf goes into a paper by \\usepackage{pgf} and \\input{figure.pgf}, and takes its fonts; LaTeX is not needed to
-    write it. Heat maps are pictures beside it.
     """
     check_outs(outs, options["overwrite"])
     surfaces, trajectories = read(files, paths, options["at_z"], options["member"])

@@ -38,7 +38,7 @@ class SizeType(click.ParamType):
 @click.command()
 @surfaces_argument
 @trajectory_option
-@out_option("figure.png", "A .png, .pdf, .svg or .pgf")
+@out_option("figure.png", "A .png, .pdf or .svg")
 @click.option("--metric", help=metric_help)
 @look_options
 @click.option("--levels", type=click.IntRange(2), default=14, show_default=True, help="About how many contour lines.")

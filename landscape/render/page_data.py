@@ -203,7 +203,7 @@ def _colours(metric: str) -> list[tuple[float, str]]:
 
 def _view(stages: Sequence[Stage]) -> list[float]:
     """Unit vector to the camera from which most is seen."""
-    paths = [[stage.positions(piece, 0.0) for path in stage.paths for piece in path.pieces] for stage in stages]
+    paths = [[stage.box.place(*piece.points.T) for path in stage.paths for piece in path.pieces] for stage in stages]
     azimuth, elevation = best_view(
         [stage.relief for stage in stages], [stage.box for stage in stages], parse_view(None), paths
     )

@@ -52,6 +52,17 @@ def test_one_surface_with_several_metrics_on_two_axes() -> None:
     assert sorted(legend_texts(artists.axes)) == ["test accuracy", "test loss", "training accuracy", "training loss"]
 
 
+def test_ticks_are_round_and_apart():
+    ax = plot_curve(Surface((X[:21],), {"train_loss": 1 + X[:21] ** 2}, np.ones(21, np.uint8))).axes
+    ax.get_figure(root=True).draw_without_rendering()
+    labels = [label for label in ax.get_xticklabels() if label.get_text()]
+    texts = [label.get_text().replace("\N{MINUS SIGN}", "-") for label in labels]
+    assert texts == ["-1.0", "-0.5", "0.0", "0.5", "1.0"]
+    boxes = [label.get_window_extent() for label in labels]
+    gaps = [right.x0 - left.x1 for left, right in pairwise(boxes)]
+    assert min(gaps) > 0.5 * max(box.width for box in boxes)
+
+
 def test_several_surfaces_in_one_axes_share_a_scale() -> None:
     artists = plot_curve([line("a"), line("b", 50), line("c", 0.1)], second="train_acc")
     assert len({artist.get_color() for artist in artists.lines}) == 3
@@ -123,25 +134,6 @@ def test_the_callers_axes_and_wrong_arguments() -> None:
     two = Trajectory("SGD", np.arange(1), np.zeros(1), np.zeros((1, 2)), *(np.zeros(1),) * 5)
     with pytest.raises(ValueError, match=r"shape \(n, 1\)"):
         plot_curve(line(), trajectories=[two])
-
-
-def test_ticks_are_round_and_apart():
-    x = np.linspace(-1, 1, 9)
-    line = Surface((x,), {"train_loss": 1 + x**2}, np.ones(9, np.uint8))
-    ax = plot_curve(line).axes
-    figure = ax.get_figure(root=True)
-    figure.draw_without_rendering()
-    labels = [label for label in ax.get_xticklabels() if label.get_text()]
-    assert [label.get_text().replace("\N{MINUS SIGN}", "-") for label in labels] == [
-        "-1.0",
-        "-0.5",
-        "0.0",
-        "0.5",
-        "1.0",
-    ]
-    boxes = [label.get_window_extent() for label in labels]
-    gaps = [right.x0 - left.x1 for left, right in pairwise(boxes)]
-    assert min(gaps) > 0.5 * max(box.width for box in boxes)
 
 
 def test_noise_is_a_band_of_two_paired_errors_around_the_curve_and_the_value_at_the_origin() -> None:
