@@ -87,7 +87,7 @@ def _scene(*names: str, trajectories: bool = False) -> Figure:
     drawn = [surfaces()[name] for name in names]
     if len(drawn) == 1:
         return render_scene(drawn, paths() if trajectories else (), size=(480, 380), style="column")
-    return render_scene(drawn, size=(675, 300))
+    return render_scene(drawn, size=(600, 270))
 
 
 def _contour(name: str, **how) -> Figure:
