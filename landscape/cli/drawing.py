@@ -48,6 +48,8 @@ def check_outs(outs: Sequence[Path], overwrite: bool) -> None:
         if out.suffix.lower() not in SUFFIXES:
             raise click.UsageError(f"--out {out}: a name that ends in {', '.join(SUFFIXES)} expected")
         require_new(out, overwrite)
+        if out.suffix.lower() == ".pgf":  # a picture in it lies beside it
+            require_new(out.with_name(f"{out.stem}-img0.png"), overwrite)
 
 
 def save_all(

@@ -158,5 +158,8 @@ def test_command(slope, tmp_path):
     assert result.exit_code == 0, result.output
     assert r"\begin{pgfpicture}" in out.read_text("utf-8")
     assert (tmp_path / "figure-img0.png").exists()
+    out.unlink()
+    again = CliRunner().invoke(command, [str(tmp_path / "surface.h5"), "--out", str(out)])
+    assert "figure-img0.png exists" in str(again.exception), "nor is a picture replaced unasked"
     help_text = CliRunner().invoke(command, ["--help"]).output
     assert r"\usepackage{pgf} and \input{figure.pgf}" in " ".join(help_text.split())
