@@ -1,4 +1,4 @@
-"""What ``plot``, ``render`` and ``export`` share: reading surfaces and the paths that belong on them."""
+"""What ``plot``, ``render``, ``animate`` and ``export`` share: reading surfaces and the paths that belong on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from landscape.cli.options import PATH, require_new, together
+from landscape.cli.options import PATH, Decorator, require_new, together
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,6 +81,35 @@ look_options = together(
     click.option("--member", type=int, help="Of a surface of several seeds, the one of this seed."),
     click.option("--at-z", type=float, help="Of a volume, the layer nearest to this z.  [default: 0]"),
 )
+
+
+def scene_options(size: str) -> Decorator:
+    """How a scene looks, for ``render`` and ``animate``; ``size`` is the default in words."""
+    return together(
+        click.option("--metric", help=metric_help),
+        look_options,
+        click.option("--levels", type=click.IntRange(2), default=14, show_default=True, help="About so many contours."),
+        click.option(
+            "--view", help="Azimuth,elevation in degrees, or a name: low, top, ...  [default: the side that shows most]"
+        ),
+        click.option(
+            "--size",
+            metavar="SIZE",
+            help="Pixels as in 1600x1200, on paper as in 5.5x4in or 14x10cm, or a name: column, page, neurips, ...  "
+            f"[default: {size}; wider for several]",
+        ),
+        click.option("--dpi", type=click.FloatRange(1), help="Pixels per inch.  [default: 300 for a size on paper]"),
+        click.option("--style", help="Texts, and width on paper where pixels alone are given.  [default: page]"),
+        click.option(
+            "--path-height",
+            type=click.Choice(["surface", "loss"]),
+            default="surface",
+            show_default=True,
+            help="Lay paths on the surface, or at the checkpoints' own loss.",
+        ),
+        click.option("--background", default="white", show_default=True, help="Any colour that matplotlib knows."),
+        click.option("--transparent", is_flag=True, help="Nothing behind the scene."),
+    )
 
 
 def read(

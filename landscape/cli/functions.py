@@ -84,14 +84,14 @@ class RangeType(click.ParamType):
 @click.option("--seconds", type=click.FloatRange(0.1), default=6.0, show_default=True, help="Of an animation.")
 @click.option("--files", type=PATH, metavar="DIR", help="Also keep surface.h5 and trajectory.h5 there.")
 @click.option(
-    "--out", type=PATH, default=Path("function.png"), show_default=True, help="A .png, .pdf, .svg, .gif, .mp4."
+    "--out", type=PATH, default=Path("function.png"), show_default=True, help="A .png, .pdf, .svg, .gif, .mp4, or DIR."
 )
 @overwrite_option
 def command(name: str | None, listing: bool, out: Path, overwrite: bool, **options: Any) -> None:
     """Let optimizers run on FUNCTION and draw what they do.
 
     FUNCTION has a name (see --list), or is pkg.mod:function or file.py:function, or a formula in x, or in x and y.
-    A name that ends in .gif or .mp4 asks for an animation of the paths.
+    A name that ends in .gif or .mp4, or without an ending (a folder of pictures), asks for an animation of the paths.
 
     \b
     --draw paths     the optimizers' paths on the curve, or on the contours
@@ -113,13 +113,16 @@ def command(name: str | None, listing: bool, out: Path, overwrite: bool, **optio
         return
     if name is None:
         raise click.UsageError("say which function; `landscape functions --list` shows those that have a name")
-    from landscape.render.animate import SUFFIXES as MOVING
+    from landscape.render.film import SUFFIXES as MOVING
+    from landscape.render.film import check_film
     from landscape.render.style import SUFFIXES
 
     suffix, kind = out.suffix.lower(), options["draw"]
-    if suffix not in (*SUFFIXES, *MOVING):
+    if suffix not in (*SUFFIXES, *MOVING, ""):
         raise click.UsageError(f"--out {out}: a name that ends in {', '.join((*SUFFIXES, *MOVING))} expected")
-    if suffix in MOVING and kind not in ("paths", "steps", "both"):
+    if suffix not in SUFFIXES:
+        check_film(out, 1.0)
+    if suffix not in SUFFIXES and kind not in ("paths", "steps", "both"):
         raise click.UsageError(f"--draw {kind} has no paths to animate; take paths, steps or both")
     require_new(out, overwrite)
     setting = setting_of(name, options)
@@ -145,9 +148,8 @@ def _list() -> None:
 def _draw(
     setting: Setting, surface: Surface, trajectories: Sequence[Trajectory], out: Path, options: dict[str, Any]
 ) -> None:
-    from landscape.render.animate import SUFFIXES as MOVING
     from landscape.render.animate import animate
-    from landscape.render.style import save
+    from landscape.render.style import SUFFIXES, save
 
     kind = options["draw"]
     if kind in ("paths", "both", "steps"):
@@ -163,10 +165,9 @@ def _draw(
                 surface, trajectories, known, scale=options["scale"], style=options["style"], steps=kind == "both",
                 marked=f"known {wanted}", notes=setting.notes, size=size,
             )  # fmt: skip
-        if out.suffix.lower() in MOVING:
+        if out.suffix.lower() not in SUFFIXES:
             written = animate(artists, out, seconds=options["seconds"], dpi=options["dpi"])
-            frames = "" if written == out else " (frames: there is no ffmpeg here for an MP4)"
-            click.echo(f"{written}: {setting.function.formula}{frames}", err=True)
+            click.echo(f"{written}: {setting.function.formula}", err=True)
             return
         figure = artists.figure
     else:

@@ -21,6 +21,7 @@ COMMANDS = {
     "trajectory": "Project runs on a surface's plane, or on their principal components.",
     "plot": "Draw curves and contours for print.",
     "render": "Draw a surface in three dimensions.",
+    "animate": "Film a surface: a turn around it, or the paths as they run down.",
     "export": "Write a surface for ParaView and other programs.",
     "info": "Say what is in a file, how it was made and how far it is.",
     "check": "Say whether a surface can be trusted.",

@@ -5,6 +5,7 @@ from landscape._lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "animate_scene": "flight",
         "choose_scale": "scale",
         "plot_contour": "contour",
         "plot_curve": "curve",

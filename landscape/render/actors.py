@@ -31,6 +31,7 @@ TUBE = 0.0062
 """Radius of a path, where the base of the scene is 1 wide; the other radii are in proportion to it."""
 END = 2.7 * TUBE
 """Radius of the spheres that mark start and end."""
+_THINNEST = 1.1  # pixels
 _CHECKPOINT = 1.55 * TUBE
 _FINE, _BOLD, _RIM = 0.0010, 0.0019, 0.0016
 _INK, _WALL = "#16181d", "#b9bec8"
@@ -56,6 +57,11 @@ class Material:
 MATT = Material(0.18, 0.86, 0.10, 18)
 GLOSSY = Material(0.22, 0.80, 0.35, 40)
 FLAT = Material(1.0, 0.0, 0.0, 1)
+
+
+def thinnest(camera: Camera, size: tuple[int, int]) -> float:
+    """The radius of lines that are not lost between the pixels of a picture of ``size``."""
+    return _THINNEST / 2 / camera.pixels_per_unit(size)
 
 
 def clipped(mesh: vtkPolyData, cut: float) -> vtkPolyData:
@@ -93,11 +99,11 @@ def relief_actor(mesh: vtkPolyData, table: vtkLookupTable) -> vtkActor:
     return _actor(mapper, MATT)
 
 
-def contour_actors(mesh: vtkPolyData, levels: np.ndarray, bold: np.ndarray) -> list[vtkActor]:
-    """Lines of equal height: fine dark ones at ``levels``, bolder pale ones at ``bold``."""
+def contour_actors(mesh: vtkPolyData, levels: np.ndarray, bold: np.ndarray, thinnest: float = 0.0) -> list[vtkActor]:
+    """Lines of equal height, of a radius of at least ``thinnest``: fine dark and, at ``bold``, bolder pale ones."""
     fine = [level for level in levels if not np.isclose(level, bold, rtol=0, atol=1e-9).any()]
     actors = []
-    for heights, radius, colour in ((fine, _FINE, _INK), (bold, _BOLD, "#ffffff")):
+    for heights, radius, colour in ((fine, max(_FINE, thinnest), _INK), (bold, max(_BOLD, 1.3 * thinnest), "#ffffff")):
         if len(heights):
             actors.append(_tube(contour_lines(mesh, heights), radius, colour, FLAT, sides=6))
     return actors
@@ -117,7 +123,7 @@ def contour_lines(mesh: vtkPolyData, heights: Sequence[float]) -> vtkPolyData:
     return strips.GetOutput()
 
 
-def rim_actor(mesh: vtkPolyData) -> vtkActor:
+def rim_actor(mesh: vtkPolyData, thinnest: float = 0.0) -> vtkActor:
     """A dark line along every edge of the relief: the grid's, those of holes, and that of the cut."""
     edges = vtkFeatureEdges()
     edges.SetInputData(mesh)
@@ -130,17 +136,19 @@ def rim_actor(mesh: vtkPolyData) -> vtkActor:
     strips.SetInputConnection(edges.GetOutputPort())
     strips.JoinContiguousSegmentsOn()
     strips.Update()
-    return _tube(strips.GetOutput(), _RIM, _INK, FLAT, sides=6)
+    return _tube(strips.GetOutput(), max(_RIM, thinnest), _INK, FLAT, sides=6)
 
 
-def floor_actors(mesh: vtkPolyData, floor: float, levels: np.ndarray, table: vtkLookupTable) -> list[vtkActor]:
+def floor_actors(
+    mesh: vtkPolyData, floor: float, levels: np.ndarray, table: vtkLookupTable, thinnest: float = 0.0
+) -> list[vtkActor]:
     """The contour lines once more, in their colours, on the plane ``z = floor``."""
     if not len(levels):
         return []
     lines = contour_lines(mesh, levels)
     vtk_to_numpy(lines.GetPoints().GetData())[:, 2] = floor
     mapper = vtkPolyDataMapper()
-    mapper.SetInputData(tubes(lines, 1.6 * _FINE, sides=6))
+    mapper.SetInputData(tubes(lines, max(1.6 * _FINE, thinnest), sides=6))
     mapper.SetLookupTable(table)
     mapper.UseLookupTableScalarRangeOn()
     return [_actor(mapper, FLAT)]
@@ -157,9 +165,9 @@ def tubes(lines: vtkPolyData, radius: float, sides: int) -> vtkPolyData:
     return tube.GetOutput()
 
 
-def line_actor(lines: Sequence[np.ndarray], width: float = 1.0, colour: str = _WALL) -> vtkActor:
+def line_actor(lines: Sequence[np.ndarray], width: float = 1.0, colour: str = _WALL, thinnest: float = 0.0) -> vtkActor:
     """Unlit lines through the positions ``(m, 3)`` of each."""
-    return _tube(polylines(lines), width * _FINE, colour, FLAT, sides=6)
+    return _tube(polylines(lines), max(width * _FINE, thinnest), colour, FLAT, sides=6)
 
 
 def plate_actor(corners: np.ndarray, colour: str) -> vtkActor:

@@ -68,6 +68,10 @@ class Camera:
         scale = size[1] / 2 / math.tan(math.radians(self.angle) / 2) / -depth
         return np.stack([size[0] / 2 + scale * right, size[1] / 2 + scale * up], -1)
 
+    def pixels_per_unit(self, size: tuple[int, int]) -> float:
+        """Pixels to a length of 1 at the focal point, across the line of sight, in a picture of ``size``."""
+        return size[1] / (2 * self.distance * math.tan(math.radians(self.angle) / 2))
+
     def fitted(self, points: np.ndarray, around: np.ndarray, size: tuple[int, int]) -> Camera:
         """The same view, moved so that ``points``, with what is written around them, just fill a picture.
 
@@ -88,8 +92,8 @@ class Camera:
                 raise ValueError(f"{size[0]} x {size[1]} pixels leave no room beside the axes' texts: ask for more")
             span = np.array([pixels[high[k], k] - pixels[low[k], k] for k in (0, 1)])
             middle = np.array([(pixels - around).min(0), (pixels + around).max(0)]).mean(0)
-            per_pixel = 2 * camera.distance * math.tan(math.radians(camera.angle) / 2) / size[1]
-            focal = np.asarray(camera.focal) + (middle - np.array(size) / 2) * per_pixel @ camera.axes[:2]
+            off = (middle - np.array(size) / 2) / camera.pixels_per_unit(size)
+            focal = np.asarray(camera.focal) + off @ camera.axes[:2]
             distance = camera.distance * float(np.max(span / free))
             camera = replace(camera, focal=tuple(map(float, focal)), distance=distance)
         return camera

@@ -87,7 +87,7 @@ def thinned(marks: Marks, scale: Scale, stage: Stage, camera: Camera, size: tupl
 
 
 def axes_of(stage: Stage, camera: Camera, scale: Scale, marks: Marks) -> list[Axis]:
-    """The axes along the two near edges of the floor, and the upright one at the left."""
+    """The axes along the two near edges of the floor, and the upright one at the left, or right where that is taken."""
     near = near_corner(camera)
     axes = []
     for k, coordinates in enumerate((stage.relief.x, stage.relief.y)):
@@ -100,11 +100,16 @@ def axes_of(stage: Stage, camera: Camera, scale: Scale, marks: Marks) -> list[Ax
         outward[1 - k] = np.sign(other)
         axes.append(Axis(ends, outward, ticks, texts, marks.titles[k]))
     if camera.elevation < STEEP:
-        corner = min([near, *far_corners(camera)], key=lambda c: camera.project(np.array([*c, 0.0]), (1, 1))[0])
+        across = {c: camera.project(np.array([*c, 0.0]), (1, 1))[0] for c in (near, *far_corners(camera))}
+        corner = min(across, key=across.get)
+        if corner == near:
+            # Seen nearly along an axis, that axis runs off from here, and its texts are where the heights' would be.
+            corner = max(across, key=across.get)
+        sign = 1.0 if across[corner] == max(across.values()) else -1.0
         heights = wall_heights(stage, scale, marks)
         ticks = np.column_stack([np.tile(corner, (len(heights), 1)), heights])
         ends = np.array([(*corner, 0.0), (*corner, HEIGHT)])
-        axes.append(Axis(ends, -camera.axes[0], ticks, marks.labels, marks.titles[2], upright=True))
+        axes.append(Axis(ends, sign * camera.axes[0], ticks, marks.labels, marks.titles[2], upright=True))
     return axes
 
 
@@ -133,9 +138,11 @@ def frame_lines(stage: Stage, camera: Camera, scale: Scale, marks: Marks) -> lis
 
 
 def near_corner(camera: Camera) -> tuple[float, float]:
-    """The corner of the base next to the camera."""
-    x, y, _ = camera.axes[2]
-    return (0.5 if x > 1e-9 else -0.5), (0.5 if y > 1e-9 else -0.5)
+    """The corner of the base next to the camera; of two, that on the right, and from above that on the left."""
+    toward = camera.axes[2]
+    # From above the heights have no axis, and the left is free as on any plot.
+    aside = camera.axes[0] * (1.0 if camera.elevation < STEEP else -1.0)
+    return tuple(0.5 if (toward[k] if abs(toward[k]) > 1e-9 else aside[k]) > 0 else -0.5 for k in (0, 1))
 
 
 def far_corners(camera: Camera) -> list[tuple[float, float]]:

@@ -9,6 +9,7 @@ from matplotlib.colors import to_rgb
 
 from landscape.render import style as styles
 from landscape.render.figure import StyledFigure
+from landscape.render.paper import Paper
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Layout:
         bar: the colour bar.
         legend: height at which the legend hangs, None without one.
         title: height at which the titles are centred, None without any.
+        readout: height at which what a film says of its step hangs, None without.
         note: left and bottom of the note, None without one.
     """
 
@@ -41,6 +43,7 @@ class Layout:
     bar: Rectangle
     legend: float | None
     title: float | None
+    readout: float | None
     note: tuple[float, float] | None
 
     @property
@@ -57,12 +60,11 @@ def ink(background: str) -> str:
     return INK if np.dot(to_rgb(background), (0.299, 0.587, 0.114)) > 0.45 else LIGHT_INK
 
 
-def new_figure(size: tuple[int, int], style: str | styles.Size, background: str = "white") -> StyledFigure:
-    """A figure of exactly ``size`` pixels, as wide as the style says; its resolution follows."""
-    width = styles.size_of(style).width
-    dpi = size[0] / width
+def new_figure(paper: Paper, background: str = "white") -> StyledFigure:
+    """A figure of exactly the paper's size, in pixels as well."""
+    dpi, (width, height) = paper.dpi, paper.pixels
     # Agg cuts to whole pixels: a hair more keeps 1599.9999 from becoming 1599.
-    figure = styles.new_figure(style, width=width + 1e-3 / dpi, height=(size[1] + 1e-3) / dpi)
+    figure = styles.new_figure(paper.style, width=(width + 1e-3) / dpi, height=(height + 1e-3) / dpi)
     figure.set_layout_engine("none")
     figure.set_dpi(dpi)
     figure.landscape_rc = {**figure.landscape_rc, "figure.dpi": dpi, "savefig.dpi": dpi, "text.color": ink(background)}
@@ -70,8 +72,10 @@ def new_figure(size: tuple[int, int], style: str | styles.Size, background: str 
     return figure
 
 
-def arrange(size: tuple[int, int], em: float, panels: int, *, legend: int, titles: bool, note: int) -> Layout:
-    """Divide a figure of ``size`` pixels with texts of ``em`` pixels; ``legend`` and ``note`` in rows.
+def arrange(
+    size: tuple[int, int], em: float, panels: int, *, legend: int, titles: bool, note: int, readout: int = 0
+) -> Layout:
+    """Divide a figure of ``size`` pixels with texts of ``em`` pixels; ``legend``, ``note`` and ``readout`` in rows.
 
     Raises:
         ValueError: the figure is too small for its texts.
@@ -81,12 +85,14 @@ def arrange(size: tuple[int, int], em: float, panels: int, *, legend: int, title
     top = height - edge - round(1.5 * em * legend)
     title = top - 0.7 * em if titles else None
     top -= round(1.6 * em) * titles
+    below_title = top
+    top -= round(1.3 * em * readout)
     bottom = edge + round(1.2 * em * note)
     room = (width - bar_room - edge) // panels
     if room < 9 * em or top - bottom < 9 * em:
         raise ValueError(
             f"{width} x {height} pixels are too few for {panels} panel(s) with text {em:.0f} pixels high: "
-            "ask for a larger size, or a style that is wider"
+            "ask for a larger size, fewer dots per inch, or a style that is wider"
         )
     return Layout(
         size=size,
@@ -100,5 +106,6 @@ def arrange(size: tuple[int, int], em: float, panels: int, *, legend: int, title
         ),
         legend=height - edge if legend else None,
         title=title,
+        readout=below_title if readout else None,
         note=(edge + 0.4 * em, edge) if note else None,
     )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from landscape.render.camera import Camera
 from landscape.render.frame import Axis, Marks
@@ -18,6 +22,33 @@ from landscape.render.layout import Rectangle
 from landscape.render.margin import legend_columns, small
 from landscape.render.scale import Scale
 from landscape.render.style import line_halo
+
+
+class Pixels(AxesImage):
+    """An image of a figure's own pixels: at the figure's resolution they are taken as they are, and quickly."""
+
+    def make_image(self, renderer: Any, magnification: float = 1.0, unsampled: bool = False) -> Any:
+        """As of ``AxesImage``; rows from below, place, and a transformation."""
+        rows, columns = self._A.shape[:2]
+        box = self.axes.bbox
+        whole = np.allclose(box.bounds, (0, 0, columns, rows), atol=0.01)
+        if unsampled or magnification != 1.0 or not whole or self._A.dtype != np.uint8:
+            return super().make_image(renderer, magnification, unsampled)
+        return np.ascontiguousarray(self._A[::-1]), 0.0, 0.0, None
+
+
+def draw_pixels(ax: Axes, image: np.ndarray) -> Pixels:
+    """Put ``image`` (``(height, width, 4)`` uint8, first row at the top) under everything on the canvas ``ax``."""
+    height, width = image.shape[:2]
+    pixels = Pixels(ax, extent=(0, width, 0, height), interpolation="none", origin="upper", zorder=0)
+    pixels.set_data(image)
+    pixels.set_clip_path(ax.patch)
+    ax.add_image(pixels)
+    return pixels
+
+
+_SPACING = {"columnspacing": 1.8, "handletextpad": 0.6}
+_SHARES = (0.5, 0.4, 0.6, 0.3, 0.7)
 
 
 def canvas(figure: Figure) -> Axes:
@@ -35,8 +66,23 @@ def em(figure: Figure) -> float:
     return figure.dpi / 72 * _points("font.size")
 
 
-def draw_axis(ax: Axes, axis: Axis, camera: Camera, panel: Rectangle) -> None:
-    """Draw line, ticks, texts and title of one axis of the scene in ``panel``; nothing where it is seen end-on."""
+def draw_axis(
+    ax: Axes, axis: Axis, camera: Camera, panel: Rectangle, ground: np.ndarray | None = None, alpha: float = 1.0
+) -> list[Artist]:
+    """Draw line, ticks, texts and title of one axis of the scene in ``panel``; nothing where it is seen end-on.
+
+    Args:
+        ax: the canvas.
+        axis: what to draw.
+        camera: of the panel.
+        panel: where the panel is.
+        ground: pixels ``(m, 2)`` of points of the relief: a tick's text that would lie on them is left out, and the
+            title makes way for them.
+        alpha: how much of it is shown.
+
+    Returns:
+        What was drawn.
+    """
     unit = em(ax.get_figure())
     size = (round(panel.width), round(panel.height))
 
@@ -44,8 +90,8 @@ def draw_axis(ax: Axes, axis: Axis, camera: Camera, panel: Rectangle) -> None:
         return camera.project(points, size) + np.array([panel.left, panel.bottom])
 
     ends = pixels(axis.ends)
-    if np.linalg.norm(ends[1] - ends[0]) < 3 * unit:
-        return
+    if np.linalg.norm(ends[1] - ends[0]) < 3 * unit or not alpha > 0:
+        return []
     middle = axis.ends.mean(0)
     away = pixels(middle + 1e-3 * axis.outward) - pixels(middle)
     along = (ends[1] - ends[0]) / np.linalg.norm(ends[1] - ends[0])
@@ -53,22 +99,46 @@ def draw_axis(ax: Axes, axis: Axis, camera: Camera, panel: Rectangle) -> None:
     across = np.array([-along[1], along[0]])
     across *= np.sign(across @ away) or 1.0
     tick = away / np.linalg.norm(away) * 0.32 * unit
-    ax.plot(*ends.T, color=_ink(), lw=_points("axes.linewidth") * 1.2, solid_capstyle="round")
+    look = {"color": _ink(), "alpha": alpha}
+    drawn: list[Artist] = ax.plot(*ends.T, lw=_points("axes.linewidth") * 1.2, solid_capstyle="round", **look)
     reach = 0.0
     for point, label in zip(pixels(axis.ticks), axis.labels, strict=True):
-        ax.plot(*np.stack([point, point + tick]).T, color=_ink(), lw=_points("axes.linewidth"))
-        text = ax.text(*point, label, fontsize=_points("xtick.labelsize"), color=_ink(), ha="center", va="center")
+        text = ax.text(*point, label, fontsize=_points("xtick.labelsize"), ha="center", va="center", **look)
         half = _half_extent(text)
         gap = 0.30 * unit + np.abs(tick / np.linalg.norm(tick)) @ half
         text.set_position(point + tick + tick / np.linalg.norm(tick) * gap)
         reach = max(reach, float((tick + tick / np.linalg.norm(tick) * gap) @ across + np.abs(across) @ half))
+        if ground is not None and _covered(text, ground):
+            text.remove()
+            continue
+        drawn += [text, *ax.plot(*np.stack([point, point + tick]).T, lw=_points("axes.linewidth"), **look)]
     angle = (np.degrees(np.arctan2(along[1], along[0])) + 90) % 180 - 90
-    title = ax.text(*ends.mean(0), axis.title, fontsize=_points("axes.labelsize"), color=_ink(), linespacing=1.05)
+    title = ax.text(*ends.mean(0), axis.title, fontsize=_points("axes.labelsize"), linespacing=1.05, **look)
     title.set(ha="center", va="center", multialignment="center")
     away_by = reach + _half_extent(title)[1] + 0.3 * unit
-    title.set_position(ends.mean(0) + across * away_by)
     if len(axis.title.strip("$")) > 2:
         title.set_rotation(angle + 180 if angle < (0 if axis.upright else -75) else angle)
+    _settle(title, ends, across * away_by, ground, unit)
+    return [*drawn, title]
+
+
+def _settle(title: Text, ends: np.ndarray, offset: np.ndarray, ground: np.ndarray | None, unit: float) -> None:
+    """Put a title beside the middle of its axis; where ground is there, the nearest free place along or off it."""
+    places = [
+        (share, more) for more in (0.0, 1.0, 2.0) for share in ((0.5,) if ground is None else _SHARES)
+    ]  # along the axis, and further off in units of the text
+    for share, more in places:
+        title.set_position(ends[0] + share * (ends[1] - ends[0]) + offset * (1 + more * unit / np.linalg.norm(offset)))
+        if ground is None or not _covered(title, ground):
+            return
+    title.set_position(ends.mean(0) + offset)
+
+
+def _covered(text: Text, ground: np.ndarray) -> bool:
+    """Whether a point of the ground is under a text."""
+    box = text.get_window_extent(text.get_figure().canvas.get_renderer())
+    inside = (ground >= (box.x0, box.y0)) & (ground <= (box.x1, box.y1))
+    return bool(inside.all(1).any())
 
 
 def draw_colour_bar(
@@ -111,15 +181,29 @@ def legend_handles(paths: Sequence[tuple[str, str]], ends: Sequence[tuple[str, s
 
 def draw_legend(figure: Figure, handles: Sequence[Line2D], top: float) -> None:
     """A legend in rows over the middle of the figure, hanging at ``top`` (pixels)."""
-    ordered, columns = legend_columns(handles, figure.get_figwidth())
+    ordered, columns = _columns(figure, handles)
     middle = (0.5, top / (figure.get_figheight() * figure.dpi))
-    look = {**columns, "columnspacing": 1.8, "handletextpad": 0.6, "labelcolor": _ink(), "borderaxespad": 0.0}
+    look = {**columns, **_SPACING, "labelcolor": _ink(), "borderaxespad": 0.0}
     figure.legend(handles=ordered, loc="upper center", bbox_to_anchor=middle, **look)
 
 
 def legend_rows(figure: Figure, handles: Sequence[Line2D]) -> int:
     """How many rows ``draw_legend`` needs."""
-    return -(-len(handles) // legend_columns(handles, figure.get_figwidth())[1]["ncols"]) if handles else 0
+    return -(-len(handles) // _columns(figure, handles)[1]["ncols"]) if handles else 0
+
+
+def _columns(figure: Figure, handles: Sequence[Line2D]) -> tuple[list[Line2D], dict[str, Any]]:
+    """As ``legend_columns``, with no more columns than the measured texts leave room for."""
+    labels = {handle: text_width(figure, handle.get_label(), small()) for handle in handles}
+    font = figure.dpi / 72 * small()
+    for share in np.linspace(1.0, 0.1, 19):
+        ordered, look = legend_columns(handles, share * figure.get_figwidth())
+        groups = np.array_split(np.array([labels[handle] for handle in ordered]), look["ncols"])
+        around = look["handlelength"] + _SPACING["handletextpad"] + _SPACING["columnspacing"]
+        wide = sum(max(group) + around * font for group in groups)
+        if look["ncols"] == 1 or wide <= figure.get_figwidth() * figure.dpi:
+            break
+    return ordered, look
 
 
 def draw_title(ax: Axes, text: str, middle: float, height: float) -> None:
@@ -130,6 +214,21 @@ def draw_title(ax: Axes, text: str, middle: float, height: float) -> None:
 def draw_note(ax: Axes, text: str, left: float, bottom: float) -> None:
     """What the figure has to say about what is not drawn, in lines already."""
     ax.text(left, bottom, text, ha="left", va="bottom", color=_ink(), alpha=0.8, fontsize=small(), linespacing=1.05)
+
+
+def draw_dot(ax: Axes, place: tuple[float, float], colour: str) -> None:
+    """A dot in the colour of a path, at these pixels."""
+    (dot,) = ax.plot(*place, ls="", marker="o", ms=0.55 * small(), mfc=colour, mec=_ink(), mew=0.0)
+    if abs(_lightness(colour) - _lightness(_ink())) > 0.8:
+        dot.set_markeredgewidth(0.6)
+
+
+def text_width(figure: Figure, text: str, fontsize: float) -> float:
+    """Width in pixels of a text of ``fontsize`` points."""
+    drawn = figure.text(0, 0, text, fontsize=fontsize)
+    width = drawn.get_window_extent(figure.canvas.get_renderer()).width
+    drawn.remove()
+    return float(width)
 
 
 def _half_extent(text) -> np.ndarray:

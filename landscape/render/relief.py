@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -198,6 +199,25 @@ def drape(
             x, y = _along(xy, t[run])
             pieces.append(Piece(t[run], np.stack([x, y, h[run]], -1)))
     return pieces
+
+
+def point_at(pieces: Sequence[Piece], t: float) -> np.ndarray | None:
+    """x, y and height ``(3,)`` of the path at the parameter ``t``, evenly between its points; None in a gap."""
+    for piece in pieces:
+        if piece.t[0] <= t <= piece.t[-1]:
+            return np.array([np.interp(t, piece.t, column) for column in piece.points.T])
+    return None
+
+
+def until(piece: Piece, t: float) -> Piece | None:
+    """The part of a piece up to the parameter ``t``; None where it begins later."""
+    if t >= piece.t[-1]:
+        return piece
+    last = point_at([piece], t)
+    if last is None:
+        return None
+    before = piece.t < t
+    return Piece(np.append(piece.t[before], t), np.vstack([piece.points[before], last]))
 
 
 def _locate(axis: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

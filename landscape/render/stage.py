@@ -54,9 +54,9 @@ class Stage:
     paths: Sequence[StagedPath]
     draped: bool
 
-    def positions(self, piece: Piece, lift: float) -> np.ndarray:
-        """Positions ``(m, 3)`` of a piece of a path, lifted off the relief along its normal."""
-        x, y, h = piece.points.T
+    def positions(self, points: np.ndarray, lift: float) -> np.ndarray:
+        """Positions ``(m, 3)`` of points (x, y, height) of a path, lifted off the relief along its normal."""
+        x, y, h = points.T
         placed = self.box.place(x, y, h)
         return placed + lift * self.relief.normals_at(self.box, x, y) if self.draped else placed
 

@@ -3,20 +3,22 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 import pytest
+from PIL import Image
 
 from landscape.render import layout, overlay
 from landscape.render.camera import Camera
 from landscape.render.frame import Axis, Marks, axis_ticks
 from landscape.render.layout import Rectangle
+from landscape.render.paper import paper_of
 from landscape.render.scale import Scale
-from landscape.render.style import colour_map
+from landscape.render.style import colour_map, save
 
 PANEL = Rectangle(40, 30, 500, 400)
 
 
 @pytest.fixture
 def figure():
-    figure = layout.new_figure((640, 480), "page")
+    figure = layout.new_figure(paper_of((640, 480), None, "page", (1, 1)))
     with figure.style():
         yield figure
 
@@ -33,7 +35,7 @@ def axis(direction=0, title="direction 1", labels=("0", "1", "2"), upright=False
 @pytest.mark.parametrize("size", [(640, 480), (1600, 1200), (1601, 1199), (3840, 2160), (333, 777), (975, 810)])
 @pytest.mark.parametrize("style", ["page", "column", "slide"])
 def test_a_figure_is_as_many_pixels_as_asked_for(size, style):
-    figure = layout.new_figure(size, style)
+    figure = layout.new_figure(paper_of(size, None, style, (1, 1)))
     assert figure.canvas.get_width_height(physical=True) == size
     # Saved at its own resolution it stays so.
     width, height = figure.get_size_inches() * figure.dpi
@@ -124,9 +126,66 @@ def test_legend_names_paths_and_ends_in_as_many_rows_as_it_said(figure):
     assert overlay.legend_rows(figure, []) == 0
 
 
+def test_a_legend_of_names_of_many_widths_stays_inside(figure):
+    names = (
+        "sgd-lr-0.1",
+        "momentum-lr-0.05",
+        "nesterov-lr-0.05",
+        "adagrad-lr-0.01",
+        "rmsprop-lr-0.001",
+        "adam-lr-0.001",
+    )
+    for count in range(1, len(names) + 1):
+        handles = overlay.legend_handles([(name, "#e31a1c") for name in names[:count]], [("start", "w"), ("end", "y")])
+        overlay.draw_legend(figure, handles, 470.0)
+        legend = figure.legends[-1]
+        figure.draw_without_rendering()
+        box = legend.get_window_extent()
+        assert box.x0 >= 0, count
+        assert box.x1 <= 640, count
+        assert box.height <= 1.6 * overlay.legend_rows(figure, handles) * overlay.em(figure)
+
+
+@pytest.mark.parametrize("transparent", [False, True])
+def test_pixels_are_taken_as_they_are(figure, transparent, tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (480, 640, 4), np.uint8)
+    image[..., 3] = 255
+    image[:100, :, 3] = 0 if transparent else 255
+    if transparent:
+        figure.patch.set_facecolor("none")
+    overlay.draw_pixels(overlay.canvas(figure), image)
+    with Image.open(save(figure, tmp_path / "a.png", figure.dpi)) as opened:
+        saved = np.asarray(opened.convert("RGBA"))
+    assert saved.shape == image.shape
+    np.testing.assert_array_equal(saved[100:], image[100:])
+    np.testing.assert_array_equal(saved[..., 3], image[..., 3])
+    # At another resolution it fills the figure all the same.
+    with Image.open(save(figure, tmp_path / "b.png", 2 * figure.dpi)) as opened:
+        twice = np.asarray(opened.convert("RGBA"))
+    assert twice.shape == (960, 1280, 4)
+    np.testing.assert_allclose(twice[201::2, 1::2], image[100:], atol=1)
+
+
+def test_no_text_of_an_axis_lies_on_the_ground(figure):
+    ax, camera, drawn = overlay.canvas(figure), Camera(-60, 30), axis(labels=("0", "1", "2"))
+    overlay.draw_axis(ax, drawn, camera, PANEL)
+    where = {text.get_text(): text.get_window_extent() for text in ax.texts}
+    free = {text.get_text(): text.get_position() for text in ax.texts}
+    for text in list(ax.texts):
+        text.remove()
+    ground = np.array([[box.x0 + box.width / 2, box.y0 + box.height / 2] for name, box in where.items() if name != "1"])
+    overlay.draw_axis(ax, drawn, camera, PANEL, ground)
+    kept = {text.get_text(): text for text in ax.texts}
+    assert set(kept) == {"1", "direction 1"}
+    assert kept["1"].get_position() == free["1"]
+    assert kept["direction 1"].get_position() != free["direction 1"]
+    box = kept["direction 1"].get_window_extent()
+    assert not any(box.contains(*point) for point in ground)
+
+
 def test_the_callers_settings_come_back():
     before = dict(matplotlib.rcParams)
-    figure = layout.new_figure((640, 480), "slide")
+    figure = layout.new_figure(paper_of((640, 480), None, "slide", (1, 1)))
     with figure.style():
         overlay.draw_axis(overlay.canvas(figure), axis(), Camera(-60, 30), PANEL)
     assert dict(matplotlib.rcParams) == before

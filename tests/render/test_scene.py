@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_rgba
 from vtkmodules.vtkCommonCore import vtkObjectBase
 
-from landscape.render import actors, frame, layout, scene, stage
+from landscape.render import actors, build, frame, layout, scene, stage
 from landscape.render.camera import Camera
 from landscape.render.scale import Scale, choose_scale
 from landscape.render.scene import render_scene
@@ -20,7 +20,7 @@ from landscape.surface.surface import PENDING, Surface
 
 SMALL = {"size": (420, 320), "supersampling": 1.0}
 LOG = Scale("log", 0.01, 100.0)
-PLATE = np.array(to_rgba(scene._floor_colour("white"))) * 255
+PLATE = np.array(to_rgba(build.floor_colour("white"))) * 255
 
 
 @pytest.fixture
@@ -29,13 +29,13 @@ def pixels(needs_gl, monkeypatch):
 
     def draw(*args, **kwargs):
         pictures, cameras = [], []
-        picture, camera = scene.picture, scene._camera
+        picture, camera = scene.picture, scene.camera_of
         monkeypatch.setattr(scene, "picture", lambda *a, **k: pictures.append(picture(*a, **k)) or pictures[-1])
-        monkeypatch.setattr(scene, "_camera", lambda *a, **k: cameras.append(camera(*a, **k)) or cameras[-1])
+        monkeypatch.setattr(scene, "camera_of", lambda *a: cameras.append(camera(*a)) or cameras[-1])
         figure = render_scene(*args, **{**SMALL, **kwargs})
         monkeypatch.setattr(scene, "picture", picture)
-        monkeypatch.setattr(scene, "_camera", camera)
-        return figure, [image.astype(float) for image in pictures], cameras[0]
+        monkeypatch.setattr(scene, "camera_of", camera)
+        return figure, [image.astype(float) for image in pictures], cameras[0][0]
 
     return draw
 
@@ -254,21 +254,22 @@ def test_no_vtk_object_outlives_its_scene(needs_gl, slope, walk):
 
 def test_nor_does_vtk_keep_any_for_itself(needs_gl, slope, monkeypatch):
     gone, made = [], []
-    build = scene._build
+    picture = scene.picture
 
     def note(name, caller, event):
         gone.append(name)
 
-    def watched(renderer, *args):
-        build(renderer, *args)
+    def watched(renderer, *args, **options):
         collection = renderer.GetActors()
         watch = [renderer, *(collection.GetItemAsObject(k) for k in range(collection.GetNumberOfItems()))]
         watch += [actor.GetMapper() for actor in watch[1:]]
         for thing in watch:
             made.append(thing.GetClassName())
             thing.AddObserver("DeleteEvent", partial(note, made[-1]))
+        del collection, watch, thing
+        return picture(renderer, *args, **options)
 
-    monkeypatch.setattr(scene, "_build", watched)
+    monkeypatch.setattr(scene, "picture", watched)
     render_scene(slope(), **SMALL)
     assert len(made) > 10
     assert sorted(gone) == sorted(made)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+
+from landscape.render.paper import paper_of
+from landscape.render.style import SIZES
+
+DEFAULT = (1600, 1200)
+
+
+def found(size=None, dpi=None, style=None):
+    paper = paper_of(size, dpi, style, DEFAULT)
+    assert paper.pixels[0] == pytest.approx(paper.style.width * paper.dpi, abs=0.51)
+    return paper
+
+
+def test_nothing_asked_for_is_the_default_on_a_page():
+    paper = found()
+    assert paper.pixels == DEFAULT
+    assert paper.style == SIZES["page"]
+
+
+@pytest.mark.parametrize("size", [(3840, 2160), "3840x2160", " 3840 X 2160 ", "3840×2160px"])
+def test_pixels_alone_are_as_wide_as_the_style(size):
+    paper = found(size, style="column")
+    assert paper.pixels == (3840, 2160)
+    assert paper.dpi == pytest.approx(3840 / 3.25)
+
+
+@pytest.mark.parametrize(
+    ("size", "dpi", "style", "pixels", "inches"),
+    [
+        (None, 100, None, (675, 506), 6.75),
+        (None, 600, "column", (1950, 1462), 3.25),
+        ("neurips", None, None, (1650, 1238), 5.5),
+        ("ICML", 600, None, (1950, 1462), 3.25),
+        ("column", 200, "column", (650, 488), 3.25),
+        ("5.5x4in", None, None, (1650, 1200), 5.5),
+        ("5.5x4in", 100, "slide", (550, 400), 5.5),
+        ("14x10cm", 254, None, (1400, 1000), 14 / 2.54),
+        ("140x100mm", 254, None, (1400, 1000), 14 / 2.54),
+        ("1200x800", 300, None, (1200, 800), 4.0),
+        ((1950, 1000), 600, "column", (1950, 1000), 3.25),
+    ],
+)
+def test_pixels_are_inches_times_dpi(size, dpi, style, pixels, inches):
+    paper = found(size, dpi, style)
+    assert paper.pixels == pixels
+    assert paper.style.width == pytest.approx(inches)
+    assert paper.dpi == (dpi or 300)
+
+
+@pytest.mark.parametrize(
+    ("size", "style", "font"), [(None, None, 9), ("icml", None, 8), ("5x4in", "slide", 18), ("800x600", "column", 8)]
+)
+def test_texts_are_the_styles_whatever_the_resolution(size, style, font):
+    for dpi in (75, 300, 1200):
+        named = None if size == "800x600" else dpi
+        assert found(size, named, style).style.font == font
+
+
+@pytest.mark.parametrize(
+    ("size", "dpi", "style", "said"),
+    [
+        ("1600x1200", 300, "page", "1600 pixels at 300 dots per inch are 5.333 inches, and the style"),
+        ("neurips", None, "column", "give one of them"),
+        ("huge", None, None, "or one of column, page"),
+        ("1600", None, None, "1600x1200"),
+        ("1..2x3in", None, None, "5.5x4in"),
+        ("0x100", None, None, "width and height above 0"),
+        (None, 0, None, "above 0"),
+        (None, None, "poster", "unknown figure size 'poster'"),
+        ("100x100in", 600, None, "400 megapixels"),
+    ],
+)
+def test_what_does_not_agree_is_said(size, dpi, style, said):
+    with pytest.raises(ValueError, match=said):
+        paper_of(size, dpi, style, DEFAULT)
