@@ -126,7 +126,7 @@ def run(words: list[str], work: Path) -> None:
     environment |= {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
     at = words.index("landscape")
     words = [*words[:at], sys.executable, "-m", "landscape", *words[at + 1 :]]
-    if not {"functions", "plot", "render", "trajectory"}.isdisjoint(words):
+    if not {"animate", "functions", "plot", "render", "trajectory"}.isdisjoint(words):
         words.append("--overwrite")
     done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True)
     if done.returncode:

@@ -32,9 +32,9 @@ from landscape.cli.options import PATH, overwrite_option, require_new
 @click.option("--seconds", type=click.FloatRange(0.1), default=8.0, show_default=True, help="Length of the film.")
 @click.option("--fps", type=click.FloatRange(0.1, 240), help="Pictures a second.  [default: 25; 12.5 for a GIF]")
 @click.option(
-    "--hold", type=click.FloatRange(0), default=1.5, show_default=True, help="Seconds a descent's last picture stays."
+    "--hold", type=click.FloatRange(0), help="Seconds of it that a descent's last picture stays.  [default: 1.5]"
 )
-@scene_options("1280x960")
+@scene_options("960x720")
 @click.option(
     "--supersampling", type=click.FloatRange(1, 4), help="Samples to a pixel each way: fewer are quicker.  [default: 2]"
 )

@@ -26,11 +26,11 @@ from landscape.render.viewpoint import camera_of, cameras_of, fades
 from landscape.surface.surface import Surface
 
 FPS, GIF_FPS = 25.0, 12.5
-SIZE = (1280, 960)
+SIZE = (960, 720)
 """Pixels of a film, unless told otherwise; of several surfaces as many more as a still has."""
 SUPERSAMPLING = 2.0
 """Samples to a pixel along each axis: a moving picture needs fewer than a still."""
-_SLOWLY = 60.0
+_SLOWLY, _HOLD = 60.0, 1.5
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def animate_scene(
     turn: float | None = None,
     seconds: float = 8.0,
     fps: float | None = None,
-    hold: float = 1.5,
+    hold: float | None = None,
     progress: Callable[[int, int], None] | None = None,
     **look: Any,
 ) -> Path:
@@ -131,9 +131,9 @@ def animate_scene(
             ``view``, and together with a descent it ends there.
         seconds: length of the film.
         fps: frames a second; 25, and 12.5 for a GIF.
-        hold: seconds of it that the last picture of a descent stays.
+        hold: seconds of it that the last picture of a descent stays; 1.5, or a quarter of a shorter film.
         progress: called with the numbers of frames drawn and of all frames.
-        **look: as of ``render_scene``: metric, scale, clip, size (1280 by 960 pixels), dpi, style, view, cmap, levels,
+        **look: as of ``render_scene``: metric, scale, clip, size (960 by 720 pixels), dpi, style, view, cmap, levels,
             axis_labels, path_height, background, transparent (a folder of pictures only), supersampling (2).
 
     Returns:
@@ -151,7 +151,7 @@ def animate_scene(
     if path.suffix and look.get("transparent"):
         raise ValueError("a film is never transparent; a folder of pictures (a name without an ending) can be")
     panels = 1 if isinstance(surfaces, Surface) else len(surfaces)
-    size = SIZE if panels == 1 else (640 * panels + 160, 640)
+    size = SIZE if panels == 1 else (480 * panels + 120, 540)
     look = {"supersampling": SUPERSAMPLING, **{k: v for k, v in look.items() if v is not None}}
     there = bool(np.size(trajectories))
     descent = descent if descent is not None else there and not orbit
@@ -160,8 +160,9 @@ def animate_scene(
     if descent and not own_paths(composition.stages):
         raise ValueError("a descent needs paths: give trajectories, or ask for an orbit")
     angle = (turn if turn is not None else _SLOWLY if descent else 360.0) if turning else None
+    rest = min(_HOLD, seconds / 4) if hold is None else hold
     frames = frames_of(
-        composition.view[0], _steps(composition) if descent else None, turn=angle, seconds=seconds, fps=fps, hold=hold
+        composition.view[0], _steps(composition) if descent else None, turn=angle, seconds=seconds, fps=fps, hold=rest
     )
     total, done = sum(frame.times for frame in frames), 0
     with film(path, fps) as writer:

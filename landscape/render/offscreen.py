@@ -30,8 +30,10 @@ _INSTALL = (
     "Debian/Ubuntu `apt install libegl1 libgl1-mesa-dri`; Fedora `dnf install mesa-libEGL mesa-dri-drivers`; "
     "conda `conda install -c conda-forge libegl mesalib`"
 )
-_SAMPLES = 16e6
-"""Samples a window may hold: 3 x 3 to the pixel of 1600 by 1100, some 100 bytes each."""
+_SAMPLES = 12e6
+"""Samples a window may hold: 2.5 x 2.5 to the pixel of 1600 by 1200, some 100 bytes each."""
+_MOST, _LONGEST = 100e6, 16384
+"""Samples, and samples along a side, beyond which Mesa's framebuffers stay black without a word."""
 _KERNEL = 32
 """Directions in which each sample looks for what hems it in, turned from sample to sample and averaged over 4 x 4."""
 
@@ -73,17 +75,24 @@ class Screen:
 
     Args:
         size: width and height of the pictures in pixels.
-        supersampling: samples to a pixel along each axis, averaged; by default three, fewer above 1.8 megapixels.
+        supersampling: samples to a pixel along each axis, averaged; by default three, fewer above 1.3 megapixels.
         occlusion: darken what is hemmed in (ambient occlusion); the camera must not be far away, VTK keeps depths in
             16 bits for it.
 
     Raises:
+        ValueError: more samples than can be drawn.
         MissingLibraryError: there is no library to draw with.
     """
 
     def __init__(self, size: tuple[int, int], supersampling: float | None = None, *, occlusion: bool = True) -> None:
         width, height = size
         factor = supersampling or max(1.0, min(3.0, (_SAMPLES / (width * height)) ** 0.5))
+        if width * height * factor**2 > _MOST or max(size) * factor > _LONGEST:
+            raise ValueError(
+                f"a scene of {width} x {height} pixels with {factor**2:.3g} samples each cannot be drawn: at most "
+                f"{_MOST / 1e6:.0f} million samples, {_LONGEST} along a side; ask for a smaller size, fewer dots per "
+                "inch or less supersampling"
+            )
         self._size = size
         self._window = new_window()
         self._window.SetSize(round(width * factor), round(height * factor))

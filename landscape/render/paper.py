@@ -100,9 +100,4 @@ def _checked(paper: Paper) -> Paper:
     width, height = paper.pixels
     if width < 1 or height < 1:
         raise ValueError(f"a picture of {width} x {height} pixels: width and height above 0 expected")
-    if width * height > 4e8:
-        raise ValueError(
-            f"a picture of {width} x {height} pixels: more than 400 megapixels cannot be drawn; ask for a smaller size "
-            "or fewer dots per inch"
-        )
     return paper

@@ -69,7 +69,7 @@ def render_scene(
         path_height: ``surface`` lays the paths on the surface, ``loss`` at the checkpoints' own loss.
         background: colour behind the scene.
         transparent: nothing behind the scene.
-        supersampling: samples to a pixel along each axis, by default three, fewer above 1.8 megapixels.
+        supersampling: samples to a pixel along each axis, by default three, fewer above 1.3 megapixels.
 
     Returns:
         A figure of exactly ``size`` pixels at its own ``dpi``: save a picture with ``save(figure, path, figure.dpi)``.

@@ -18,7 +18,7 @@ from landscape.training.optimizers import build
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted((ROOT / "docs" / "tutorial").glob("*.md"))
-THREE_DIMENSIONS = re.compile(r"landscape render|--draw relief")
+THREE_DIMENSIONS = re.compile(r"landscape (render|animate)|--draw relief")
 
 
 def load_gallery():
@@ -37,6 +37,8 @@ SMALLER = {
     "--steps": "4",
     "--tune": "2",
     "--checkpoint-steps": "6",
+    "--seconds": "1",
+    "--fps": "4",
 }
 
 

@@ -174,6 +174,26 @@ def test_the_same_scene_gives_the_same_pixels(needs_gl):
     assert len(np.unique(images[0].reshape(-1, 4), axis=0)) > 10
 
 
+@pytest.mark.parametrize(("size", "supersampling"), [((16200, 12150), None), ((17000, 10), None), ((4000, 3000), 3.0)])
+def test_what_would_stay_black_is_refused(size, supersampling):
+    with pytest.raises(ValueError, match="100 million samples"):
+        offscreen.Screen(size, supersampling)
+
+
+def test_one_screen_draws_many_pictures_as_one_alone_would(needs_gl):
+    def scene(x):
+        renderer = vtkRenderer()
+        ball(renderer, x, 0.2)
+        view(renderer)
+        return renderer
+
+    first, other = scene(-0.3), scene(0.4)
+    with offscreen.Screen((60, 40), 2.0) as screen:
+        shown = [screen.picture(renderer) for renderer in (first, first, other, first)]
+    for image, x in zip(shown, (-0.3, -0.3, 0.4, -0.3), strict=True):
+        np.testing.assert_array_equal(image, offscreen.picture(scene(x), (60, 40), 2.0))
+
+
 def test_a_renderer_is_free_after_its_picture(needs_gl):
     def draw():
         renderer = vtkRenderer()

@@ -70,7 +70,6 @@ def test_texts_are_the_styles_whatever_the_resolution(size, style, font):
         ("0x100", None, None, "width and height above 0"),
         (None, 0, None, "above 0"),
         (None, None, "poster", "unknown figure size 'poster'"),
-        ("100x100in", 600, None, "400 megapixels"),
     ],
 )
 def test_what_does_not_agree_is_said(size, dpi, style, said):
