@@ -27,7 +27,7 @@ from landscape.surface.surface import Surface
 
 FPS, GIF_FPS = 25.0, 12.5
 SIZE = (960, 720)
-"""Pixels of a film, unless told otherwise; of several surfaces as many more as a still has."""
+"""Pixels of a film of one surface, unless told otherwise."""
 SUPERSAMPLING = 2.0
 """Samples to a pixel along each axis: a moving picture needs fewer than a still."""
 _SLOWLY, _HOLD = 60.0, 1.5
@@ -151,7 +151,7 @@ def animate_scene(
     if path.suffix and look.get("transparent"):
         raise ValueError("a film is never transparent; a folder of pictures (a name without an ending) can be")
     panels = 1 if isinstance(surfaces, Surface) else len(surfaces)
-    size = SIZE if panels == 1 else (480 * panels + 120, 540)
+    size = SIZE if panels == 1 else (600 * panels + 80, 560)
     look = {"supersampling": SUPERSAMPLING, **{k: v for k, v in look.items() if v is not None}}
     there = bool(np.size(trajectories))
     descent = descent if descent is not None else there and not orbit

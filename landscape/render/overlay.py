@@ -118,27 +118,37 @@ def draw_axis(
     away_by = reach + _half_extent(title)[1] + 0.3 * unit
     if len(axis.title.strip("$")) > 2:
         title.set_rotation(angle + 180 if angle < (0 if axis.upright else -75) else angle)
-    _settle(title, ends, across * away_by, ground, unit)
+    _settle(title, ends, across * away_by, ground, unit, panel)
     return [*drawn, title]
 
 
-def _settle(title: Text, ends: np.ndarray, offset: np.ndarray, ground: np.ndarray | None, unit: float) -> None:
+def _settle(
+    title: Text, ends: np.ndarray, offset: np.ndarray, ground: np.ndarray | None, unit: float, panel: Rectangle
+) -> None:
     """Put a title beside the middle of its axis; where ground is there, the nearest free place along or off it."""
-    places = [
-        (share, more) for more in (0.0, 1.0, 2.0) for share in ((0.5,) if ground is None else _SHARES)
-    ]  # along the axis, and further off in units of the text
-    for share, more in places:
-        title.set_position(ends[0] + share * (ends[1] - ends[0]) + offset * (1 + more * unit / np.linalg.norm(offset)))
-        if ground is None or not _covered(title, ground):
-            return
+    title.set_position(ends.mean(0) + offset)
+    if ground is None or not _covered(title, ground):
+        return
+    low, high = np.array([(panel.left, panel.bottom), (panel.left + panel.width, panel.bottom + panel.height)])
+    for more in (0.0, 1.0, 2.0):  # in units of the text
+        for share in _SHARES:
+            place = ends[0] + share * (ends[1] - ends[0])
+            title.set_position(place + offset * (1 + more * unit / np.linalg.norm(offset)))
+            box = title.get_window_extent(title.get_figure().canvas.get_renderer())
+            if (box.min >= low).all() and (box.max <= high).all() and not _covered(title, ground):
+                return
     title.set_position(ends.mean(0) + offset)
 
 
 def _covered(text: Text, ground: np.ndarray) -> bool:
-    """Whether a point of the ground is under a text."""
-    box = text.get_window_extent(text.get_figure().canvas.get_renderer())
-    inside = (ground >= (box.x0, box.y0)) & (ground <= (box.x1, box.y1))
-    return bool(inside.all(1).any())
+    """Whether a point of the ground is under a text, as it is turned."""
+    box, angle = text.get_window_extent(text.get_figure().canvas.get_renderer()), text.get_rotation()
+    text.set_rotation(0)
+    half = _half_extent(text)
+    text.set_rotation(angle)
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    off = (ground - (box.min + box.max) / 2) @ np.array([(c, -s), (s, c)])
+    return bool((np.abs(off) <= half).all(1).any())
 
 
 def draw_colour_bar(

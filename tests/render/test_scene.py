@@ -136,6 +136,21 @@ def test_the_path_is_above_the_surface_and_cut_at_the_border(pixels, walk):
     assert "a run: drawn only where over the surface" in said
 
 
+def test_no_line_of_a_small_picture_is_thinner_than_a_pixel(pixels, slope, walk, monkeypatch):
+    radii, tubes = [], actors.tubes
+    monkeypatch.setattr(
+        actors, "tubes", lambda lines, radius, sides: radii.append(radius) or tubes(lines, radius, sides)
+    )
+    _, (image,), camera = pixels(slope(), [walk([(0, 0.1), (1, 0.8)])], size=(300, 260), style="column", levels=30)
+    small, least = radii.copy(), actors.thinnest(camera, image.shape[1::-1])
+    assert len(small) >= 6
+    assert min(small) >= least > actors._FINE
+    radii.clear()
+    pixels(slope(), [walk([(0, 0.1), (1, 0.8)])], size=(2400, 1800), levels=30)
+    assert min(radii) == actors._FINE
+    assert len(radii) == len(small)
+
+
 def test_transparent_means_no_background_and_nothing_else(pixels, slope):
     _, (image,), _ = pixels(slope(), transparent=True)
     _, (opaque,), _ = pixels(slope())
@@ -189,6 +204,7 @@ LONG = ("filter-normalized direction 1", "towards checkpoint-000200 of run 7")
         (1, {"size": (800, 600), "axis_labels": LONG, "metric": "train_loss_stderr"}),
         (2, {"size": (1100, 480), "axis_labels": LONG}),
         (3, {"size": (1500, 480)}),
+        *((1, {"size": (800, 600), "view": view}) for view in ("0,35", "90,20", "-5,35", "-92,50", "175,15", "-12,30")),
     ],
 )
 def test_no_text_overlaps_another_or_leaves_the_figure(pixels, slope, walk, count, options):
@@ -210,6 +226,24 @@ def test_no_text_overlaps_another_or_leaves_the_figure(pixels, slope, walk, coun
         assert box.y1 <= size[1] + 1, name
     for (a, at_a), (b, at_b) in combinations(corners, 2):
         assert not overlap(at_a, at_b), (a, b)
+
+
+@pytest.mark.parametrize("view", ["0,35", "90,35", "4,35", "-4,35", "-176,20", "-86,50", "-60,30"])
+def test_no_text_lies_on_the_relief(pixels, slope, walk, view):
+    figure, _, _ = pixels(slope(), [walk([(0, 0), (5, 5)])], size=(800, 600), view=view)
+    figure.draw_without_rendering()
+    axis = [
+        t for t in figure.axes[0].texts if "direction" in t.get_text() or t.get_text().strip("\u22120123456789.") == ""
+    ]
+    assert len(axis) >= 6
+    whole = np.asarray(figure.axes[0].images[0].get_array(), float)
+    colourful = np.ptp(whole[..., :3], axis=-1) > 60
+    for text in axis:
+        box = text.get_window_extent()
+        if text.get_rotation():
+            continue  # its upright box is larger than it
+        rows, columns = slice(600 - int(box.y1), 600 - int(box.y0)), slice(int(box.x0), int(box.x1))
+        assert colourful[rows, columns].mean() < 0.08, text.get_text()
 
 
 def rotated(text, renderer):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from landscape.render.actors import thinnest
 from landscape.render.camera import VIEWS, Camera, best_view, outermost, parse_view
 from landscape.render.relief import Relief
 from landscape.render.stage import unit_box
@@ -49,6 +50,16 @@ def test_fitted_camera_fills_the_picture_but_for_what_is_written_around():
     np.testing.assert_allclose((low + high) / 2, np.array(SIZE) / 2, atol=0.5)
     with pytest.raises(ValueError, match="no room"):
         Camera(-50, 30).fitted(points, np.full((50, 2), 250.0), SIZE)
+
+
+def test_a_unit_across_the_line_of_sight_is_so_many_pixels():
+    camera = Camera(40, 25, focal=(0.1, -0.2, 0.3), distance=3.3, angle=17)
+    ends = np.array([camera.focal, np.array(camera.focal) + 1e-3 * camera.axes[0]])
+    length = np.linalg.norm(np.diff(camera.project(ends, SIZE), axis=0)) * 1e3
+    assert camera.pixels_per_unit(SIZE) == pytest.approx(length, rel=1e-6)
+    # A line of the least radius is a pixel wide, or a bit more, in pictures of every size.
+    for size in (SIZE, (100, 80), (3840, 2160)):
+        assert 1 <= 2 * thinnest(camera, size) * camera.pixels_per_unit(size) < 1.3
 
 
 def test_outermost_points_are_all_that_a_fit_needs():
