@@ -139,7 +139,8 @@ def frame_lines(stage: Stage, camera: Camera, scale: Scale, marks: Marks) -> lis
 
 def near_corner(camera: Camera) -> tuple[float, float]:
     """The corner of the base next to the camera; of two, that on the right, and from above that on the left."""
-    toward = camera.axes[2]
+    turn = np.radians(camera.azimuth)
+    toward = np.array([np.cos(turn), np.sin(turn)])
     # From above the heights have no axis, and the left is free as on any plot.
     aside = camera.axes[0] * (1.0 if camera.elevation < STEEP else -1.0)
     return tuple(0.5 if (toward[k] if abs(toward[k]) > 1e-9 else aside[k]) > 0 else -0.5 for k in (0, 1))

@@ -9,12 +9,11 @@ import pytest
 from PIL import Image
 from vtkmodules.vtkCommonCore import vtkObjectBase
 
-from landscape.render import actors, flight, overlay
+from landscape.render import actors, flight, overlay, viewpoint
 from landscape.render.build import Built, ball_at
 from landscape.render.camera import Camera
 from landscape.render.compose import compose
 from landscape.render.flight import Frame, animate_scene, frames_of, pictures
-from landscape.render.frame import axes_of
 from landscape.render.offscreen import picture
 from landscape.render.readout import moment
 from landscape.render.relief import until
@@ -76,26 +75,19 @@ def test_what_is_no_film_is_said(more, said):
 def test_every_picture_of_a_turn_holds_all_and_one_of_them_could_not_be_nearer(slope, walk, view, turn):
     scene = compose([slope(), slope(nx=5, x=(0, 3))], [walk(WAY)], view=view, size=(1000, 460))
     azimuth = scene.view[0] + np.linspace(0, turn, 24, endpoint=False)
-    cameras, marks = cameras_of(scene, azimuth)
+    cameras, _ = cameras_of(scene, azimuth)
     assert {(c.distance, c.focal, c.elevation, c.angle) for c in cameras} == {
         (cameras[0].distance, cameras[0].focal, cameras[0].elevation, cameras[0].angle)
     }
     assert cameras[0].focal[:2] == (0, 0), "around the middle"
-    size = scene.plan.panel_size
-
-    def slack(distance):
-        least = np.inf
-        for camera in cameras:
-            for stage in scene.stages:
-                x, y = np.meshgrid(stage.relief.x, stage.relief.y)
-                ground = stage.box.place(x, y, stage.relief.heights).reshape(-1, 3)
-                ends = [axis.ends for axis in axes_of(stage, camera, scene.scale, marks)]
-                seen = replace(camera, distance=distance).project(np.concatenate([ground, *ends]), size)
-                least = min(least, seen.min(), (np.array(size) - seen).min())
-        return least
-
-    assert slack(cameras[0].distance) > 0
-    assert slack(0.8 * cameras[0].distance) < 5.5 * scene.plan.em, "not much room is given away"
+    size, bodies = scene.plan.panel_size, viewpoint._bodies(scene)
+    slack = np.inf
+    for camera in cameras:
+        around, points = viewpoint._extent(scene, camera, bodies)
+        seen = camera.project(points, size)
+        low, high = seen - scene.plan.em * around, seen + scene.plan.em * around
+        slack = min(slack, low.min(), (np.array(size) - high).min())
+    assert abs(slack) < 0.05, "all is inside, texts included, and touches the rim"
     assert cameras[-1].azimuth == azimuth[-1]
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from landscape.render.actors import thinnest
 from landscape.render.camera import VIEWS, Camera, best_view, outermost, parse_view
+from landscape.render.frame import near_corner
 from landscape.render.relief import Relief
 from landscape.render.stage import unit_box
 from landscape.render.vtk import vtkRenderer
@@ -60,6 +61,15 @@ def test_a_unit_across_the_line_of_sight_is_so_many_pixels():
     # A line of the least radius is a pixel wide, or a bit more, in pictures of every size.
     for size in (SIZE, (100, 80), (3840, 2160)):
         assert 1 <= 2 * thinnest(camera, size) * camera.pixels_per_unit(size) < 1.3
+
+
+@pytest.mark.parametrize("azimuth", [-180, -90, 0, 90, 180, 270])
+def test_seen_along_an_axis_that_axis_is_on_the_right_and_from_above_on_the_left(azimuth):
+    for elevation, right in ((35, True), (90, False)):
+        camera = Camera(azimuth, elevation)
+        place = camera.project(np.array([*near_corner(camera), 0.0]), SIZE)
+        assert (place[0] > SIZE[0] / 2) == right
+        assert place[1] < SIZE[1] / 2, "and the other one in front"
 
 
 def test_outermost_points_are_all_that_a_fit_needs():
