@@ -83,6 +83,15 @@ look_options = together(
 )
 
 
+def _checked_size(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A size that cannot be is refused before files are read."""
+    if value is not None:
+        from landscape.render.paper import paper_of
+
+        paper_of(value, None, None, (4, 3))
+    return value
+
+
 def scene_options(size: str) -> Decorator:
     """How a scene looks, for ``render`` and ``animate``; ``size`` is the default in words."""
     return together(
@@ -95,6 +104,7 @@ def scene_options(size: str) -> Decorator:
         click.option(
             "--size",
             metavar="SIZE",
+            callback=_checked_size,
             help="Pixels as in 1600x1200, on paper as in 5.5x4in or 14x10cm, or a name: column, page, neurips, ...  "
             f"[default: {size}; wider for several]",
         ),
