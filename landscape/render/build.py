@@ -110,6 +110,8 @@ def _path_parts(stage: Stage, path: StagedPath, t: float, end: str, thinnest: fl
     checkpoints = [p[piece.t == np.round(piece.t)] for p, piece in zip(pieces, reached, strict=True)]
     spheres = ((ball_at(stage, path, 0.0), actors.START_COLOUR), (ball_at(stage, path, t), end))
     marks = [(position, colour) for position, colour in spheres if position is not None]
-    shadow = [np.column_stack([piece[:, :2], np.full(len(piece), -GAP)]) for piece in pieces if len(piece) > 1]
+    # Lifted along the normal it would lie beside its place where the ground is steep.
+    flat = [stage.positions(piece.points, 0.0)[:, :2] for piece in reached if len(piece.points) > 1]
+    shadow = [np.column_stack([line, np.full(len(line), -GAP)]) for line in flat]
     parts = actors.path_actors(pieces, np.concatenate([*checkpoints, np.empty((0, 3))]), marks, path.colour)
     return [*parts, actors.line_actor(shadow, 2.4, path.colour, thinnest)] if shadow else parts

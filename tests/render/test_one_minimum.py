@@ -166,7 +166,7 @@ def in_scene(request):
 
     return Found(*place(*points[lowest, :2]), 10 ** heights[lowest], place(*ring[:, :2].mean(0))), {
         "abs": 1e-6,
-        "end": 0.01,
+        "end": 1e-5,
     }
 
 

@@ -17,7 +17,7 @@ from landscape.problem.measures import accuracy, cross_entropy
 from landscape.problem.problem import Problem, Split
 from landscape.sweep.evaluator import Numerics, evaluating
 
-POINTS = ((0.0, 0.0), (0.3, -0.2), (-1.0, 0.5))
+POINTS = ((0.0, 0.0), (0.3, -0.2), (-1.0, 0.5), (0.7, 0.5))  # the last two are of one row of a grid
 
 
 @pytest.fixture(autouse=True)

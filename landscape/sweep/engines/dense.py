@@ -40,6 +40,33 @@ class _Layer(NamedTuple):
         return torch.addmm(self.bias, self.weight, x, out=out)
 
 
+class _Affine:
+    """``origin + sum_k coordinates[k] slopes[k]``; a coordinate of zero takes no part.
+
+    The sum begins with the last axis, and what all points of a row share, everything but the first axis, is kept for
+    the next of them: a grid's points then cost one addition each. Points in any other order give the same bits.
+    """
+
+    def __init__(self, parts: Sequence[Tensor]) -> None:
+        self.origin, self._along, *self._across = parts
+        self._row: tuple[float, ...] = ()
+        self._base = torch.empty_like(self.origin) if self._across else self.origin
+
+    def at(self, coordinates: Sequence[float], out: Tensor) -> None:
+        """Write the sum into ``out``."""
+        first, *row = coordinates
+        if tuple(row) != self._row:
+            self._base.copy_(self.origin)
+            for coordinate, slope in zip(reversed(row), reversed(self._across), strict=True):
+                if coordinate != 0:
+                    self._base.add_(slope, alpha=float(coordinate))
+            self._row = tuple(row)
+        if first != 0:
+            torch.add(self._base, self._along, alpha=float(first), out=out)
+        else:
+            out.copy_(self._base)
+
+
 class Dense:
     """Perceptrons: a chain of ``Linear`` and activation modules from the inputs to the outputs.
 
@@ -65,17 +92,17 @@ class Dense:
         rows = sum(len(b) for all_ in setting.batches.values() for b in all_)
         size = rows * self._like.element_size()
         many_inputs = self._features >= AFFINE_INPUTS * setting.plane.ndim
-        affine = many_inputs and size * self._widths[0] * len(sources) <= RESPONSE_BYTES
-        self._responses: dict[str, list[list[Tensor]]] = {}
+        affine = many_inputs and size * self._widths[0] * (len(sources) + 1) <= RESPONSE_BYTES
+        self._responses: dict[str, list[_Affine]] = {}
         self._inputs: dict[str, list[Tensor]] = {}
         if affine:
-            self._responses = self._each_batch(lambda batch: _responses(batch, sources, *keys[0]))
+            self._responses = self._each_batch(lambda batch: _Affine(_responses(batch, sources, *keys[0])))
         rest, keys = (linears[1:], keys[1:]) if affine else (linears, keys)
         self._go: Callable[[Sequence[float]], object] = setting.move
         self._layers = [_Layer(n.weight.detach(), None if n.bias is None else n.bias.detach()[:, None]) for n in rest]
         if sum(p.numel() for layer in rest for p in layer.parameters()) <= FLAT_ENTRIES:
             self._layers, buffer, flat = _in_one_buffer(sources, keys)
-            self._go = lambda coordinates: _combine(flat, coordinates, buffer)
+            self._go = lambda coordinates: flat.at(coordinates, buffer)
         if not affine and size * (1 + self._features) <= RESPONSE_BYTES:
             self._inputs = self._each_batch(lambda batch: _with_ones(flattened(batch)))
         self._hidden: dict[int, list[Tensor]] = {}
@@ -94,9 +121,9 @@ class Dense:
     def outputs(self, split: str, number: int) -> Tensor:
         layers = iter(self._layers)
         if self._responses:
-            responses = self._responses[split][number]
-            hidden = self._workspace(responses[0].shape[1])
-            _combine(responses, self._coordinates, hidden[0][:-1])
+            response = self._responses[split][number]
+            hidden = self._workspace(response.origin.shape[1])
+            response.at(self._coordinates, hidden[0][:-1])
         else:
             x = self._inputs[split][number] if self._inputs else _with_ones(flattened(self._batches[split][number]))
             hidden = self._workspace(x.shape[1])
@@ -133,19 +160,10 @@ def _responses(batch: Split, sources: Sequence[Weights], weight: str, bias: str 
     return found
 
 
-def _combine(parts: Sequence[Tensor], coordinates: Sequence[float], out: Tensor) -> Tensor:
-    """``parts[0] + sum_k coordinates[k] parts[k + 1]`` into ``out``; a coordinate of zero takes no part."""
-    start = parts[0]
-    for coordinate, part in zip(coordinates, parts[1:], strict=True):
-        if coordinate != 0:
-            start = torch.add(start, part, alpha=float(coordinate), out=out)
-    return out.copy_(start) if start is parts[0] else out
-
-
 def _in_one_buffer(
     sources: Sequence[Weights], keys: Sequence[tuple[str, str | None]]
-) -> tuple[list[_Layer], Tensor, list[Tensor]]:
-    """Layers whose weights lie in one buffer, the buffer, and each source in the buffer's order."""
+) -> tuple[list[_Layer], Tensor, _Affine]:
+    """Layers whose weights lie in one buffer, the buffer, and what it is filled from."""
 
     def whole(source: Weights, weight: str, bias: str | None) -> Tensor:
         """A layer's weight with its bias as the last column."""
@@ -159,4 +177,4 @@ def _in_one_buffer(
     for block in blocks[0]:
         layers.append(_Layer(buffer[offset : offset + block.numel()].view(block.shape), None))
         offset += block.numel()
-    return layers, buffer, flat
+    return layers, buffer, _Affine(flat)
