@@ -30,6 +30,8 @@ class MemoryStore:
         self.seconds = np.zeros(header.shape, dtype=np.float32)
         self.messages: dict[int, str] = {}
         self.interpolated: dict[str, np.ndarray] = {}
+        self.whole = False
+        """Set when nothing more is to be measured, although points are pending: the others are interpolated."""
 
     def pending(self, retry_failed: bool = False) -> np.ndarray:
         """Flat indices of the points still to compute, in order."""

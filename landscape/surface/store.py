@@ -80,7 +80,10 @@ class FileStore(MemoryStore):
             with reading(path, patience=0.0) as file:
                 header.require(stored_settings(file, path), str(path))
                 with _intact(path):
-                    return cls(path, header, file, writer)
+                    store = cls(path, header, file, writer)
+            if not header.interpolated and len(store.pending()):
+                store._note(finished=False)  # an adaptive surface that is now to be measured in full
+            return store
         except BaseException:
             writer.close()
             raise
@@ -144,7 +147,7 @@ class FileStore(MemoryStore):
         )
 
     def close(self) -> None:
-        """Flush everything to the disk, note the time if no point is left, and let go of the file.
+        """Flush everything to the disk, note the time if nothing is left to do, and let go of the file.
 
         Raises:
             StoreError: as :meth:`flush`; the file is let go all the same.
@@ -154,16 +157,23 @@ class FileStore(MemoryStore):
         try:
             self.flush()
             self._writer.sync()
-            if settled(self.status).all() and not self._finished:
-                with Draft(self.path, locked=False) as target:  # under the lock held here
-                    with h5py.File(target, "r+") as file:
-                        file.attrs.modify("finished", np.bytes_(now()))
-                    target.finish()
+            if self.whole or settled(self.status).all():
+                self._note(finished=True)
         except OSError as error:
             raise self._failure(error) from error
         finally:
             self._writer.close()
             self._writer = None
+
+    def _note(self, finished: bool) -> None:
+        """Write when the last point came in, or that it has yet to come, where the file says otherwise."""
+        if finished == self._finished:
+            return
+        with Draft(self.path, locked=False) as target:  # under the lock held here
+            with h5py.File(target, "r+") as file:
+                file.attrs.modify("finished", np.bytes_(now() if finished else ""))
+            target.finish()
+        self._finished = finished
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         with suppress(StoreError) if kind is not None else nullcontext():

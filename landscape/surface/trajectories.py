@@ -78,7 +78,7 @@ def attach_trajectories(path: str | os.PathLike[str], trajectories: Sequence[Tra
         if "status" not in file or "VTKHDF" not in file:
             raise StoreError(f"{path} is no surface file of ours; trajectories can be attached only to those")
         pending = int((file["status"][()] == PENDING).sum())
-        if pending:
+        if pending and not attribute(file.attrs["finished"]):  # of an adaptive surface not all are measured
             raise StoreError(f"{path} has {pending} points still to compute; attach trajectories once it is finished")
         if file["status"].ndim != axes:
             raise ValueError(f"trajectories of {file['status'].ndim} axes expected, as the surface has, got {axes}")

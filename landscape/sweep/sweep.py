@@ -171,6 +171,7 @@ def compute_surface(
                     break
                 more = ranks.share(ranks.agree(lambda o=outcome: not o.pending and settle_round(store, refinement)))
                 if not more:
+                    store.whole = outcome.complete
                     outcome = replace(outcome, surface=store.surface(outcome.surface.name), error=refinement.error)
                     break
             ranks.agree(store.close)

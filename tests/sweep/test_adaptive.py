@@ -15,6 +15,7 @@ from landscape.surface import read_surface
 from landscape.surface.surface import DONE
 from landscape.sweep import Grid, Plan, compute_surface
 from landscape.sweep.adaptive import Adaptive, Refinement, interpolated
+from landscape.sweep.check import check_surface
 
 X, Y = np.meshgrid(np.linspace(-1, 1, 51), np.linspace(-1.5, 0.5, 41))
 SMOOTH = 0.05 + X**2 + 2 * Y**2
@@ -184,13 +185,25 @@ def test_interrupted_and_continued_is_the_same_and_so_is_the_full_sweep_after_it
         runs += 1
         if outcome.complete:
             break
+        assert not read_surface(tmp_path / "cut.h5").attributes["finished"]
         assert outcome.pending
     assert runs > 1
     cut = read_surface(tmp_path / "cut.h5")
     assert np.array_equal(cut.status, whole.status)
     assert cut.values["train_loss"].tobytes() == whole.values["train_loss"].tobytes()
+    assert cut.attributes["finished"]
+    (complete,) = (finding for finding in check_surface(cut) if finding.name == "complete")
+    assert (complete.verdict, complete.value < 1) == ("ok", True)
+    # A full sweep takes it up where it is; until it ends, the file is not finished any more.
+    compute_surface(problem, plane, GRID, Plan(tmp_path / "cut.h5"), stop=lambda: True)
+    begun = read_surface(tmp_path / "cut.h5")
+    assert not begun.attributes["finished"]
+    (complete,) = (finding for finding in check_surface(begun) if finding.name == "complete")
+    assert complete.verdict == "warn"
     assert compute_surface(problem, plane, GRID, Plan(tmp_path / "cut.h5")).complete
-    assert (read_surface(tmp_path / "cut.h5").status == DONE).all()
+    full = read_surface(tmp_path / "cut.h5")
+    assert (full.status == DONE).all()
+    assert full.attributes["finished"]
 
 
 def test_an_adaptive_sweep_has_no_shards():
