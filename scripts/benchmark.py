@@ -202,9 +202,10 @@ def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any
     loops["resident"] = repeated(resident(twin(case, problem), plane, split, len(split) if case.whole else BATCH))
     with ExitStack() as stack:
         stack.enter_context(folder)
-        for loop, engine in (("plain", "plain"), ("ours", options.engine)):
+        for loop, engine, dtype in (("plain", "plain", "float32"), ("ours", options.engine, options.dtype)):
             own, where = problem_of(case, split)
-            evaluate = stack.enter_context(evaluating(own, where, Numerics(engine=engine, threads=options.threads)))
+            numerics = Numerics(engine=engine, dtype=dtype, threads=options.threads)
+            evaluate = stack.enter_context(evaluating(own, where, numerics))
             loops[loop] = lambda step, count, evaluate=evaluate: float(evaluate.many([step] * count)[-1, 0])
         chosen, batch = evaluate.engine, evaluate.batch_size
         seconds: dict[str, list[float]] = {loop: [] for loop in loops}
@@ -315,6 +316,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=float, default=0.05, help="Seconds that a short point is repeated for.")
     parser.add_argument("--memory", action="store_true", help="Measure peak memory instead of time.")
     parser.add_argument("--linear", action="store_true", help="Measure time over points and samples instead.")
+    parser.add_argument("--dtype", default="float32", help="Ours.")
     parser.add_argument("--engine", default="auto", help="Ours: auto, plain, folded, dense, grouped, compiled.")
     options = parser.parse_args()
     if unknown := set(options.cases.split(",")) - set(CASES):
