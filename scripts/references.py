@@ -24,10 +24,10 @@ from scipy.ndimage import gaussian_filter
 
 from landscape.geometry.trajectory import Trajectory
 from landscape.render import style
-from landscape.render.contour import plot_contour
-from landscape.render.curve import plot_curve
-from landscape.render.panel import plot_panel
-from landscape.render.seeds import seed_spread
+from landscape.render.plots.contour import plot_contour
+from landscape.render.plots.curve import plot_curve
+from landscape.render.plots.panel import plot_panel
+from landscape.render.plots.seeds import seed_spread
 from landscape.surface.surface import DONE, Surface
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "render" / "references"
@@ -82,7 +82,7 @@ def _spread() -> Figure:
 
 
 def _scene(*names: str, trajectories: bool = False) -> Figure:
-    from landscape.render.scene import render_scene
+    from landscape.render.scenes.scene import render_scene
 
     drawn = [surfaces()[name] for name in names]
     if len(drawn) == 1:

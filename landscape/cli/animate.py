@@ -59,7 +59,7 @@ def command(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, overwri
     _require_new(out, overwrite)
     surfaces, trajectories = read(files, paths, options.pop("at_z"), options.pop("member"))
     from landscape.cli.progress import Bar
-    from landscape.render.flight import animate_scene
+    from landscape.render.scenes.flight import animate_scene
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with Bar("drawing", "frame", every=15.0) as bar:

@@ -83,7 +83,7 @@ def command(runs: tuple[Path, ...], out: Path, **options: Any) -> int:
 
 def _train(out: Path, options: dict[str, Any], at_once: int) -> list[Path]:
     """One run for each optimizer, from the same weights and in the same order of samples."""
-    from landscape.render.descent import MOST
+    from landscape.render.plots.descent import MOST
     from landscape.training.optimizers import describe
 
     optimizers = list(options["optimizers"]) or list(OPTIMIZERS)
@@ -126,7 +126,7 @@ def _problem_words(options: dict[str, Any]) -> list[str]:
 
 def _check(folders: Sequence[Path]) -> None:
     """Raise unless the runs are of one network and few enough to be told apart."""
-    from landscape.render.descent import MOST
+    from landscape.render.plots.descent import MOST
     from landscape.training import Run
 
     if not 2 <= len(folders) <= MOST:
@@ -173,8 +173,8 @@ def _draw(folders: Sequence[Path], surface: Path, paths: Path, out: Path, option
     from dataclasses import replace
 
     from landscape.cli.drawing import axis_labels
-    from landscape.render.comparison import plot_comparison
-    from landscape.render.history import History
+    from landscape.render.plots.comparison import plot_comparison
+    from landscape.render.plots.history import History
     from landscape.render.style import save
     from landscape.surface.reading import read_surface
     from landscape.surface.trajectories import read_trajectories
@@ -218,7 +218,7 @@ def _scene(surface: Surface, trajectories: Sequence[Trajectory], labelled: tuple
     from landscape.render.style import save
 
     try:
-        from landscape.render.scene import render_scene
+        from landscape.render.scenes.scene import render_scene
 
         figure = render_scene(surface, trajectories, axis_labels=labelled)
     except MissingLibraryError as error:

@@ -121,7 +121,7 @@ def coordinate_plane(model: torch.nn.Module) -> Plane:
 def paths_of(setting: Setting, options: dict[str, Any]) -> list[Trajectory]:
     """Each optimizer's path, with the function's own values along it."""
     from landscape.cli.progress import Bar
-    from landscape.render.descent import MOST
+    from landscape.render.plots.descent import MOST
     from landscape.training.descent import Search, descend, tune
     from landscape.training.optimizers import describe
 

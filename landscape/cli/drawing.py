@@ -86,7 +86,7 @@ look_options = together(
 def _checked_size(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """A size that cannot be is refused before files are read."""
     if value is not None:
-        from landscape.render.paper import paper_of
+        from landscape.render.scenes.paper import paper_of
 
         paper_of(value, None, None, (4, 3))
     return value
@@ -152,7 +152,7 @@ def _member(surface: Surface, seed: int | None) -> Surface:
         return surface.member(seed)
     if not surface.seeds or len(surface.coordinates) < 3:
         return surface
-    from landscape.render.seeds import seed_spread
+    from landscape.render.plots.seeds import seed_spread
 
     return seed_spread([surface.member(s) for s in surface.seeds], name=f"{surface.name}, {len(surface.seeds)} seeds")
 

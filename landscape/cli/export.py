@@ -59,11 +59,11 @@ def command(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, overwri
             raise click.UsageError(
                 "an .xdmf points at the whole surface: --at-z and --member are for the other formats"
             )
-        from landscape.render.xdmf import write_xdmf
+        from landscape.render.exports.xdmf import write_xdmf
 
         written = [write_xdmf(out, file, paths, overwrite=overwrite)]
     else:
-        from landscape.render.export import export
+        from landscape.render.exports.export import export
 
         # A volume is whole in .vti and .csv; elsewhere it is the layer that --at-z names.
         if suffix in (".vti", ".csv") and options["at_z"] is options["member"] is None:
@@ -82,7 +82,7 @@ def command(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, overwri
 
 def _as_page(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, overwrite: bool, **options: Any) -> Path:
     """All surfaces, side by side, with what they share to choose from."""
-    from landscape.render.page import write_page
+    from landscape.render.exports.page import write_page
 
     surfaces, trajectories = read(files, paths, options.pop("at_z"), options.pop("member"))
     options.pop("reduction")

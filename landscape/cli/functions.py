@@ -148,12 +148,12 @@ def _list() -> None:
 def _draw(
     setting: Setting, surface: Surface, trajectories: Sequence[Trajectory], out: Path, options: dict[str, Any]
 ) -> None:
-    from landscape.render.animate import animate
+    from landscape.render.plots.animate import animate
     from landscape.render.style import SUFFIXES, save
 
     kind = options["draw"]
     if kind in ("paths", "both", "steps"):
-        from landscape.render.descent import plot_descents, plot_steps
+        from landscape.render.plots.descent import plot_descents, plot_steps
 
         size = options["size"] or "page"
         if kind == "steps":

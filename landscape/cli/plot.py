@@ -83,7 +83,7 @@ def command(files: tuple[Path, ...], paths: tuple[Path, ...], outs: tuple[Path, 
 def _curves(
     surfaces: Sequence[Surface], trajectories: Sequence[Sequence[Trajectory]], options: dict[str, Any]
 ) -> Figure:
-    from landscape.render.curve import plot_curve
+    from landscape.render.plots.curve import plot_curve
 
     if any(surface.seeds for surface in surfaces):
         return _bands(surfaces, options)
@@ -104,7 +104,7 @@ def _curves(
 
 def _bands(surfaces: Sequence[Surface], options: dict[str, Any]) -> Figure:
     """Lines over several seeds: the middle and the spread."""
-    from landscape.render.seeds import plot_seed_band
+    from landscape.render.plots.seeds import plot_seed_band
 
     if options["noise"]:
         raise click.UsageError(
@@ -125,8 +125,8 @@ def _bands(surfaces: Sequence[Surface], options: dict[str, Any]) -> Figure:
 def _contours(
     surfaces: Sequence[Surface], trajectories: Sequence[Sequence[Trajectory]], options: dict[str, Any]
 ) -> Figure:
-    from landscape.render.contour import plot_contour
-    from landscape.render.panel import plot_metrics, plot_panel
+    from landscape.render.plots.contour import plot_contour
+    from landscape.render.plots.panel import plot_metrics, plot_panel
 
     metrics = list(options["metrics"]) or [surfaces[0].metrics[0]]
     if len(surfaces) == 1 and f"{metrics[0]}_median" in surfaces[0].values and not options["metrics"]:

@@ -40,7 +40,7 @@ def command(
     """
     check_outs(outs, overwrite)
     surfaces, trajectories = read(files, paths, options.pop("at_z"), options.pop("member"))
-    from landscape.render.scene import render_scene
+    from landscape.render.scenes.scene import render_scene
 
     figure = render_scene(surfaces, trajectories, axis_labels=axis_labels(surfaces), **options)
     save_all(figure, outs, files, figure.dpi, options["transparent"])

@@ -41,8 +41,8 @@ def draw(
 def _relief(
     setting: Setting, surface: Surface, trajectories: Sequence[Trajectory], points: Any, options: dict[str, Any]
 ) -> Any:
-    from landscape.render.descent import function_scale
-    from landscape.render.scene import render_scene
+    from landscape.render.plots.descent import function_scale
+    from landscape.render.scenes.scene import render_scene
 
     return render_scene(
         surface, trajectories, scale=function_scale(surface, options["scale"]), axis_labels=("$x$", "$y$"), size=PIXELS,
@@ -53,7 +53,7 @@ def _relief(
 def _field(setting: Setting, surface: Surface, trajectories: Any, points: Any, options: dict[str, Any]) -> Any:
     import numpy as np
 
-    from landscape.render.slope import plot_field
+    from landscape.render.plots.slope import plot_field
 
     # Half a step inside, so that no arrow sticks out of the frame.
     ticks = [np.linspace(c[0], c[-1], 2 * ARROWS + 1)[1::2] for c in surface.coordinates]
@@ -66,7 +66,7 @@ def _field(setting: Setting, surface: Surface, trajectories: Any, points: Any, o
 
 
 def _tangent(setting: Setting, surface: Surface, trajectories: Any, points: Any, options: dict[str, Any]) -> Any:
-    from landscape.render.slope import plot_tangent_plane, plot_tangents
+    from landscape.render.plots.slope import plot_tangent_plane, plot_tangents
 
     function = setting.function
     if function.variables == 1:
@@ -82,7 +82,7 @@ def _tangent(setting: Setting, surface: Surface, trajectories: Any, points: Any,
 def _steepest(setting: Setting, surface: Surface, trajectories: Any, points: Any, options: dict[str, Any]) -> Any:
     import numpy as np
 
-    from landscape.render.slope import plot_steepest
+    from landscape.render.plots.slope import plot_steepest
 
     (at,), function = points, setting.function
     angles = np.deg2rad(np.arange(DIRECTIONS))

@@ -12,7 +12,7 @@ SMALL = ("--size", "320x300", "--supersampling", 1, "--fps", 4)
 @pytest.fixture
 def files(program, tmp_path, monkeypatch):
     """A surface and the paths on it, of a function."""
-    from landscape.render.offscreen import can_draw
+    from landscape.render.scenes.offscreen import can_draw
 
     if not can_draw():
         pytest.skip("no OpenGL library to draw with")

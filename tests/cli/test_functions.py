@@ -60,7 +60,7 @@ def test_tangents_of_a_formula_at_two_points(program, tmp_path):
 
 
 def test_a_scene(program, tmp_path):
-    from landscape.render.offscreen import can_draw
+    from landscape.render.scenes.offscreen import can_draw
 
     if not can_draw():
         pytest.skip("no OpenGL library (EGL or OSMesa) to draw with")
@@ -120,7 +120,7 @@ def test_a_divergence_is_said(program, tmp_path):
 def test_animations_have_a_frame_for_each_step(program, tmp_path):
     words = ("parabola", "--steps", 5, *SMALL, "--out", tmp_path / "a.gif")
     assert program("functions", *words)[0] == 0
-    from landscape.render.animate import HOLD
+    from landscape.render.plots.animate import HOLD
 
     # Pillow joins the frames of the end, which are alike, into a longer one.
     with Image.open(tmp_path / "a.gif") as moving:

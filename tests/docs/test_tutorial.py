@@ -67,7 +67,7 @@ def small(command: str) -> list[str]:
 
 
 def can_draw_scenes():
-    from landscape.render.offscreen import can_draw
+    from landscape.render.scenes.offscreen import can_draw
 
     return can_draw()
 

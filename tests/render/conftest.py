@@ -116,7 +116,7 @@ class Browser:
 @pytest.fixture(scope="session")
 def needs_gl():
     """Skips what draws in three dimensions where there is no library to draw with."""
-    from landscape.render.offscreen import can_draw
+    from landscape.render.scenes.offscreen import can_draw
 
     if not can_draw():
         pytest.skip("no OpenGL library (EGL or OSMesa) to draw with")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landscape.render.animate import HOLD, animate
-from landscape.render.descent import plot_descents
+from landscape.render.plots.animate import HOLD, animate
+from landscape.render.plots.descent import plot_descents
 from landscape.surface.surface import DONE, Surface
 
 

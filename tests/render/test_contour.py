@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.contour import STYLES, plot_contour
+from landscape.render.plots.contour import STYLES, plot_contour
 from landscape.render.scale import choose_scale
 from landscape.render.style import SIZES, Size
 from landscape.surface.surface import DONE, STOPPED, Surface

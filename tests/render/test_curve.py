@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.curve import apply_scale, plot_curve
+from landscape.render.plots.curve import apply_scale, plot_curve
 from landscape.render.scale import choose_scale
 from landscape.surface.surface import Surface
 

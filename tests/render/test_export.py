@@ -17,10 +17,10 @@ from vtkmodules.vtkIOXML import (
     vtkXMLStructuredGridReader,
 )
 
-from landscape.render import formats, writers
-from landscape.render.export import SUFFIXES, export
+from landscape.render.exports import formats, writers
+from landscape.render.exports.export import SUFFIXES, export
 from landscape.render.scale import Scale
-from landscape.render.vtk import vtk_to_numpy
+from landscape.render.scenes.vtk import vtk_to_numpy
 from landscape.surface.surface import PENDING, Surface
 
 
@@ -389,7 +389,7 @@ def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(slope, walk, tmp_pa
 
 
 def test_no_library_to_draw_with_is_needed(slope, tmp_path, monkeypatch):
-    from landscape.render import offscreen
+    from landscape.render.scenes import offscreen
 
     monkeypatch.setattr(offscreen, "new_window", lambda: pytest.fail("a window was made"))
     for suffix in SUFFIXES:

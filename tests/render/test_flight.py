@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 from vtkmodules.vtkCommonCore import vtkObjectBase
 
-from landscape.render import actors, flight, overlay, viewpoint
-from landscape.render.build import Built, ball_at
-from landscape.render.camera import Camera
-from landscape.render.compose import compose
-from landscape.render.flight import Frame, animate_scene, frames_of, pictures
-from landscape.render.offscreen import picture
-from landscape.render.readout import moment
 from landscape.render.relief import until
-from landscape.render.scene import assembled, draw_around, draw_axes
-from landscape.render.viewpoint import camera_of, cameras_of, fades
+from landscape.render.scenes import actors, flight, overlay, viewpoint
+from landscape.render.scenes.build import Built, ball_at
+from landscape.render.scenes.camera import Camera
+from landscape.render.scenes.compose import compose
+from landscape.render.scenes.flight import Frame, animate_scene, frames_of, pictures
+from landscape.render.scenes.offscreen import picture
+from landscape.render.scenes.readout import moment
+from landscape.render.scenes.scene import assembled, draw_around, draw_axes
+from landscape.render.scenes.viewpoint import camera_of, cameras_of, fades
 
 SMALL = {"size": (420, 360), "supersampling": 1.0}
 WAY = [(0.0, 0.9), (0.4, 0.5), (0.6, 0.6), (1.2, 0.1)]

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.history import History, plot_history, plot_plane_loss
+from landscape.render.plots.history import History, plot_history, plot_plane_loss
 
 
 def columns(name: str = "SGD", n: int = 11) -> dict:

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from landscape.render import mesh
 from landscape.render.relief import Box, drape, relief_of
 from landscape.render.scale import Scale
-from landscape.render.vtk import vtk_to_numpy
+from landscape.render.scenes import mesh
+from landscape.render.scenes.vtk import vtk_to_numpy
 from landscape.surface.surface import PENDING, Surface
 
 LOG = Scale("log", 1e-3, 1e6)

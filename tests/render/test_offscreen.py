@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from landscape.errors import MissingLibraryError
-from landscape.render import offscreen
-from landscape.render.vtk import vtkActor, vtkPolyDataMapper, vtkRenderer, vtkSphereSource
+from landscape.render.scenes import offscreen
+from landscape.render.scenes.vtk import vtkActor, vtkPolyDataMapper, vtkRenderer, vtkSphereSource
 
 PICTURE = """
     import sys
     from landscape.errors import MissingLibraryError
-    from landscape.render.offscreen import picture
-    from landscape.render.vtk import vtkRenderer
+    from landscape.render.scenes.offscreen import picture
+    from landscape.render.scenes.vtk import vtkRenderer
     try:
         print(picture(vtkRenderer(), (20, 10)).shape)
     except MissingLibraryError as error:

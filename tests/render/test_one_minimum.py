@@ -24,14 +24,14 @@ from vtkmodules.vtkIOXML import (
     vtkXMLStructuredGridReader,
 )
 
-from landscape.render import scene
-from landscape.render.contour import plot_contour
-from landscape.render.export import export
-from landscape.render.mesh import HEIGHT
-from landscape.render.page import write_page
+from landscape.render.exports.export import export
+from landscape.render.exports.page import write_page
+from landscape.render.exports.xdmf import write_xdmf
+from landscape.render.plots.contour import plot_contour
+from landscape.render.scenes import scene
+from landscape.render.scenes.mesh import HEIGHT
+from landscape.render.scenes.vtk import vtk_to_numpy
 from landscape.render.style import TRAJECTORY_COLOURS
-from landscape.render.vtk import vtk_to_numpy
-from landscape.render.xdmf import write_xdmf
 from landscape.surface.header import Header
 from landscape.surface.reading import read_surface
 from landscape.surface.store import FileStore

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landscape.render import layout, overlay
-from landscape.render.camera import Camera
-from landscape.render.frame import Axis, Marks, axis_ticks
-from landscape.render.layout import Rectangle
-from landscape.render.paper import paper_of
 from landscape.render.scale import Scale
+from landscape.render.scenes import layout, overlay
+from landscape.render.scenes.camera import Camera
+from landscape.render.scenes.frame import Axis, Marks, axis_ticks
+from landscape.render.scenes.layout import Rectangle
+from landscape.render.scenes.paper import paper_of
 from landscape.render.style import colour_map, save
 
 PANEL = Rectangle(40, 30, 500, 400)

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from landscape.errors import MissingLibraryError
-from landscape.render import page
-from landscape.render.page import write_page
-from landscape.render.page_data import contour_lines, page_data, plain_text
+from landscape.render.exports import page
+from landscape.render.exports.page import write_page
+from landscape.render.exports.page_data import contour_lines, page_data, plain_text
 from landscape.render.relief import relief_of
 from landscape.render.scale import choose_scale
 from landscape.surface.surface import PENDING, Surface

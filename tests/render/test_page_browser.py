@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.page import write_page
+from landscape.render.exports.page import write_page
 from landscape.surface.header import Header
 from landscape.surface.reading import read_surface
 from landscape.surface.store import FileStore

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from landscape.render.paper import paper_of
+from landscape.render.scenes.paper import paper_of
 from landscape.render.style import SIZES
 
 DEFAULT = (1600, 1200)

@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from landscape.render.export import export
-from landscape.render.xdmf import write_xdmf
+from landscape.render.exports.export import export
+from landscape.render.exports.xdmf import write_xdmf
 from landscape.surface.header import Header
 from landscape.surface.reading import read_surface
 from landscape.surface.store import FileStore

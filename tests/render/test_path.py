@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.path import path_handles, plot_path, rate_changes_of
+from landscape.render.plots.path import path_handles, plot_path, rate_changes_of
 
 
 def trajectory(coordinates, name: str = "SGD", **known) -> Trajectory:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from landscape.render.contour import plot_contour
-from landscape.render.curve import plot_curve
 from landscape.render.pgf import tex
+from landscape.render.plots.contour import plot_contour
+from landscape.render.plots.curve import plot_curve
 from landscape.render.style import save
 from landscape.surface.surface import Surface
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from landscape.render import overlay
-from landscape.render.compose import compose
-from landscape.render.readout import epoch_at, last_known, moment
+from landscape.render.scenes import overlay
+from landscape.render.scenes.compose import compose
+from landscape.render.scenes.readout import epoch_at, last_known, moment
 
 WAY = [(0.0, 0.9), (0.4, 0.5), (0.6, 0.6), (1.2, 0.1)]
 

@@ -11,10 +11,10 @@ import pytest
 from matplotlib.colors import to_rgba
 from vtkmodules.vtkCommonCore import vtkObjectBase
 
-from landscape.render import actors, build, frame, layout, scene, stage
-from landscape.render.camera import Camera
 from landscape.render.scale import Scale, choose_scale
-from landscape.render.scene import render_scene
+from landscape.render.scenes import actors, build, frame, layout, scene, stage
+from landscape.render.scenes.camera import Camera
+from landscape.render.scenes.scene import render_scene
 from landscape.render.style import colour_map, save
 from landscape.surface.surface import PENDING, Surface
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from landscape.render.actors import thinnest
-from landscape.render.camera import VIEWS, Camera, best_view, outermost, parse_view
-from landscape.render.frame import near_corner
 from landscape.render.relief import Relief
-from landscape.render.stage import unit_box
-from landscape.render.vtk import vtkRenderer
+from landscape.render.scenes.actors import thinnest
+from landscape.render.scenes.camera import VIEWS, Camera, best_view, outermost, parse_view
+from landscape.render.scenes.frame import near_corner
+from landscape.render.scenes.stage import unit_box
+from landscape.render.scenes.vtk import vtkRenderer
 
 SIZE = (640, 400)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from landscape.render.contour import plot_contour
-from landscape.render.seeds import plot_seed_band, seed_spread
+from landscape.render.plots.contour import plot_contour
+from landscape.render.plots.seeds import plot_seed_band, seed_spread
 from landscape.surface.surface import Surface
 
 X = np.linspace(-1, 1.5, 11)

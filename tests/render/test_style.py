@@ -18,7 +18,7 @@ SCRIPT = """
 import sys
 import numpy as np
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.contour import plot_contour
+from landscape.render.plots.contour import plot_contour
 from landscape.render.style import save
 from landscape.surface.surface import Surface
 x, y = np.linspace(-1, 1.5, 21), np.linspace(-0.5, 1, 13)
@@ -72,7 +72,7 @@ def test_the_same_bytes_in_two_processes_and_when_saved_again(tmp_path: Path) ->
 def test_neither_matplotlib_nor_pyplot_comes_along() -> None:
     base = "import sys, landscape, landscape.render.style, landscape.render.scale, landscape.render.label\n"
     assert run(base + "print('matplotlib' in sys.modules)").strip() == "False"
-    everything = "import landscape.render.contour, landscape.render.curve, landscape.render.panel\n"
+    everything = "import landscape.render.plots.contour, landscape.render.plots.curve, landscape.render.plots.panel\n"
     code = SCRIPT.replace("sys.argv[1:]", "[]") + "print('matplotlib.pyplot' in sys.modules)"
     assert run(everything + code).strip() == "False"
 

@@ -6,8 +6,8 @@ from click.testing import CliRunner
 from vtkmodules.vtkIOXdmf2 import vtkXdmfReader
 
 from landscape.errors import StoreError
-from landscape.render.vtk import vtk_to_numpy
-from landscape.render.xdmf import write_xdmf
+from landscape.render.exports.xdmf import write_xdmf
+from landscape.render.scenes.vtk import vtk_to_numpy
 from landscape.surface.header import Header
 from landscape.surface.store import FileStore
 from landscape.surface.trajectories import attach_trajectories, write_trajectories

@@ -9,18 +9,18 @@ import numpy as np
 from matplotlib.colors import Colormap
 from matplotlib.lines import Line2D
 
-from landscape.render import actors, layout, overlay
 from landscape.render import style as styles
-from landscape.render.camera import best_view, parse_view
 from landscape.render.figure import StyledFigure
-from landscape.render.frame import Marks, marks_of
 from landscape.render.label import metric_label
 from landscape.render.margin import wrap
-from landscape.render.paper import Asked, paper_of
-from landscape.render.readout import Readout, readout_of
 from landscape.render.relief import PathHeight, check_plane
 from landscape.render.scale import Scale
-from landscape.render.stage import Paths, Stage, notes_of, path_colours, paths_of, shared_scale, stages_of
+from landscape.render.scenes import actors, layout, overlay
+from landscape.render.scenes.camera import best_view, parse_view
+from landscape.render.scenes.frame import Marks, marks_of
+from landscape.render.scenes.paper import Asked, paper_of
+from landscape.render.scenes.readout import Readout, readout_of
+from landscape.render.scenes.stage import Paths, Stage, notes_of, path_colours, paths_of, shared_scale, stages_of
 from landscape.surface.surface import Surface
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.render.contour import plot_contour
-from landscape.render.descent import MOST
-from landscape.render.history import History, plot_history
 from landscape.render.margin import legend_columns, small, unbroken, wrap
-from landscape.render.path import path_handles, plot_path
+from landscape.render.plots.contour import plot_contour
+from landscape.render.plots.descent import MOST
+from landscape.render.plots.history import History, plot_history
+from landscape.render.plots.path import path_handles, plot_path
 from landscape.render.style import TRAJECTORY_COLOURS, halo, new_figure
 
 if TYPE_CHECKING:

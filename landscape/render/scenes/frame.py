@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from landscape.render.camera import Camera
 from landscape.render.label import linear_labels
 from landscape.render.scale import Scale
-from landscape.render.stage import GAP, HEIGHT, Stage
+from landscape.render.scenes.camera import Camera
+from landscape.render.scenes.stage import GAP, HEIGHT, Stage
 
 STEEP = 75.0
 """From this elevation on, in degrees, heights cannot be seen: no walls, no upright axis."""

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render import overlay
 from landscape.render.label import metric_label
 from landscape.render.margin import small
 from landscape.render.relief import point_at
 from landscape.render.scale import Scale
-from landscape.render.stage import Stage, StagedPath
+from landscape.render.scenes import overlay
+from landscape.render.scenes.stage import Stage, StagedPath
 
 ROW = 1.3
 """Height of a row in units of the text's size."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.formats import FORMATS, SOLIDS, Job
+from landscape.render.exports.formats import FORMATS, SOLIDS, Job
 from landscape.render.relief import check_plane
 from landscape.render.scale import Scale
 from landscape.surface.surface import Surface

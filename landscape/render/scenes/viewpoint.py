@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from landscape.render.camera import Camera, outermost
-from landscape.render.compose import Composition
-from landscape.render.frame import STEEP, Marks, axes_of, frame_lines, thinned
+from landscape.render.scenes.camera import Camera, outermost
+from landscape.render.scenes.compose import Composition
+from landscape.render.scenes.frame import STEEP, Marks, axes_of, frame_lines, thinned
 
 _HIDDEN, _CLEAR = 9.0, 18.0
 """Degrees off its own direction up to which an axis of a turning scene is not shown, and from which it is wholly."""

@@ -6,10 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from landscape.render.contour import ContourArtists, ContourStyle, bar_ticks, label_levels, metric_scale, plot_contour
 from landscape.render.label import metric_label
 from landscape.render.margin import bar_arrows, finish_bar, legend_columns, small, wrap
-from landscape.render.path import path_handles
+from landscape.render.plots.contour import (
+    ContourArtists,
+    ContourStyle,
+    bar_ticks,
+    label_levels,
+    metric_scale,
+    plot_contour,
+)
+from landscape.render.plots.path import path_handles
 from landscape.render.scale import Scale
 from landscape.render.style import new_figure, size_of
 from landscape.surface.noise import error_name, noise_of

@@ -9,19 +9,19 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 
-from landscape.render import overlay
 from landscape.render import style as styles
-from landscape.render.build import Built
-from landscape.render.camera import Camera
-from landscape.render.compose import Composition, compose
 from landscape.render.figure import StyledFigure
-from landscape.render.frame import STEEP, Marks, axes_of
-from landscape.render.offscreen import picture
-from landscape.render.paper import Asked
 from landscape.render.relief import PathHeight
 from landscape.render.scale import Scale
-from landscape.render.stage import Paths, Stage
-from landscape.render.viewpoint import camera_of
+from landscape.render.scenes import overlay
+from landscape.render.scenes.build import Built
+from landscape.render.scenes.camera import Camera
+from landscape.render.scenes.compose import Composition, compose
+from landscape.render.scenes.frame import STEEP, Marks, axes_of
+from landscape.render.scenes.offscreen import picture
+from landscape.render.scenes.paper import Asked
+from landscape.render.scenes.stage import Paths, Stage
+from landscape.render.scenes.viewpoint import camera_of
 from landscape.surface.surface import Surface
 
 _GROUND = 161

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.colors import to_hex, to_rgb, to_rgba
 
-from landscape.render import actors, layout
-from landscape.render.camera import Camera
-from landscape.render.compose import Composition
-from landscape.render.frame import Marks, frame_lines
-from landscape.render.mesh import refinement, relief_mesh
 from landscape.render.relief import point_at, until
-from landscape.render.stage import GAP, Stage, StagedPath
-from landscape.render.vtk import vtkActor, vtkRenderer
+from landscape.render.scenes import actors, layout
+from landscape.render.scenes.camera import Camera
+from landscape.render.scenes.compose import Composition
+from landscape.render.scenes.frame import Marks, frame_lines
+from landscape.render.scenes.mesh import refinement, relief_mesh
+from landscape.render.scenes.stage import GAP, Stage, StagedPath
+from landscape.render.scenes.vtk import vtkActor, vtkRenderer
 
 
 class Built:

@@ -10,7 +10,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from landscape.render.vtk import (
+from landscape.render.scenes.vtk import (
     numpy_to_vtk,
     vtk_to_numpy,
     vtkAppendPolyData,

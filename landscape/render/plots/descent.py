@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.render.contour import plot_contour
-from landscape.render.curve import plot_curve
 from landscape.render.margin import add_note, legend_columns, small, wrap
-from landscape.render.path import PathArtists, draw, leaving, path_handles, plot_path
+from landscape.render.plots.contour import plot_contour
+from landscape.render.plots.curve import plot_curve
+from landscape.render.plots.path import PathArtists, draw, leaving, path_handles, plot_path
 from landscape.render.scale import Scale, choose_scale
 from landscape.render.style import TRAJECTORY_COLOURS, halo, new_figure, size_of
 

@@ -16,11 +16,11 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from landscape.render.camera import Camera
-from landscape.render.frame import Axis, Marks
-from landscape.render.layout import Rectangle
 from landscape.render.margin import legend_columns, small
 from landscape.render.scale import Scale
+from landscape.render.scenes.camera import Camera
+from landscape.render.scenes.frame import Axis, Marks
+from landscape.render.scenes.layout import Rectangle
 from landscape.render.style import line_halo
 
 

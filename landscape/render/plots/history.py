@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from landscape.render.contour import metric_scale
-from landscape.render.curve import apply_scale
 from landscape.render.label import metric_label
 from landscape.render.margin import add_note, legend_above
-from landscape.render.path import rate_changes_of
+from landscape.render.plots.contour import metric_scale
+from landscape.render.plots.curve import apply_scale
+from landscape.render.plots.path import rate_changes_of
 from landscape.render.scale import Scale
 from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, new_figure, styled
 

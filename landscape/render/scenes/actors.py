@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.colors import Colormap, to_rgb
 
-from landscape.render.camera import Camera
-from landscape.render.mesh import HEIGHT, point_cloud, polylines
-from landscape.render.vtk import (
+from landscape.render.scenes.camera import Camera
+from landscape.render.scenes.mesh import HEIGHT, point_cloud, polylines
+from landscape.render.scenes.vtk import (
     vtk_to_numpy,
     vtkActor,
     vtkClipPolyData,

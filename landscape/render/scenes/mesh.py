@@ -8,7 +8,7 @@ import numpy as np
 
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.relief import Box, Piece, Relief
-from landscape.render.vtk import (
+from landscape.render.scenes.vtk import (
     numpy_to_vtk,
     numpy_to_vtkIdTypeArray,
     vtkCellArray,

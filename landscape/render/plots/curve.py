@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.render.contour import metric_scale
 from landscape.render.label import metric_label
 from landscape.render.margin import add_note, few_ticks, legend_above
-from landscape.render.path import PathArtists, distance_text, draw, leaving, path_handles
+from landscape.render.plots.contour import metric_scale
+from landscape.render.plots.path import PathArtists, distance_text, draw, leaving, path_handles
 from landscape.render.region import gaps_of, shade
 from landscape.render.scale import Scale
 from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, drawing_on

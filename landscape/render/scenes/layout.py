@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 
 from landscape.render import style as styles
 from landscape.render.figure import StyledFigure
-from landscape.render.paper import Paper
+from landscape.render.scenes.paper import Paper
 
 
 @dataclass(frozen=True)

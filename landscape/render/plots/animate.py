@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.render.descent import DescentArtists
 from landscape.render.film import FASTEST_GIF, check_film, film
+from landscape.render.plots.descent import DescentArtists
 
 if TYPE_CHECKING:
     from matplotlib.lines import Line2D

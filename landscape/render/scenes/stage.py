@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.contour import metric_scale
 from landscape.render.label import metric_label
+from landscape.render.plots.contour import metric_scale
 from landscape.render.region import beyond
 from landscape.render.relief import Box, PathHeight, Piece, Relief, drape, relief_of
 from landscape.render.scale import Scale

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.camera import best_view, parse_view
-from landscape.render.contour import metric_scale
 from landscape.render.label import metric_label
+from landscape.render.plots.contour import metric_scale
 from landscape.render.relief import Piece, Relief, check_plane
 from landscape.render.scale import KINDS, Scale
-from landscape.render.stage import GAP, HEIGHT, Paths, Stage, notes_of, paths_of, shared_scale, stages_of
+from landscape.render.scenes.camera import best_view, parse_view
+from landscape.render.scenes.stage import GAP, HEIGHT, Paths, Stage, notes_of, paths_of, shared_scale, stages_of
 from landscape.render.style import colour_map, purpose_of
 from landscape.surface.surface import DONE, Surface
 
@@ -37,7 +37,7 @@ def page_data(
 ) -> dict[str, Any]:
     """Everything in plain lists and dicts; arrays are ``{"dtype", "shape", "data"}``, base64 of little-endian bytes.
 
-    The arguments are those of :func:`landscape.render.page.write_page`.
+    The arguments are those of :func:`landscape.render.exports.page.write_page`.
 
     Raises:
         ValueError: a surface without two axes, no such metric on all of them, or nothing to draw.

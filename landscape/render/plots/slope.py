@@ -9,10 +9,10 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from landscape.render.contour import plot_contour
-from landscape.render.curve import plot_curve
-from landscape.render.descent import function_scale
 from landscape.render.margin import small, wrap
+from landscape.render.plots.contour import plot_contour
+from landscape.render.plots.curve import plot_curve
+from landscape.render.plots.descent import function_scale
 from landscape.render.style import CURVE_COLOURS, colour_map, halo, new_figure
 
 if TYPE_CHECKING:

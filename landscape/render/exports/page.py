@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from landscape.errors import MissingLibraryError
-from landscape.render.page_data import page_data
-from landscape.render.stage import Paths
+from landscape.render.exports.page_data import page_data
+from landscape.render.scenes.stage import Paths
 from landscape.surface.surface import Surface
 
 
@@ -82,7 +82,7 @@ def _plotly() -> str:
 
 def _assembled(data: Mapping[str, Any], library: str) -> str:
     """The page: template, drawing library, our script and the data in one text."""
-    room = resources.files("landscape.render")
+    room = resources.files("landscape.render.exports")
     template = (room / "page.html").read_text("utf-8")
     text = json.dumps(data, ensure_ascii=False, allow_nan=False)
     parts = {

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from landscape.render.inline import label_lines
 from landscape.render.label import metric_label
 from landscape.render.margin import add_note, colour_bar, few_ticks, legend_above, small
-from landscape.render.path import PathArtists, path_handles, plot_path
+from landscape.render.plots.inline import label_lines
+from landscape.render.plots.path import PathArtists, path_handles, plot_path
 from landscape.render.region import Gaps, gaps_of, hatch_noise, ink_over, shade
 from landscape.render.scale import Scale, choose_scale
 from landscape.render.style import colour_map, drawing_on, new_figure, purpose_of

@@ -13,12 +13,13 @@ import numpy as np
 from matplotlib.colors import to_rgba
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render import actors, mesh, writers
+from landscape.render.exports import writers
 from landscape.render.relief import Box, Piece, Relief, check_plane, drape, relief_of
 from landscape.render.scale import Scale
-from landscape.render.stage import shared_scale
+from landscape.render.scenes import actors, mesh
+from landscape.render.scenes.stage import shared_scale
+from landscape.render.scenes.vtk import vtk_to_numpy, vtkPolyData, vtkStructuredGrid
 from landscape.render.style import TRAJECTORY_COLOURS, colour_map, purpose_of
-from landscape.render.vtk import vtk_to_numpy, vtkPolyData, vtkStructuredGrid
 from landscape.surface.surface import Surface
 
 RELIEF_HEIGHT = 0.6

@@ -12,17 +12,17 @@ from typing import Any, Self
 import numpy as np
 from matplotlib.artist import Artist
 
-from landscape.render import overlay
-from landscape.render.build import Built
-from landscape.render.camera import Camera
-from landscape.render.compose import Composition, compose, own_paths
 from landscape.render.film import check_film, film
-from landscape.render.frame import Marks
-from landscape.render.offscreen import Screen
-from landscape.render.readout import moment
-from landscape.render.scene import assembled, draw_around, draw_axes, occluded
-from landscape.render.stage import Paths
-from landscape.render.viewpoint import camera_of, cameras_of, fades
+from landscape.render.scenes import overlay
+from landscape.render.scenes.build import Built
+from landscape.render.scenes.camera import Camera
+from landscape.render.scenes.compose import Composition, compose, own_paths
+from landscape.render.scenes.frame import Marks
+from landscape.render.scenes.offscreen import Screen
+from landscape.render.scenes.readout import moment
+from landscape.render.scenes.scene import assembled, draw_around, draw_axes, occluded
+from landscape.render.scenes.stage import Paths
+from landscape.render.scenes.viewpoint import camera_of, cameras_of, fades
 from landscape.surface.surface import Surface
 
 FPS, GIF_FPS = 25.0, 12.5

@@ -1,0 +1,1 @@
+"""Figures by matplotlib: curves, contours, panels, paths, histories, and optimizers on functions."""

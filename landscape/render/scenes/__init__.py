@@ -1,0 +1,1 @@
+"""Three-dimensional scenes by VTK, still and in motion, labelled by matplotlib."""
