@@ -18,12 +18,16 @@ from landscape.geometry.plane import Plane
 from landscape.problem.problem import Measure, Problem, Split
 from landscape.sweep.batch import default_batch_size
 from landscape.sweep.engines.choice import PROBE, choose
-from landscape.sweep.engines.engine import Engine, Setting, Unsuitable, seed
+from landscape.sweep.engines.engine import Engine, Setting, Unsuitable, filled_up, seed
 from landscape.sweep.numerics import DTYPES, Numerics
 from landscape.sweep.samples import aligned, batches_of
 from landscape.sweep.tally import PAIRED, OriginLosses, Tally, names_of
 
 __all__ = ["DTYPES", "Evaluator", "Numerics", "default_batch_size", "evaluating", "recalibrate"]
+
+
+_TRIED = 16
+"""Points at which an engine of several points is seen to give the same bits at every place of a launch."""
 
 
 class Evaluator:
@@ -75,7 +79,9 @@ class Evaluator:
         origin = OriginLosses(self._counts) if numerics.paired else None
         self._tally = self._tally_of(self._engine, origin)
         self.engine, self.points = self._engine.name, self._engine.points
-        self._targets = self._repeated(self.points)
+        self._targets = self._repeated(self._engine)
+        if self.points > 1:
+            self._threads = 1  # several threads would divide vectors, and there is nothing to divide
         move((0.0,) * plane.ndim)
         self.at_origin: dict[str, float] = {}
         if origin is not None:
@@ -143,13 +149,13 @@ class Evaluator:
         names = [name for name in self.names if origin is not None or not name.endswith(PAIRED)]
         return Tally(self._measures, self._counts, names, engine.points, origin)
 
-    def _repeated(self, points: int) -> dict[str, list[Any]]:
+    def _repeated(self, engine: Engine) -> dict[str, list[Any]]:
         """Targets of every batch, once for each point of a launch; nothing where a launch is a single point."""
 
         def repeat(leaf: Tensor) -> Tensor:
-            return leaf.repeat(points, *(1,) * (leaf.dim() - 1))
+            return filled_up(leaf, engine.fill).repeat(engine.points, *(1,) * (leaf.dim() - 1))
 
-        if points == 1:
+        if engine.points == 1:
             return {}
         return {
             split: [pytree.tree_map(repeat, batch.targets) for batch in batches]
@@ -171,19 +177,23 @@ class Evaluator:
             except Exception as error:  # a measure may be anything
                 raise Unsuitable(f"a measure does not take its outputs: {error}") from error
             return
-        targets, tally, single = self._repeated(engine.points), self._tally_of(plain), self._repeated(1)
+        tally, targets = self._tally_of(plain), self._repeated(engine)
         for scale in (1.0, 0.1, 0.01, 0.001):
-            two = [tuple(scale * share * c for c in PROBE[: self._ndim]) for share in (1.0, -0.5)]
-            want = np.concatenate([self._launched(plain, tally, single, [point]) for point in two])
+            several = [tuple(scale * share * c for c in PROBE[: self._ndim]) for share in np.linspace(-1, 1, _TRIED)]
+            want = np.concatenate([self._launched(plain, tally, {}, [point]) for point in several[:: _TRIED - 1]])
             if np.isfinite(want).all():
                 break
-        for point in two:
-            got = self._launched(engine, self._tally_of(engine), targets, [point] * engine.points)
-            if got.tobytes() != got[:1].repeat(engine.points, 0).tobytes():
-                raise Unsuitable("a value depends on the point's place in a launch")
-        mixed = [two[i % 2] for i in range(engine.points)]
-        got = self._launched(engine, self._tally_of(engine), targets, mixed)[:2]
-        if not np.allclose(got, want, rtol=1e-3, atol=0, equal_nan=True):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            launches = [[point] * engine.points for point in several]
+            launches.append([several[-(i % 2)] for i in range(engine.points)])
+            *same, mixed = [self._launched(engine, self._tally_of(engine), targets, points) for points in launches]
+        finally:
+            torch.set_num_threads(threads)
+        if any(values.tobytes() != values[:1].repeat(engine.points, 0).tobytes() for values in same):
+            raise Unsuitable("a value depends on the point's place in a launch")
+        if not np.allclose(mixed[:2], want, rtol=1e-3, atol=0, equal_nan=True):
             raise Unsuitable("a measure takes the batch as a whole")
 
 

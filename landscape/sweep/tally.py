@@ -56,7 +56,7 @@ class Tally:
         measures: by name; the loss is called ``loss``.
         counts: samples of each split.
         names: what is wanted, in order: see :func:`names_of`.
-        points: how many points the outputs are of: ``points`` times the batch's rows, one point after the other.
+        points: how many points the outputs are of, one behind the other: the batch's rows, and what fills them up.
         origin: what losses are compared with, where paired standard errors are wanted.
 
     Attributes:
@@ -95,7 +95,7 @@ class Tally:
             key = f"{split}_{measure_name}"
             value = measure(outputs, targets).double()
             if value.ndim:
-                rows = value.view(self._points, samples)
+                rows = value.view(self._points, -1)[:, :samples]
                 self._put(key, rows.sum(1))
                 if f"{key}_stderr" in self._names:
                     self._put(f"{key}_stderr", torch.linalg.vecdot(rows, rows))

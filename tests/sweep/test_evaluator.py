@@ -148,7 +148,9 @@ def test_the_batch_follows_the_largest_tensor():
     assert default_batch_size(wide, Split(torch.randn(4, 1, 64, 64), torch.arange(4)), cpu) == 32
 
 
-def test_threads_are_those_asked_for_also_in_another_thread(problem):
+@pytest.mark.parametrize(("engine", "threads"), [("dense", 2), ("plain", 2), ("grouped", 1)])
+def test_threads_are_those_asked_for_also_in_another_thread(problem, engine, threads):
+    """Launches of several points are on one: it is not to be seen where threads would divide them."""
     import threading
 
     seen, plane = [], plane_of(problem.model)
@@ -159,12 +161,12 @@ def test_threads_are_those_asked_for_also_in_another_thread(problem):
 
     watched = Problem(problem.model, problem.splits, measured)
     before = torch.get_num_threads()
-    with evaluating(watched, plane, Numerics(threads=2)) as evaluate:
+    with evaluating(watched, plane, Numerics(threads=2, engine=engine)) as evaluate:
         seen.clear()
         thread = threading.Thread(target=evaluate, args=((0.0, 0.0),))
         thread.start()
         thread.join()
-    assert set(seen) == {2}
+    assert set(seen) == {threads}
     assert torch.get_num_threads() == before
 
 

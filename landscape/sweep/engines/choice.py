@@ -97,7 +97,7 @@ def _outputs(
             for leaf in pytree.tree_leaves(engine.outputs(*batch)):
                 if not isinstance(leaf, Tensor):
                     raise Unsuitable("the network's outputs are not all tensors")
-                leaves.append(leaf[: len(leaf) // engine.points].clone() if engine.points > 1 else leaf.clone())
+                leaves.append((leaf[: len(setting.batches[batch[0]][batch[1]])] if engine.points > 1 else leaf).clone())
     except Exception as error:  # whatever an engine stumbles over, the module itself remains
         raise Unsuitable(f"{engine.name} fails: {type(error).__name__}: {error}") from error
     return leaves

@@ -22,7 +22,7 @@ class Compiled:
         Unsuitable: the network cannot be compiled here.
     """
 
-    name, points = "compiled", 1
+    name, points, fill = "compiled", 1, 1
 
     def __init__(self, setting: Setting) -> None:
         self._inner: Engine

@@ -79,7 +79,7 @@ class Dense:
         Unsuitable: the network is something else.
     """
 
-    name, points = "dense", 1
+    name, points, fill = "dense", 1, 1
 
     def __init__(self, setting: Setting) -> None:
         linears, self._activations = chain(setting)

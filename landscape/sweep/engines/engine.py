@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from landscape.geometry.plane import Plane
 from landscape.problem.problem import Split
@@ -42,10 +42,12 @@ class Engine(Protocol):
     Attributes:
         name: what ``--engine`` and the file call it.
         points: how many points it computes at once.
+        fill: each point's rows of outputs are filled up to a multiple of it, with copies of the last sample's.
     """
 
     name: str
     points: int
+    fill: int
 
     def move(self, *points: Sequence[float]) -> None:
         """Go to as many points as it takes at once."""
@@ -63,7 +65,7 @@ class Engine(Protocol):
 class Plain:
     """The module as it is: understands everything, and is what the others are compared with."""
 
-    name, points = "plain", 1
+    name, points, fill = "plain", 1, 1
 
     def __init__(self, setting: Setting) -> None:
         self._model, self._batches = setting.model, setting.batches
@@ -74,6 +76,17 @@ class Plain:
 
     def outputs(self, split: str, number: int) -> Any:
         return self.network(self._batches[split][number].inputs)
+
+
+def filled(rows: int, fill: int) -> int:
+    """``rows`` as a multiple of ``fill``."""
+    return -(-rows // fill) * fill
+
+
+def filled_up(rows: Tensor, fill: int) -> Tensor:
+    """``rows`` (n, ...) filled up with copies of the last to a multiple of ``fill``."""
+    more = filled(len(rows), fill) - len(rows)
+    return torch.cat([rows, rows[-1:].expand(more, *rows.shape[1:])]) if more else rows
 
 
 def hooked(module: nn.Module) -> bool:

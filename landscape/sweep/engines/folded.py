@@ -33,7 +33,7 @@ class Folded:
         Unsuitable: the network cannot be traced, or has no convolution or normalization to gain from.
     """
 
-    name, points = "folded", 1
+    name, points, fill = "folded", 1, 1
 
     def __init__(self, setting: Setting) -> None:
         self.move, self._batches = setting.move, setting.batches

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from landscape.sweep.engines.engine import Setting, Unsuitable
+from landscape.problem.problem import Split
+from landscape.sweep.engines.engine import Setting, Unsuitable, filled, filled_up
 from landscape.sweep.engines.perceptron import RESPONSE_BYTES, activated, chain, flattened
 
 LAUNCH_BYTES = 2**20
@@ -19,8 +20,10 @@ MOST, LEAST = 32, 4
 """Points of a launch. From 16 on a point gets no cheaper; for fewer than 4 the products are what takes the time."""
 AFFINE_INPUTS = 8
 """Inputs of the first layer from which its responses are combined instead of multiplied."""
-_ALIGNMENT = 16
-"""Entries at whose multiples the weights of every layer at every point begin: equal work wherever a point stands."""
+_ALIGNMENT = 32
+"""Every point's weights begin at a multiple of so many entries, and its activations of so many samples. Torch takes two
+vectors of up to 16 numbers at a time and the rest one by one, and some functions round differently then: no point may
+have a rest that others do not have."""
 
 
 class Grouped:
@@ -28,19 +31,19 @@ class Grouped:
 
     The weights at all points of a launch are one product, ``(1, a, b)`` times origin and directions, and so are the
     first layer's responses, which are affine in the coordinates; every further layer is one batched product. A launch
-    is always of the same number of points, so that what is done for a point does not depend on how many were asked
-    for; that it does not depend on the point's place in the launch either is seen before the engine is used.
+    is always of the same number of points, on one thread, and every point's samples are filled up to whole vectors, so
+    that what is done for a point depends neither on how many were asked for nor on its place among them.
 
     Raises:
         Unsuitable: the network is something else, or not small, or the plane has entries that are not finite.
     """
 
-    name = "grouped"
+    name, fill = "grouped", _ALIGNMENT
 
     def __init__(self, setting: Setting) -> None:
         linears, self._activations = chain(setting)
         lengths = [len(b) for all_ in setting.batches.values() for b in all_]
-        rows, self._batches = max(lengths), setting.batches
+        rows, self._batches = filled(max(lengths), self.fill), setting.batches
         like = linears[0].weight.detach()
         self._widths = [layer.out_features for layer in linears]
         response = sum(lengths) * self._widths[0] * like.element_size() * (1 + setting.plane.ndim)
@@ -59,11 +62,12 @@ class Grouped:
             weight, bias = keys.pop(0)
             pairs = [(s.tensors[weight], None if bias is None else s.tensors[bias]) for s in sources]
             self._responses = {
-                split: [
-                    torch.stack([functional.linear(flattened(b), w, c).reshape(-1) for w, c in pairs]) for b in all_
-                ]
+                split: [self._response(self._samples(batch), pairs) for batch in all_]
                 for split, all_ in setting.batches.items()
             }
+        self._inputs: dict[str, list[Tensor]] = {}
+        if not affine and sum(lengths) * linears[0].in_features * like.element_size() <= RESPONSE_BYTES:
+            self._inputs = {split: [self._samples(b) for b in all_] for split, all_ in setting.batches.items()}
         self._sources, self._weights, self._layers = _side_by_side(sources, keys, self.points, like)
         # A product with zero is zero only for what is finite.
         fixed = [self._sources, *(response for all_ in self._responses.values() for response in all_)]
@@ -72,6 +76,10 @@ class Grouped:
         self._coordinates = like.new_ones(self.points, 1 + setting.plane.ndim)
         self._hidden: dict[int, list[Tensor]] = {}
         self._like = like
+
+    def _samples(self, batch: Split) -> Tensor:
+        """Inputs ``(samples, features)``, filled up with the last one."""
+        return filled_up(flattened(batch), self.fill)
 
     @staticmethod
     def _response(inputs: Tensor, pairs: Sequence[tuple[Tensor, Tensor | None]]) -> Tensor:
@@ -92,7 +100,7 @@ class Grouped:
             hidden = self._workspace(response.shape[1] // self._widths[0])
             x = torch.mm(self._coordinates, response, out=hidden[0].view(self.points, -1)).view(hidden[0].shape)
         else:
-            inputs = flattened(self._batches[split][number])
+            inputs = self._inputs[split][number] if self._inputs else self._samples(self._batches[split][number])
             hidden = self._workspace(len(inputs))
             x = _multiplied(inputs.expand(self.points, *inputs.shape), *next(layers), hidden[0])
         for index in range(1, len(self._widths)):
