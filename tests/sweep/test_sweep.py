@@ -10,6 +10,7 @@ from torch import nn
 
 from landscape.errors import StoreError
 from landscape.geometry import Direction, Plane, Weights, random_direction
+from landscape.problem.measures import accuracy, cross_entropy
 from landscape.problem.problem import Problem, Split
 from landscape.surface import read_surface
 from landscape.surface.merge import merge
@@ -127,6 +128,27 @@ def test_shards_merged_are_the_same_file(problem, plane, whole, tmp_path, parts)
         assert (read_surface(path).status == DONE).sum() == outcome.computed
     merge(paths, tmp_path / "merged.h5")
     assert contents(tmp_path / "merged.h5") == contents(whole)
+
+
+def test_points_that_are_computed_together_do_not_show_in_whose_company_they_were():
+    """By shards points share their launches with others than in one go."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(64, 100), nn.Sigmoid(), nn.Linear(100, 10))
+    split = Split(torch.randn(251, 64, generator=generator), torch.arange(251) % 10)
+    problem = Problem(model, {"train": split}, cross_entropy, {"acc": accuracy})
+    origin = Weights.of(model)
+    plane = Plane(origin, (random_direction(origin, 0, 0), random_direction(origin, 0, 1)))
+    grid = Grid.parse("-1:1:13", "0:1:11")
+    whole = compute_surface(problem, plane, grid).surface
+    assert whole.attributes["settings"]["engine"] == "grouped"
+    for part in range(3):
+        share = compute_surface(problem, plane, grid, Plan(shard=(part, 3))).surface
+        there = share.status == DONE
+        assert there.sum() in (47, 48)
+        for name, values in whole.values.items():
+            assert share.values[name][there].tobytes() == values[there].tobytes()
 
 
 def test_failures_are_tried_once_more_then_kept_with_their_message_until_asked_for(problem, plane, whole, tmp_path):
