@@ -31,7 +31,9 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CheckpointError(f"no run at {path.parent}: it has no {path.name}") from error
+        inside = sorted(found.parent.name for found in path.parent.glob(f"*/{path.name}"))
+        hint = f"; there are runs in it: {', '.join(inside[:6])}" if inside else ""
+        raise CheckpointError(f"no run at {path.parent}: it has no {path.name}{hint}") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:

@@ -146,6 +146,13 @@ def test_no_run(tmp_path, contents, reason):
         Run.open(tmp_path)
 
 
+def test_a_folder_of_runs_names_them(mlp, tmp_path):
+    for name in ("sgd", "adam"):
+        train(mlp(), name, SETTINGS, tmp_path / name)
+    with pytest.raises(CheckpointError, match=r"it has no run.json; there are runs in it: adam, sgd$"):
+        Run.open(tmp_path)
+
+
 def test_a_run_of_a_named_problem_builds_it_again(tmp_path):
     spec = ProblemSpec(model="mlp", model_args={"widths": (6,)}, samples=40)
     run = train(spec.build(seed=4), "adam", TrainingSettings(epochs=1), tmp_path / "run")
