@@ -17,6 +17,7 @@ from landscape.geometry.placement import Mover, placed
 from landscape.geometry.plane import Plane
 from landscape.problem.problem import Measure, Problem, Split
 from landscape.sweep.batch import default_batch_size
+from landscape.sweep.devices import repeatable
 from landscape.sweep.engines.choice import PROBE, choose
 from landscape.sweep.engines.engine import Engine, Setting, Unsuitable, filled_up, seed
 from landscape.sweep.numerics import DTYPES, Numerics
@@ -248,7 +249,7 @@ def evaluating(
         _move_tensors(where, target, DTYPES[numerics.dtype])
         wide = torch.promote_types(DTYPES[numerics.dtype], torch.float32)
         there = _as(plane, target, wide)
-        with placed(model, there) as move:
+        with repeatable(target, tf32=numerics.dtype == "tf32"), placed(model, there) as move:
             move((0.0,) * plane.ndim)
             yield Evaluator(problem, there, move, numerics, target, data_bytes)
     finally:

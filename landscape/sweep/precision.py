@@ -12,7 +12,6 @@ import numpy as np
 from landscape.geometry.family import PlaneFamily
 from landscape.geometry.plane import Plane
 from landscape.problem.problem import Problem
-from landscape.sweep.devices import repeatable
 from landscape.sweep.evaluator import evaluating
 from landscape.sweep.numerics import Numerics
 
@@ -58,7 +57,7 @@ class Comparison:
         self._points, self._dtype = probes(coordinates[: one.ndim]), numerics.dtype
         self._beyond = numerics.stop_above
         plain = replace(numerics, dtype="float32", engine="plain", paired=False, stop_above=None)
-        with repeatable(device), evaluating(problem, one, plain, device, data_bytes) as evaluate:
+        with evaluating(problem, one, plain, device, data_bytes) as evaluate:
             self._losses = _losses(evaluate, evaluate.names, self._points)
 
     def report(self, evaluate: Callable[[Sequence[float]], np.ndarray], names: Sequence[str]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from landscape.surface.memory import MemoryStore
 from landscape.surface.store import FileStore
 from landscape.surface.surface import FAILED, PENDING, settled
 from landscape.sweep.adaptive import Refinement, settle_round
-from landscape.sweep.devices import current, repeatable, warn_of_crowding
+from landscape.sweep.devices import current, warn_of_crowding
 from landscape.sweep.evaluator import Numerics
 from landscape.sweep.executor import Batched, execute
 from landscape.sweep.grid import Grid
@@ -94,7 +94,6 @@ def compute_surface(
                 else None
             )
         )
-        stack.enter_context(repeatable(target, tf32=numerics.dtype == "tf32"))
         # Entered in agreement: a device that fails on one rank must not leave the others waiting for it.
         evaluate = ranks.agree(
             lambda: stack.enter_context(evaluating_over(problem, plane, numerics, target, plan.data_bytes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -230,3 +231,21 @@ def test_parameters_that_are_one_memory_move_once_and_stay_one(dtype, engine):
             values.append(evaluate((0.5, -0.25)))
         assert model[2].weight.data_ptr() == model[0].weight.data_ptr()
     np.testing.assert_array_equal(*values)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_whoever_evaluates_does_it_by_repeatable_settings(problem, monkeypatch, dtype):
+    """Not only sweeps: ranges by rule and checks must see the same values on a GPU."""
+    inside = []
+
+    @contextmanager
+    def noted(device, tf32=False):
+        inside.append((device.type, tf32))
+        yield
+        inside.pop()
+
+    monkeypatch.setattr("landscape.sweep.evaluator.repeatable", noted)
+    with evaluating(problem, plane_of(problem.model), Numerics(dtype=dtype)) as evaluate:
+        assert inside == [("cpu", False)]
+        evaluate((0.1, 0.2))
+    assert inside == []
