@@ -190,7 +190,8 @@ def choose_scale(
         smallest = max(magnitudes.min() if magnitudes.size else 1.0, largest / 10**_SYMLOG_DECADES)
         if lowest < 0 < highest:
             smallest = max(smallest, min(-lowest, highest) / 10**_CROSSING_DECADES)
-        linthresh = float(10.0 ** math.floor(math.log10(smallest) + 1e-9))
+        # Below the smallest normal number a power of ten may be nothing at all.
+        linthresh = max(float(10.0 ** math.floor(math.log10(smallest) + 1e-9)), float(np.finfo(np.float64).tiny))
     bottom = lowest
     if kind == "log" and lowest <= 0:
         if highest <= 0:

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from landscape.render.scale import KINDS, Scale, choose_scale
@@ -57,6 +57,7 @@ def test_ends_are_the_finite_extremes_of_all_arrays_and_the_arrays_stay_as_they_
 
 
 @given(values=st.lists(finite, min_size=2, max_size=20), kind=st.sampled_from(["auto", "linear", "symlog"]))
+@example(values=[0.0, 5e-324], kind="symlog")
 @settings(max_examples=100, deadline=None)
 def test_round_trip_and_order(values: list[float], kind: str) -> None:
     scale = choose_scale(np.array(values), kind)
