@@ -11,7 +11,8 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from benchmark import CASES, Case, data_of, problem_of, resident_mib
+from baselines import CASES, Case, data_of, problem_of
+from footprint import mib
 
 from landscape.sweep import Grid, Plan, compute_surface
 from landscape.sweep.evaluator import Numerics, evaluating
@@ -35,7 +36,7 @@ class Watch:
 
     def __call__(self, progress: Progress) -> None:
         if self._count in self.memory:
-            self.memory[self._count] = resident_mib()
+            self.memory[self._count] = mib("VmRSS")
         now = time.perf_counter(), time.process_time(), progress.left
         self.clock[self._count], self.cpu[self._count], self.left[self._count] = now
         self._count += 1

@@ -124,6 +124,14 @@ def test_shards_make_the_whole(run, tmp_path, program):
         assert np.array_equal(whole.values[metric], joined.values[metric])
 
 
+def test_a_range_by_rule_knows_nothing_of_points_that_are_given_up(run, tmp_path, program):
+    """The rule looks for where the loss has risen, far above what is worth finishing."""
+    words = ["surface", run, "--x", "auto:3", "--samples", "200", "--batch-size", "20"]
+    assert program(*words, "--out", tmp_path / "all.h5")[0] == 0
+    assert program(*words, "--stop-above", "0.5", "--out", tmp_path / "some.h5")[0] == 0
+    assert np.array_equal(read_surface(tmp_path / "all.h5").x, read_surface(tmp_path / "some.h5").x)
+
+
 def test_data_that_do_not_fit_change_nothing(run, tmp_path, program):
     words = ["surface", run, "--x", "-1:1:3", "--y", "0:1:2", "--dtype", "float64", "--samples", "200"]
     assert program(*words, "--out", tmp_path / "all.h5")[0] == 0

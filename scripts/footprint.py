@@ -1,0 +1,54 @@
+"""How much memory a process takes, by the account of Linux, and what making a plane and sweeping over it take."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+
+import torch
+from baselines import Case, data_of
+
+from landscape.geometry import Weights
+from landscape.geometry.planes import random_plane
+from landscape.models import registry
+from landscape.problem.measures import cross_entropy
+from landscape.problem.problem import Problem
+from landscape.sweep.evaluator import Numerics, evaluating
+
+
+def mib(key: str) -> float:
+    """``VmRSS``, what is resident now, or ``VmHWM``, the most that was."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(f"{key}:")) / 1024
+
+
+def count_from_here() -> None:
+    """Forget the most that was resident, and what the allocator keeps of freed tensors, which is nobody's."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
+def run(engine: str, points: int) -> None:
+    """Peak memory of a sweep above model, data and a forward pass, in sizes of the parameters."""
+    case = Case("resnet50", {}, "images", (8, 8, 3), 32)
+    _, split = data_of(case)
+    torch.manual_seed(0)
+    model = registry.build(case.model, **case.arguments).eval()
+    size = sum(p.numel() * p.element_size() for p in model.parameters()) / 2**20
+    with torch.inference_mode():
+        model(split.inputs)  # libraries and activations are there before it counts
+    bare = mib("VmRSS")
+    origin = Weights.of(model)
+    plane = random_plane(origin)
+    making = mib("VmHWM")
+    count_from_here()
+    problem = Problem(model, {"train": split}, cross_entropy)
+    with evaluating(problem, plane, Numerics(engine=engine)) as evaluate:
+        for step in range(points):
+            evaluate((0.01 * step, 0.0))
+        sweeping = mib("VmHWM")
+        print(f"{case.model}, {size:.0f} MiB of parameters, engine {evaluate.engine}, {points} points")
+    print(f"peak while directions are made: {(making - bare) / size:.2f} sizes of the parameters")
+    print(f"peak of the sweep: {(sweeping - bare) / size:.2f} sizes, of which 3 are origin and two directions")
