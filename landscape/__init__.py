@@ -3,24 +3,24 @@
 The way of the data: ``problem`` -> ``training`` -> ``geometry`` -> ``sweep`` -> ``surface`` -> ``render``.
 """
 
-from landscape._lazy import lazy
+from landscape._utils.lazy import lazy
 
 __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "EvaluationConfig": "evaluation.config",
         "Grid": "sweep.grid",
-        "Numerics": "sweep.evaluator",
-        "Plan": "sweep.plan",
         "Plane": "geometry.plane",
         "Problem": "problem.problem",
         "Split": "problem.problem",
         "Surface": "surface.surface",
+        "SweepConfig": "sweep.config",
         "Weights": "geometry.weights",
         "compute_surface": "sweep.sweep",
         "random_direction": "geometry.direction",
-        "random_plane": "geometry.planes",
+        "random_plane": "geometry.plane",
         "read_surface": "surface.reading",
     },
 )

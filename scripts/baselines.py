@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from landscape.geometry import Plane, Weights
-from landscape.geometry.planes import random_plane
+from landscape.geometry.plane import random_plane
 from landscape.models import registry
 from landscape.problem.measures import accuracy, cross_entropy
 from landscape.problem.problem import Problem, Split

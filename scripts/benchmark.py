@@ -19,7 +19,8 @@ import torch
 from baselines import BATCH, CASES, Case, data_of, problem_of, published, repeated, resident, twin
 from torch.utils.flop_counter import FlopCounterMode
 
-from landscape.sweep.evaluator import Numerics, evaluating
+from landscape.evaluation.config import EvaluationConfig
+from landscape.evaluation.evaluator import open_evaluator
 
 
 def matrix_peak() -> float:
@@ -50,8 +51,8 @@ def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any
         stack.enter_context(folder)
         for loop, engine, dtype in (("plain", "plain", "float32"), ("ours", options.engine, options.dtype)):
             own, where = problem_of(case, split)
-            numerics = Numerics(engine=engine, dtype=dtype, threads=options.threads)
-            evaluate = stack.enter_context(evaluating(own, where, numerics))
+            numerics = EvaluationConfig(engine=engine, dtype=dtype, threads=options.threads)
+            evaluate = stack.enter_context(open_evaluator(own, where, numerics))
             loops[loop] = lambda step, count, evaluate=evaluate: float(evaluate.many([step] * count)[-1, 0])
         chosen, batch = evaluate.engine, evaluate.batch_size
         seconds: dict[str, list[float]] = {loop: [] for loop in loops}

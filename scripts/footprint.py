@@ -8,12 +8,13 @@ import gc
 import torch
 from baselines import Case, data_of
 
+from landscape.evaluation.config import EvaluationConfig
+from landscape.evaluation.evaluator import open_evaluator
 from landscape.geometry import Weights
-from landscape.geometry.planes import random_plane
+from landscape.geometry.plane import random_plane
 from landscape.models import registry
 from landscape.problem.measures import cross_entropy
 from landscape.problem.problem import Problem
-from landscape.sweep.evaluator import Numerics, evaluating
 
 
 def mib(key: str) -> float:
@@ -45,7 +46,7 @@ def run(engine: str, points: int) -> None:
     making = mib("VmHWM")
     count_from_here()
     problem = Problem(model, {"train": split}, cross_entropy)
-    with evaluating(problem, plane, Numerics(engine=engine)) as evaluate:
+    with open_evaluator(problem, plane, EvaluationConfig(engine=engine)) as evaluate:
         for step in range(points):
             evaluate((0.01 * step, 0.0))
         sweeping = mib("VmHWM")

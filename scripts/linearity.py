@@ -14,9 +14,10 @@ import numpy as np
 from baselines import CASES, Case, data_of, problem_of
 from footprint import mib
 
-from landscape.sweep import Grid, Plan, compute_surface
-from landscape.sweep.evaluator import Numerics, evaluating
-from landscape.sweep.plan import Progress
+from landscape.evaluation.config import EvaluationConfig
+from landscape.evaluation.evaluator import open_evaluator
+from landscape.sweep import Grid, compute_surface
+from landscape.sweep.config import SweepConfig, SweepProgress
 
 TINY = CASES["tiny-2-16-16-2"]
 CONVOLUTIONAL = Case("resnet20", {}, "images", (8, 8, 3), 200)
@@ -34,7 +35,7 @@ class Watch:
         self.memory = {0: np.nan, points // 10: np.nan, points - 1: np.nan}
         self._count = 0
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: SweepProgress) -> None:
         if self._count in self.memory:
             self.memory[self._count] = mib("VmRSS")
         now = time.perf_counter(), time.process_time(), progress.left
@@ -75,8 +76,8 @@ def sweep(case: Case, points: int, threads: int, out: Path | None) -> Watch:
             watch.begin = time.perf_counter()
         return False
 
-    grid, plan = Grid.parse(f"-1:1:{nx}", f"-1:1:{ny}"), Plan(out, overwrite=True)
-    compute_surface(problem, plane, grid, plan, numerics=Numerics(threads=threads), stop=stop, progress=watch)
+    grid, plan = Grid.parse(f"-1:1:{nx}", f"-1:1:{ny}"), SweepConfig(out, overwrite=True)
+    compute_surface(problem, plane, grid, plan, numerics=EvaluationConfig(threads=threads), stop=stop, progress=watch)
     return watch
 
 
@@ -111,7 +112,7 @@ def over_samples(name: str, case: Case, counts: list[int], threads: int, rounds:
         for samples in counts:
             _, split = data_of(replace(case, samples=samples))
             problem, plane = problem_of(case, split)
-            with evaluating(problem, plane, Numerics(threads=threads, batch_size=batch)) as evaluate:
+            with open_evaluator(problem, plane, EvaluationConfig(threads=threads, batch_size=batch)) as evaluate:
                 repeat = max(1, 1_000 // samples)
                 evaluate((0.1, 0.1))
                 begin = time.process_time()

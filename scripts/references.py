@@ -26,7 +26,7 @@ from landscape.geometry.trajectory import Trajectory
 from landscape.render import style
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
-from landscape.render.plots.panel import plot_panel
+from landscape.render.plots.panels import plot_panel
 from landscape.render.plots.seeds import seed_spread
 from landscape.surface.surface import DONE, Surface
 
@@ -189,7 +189,7 @@ def take_data(work: Path) -> None:
     landscape surface optimizers/runs/adam-lr-0.001 --seeds 0:5 --x -1:1.5:13 --y -0.5:1:9 --samples 500 --out seeds.h5
     """
     from landscape.surface.reading import read_surface
-    from landscape.surface.trajectories import read_trajectories
+    from landscape.surface.trajectory_files import read_trajectories
 
     files = {"with shortcuts": "with.h5", "without shortcuts": "without.h5", "line": "line.h5"}
     found = {name: read_surface(work / file) for name, file in files.items()}

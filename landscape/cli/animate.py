@@ -53,13 +53,13 @@ def command(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, overwri
     landscape animate surface.h5 --trajectory path.h5 --size 640x400 --seconds 5 --out small.gif
     landscape animate surface.h5 --fps 30 --size 3840x2160 --out frames
     """
-    from landscape.render.film import check_film
+    from landscape.render.video import check_video
 
-    check_film(out, options["fps"] or 1.0)
+    check_video(out, options["fps"] or 1.0)
     _require_new(out, overwrite)
     surfaces, trajectories = read(files, paths, options.pop("at_z"), options.pop("member"))
     from landscape.cli.progress import Bar
-    from landscape.render.scenes.flight import animate_scene
+    from landscape.render.scenes.animation import animate_scene
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with Bar("drawing", "frame", every=15.0) as bar:

@@ -12,10 +12,10 @@ import click
 from landscape.cli.options import PATH
 
 if TYPE_CHECKING:
+    from landscape.analysis.checks import Finding
+    from landscape.evaluation.config import EvaluationConfig
     from landscape.problem.problem import Problem
     from landscape.surface.surface import Surface
-    from landscape.sweep.check import Finding
-    from landscape.sweep.evaluator import Numerics
 
 _SIGNS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "bad": ("BAD ", "red")}
 
@@ -34,7 +34,7 @@ def command(source: Path, no_evaluation: bool) -> int:
     landscape check surface.h5
     landscape check run
     """
-    from landscape.sweep.check import worst
+    from landscape.analysis.checks import worst
 
     findings = _of_run(source) if source.is_dir() else _of_surface(source, evaluate=not no_evaluation)
     for finding in findings:
@@ -46,8 +46,8 @@ def command(source: Path, no_evaluation: bool) -> int:
 
 
 def _of_run(path: Path) -> list[Finding]:
-    from landscape.geometry.planes import random_plane
-    from landscape.sweep.check import check_evaluation
+    from landscape.analysis.checks import check_evaluation
+    from landscape.geometry.plane import random_plane
     from landscape.training import Run, load_into
 
     run = Run.open(path)
@@ -58,10 +58,10 @@ def _of_run(path: Path) -> list[Finding]:
 
 
 def _of_surface(path: Path, evaluate: bool) -> list[Finding]:
+    from landscape.analysis.checks import check_evaluation, check_surface
     from landscape.errors import LandscapeError, StoreError
-    from landscape.surface.planes import read_plane
+    from landscape.surface.plane_files import read_plane
     from landscape.surface.reading import read_surface
-    from landscape.sweep.check import check_evaluation, check_surface
 
     surface = read_surface(path)
     try:
@@ -87,10 +87,10 @@ def _of_surface(path: Path, evaluate: bool) -> list[Finding]:
     return found + [finding for finding in check_evaluation(problem, plane, numerics) if finding.name not in seen]
 
 
-def _rebuilt(surface: Surface) -> tuple[Problem, Numerics]:
+def _rebuilt(surface: Surface) -> tuple[Problem, EvaluationConfig]:
     """The problem that a surface was made of, with its checkpoint's weights, and how it was evaluated."""
+    from landscape.evaluation.config import EvaluationConfig
     from landscape.problem.spec import ProblemSpec
-    from landscape.sweep.evaluator import Numerics
     from landscape.training import load_checkpoint, load_into
 
     described: Mapping[str, Any] = surface.attributes["problem"]
@@ -98,5 +98,5 @@ def _rebuilt(surface: Surface) -> tuple[Problem, Numerics]:
     named = {field.name: described[field.name] for field in fields(ProblemSpec) if field.name in described}
     problem = ProblemSpec.from_dict(named).build(tuple(settings["samples"]))
     load_into(problem.model, load_checkpoint(surface.attributes["checkpoint"]))
-    asked = {field.name: settings[field.name] for field in fields(Numerics) if field.name in settings}
-    return problem, replace(Numerics(**asked), paired=False, stop_above=None)
+    asked = {field.name: settings[field.name] for field in fields(EvaluationConfig) if field.name in settings}
+    return problem, replace(EvaluationConfig(**asked), paired=False, stop_above=None)

@@ -12,8 +12,8 @@ import click
 
 from landscape.cli.follow import points_in, run_all, run_here
 from landscape.cli.labels import labels_of
-from landscape.cli.launch import cores, mpiexec
 from landscape.cli.options import PATH, overwrite_option, problem_options
+from landscape.parallel.launch import cores, mpiexec
 
 if TYPE_CHECKING:
     from landscape.geometry.trajectory import Trajectory
@@ -173,11 +173,11 @@ def _draw(folders: Sequence[Path], surface: Path, paths: Path, out: Path, option
     from dataclasses import replace
 
     from landscape.cli.drawing import axis_labels
-    from landscape.render.plots.comparison import plot_comparison
     from landscape.render.plots.history import History
+    from landscape.render.plots.panels import plot_comparison
     from landscape.render.style import save
     from landscape.surface.reading import read_surface
-    from landscape.surface.trajectories import read_trajectories
+    from landscape.surface.trajectory_files import read_trajectories
     from landscape.training import Run
 
     drawn = read_surface(surface)

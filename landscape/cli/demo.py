@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 
 from landscape.cli.follow import points_in, run_all, run_here
-from landscape.cli.launch import cores, mpiexec
 from landscape.cli.options import PATH
 from landscape.errors import LandscapeError
+from landscape.parallel.launch import cores, mpiexec
 
 NETWORKS = {"resnet20": "with shortcuts", "resnet20_noshort": "without shortcuts"}
 OPTIMIZERS = {"sgd": "sgd:lr=0.1,momentum=0.9,weight_decay=5e-4", "adam": "adam:lr=0.003"}

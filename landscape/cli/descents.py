@@ -15,13 +15,13 @@ from landscape.cli.options import AutoAxis
 if TYPE_CHECKING:
     import torch
 
+    from landscape.functions.descent import Descent
+    from landscape.functions.function import Function
     from landscape.geometry.plane import Plane
     from landscape.geometry.trajectory import Trajectory
     from landscape.geometry.weights import Weights
-    from landscape.problem.function import Function
     from landscape.problem.problem import Problem
     from landscape.surface.surface import Surface
-    from landscape.training.descent import Descent
 
 ONE_POINTS, TWO_POINTS = 401, 101
 """Along each axis of a function of one and of two variables, unless told otherwise."""
@@ -55,7 +55,7 @@ def setting_of(name: str, options: dict[str, Any]) -> Setting:
     Raises:
         ValueError: no such function, or a start of another number of coordinates.
     """
-    from landscape.problem.analytic import problem
+    from landscape.functions.problem import problem
 
     draws = options["steps"] * options["batch_size"]
     made = problem(
@@ -75,9 +75,9 @@ def setting_of(name: str, options: dict[str, Any]) -> Setting:
 
 def measured(setting: Setting, options: dict[str, Any]) -> Surface:
     """The function itself on its grid, by the engine that measures networks."""
-    from landscape.problem.analytic import AXES, problem
+    from landscape.evaluation.config import EvaluationConfig
+    from landscape.functions.problem import AXES, problem
     from landscape.surface.surface import Surface
-    from landscape.sweep.evaluator import Numerics
     from landscape.sweep.grid import Axis, Grid
     from landscape.sweep.sweep import compute_surface
 
@@ -90,7 +90,7 @@ def measured(setting: Setting, options: dict[str, Any]) -> Surface:
         raise click.UsageError(f"{function.name} is a function of x alone; leave --y out")
     still = replace(setting.problem, splits=problem("x" if function.variables == 1 else "x+y").splits)
     outcome = compute_surface(
-        still, coordinate_plane(still.model), Grid(tuple(axes)), numerics=Numerics(dtype="float64")
+        still, coordinate_plane(still.model), Grid(tuple(axes)), numerics=EvaluationConfig(dtype="float64")
     )
     if outcome.failed:
         raise ValueError(f"{function.name} cannot be computed: {next(iter(outcome.messages.values()))}")
@@ -121,8 +121,8 @@ def coordinate_plane(model: torch.nn.Module) -> Plane:
 def paths_of(setting: Setting, options: dict[str, Any]) -> list[Trajectory]:
     """Each optimizer's path, with the function's own values along it."""
     from landscape.cli.progress import Bar
+    from landscape.functions.descent import Search, descend, tune
     from landscape.render.plots.descent import MOST
-    from landscape.training.descent import Search, descend, tune
     from landscape.training.optimizers import describe
 
     optimizers = list(options["optimizers"]) or ["sgd" if options["tune"] else "sgd:lr=0.1"]
@@ -191,10 +191,10 @@ def at_text(point: Sequence[float]) -> str:
 
 def keep(setting: Setting, surface: Surface, trajectories: Sequence[Trajectory], folder: Path, overwrite: bool) -> None:
     """Write surface and paths as files of the usual kinds, for plot, render and export."""
-    from landscape.surface.header import Header
+    from landscape._utils.provenance import environment
+    from landscape.surface.metadata import Header
     from landscape.surface.store import FileStore
-    from landscape.surface.trajectories import write_trajectories
-    from landscape.training.provenance import environment
+    from landscape.surface.trajectory_files import write_trajectories
 
     folder.mkdir(parents=True, exist_ok=True)
     provenance = {

@@ -86,9 +86,9 @@ look_options = together(
 def _checked_size(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """A size that cannot be is refused before files are read."""
     if value is not None:
-        from landscape.render.scenes.paper import paper_of
+        from landscape.render.scenes.layout import figure_size_of
 
-        paper_of(value, None, None, (4, 3))
+        figure_size_of(value, None, None, (4, 3))
     return value
 
 
@@ -132,7 +132,7 @@ def read(
         LandscapeError: a file cannot be read.
     """
     from landscape.surface.reading import read_surface
-    from landscape.surface.trajectories import read_trajectories
+    from landscape.surface.trajectory_files import read_trajectories
 
     # Of an adaptive surface the points that were not measured are drawn as interpolated, which the figure says.
     surfaces = [_layer(_member(read_surface(file).filled(), member), at_z) for file in files]
@@ -165,7 +165,7 @@ def _layer(surface: Surface, at_z: float | None) -> Surface:
         return surface
     import numpy as np
 
-    from landscape.surface.noise import origin_values
+    from landscape.analysis.noise import origin_values
 
     z = surface.coordinates[2]
     k = int(np.argmin(np.abs(z - (at_z or 0.0))))

@@ -68,7 +68,7 @@ def command(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, overwri
         # A volume is whole in .vti and .csv; elsewhere it is the layer that --at-z names.
         if suffix in (".vti", ".csv") and options["at_z"] is options["member"] is None:
             from landscape.surface.reading import read_surface
-            from landscape.surface.trajectories import read_trajectories
+            from landscape.surface.trajectory_files import read_trajectories
 
             surface, trajectories = read_surface(file), [t for path in paths for t in read_trajectories(path)]
         else:
@@ -91,9 +91,9 @@ def _as_page(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, overwr
 
 def _as_li(file: Path, paths: tuple[Path, ...], out: Path, overwrite: bool) -> list[Path]:
     """A surface file of Li et al., and a projection file for each path."""
-    from landscape.surface.li_files import write_li_projection, write_li_surface
+    from landscape.surface.li2018.files import write_li_projection, write_li_surface
     from landscape.surface.reading import read_surface
-    from landscape.surface.trajectories import read_trajectories
+    from landscape.surface.trajectory_files import read_trajectories
 
     write_li_surface(out, read_surface(file), dir_file=str(file), overwrite=overwrite)
     written = [out]

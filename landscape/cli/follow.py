@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from landscape.cli.launch import Started, start, typed
 from landscape.errors import LandscapeError
+from landscape.parallel.launch import Started, start, typed
 
 POLL_SECONDS = 0.5
 

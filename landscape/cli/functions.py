@@ -113,15 +113,15 @@ def command(name: str | None, listing: bool, out: Path, overwrite: bool, **optio
         return
     if name is None:
         raise click.UsageError("say which function; `landscape functions --list` shows those that have a name")
-    from landscape.render.film import SUFFIXES as MOVING
-    from landscape.render.film import check_film
     from landscape.render.style import SUFFIXES
+    from landscape.render.video import SUFFIXES as MOVING
+    from landscape.render.video import check_video
 
     suffix, kind = out.suffix.lower(), options["draw"]
     if suffix not in (*SUFFIXES, *MOVING, ""):
         raise click.UsageError(f"--out {out}: a name that ends in {', '.join((*SUFFIXES, *MOVING))} expected")
     if suffix not in SUFFIXES:
-        check_film(out, 1.0)
+        check_video(out, 1.0)
     if suffix not in SUFFIXES and kind not in ("paths", "steps", "both"):
         raise click.UsageError(f"--draw {kind} has no paths to animate; take paths, steps or both")
     require_new(out, overwrite)
@@ -136,7 +136,7 @@ def command(name: str | None, listing: bool, out: Path, overwrite: bool, **optio
 
 
 def _list() -> None:
-    from landscape.problem.functions import FUNCTIONS
+    from landscape.functions.catalogue import FUNCTIONS
 
     width = max(map(len, FUNCTIONS))
     for function in FUNCTIONS.values():
@@ -148,7 +148,7 @@ def _list() -> None:
 def _draw(
     setting: Setting, surface: Surface, trajectories: Sequence[Trajectory], out: Path, options: dict[str, Any]
 ) -> None:
-    from landscape.render.plots.animate import animate
+    from landscape.render.plots.animation import animate
     from landscape.render.style import SUFFIXES, save
 
     kind = options["draw"]

@@ -102,7 +102,7 @@ def _surface(surface: Surface, everything: bool) -> dict[str, Any]:
 
 def _noise(surface: Surface) -> dict[str, Any]:
     """How much of the relief is no more than noise, where paired errors tell."""
-    from landscape.surface.noise import error_name, noise_of
+    from landscape.analysis.noise import error_name, noise_of
 
     metric = surface.metrics[0] if surface.metrics else ""
     if not (error_name(surface, metric) or "").endswith("_paired_stderr"):
@@ -136,7 +136,7 @@ def _made(found: Mapping[str, Any]) -> dict[str, Any]:
         shown = ("dtype", "device", "engine", "batch_size", "threads", "bn")
         facts["evaluation"] = ", ".join(f"{key} {settings[key]}" for key in shown if key in settings)
     if isinstance(found.get("precision"), Mapping):
-        from landscape.sweep.precision import words_of as precision_in_words
+        from landscape.evaluation.precision import words_of as precision_in_words
 
         facts["precision"] = precision_in_words(found["precision"])
     for key in ("started", "finished", "command", "commit", "remark"):
@@ -156,7 +156,7 @@ def _everything(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _trajectories(path: Path, everything: bool) -> dict[str, Any]:
     from landscape.surface.hdf5 import attributes, reading
-    from landscape.surface.trajectories import read_trajectories
+    from landscape.surface.trajectory_files import read_trajectories
 
     facts: dict[str, Any] = {"kind": "trajectory"}
     for trajectory in read_trajectories(path):

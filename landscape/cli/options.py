@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from landscape.evaluation.config import EvaluationConfig
     from landscape.problem.spec import ProblemSpec
-    from landscape.sweep.evaluator import Numerics
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -188,11 +188,11 @@ def spec_of(options: dict[str, Any]) -> ProblemSpec | None:
     )
 
 
-def numerics_of(options: dict[str, Any]) -> Numerics:
+def numerics_of(options: dict[str, Any]) -> EvaluationConfig:
     """What :data:`numerics_options` say, the device by kind."""
-    from landscape.sweep.evaluator import Numerics
+    from landscape.evaluation.config import EvaluationConfig
 
-    return Numerics(
+    return EvaluationConfig(
         device=options["device"].partition(":")[0],
         dtype=options["dtype"],
         batch_size=options["batch_size"],

@@ -10,8 +10,7 @@ import click
 from landscape.cli.options import AutoAxis, numerics_of
 
 if TYPE_CHECKING:
-    from landscape.geometry.family import PlaneFamily
-    from landscape.geometry.plane import Plane
+    from landscape.geometry.plane import Plane, PlaneFamily
     from landscape.problem.problem import Problem
     from landscape.sweep.grid import Axis, Grid
 
@@ -40,9 +39,9 @@ def grid_of(
     options: dict[str, Any],
 ) -> Grid:
     """The grid, with ranges by rule: around the paths in the directions' file, else to where the loss has risen."""
+    from landscape.evaluation.evaluator import open_evaluator
     from landscape.geometry.plane import Plane
-    from landscape.geometry.range import range_by_loss, range_of_paths
-    from landscape.sweep.evaluator import evaluating
+    from landscape.geometry.ranges import range_by_loss, range_of_paths
     from landscape.sweep.grid import Axis, Grid
 
     if not any(isinstance(axis, AutoAxis) for axis in axes):
@@ -59,7 +58,7 @@ def grid_of(
         return Axis(found.low, found.high, count)
 
     plane = where if isinstance(where, Plane) else where.make(where.seeds[0])
-    with evaluating(problem, plane, numerics_of(options), device) as evaluate:
+    with open_evaluator(problem, plane, numerics_of(options), device) as evaluate:
         column = next(i for i, name in enumerate(evaluate.names) if name.endswith("_loss"))
         return Grid(
             tuple(
@@ -72,7 +71,7 @@ def grid_of(
 def _paths_in(directions: Path | None) -> list:
     """Trajectories in the file that the directions come from, if it holds any."""
     from landscape.errors import StoreError
-    from landscape.surface.trajectories import read_trajectories
+    from landscape.surface.trajectory_files import read_trajectories
 
     if directions is None:
         return []
@@ -86,10 +85,9 @@ def where_of(problem: Problem, axes: int, options: dict[str, Any]) -> Plane | Pl
     """The plane around the model's weights, or one for each seed: axes as given, and random ones for the rest."""
     from landscape.cli.source import merged_patterns, weights_at
     from landscape.geometry.direction import difference, restrict
-    from landscape.geometry.family import PlaneFamily
-    from landscape.geometry.planes import random_plane
+    from landscape.geometry.plane import PlaneFamily, random_plane
     from landscape.geometry.weights import Weights
-    from landscape.surface.planes import read_directions
+    from landscape.surface.plane_files import read_directions
 
     only, freeze = merged_patterns(options["only"]), merged_patterns(options["freeze"])
     origin = Weights.of(problem.model, states=options["states"])

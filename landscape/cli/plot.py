@@ -126,7 +126,7 @@ def _contours(
     surfaces: Sequence[Surface], trajectories: Sequence[Sequence[Trajectory]], options: dict[str, Any]
 ) -> Figure:
     from landscape.render.plots.contour import plot_contour
-    from landscape.render.plots.panel import plot_metrics, plot_panel
+    from landscape.render.plots.panels import plot_metrics, plot_panel
 
     metrics = list(options["metrics"]) or [surfaces[0].metrics[0]]
     if len(surfaces) == 1 and f"{metrics[0]}_median" in surfaces[0].values and not options["metrics"]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import click
 
 if TYPE_CHECKING:
-    from landscape.sweep.plan import Progress
+    from landscape.sweep.config import SweepProgress
 
 MINUTE = 60.0
 
@@ -86,7 +86,7 @@ class Bar:
         self._said = now
 
 
-def show_sweep(bar: Bar, progress: Progress) -> None:
+def show_sweep(bar: Bar, progress: SweepProgress) -> None:
     """Where a sweep stands, with what each rank has done where there are several."""
     notes = []
     if len(progress.per_rank) > 1:

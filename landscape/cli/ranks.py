@@ -11,7 +11,7 @@ _joined: list = []
 
 def join():
     """This process's place among the ranks; remembered for the end."""
-    from landscape.sweep.ranks import Ranks
+    from landscape.parallel.ranks import Ranks
 
     ranks = Ranks.join()
     _joined[:] = [ranks]
@@ -41,7 +41,7 @@ def end_job(error: BaseException, fail: Callable[[], int]) -> int:
     Where every rank knows of the error, the root says it and all end by themselves. Where only this one does, the
     others would wait for ever, so the whole job is ended.
     """
-    from landscape.sweep import ranks as library
+    from landscape.parallel import ranks as library
 
     if not _joined or _joined[0].comm is None:
         return fail()

@@ -24,12 +24,11 @@ from landscape.cli.place import axes_of, grid_of, where_of
 
 if TYPE_CHECKING:
     from landscape.cli.source import Source
-    from landscape.geometry.family import PlaneFamily
-    from landscape.geometry.plane import Plane
+    from landscape.geometry.plane import Plane, PlaneFamily
+    from landscape.parallel.ranks import Ranks
     from landscape.problem.problem import Problem
+    from landscape.sweep.config import SweepResult
     from landscape.sweep.grid import Grid
-    from landscape.sweep.plan import Outcome
-    from landscape.sweep.ranks import Ranks
 
 
 @click.command()
@@ -122,30 +121,34 @@ def command(source: Path, out: Path, **options: Any) -> int:
         raise click.UsageError("--adaptive does not go with --shard: which points it needs depends on all")
     from landscape.cli.progress import Bar, show_sweep
     from landscape.cli.ranks import join
+    from landscape.parallel.shared_plane import make_in_arena, share_plane
+    from landscape.parallel.signals import StopSignals
     from landscape.sweep.adaptive import Adaptive
-    from landscape.sweep.plan import Plan
-    from landscape.sweep.sharing import made_in, share_plane
-    from landscape.sweep.stopping import StopSignals
+    from landscape.sweep.config import SweepConfig
     from landscape.sweep.sweep import compute_surface
 
     ranks = join()
     axes = axes_of(options)
     # Each rank builds its own problem; the plane is made once and shared by the ranks of a host.
-    found, problem = ranks.agree(lambda: _problem(source, options))
-    scratch = ranks.share(ranks.agree(lambda: _scratch(problem, len(axes), out, options) if ranks.is_root else None))
+    found, problem = ranks.collective(lambda: _problem(source, options))
+    scratch = ranks.share(
+        ranks.collective(lambda: _scratch(problem, len(axes), out, options) if ranks.is_root else None)
+    )
 
     def make() -> Plane | PlaneFamily:
         return where_of(problem, len(axes), options)
 
     if options["seeds"]:  # each rank goes through the planes at its own pace
-        where = ranks.agree(lambda: made_in(scratch, make) if scratch else make())
+        where = ranks.collective(lambda: make_in_arena(scratch, make) if scratch else make())
     else:
         where = share_plane(ranks, make, scratch)
-    settings, provenance = ranks.agree(lambda: _account(found, problem, where, options))
+    settings, provenance = ranks.collective(lambda: _account(found, problem, where, options))
     device = _device(options["device"], ranks)
     # Ranges by rule are found by the root alone, since they take some evaluations, and are then the same everywhere.
-    grid = ranks.share(ranks.agree(lambda: grid_of(axes, problem, where, device, options) if ranks.is_root else None))
-    plan = Plan(
+    grid = ranks.share(
+        ranks.collective(lambda: grid_of(axes, problem, where, device, options) if ranks.is_root else None)
+    )
+    plan = SweepConfig(
         out=out,
         overwrite=options["overwrite"],
         retry_failed=options["retry_failed"],
@@ -169,7 +172,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
             device=device,
             stop=stop,
             progress=lambda progress: show_sweep(bar, progress),
-            remark=lambda text: click.echo(text, err=True),
+            on_warning=lambda text: click.echo(text, err=True),
         )
     return ranks.share(_conclude(out, outcome) if ranks.is_root else 0)
 
@@ -187,22 +190,22 @@ def _problem(source: Path, options: dict[str, Any]) -> tuple[Source, Problem]:
 def _scratch(problem: Problem, axes: int, out: Path, options: dict[str, Any]) -> Path | None:
     """The folder for a file of origin and directions; None where they lie in memory."""
     from landscape.geometry.weights import movable
-    from landscape.sweep.sharing import scratch_for
+    from landscape.parallel.shared_plane import scratch_directory
 
     if options["scratch"] is not None:
         return options["scratch"]
     moving = movable(problem.model, options["states"]).values()
     size = (1 + axes) * sum(tensor.numel() * max(tensor.element_size(), 4) for tensor in moving)
-    return scratch_for(size, out.absolute().parent)
+    return scratch_directory(size, out.absolute().parent)
 
 
 def _account(
     found: Source, problem: Problem, where: Plane | PlaneFamily, options: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the values depend on, and what else the file should say."""
+    from landscape._utils.provenance import environment
     from landscape.cli.drawing import words_of
     from landscape.geometry.plane import Plane
-    from landscape.training.provenance import environment
 
     one = where if isinstance(where, Plane) else where.make(where.seeds[0])
     described = dict(problem.description)
@@ -232,14 +235,14 @@ def _title(problem: Problem) -> str:
 
 
 def _device(device: str, ranks: Ranks) -> str:
-    from landscape.sweep.devices import choose_device
+    from landscape.parallel.devices import choose_device
 
     return choose_device(device, ranks)
 
 
 def _announce(where: Plane | PlaneFamily, grid: Grid, problem: Problem, ranks: Ranks, options: dict[str, Any]) -> None:
-    from landscape.cli.launch import cores
     from landscape.geometry.plane import Plane
+    from landscape.parallel.launch import cores
 
     samples = ", ".join(f"{len(split):,} {name}" for name, split in problem.splits.items())
     axes = " x ".join(str(axis) for axis in grid.axes)
@@ -261,7 +264,7 @@ def _announce(where: Plane | PlaneFamily, grid: Grid, problem: Problem, ranks: R
         )
 
 
-def _conclude(out: Path, outcome: Outcome) -> int:
+def _conclude(out: Path, outcome: SweepResult) -> int:
     """Say what came of it; 3 where points are left."""
     import numpy as np
 

@@ -57,10 +57,11 @@ def command(out: Path, optimizer: str, threads: int | None, overwrite: bool, **o
     """
     import torch
 
-    from landscape.cli.launch import cores
     from landscape.cli.progress import Bar
-    from landscape.sweep.stopping import StopSignals
-    from landscape.training import TrainingSettings, is_run, train
+    from landscape.parallel.launch import cores
+    from landscape.parallel.signals import StopSignals
+    from landscape.training import TrainingSettings, is_run
+    from landscape.training.trainer import train
 
     spec = spec_of(options)
     if spec is None:

@@ -41,9 +41,9 @@ def command(runs: tuple[Path, ...], plane: str, out: Path, **options: Any) -> No
     landscape trajectory run --plane surface.h5
     landscape trajectory sgd adam --plane pca --out joint.h5
     """
-    from landscape.surface.trajectories import attach_trajectories, write_trajectories
+    from landscape._utils.provenance import environment
+    from landscape.surface.trajectory_files import attach_trajectories, write_trajectories
     from landscape.training import Run
-    from landscape.training.provenance import environment
 
     measured = options["measure"]
     if options["attach"] and plane == "pca":
@@ -56,7 +56,7 @@ def command(runs: tuple[Path, ...], plane: str, out: Path, **options: Any) -> No
         trajectories = _project(opened, runs, chosen, measured)
         stored = chosen
     else:
-        from landscape.surface.planes import read_plane
+        from landscape.surface.plane_files import read_plane
         from landscape.surface.reading import read_surface
 
         chosen, surface, stored = read_plane(plane, mapped=True), read_surface(plane), None
@@ -119,7 +119,7 @@ def _point(path: Path, layout: Weights, loss_of: Callable[[Checkpoint], float] |
 
 def _principal_plane(runs: Sequence[Run], options: dict[str, Any]) -> Plane:
     from landscape.cli.source import merged_patterns
-    from landscape.geometry.planes import principal_plane
+    from landscape.geometry.plane import principal_plane
     from landscape.geometry.weights import Weights
 
     layout = Weights.of(runs[0].build_problem().model)

@@ -1,16 +1,16 @@
 """Directions, normalization, planes and trajectories: where in weight space a landscape is computed."""
 
-from landscape._lazy import lazy
+from landscape._utils.lazy import lazy
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
-        "AxisRange": "range",
+        "AxisRange": "ranges",
         "Direction": "direction",
         "IGNORED": "normalization",
         "PathPoint": "trajectory",
         "Plane": "plane",
-        "PlaneFamily": "family",
+        "PlaneFamily": "plane",
         "Projection": "plane",
         "RULES": "normalization",
         "Trajectory": "trajectory",
@@ -21,17 +21,17 @@ __getattr__, __dir__, __all__ = lazy(
         "finish": "direction",
         "gaussian": "direction",
         "movable": "weights",
+        "movable_on": "placement",
         "normalize": "normalization",
         "orthogonalize": "direction",
-        "placed": "placement",
-        "plane_through": "planes",
+        "plane_through": "plane",
         "principal_directions": "pca",
-        "principal_plane": "planes",
+        "principal_plane": "plane",
         "project_path": "trajectory",
         "random_direction": "direction",
-        "random_plane": "planes",
-        "range_by_loss": "range",
-        "range_of_paths": "range",
+        "random_plane": "plane",
+        "range_by_loss": "ranges",
+        "range_of_paths": "ranges",
         "restrict": "direction",
         "supplied": "direction",
     },

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape._utils.names import unknown
+from landscape.geometry.arena import empty_like, zeros
 from landscape.geometry.normalization import ignored, normalize_
-from landscape.geometry.room import empty_like, zeros
 from landscape.geometry.weights import PIECE, Weights, blocks, stretches
-from landscape.lookup import unknown
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def random_directions(
 ) -> list[Direction]:
     """``first``, and normalized random directions for ``axes`` behind them, in as little memory as they take.
 
-    The arguments are those of :func:`landscape.geometry.planes.random_plane`.
+    The arguments are those of :func:`landscape.geometry.plane.random_plane`.
     """
     if not orthogonal:
         return [*first, *(random_direction(origin, seed, axis, norm, ignore, only, freeze) for axis in axes)]

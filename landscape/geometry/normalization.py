@@ -15,8 +15,8 @@ from types import EllipsisType
 import torch
 from torch import Tensor
 
+from landscape._utils.names import unknown
 from landscape.geometry.weights import PIECE, Weights, require_same_layout
-from landscape.lookup import unknown
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.geometry.arena import zeros
 from landscape.geometry.direction import Direction, chosen
 from landscape.geometry.normalization import ignored
-from landscape.geometry.room import zeros
 from landscape.geometry.weights import BLOCK, Weights
 
 BUDGET = 2**31

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from landscape.geometry.plane import Plane, alike, place
 from landscape.geometry.weights import Weights, movable, require_same_layout
 
-Mover = Callable[[Sequence[float]], None]
+SetCoordinates = Callable[[Sequence[float]], None]
 
 
 @contextmanager
-def placed(model: nn.Module, plane: Plane) -> Iterator[Mover]:
+def movable_on(model: nn.Module, plane: Plane) -> Iterator[SetCoordinates]:
     """Let ``model`` move over ``plane``; on the way out everything is as it was, also after an exception.
 
     Restored bit for bit: parameters, buffers (also those no checkpoint holds), the training mode of every module,

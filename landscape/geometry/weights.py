@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import CheckpointError
-from landscape.geometry.room import empty_like
+from landscape.geometry.arena import empty_like
 
 BLOCK = 2**21
 """Entries that sums look at in float64 at a time (16 MiB): an embedding of any size costs no more than that.

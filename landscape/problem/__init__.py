@@ -1,11 +1,11 @@
 """What is measured: models by name, data sets, losses and metrics, joined in a :class:`Problem`."""
 
 from landscape.problem.arguments import parse_arguments, parse_named
-from landscape.problem.factory import resolve
+from landscape.problem.data.subset import subset
 from landscape.problem.measures import accuracy, cross_entropy, mean_squared_error
 from landscape.problem.problem import Augmentation, Dataset, Measure, Problem, Split
+from landscape.problem.references import resolve
 from landscape.problem.spec import ProblemSpec
-from landscape.problem.subset import subset
 
 __all__ = [
     "Augmentation",

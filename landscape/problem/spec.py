@@ -14,11 +14,11 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from landscape import models
-from landscape.lookup import unknown
-from landscape.problem import datasets
-from landscape.problem.factory import absolute, accepts, call, resolve
+from landscape._utils.names import unknown
+from landscape.problem.data import registry as datasets
+from landscape.problem.data.subset import check_samples
 from landscape.problem.problem import Dataset, Problem
-from landscape.problem.subset import check_samples
+from landscape.problem.references import absolute, accepts, call, resolve
 
 DATA_SEED = 0
 """Seeds a data set of the user's that draws from torch's global generator, so that data never depend on the run."""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from landscape.render.label import linear_labels, log_labels
-from landscape.render.rounding import LEVEL_SERIES, TICK_SERIES, round_values, roundest
+from landscape.render.ticks import LEVEL_SERIES, TICK_SERIES, linear_labels, log_labels, round_values, roundest
 
 if TYPE_CHECKING:
     from matplotlib.colors import Normalize

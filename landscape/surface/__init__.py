@@ -1,6 +1,6 @@
 """Surfaces in memory and on disk: one HDF5 file with three readers."""
 
-from landscape._lazy import lazy
+from landscape._utils.lazy import lazy
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
@@ -8,18 +8,18 @@ __getattr__, __dir__, __all__ = lazy(
         "DONE": "surface",
         "FAILED": "surface",
         "FileStore": "store",
-        "Header": "header",
-        "MemoryStore": "memory",
+        "Header": "metadata",
+        "MemoryStore": "store",
         "PENDING": "surface",
         "Surface": "surface",
-        "attach_trajectories": "trajectories",
-        "read_directions": "planes",
-        "read_plane": "planes",
+        "attach_trajectories": "trajectory_files",
+        "read_directions": "plane_files",
+        "read_plane": "plane_files",
         "read_surface": "reading",
-        "read_trajectories": "trajectories",
-        "write_directions": "planes",
-        "write_li_projection": "li_files",
-        "write_li_surface": "li_files",
-        "write_trajectories": "trajectories",
+        "read_trajectories": "trajectory_files",
+        "write_directions": "plane_files",
+        "write_li_projection": "li2018.files",
+        "write_li_surface": "li2018.files",
+        "write_trajectories": "trajectory_files",
     },
 )

@@ -16,8 +16,7 @@ from typing import Any
 import h5py
 
 from landscape.errors import StoreError
-from landscape.surface.draft import Draft
-from landscape.surface.locks import claimed
+from landscape.surface.raw_files import DeferredErrorFile, claimed
 
 LARGE, ALIGN = 4096, 64
 """Datasets of this many bytes or more begin at multiples of 64, so that they can be used where they lie."""
@@ -81,7 +80,7 @@ def created(path: Path, overwrite: bool = False, like: Path | None = None) -> It
             _sweep_up(path)
             if like is not None:
                 shutil.copyfile(like, draft)
-            with Draft(draft) as target:
+            with DeferredErrorFile(draft) as target:
                 aligned = {"alignment_threshold": LARGE, "alignment_interval": ALIGN} if like is None else {}
                 with h5py.File(target, "w" if like is None else "r+", **aligned) as file:
                     yield file

@@ -13,11 +13,11 @@ import numpy as np
 
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import attribute, attributes, reading
-from landscape.surface.li_files import from_li
-from landscape.surface.li_names import recipe_of
+from landscape.surface.li2018.files import from_li
+from landscape.surface.li2018.names import recipe_of
 from landscape.surface.surface import Surface
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _NOT_METRICS = {"status", "seconds", "xcoordinates", "ycoordinates", "zcoordinates", "failures"}
 
@@ -66,7 +66,7 @@ def read_surface(path: str | os.PathLike[str], name: str | None = None) -> Surfa
         values, status, remark = from_li(values, shape)
         found = {**found, "format": found.get("format", "li-et-al"), **recipe_of(path.as_posix())}
         if remark:
-            log.warning("%s is %s", path, remark)
+            _log.warning("%s is %s", path, remark)
             found["remark"] = remark
     order = found.get("metrics") or []
     values = {key: values[key] for key in [*order, *values] if key in values}

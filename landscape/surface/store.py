@@ -1,8 +1,4 @@
-"""The surface file as a sweep's store: made whole at the start, then only written in place, so a crash costs nothing.
-
-Everything (groups, prefilled datasets, attributes) exists before the first point. After that values go to the file
-and to the disk first, and their ``status`` after them: a point marked done is a point whose values are there.
-"""
+"""Stores that a sweep writes to: in memory, and in an HDF5 file."""
 
 from __future__ import annotations
 
@@ -19,13 +15,82 @@ import h5py
 import numpy as np
 
 from landscape.errors import StoreError
-from landscape.surface.draft import Draft
 from landscape.surface.hdf5 import attribute, created, reading, reason
-from landscape.surface.header import Header
-from landscape.surface.inplace import InPlace
-from landscape.surface.memory import MemoryStore
-from landscape.surface.surface import settled
+from landscape.surface.metadata import Header
+from landscape.surface.raw_files import DatasetWriter, DeferredErrorFile
+from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface, settled
 from landscape.surface.vtkhdf import write_collection
+
+
+class MemoryStore:
+    """Values, status and times of a grid's points, by flat index (C order, x fastest).
+
+    Attributes:
+        header: what is fixed about the surface.
+        values: one row per dataset, ``(len(header.metrics), *shape)`` float64, NaN where not computed.
+        status: ``shape`` uint8.
+        seconds: ``shape`` float32, time spent on each point.
+        messages: why points failed, by flat index.
+        interpolated: by dataset, values for points that are not measured, NaN where they are.
+    """
+
+    def __init__(self, header: Header) -> None:
+        self.header = header
+        self.values = np.full((len(header.metrics), *header.shape), np.nan)
+        self.status = np.full(header.shape, PENDING, dtype=np.uint8)
+        self.seconds = np.zeros(header.shape, dtype=np.float32)
+        self.messages: dict[int, str] = {}
+        self.interpolated: dict[str, np.ndarray] = {}
+        self.whole = False
+        """Set when nothing more is to be measured, although points are pending: the others are interpolated."""
+
+    def pending(self, retry_failed: bool = False) -> np.ndarray:
+        """Flat indices of the points still to compute, in order."""
+        wanted = ~settled(self.status) if retry_failed else self.status == PENDING
+        return np.flatnonzero(wanted)
+
+    def record(self, index: int, values: Sequence[float], seconds: float) -> None:
+        """Keep the values of the point at flat ``index``, in the order of ``header.metrics``.
+
+        With the setting ``stop_above``, a first value above it is the bound of a point that was stopped.
+        """
+        self.values.reshape(len(self.header.metrics), -1)[:, index] = values
+        self.seconds.flat[index] = seconds
+        limit = self.header.settings.get("stop_above")
+        self.status.flat[index] = STOPPED if limit is not None and values[0] > limit else DONE
+        self.messages.pop(index, None)
+
+    def fail(self, index: int, message: str, seconds: float = 0.0) -> None:
+        """Mark the point at flat ``index`` as failed and keep why."""
+        self.seconds.flat[index] = seconds
+        self.status.flat[index] = FAILED
+        self.messages[index] = message
+
+    def tick(self) -> None:
+        """Flush if it is time; called often, also while no point comes in."""
+
+    def fill(self, name: str, values: np.ndarray) -> None:
+        """Keep interpolated values, apart from measured ones."""
+        self.interpolated[name] = values
+
+    def flush(self) -> None:
+        """Make what was recorded durable; nothing to do in memory."""
+
+    def close(self) -> None:
+        """Flush, and let go of what is held."""
+
+    def __enter__(self) -> MemoryStore:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self.close()
+
+    def surface(self, name: str = "") -> Surface:
+        """A copy of what is there now."""
+        values = {metric: self.values[i].copy() for i, metric in enumerate(self.header.metrics)}
+        attributes: Mapping[str, Any] = {**self.header.provenance, "settings": dict(self.header.settings)}
+        return Surface(self.header.coordinates, values, self.status.copy(), attributes, name)
+
 
 FORMAT, VERSION = "landscape-surface", 1
 FLUSH_SECONDS = 5.0
@@ -45,10 +110,10 @@ class FileStore(MemoryStore):
     Use :meth:`open`; the constructor takes a file that is locked and was checked.
     """
 
-    def __init__(self, path: Path, header: Header, file: h5py.File, writer: InPlace) -> None:
+    def __init__(self, path: Path, header: Header, file: h5py.File, writer: DatasetWriter) -> None:
         super().__init__(header)
         self.path = path
-        self._writer: InPlace | None = writer
+        self._writer: DatasetWriter | None = writer
         for i, name in enumerate(header.metrics):
             self.values[i] = file[name][()]
         self.status[...] = file["status"][()]
@@ -75,7 +140,7 @@ class FileStore(MemoryStore):
         if overwrite or not path.exists():
             with created(path, overwrite) as file:
                 _lay_out(file, header)
-        writer = InPlace(path)
+        writer = DatasetWriter(path)
         try:
             with reading(path, patience=0.0) as file:
                 header.require(stored_settings(file, path), str(path))
@@ -169,7 +234,7 @@ class FileStore(MemoryStore):
         """Write when the last point came in, or that it has yet to come, where the file says otherwise."""
         if finished == self._finished:
             return
-        with Draft(self.path, locked=False) as target:  # under the lock held here
+        with DeferredErrorFile(self.path, locked=False) as target:  # under the lock held here
             with h5py.File(target, "r+") as file:
                 file.attrs.modify("finished", np.bytes_(now() if finished else ""))
             target.finish()
@@ -248,7 +313,7 @@ def _lay_out(file: h5py.File, header: Header) -> None:
     file["failures"] = _rows({})
     write_collection(file, header.coordinates, {name: f"/{name}" for name in grids if "/" not in name})
     if header.plane is not None:
-        from landscape.surface.planes import write_plane  # planes are torch's business, and only these need it
+        from landscape.surface.plane_files import write_plane
 
         write_plane(file, header.plane)
     file.attrs["format"] = FORMAT

@@ -1,20 +1,15 @@
-"""From a problem and a plane to values: grid, evaluator, ranks, and the loop over pending points."""
+"""Sweeps: the loss at every point of a grid over a plane, on all ranks, into a store."""
 
-from landscape._lazy import lazy
+from landscape._utils.lazy import lazy
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "Axis": "grid",
         "Grid": "grid",
-        "Numerics": "evaluator",
-        "Outcome": "plan",
-        "Plan": "plan",
-        "Progress": "plan",
-        "RankError": "ranks",
-        "Ranks": "ranks",
+        "SweepConfig": "config",
+        "SweepProgress": "config",
+        "SweepResult": "config",
         "compute_surface": "sweep",
-        "evaluating": "evaluator",
-        "execute": "executor",
     },
 )

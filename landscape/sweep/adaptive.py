@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from landscape.surface.memory import MemoryStore
+from landscape.surface.store import MemoryStore
 from landscape.surface.surface import STOPPED, settled
 
 Cell = tuple[tuple[int, int], ...]

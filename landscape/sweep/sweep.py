@@ -10,44 +10,42 @@ from typing import Any
 
 import numpy as np
 
-from landscape.geometry.family import PlaneFamily
-from landscape.geometry.plane import Plane
+from landscape.evaluation.config import EvaluationConfig
+from landscape.evaluation.multi_seed import open_multi_seed_evaluator
+from landscape.evaluation.precision import REDUCED, Comparison, alarming, remark_of
+from landscape.geometry.plane import Plane, PlaneFamily
 from landscape.geometry.weights import Weights
+from landscape.parallel.devices import current, oversubscription_warning
+from landscape.parallel.executor import Batched, execute
+from landscape.parallel.fault_tolerance import is_mpi_error
+from landscape.parallel.messages import Result
+from landscape.parallel.ranks import Ranks, mark_collective
 from landscape.problem.problem import Problem
-from landscape.surface.header import Header
-from landscape.surface.memory import MemoryStore
-from landscape.surface.store import FileStore
+from landscape.surface.metadata import Header
+from landscape.surface.store import FileStore, MemoryStore
 from landscape.surface.surface import FAILED, PENDING, settled
 from landscape.sweep.adaptive import Refinement, settle_round
-from landscape.sweep.devices import current, warn_of_crowding
-from landscape.sweep.evaluator import Numerics
-from landscape.sweep.executor import Batched, execute
+from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
 from landscape.sweep.grid import Grid
-from landscape.sweep.lines import Result
-from landscape.sweep.members import evaluating_over
-from landscape.sweep.plan import Outcome, Plan, Progress
-from landscape.sweep.precision import REDUCED, Comparison, alarming, remark_of
-from landscape.sweep.ranks import Ranks, known_to_all
-from landscape.sweep.survival import from_mpi
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def compute_surface(
     problem: Problem,
     plane: Plane | PlaneFamily,
     grid: Grid,
-    plan: Plan | None = None,
+    plan: SweepConfig | None = None,
     *,
-    numerics: Numerics | None = None,
+    numerics: EvaluationConfig | None = None,
     settings: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
     ranks: Ranks | None = None,
     device: str | None = None,
     stop: Callable[[], bool] = lambda: False,
-    progress: Callable[[Progress], None] = lambda progress: None,
-    remark: Callable[[str], None] | None = None,
-) -> Outcome:
+    progress: Callable[[SweepProgress], None] = lambda progress: None,
+    on_warning: Callable[[str], None] | None = None,
+) -> SweepResult:
     """Measure ``problem`` at every point of ``grid`` over ``plane``.
 
     Called by every rank of a job with equal arguments; values do not depend on how many there are.
@@ -64,7 +62,7 @@ def compute_surface(
         device: the very device of this rank, where ``numerics.device`` names only the kind.
         stop: asked between points; once true, what is under way is finished and written.
         progress: called on the root after every point.
-        remark: called on the root with what should be known before the first point (what reduced precision costs);
+        on_warning: called on the root with what should be known before the first point (what reduced precision costs);
             by default it is logged.
 
     Raises:
@@ -72,7 +70,7 @@ def compute_surface(
             that the device does not have.
         StoreError: the file cannot be made, continued or written.
     """
-    plan, numerics, ranks = plan or Plan(), numerics or Numerics(), ranks or Ranks()
+    plan, numerics, ranks = plan or SweepConfig(), numerics or EvaluationConfig(), ranks or Ranks()
     if isinstance(plane, PlaneFamily):
         if plan.adaptive is not None:
             raise ValueError("an adaptive sweep is over one plane: between seeds there is nothing to interpolate")
@@ -80,14 +78,14 @@ def compute_surface(
     if plane.ndim != len(grid.coordinates):
         raise ValueError(f"as many directions as axes expected, got {plane.ndim} and {len(grid.coordinates)}")
     target = device or numerics.device
-    numerics = ranks.agree(lambda: replace(numerics, device=target.partition(":")[0]))
-    crowded = warn_of_crowding(ranks, numerics.threads)
+    numerics = ranks.collective(lambda: replace(numerics, device=target.partition(":")[0]))
+    crowded = oversubscription_warning(ranks, numerics.threads)
     if crowded and ranks.is_root:
-        log.warning(crowded)
+        _log.warning(crowded)
     with ExitStack() as stack:
         # A file that is continued says already what reduced precision costs.
         fresh = ranks.is_root and (plan.out is None or plan.overwrite or not plan.out.exists())
-        comparison = ranks.agree(
+        comparison = ranks.collective(
             lambda: (
                 Comparison(problem, plane, grid.coordinates, numerics, target, plan.data_bytes)
                 if fresh and numerics.dtype in REDUCED
@@ -95,10 +93,10 @@ def compute_surface(
             )
         )
         # Entered in agreement: a device that fails on one rank must not leave the others waiting for it.
-        evaluate = ranks.agree(
-            lambda: stack.enter_context(evaluating_over(problem, plane, numerics, target, plan.data_bytes))
+        evaluate = ranks.collective(
+            lambda: stack.enter_context(open_multi_seed_evaluator(problem, plane, numerics, target, plan.data_bytes))
         )
-        precision = ranks.agree(lambda: comparison and comparison.report(evaluate, evaluate.names))
+        precision = ranks.collective(lambda: comparison and comparison.report(evaluate, evaluate.names))
         header = Header(
             coordinates=grid.coordinates,
             metrics=evaluate.names,
@@ -138,17 +136,17 @@ def compute_surface(
         batched = Batched(evaluate.points, compute_many) if evaluate.points > 1 else None
 
         # Only the root opens the file, but all ranks must hear of it if it cannot.
-        store = ranks.agree(lambda: _open(header, plan) if ranks.is_root else None)
+        store = ranks.collective(lambda: _open(header, plan) if ranks.is_root else None)
         if store is None:
             while True:
                 for _ in execute(ranks, compute, (), stop, batched):
                     raise AssertionError("only the root is given results")
-                if plan.adaptive is None or not ranks.share(ranks.agree(lambda: False)):
-                    ranks.agree(lambda: None)  # the root closes the file
-                    return Outcome(None)
+                if plan.adaptive is None or not ranks.share(ranks.collective(lambda: False)):
+                    ranks.collective(lambda: None)  # the root closes the file
+                    return SweepResult(None)
 
         if precision:
-            (remark or (log.warning if alarming(precision) else log.info))(remark_of(precision))
+            (on_warning or (_log.warning if alarming(precision) else _log.info))(remark_of(precision))
 
         def stopping() -> bool:
             if stop():
@@ -168,12 +166,14 @@ def compute_surface(
                 computed = outcome.computed
                 if refinement is None:
                     break
-                more = ranks.share(ranks.agree(lambda o=outcome: not o.pending and settle_round(store, refinement)))
+                more = ranks.share(
+                    ranks.collective(lambda o=outcome: not o.pending and settle_round(store, refinement))
+                )
                 if not more:
                     store.whole = outcome.complete
                     outcome = replace(outcome, surface=store.surface(outcome.surface.name), error=refinement.error)
                     break
-            ranks.agree(store.close)
+            ranks.collective(store.close)
         return outcome
 
 
@@ -183,7 +183,7 @@ def _fixed(problem: Problem, plane: Plane | PlaneFamily) -> str:
     return Weights({k: v.detach() for k, v in kept.items()}).digest()
 
 
-def _open(header: Header, plan: Plan) -> MemoryStore:
+def _open(header: Header, plan: SweepConfig) -> MemoryStore:
     return MemoryStore(header) if plan.out is None else FileStore.open(plan.out, header, plan.overwrite)
 
 
@@ -192,10 +192,10 @@ def _gather(
     store: MemoryStore,
     asked: np.ndarray,
     ranks: Ranks,
-    plan: Plan,
-    progress: Callable[[Progress], None],
+    plan: SweepConfig,
+    progress: Callable[[SweepProgress], None],
     computed: int = 0,
-) -> Outcome:
+) -> SweepResult:
     """Record what comes in; of the points ``asked`` for, say what became of them."""
     per_rank = dict.fromkeys(range(ranks.size), 0)
     flat = store.status.reshape(-1)
@@ -209,13 +209,13 @@ def _gather(
                 per_rank[result.rank] += 1
                 done, computed = done + 1, computed + 1
             seconds += result.seconds
-            progress(Progress(done, len(asked), len(store.messages), per_rank, seconds))
+            progress(SweepProgress(done, len(asked), len(store.messages), per_rank, seconds))
     except Exception as error:
         results.close()  # releases the workers, with an error of their own
-        if not from_mpi(error):
-            known_to_all(error)
+        if not is_mpi_error(error):
+            mark_collective(error)
         raise
-    return Outcome(
+    return SweepResult(
         store.surface(plan.title or (plan.out.stem if plan.out else "")),
         pending=int((flat[asked] == PENDING).sum()),
         failed=int((flat[asked] == FAILED).sum()),

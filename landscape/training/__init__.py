@@ -1,15 +1,15 @@
-"""Training: optimizers by name, the loop, and what it leaves on disk: runs and their checkpoints."""
+"""Training: optimizers by name, the training loop, and runs with their checkpoints on disk."""
 
-from landscape._lazy import lazy
+from landscape._utils.lazy import lazy
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "Checkpoint": "checkpoint",
-        "Progress": "sitting",
         "Run": "run",
         "SAMSGrad": "sadam",
         "SAdam": "sadam",
+        "TrainingProgress": "trainer",
         "TrainingSettings": "settings",
         "evaluation_mode": "measure",
         "is_run": "run",
@@ -17,6 +17,6 @@ __getattr__, __dir__, __all__ = lazy(
         "load_into": "checkpoint",
         "run_of": "run",
         "save_checkpoint": "checkpoint",
-        "train": "loop",
+        "train": "trainer",
     },
 )

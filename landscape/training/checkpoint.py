@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from landscape._utils.files import write_whole
 from landscape.errors import CheckpointError
-from landscape.training.files import write_whole
 
 FORMAT = "landscape-checkpoint-1"
 _NESTS = ("state_dict", "model_state_dict", "model", "net")

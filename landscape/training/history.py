@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from landscape._utils.files import write_whole
 from landscape.errors import CheckpointError
-from landscape.training.files import write_whole
 
 
 class History:

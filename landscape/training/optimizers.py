@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from landscape.lookup import unknown
+from landscape._utils.names import unknown
 from landscape.problem.arguments import parse_named
-from landscape.problem.factory import resolve
+from landscape.problem.references import resolve
 from landscape.training.sadam import SAdam, SAMSGrad
 
 PLUGINS = "landscape.optimizers"

@@ -1,4 +1,4 @@
-"""The folder of a training run: how it was made, what was measured, and its checkpoints."""
+"""The directory of a training run: its record, history, checkpoints and resume state."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
 
+from landscape._utils.files import remove_drafts, write_whole
+from landscape._utils.provenance import now
 from landscape.errors import CheckpointError
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
-from landscape.training.checkpoint import Checkpoint, load_checkpoint
-from landscape.training.files import remove_drafts, write_whole
+from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into, read
 from landscape.training.history import History
-from landscape.training.provenance import now
 from landscape.training.record import FORMAT, plain, read_record, require_same
 from landscape.training.settings import TrainingSettings
 
@@ -245,3 +248,37 @@ def run_of(checkpoint: str | Path) -> Run | None:
     """The run that a checkpoint's file lies in; None where it lies elsewhere."""
     folder = Path(checkpoint).absolute().parent.parent
     return Run.open(folder) if is_run(folder) else None
+
+
+_FORMAT = "landscape-resume-1"
+
+
+def save_state(path: Path, model: nn.Module, optimizer: Optimizer, step: int) -> None:
+    """Write weights, buffers, optimizer and step; random numbers follow from the seed and the step.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    contents = {"format": _FORMAT, "step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    write_whole(path, lambda file: torch.save(contents, file))
+
+
+def load_state(path: Path, model: nn.Module, optimizer: Optimizer) -> int:
+    """Put back what :func:`save_state` wrote.
+
+    Returns:
+        The steps taken.
+
+    Raises:
+        CheckpointError: the file is damaged or belongs to another model or optimizer.
+    """
+    # Not mapped: the optimizer keeps these very tensors, and the file is soon replaced.
+    stored = read(path, mapped=False)
+    if not isinstance(stored, dict) or stored.get("format") != _FORMAT:
+        raise CheckpointError(f"{path}: a file of format {_FORMAT!r} expected")
+    load_into(model, Checkpoint(path, stored["model"]))
+    try:
+        optimizer.load_state_dict(stored["optimizer"])
+    except Exception as error:  # the optimizer may be anybody's
+        raise CheckpointError(f"{path} does not fit the optimizer: {error}") from error
+    return stored["step"]

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from landscape._utils.provenance import environment, now
 from landscape.errors import CheckpointError
-from landscape.training.provenance import environment, now
 from landscape.training.run import Run, is_run
 
 _log = logging.getLogger(__name__)

@@ -1,14 +1,15 @@
-"""What a training run is told beside its problem and its optimizer."""
+"""Settings of a training run, and learning-rate schedules by name."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
-from landscape.lookup import unknown
-from landscape.training.schedules import schedule
+from landscape._utils.names import unknown
 
 _DTYPES = ("float32", "bfloat16", "float64")
 
@@ -20,7 +21,7 @@ class TrainingSettings:
     Attributes:
         epochs: passes over the training data; 0 leaves the initial weights as only checkpoint.
         batch_size: samples of a step; the last step of an epoch takes what is left over.
-        schedule: of the learning rate: ``constant``, ``step`` or ``cosine`` (see ``landscape.training.schedules``).
+        schedule: of the learning rate: ``constant``, ``step`` or ``cosine`` (see ``landscape.training.settings``).
         seed: of the order of the samples, of augmentation, dropout and whatever the optimizer draws. The initial
             weights are the problem's.
         dtype: ``float32`` or ``float64``, of weights and data; ``bfloat16``: forward and backward pass under torch's
@@ -66,3 +67,59 @@ class TrainingSettings:
     def to_dict(self) -> dict[str, Any]:
         """Plain values by name; ``TrainingSettings(**settings.to_dict())`` is the same."""
         return asdict(self)
+
+
+_MILESTONES = (150 / 300, 225 / 300, 275 / 300)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate goes.
+
+    Attributes:
+        factor: what the learning rate is multiplied by, from the fraction of the epochs that is over, in [0, 1).
+        every_step: whether it follows within an epoch, or holds from an epoch's first step to its last.
+    """
+
+    factor: Callable[[float], float]
+    every_step: bool
+
+    def at(self, step: int, steps_per_epoch: int, epochs: int) -> float:
+        """The factor for the step after ``step`` steps are done."""
+        if self.every_step:
+            return self.factor(step / (steps_per_epoch * epochs))
+        return self.factor((step // steps_per_epoch) / epochs)
+
+
+def _constant(done: float) -> float:
+    return 1.0
+
+
+def _step(done: float) -> float:
+    # Powers by division: 0.1 ** 3 is not the float that three divisions by ten of 1 come closest to.
+    return 1.0 / 10 ** sum(done >= milestone for milestone in _MILESTONES)
+
+
+def _cosine(done: float) -> float:
+    return (1 + math.cos(math.pi * done)) / 2
+
+
+SCHEDULES = {
+    "constant": Schedule(_constant, every_step=False),
+    "step": Schedule(_step, every_step=False),
+    "cosine": Schedule(_cosine, every_step=True),
+}
+"""``constant``; ``step``: a tenth each time when 150, 225 and 275 of 300 epochs are over, changed between epochs as in
+Li et al. (2018); ``cosine``: half a period of the cosine down to 0 (Loshchilov and Hutter, 2017, no restarts), changed
+at every step."""
+
+
+def schedule(name: str) -> Schedule:
+    """The schedule of that name.
+
+    Raises:
+        ValueError: there is none; the message says the nearest and lists them all.
+    """
+    if name not in SCHEDULES:
+        raise unknown("schedule", name, SCHEDULES)
+    return SCHEDULES[name]

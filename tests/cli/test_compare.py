@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from landscape.surface.reading import read_surface
-from landscape.surface.trajectories import read_trajectories
+from landscape.surface.trajectory_files import read_trajectories
 from landscape.training import Run
 
 WORDS = (

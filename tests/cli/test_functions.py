@@ -71,9 +71,9 @@ def test_a_scene(program, tmp_path):
 def test_files_are_surfaces_and_trajectories_of_the_usual_kind(program, tmp_path):
     words = ("sine-hills", "--steps", 7, *SMALL, "--files", tmp_path / "kept", "--out", tmp_path / "f.png")
     assert program("functions", *words)[0] == 0
-    from landscape.problem.functions import FUNCTIONS
+    from landscape.functions.catalogue import FUNCTIONS
     from landscape.surface.reading import read_surface
-    from landscape.surface.trajectories import read_trajectories
+    from landscape.surface.trajectory_files import read_trajectories
 
     surface = read_surface(tmp_path / "kept" / "surface.h5")
     (path,) = read_trajectories(tmp_path / "kept" / "trajectory.h5")
@@ -120,7 +120,7 @@ def test_a_divergence_is_said(program, tmp_path):
 def test_animations_have_a_frame_for_each_step(program, tmp_path):
     words = ("parabola", "--steps", 5, *SMALL, "--out", tmp_path / "a.gif")
     assert program("functions", *words)[0] == 0
-    from landscape.render.plots.animate import HOLD
+    from landscape.render.plots.animation import HOLD
 
     # Pillow joins the frames of the end, which are alike, into a longer one.
     with Image.open(tmp_path / "a.gif") as moving:

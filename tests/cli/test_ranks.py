@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from landscape.cli.launch import mpiexec
 from landscape.cli.main import main
+from landscape.parallel.launch import mpiexec
 from landscape.surface import read_surface
 from landscape.surface.surface import DONE
 

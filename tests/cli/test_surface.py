@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.surface import read_plane, read_surface, read_trajectories
+from landscape.surface import read_surface
+from landscape.surface.plane_files import read_plane
+from landscape.surface.trajectory_files import read_trajectories
 from landscape.training import Run
 
 

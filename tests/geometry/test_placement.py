@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from landscape.geometry import Direction, Plane, Weights, difference, placed, random_plane
+from landscape.geometry import Direction, Plane, Weights, difference
+from landscape.geometry.placement import movable_on
+from landscape.geometry.plane import random_plane
 
 
 def everything_in(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -37,7 +39,7 @@ def test_all_comes_back_bit_for_bit(network):
     before, modes = everything_in(network), [m.training for m in network.modules()]
     random = torch.random.get_rng_state()
     places = {name: t.data_ptr() for name, t in network.named_parameters()}
-    with placed(network, random_plane(network)) as move:
+    with movable_on(network, random_plane(network)) as move:
         move([1.0, 2.0])
         assert not torch.equal(network.conv.weight, before["conv.weight"])
         disturb(network)
@@ -53,7 +55,7 @@ def test_also_after_an_exception(network):
     before = everything_in(network)
 
     def fail() -> None:
-        with placed(network, random_plane(network)) as move:
+        with movable_on(network, random_plane(network)) as move:
             move([1.0, 2.0])
             disturb(network)
             raise RuntimeError("on the way")
@@ -65,7 +67,7 @@ def test_also_after_an_exception(network):
 
 def test_points_do_not_depend_on_those_before(network):
     plane = random_plane(network)
-    with placed(network, plane) as move:
+    with movable_on(network, plane) as move:
         move([0.3, 0.1])
         first = everything_in(network)
         for coordinates in ([5.0, -7.0], [1e6, 1e6], [0.0, 0.0]):
@@ -78,7 +80,7 @@ def test_points_do_not_depend_on_those_before(network):
 def test_the_planes_own_tensors_stay_as_they_are(network):
     plane = random_plane(network)
     digests = [plane.origin.digest(), *(d.weights.digest() for d in plane.directions)]
-    with placed(network, plane) as move:
+    with movable_on(network, plane) as move:
         move([1.0, 1.0])
     assert [plane.origin.digest(), *(d.weights.digest() for d in plane.directions)] == digests
 
@@ -86,7 +88,7 @@ def test_the_planes_own_tensors_stay_as_they_are(network):
 def test_tied_weights_move_once(network):
     plane = random_plane(network, axes=1)
     moved = plane.origin.tensors["embedding.weight"] + plane.directions[0].weights.tensors["embedding.weight"]
-    with placed(network, plane) as move:
+    with movable_on(network, plane) as move:
         move([1.0])
         assert torch.equal(network.head.weight, moved)
         assert network.head.weight is network.embedding.weight
@@ -96,13 +98,13 @@ def test_memory_shared_by_two_parameters_moves_once():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model[1].weight.data = model[0].weight.data
     plane = random_plane(model, axes=1)
-    with placed(model, plane) as move:
+    with movable_on(model, plane) as move:
         move([2.0])
         assert torch.equal(model[1].weight, plane.at([2.0]).tensors["0.weight"])
 
 
 def test_frozen_parameters_move_too(network):
-    with placed(network, random_plane(network)) as move:
+    with movable_on(network, random_plane(network)) as move:
         before = network.frozen.clone()
         move([1.0, 0.0])
         assert not torch.equal(network.frozen, before)
@@ -118,13 +120,13 @@ def test_statistics_move_with_states_in_differences_only(network):
         origin, (difference(origin, Weights.of(target, states=True)), *random_plane(origin, axes=1).directions)
     )
     before = network.norm.running_mean.clone()
-    with placed(network, plane) as move:
+    with movable_on(network, plane) as move:
         move([0.5, 0.0])
         torch.testing.assert_close(network.norm.running_mean, before + 0.5)
         assert network.norm.num_batches_tracked == 0, "a counter never moves"
         move([0.0, 3.0])
         assert torch.equal(network.norm.running_mean, before)
-    with placed(network, random_plane(network)) as move:
+    with movable_on(network, random_plane(network)) as move:
         move([1.0, 1.0])
         assert torch.equal(network.norm.running_mean, before)
 
@@ -135,7 +137,7 @@ def test_half_precision_gets_the_float32_sum_rounded_once(dtype):
     plane = random_plane(model, ignore="none")
     assert plane.origin.tensors["weight"].dtype == torch.float32
     before = model.weight.detach().clone()
-    with placed(model, plane) as move:
+    with movable_on(model, plane) as move:
         move([1e-3, 2e-3])
         assert model.weight.dtype == dtype
         assert torch.equal(model.weight.detach(), plane.at([1e-3, 2e-3]).tensors["weight"].to(dtype))
@@ -149,7 +151,7 @@ def test_half_precision_gets_the_float32_sum_rounded_once(dtype):
 def test_mixed_precision_within_a_network():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4).double(), nn.Linear(4, 4).half())
     plane = random_plane(model)
-    with placed(model, plane) as move:
+    with movable_on(model, plane) as move:
         move([0.5, -0.5])
         for i, dtype in enumerate((torch.float32, torch.float64, torch.float16)):
             assert torch.equal(model[i].weight.detach(), plane.at([0.5, -0.5]).tensors[f"{i}.weight"].to(dtype))
@@ -159,7 +161,7 @@ def test_an_origin_in_float64_on_a_float32_network():
     model = nn.Linear(4, 4)
     origin = Weights.of(model).to(dtype=torch.float64)
     plane = random_plane(origin)
-    with placed(model, plane) as move:
+    with movable_on(model, plane) as move:
         move([0.1, 0.2])
         assert torch.equal(model.weight.detach(), plane.at([0.1, 0.2]).tensors["weight"].float())
 
@@ -168,7 +170,7 @@ def test_gradients_can_be_taken_where_the_network_stands():
     model = nn.Linear(3, 1, bias=False)
     plane = random_plane(model, axes=1)
     inputs = torch.randn(5, 3)
-    with placed(model, plane) as move:
+    with movable_on(model, plane) as move:
         move([2.0])
         (gradient,) = torch.autograd.grad(model(inputs).square().sum(), model.weight)
         there = plane.at([2.0]).tensors["weight"]
@@ -178,19 +180,19 @@ def test_gradients_can_be_taken_where_the_network_stands():
 def test_a_plane_of_another_network_is_refused(network):
     with (
         pytest.raises(ValueError, match=r"a plane of this network expected: .*15 names differ"),
-        placed(network, random_plane(nn.Linear(2, 2))),
+        movable_on(network, random_plane(nn.Linear(2, 2))),
     ):
         pass
     with (
         pytest.raises(ValueError, match=r"a plane of this network expected: .*weight has shapes \(2, 3\) and \(2, 2\)"),
-        placed(nn.Linear(2, 2), random_plane(nn.Linear(3, 2))),
+        movable_on(nn.Linear(2, 2), random_plane(nn.Linear(3, 2))),
     ):
         pass
 
 
 def test_directions_need_not_be_normalized(network, weights):
     plane = Plane(weights, (Direction(weights),))
-    with placed(network, plane) as move:
+    with movable_on(network, plane) as move:
         move([-1.0])
         assert not any(parameter.any() for parameter in network.parameters())
 
@@ -200,7 +202,7 @@ def test_a_plane_in_the_networks_own_memory_is_as_good_as_any(network):
     own = Plane(far.origin.like(dict(network.named_parameters())), far.directions)
     before, ends = everything_in(network), []
     for plane in (far, own):
-        with placed(network, plane) as move:
+        with movable_on(network, plane) as move:
             for coordinates in ([3.0, 1.0], [0.3, 0.1]):
                 move(coordinates)
             ends.append(everything_in(network))
@@ -216,6 +218,6 @@ def test_a_negative_zero_comes_back(network):
         plane.origin.like({**plane.origin.tensors, "conv.weight": torch.zeros_like(network.conv.weight)}),
         plane.directions,
     )
-    with placed(network, plane) as move:
+    with movable_on(network, plane) as move:
         move([1.0, 2.0])
     assert torch.signbit(network.conv.weight).all()

@@ -11,10 +11,13 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from landscape.geometry import Direction, Plane, Weights, placed, random_plane
+from landscape.evaluation.config import EvaluationConfig
+from landscape.geometry import Direction, Plane, Weights
 from landscape.geometry import weights as weights_module
+from landscape.geometry.placement import movable_on
+from landscape.geometry.plane import random_plane
 from landscape.problem.problem import Problem, Split
-from landscape.sweep import Grid, Numerics, compute_surface
+from landscape.sweep import Grid, compute_surface
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +154,7 @@ def test_a_quadratic_loss_has_the_surface_that_algebra_gives():
     )
     plane = random_plane(model, seed=3, ignore="none")
     grid = Grid.parse("-0.5:2:7", "0:1:4")
-    surface = compute_surface(problem, plane, grid, numerics=Numerics(dtype="float64")).surface
+    surface = compute_surface(problem, plane, grid, numerics=EvaluationConfig(dtype="float64")).surface
     assert surface.values["train_loss"].shape == (4, 7)
 
     def images(weights: Weights) -> np.ndarray:
@@ -201,7 +204,7 @@ def test_what_is_no_plane_is_refused(weights):
 
 def test_a_placed_network_is_where_at_says(network, weights):
     plane = random_plane(weights, axes=3, ignore="none")
-    with placed(network, plane) as move:
+    with movable_on(network, plane) as move:
         move([0.2, -0.4, 1.5])
         there = Weights.of(network)
     assert all(torch.equal(t, plane.at([0.2, -0.4, 1.5]).tensors[name]) for name, t in there)

@@ -7,16 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from landscape.geometry import (
-    Weights,
-    cosine,
-    difference,
-    gaussian,
-    plane_through,
-    principal_plane,
-    random_direction,
-    random_plane,
-)
+from landscape.geometry import Weights, cosine, difference, gaussian, random_direction
+from landscape.geometry.plane import plane_through, principal_plane, random_plane
 
 
 def test_random_plane_of_a_network_and_of_its_weights(network, weights):

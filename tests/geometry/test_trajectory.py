@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.geometry import PathPoint, Trajectory, Weights, gaussian, project_path, random_plane
+from landscape.geometry import PathPoint, Trajectory, Weights, gaussian, project_path
+from landscape.geometry.plane import random_plane
 
 
 @pytest.fixture

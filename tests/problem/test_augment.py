@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from landscape.problem.augment import CropAndFlip
-from landscape.problem.cifar10 import MEAN, PADDING, STD, normalize
+from landscape.problem.data.cifar10 import MEAN, PADDING, STD, CropAndFlip, normalize
 
 BORDER = normalize(torch.zeros(1, 3, 1, 1, dtype=torch.uint8)).flatten()
 

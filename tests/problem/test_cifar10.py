@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from landscape.errors import DataError
-from landscape.problem import datasets, subset
-from landscape.problem.cifar10 import MEAN, STD
-from landscape.problem.cifar10_archive import find
+from landscape.problem.data import registry as datasets
+from landscape.problem.data.cifar10 import MEAN, STD
+from landscape.problem.data.cifar10_archive import find
+from landscape.problem.data.subset import subset
 
 VERSIONS = ["python", "binary"]
 INSIDE = {"python": "cifar-10-batches-py", "binary": "cifar-10-batches-bin"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from landscape.problem import datasets
+from landscape.problem.data import registry as datasets
 
 SOURCE = """
 import torch

@@ -10,7 +10,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from landscape.problem import datasets, digits
+from landscape.problem.data import digits
+from landscape.problem.data import registry as datasets
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,8 @@ def test_sizes_that_are_none(size: object) -> None:
 
 def test_scikit_learn_is_not_imported_and_its_loader_is_a_way_too(monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
-        "import sys; from landscape.problem import datasets; datasets.load('digits'); print('sklearn' in sys.modules)"
+        "import sys; from landscape.problem.data import registry\n"
+        "registry.load('digits'); print('sklearn' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
     with monkeypatch.context() as patched:

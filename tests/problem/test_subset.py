@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape.problem import Split, subset
-from landscape.problem.subset import choose
+from landscape.problem import Split
+from landscape.problem.data.subset import choose, subset
 
 
 @given(st.lists(st.integers(-2, 4), min_size=1, max_size=60), st.data())

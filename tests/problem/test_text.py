@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from landscape.errors import DataError
-from landscape.problem import datasets
+from landscape.problem.data import registry as datasets
 
 
 @pytest.fixture

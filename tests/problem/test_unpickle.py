@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscape.errors import DataError
-from landscape.problem import unpickle
+from landscape.problem.data import unpickle
 
 PLAIN = {b"a": [1, -2, 10**20, 0.5, None, True], "b": ("x", b"y", b"", ""), "c": {"d": [{}, ()]}}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landscape.render.plots.animate import HOLD, animate
+from landscape.render.plots.animation import HOLD, animate
 from landscape.render.plots.descent import plot_descents
 from landscape.surface.surface import DONE, Surface
 

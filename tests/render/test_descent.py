@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from landscape.render.plots.comparison import distances, plot_comparison
 from landscape.render.plots.descent import MOST, function_scale, plot_descents, plot_steps
 from landscape.render.plots.history import History
+from landscape.render.plots.panels import distances, plot_comparison
 from landscape.render.plots.slope import plot_field, plot_steepest, plot_tangent_plane, plot_tangents
 from landscape.render.style import TRAJECTORY_COLOURS
 from landscape.surface.surface import DONE, Surface

@@ -20,7 +20,7 @@ from vtkmodules.vtkIOXML import (
 from landscape.render.exports import formats, writers
 from landscape.render.exports.export import SUFFIXES, export
 from landscape.render.scale import Scale
-from landscape.render.scenes.vtk import vtk_to_numpy
+from landscape.render.scenes.vtk_modules import vtk_to_numpy
 from landscape.surface.surface import PENDING, Surface
 
 

@@ -9,16 +9,18 @@ import pytest
 from PIL import Image
 from vtkmodules.vtkCommonCore import vtkObjectBase
 
-from landscape.render.relief import until
-from landscape.render.scenes import actors, flight, overlay, viewpoint
-from landscape.render.scenes.build import Built, ball_at
+from landscape.render.height_field import until
+from landscape.render.scenes import actors, overlay
+from landscape.render.scenes import animation as flight
+from landscape.render.scenes import framing as viewpoint
+from landscape.render.scenes.animation import Frame, animate_scene, frames_of, pictures
 from landscape.render.scenes.camera import Camera
-from landscape.render.scenes.compose import compose
-from landscape.render.scenes.flight import Frame, animate_scene, frames_of, pictures
+from landscape.render.scenes.composition import compose
+from landscape.render.scenes.framing import camera_of, cameras_of, fades
+from landscape.render.scenes.hud import moment
 from landscape.render.scenes.offscreen import picture
-from landscape.render.scenes.readout import moment
 from landscape.render.scenes.scene import assembled, draw_around, draw_axes
-from landscape.render.scenes.viewpoint import camera_of, cameras_of, fades
+from landscape.render.scenes.vtk_scene import VTKScene, ball_at
 
 SMALL = {"size": (420, 360), "supersampling": 1.0}
 WAY = [(0.0, 0.9), (0.4, 0.5), (0.6, 0.6), (1.2, 0.1)]
@@ -176,7 +178,7 @@ def test_a_descent_ends_with_the_still_and_begins_without_a_path(needs_gl, two):
     # The still, by the way of render_scene, on the same layout.
     scene = compose(**two, film=True, **SMALL)
     camera, marks = camera_of(scene)
-    built = Built(scene, scene.stages[0], marks, camera)
+    built = VTKScene(scene, scene.stages[0], marks, camera)
     built.show_paths()
     with scene.figure.style():
         ax = overlay.canvas(scene.figure)
@@ -247,7 +249,7 @@ def test_no_vtk_object_outlives_its_film(needs_gl, two):
 def test_actors_of_earlier_frames_are_gone(needs_gl, two):
     scene = compose(**two, film=True, **SMALL)
     camera, marks = camera_of(scene)
-    built = Built(scene, scene.stages[0], marks, camera)
+    built = VTKScene(scene, scene.stages[0], marks, camera)
     counts = set()
     for t in (1.5, 1.6, 1.7):
         built.show_paths([t, t])

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from landscape.render.relief import Box, drape, relief_of
+from landscape.render.height_field import Box, drape, height_field_of
 from landscape.render.scale import Scale
 from landscape.render.scenes import mesh
-from landscape.render.scenes.vtk import vtk_to_numpy
+from landscape.render.scenes.vtk_modules import vtk_to_numpy
 from landscape.surface.surface import PENDING, Surface
 
 LOG = Scale("log", 1e-3, 1e6)
@@ -77,7 +77,7 @@ def test_image_refuses_uneven_or_falling_axes(slope):
 
 
 def test_relief_mesh_has_the_points_heights_and_normals_of_the_relief(slope):
-    relief = relief_of(slope(), None, LOG)
+    relief = height_field_of(slope(), None, LOG)
     data = mesh.relief_mesh(relief, BOX, {"number": np.arange(54).reshape(6, 9)})
     assert data.GetNumberOfPolys() == 8 * 5
     points = vtk_to_numpy(data.GetPoints().GetData()).reshape(6, 9, 3)
@@ -89,7 +89,7 @@ def test_relief_mesh_has_the_points_heights_and_normals_of_the_relief(slope):
 
 
 def test_relief_mesh_faces_look_up(slope):
-    data = mesh.relief_mesh(relief_of(slope(), None, LOG), BOX)
+    data = mesh.relief_mesh(height_field_of(slope(), None, LOG), BOX)
     points = vtk_to_numpy(data.GetPoints().GetData())
     for k in range(data.GetNumberOfCells()):
         ids = data.GetCell(k).GetPointIds()
@@ -102,7 +102,7 @@ def test_relief_mesh_leaves_out_cells_with_a_hole_and_their_lonely_points(slope)
     values = surface.values["train_loss"].copy()
     values[0, 1] = np.nan
     values[3, 4] = np.inf
-    data = mesh.relief_mesh(relief_of(replace(surface, values={"train_loss": values}), None, LOG), BOX)
+    data = mesh.relief_mesh(height_field_of(replace(surface, values={"train_loss": values}), None, LOG), BOX)
     assert data.GetNumberOfPolys() == 40 - 2 - 4
     points = vtk_to_numpy(data.GetPoints().GetData())
     assert len(points) == 54 - 2 - 1, "the holes, and the corner that only a hole's cell had"
@@ -115,7 +115,7 @@ def test_refined_mesh_is_the_same_bilinear_surface(slope):
     surface = slope()
     values = 10 ** rng.normal(size=(6, 9))
     values[2, 2] = np.nan
-    relief = relief_of(replace(surface, values={"train_loss": values}), None, LOG)
+    relief = height_field_of(replace(surface, values={"train_loss": values}), None, LOG)
     coarse, fine = mesh.relief_mesh(relief, BOX), mesh.relief_mesh(relief, BOX, refine=4)
     assert fine.GetNumberOfPolys() == 16 * coarse.GetNumberOfPolys()
     x, y, z = vtk_to_numpy(fine.GetPoints().GetData()).T
@@ -130,12 +130,12 @@ def test_refined_mesh_is_the_same_bilinear_surface(slope):
 
 
 def test_refinement_is_bounded(slope):
-    assert mesh.refinement(relief_of(slope(), None, LOG)) == 6
-    assert mesh.refinement(relief_of(slope(1001, 1001), None, LOG)) == 1
+    assert mesh.refinement(height_field_of(slope(), None, LOG)) == 6
+    assert mesh.refinement(height_field_of(slope(1001, 1001), None, LOG)) == 1
 
 
 def test_path_carries_every_array_exactly_at_checkpoints(slope, walk):
-    relief = relief_of(slope(), None, LOG)
+    relief = height_field_of(slope(), None, LOG)
     path = walk([(-0.4, 0.1), (1.0, 0.9), (1.2, 0.2)], loss=[3.0, np.nan, 1.0])
     pieces = drape(relief, path)
     data = mesh.path_mesh(path, pieces, [BOX.place(*piece.points.T) for piece in pieces])
@@ -153,7 +153,7 @@ def test_path_carries_every_array_exactly_at_checkpoints(slope, walk):
 
 
 def test_an_interrupted_path_is_several_lines_and_one_off_the_grid_is_none(slope, walk):
-    relief = relief_of(slope(), None, LOG)
+    relief = height_field_of(slope(), None, LOG)
     for points, lines in (([(0.5, 0.5), (3.5, 0.5), (3.5, 0.25), (0.5, 0.25)], 2), ([(9, 9), (10, 10)], 0)):
         path = walk(points)
         pieces = drape(relief, path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import RegularGridInterpolator
 
-from landscape.render.relief import Box, Relief, check_plane, drape, relief_of
+from landscape.render.height_field import Box, HeightField, check_plane, drape, height_field_of
 from landscape.render.scale import Scale, choose_scale
 from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface
 
@@ -14,7 +14,7 @@ LOG = Scale("log", 1e-3, 1e6)
 
 
 def test_heights_are_the_scaled_values(slope):
-    relief = relief_of(slope(), None, LOG)
+    relief = height_field_of(slope(), None, LOG)
     expected = 1 + 2 * relief.x[None, :] - relief.y[:, None]
     np.testing.assert_allclose(relief.heights, expected, atol=1e-12)
     assert relief.heights.shape == (6, 9)
@@ -26,13 +26,13 @@ def test_heights_between_points_agree_with_scipy():
     heights = rng.normal(size=(5, 8))
     px, py = rng.uniform(x[0], x[-1], 300), rng.uniform(y[0], y[-1], 300)
     expected = RegularGridInterpolator((y, x), heights)(np.column_stack([py, px]))
-    np.testing.assert_allclose(Relief(x, y, heights).at(px, py), expected, atol=1e-12)
+    np.testing.assert_allclose(HeightField(x, y, heights).at(px, py), expected, atol=1e-12)
 
 
 def test_no_height_off_the_grid_in_holes_and_above_the_cut():
     heights = np.arange(12.0).reshape(3, 4)
     heights[1, 2] = np.nan
-    relief = Relief(np.arange(4.0), np.arange(3.0), heights, cut=9.5)
+    relief = HeightField(np.arange(4.0), np.arange(3.0), heights, cut=9.5)
     assert np.isnan(relief.at(np.array([-0.01, 3.01, 1.0, 1.0]), np.array([1.0, 1.0, -0.01, 2.01]))).all()
     assert np.isnan(relief.at(1.5, 0.5))
     assert np.isnan(relief.at(3.0, 2.0)), "11 is above the cut"
@@ -49,7 +49,7 @@ def test_status_decides_what_is_drawn_not_the_value(slope):
     values = surface.values["train_loss"].copy()
     values[2, 2], values[3, 3], values[4, 4] = np.inf, np.nan, -1
     holed = replace(surface, values={"train_loss": values}, status=status)
-    missing = ~np.isfinite(relief_of(holed, None, LOG).heights)
+    missing = ~np.isfinite(height_field_of(holed, None, LOG).heights)
     assert np.argwhere(missing).tolist() == [[0, 0], [1, 1], [2, 2], [3, 3], [4, 4]]
 
 
@@ -60,7 +60,7 @@ def test_falling_axes_give_the_same_relief(slope):
         {name: array[::-1, ::-1] for name, array in surface.values.items()},
         surface.status,
     )
-    a, b = relief_of(surface, None, LOG), relief_of(turned, None, LOG)
+    a, b = height_field_of(surface, None, LOG), height_field_of(turned, None, LOG)
     np.testing.assert_array_equal(a.heights, b.heights)
     np.testing.assert_array_equal(a.x, b.x)
 
@@ -68,7 +68,7 @@ def test_falling_axes_give_the_same_relief(slope):
 def test_slopes_of_a_quadratic_are_exact_inside_an_uneven_grid():
     x, y = np.array([0.0, 0.4, 1.5, 1.7, 3.0]), np.array([-1.0, 0.0, 0.1, 2.0])
     heights = x[None, :] ** 2 - 3 * y[:, None] ** 2 + x[None, :] * y[:, None]
-    dx, dy = Relief(x, y, heights).slopes()
+    dx, dy = HeightField(x, y, heights).slopes()
     np.testing.assert_allclose(dx[:, 1:-1], (2 * x[None, :] + y[:, None])[:, 1:-1], atol=1e-12)
     np.testing.assert_allclose(dy[1:-1], (-6 * y[:, None] + x[None, :])[1:-1], atol=1e-12)
 
@@ -77,12 +77,12 @@ def test_slopes_next_to_a_hole_are_one_sided():
     x = np.arange(5.0)
     heights = np.tile(x**2, (3, 1))
     heights[:, 2] = np.nan
-    dx, _ = Relief(x, np.arange(3.0), heights).slopes()
+    dx, _ = HeightField(x, np.arange(3.0), heights).slopes()
     assert dx[1].tolist() == [1, 1, 0, 7, 7]
 
 
 def test_normals_of_a_plane(slope):
-    relief = relief_of(slope(), None, LOG)
+    relief = height_field_of(slope(), None, LOG)
     box = Box((0, 0, 0), (0.5, 2.0, 0.1), 0)
     expected = np.array([-2 * 0.1 / 0.5, 1 * 0.1 / 2.0, 1.0])
     expected /= np.linalg.norm(expected)
@@ -92,7 +92,7 @@ def test_normals_of_a_plane(slope):
 
 
 def test_a_draped_path_lies_on_the_surface_everywhere(slope, walk):
-    relief = relief_of(slope(), None, LOG)
+    relief = height_field_of(slope(), None, LOG)
     (piece,) = drape(relief, walk([(-0.4, 0.1), (1.0, 0.9), (1.2, 0.2)]))
     x, y, h = piece.points.T
     np.testing.assert_allclose(h, 1 + 2 * x - y, atol=1e-12)
@@ -103,7 +103,7 @@ def test_a_draped_path_lies_on_the_surface_everywhere(slope, walk):
 
 
 def test_a_path_is_cut_exactly_where_it_leaves_the_grid(slope, walk):
-    relief = relief_of(slope(), None, LOG)
+    relief = height_field_of(slope(), None, LOG)
     first, second = drape(relief, walk([(0.5, 0.5), (3.5, 0.5), (3.5, 0.25), (0.5, 0.25)]))
     np.testing.assert_allclose(first.points[[0, -1], :2], [(0.5, 0.5), (1.5, 0.5)], atol=1e-9)
     np.testing.assert_allclose(second.points[[0, -1], :2], [(1.5, 0.25), (0.5, 0.25)], atol=1e-9)
@@ -111,7 +111,7 @@ def test_a_path_is_cut_exactly_where_it_leaves_the_grid(slope, walk):
 
 
 def test_a_path_from_outside_to_outside_shows_its_middle_and_a_far_one_nothing(slope, walk):
-    relief = relief_of(slope(), None, LOG)
+    relief = height_field_of(slope(), None, LOG)
     (piece,) = drape(relief, walk([(-100, 0.5), (100, 0.5)]))
     np.testing.assert_allclose(piece.points[[0, -1], 0], (-0.5, 1.5), atol=1e-9)
     assert drape(relief, walk([(5, 5), (6, 6)])) == []
@@ -120,13 +120,13 @@ def test_a_path_from_outside_to_outside_shows_its_middle_and_a_far_one_nothing(s
 def test_a_path_is_interrupted_over_holes_and_above_the_cut(walk):
     heights = np.tile(np.arange(11.0), (3, 1))
     heights[:, 4] = np.nan
-    pieces = drape(Relief(np.arange(11.0), np.arange(3.0), heights, cut=7.25), walk([(0, 1.2), (10, 1.2)]))
+    pieces = drape(HeightField(np.arange(11.0), np.arange(3.0), heights, cut=7.25), walk([(0, 1.2), (10, 1.2)]))
     spans = [(piece.points[0, 0], piece.points[-1, 0]) for piece in pieces]
     np.testing.assert_allclose(spans, [(0, 3), (5, 7.25)], atol=1e-9)
 
 
 def test_a_path_at_its_own_loss(slope, walk):
-    relief = relief_of(slope(), None, LOG)
+    relief = height_field_of(slope(), None, LOG)
     (piece,) = drape(relief, walk([(0, 0), (1, 1)], loss=[0.01, 100]), "loss", LOG)
     np.testing.assert_allclose(piece.points[:, 2], -2 + 4 * piece.t, atol=1e-12)
     with pytest.raises(ValueError, match="own loss is not known"):
@@ -136,7 +136,7 @@ def test_a_path_at_its_own_loss(slope, walk):
 
 
 def test_paths_of_one_point_and_of_standing_still(slope, walk):
-    relief = relief_of(slope(), None, LOG)
+    relief = height_field_of(slope(), None, LOG)
     (piece,) = drape(relief, walk([(0.5, 0.5)]))
     assert piece.points.tolist() == [[0.5, 0.5, 1.5]]
     (piece,) = drape(relief, walk([(0.5, 0.5), (0.5, 0.5)]))
@@ -154,14 +154,14 @@ def test_what_is_not_a_plane_is_refused(slope, walk):
     with pytest.raises(ValueError, match="axis x"):
         check_plane(replace(surface, coordinates=(np.zeros(9), surface.y)))
     with pytest.raises(ValueError, match="two axes expected, got 3"):
-        drape(relief_of(surface, None, LOG), walk(np.zeros((2, 3))))
+        drape(height_field_of(surface, None, LOG), walk(np.zeros((2, 3))))
 
 
 def test_a_cut_needs_a_place_on_the_scale(slope):
     scale = choose_scale(slope().values["train_loss"])
-    assert relief_of(slope(), None, scale, 10.0).cut == pytest.approx(1)
+    assert height_field_of(slope(), None, scale, 10.0).cut == pytest.approx(1)
     with pytest.raises(ValueError, match="cannot cut at -1"):
-        relief_of(slope(), None, scale, -1.0)
+        height_field_of(slope(), None, scale, -1.0)
 
 
 def test_a_relief_rises_to_the_bounds_of_stopped_points_and_is_cut_at_their_threshold(slope):
@@ -172,11 +172,11 @@ def test_a_relief_rises_to_the_bounds_of_stopped_points_and_is_cut_at_their_thre
     values = {"train_loss": np.where(stopped, 31.0, loss), "train_acc": np.where(stopped, np.nan, loss)}
     cut = replace(given, values=values, status=status, attributes={"settings": {"stop_above": 30.0}})
     scale = choose_scale(cut.metric(), "log")
-    relief = relief_of(cut, None, scale)
+    relief = height_field_of(cut, None, scale)
     assert relief.cut == pytest.approx(np.log10(30))
     assert np.allclose(10**relief.heights, values["train_loss"])
     assert np.isnan(relief.at(cut.x[-1], cut.y[0]))
-    assert relief_of(cut, None, scale, clip=5.0).cut == pytest.approx(np.log10(5))
-    other = relief_of(cut, "train_acc", choose_scale(cut.metric("train_acc"), "linear"))
+    assert height_field_of(cut, None, scale, clip=5.0).cut == pytest.approx(np.log10(5))
+    other = height_field_of(cut, "train_acc", choose_scale(cut.metric("train_acc"), "linear"))
     assert other.cut == np.inf
     assert np.array_equal(np.isnan(other.heights), stopped)

@@ -13,13 +13,13 @@ import pytest
 
 from landscape.errors import MissingLibraryError
 from landscape.render.scenes import offscreen
-from landscape.render.scenes.vtk import vtkActor, vtkPolyDataMapper, vtkRenderer, vtkSphereSource
+from landscape.render.scenes.vtk_modules import vtkActor, vtkPolyDataMapper, vtkRenderer, vtkSphereSource
 
 PICTURE = """
     import sys
     from landscape.errors import MissingLibraryError
     from landscape.render.scenes.offscreen import picture
-    from landscape.render.scenes.vtk import vtkRenderer
+    from landscape.render.scenes.vtk_modules import vtkRenderer
     try:
         print(picture(vtkRenderer(), (20, 10)).shape)
     except MissingLibraryError as error:

@@ -30,12 +30,12 @@ from landscape.render.exports.xdmf import write_xdmf
 from landscape.render.plots.contour import plot_contour
 from landscape.render.scenes import scene
 from landscape.render.scenes.mesh import HEIGHT
-from landscape.render.scenes.vtk import vtk_to_numpy
+from landscape.render.scenes.vtk_modules import vtk_to_numpy
 from landscape.render.style import TRAJECTORY_COLOURS
-from landscape.surface.header import Header
+from landscape.surface.metadata import Header
 from landscape.surface.reading import read_surface
 from landscape.surface.store import FileStore
-from landscape.surface.trajectories import read_trajectories, write_trajectories
+from landscape.surface.trajectory_files import read_trajectories, write_trajectories
 
 VIEW = Path(__file__).resolve().parents[2] / "scripts" / "paraview" / "view.py"
 X, Y = np.linspace(-1.3, 2.1, 18), np.linspace(-0.2, 0.7, 10)

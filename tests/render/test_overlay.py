@@ -9,8 +9,7 @@ from landscape.render.scale import Scale
 from landscape.render.scenes import layout, overlay
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.frame import Axis, Marks, axis_ticks
-from landscape.render.scenes.layout import Rectangle
-from landscape.render.scenes.paper import paper_of
+from landscape.render.scenes.layout import Rectangle, figure_size_of
 from landscape.render.style import colour_map, save
 
 PANEL = Rectangle(40, 30, 500, 400)
@@ -18,7 +17,7 @@ PANEL = Rectangle(40, 30, 500, 400)
 
 @pytest.fixture
 def figure():
-    figure = layout.new_figure(paper_of((640, 480), None, "page", (1, 1)))
+    figure = layout.new_figure(figure_size_of((640, 480), None, "page", (1, 1)))
     with figure.style():
         yield figure
 
@@ -35,7 +34,7 @@ def axis(direction=0, title="direction 1", labels=("0", "1", "2"), upright=False
 @pytest.mark.parametrize("size", [(640, 480), (1600, 1200), (1601, 1199), (3840, 2160), (333, 777), (975, 810)])
 @pytest.mark.parametrize("style", ["page", "column", "slide"])
 def test_a_figure_is_as_many_pixels_as_asked_for(size, style):
-    figure = layout.new_figure(paper_of(size, None, style, (1, 1)))
+    figure = layout.new_figure(figure_size_of(size, None, style, (1, 1)))
     assert figure.canvas.get_width_height(physical=True) == size
     # Saved at its own resolution it stays so.
     width, height = figure.get_size_inches() * figure.dpi
@@ -185,7 +184,7 @@ def test_no_text_of_an_axis_lies_on_the_ground(figure):
 
 def test_the_callers_settings_come_back():
     before = dict(matplotlib.rcParams)
-    figure = layout.new_figure(paper_of((640, 480), None, "slide", (1, 1)))
+    figure = layout.new_figure(figure_size_of((640, 480), None, "slide", (1, 1)))
     with figure.style():
         overlay.draw_axis(overlay.canvas(figure), axis(), Camera(-60, 30), PANEL)
     assert dict(matplotlib.rcParams) == before

@@ -12,9 +12,8 @@ from click.testing import CliRunner
 
 from landscape.errors import MissingLibraryError
 from landscape.render.exports import page
-from landscape.render.exports.page import write_page
-from landscape.render.exports.page_data import contour_lines, page_data, plain_text
-from landscape.render.relief import relief_of
+from landscape.render.exports.page import contour_lines, page_data, plain_text, write_page
+from landscape.render.height_field import height_field_of
 from landscape.render.scale import choose_scale
 from landscape.surface.surface import PENDING, Surface
 
@@ -71,7 +70,7 @@ def test_falling_axes_are_turned_round_with_their_values(slope):
 def test_contour_lines_lie_at_their_level_and_end_at_holes(holed):
     scale = choose_scale(holed.values["train_loss"], "log")
     levels = scale.levels()
-    relief = relief_of(holed, "train_loss", scale)
+    relief = height_field_of(holed, "train_loss", scale)
     lines = contour_lines(relief, scale, levels)
     assert len(levels) >= 8
     for level, parts in zip(levels, lines, strict=True):
@@ -210,9 +209,9 @@ def test_parts_of_a_page_are_not_mixed_up(slope, monkeypatch, tmp_path):
 class TestCommand:
     @pytest.fixture
     def files(self, slope, walk, tmp_path):
-        from landscape.surface.header import Header
+        from landscape.surface.metadata import Header
         from landscape.surface.store import FileStore
-        from landscape.surface.trajectories import write_trajectories
+        from landscape.surface.trajectory_files import write_trajectories
 
         found = []
         for name, nx in (("one", 9), ("two", 7)):

@@ -12,7 +12,7 @@ import pytest
 
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.exports.page import write_page
-from landscape.surface.header import Header
+from landscape.surface.metadata import Header
 from landscape.surface.reading import read_surface
 from landscape.surface.store import FileStore
 from landscape.surface.surface import DONE, PENDING, Surface

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.text import Text
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.plots.panel import plot_metrics, plot_panel
+from landscape.render.plots.panels import plot_metrics, plot_panel
 from landscape.render.style import save
 from landscape.surface.surface import Surface
 

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from landscape.render.scenes.paper import paper_of
+from landscape.render.scenes.layout import figure_size_of
 from landscape.render.style import SIZES
 
 DEFAULT = (1600, 1200)
 
 
 def found(size=None, dpi=None, style=None):
-    paper = paper_of(size, dpi, style, DEFAULT)
+    paper = figure_size_of(size, dpi, style, DEFAULT)
     assert paper.pixels[0] == pytest.approx(paper.style.width * paper.dpi, abs=0.51)
     return paper
 
@@ -74,4 +74,4 @@ def test_texts_are_the_styles_whatever_the_resolution(size, style, font):
 )
 def test_what_does_not_agree_is_said(size, dpi, style, said):
     with pytest.raises(ValueError, match=said):
-        paper_of(size, dpi, style, DEFAULT)
+        figure_size_of(size, dpi, style, DEFAULT)

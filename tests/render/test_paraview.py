@@ -12,10 +12,10 @@ import pytest
 
 from landscape.render.exports.export import export
 from landscape.render.exports.xdmf import write_xdmf
-from landscape.surface.header import Header
+from landscape.surface.metadata import Header
 from landscape.surface.reading import read_surface
 from landscape.surface.store import FileStore
-from landscape.surface.trajectories import write_trajectories
+from landscape.surface.trajectory_files import write_trajectories
 
 VIEW = Path(__file__).resolve().parents[2] / "scripts" / "paraview" / "view.py"
 SUFFIXES = (".vts", ".vtp", ".vti", ".vtm", ".pvd", ".xdmf", ".csv", ".obj", ".stl", ".glb")

@@ -146,7 +146,7 @@ def test_latex_sets_it_without_a_complaint(contour, engine, kind, tmp_path):
 
 def test_command(slope, tmp_path):
     from landscape.cli.plot import command
-    from landscape.surface.header import Header
+    from landscape.surface.metadata import Header
     from landscape.surface.store import FileStore
 
     surface = replace(slope(), name="surface")

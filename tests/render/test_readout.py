@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from landscape.render.scenes import overlay
-from landscape.render.scenes.compose import compose
-from landscape.render.scenes.readout import epoch_at, last_known, moment
+from landscape.render.scenes.composition import compose
+from landscape.render.scenes.hud import epoch_at, last_known, moment
 
 WAY = [(0.0, 0.9), (0.4, 0.5), (0.6, 0.6), (1.2, 0.1)]
 

@@ -12,7 +12,9 @@ from matplotlib.colors import to_rgba
 from vtkmodules.vtkCommonCore import vtkObjectBase
 
 from landscape.render.scale import Scale, choose_scale
-from landscape.render.scenes import actors, build, frame, layout, scene, stage
+from landscape.render.scenes import actors, frame, layout, scene
+from landscape.render.scenes import panel as stage
+from landscape.render.scenes import vtk_scene as build
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.scene import render_scene
 from landscape.render.style import colour_map, save

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from landscape.render.relief import Relief
+from landscape.render.height_field import HeightField
 from landscape.render.scenes.actors import thinnest
 from landscape.render.scenes.camera import VIEWS, Camera, best_view, outermost, parse_view
 from landscape.render.scenes.frame import near_corner
-from landscape.render.scenes.stage import unit_box
-from landscape.render.scenes.vtk import vtkRenderer
+from landscape.render.scenes.panel import unit_box
+from landscape.render.scenes.vtk_modules import vtkRenderer
 
 SIZE = (640, 400)
 
@@ -101,7 +101,7 @@ def turned(quarter):
     for _ in range(quarter):
         x, y = y, -x  # coordinates in the turned frame: the ground turns the other way round, by +90 degrees
     heights = np.clip(x + y, 0, None) ** 2 + 0.1 * (x**2 + y**2)
-    relief = Relief(axis, axis, heights)
+    relief = HeightField(axis, axis, heights)
     return relief, unit_box(relief, 0.0, float(heights.max()))
 
 
@@ -125,7 +125,7 @@ def test_what_is_asked_for_is_kept_and_only_the_rest_is_chosen():
 def test_a_path_behind_a_ridge_is_brought_to_the_front():
     axis = np.linspace(-1, 1, 41)
     x, _ = np.meshgrid(axis, axis)
-    relief = Relief(axis, axis, np.exp(-((x / 0.1) ** 2)))  # a ridge along y
+    relief = HeightField(axis, axis, np.exp(-((x / 0.1) ** 2)))  # a ridge along y
     box = unit_box(relief, 0.0, 1.0)
     for side in (-1, 1):
         xs = np.full(20, side * 0.15)
@@ -135,6 +135,6 @@ def test_a_path_behind_a_ridge_is_brought_to_the_front():
 
 
 def test_level_ground_is_seen_from_the_habitual_side():
-    relief = Relief(np.arange(5.0), np.arange(4.0), np.zeros((4, 5)))
+    relief = HeightField(np.arange(5.0), np.arange(4.0), np.zeros((4, 5)))
     azimuth, _ = best_view([relief], [unit_box(relief, -1.0, 1.0)])
     assert azimuth == -60

@@ -70,9 +70,9 @@ def test_the_same_bytes_in_two_processes_and_when_saved_again(tmp_path: Path) ->
 
 
 def test_neither_matplotlib_nor_pyplot_comes_along() -> None:
-    base = "import sys, landscape, landscape.render.style, landscape.render.scale, landscape.render.label\n"
+    base = "import sys, landscape, landscape.render.style, landscape.render.scale, landscape.render.ticks\n"
     assert run(base + "print('matplotlib' in sys.modules)").strip() == "False"
-    everything = "import landscape.render.plots.contour, landscape.render.plots.curve, landscape.render.plots.panel\n"
+    everything = "import landscape.render.plots.contour, landscape.render.plots.curve, landscape.render.plots.panels\n"
     code = SCRIPT.replace("sys.argv[1:]", "[]") + "print('matplotlib.pyplot' in sys.modules)"
     assert run(everything + code).strip() == "False"
 

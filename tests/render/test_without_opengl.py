@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from landscape.surface.header import Header
+from landscape.surface.metadata import Header
 from landscape.surface.store import FileStore
 
 LIBRARIES = {

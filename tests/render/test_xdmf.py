@@ -7,10 +7,10 @@ from vtkmodules.vtkIOXdmf2 import vtkXdmfReader
 
 from landscape.errors import StoreError
 from landscape.render.exports.xdmf import write_xdmf
-from landscape.render.scenes.vtk import vtk_to_numpy
-from landscape.surface.header import Header
+from landscape.render.scenes.vtk_modules import vtk_to_numpy
+from landscape.surface.metadata import Header
 from landscape.surface.store import FileStore
-from landscape.surface.trajectories import attach_trajectories, write_trajectories
+from landscape.surface.trajectory_files import attach_trajectories, write_trajectories
 
 
 def stored(path, coordinates, whole=True):
@@ -90,7 +90,7 @@ def test_files_are_named_relative_to_the_note(tmp_path, monkeypatch):
 
 
 def test_refusals(walk, slope, tmp_path):
-    from landscape.surface.li_files import write_li_surface
+    from landscape.surface.li2018.files import write_li_surface
 
     stored(tmp_path / "surface.h5", AXES[:2])
     write_trajectories(tmp_path / "path.h5", [walk([(0, 0), (1, 1)])])

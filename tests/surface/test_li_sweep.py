@@ -10,7 +10,7 @@ from torch import nn
 from landscape import models
 from landscape.geometry import Plane, Weights
 from landscape.problem.problem import Problem, Split
-from landscape.surface.planes import read_directions
+from landscape.surface.plane_files import read_directions
 from landscape.surface.reading import read_surface
 from landscape.sweep import Grid, compute_surface
 

@@ -12,8 +12,10 @@ import torch
 
 from landscape.errors import StoreError
 from landscape.geometry import Plane, Weights, random_direction
-from landscape.surface import FileStore, Header, read_plane, read_surface
+from landscape.surface import FileStore, read_surface
 from landscape.surface.merge import merge
+from landscape.surface.metadata import Header
+from landscape.surface.plane_files import read_plane
 from landscape.surface.surface import DONE, FAILED, PENDING
 
 SHAPE = (5, 7)

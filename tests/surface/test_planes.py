@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from landscape.errors import StoreError
-from landscape.geometry import Direction, Plane, Weights, difference, random_plane
-from landscape.surface.planes import read_directions, read_plane, write_directions
+from landscape.geometry import Direction, Plane, Weights, difference
+from landscape.geometry.plane import random_plane
+from landscape.surface.plane_files import read_directions, read_plane, write_directions
 
 
 def network(seed: int = 0) -> nn.Module:

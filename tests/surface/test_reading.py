@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from landscape.errors import StoreError
-from landscape.surface.header import Header
+from landscape.surface.metadata import Header
 from landscape.surface.reading import read_surface
 from landscape.surface.store import FileStore
 from landscape.surface.surface import DONE, FAILED, PENDING

@@ -14,9 +14,12 @@ import numpy as np
 import pytest
 
 from landscape.errors import StoreError
-from landscape.surface import FileStore, Header, MemoryStore, locks, read_surface
+from landscape.surface import FileStore, read_surface
+from landscape.surface import raw_files as locks
 from landscape.surface import store as module
 from landscape.surface.hdf5 import created, reading
+from landscape.surface.metadata import Header
+from landscape.surface.store import MemoryStore
 from landscape.surface.surface import DONE, FAILED, PENDING
 
 X, Y = np.linspace(-1.0, 0.5, 4), np.linspace(0.0, 1.0, 3)

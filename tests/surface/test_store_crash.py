@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from landscape.errors import StoreError
-from landscape.surface import FileStore, Header
+from landscape.surface import FileStore
 from landscape.surface.hdf5 import reading
+from landscape.surface.metadata import Header
 from landscape.surface.surface import DONE
 
 PROGRAM = Path(__file__).with_name("programs") / "writing.py"

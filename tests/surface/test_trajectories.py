@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from landscape.errors import StoreError
-from landscape.geometry import Trajectory, Weights, random_plane
-from landscape.surface.header import Header
-from landscape.surface.planes import read_plane
+from landscape.geometry import Trajectory, Weights
+from landscape.geometry.plane import random_plane
+from landscape.surface.metadata import Header
+from landscape.surface.plane_files import read_plane
 from landscape.surface.reading import read_surface
 from landscape.surface.store import FileStore
-from landscape.surface.trajectories import attach_trajectories, read_trajectories, write_trajectories
+from landscape.surface.trajectory_files import attach_trajectories, read_trajectories, write_trajectories
 
 
 def path(name: str, count: int, axes: int = 2, seed: int = 0) -> Trajectory:
@@ -163,7 +164,7 @@ def test_a_failure_on_the_way_leaves_the_file(surface_file, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("landscape.surface.trajectories.write_polylines", full)
+    monkeypatch.setattr("landscape.surface.trajectory_files.write_polylines", full)
     with pytest.raises(StoreError, match="cannot be written: No space left on device"):
         attach_trajectories(surface_file, [path("sgd", 5)])
     assert surface_file.read_bytes() == before

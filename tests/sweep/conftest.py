@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from landscape.cli.launch import mpiexec
+from landscape.parallel.launch import mpiexec
 
 PROGRAMS = Path(__file__).with_name("programs")
 ENVIRONMENT = {

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import nn
 
+from landscape.analysis.checks import check_surface
 from landscape.geometry import Plane, Weights, random_direction
 from landscape.problem.measures import accuracy, cross_entropy
 from landscape.problem.problem import Problem, Split
 from landscape.surface import read_surface
 from landscape.surface.surface import DONE
-from landscape.sweep import Grid, Plan, compute_surface
+from landscape.sweep import Grid, compute_surface
 from landscape.sweep.adaptive import Adaptive, Refinement, interpolated
-from landscape.sweep.check import check_surface
+from landscape.sweep.config import SweepConfig
 
 X, Y = np.meshgrid(np.linspace(-1, 1, 51), np.linspace(-1.5, 0.5, 41))
 SMOOTH = 0.05 + X**2 + 2 * Y**2
@@ -151,7 +152,7 @@ def plane(problem):
 def test_measured_points_are_those_of_the_full_sweep_bit_for_bit(problem, plane, tmp_path):
     full = compute_surface(problem, plane, GRID).surface
     path = tmp_path / "adaptive.h5"
-    outcome = compute_surface(problem, plane, GRID, Plan(path, adaptive=Adaptive(0.02)))
+    outcome = compute_surface(problem, plane, GRID, SweepConfig(path, adaptive=Adaptive(0.02)))
     surface = read_surface(path)
     done = surface.status == DONE
     assert outcome.complete
@@ -170,7 +171,7 @@ def test_measured_points_are_those_of_the_full_sweep_bit_for_bit(problem, plane,
 
 def test_interrupted_and_continued_is_the_same_and_so_is_the_full_sweep_after_it(problem, plane, tmp_path):
     adaptive = Adaptive(0.02)
-    compute_surface(problem, plane, GRID, Plan(tmp_path / "one.h5", adaptive=adaptive))
+    compute_surface(problem, plane, GRID, SweepConfig(tmp_path / "one.h5", adaptive=adaptive))
     whole = read_surface(tmp_path / "one.h5")
     runs = 0
     while True:
@@ -179,7 +180,7 @@ def test_interrupted_and_continued_is_the_same_and_so_is_the_full_sweep_after_it
             problem,
             plane,
             GRID,
-            Plan(tmp_path / "cut.h5", adaptive=adaptive),
+            SweepConfig(tmp_path / "cut.h5", adaptive=adaptive),
             stop=lambda c=calls: next(c, None) is None,
         )
         runs += 1
@@ -195,12 +196,12 @@ def test_interrupted_and_continued_is_the_same_and_so_is_the_full_sweep_after_it
     (complete,) = (finding for finding in check_surface(cut) if finding.name == "complete")
     assert (complete.verdict, complete.value < 1) == ("ok", True)
     # A full sweep takes it up where it is; until it ends, the file is not finished any more.
-    compute_surface(problem, plane, GRID, Plan(tmp_path / "cut.h5"), stop=lambda: True)
+    compute_surface(problem, plane, GRID, SweepConfig(tmp_path / "cut.h5"), stop=lambda: True)
     begun = read_surface(tmp_path / "cut.h5")
     assert not begun.attributes["finished"]
     (complete,) = (finding for finding in check_surface(begun) if finding.name == "complete")
     assert complete.verdict == "warn"
-    assert compute_surface(problem, plane, GRID, Plan(tmp_path / "cut.h5")).complete
+    assert compute_surface(problem, plane, GRID, SweepConfig(tmp_path / "cut.h5")).complete
     full = read_surface(tmp_path / "cut.h5")
     assert (full.status == DONE).all()
     assert full.attributes["finished"]
@@ -208,4 +209,4 @@ def test_interrupted_and_continued_is_the_same_and_so_is_the_full_sweep_after_it
 
 def test_an_adaptive_sweep_has_no_shards():
     with pytest.raises(ValueError, match="an adaptive sweep has no shards"):
-        Plan(shard=(0, 2), adaptive=Adaptive(0.1))
+        SweepConfig(shard=(0, 2), adaptive=Adaptive(0.1))

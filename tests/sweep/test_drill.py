@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from landscape.cli.launch import mpiexec
+from landscape.parallel.launch import mpiexec
 
 DRILL = Path(__file__).resolve().parents[2] / "scripts" / "drill"
 

@@ -9,14 +9,16 @@ import torch
 from torch import nn
 
 from landscape.errors import StoreError
+from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry import Direction, Plane, Weights, random_direction
 from landscape.problem.measures import accuracy, cross_entropy
 from landscape.problem.problem import Problem, Split
 from landscape.surface import read_surface
 from landscape.surface.merge import merge
 from landscape.surface.surface import DONE, FAILED
-from landscape.sweep import Grid, Numerics, Plan, compute_surface
+from landscape.sweep import Grid, compute_surface
 from landscape.sweep import sweep as module
+from landscape.sweep.config import SweepConfig
 
 GRID = Grid.parse("-1:0.5:7", "0:1:5")  # neither square nor symmetric, and it touches zero
 
@@ -67,7 +69,7 @@ def contents(path):
 @pytest.fixture
 def whole(problem, plane, tmp_path):
     """The file of an undisturbed run."""
-    assert compute_surface(problem, plane, GRID, Plan(tmp_path / "whole.h5")).complete
+    assert compute_surface(problem, plane, GRID, SweepConfig(tmp_path / "whole.h5")).complete
     return tmp_path / "whole.h5"
 
 
@@ -86,7 +88,7 @@ def test_a_quadratic_is_its_closed_form():
     problem = Problem(bowl, {"train": split}, lambda outputs, targets: (outputs - targets) ** 2)
     origin = Weights.of(bowl)
     axes = tuple(Direction(Weights({"w": torch.eye(2, dtype=torch.float64)[i]})) for i in range(2))
-    outcome = compute_surface(problem, Plane(origin, axes), GRID, numerics=Numerics(dtype="float64"))
+    outcome = compute_surface(problem, Plane(origin, axes), GRID, numerics=EvaluationConfig(dtype="float64"))
     x, y = np.meshgrid(*GRID.coordinates)
     expected = ((1 + x) ** 2 + 9 * (-2 + y) ** 2) / 2
     np.testing.assert_allclose(outcome.surface.metric("train_loss"), expected, rtol=1e-14)
@@ -107,7 +109,7 @@ def test_memory_and_file_hold_the_same(problem, plane, whole):
 
 @pytest.mark.parametrize("after", [0, 1, 17, 34])
 def test_stopped_and_continued_is_the_same_file(problem, plane, whole, tmp_path, after):
-    plan = Plan(tmp_path / "s.h5")
+    plan = SweepConfig(tmp_path / "s.h5")
     seen = []
     outcome = compute_surface(problem, plane, GRID, plan, stop=lambda: len(seen) >= after, progress=seen.append)
     assert (outcome.computed, outcome.pending, outcome.complete) == (after, 35 - after, False)
@@ -122,7 +124,7 @@ def test_stopped_and_continued_is_the_same_file(problem, plane, whole, tmp_path,
 def test_shards_merged_are_the_same_file(problem, plane, whole, tmp_path, parts):
     paths = [tmp_path / f"{part}.h5" for part in range(parts)]
     for part, path in enumerate(paths):
-        outcome = compute_surface(problem, plane, GRID, Plan(path, shard=(part, parts)))
+        outcome = compute_surface(problem, plane, GRID, SweepConfig(path, shard=(part, parts)))
         assert outcome.complete, "a shard is complete when its own points are"
         assert outcome.computed == len(range(part, 35, parts))
         assert (read_surface(path).status == DONE).sum() == outcome.computed
@@ -144,7 +146,7 @@ def test_points_that_are_computed_together_do_not_show_in_whose_company_they_wer
     whole = compute_surface(problem, plane, grid).surface
     assert whole.attributes["settings"]["engine"] == "grouped"
     for part in range(3):
-        share = compute_surface(problem, plane, grid, Plan(shard=(part, 3))).surface
+        share = compute_surface(problem, plane, grid, SweepConfig(shard=(part, 3))).surface
         there = share.status == DONE
         assert there.sum() in (47, 48)
         for name, values in whole.values.items():
@@ -152,7 +154,7 @@ def test_points_that_are_computed_together_do_not_show_in_whose_company_they_wer
 
 
 def test_failures_are_tried_once_more_then_kept_with_their_message_until_asked_for(problem, plane, whole, tmp_path):
-    plan, retry = Plan(tmp_path / "s.h5"), Plan(tmp_path / "s.h5", retry_failed=True)
+    plan, retry = SweepConfig(tmp_path / "s.h5"), SweepConfig(tmp_path / "s.h5", retry_failed=True)
     problem.loss.calls, problem.loss.failing = 0, set(range(20, 40))
     outcome = compute_surface(problem, plane, GRID, plan)
     assert outcome.failed > 0
@@ -172,7 +174,7 @@ def test_failures_are_tried_once_more_then_kept_with_their_message_until_asked_f
 
 def test_progress_counts_earlier_runs_and_failures(problem, plane, tmp_path):
     seen = []
-    plan = Plan(tmp_path / "s.h5")
+    plan = SweepConfig(tmp_path / "s.h5")
     compute_surface(problem, plane, GRID, plan, stop=lambda: len(seen) >= 5, progress=seen.append)
     assert [progress.done for progress in seen] == [1, 2, 3, 4, 5]
     assert seen[-1].total == 35
@@ -187,8 +189,8 @@ def test_progress_counts_earlier_runs_and_failures(problem, plane, tmp_path):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"numerics": Numerics(dtype="float64")}, "dtype is 'float32' there, asked for 'float64'"),
-        ({"numerics": Numerics(batch_size=7)}, "batch_size is .* there, asked for 7"),
+        ({"numerics": EvaluationConfig(dtype="float64")}, "dtype is 'float32' there, asked for 'float64'"),
+        ({"numerics": EvaluationConfig(batch_size=7)}, "batch_size is .* there, asked for 7"),
         ({"settings": {"loss": "other"}}, "loss is None there, asked for 'other'"),
         ({"grid": Grid.parse("-1:0.5:7", "0:2:5")}, "axes is .*'0:1:5'.* there, asked for .*'0:2:5'"),
     ],
@@ -197,28 +199,28 @@ def test_a_file_of_other_settings_is_refused_by_name(problem, plane, whole, chan
     before = whole.read_bytes()
     grid = change.pop("grid", GRID)
     with pytest.raises(StoreError, match=named):
-        compute_surface(problem, plane, grid, Plan(whole), **change)
+        compute_surface(problem, plane, grid, SweepConfig(whole), **change)
     assert whole.read_bytes() == before
-    assert compute_surface(problem, plane, grid, Plan(whole, overwrite=True), **change).complete
+    assert compute_surface(problem, plane, grid, SweepConfig(whole, overwrite=True), **change).complete
 
 
 def test_other_data_weights_and_statistics_are_noticed(problem, plane, whole):
     other = Problem(problem.model, {**problem.splits, "test": problem.splits["test"].take(slice(0, 19))}, problem.loss)
     with pytest.raises(StoreError, match="samples is"):
-        compute_surface(other, plane, GRID, Plan(whole))
+        compute_surface(other, plane, GRID, SweepConfig(whole))
     moved = Plane(plane.at((0.1, 0.0)), plane.directions)
     with pytest.raises(StoreError, match="origin is"):
-        compute_surface(problem, moved, GRID, Plan(whole))
+        compute_surface(problem, moved, GRID, SweepConfig(whole))
     problem.model[1].running_mean += 1.0  # no weight, and yet the loss depends on it
     with pytest.raises(StoreError, match="fixed is"):
-        compute_surface(problem, plane, GRID, Plan(whole))
+        compute_surface(problem, plane, GRID, SweepConfig(whole))
 
 
 def test_the_model_comes_back_as_it_was_also_after_an_error(problem, plane, tmp_path, monkeypatch):
     before = {name: tensor.clone() for name, tensor in problem.model.state_dict().items()}
     monkeypatch.setattr(module.FileStore, "record", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(OSError, match="full"):
-        compute_surface(problem, plane, GRID, Plan(tmp_path / "s.h5"))
+        compute_surface(problem, plane, GRID, SweepConfig(tmp_path / "s.h5"))
     assert all(torch.equal(before[name], tensor) for name, tensor in problem.model.state_dict().items())
 
 
@@ -238,7 +240,7 @@ def test_what_is_recorded_is_in_the_file_when_the_end_is_asked_for(problem, plan
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module.FileStore, "flush", flushing)
         patch.setattr(module.FileStore, "tick", lambda store: None)
-        compute_surface(problem, plane, GRID, Plan(path), stop=stop, progress=seen.append)
+        compute_surface(problem, plane, GRID, SweepConfig(path), stop=stop, progress=seen.append)
     assert written == [3, 3], "once because of the end, once on closing"
 
 
@@ -247,4 +249,4 @@ def test_wrong_arguments(problem, plane, tmp_path):
         compute_surface(problem, plane, Grid.parse("0:1:3"))
     for shard in ((3, 3), (-1, 2), (0, 0)):
         with pytest.raises(ValueError, match="a shard"):
-            Plan(shard=shard)
+            SweepConfig(shard=shard)

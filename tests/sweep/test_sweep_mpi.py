@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from landscape.surface import read_plane
+from landscape.surface.plane_files import read_plane
 
 pytestmark = pytest.mark.mpi
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from landscape.training import SAdam, SAMSGrad, TrainingSettings, optimizers, train
+from landscape.training import SAdam, SAMSGrad, TrainingSettings, optimizers
+from landscape.training.trainer import train
 
 
 def parameters():

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from landscape.errors import CheckpointError
-from landscape.training import Run, TrainingSettings, optimizers, sitting, train
+from landscape.training import Run, TrainingSettings, optimizers
+from landscape.training import trainer as sitting
+from landscape.training.trainer import train
 
 SETTINGS = TrainingSettings(epochs=4, batch_size=16, schedule="cosine", checkpoint_every=2, checkpoint_steps=5)
 DENSE = [name for name in optimizers.names() if name not in ("sparseadam", "muon")]
@@ -45,9 +47,10 @@ spec = importlib.util.spec_from_file_location("problems", conftest)
 problems = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(problems)
 
-from landscape.training import TrainingSettings, train, sitting, files
+from landscape._utils import files
+from landscape.training import TrainingSettings, train, trainer
 
-sitting._SECONDS_BETWEEN_STATES = -1.0 if where == "state" else 1e9
+trainer._SECONDS_BETWEEN_STATES = -1.0 if where == "state" else 1e9
 calls = 0
 
 def die_at_last(*args):

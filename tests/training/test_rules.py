@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import nn
 
+from landscape.functions.descent import descend
 from landscape.problem import Problem, Split
-from landscape.training.descent import descend
 from landscape.training.optimizers import build
 
 A = np.array([[3.0, 1.0, 0.0], [1.0, 2.0, -0.5], [0.0, -0.5, 0.25]])

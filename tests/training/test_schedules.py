@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from landscape.training.schedules import SCHEDULES, schedule
+from landscape.training.settings import SCHEDULES, schedule
 
 
 @pytest.mark.parametrize("epochs", [300, 60, 12])

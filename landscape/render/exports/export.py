@@ -10,7 +10,7 @@ from pathlib import Path
 
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.exports.formats import FORMATS, SOLIDS, Job
-from landscape.render.relief import check_plane
+from landscape.render.height_field import check_plane
 from landscape.render.scale import Scale
 from landscape.surface.surface import Surface
 

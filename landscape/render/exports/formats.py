@@ -14,11 +14,11 @@ from matplotlib.colors import to_rgba
 
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.exports import writers
-from landscape.render.relief import Box, Piece, Relief, check_plane, drape, relief_of
+from landscape.render.height_field import Box, HeightField, PathSegment, check_plane, drape, height_field_of
 from landscape.render.scale import Scale
 from landscape.render.scenes import actors, mesh
-from landscape.render.scenes.stage import shared_scale
-from landscape.render.scenes.vtk import vtk_to_numpy, vtkPolyData, vtkStructuredGrid
+from landscape.render.scenes.panel import shared_scale
+from landscape.render.scenes.vtk_modules import vtk_to_numpy, vtkPolyData, vtkStructuredGrid
 from landscape.render.style import TRAJECTORY_COLOURS, colour_map, purpose_of
 from landscape.surface.surface import Surface
 
@@ -43,18 +43,18 @@ class Job:
         """That of the heights and colours."""
         return shared_scale([self.surface], self.metric, self.scale_asked, self.clip, ())
 
-    def raised(self) -> tuple[Relief, Box]:
+    def raised(self) -> tuple[HeightField, Box]:
         """The relief, and true coordinates with a height in proportion to the longer axis."""
         scale = self.scale
-        relief = relief_of(self.surface, self.metric, scale, self.clip)
+        relief = height_field_of(self.surface, self.metric, scale, self.clip)
         low, high = map(float, scale.transform([scale.vmin, scale.vmax]))
         extent = float(max(np.ptp(relief.x), np.ptp(relief.y)))
         return relief, Box((0.0, 0.0, low), (1.0, 1.0, RELIEF_HEIGHT * extent / (high - low)), floor=low)
 
-    def flat(self) -> tuple[Relief, Box]:
+    def flat(self) -> tuple[HeightField, Box]:
         """The grid itself: every point at height 0."""
         x, y = (np.sort(np.asarray(axis, np.float64)) for axis in self.surface.coordinates[:2])
-        return Relief(x, y, np.zeros((len(y), len(x)))), Box((0.0, 0.0, 0.0), (1.0, 1.0, 0.0), floor=0.0)
+        return HeightField(x, y, np.zeros((len(y), len(x)))), Box((0.0, 0.0, 0.0), (1.0, 1.0, 0.0), floor=0.0)
 
     def fields(self, box: Box | None) -> dict[str, str | float]:
         """Field data: what the arrays are, and how heights are made from them."""
@@ -72,7 +72,7 @@ class Job:
         """The whole grid, raised where there is a box to raise it in."""
         heights = None
         if box is not None:
-            relief = relief_of(self.surface, self.metric, self.scale)
+            relief = height_field_of(self.surface, self.metric, self.scale)
             # The relief's axes rise; the grid keeps the surface's own order.
             rows, columns = (np.argsort(np.argsort(axis)) for axis in self.surface.coordinates[1::-1])
             heights = box.factor[2] * (relief.heights[np.ix_(rows, columns)] - box.origin[2])
@@ -80,7 +80,7 @@ class Job:
         mesh.add_field(grid, self.fields(box))
         return grid
 
-    def path_meshes(self, relief: Relief, box: Box) -> list[vtkPolyData]:
+    def path_meshes(self, relief: HeightField, box: Box) -> list[vtkPolyData]:
         """The paths as they lie on the relief."""
         return [_path(trajectory, drape(relief, trajectory), box) for trajectory in self.trajectories]
 
@@ -93,13 +93,13 @@ class Job:
             names.append(next(name for name in candidates if name not in names))
         return names
 
-    def write_paths(self, relief: Relief, box: Box, folder: Path) -> None:
+    def write_paths(self, relief: HeightField, box: Box, folder: Path) -> None:
         """Write each path into a file beside that of the surface."""
         for name, data in zip(self.names(), self.path_meshes(relief, box), strict=True):
             writers.write_xml(data, folder / f"{self.path.stem}_{name}.vtp")
 
 
-def _path(trajectory: Trajectory, pieces: Sequence[Piece], box: Box) -> vtkPolyData:
+def _path(trajectory: Trajectory, pieces: Sequence[PathSegment], box: Box) -> vtkPolyData:
     data = mesh.path_mesh(trajectory, pieces, [box.place(*piece.points.T) for piece in pieces])
     mesh.add_field(data, {"name": trajectory.name})
     return data
@@ -163,7 +163,7 @@ def _pvd(job: Job, folder: Path) -> None:
             count = int(np.searchsorted(trajectory.step, step, side="right"))
             if count != shown:
                 file = f"{name}_{count:05d}.vtp"
-                grown = [Piece(p.t[p.t <= count - 1], p.points[p.t <= count - 1]) for p in pieces]
+                grown = [PathSegment(p.t[p.t <= count - 1], p.points[p.t <= count - 1]) for p in pieces]
                 writers.write_xml(_path(trajectory, [piece for piece in grown if len(piece.t)], box), parts / file)
                 shown = count
             entries.append((int(step), k, file))

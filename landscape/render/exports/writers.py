@@ -10,7 +10,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from landscape.render.scenes.vtk import (
+from landscape.render.scenes.vtk_modules import (
     numpy_to_vtk,
     vtk_to_numpy,
     vtkAppendPolyData,

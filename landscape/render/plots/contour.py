@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from landscape.render.label import metric_label
-from landscape.render.margin import add_note, colour_bar, few_ticks, legend_above, small
-from landscape.render.plots.inline import label_lines
+from landscape.analysis.noise import Noise, noise_of
+from landscape.render.figure import add_note, colour_bar, few_ticks, legend_above, small
+from landscape.render.missing import MissingData, hatch_noise, ink_over, missing_data_of, shade
+from landscape.render.plots.contour_labels import label_lines
 from landscape.render.plots.path import PathArtists, path_handles, plot_path
-from landscape.render.region import Gaps, gaps_of, hatch_noise, ink_over, shade
 from landscape.render.scale import Scale, choose_scale
 from landscape.render.style import colour_map, drawing_on, new_figure, purpose_of
-from landscape.surface.noise import Noise, noise_of
+from landscape.render.ticks import metric_label
 from landscape.surface.surface import STOPPED
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def plot_contour(
     equal = aspect == "equal" or (aspect == "auto" and 0.4 <= _proportion(surface) <= 2.5)
     own = new_figure(size) if ax is None else None
     with drawing_on(own or ax) as ax:
-        gaps = gaps_of(surface, values, scale)
+        gaps = missing_data_of(surface, values, scale)
         shaded = shade(ax, surface, gaps, around=style == "heat")
         filled, lines, heat = _surface(ax, surface, name, scale, chosen, style, cmap or purpose_of(name))
         hatched = None
@@ -281,7 +281,9 @@ def _mark_centre(ax: Axes, *, on_paper: bool) -> None:
         mark.set_path_effects(halo(1.9, "black"))
 
 
-def _notes(name: str, scale: Scale, gaps: Gaps, noise: Noise | None, paths: Sequence[PathArtists]) -> tuple[str, ...]:
+def _notes(
+    name: str, scale: Scale, gaps: MissingData, noise: Noise | None, paths: Sequence[PathArtists]
+) -> tuple[str, ...]:
     parts = [scale.note(metric_label(name).removesuffix(" (%)")), *gaps.notes]
     if noise is not None:
         parts.append(

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.render.label import metric_label
-from landscape.render.margin import add_note, few_ticks, legend_above
+from landscape.analysis.noise import STANDARD_ERRORS, error_name, noise_of
+from landscape.render.figure import add_note, few_ticks, legend_above
+from landscape.render.missing import missing_data_of, shade
 from landscape.render.plots.contour import metric_scale
 from landscape.render.plots.path import PathArtists, distance_text, draw, leaving, path_handles
-from landscape.render.region import gaps_of, shade
 from landscape.render.scale import Scale
 from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, drawing_on
-from landscape.surface.noise import STANDARD_ERRORS, error_name, noise_of
+from landscape.render.ticks import metric_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +119,7 @@ def plot_curve(
             ax.set_zorder(other.get_zorder() + 1)
             ax.patch.set_visible(False)
         if len(surfaces) == 1:
-            gaps = gaps_of(surfaces[0], surfaces[0].metric(left[0]), scale)
+            gaps = missing_data_of(surfaces[0], surfaces[0].metric(left[0]), scale)
             shade(ax, surfaces[0], gaps)
             notes += gaps.notes
         _label_axes(ax, other, left, right, coloured=len(surfaces) == 1 and bool(right))

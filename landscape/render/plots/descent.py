@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.render.margin import add_note, legend_columns, small, wrap
+from landscape.render.figure import add_note, legend_columns, small, wrap
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.path import PathArtists, draw, leaving, path_handles, plot_path

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from landscape.render.label import metric_label
-from landscape.render.margin import add_note, legend_above
+from landscape.render.figure import add_note, legend_above
 from landscape.render.plots.contour import metric_scale
 from landscape.render.plots.curve import apply_scale
 from landscape.render.plots.path import rate_changes_of
 from landscape.render.scale import Scale
 from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, new_figure, styled
+from landscape.render.ticks import metric_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.render.margin import add_note, unbroken
+from landscape.render.figure import add_note, unbroken
 from landscape.render.style import TRAJECTORY_COLOURS, TRAJECTORY_MARKERS, drawing_on, halo, line_halo
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from landscape.render.margin import small, wrap
+from landscape.render.figure import small, wrap
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.descent import function_scale

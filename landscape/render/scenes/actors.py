@@ -10,7 +10,7 @@ from matplotlib.colors import Colormap, to_rgb
 
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.mesh import HEIGHT, point_cloud, polylines
-from landscape.render.scenes.vtk import (
+from landscape.render.scenes.vtk_modules import (
     vtk_to_numpy,
     vtkActor,
     vtkClipPolyData,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial import ConvexHull
 
-from landscape.render.relief import Box, Relief
+from landscape.render.height_field import Box, HeightField
 
 VIEWS: dict[str, tuple[float | None, float | None]] = {
     "auto": (None, None),
@@ -122,7 +122,7 @@ def parse_view(view: str | tuple[float, float] | None) -> tuple[float | None, fl
 
 
 def best_view(
-    reliefs: Sequence[Relief],
+    reliefs: Sequence[HeightField],
     boxes: Sequence[Box],
     view: tuple[float | None, float | None] = (None, None),
     paths: Sequence[Sequence[np.ndarray]] = (),
@@ -176,7 +176,7 @@ def outermost(points: np.ndarray) -> np.ndarray:
     return points[corners[corners < len(points)]]
 
 
-def _seen(points: np.ndarray, relief: Relief, box: Box, azimuth: float, elevation: float) -> np.ndarray:
+def _seen(points: np.ndarray, relief: HeightField, box: Box, azimuth: float, elevation: float) -> np.ndarray:
     """For each point whether the ground leaves the line to the camera free."""
     a, rise = math.radians(azimuth), math.tan(math.radians(elevation))
     reach = np.linspace(0.04, 1.3, 33)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from landscape.render.label import linear_labels
 from landscape.render.scale import Scale
 from landscape.render.scenes.camera import Camera
-from landscape.render.scenes.stage import GAP, HEIGHT, Stage
+from landscape.render.scenes.panel import GAP, HEIGHT, ScenePanel
+from landscape.render.ticks import linear_labels
 
 STEEP = 75.0
 """From this elevation on, in degrees, heights cannot be seen: no walls, no upright axis."""
@@ -67,7 +67,7 @@ def marks_of(scale: Scale, names: tuple[str, str, str], room: tuple[float, float
     return Marks(heights, scale.labels(heights), names[2], titles)
 
 
-def thinned(marks: Marks, scale: Scale, stage: Stage, camera: Camera, size: tuple[int, int], em: float) -> Marks:
+def thinned(marks: Marks, scale: Scale, stage: ScenePanel, camera: Camera, size: tuple[int, int], em: float) -> Marks:
     """Marks with no more ticks than their texts, ``em`` pixels high, leave room for."""
     lengths = [
         float(np.linalg.norm(np.diff(camera.project(axis.ends, size), axis=0))) / em
@@ -86,7 +86,7 @@ def thinned(marks: Marks, scale: Scale, stage: Stage, camera: Camera, size: tupl
     return replace(marks, heights=best, labels=scale.labels(best), counts=counts)
 
 
-def axes_of(stage: Stage, camera: Camera, scale: Scale, marks: Marks) -> list[Axis]:
+def axes_of(stage: ScenePanel, camera: Camera, scale: Scale, marks: Marks) -> list[Axis]:
     """The axes along the two near edges of the floor, and the upright one at the left, or right where that is taken."""
     near = near_corner(camera)
     axes = []
@@ -121,12 +121,12 @@ def axis_ticks(low: float, high: float, count: int = 5) -> tuple[np.ndarray, lis
     return values, linear_labels([float(v) for v in values], span)
 
 
-def wall_heights(stage: Stage, scale: Scale, marks: Marks) -> np.ndarray:
+def wall_heights(stage: ScenePanel, scale: Scale, marks: Marks) -> np.ndarray:
     """Where the marked values lie in the box."""
     return stage.box.factor[2] * (scale.transform(marks.heights) - stage.box.origin[2])
 
 
-def frame_lines(stage: Stage, camera: Camera, scale: Scale, marks: Marks) -> list[np.ndarray]:
+def frame_lines(stage: ScenePanel, camera: Camera, scale: Scale, marks: Marks) -> list[np.ndarray]:
     """Lines ``(m, 3)`` around the floor, and on the two walls behind the scene one at each marked height."""
     square = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
     lines = [np.column_stack([square, np.full(5, -GAP)])]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.relief import Box, Piece, Relief
-from landscape.render.scenes.vtk import (
+from landscape.render.height_field import Box, HeightField, PathSegment
+from landscape.render.scenes.vtk_modules import (
     numpy_to_vtk,
     numpy_to_vtkIdTypeArray,
     vtkCellArray,
@@ -84,7 +84,7 @@ def image(surface: Surface) -> vtkImageData:
 
 
 def relief_mesh(
-    relief: Relief, box: Box, arrays: Mapping[str, np.ndarray] | None = None, refine: int = 1
+    relief: HeightField, box: Box, arrays: Mapping[str, np.ndarray] | None = None, refine: int = 1
 ) -> vtkPolyData:
     """Quads of the relief in ``box`` with normals and heights; holes are left out, the cut is not applied.
 
@@ -120,12 +120,12 @@ def relief_mesh(
     return mesh
 
 
-def refinement(relief: Relief) -> int:
+def refinement(relief: HeightField) -> int:
     """Parts of a cell for a smooth drawing of a small grid, without making a large one larger."""
     return int(np.clip(np.sqrt(_MAX_REFINED / relief.heights.size), 1, 6))
 
 
-def path_mesh(trajectory: Trajectory, pieces: Sequence[Piece], positions: Sequence[np.ndarray]) -> vtkPolyData:
+def path_mesh(trajectory: Trajectory, pieces: Sequence[PathSegment], positions: Sequence[np.ndarray]) -> vtkPolyData:
     """A path as polylines, one per piece, and a vertex at each checkpoint on it.
 
     Point arrays: those of the trajectory (``step``, ``epoch``, ``loss``, ``surface_loss``, ``distance``,

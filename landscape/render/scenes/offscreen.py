@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from landscape.errors import MissingLibraryError
-from landscape.render.scenes.vtk import (
+from landscape.render.scenes.vtk_modules import (
     vtk_to_numpy,
     vtkLogger,
     vtkRenderer,

@@ -16,7 +16,7 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from landscape.render.margin import legend_columns, small
+from landscape.render.figure import legend_columns, small
 from landscape.render.scale import Scale
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.frame import Axis, Marks

@@ -11,17 +11,17 @@ from matplotlib.colors import to_rgba
 
 from landscape.render import style as styles
 from landscape.render.figure import StyledFigure
-from landscape.render.relief import PathHeight
+from landscape.render.height_field import PathHeight
 from landscape.render.scale import Scale
 from landscape.render.scenes import overlay
-from landscape.render.scenes.build import Built
 from landscape.render.scenes.camera import Camera
-from landscape.render.scenes.compose import Composition, compose
+from landscape.render.scenes.composition import Composition, compose
 from landscape.render.scenes.frame import STEEP, Marks, axes_of
+from landscape.render.scenes.framing import camera_of
+from landscape.render.scenes.layout import Asked
 from landscape.render.scenes.offscreen import picture
-from landscape.render.scenes.paper import Asked
-from landscape.render.scenes.stage import Paths, Stage
-from landscape.render.scenes.viewpoint import camera_of
+from landscape.render.scenes.panel import Paths, ScenePanel
+from landscape.render.scenes.vtk_scene import VTKScene
 from landscape.surface.surface import Surface
 
 _GROUND = 161
@@ -86,9 +86,9 @@ def render_scene(
     figure, plan = composition.figure, composition.plan
     camera, marks = camera_of(composition)
 
-    def draw(stage: Stage) -> np.ndarray:
+    def draw(stage: ScenePanel) -> np.ndarray:
         """VTK's part: nothing of it is left when the picture is made."""
-        built = Built(composition, stage, marks, camera)
+        built = VTKScene(composition, stage, marks, camera)
         built.show_paths()
         return picture(built.renderer, plan.panel_size, supersampling, occlusion=occluded(camera))
 
@@ -143,7 +143,7 @@ def draw_around(ax: Axes, composition: Composition, marks: Marks) -> None:
         overlay.draw_note(ax, composition.note, *plan.note)
 
 
-def _ground(stage: Stage, camera: Camera, size: tuple[int, int], corner: tuple[int, int]) -> np.ndarray:
+def _ground(stage: ScenePanel, camera: Camera, size: tuple[int, int], corner: tuple[int, int]) -> np.ndarray:
     """Pixels ``(m, 2)`` of the figure that the relief covers, close enough to find each text that lies on it."""
     x, y = (np.linspace(axis[0], axis[-1], _GROUND) for axis in (stage.relief.x, stage.relief.y))
     ground = stage.box.place(x[None, :], y[:, None], stage.relief.at(x[None, :], y[:, None])).reshape(-1, 3)

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from landscape.errors import StoreError
-from landscape.surface import FileStore, Header
+from landscape.surface import FileStore
+from landscape.surface.metadata import Header
 
 header = Header((np.arange(40.0), np.arange(30.0)), ("train_loss", "train_acc"), {"seed": 0})
 

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from landscape.sweep.ranks import Ranks, known
+from landscape.parallel.ranks import Ranks, is_collective
 
 options = json.loads(sys.argv[1])
 ranks = Ranks.join()
@@ -21,7 +21,7 @@ def caught(work):
     try:
         work()
     except Exception as error:
-        return f"{type(error).__name__}: {error}" if known(error) else "unknown to others"
+        return f"{type(error).__name__}: {error}" if is_collective(error) else "unknown to others"
 
 
 def fail():
@@ -41,13 +41,13 @@ def plane():
 
 
 def seen():
-    from landscape.sweep.devices import neighbours
-    from landscape.sweep.sharing import share_plane
+    from landscape.parallel.devices import local_ranks
+    from landscape.parallel.shared_plane import share_plane
 
     if "hosts" in options:
         ranks.comm = apart(ranks.comm)
     if options.get("full") == ranks.rank:
-        from landscape.geometry import room
+        from landscape.geometry import arena as room
 
         room.reserve = no_space
     shared = share_plane(ranks, plane, Path(options["scratch"]) if "scratch" in options else None)
@@ -60,7 +60,7 @@ def seen():
     named = [name for name in os.listdir(os.environ["TMPDIR"]) if "landscape" in name]
     assert not named, "the file that the ranks share has no name any more"
     dtypes = [str(tensors[name].dtype).removeprefix("torch.") for name in "ab"]
-    here = neighbours(ranks)
+    here = local_ranks(ranks)
     plane_seen = [shared.directions[0].weights.digest(), *dtypes, dict(shared.directions[0].recipe)]
     return {"planes": plane_seen, "neighbours": [here.rank, here.size], "files": files_of(shared)}
 
@@ -93,8 +93,8 @@ def files_of(shared):
 
 
 mine = {
-    "agreed": ranks.agree(lambda: 10 * ranks.rank),
-    "failed": caught(lambda: ranks.agree(fail)),
+    "agreed": ranks.collective(lambda: 10 * ranks.rank),
+    "failed": caught(lambda: ranks.collective(fail)),
     "shared": ranks.share({"from": ranks.rank}),
     "unequal": caught(lambda: ranks.require_equal({"seed": ranks.rank // 2, "rows": [ranks.rank // 2], "same": 1})),
     **seen(),

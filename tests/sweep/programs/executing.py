@@ -11,8 +11,8 @@ from contextlib import closing
 
 import numpy as np
 
-from landscape.sweep.executor import execute
-from landscape.sweep.ranks import Ranks, known
+from landscape.parallel.executor import execute
+from landscape.parallel.ranks import Ranks, is_collective
 
 options = json.loads(sys.argv[1])
 ranks = Ranks.join()
@@ -58,8 +58,12 @@ def main():
                     raise OSError("no space left")
                 results.append(result)
     except Exception as error:
-        print(f"rank {ranks.rank}: {type(error).__name__}: {error}, known {known(error)}", file=sys.stderr, flush=True)
-        if ranks.is_root or known(error):
+        print(
+            f"rank {ranks.rank}: {type(error).__name__}: {error}, known {is_collective(error)}",
+            file=sys.stderr,
+            flush=True,
+        )
+        if ranks.is_root or is_collective(error):
             sys.exit(1)
         ranks.comm.Abort(1)
     wall, cpu = time.perf_counter() - begin, time.process_time() - before

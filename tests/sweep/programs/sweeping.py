@@ -11,13 +11,15 @@ import torch
 from torch import nn
 
 from landscape.errors import StoreError
+from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry import Plane, Weights, random_direction
+from landscape.parallel.ranks import Ranks, is_collective
+from landscape.parallel.shared_plane import share_plane
+from landscape.parallel.signals import StopSignals
 from landscape.problem.problem import Problem, Split
 from landscape.surface import FileStore
-from landscape.sweep import Grid, Numerics, Plan, Ranks, compute_surface
-from landscape.sweep.ranks import known
-from landscape.sweep.sharing import share_plane
-from landscape.sweep.stopping import StopSignals
+from landscape.sweep import Grid, compute_surface
+from landscape.sweep.config import SweepConfig
 
 options = json.loads(sys.argv[1])
 ranks = Ranks.join()
@@ -52,14 +54,14 @@ def plane_of(measured):
 def main():
     measured = problem()
     plane = share_plane(ranks, lambda: plane_of(measured)) if not options.get("careless") else plane_of(measured)
-    plan = Plan(Path(options["out"]), overwrite=options.get("overwrite", False))
+    plan = SweepConfig(Path(options["out"]), overwrite=options.get("overwrite", False))
     with StopSignals() as stop:
         outcome = compute_surface(
             measured,
             plane,
             Grid.parse("-1:0.5:7", "0:1:5"),
             plan,
-            numerics=Numerics(**options.get("numerics", {})),
+            numerics=EvaluationConfig(**options.get("numerics", {})),
             ranks=ranks,
             stop=stop,
         )
@@ -71,7 +73,7 @@ def main():
 try:
     code = main()
 except Exception as error:
-    if ranks.comm is not None and not known(error):
+    if ranks.comm is not None and not is_collective(error):
         raise
     code = 1
     if ranks.is_root:

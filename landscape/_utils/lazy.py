@@ -1,0 +1,23 @@
+"""Lazy package attributes: a name is imported when it is first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Module-level ``__getattr__``, ``__dir__`` and ``__all__`` of a package whose names live in modules below it.
+
+    Args:
+        package: the package's own ``__name__``.
+        homes: public name to module, relative to the package (``"plane"``, ``"surface.store"``).
+    """
+
+    def get(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(f"{package}.{homes[name]}"), name)
+
+    return get, lambda: sorted(homes), sorted(homes)

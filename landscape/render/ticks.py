@@ -1,0 +1,194 @@
+"""Tick values and labels: nice numbers, and names of metrics and axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+_SPLITS = {"train": "training", "val": "validation", "plane": "plane's"}
+_METRICS = {"acc": "accuracy (%)", "loss": "loss"}
+_STATISTICS = {
+    "_paired_stderr": "paired standard error of",
+    "_stderr": "standard error of",
+    "_std": "standard deviation of",
+    "_median": "median",
+    "_min": "smallest",
+    "_max": "largest",
+}
+
+
+def metric_label(name: str) -> str:
+    """What an axis calls the metric ``name``: ``train_loss`` is "training loss", ``test_acc`` "test accuracy (%)"."""
+    for suffix, words in _STATISTICS.items():
+        if name.endswith(suffix):
+            return f"{words} {metric_label(name.removesuffix(suffix))}"
+    split, separator, measure = name.partition("_")
+    if not separator:
+        return _METRICS.get(name, name)
+    return " ".join([_SPLITS.get(split, split), *(_METRICS.get(part, part) for part in measure.split("_"))])
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def linear_labels(values: list[float], span: float) -> list[str]:
+    """Texts of ``values`` with common decimals, the fewest that write each exactly; ``span`` is the axis' range."""
+    largest = max((abs(value) for value in values), default=0.0)
+    if largest >= 1e5 or 0 < largest < 1e-3:
+        power = math.floor(math.log10(largest) + 1e-12)
+        mantissas = linear_labels([value / 10.0**power for value in values], span / 10.0**power)
+        return [rf"${m}\times10^{{{power}}}$".replace("\N{MINUS SIGN}", "-") for m in mantissas]
+    # Up to four figures of the range: what is finer cannot be told apart on the axis.
+    most = max(0, 4 - math.floor(math.log10(span)) - 1)
+    decimals = next((d for d in range(most) if all(abs(round(v, d) - v) <= 1e-9 * span for v in values)), most)
+    return [_minus(f"{round(value, decimals) + 0.0:.{decimals}f}") for value in values]
+
+
+def log_labels(values: list[float], *, wide: bool) -> list[str]:
+    r"""Texts of ``values`` on a log axis: ``0.05``, ``300``, ``$3\times10^{5}$``.
+
+    Decades alone on a ``wide`` axis (one that leaves 0.001 to 10,000) are all powers of ten, so that they match.
+    """
+    powers = wide and all(_is_decade(value) for value in values)
+    return [_log_label(value, powers=powers) for value in values]
+
+
+def _is_decade(value: float) -> bool:
+    return value == 0 or abs(math.log10(abs(value)) - round(math.log10(abs(value)))) < 1e-6
+
+
+def _log_label(value: float, *, powers: bool) -> str:
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)) + 1e-9)
+    mantissa = abs(value) / 10.0**exponent
+    sign = "-" if value < 0 else ""
+    if powers or (_is_decade(value) and not 1e-3 * 0.999 <= abs(value) < 1e4):
+        return rf"${sign}10^{{{exponent}}}$"
+    if 1e-3 * 0.999 <= abs(value) < 1e4:
+        return _minus(_shortest(value))
+    return rf"${sign}{_shortest(mantissa)}\times10^{{{exponent}}}$"
+
+
+def _shortest(value: float) -> str:
+    """The fewest of at most five figures that write ``value`` exactly, else three (all of a large integer)."""
+    digits = next((d for d in range(1, 6) if abs(float(f"{value:.{d}g}") - value) <= 1e-9 * abs(value)), 3)
+    return f"{float(f'{value:.{digits}g}'):.10g}"
+
+
+TICK_SERIES: tuple[tuple[float, ...], ...] = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5))
+# Mantissas nearly even on a log axis and short to write (rounded preferred numbers of ISO 3), sparse to dense.
+LEVEL_SERIES: tuple[tuple[float, ...], ...] = (
+    (1,),
+    (1, 3),
+    (1, 2, 5),
+    (1, 1.6, 2.5, 4, 6.3),
+    (1, 1.25, 1.6, 2, 2.5, 3.15, 4, 5, 6.3, 8),
+    (1, 1.12, 1.25, 1.4, 1.6, 1.8, 2, 2.24, 2.5, 2.8, 3.15, 3.55, 4, 4.5, 5, 5.6, 6.3, 7.1, 8, 9),
+)
+
+
+def round_values(
+    kind: str,
+    lower: float,
+    upper: float,
+    n: int,
+    series: tuple[tuple[float, ...], ...],
+    *,
+    threshold: float | None,
+    even_below: float,
+) -> np.ndarray:
+    """Of all families of round values the one with a count nearest ``n`` from ``lower`` to ``upper``, ends included.
+
+    Args:
+        kind: ``log``, ``linear`` or ``symlog``: where the values shall be spread evenly.
+        lower: lower end.
+        upper: upper end; none are found unless it is above ``lower``.
+        n: the wanted count; two thirds to four thirds of it are as good as it gets.
+        series: mantissas for logarithmic kinds, from sparse to dense.
+        threshold: half width of the linear part of ``symlog``.
+        even_below: on a log scale of fewer decades, also even steps in value are taken.
+    """
+    if not lower < upper:
+        return np.empty(0)
+    steps = [_multiples(lower, upper, step) for step in _steps(upper - lower, n)]
+    families: list[np.ndarray] = []
+    if kind == "log":
+        spread = math.log10(upper / lower)
+        families = [_decades(lower, upper, every) for every in range(2, 2 + int(spread))]
+        families += [_mantissas(lower, upper, mantissas) for mantissas in series]
+        # Even steps in value crowd at the upper end of a log axis: only for a range where that is hardly seen.
+        steps = steps if spread < even_below else []
+    elif kind == "symlog":
+        families = [_symmetric(lower, upper, threshold or 1.0, mantissas) for mantissas in series]
+        families += [_symmetric(lower, upper, threshold or 1.0, (1,), every) for every in range(2, 8)]
+        steps = []
+
+    def cost(values: np.ndarray, *, long: bool = False) -> float:
+        within = 2 * n / 3 <= len(values) <= 4 * n / 3
+        return abs(math.log((len(values) + 0.1) / n)) + (0.25 if long else 0.0) + (0.0 if within else 2.0)
+
+    ranked = [(cost(values), values) for values in families]
+    # A step of 2.5 takes one more figure to write than 2 or 5: only where those are far from n.
+    ranked += [(cost(values, long=index % 4 == 2), values) for index, values in enumerate(steps)]
+    return min(ranked, key=lambda pair: pair[0])[1]
+
+
+def roundest(levels: np.ndarray, n: int, *, logarithmic: bool) -> np.ndarray:
+    """Those of ``levels`` (sorted) that are shortest to write, ``n / 3`` to ``n`` of them."""
+    if len(levels) <= n:
+        return levels
+    steps = np.diff(levels)
+    chosen = [levels[::k] for k in range(2, len(levels))]
+    if np.allclose(steps, steps[0], rtol=1e-6):
+        index = np.rint(levels / steps[0]).astype(int)
+        chosen = [levels[index % k == 0] for k in (2, 5, 10, 20)] + chosen
+    elif logarithmic:
+        exponents = {math.floor(math.log10(abs(v)) + 1e-9) for v in levels.tolist() if v}
+        families = [{float(f"{m}e{k}") for m in mantissas for k in exponents} for mantissas in TICK_SERIES[::-1]]
+        families += [{float(f"1e{k}") for k in exponents if k % every == 0} for every in (2, 3, 4, 5)]
+        chosen = [levels[[v == 0 or abs(v) in family for v in levels.tolist()]] for family in families] + chosen
+    return next((values for values in chosen if n / 3 <= len(values) <= n), levels[:1])
+
+
+def _steps(span: float, n: int) -> list[float]:
+    """Round steps (1, 2, 2.5, 5 times a power of ten) around ``span / n``."""
+    power = math.floor(math.log10(span / n))
+    return [mantissa * 10.0**exponent for exponent in (power - 1, power, power + 1) for mantissa in (1, 2, 2.5, 5)]
+
+
+def _multiples(lower: float, upper: float, step: float) -> np.ndarray:
+    slack = 1e-9
+    index = np.arange(math.ceil(lower / step - slack), math.floor(upper / step + slack) + 1)
+    # Rounding makes 3 * 0.1 the float that a reader would type, so that labels and comparisons are exact.
+    return np.array([float(f"{i * step:.12g}") for i in index])
+
+
+def _inside(values: Iterable[float], lower: float, upper: float) -> np.ndarray:
+    slack = 1e-9 * max(abs(lower), abs(upper))
+    return np.array([v for v in values if lower - min(slack, abs(v) * 1e-9) <= v <= upper + slack])
+
+
+def _exponents(lower: float, upper: float) -> range:
+    return range(math.floor(math.log10(lower) + 1e-9), math.floor(math.log10(upper) + 1e-9) + 1)
+
+
+def _mantissas(lower: float, upper: float, series: tuple[float, ...]) -> np.ndarray:
+    return _inside((float(f"{m}e{k}") for k in _exponents(lower, upper) for m in series), lower, upper)
+
+
+def _decades(lower: float, upper: float, every: int) -> np.ndarray:
+    return _inside((float(f"1e{k}") for k in _exponents(lower, upper) if k % every == 0), lower, upper)
+
+
+def _symmetric(lower: float, upper: float, threshold: float, series: tuple[float, ...], every: int = 1) -> np.ndarray:
+    """Round values on both sides of zero, from ``threshold`` outwards, with zero between."""
+    largest = max(abs(lower), abs(upper))
+    if largest <= threshold:
+        return _multiples(lower, upper, _steps(upper - lower, 8)[4])
+    start = round(math.log10(threshold))
+    outer = [float(f"{m}e{k}") for k in _exponents(threshold, largest) for m in series if (k - start) % every == 0]
+    return _inside([*(-v for v in reversed(outer)), 0.0, *outer], lower, upper)

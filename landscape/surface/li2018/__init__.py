@@ -1,0 +1,1 @@
+"""The files of Li et al. (2018), read and written."""

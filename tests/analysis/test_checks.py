@@ -1,0 +1,237 @@
+"""Checks: each question on a surface made to pass it, and on one made to fail it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from landscape.analysis.checks import BAD, OK, WARN, Finding, check_axes, check_evaluation, check_surface, worst
+from landscape.evaluation.config import EvaluationConfig
+from landscape.geometry import Plane
+from landscape.geometry.plane import random_plane
+from landscape.problem.problem import Problem, Split
+from landscape.surface.surface import DONE, PENDING, Surface
+
+
+def surface(loss, x=None, y=None, stderr=None, status=None) -> Surface:
+    x = np.linspace(-1, 1, 21) if x is None else x
+    y = np.linspace(-1, 1, 21) if y is None else y
+    values = loss(x[None, :], y[:, None]) + np.zeros((len(y), len(x))) if callable(loss) else loss
+    found = {"train_loss": values}
+    if stderr is not None:
+        found["train_loss_stderr"] = np.full(values.shape, stderr)
+    return Surface((x, y), found, np.full(values.shape, DONE, np.uint8) if status is None else status)
+
+
+def bowl(x, y):
+    return 0.05 + x**2 + 2 * y**2
+
+
+def by_name(findings: list[Finding]) -> dict[str, Finding]:
+    named = {finding.name: finding for finding in findings}
+    assert len(named) == len(findings)
+    for finding in findings:
+        assert bool(finding.advice) == (finding.verdict != OK), "advice where something is to do, and only there"
+    return named
+
+
+def test_a_good_surface_passes_everything():
+    findings = check_surface(surface(bowl, stderr=0.005), expected=0.05)
+    assert {f.name for f in findings} == {"complete", "origin", "finite", "relief", "valley", "lowest", "sampling"}
+    assert worst(findings) == OK
+    assert by_name(findings)["origin"].value < 1e-12
+
+
+def test_the_origin_must_have_the_checkpoints_loss():
+    wrong = by_name(check_surface(surface(bowl), expected=0.06))["origin"]
+    assert wrong.verdict == BAD
+    assert wrong.value == pytest.approx(1 / 6)
+    assert "0.05" in wrong.text
+    assert "0.06" in wrong.text
+    even = by_name(check_surface(surface(bowl, x=np.linspace(-1, 1, 20)), expected=0.05))["origin"]
+    assert even.verdict == WARN
+    assert "no point at the origin" in even.text
+    assert "origin" not in by_name(check_surface(surface(bowl)))
+
+
+def test_points_that_are_missing():
+    status = np.full((21, 21), DONE, np.uint8)
+    status[10, 10] = PENDING
+    found = by_name(check_surface(surface(bowl, status=status), expected=0.05))
+    assert found["complete"].verdict == WARN
+    assert found["complete"].text == "440 of 441 points are done"
+    assert found["origin"].text == "the point at the origin is not done"
+    nothing = check_surface(surface(bowl, status=np.zeros((21, 21), np.uint8)))
+    assert [f.name for f in nothing] == ["complete"]
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.0, OK), (0.1, WARN), (0.6, BAD)])
+def test_values_that_are_not_finite(share, verdict):
+    values = bowl(np.linspace(-1, 1, 21)[None, :], np.linspace(-1, 1, 21)[:, None])
+    values.ravel()[: round(share * values.size)] = np.nan
+    found = by_name(check_surface(surface(values)))["finite"]
+    assert found.verdict == verdict
+    assert found.value == pytest.approx(share, abs=0.01)
+
+
+def test_all_flat():
+    assert by_name(check_surface(surface(lambda x, y: 2 + 1e-4 * x * y)))["relief"].verdict == BAD
+    noisy = by_name(check_surface(surface(bowl, stderr=2.0)))
+    assert noisy["relief"].verdict == BAD
+    assert "three standard errors" in noisy["relief"].text
+    assert by_name(check_surface(surface(lambda x, y: x * 0)))["relief"].verdict == BAD
+
+
+def test_all_cliff():
+    found = by_name(check_surface(surface(lambda x, y: 0.01 + np.where(np.hypot(x, y) < 0.05, 0, 1e6))))["valley"]
+    assert found.verdict == WARN
+    assert "smaller range" in found.advice
+    assert found.value == pytest.approx(1 / 441)
+
+
+@pytest.mark.parametrize("count", [5, 7, 21, 51])
+@pytest.mark.parametrize("centre", [1e-6, 0.05, 1.0])
+def test_a_bowl_is_no_cliff_on_any_grid(count, centre):
+    axis = np.linspace(-1, 1, count)
+    found = by_name(check_surface(surface(lambda x, y: centre + x**2 + y**2, x=axis, y=axis)))
+    assert found["valley"].verdict == OK
+
+
+def test_a_minimum_on_the_edge():
+    found = by_name(check_surface(surface(lambda x, y: 5 + x + y**2)))["lowest"]
+    assert found.verdict == WARN
+    assert found.text == "the lowest loss is 4, at (-1, 0), on the edge of the grid"
+    assert found.value == 1.0
+
+
+@pytest.mark.parametrize(("stderr", "verdict"), [(0.01, OK), (0.3, WARN), (5.0, BAD)])
+def test_sampling_error_against_relief(stderr, verdict):
+    found = by_name(check_surface(surface(bowl, stderr=stderr)))["sampling"]
+    assert found.verdict == verdict
+    assert found.value == pytest.approx(
+        stderr / (np.quantile(bowl(*np.meshgrid(*[np.linspace(-1, 1, 21)] * 2)), 0.9) - 0.05)
+    )
+
+
+def test_relief_is_judged_by_the_paired_error_where_there_is_one():
+    whole = surface(bowl, stderr=0.3)
+    assert "--paired" in by_name(check_surface(whole))["sampling"].advice
+    paired = replace(whole, values={**whole.values, "train_loss_paired_stderr": np.full(whole.shape, 0.01)})
+    found = by_name(check_surface(paired))["sampling"]
+    assert found.verdict == OK
+    assert found.text.startswith("the median paired standard error is 0.01,")
+
+
+def test_one_axis_and_three():
+    line = np.linspace(-1, 1, 11)
+    curve = Surface((line,), {"train_loss": line**2 + 0.1}, np.ones(11, np.uint8))
+    assert worst(check_surface(curve, expected=0.1)) == OK
+    z, y, x = np.meshgrid(*[line] * 3, indexing="ij")
+    volume = Surface((line,) * 3, {"train_loss": 0.1 + x**2 + y**2 + z**2}, np.ones((11,) * 3, np.uint8))
+    assert worst(check_surface(volume, expected=0.1)) == OK
+
+
+def test_angles():
+    plane = random_plane(nn.Linear(50, 50), axes=3)
+    assert [f.name for f in check_axes(plane)] == ["cosine_xy", "cosine_xz", "cosine_yz"]
+    assert worst(check_axes(plane)) == OK
+    x, y, _ = plane.directions
+    sheared = y.revised(y.weights.like({n: t + x.weights.tensors[n] for n, t in y.weights}))
+    found = by_name(check_axes(Plane(plane.origin, (x, sheared))))["cosine_xy"]
+    assert found.verdict == WARN
+    assert found.value == pytest.approx(0.707, abs=0.05)
+    assert by_name(check_axes(Plane(plane.origin, (x, x))))["cosine_xy"].verdict == BAD
+    silent = x.revised(x.weights.like({n: 0 * t for n, t in x.weights}))
+    assert by_name(check_axes(Plane(plane.origin, (x, silent))))["cosine_xy"].verdict == BAD
+    assert "cosine_xy" in by_name(check_surface(surface(bowl), plane))
+
+
+def problem(model: nn.Module, samples: int = 256) -> Problem:
+    stream = torch.Generator().manual_seed(0)
+    inputs = torch.randn(samples, 6, generator=stream)
+    targets = (inputs[:, 0] > 0).long()
+    return Problem(
+        model, {"train": Split(inputs, targets)}, lambda o, t: nn.functional.cross_entropy(o, t, reduction="none")
+    )
+
+
+def small(*between: nn.Module) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(6, 8), *between, nn.ReLU(), nn.Linear(8, 2))
+
+
+def test_a_network_without_surprises():
+    subject = problem(small())
+    with torch.no_grad():
+        expected = float(
+            subject.loss(subject.model(subject.splits["train"].inputs), subject.splits["train"].targets).mean()
+        )
+    before = {name: t.clone() for name, t in subject.model.state_dict().items()}
+    findings = check_evaluation(subject, random_plane(subject.model), expected=expected)
+    assert {f.name for f in findings} == {"repeats", "origin"}
+    assert worst(findings) == OK
+    assert by_name(findings)["repeats"].value == 0
+    assert all(torch.equal(t, before[name]) for name, t in subject.model.state_dict().items())
+    wrong = by_name(check_evaluation(subject, random_plane(subject.model), expected=2 * expected))["origin"]
+    assert wrong.verdict == BAD
+
+
+def test_a_network_that_keeps_a_state_does_not_repeat():
+    class Drifting(nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return x * (1 + 0.01 * self.calls)
+
+    found = by_name(check_evaluation(problem(small(Drifting())), random_plane(small(Drifting()))))["repeats"]
+    assert found.verdict == BAD
+    assert found.value > 1e-4
+
+
+def test_a_network_that_remembers_where_it_was_does_not_repeat():
+    class Remembering(nn.Linear):
+        last: torch.Tensor | None = None
+
+        def forward(self, x):
+            before = self.weight if self.last is None else self.last
+            self.last = self.weight.detach().clone()
+            return nn.functional.linear(x, before, self.bias)
+
+    model = small(Remembering(8, 8))
+    assert by_name(check_evaluation(problem(model), random_plane(model)))["repeats"].verdict == BAD
+
+
+def test_stale_statistics():
+    model = small(nn.BatchNorm1d(8))
+    model.train()
+    subject = problem(model)
+    for _ in range(200):
+        model(subject.splits["train"].inputs)
+    plane = random_plane(model)
+    fresh = by_name(check_evaluation(subject, plane))["batch-norm"]
+    assert fresh.verdict == OK
+    model[1].running_var.fill_(1e-3)
+    stale = by_name(check_evaluation(subject, plane))["batch-norm"]
+    assert stale.verdict in (WARN, BAD)
+    assert stale.value > 0.1
+    assert "--bn recalibrate" in stale.advice
+    turned = by_name(check_evaluation(subject, plane, EvaluationConfig(bn="recalibrate")))["batch-norm"]
+    assert turned.text == stale.text, "whichever of the two the surface was computed with"
+
+
+def test_a_network_without_statistics_is_not_asked_for_them():
+    model = small(nn.BatchNorm1d(8, track_running_stats=False))
+    assert "batch-norm" not in by_name(check_evaluation(problem(model), random_plane(model)))
+
+
+def test_the_worst_of_several():
+    fine = Finding("a", 0.0, OK, "")
+    assert worst([]) == OK
+    assert worst([fine, replace(fine, verdict=WARN), fine]) == WARN
+    assert worst([replace(fine, verdict=BAD), replace(fine, verdict=WARN)]) == BAD

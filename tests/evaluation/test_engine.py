@@ -1,0 +1,560 @@
+"""Engines give what the module gives: every family against float64, and networks that must not be touched."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from landscape.evaluation.config import EvaluationConfig
+from landscape.evaluation.evaluator import open_evaluator
+from landscape.geometry import Plane, Weights
+from landscape.geometry.direction import finish, gaussian
+from landscape.models import registry
+from landscape.problem.measures import accuracy, cross_entropy
+from landscape.problem.problem import Problem, Split
+
+POINTS = ((0.0, 0.0), (0.3, -0.2), (-1.0, 0.5), (0.7, 0.5))  # the last two are of one row of a grid
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        yield
+
+
+def plane_of(model, states=False, ignore="biasbn"):
+    origin = Weights.of(model, states)
+    return Plane(origin, tuple(finish(gaussian(origin, 0, axis), origin, "filter", ignore) for axis in range(2)))
+
+
+def moving_states(plane):
+    """The plane with directions that move buffers too, as those between checkpoints do; variances only grow."""
+    directions = []
+    for d in plane.directions:
+        states = {name: 0.3 * torch.randn_like(d.weights.tensors[name]) for name in plane.origin.states}
+        states = {name: t.abs() if name.endswith("running_var") else t for name, t in states.items()}
+        directions.append(d.revised(d.weights.like({**d.weights.tensors, **states})))
+    return Plane(plane.origin, tuple(directions))
+
+
+def problem_of(model, inputs, classes=10):
+    targets = torch.arange(len(inputs)) % classes
+    return Problem(model, {"train": Split(inputs, targets)}, cross_entropy, {"acc": accuracy})
+
+
+def values(problem, plane, points=POINTS, **numerics):
+    with open_evaluator(problem, plane, EvaluationConfig(**numerics)) as evaluate:
+        return np.array([evaluate(point) for point in points]), evaluate
+
+
+def stirred(model):
+    """Statistics and scales as after training, where freshly built ones are zeros and ones."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            nn.init.normal_(module.running_mean, std=0.3)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+            if module.affine:
+                nn.init.normal_(module.weight, 1.0, 0.2)
+                nn.init.normal_(module.bias, std=0.2)
+    return model
+
+
+FAMILIES = {
+    "vgg9": "folded",
+    "densenet121": "folded",
+    "resnet18": "folded",
+    "resnet50_noshort": "folded",
+    "resnet20": "folded",
+    "resnet56_noshort": "folded",
+    "wrn56_2": "folded",
+    "lenet": "folded",
+    "mlp": "grouped",
+    "transformer": "plain",
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_is_within_1e5_of_the_module_in_float64(name):
+    if name == "transformer":
+        model, inputs = registry.build(name, depth=2, width=32), torch.randint(0, 256, (5, 12))
+        problem = Problem(model, {"train": Split(inputs, inputs.roll(1, 1))}, cross_entropy)
+    else:
+        arguments = {"in_features": 192} if name == "mlp" else {"in_channels": 3}
+        model = stirred(registry.build(name, **arguments))
+        problem = problem_of(model, torch.randn(7, 3, 8, 8) if name != "vgg9" else torch.randn(7, 3, 16, 16))
+    plane = plane_of(model)
+    got, evaluate = values(problem, plane, batch_size=4)
+    assert evaluate.engine == FAMILIES[name]
+    exact, _ = values(problem, plane, batch_size=4, engine="plain", dtype="float64")
+    loss = list(evaluate.names).index("train_loss")
+    np.testing.assert_allclose(got[:, loss], exact[:, loss], rtol=1e-5)
+    # In float64 the engines differ from the module by float64's rounding, which no wrong formula does.
+    for engine in {"plain": [], "grouped": ["grouped", "dense"]}.get(FAMILIES[name], [FAMILIES[name]]):
+        same, twin = values(problem, plane, batch_size=4, dtype="float64", engine=engine)
+        assert twin.engine == engine
+        np.testing.assert_allclose(same, exact, rtol=1e-11)
+
+
+def test_statistics_that_move_are_folded_as_they_are_at_the_point():
+    model = stirred(registry.build("resnet20", in_channels=1))
+    plane = plane_of(model, states=True, ignore="none")
+    moved = moving_states(plane)
+    problem, points = problem_of(model, torch.randn(6, 1, 8, 8)), ((0.0, 0.0), (0.2, 0.1))
+    got, evaluate = values(problem, moved, points, dtype="float64")
+    assert evaluate.engine == "folded"
+    exact, _ = values(problem, moved, points, dtype="float64", engine="plain")
+    assert abs(exact[1, 0] / exact[0, 0] - 1) > 1e-3
+    np.testing.assert_allclose(got, exact, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "mlp"])
+def test_recalibrated_statistics(name):
+    model = registry.build(name, **({"in_channels": 1} if name == "resnet20" else {}))
+    problem, plane = problem_of(model, torch.randn(20, 1, 8, 8)), plane_of(model)
+    got, _ = values(problem, plane, bn="recalibrate", dtype="float64")
+    exact, _ = values(problem, plane, bn="recalibrate", dtype="float64", engine="plain")
+    np.testing.assert_allclose(got, exact, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("name", "engine"), [("resnet20", "folded"), ("mlp", "dense"), ("mlp", "plain"), ("mlp", "grouped")]
+)
+def test_a_point_does_not_depend_on_those_before_it_and_the_model_comes_back(name, engine):
+    model = stirred(registry.build(name, **({"in_channels": 1} if name == "resnet20" else {"widths": (16,)})))
+    model.train()
+    problem, plane = problem_of(model, torch.randn(37, 1, 8, 8)), plane_of(model)
+    before = copy.deepcopy(model.state_dict())
+    first, _ = values(problem, plane, engine=engine, batch_size=16)
+    back, _ = values(problem, plane, POINTS[::-1], engine=engine, batch_size=16)
+    alone = [values(problem, plane, [point], engine=engine, batch_size=16)[0][0] for point in POINTS]
+    assert first.tobytes() == back[::-1].tobytes() == np.array(alone).tobytes()
+    after = model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(module.training for module in model.modules())
+    assert not any(key.startswith("folded") for key in dict(model.named_modules()))
+
+
+class TiedConvolutions(nn.Module):
+    """One convolution used twice, and a weight that two layers share: neither is one normalization's to scale."""
+
+    def __init__(self):
+        super().__init__()
+        self.twice, self.bn1, self.bn2 = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        self.a, self.b, self.bn3 = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+        self.b.weight = self.a.weight
+        self.head = nn.Linear(3, 10)
+
+    def forward(self, x):
+        x = F.relu(self.bn1(self.twice(x)))
+        x = F.relu(self.bn2(self.twice(x)))
+        return self.head(self.b(self.bn3(self.a(x))).mean((2, 3)))
+
+
+class DictInput(nn.Module):
+    """Takes a dict, gives a dict, and normalizes."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 10)
+
+    def forward(self, batch):
+        return {"logits": self.head(self.bn(self.conv(batch["image"])).mean((2, 3)) * batch["scale"])}
+
+
+class Custom(nn.Module):
+    """Functional dropout, a layer of its own, a weight used by hand, control flow on values."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 10)
+        self.gain = nn.Parameter(torch.ones(4))
+
+    def forward(self, x):
+        x = self.bn(self.conv(x)).mean((2, 3)) * self.gain.exp()
+        if x.mean() > 0:
+            x = -x
+        return self.head(F.dropout(x, 0.3, training=True))
+
+
+class Frozen(nn.Module):
+    """Looks traceable, and freezes a moving statistic into a number unless that is noticed."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 10)
+
+    def forward(self, x):
+        return self.head(self.conv(x).mean((2, 3)) * self.conv.weight.detach().norm())
+
+
+class ViewOnly(nn.Module):
+    """``view`` refuses channels-last activations."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Linear(256, 10)
+
+    def forward(self, x):
+        return self.head(self.bn(self.conv(x)).view(len(x), -1))
+
+
+class Residual(nn.Module):
+    """Fully connected, but not a chain; and what the last module gives is not the output."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(192, 16), nn.Linear(16, 16)
+        self.head, self.act = nn.Linear(16, 10), nn.ReLU()
+
+    def forward(self, x):
+        h = self.act(self.first(x.flatten(1)))
+        return self.head(h + self.act(self.second(h))) * 2
+
+
+class Tied(nn.Module):
+    """A chain whose layers share their weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.act, self.head = nn.Linear(192, 192), nn.Linear(192, 192), nn.Tanh(), nn.Linear(192, 10)
+        self.b.weight = self.a.weight
+
+    def forward(self, x):
+        return self.head(self.act(self.b(self.act(self.a(x.flatten(1))))))
+
+
+class Hooked(nn.Sequential):
+    """A hook changes what a layer gives."""
+
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(192, 8), nn.ReLU(), nn.Linear(8, 10))
+        self[1].register_forward_hook(lambda module, args, output: output * 3)
+
+
+class Between(nn.Sequential):
+    """Works in place between modules, which no module's inputs and outputs show."""
+
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(192, 8), nn.ReLU(), nn.Linear(8, 10))
+
+    def forward(self, x):
+        h = self[1](self[0](x))
+        h.mul_(0.5)
+        return self[3](self[2](h))
+
+
+class Remembers(nn.Module):
+    """Keeps all activations it has seen in the module."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 10)
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(self.bn(self.conv(x)))
+        return self.head(self.seen[-1].mean((2, 3)))
+
+
+class SeenTwice(nn.Module):
+    """What goes into ReLU is wanted afterwards too."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 10)
+
+    def forward(self, x):
+        h = self.bn(self.conv(x))
+        return self.head((F.relu(h) + h).mean((2, 3)))
+
+
+class OwnNorm(nn.Module):
+    """Normalizes by hand, with arithmetic on statistics alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 10)
+        self.register_buffer("mean", torch.randn(4))
+
+    def forward(self, x):
+        return self.head(self.conv(x).mean((2, 3)) - self.mean * 2)
+
+
+PARAMETRIZED = nn.Sequential(nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(192, 10)))
+WITH_DROPOUT = nn.Sequential(
+    nn.Flatten(), nn.Linear(192, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 10, bias=False)
+)
+
+
+@pytest.mark.parametrize(
+    ("build", "engine"),
+    [
+        (TiedConvolutions, "folded"),
+        (Custom, "plain"),
+        (Frozen, "folded"),
+        (ViewOnly, "plain"),
+        (Residual, "plain"),
+        (Tied, "plain"),
+        (Hooked, "plain"),
+        (Between, "plain"),
+        (Remembers, "folded"),
+        (SeenTwice, "folded"),
+        (OwnNorm, "folded"),
+        (lambda: copy.deepcopy(PARAMETRIZED), "plain"),
+        (lambda: copy.deepcopy(WITH_DROPOUT), "grouped"),
+        (lambda: nn.Linear(8, 10), "grouped"),
+    ],
+)  # fmt: skip
+def test_odd_networks_are_right(build, engine):
+    model = stirred(build())
+    inputs = torch.randn(11, 8) if isinstance(model, nn.Linear) else torch.randn(11, 3, 8, 8)
+    problem, plane = problem_of(model, inputs), plane_of(model)
+    if build is OwnNorm:
+        plane = moving_states(plane_of(model, states=True))
+    got, evaluate = values(problem, plane, dtype="float64", batch_size=4)
+    assert evaluate.engine == engine
+    exact, _ = values(problem, plane, dtype="float64", batch_size=4, engine="plain")
+    np.testing.assert_allclose(got, exact, rtol=1e-10)
+    naive = naively(model, plane, problem, 4)
+    np.testing.assert_allclose(exact[:, 0], naive, rtol=1e-10)
+    assert not any(isinstance(value, torch.fx.Proxy) for value in getattr(model, "seen", []))
+
+
+def naively(model, plane, problem, batch):
+    """Mean loss point by point, by a copy in float64 and the seed that evaluation uses."""
+    losses = []
+    for point in POINTS:
+        twin = copy.deepcopy(model).double().eval()
+        at = {name: t.double() for name, t in plane.origin}
+        for c, d in zip(point, plane.directions, strict=True):
+            at = {name: t + c * d.weights.tensors[name].double() for name, t in at.items()}
+        with torch.no_grad():
+            for name, parameter in (*twin.named_parameters(), *twin.named_buffers()):
+                if name in at:
+                    parameter.copy_(at[name])
+            torch.manual_seed(0)
+            split, total = problem.splits["train"], 0.0
+            for i in range(0, len(split), batch):
+                total += F.cross_entropy(
+                    twin(split.inputs[i : i + batch].double()), split.targets[i : i + batch], reduction="sum"
+                ).item()
+        losses.append(total / len(split))
+    return losses
+
+
+def test_dict_inputs_and_outputs():
+    model = stirred(DictInput())
+    inputs = {"image": torch.randn(9, 3, 8, 8), "scale": torch.rand(9, 1)}
+    split = Split(inputs, torch.arange(9) % 10)
+    problem = Problem(model, {"train": split}, lambda out, y: cross_entropy(out["logits"], y))
+    plane = plane_of(model)
+    got, _ = values(problem, plane, dtype="float64")
+    exact, _ = values(problem, plane, dtype="float64", engine="plain")
+    np.testing.assert_allclose(got, exact, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "mlp", "lenet"])
+def test_nan_and_infinity_are_values(name):
+    """An overflow that the module ends in NaN must not come out finite: some fused kernels make 0 of NaN."""
+    arguments = {"resnet20": {"in_channels": 1}, "lenet": {"in_channels": 1, "activation": "relu"}, "mlp": {}}[name]
+    model = stirred(registry.build(name, **arguments))
+    problem, plane = problem_of(model, torch.randn(5, 1, 8, 8)), plane_of(model)
+    points = ((1e12, 0.0), (1e30, 1e30), (0.0, -1e38))
+    got, evaluate = values(problem, plane, points)
+    exact, _ = values(problem, plane, points, engine="plain")
+    assert evaluate.engine != "plain"
+    assert not np.isfinite(exact).all()
+    np.testing.assert_array_equal(np.isnan(got[:, 0]), np.isnan(exact[:, 0]))
+
+
+def test_perceptrons_in_half_precision_stay_plain():
+    model = registry.build("mlp")
+    _, evaluate = values(problem_of(model, torch.randn(5, 64)), plane_of(model), dtype="bfloat16")
+    assert evaluate.engine == "plain"
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_folding_in_half_precision_is_no_worse_than_the_module(dtype):
+    model = stirred(registry.build("resnet20", in_channels=1))
+    problem, plane = problem_of(model, torch.randn(40, 1, 8, 8)), plane_of(model)
+    exact, _ = values(problem, plane, dtype="float64", engine="plain")
+    folded, evaluate = values(problem, plane, dtype=dtype)
+    module, _ = values(problem, plane, dtype=dtype, engine="plain")
+    assert evaluate.engine == "folded"
+    errors = [np.abs(got[:, 0] / exact[:, 0] - 1).max() for got in (folded, module)]
+    assert errors[0] < 8 * torch.finfo(getattr(torch, dtype)).eps
+    assert errors[0] < 2 * errors[1] + torch.finfo(getattr(torch, dtype)).eps
+
+
+def test_an_engine_that_does_not_suit_is_refused_by_name():
+    model = registry.build("mlp")
+    with (
+        pytest.raises(ValueError, match="engine 'folded' does not suit this network: it cannot be traced"),
+        open_evaluator(problem_of(model, torch.randn(5, 64)), plane_of(model), EvaluationConfig(engine="folded")),
+    ):
+        pass
+    with pytest.raises(ValueError, match=r"engine: one of auto, plain, .*, compiled expected, got 'fast'"):
+        EvaluationConfig(engine="fast")
+
+
+def test_the_first_layers_response_is_combined_where_inputs_are_many():
+    """At 192 inputs the response is combined, at 48 it is computed; both are the module's."""
+    for features in (48, 192):
+        model = registry.build("mlp", in_features=features)
+        problem, plane = problem_of(model, torch.randn(50, features)), plane_of(model)
+        with open_evaluator(
+            problem, plane, EvaluationConfig(dtype="float64", batch_size=16, engine="dense")
+        ) as evaluate:
+            assert bool(evaluate._engine._responses) == (features == 192)
+            got = np.array([evaluate(point) for point in POINTS])
+        exact, _ = values(problem, plane, dtype="float64", batch_size=16, engine="plain")
+        np.testing.assert_allclose(got, exact, rtol=1e-12)
+
+
+def test_a_measure_that_wants_contiguous_outputs_gets_them():
+    """The fast form hands on a transposed view, which a user's loss may not take."""
+    model = registry.build("mlp", in_features=4, widths=(8,))
+
+    def squared(outputs, targets):
+        return outputs.view(-1).square().view(len(targets), -1).mean(1)
+
+    problem = Problem(model, {"train": Split(torch.randn(40, 4), torch.arange(40) % 10)}, squared)
+    for numerics in ({}, {"batch_size": 1}):
+        got, _ = values(problem, plane_of(model), dtype="float64", **numerics)
+        exact, _ = values(problem, plane_of(model), dtype="float64", engine="plain", **numerics)
+        np.testing.assert_allclose(got, exact, rtol=1e-10)
+    with (
+        pytest.raises(ValueError, match=r"engine 'dense' does not suit .* a measure does not take its outputs"),
+        open_evaluator(problem, plane_of(model), EvaluationConfig(engine="dense")),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "leaky_relu"])
+def test_layers_without_bias_and_activations_that_are_not_in_place(activation):
+    kind = {"relu": nn.ReLU, "gelu": nn.GELU, "leaky_relu": nn.LeakyReLU}[activation]
+    model = nn.Sequential(nn.Linear(9, 33, bias=False), kind(), nn.Linear(33, 20), kind(), nn.Linear(20, 10, False))
+    problem, plane = problem_of(model, torch.randn(50, 9)), plane_of(model)
+    for engine in ("dense", "grouped"):
+        got, _ = values(problem, plane, dtype="float64", batch_size=16, engine=engine)
+        exact, _ = values(problem, plane, dtype="float64", batch_size=16, engine="plain")
+        np.testing.assert_allclose(got, exact, rtol=1e-12)
+
+
+def test_many_weights_are_moved_where_they_are(monkeypatch):
+    monkeypatch.setattr("landscape.evaluation.engines.mlp.FLAT_ENTRIES", 100)
+    for features in (64, 192):
+        model = registry.build("mlp", in_features=features)
+        problem, plane = problem_of(model, torch.randn(50, features)), plane_of(model)
+        got, evaluate = values(problem, plane, dtype="float64", batch_size=16, engine="dense")
+        assert evaluate.engine == "dense"
+        exact, _ = values(problem, plane, dtype="float64", batch_size=16, engine="plain")
+        np.testing.assert_allclose(got, exact, rtol=1e-12)
+
+
+TINY = {
+    "2-16-16-2": {"in_features": 2, "widths": (16, 16), "num_classes": 2},
+    "64-32-10": {"in_features": 64, "widths": (32,)},
+    "7-5-3": {"in_features": 7, "widths": (5,), "num_classes": 3, "activation": "tanh"},
+    "64-100-10": {"in_features": 64, "widths": (100,)},
+    "5-90-90-10": {"in_features": 5, "widths": (90, 90), "activation": "sigmoid"},
+}
+
+
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("samples", [61, 64, 251])
+def test_many_points_at_once_are_those_of_each_alone_bit_for_bit(name, samples):
+    """Whatever their number: the rest that does not fill a vector is rounded otherwise by some functions."""
+    arguments = TINY[name]
+    model = registry.build("mlp", **arguments)
+    problem = problem_of(model, torch.randn(samples, arguments["in_features"]), arguments.get("num_classes", 10))
+    plane, generator = plane_of(model), np.random.default_rng(0)
+    points = [tuple(point) for point in generator.normal(size=(41, 2))]
+    with open_evaluator(problem, plane) as evaluate:
+        assert evaluate.engine == "grouped"
+        assert evaluate.points >= 8
+        together = evaluate.many(points)
+        assert together.tobytes() == np.array([evaluate(point) for point in points]).tobytes()
+        assert together[::-1].tobytes() == evaluate.many(points[::-1]).tobytes()
+        assert evaluate.many([]).shape == (0, len(evaluate.names))
+    exact, _ = values(problem, plane, points, dtype="float64", engine="plain")
+    np.testing.assert_allclose(together[:, 0], exact[:, 0], rtol=1e-5)
+    # A neighbour that overflows is nobody else's business.
+    with open_evaluator(problem, plane) as evaluate:
+        beside = evaluate.many([points[0], (1e30, 1e30), points[1]])
+    assert not beside[1, 0] < 1e20
+    assert beside[[0, 2]].tobytes() == together[:2].tobytes()
+
+
+def test_tiny_networks_on_much_data_take_their_points_one_by_one():
+    """How many points go at once follows from what they take in the cache; below four it does not pay."""
+    model = registry.build("mlp", in_features=4, widths=(64,))
+    for samples, engine, points in ((100, "grouped", 32), (400, "grouped", 8), (1500, "dense", 1)):
+        with open_evaluator(problem_of(model, torch.randn(samples, 4)), plane_of(model)) as evaluate:
+            assert (evaluate.engine, evaluate.points) == (engine, points)
+
+
+def test_a_measure_that_looks_at_the_batch_as_a_whole_is_given_one_point_at_a_time():
+    def centred(outputs, targets):
+        losses = cross_entropy(outputs, targets)
+        return (losses - losses.mean()).square()
+
+    def mean(outputs, targets):
+        return F.cross_entropy(outputs, targets)
+
+    model = registry.build("mlp", in_features=4, widths=(8,))
+    split = Split(torch.randn(20, 4), torch.arange(20) % 10)
+    for loss in (centred, mean):
+        problem = Problem(model, {"train": split}, loss)
+        got, evaluate = values(problem, plane_of(model), dtype="float64")
+        assert evaluate.engine == "dense"
+        exact, _ = values(problem, plane_of(model), dtype="float64", engine="plain")
+        np.testing.assert_allclose(got, exact, rtol=1e-10)
+    problem = Problem(model, {"train": split}, centred)
+    with (
+        pytest.raises(ValueError, match=r"engine 'grouped' does not suit .* takes the batch as a whole"),
+        open_evaluator(problem, plane_of(model), EvaluationConfig(engine="grouped")),
+    ):
+        pass
+
+
+def test_a_direction_that_is_not_finite_is_not_multiplied_by_zero():
+    model = registry.build("mlp", in_features=4, widths=(8,))
+    problem, plane = problem_of(model, torch.randn(20, 4)), plane_of(model)
+    plane.directions[0].weights.tensors["layers.2.weight"][0, 0] = np.inf
+    got, evaluate = values(problem, plane, [(0.0, 0.1)], engine="auto")
+    assert evaluate.engine != "grouped"
+    assert np.isfinite(got).all()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")
+@pytest.mark.parametrize("name", ["resnet20", "transformer"])
+def test_a_compiled_network_gives_what_the_module_gives_at_every_point(name):
+    """Weights are inputs of the program: it is compiled once, and right away from where it was compiled."""
+    if name == "transformer":
+        model, inputs = registry.build(name, depth=2, width=32), torch.randint(0, 256, (6, 12))
+        problem = Problem(model, {"train": Split(inputs, inputs.roll(1, 1))}, cross_entropy)
+    else:
+        model = stirred(registry.build(name, in_channels=1))
+        problem = problem_of(model, torch.randn(6, 1, 8, 8))
+    plane = plane_of(model)
+    got, evaluate = values(problem, plane, batch_size=3, engine="compiled")
+    assert evaluate.engine == "compiled"
+    exact, _ = values(problem, plane, batch_size=3, engine="plain", dtype="float64")
+    np.testing.assert_allclose(got[:, 0], exact[:, 0], rtol=1e-5)
+    with open_evaluator(problem, plane, EvaluationConfig(batch_size=3, engine="compiled")) as evaluate:
+        compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        first = evaluate(POINTS[1])
+        evaluate(POINTS[2])
+        assert evaluate(POINTS[1]).tobytes() == first.tobytes()
+        # The compiler's layer normalization overflows otherwise than torch's: only the other is held to this.
+        if name == "resnet20":
+            assert np.isnan(evaluate((1e30, 1e30))[0]) == np.isnan(values(problem, plane, [(1e30, 1e30)])[0][0, 0])
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled > 0

@@ -1,0 +1,258 @@
+"""The evaluator: means over samples in float64, one pass for all measures, memory, batches, and the model as before."""
+
+from __future__ import annotations
+
+import weakref
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from landscape.evaluation.config import EvaluationConfig
+from landscape.evaluation.data import (
+    Streamed,
+    batches_of,
+    bytes_per_sample,
+    copied_bytes,
+    default_batch_size,
+    free_bytes,
+)
+from landscape.evaluation.evaluator import open_evaluator
+from landscape.geometry import Plane, Weights
+from landscape.geometry.direction import finish, gaussian
+from landscape.models import registry
+from landscape.problem.measures import accuracy, cross_entropy
+from landscape.problem.problem import Problem, Split
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        yield
+
+
+def plane_of(model):
+    origin = Weights.of(model)
+    return Plane(origin, tuple(finish(gaussian(origin, 0, axis), origin, "filter", "biasbn") for axis in range(2)))
+
+
+def split_of(n, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return Split(torch.randn(n, 64, generator=generator), torch.randint(0, 10, (n,), generator=generator))
+
+
+@pytest.fixture
+def problem():
+    splits = {"train": split_of(23), "train_more": split_of(9, 1)}
+    return Problem(registry.build("mlp", widths=(8,)), splits, cross_entropy, {"acc": accuracy})
+
+
+@pytest.mark.parametrize("engine", ["plain", "dense"])
+def test_means_and_standard_errors_of_every_split_from_one_pass(problem, engine):
+    plane = plane_of(problem.model)
+    with open_evaluator(problem, plane, EvaluationConfig(dtype="float64", batch_size=5, engine=engine)) as evaluate:
+        got = dict(zip(evaluate.names, evaluate((0.4, -0.7)), strict=True))
+    assert len(got) == 6
+    weights = dict(plane.at((0.4, -0.7)))
+    for name, split in problem.splits.items():
+        logits = F.linear(
+            F.relu(
+                F.linear(split.inputs.double(), weights["layers.0.weight"].double(), weights["layers.0.bias"].double())
+            ),
+            weights["layers.2.weight"].double(),
+            weights["layers.2.bias"].double(),
+        )
+        losses = F.cross_entropy(logits, split.targets, reduction="none").numpy()
+        assert got[f"{name}_loss"] == pytest.approx(losses.mean(), rel=1e-6)
+        assert got[f"{name}_loss_stderr"] == pytest.approx(losses.std(ddof=1) / len(losses) ** 0.5, rel=1e-6)
+        right = (logits.argmax(1) == split.targets).double().mean().item()
+        assert got[f"{name}_acc"] == pytest.approx(100 * right)
+
+
+def test_a_mean_is_weighted_by_samples_and_has_no_error(problem):
+    mean = Problem(problem.model, {"train": split_of(23)}, lambda o, y: F.cross_entropy(o, y))
+    whole = Problem(problem.model, {"train": split_of(23)}, cross_entropy)
+    plane, numerics = plane_of(problem.model), EvaluationConfig(dtype="float64", batch_size=5)
+    with open_evaluator(mean, plane, numerics) as evaluate:
+        assert evaluate.names == ("train_loss",)
+        got = evaluate((0.1, 0.2))
+    with open_evaluator(whole, plane, numerics) as evaluate:
+        np.testing.assert_allclose(got[0], evaluate((0.1, 0.2))[0], rtol=1e-12)
+
+
+def test_what_a_measure_gives_is_checked(problem):
+    wrong = Problem(problem.model, problem.splits, lambda o, y: o)
+    with (
+        pytest.raises(ValueError, match=r"loss: one value per sample, shape \(2,\), or a scalar .* got \(2, 10\)"),
+        open_evaluator(wrong, plane_of(problem.model)),
+    ):
+        pass
+
+
+def test_one_sample_has_no_standard_error(problem):
+    one = Problem(problem.model, {"train": split_of(1)}, cross_entropy)
+    with open_evaluator(one, plane_of(problem.model)) as evaluate:
+        loss, error = evaluate((0.0, 0.0))
+    assert np.isfinite(loss)
+    assert np.isnan(error)
+
+
+def test_nothing_of_the_networks_size_is_kept_beside_the_plane(problem):
+    """The model moves in its own memory; before and after it are the same tensors with the same bits."""
+    model = registry.build("resnet20", in_channels=1)
+    inputs = torch.randn(4, 1, 8, 8)
+    images = Problem(model, {"train": Split(inputs, torch.arange(4))}, cross_entropy)
+    plane = plane_of(model)
+    places = [p.data_ptr() for p in model.parameters()]
+    before = [p.detach().clone() for p in model.parameters()]
+    with open_evaluator(images, plane, EvaluationConfig(batch_size=2)) as evaluate:
+        evaluate((0.5, 0.5))
+        assert [p.data_ptr() for p in model.parameters()] == places
+        assert evaluate._batches["train"][0].inputs.data_ptr() == inputs.data_ptr()
+    assert [p.data_ptr() for p in model.parameters()] == places
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert [name for name, _ in model.named_modules() if "folded" in name] == []
+
+
+def test_resident_data_begin_at_aligned_addresses(problem):
+    storage = torch.randn(23 * 64 + 1)
+    inputs = storage[1:].view(23, 64)
+    assert inputs.data_ptr() % 64
+    shifted = Problem(problem.model, {"train": Split(inputs, torch.arange(23) % 10)}, cross_entropy)
+    straight = Problem(problem.model, {"train": Split(inputs.clone(), torch.arange(23) % 10)}, cross_entropy)
+    plane, values = plane_of(problem.model), []
+    for one in (shifted, straight):
+        with open_evaluator(one, plane, EvaluationConfig(batch_size=5, engine="plain")) as evaluate:
+            assert evaluate._batches["train"][0].inputs.data_ptr() % 64 == 0
+            values.append(evaluate((0.3, 0.1)).tobytes())
+    assert values[0] == values[1]
+
+
+class Wide(nn.Module):
+    """The largest tensor is one between operations, of 4,096 float32 a sample, and no module's output."""
+
+    def __init__(self, convolution=False):
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+        self.extra = nn.Conv2d(1, 1, 1) if convolution else None
+
+    def forward(self, x):
+        return self.head((x.unsqueeze(2) * x.unsqueeze(1)).mean(2))
+
+
+def test_the_batch_follows_the_largest_tensor():
+    cpu, split = torch.device("cpu"), split_of(8)
+    assert bytes_per_sample(Wide(), split) == 64 * 64 * 4
+    assert default_batch_size(Wide(), split, cpu) == 128
+    assert default_batch_size(Wide(convolution=True), split.take(slice(0, 1)), cpu) == 128
+    # Weights, however large, are no activations.
+    assert bytes_per_sample(nn.Sequential(nn.Linear(64, 4096), nn.Linear(4096, 2)), split) == 4096 * 4
+    assert default_batch_size(nn.Linear(64, 2), split, cpu) == 2048
+    wide = registry.build("resnet20", in_channels=1)
+    assert default_batch_size(wide, Split(torch.randn(4, 1, 64, 64), torch.arange(4)), cpu) == 32
+
+
+@pytest.mark.parametrize(("engine", "threads"), [("dense", 2), ("plain", 2), ("grouped", 1)])
+def test_threads_are_those_asked_for_also_in_another_thread(problem, engine, threads):
+    """Launches of several points are on one: it is not to be seen where threads would divide them."""
+    import threading
+
+    seen, plane = [], plane_of(problem.model)
+
+    def measured(outputs, targets):
+        seen.append(torch.get_num_threads())
+        return cross_entropy(outputs, targets)
+
+    watched = Problem(problem.model, problem.splits, measured)
+    before = torch.get_num_threads()
+    with open_evaluator(watched, plane, EvaluationConfig(threads=2, engine=engine)) as evaluate:
+        seen.clear()
+        thread = threading.Thread(target=evaluate, args=((0.0, 0.0),))
+        thread.start()
+        thread.join()
+    assert set(seen) == {threads}
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("engine", ["plain", "dense", "grouped"])
+@pytest.mark.parametrize("samples", [23, 64])
+def test_data_that_are_brought_batch_by_batch_give_the_same_bits(engine, samples):
+    """A batch of five rows of seven begins anywhere in the whole: it must not round by where it lies."""
+    generator = torch.Generator().manual_seed(0)
+    splits = {
+        name: Split(torch.randn(n, 7, generator=generator).double(), torch.arange(n) % 10)
+        for name, n in (("train", samples), ("test", 9))
+    }
+    problem = Problem(registry.build("mlp", in_features=7, widths=(8,)), splits, cross_entropy, {"acc": accuracy})
+    plane, numerics, values = plane_of(problem.model), EvaluationConfig(batch_size=5, engine=engine), []
+    for budget in (None, 0):
+        with open_evaluator(problem, plane, numerics, data_bytes=budget) as evaluate:
+            assert isinstance(evaluate._batches["train"], Streamed) == (budget == 0)
+            values.append(evaluate.many([(0.3, 0.1), (-0.2, 0.6)]).tobytes())
+    assert values[0] == values[1]
+
+
+def test_only_copies_count_and_one_batch_is_there_at_a_time():
+    split = Split({"x": torch.randn(100, 16), "n": torch.arange(100)}, torch.arange(100))
+    cpu = torch.device("cpu")
+    assert copied_bytes(split, cpu, torch.float32) == 0
+    assert copied_bytes(split, cpu, torch.float64) == 100 * 16 * 8
+    assert copied_bytes(split, torch.device("meta"), torch.float64) == 100 * (16 * 8 + 8 + 8)
+    assert isinstance(batches_of(split, 32, cpu, torch.float32, 0), list)
+    assert isinstance(batches_of(split, 32, cpu, torch.float64, 100 * 16 * 8), list)
+    streamed = batches_of(split, 32, cpu, torch.float64, 100 * 16 * 8 - 1)
+    assert [len(batch) for batch in streamed] == [32, 32, 32, 4]
+    assert streamed[1] is streamed[1]
+    gone = weakref.ref(streamed[1].inputs["x"])
+    assert streamed[2].inputs["x"].dtype == torch.float64
+    assert gone() is None
+    assert free_bytes(cpu) > 2**20
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("engine", ["auto", "plain"])
+def test_parameters_that_are_one_memory_move_once_and_stay_one(dtype, engine):
+    """Two parameters over one storage: as tied weights, which are one parameter with two names."""
+    generator = torch.Generator().manual_seed(0)
+
+    def perceptron(tied: bool) -> nn.Module:
+        model = nn.Sequential(nn.Linear(100, 100), nn.ReLU(), nn.Linear(100, 100), nn.Linear(100, 3))
+        with torch.no_grad():
+            for i, parameter in enumerate(model.parameters()):
+                parameter.copy_(torch.randn(parameter.shape, generator=generator.manual_seed(i)) / 10)
+        if tied:
+            model[2].weight = model[0].weight
+        else:
+            model[2].weight.data = model[0].weight.data
+        return model
+
+    inputs, values = torch.randn(20, 100, generator=generator), []
+    for tied in (True, False):
+        model = perceptron(tied)
+        problem = Problem(model, {"train": Split(inputs, torch.arange(20) % 3)}, cross_entropy)
+        with open_evaluator(problem, plane_of(model), EvaluationConfig(dtype=dtype, engine=engine)) as evaluate:
+            values.append(evaluate((0.5, -0.25)))
+        assert model[2].weight.data_ptr() == model[0].weight.data_ptr()
+    np.testing.assert_array_equal(*values)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_whoever_evaluates_does_it_by_repeatable_settings(problem, monkeypatch, dtype):
+    """Not only sweeps: ranges by rule and checks must see the same values on a GPU."""
+    inside = []
+
+    @contextmanager
+    def noted(device, tf32=False):
+        inside.append((device.type, tf32))
+        yield
+        inside.pop()
+
+    monkeypatch.setattr("landscape.evaluation.evaluator.repeatable", noted)
+    with open_evaluator(problem, plane_of(problem.model), EvaluationConfig(dtype=dtype)) as evaluate:
+        assert inside == [("cpu", False)]
+        evaluate((0.1, 0.2))
+    assert inside == []

@@ -1,0 +1,100 @@
+"""Several seeds in one file: each member is the surface that a sweep of that seed alone gives."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from landscape.errors import StoreError
+from landscape.evaluation.config import EvaluationConfig
+from landscape.evaluation.multi_seed import open_multi_seed_evaluator
+from landscape.geometry import Weights
+from landscape.geometry.plane import PlaneFamily, random_plane
+from landscape.problem import Problem, Split, accuracy, cross_entropy
+from landscape.surface import read_surface
+from landscape.surface.plane_files import read_plane
+from landscape.sweep import Grid, compute_surface
+from landscape.sweep.config import SweepConfig
+
+
+@pytest.fixture
+def problem():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 4))
+        inputs, targets = torch.randn(40, 1, 8, 8), torch.randint(4, (40,))
+    return Problem(model, {"train": Split(inputs, targets)}, cross_entropy, {"acc": accuracy})
+
+
+def family(problem, seeds, axes=2):
+    origin = Weights.of(problem.model)
+    return PlaneFamily(origin, seeds, lambda seed: random_plane(origin, seed, axes), axes)
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_each_member_is_its_own_sweep_bit_for_bit(problem, tmp_path, axes):
+    grid = Grid.parse(*("-1:0.5:4", "0:1:3")[:axes])
+    together = compute_surface(problem, family(problem, (2, 3, 4), axes), grid, SweepConfig(tmp_path / "s.h5")).surface
+    read = read_surface(tmp_path / "s.h5")
+    assert read.seeds == (2, 3, 4)
+    for seed in read.seeds:
+        plane = random_plane(problem.model, seed, axes)
+        alone = compute_surface(problem, plane, grid).surface
+        for name, values in alone.values.items():
+            assert np.array_equal(values, read.member(seed).values[name])
+            assert np.array_equal(values, together.member(seed).values[name])
+        stored = read_plane(tmp_path / "s.h5", seed)
+        assert stored.digests() == plane.digests()
+        assert stored.origin.digest() == plane.origin.digest()
+    assert not np.array_equal(read.member(2).metric(), read.member(3).metric())
+
+
+def test_a_file_of_other_seeds_is_refused(problem, tmp_path):
+    grid = Grid.parse("0:1:2")
+    compute_surface(problem, family(problem, (0, 1), 1), grid, SweepConfig(tmp_path / "s.h5"))
+    with pytest.raises(StoreError, match="seeds is"):
+        compute_surface(problem, family(problem, (1, 2), 1), grid, SweepConfig(tmp_path / "s.h5"))
+    with pytest.raises(StoreError, match="seeds 0, 1"):
+        read_plane(tmp_path / "s.h5")
+    with pytest.raises(ValueError, match="it has 0, 1"):
+        read_surface(tmp_path / "s.h5").member(7)
+
+
+def test_seeds_that_make_no_axis_are_refused(problem):
+    with pytest.raises(ValueError, match="each once"):
+        family(problem, (1, 1))
+    with pytest.raises(ValueError, match="each once"):
+        family(problem, ())
+    with pytest.raises(ValueError, match="consecutive"):
+        compute_surface(problem, family(problem, (1, 3), 1), Grid.parse("0:1:2"))
+    with pytest.raises(ValueError, match="one or two axes"):
+        family(problem, (1, 2), 3)
+
+
+def test_the_model_is_as_before(problem):
+    before = {name: value.clone() for name, value in problem.model.state_dict().items()}
+    compute_surface(problem, family(problem, (0, 1), 1), Grid.parse("0:1:2"))
+    assert all(torch.equal(value, before[name]) for name, value in problem.model.state_dict().items())
+
+
+def test_one_plane_at_a_time_is_in_memory(problem):
+    origin = Weights.of(problem.model)
+    made: list[weakref.ref] = []
+
+    def make(seed):
+        gc.collect()
+        assert not any(ref() for ref in made), "the plane before is still there"
+        plane = random_plane(origin, seed)
+        made.append(weakref.ref(plane.directions[0].weights.tensors["0.weight"]))
+        return plane
+
+    where = PlaneFamily(origin, (0, 1, 2), make)
+    with open_multi_seed_evaluator(problem, where, EvaluationConfig(), "cpu") as evaluate:
+        for seed in (0, 1, 2):
+            evaluate((0.5, 0.5, seed))
+    assert len(made) == 3

@@ -1,0 +1,162 @@
+"""Reduced precision: its error against float32 by a naive second route, in the file once, and on all ranks alike."""
+
+from __future__ import annotations
+
+import copy
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from landscape.evaluation import precision as module
+from landscape.evaluation.config import EvaluationConfig
+from landscape.evaluation.precision import alarming, probes, remark_of, words_of
+from landscape.geometry import Weights
+from landscape.geometry.plane import PlaneFamily, random_plane
+from landscape.parallel.devices import repeatable
+from landscape.problem import Problem, Split, accuracy, cross_entropy
+from landscape.surface import read_surface
+from landscape.sweep import Grid, compute_surface
+from landscape.sweep.config import SweepConfig
+
+GRID = Grid.parse("-1:0.6:9", "-0.2:1:5")
+BFLOAT = EvaluationConfig(dtype="bfloat16", batch_size=64)
+
+
+@pytest.fixture
+def problem():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        model = nn.Sequential(nn.Linear(12, 20), nn.Tanh(), nn.Linear(20, 4))
+        splits = {name: Split(torch.randn(n, 12), torch.randint(4, (n,))) for name, n in (("train", 40), ("test", 9))}
+    return Problem(model, splits, cross_entropy, {"acc": accuracy})
+
+
+def test_the_points_are_the_origin_the_corners_and_one_between():
+    corners = [(-1.0, -0.2), (-1.0, 1.0), (0.6, -0.2), (0.6, 1.0)]
+    assert probes(GRID.coordinates) == [(0.0, 0.0), *corners, (pytest.approx(-0.6), pytest.approx(0.1))]
+    assert probes(Grid.parse("0:1:2").coordinates) == [(0.0,), (1.0,)]
+    assert len(probes(Grid.parse("-1:1:9", "-1:1:9", "-1:1:9").coordinates)) == 10
+
+
+def naive(problem, plane, at, dtype):
+    """Mean losses of both splits: weights summed in float32, then everything but the loss in ``dtype``."""
+    model = copy.deepcopy(problem.model)
+    model.load_state_dict(dict(plane.at(at)))
+    model.to(dtype)
+    with torch.no_grad():
+        return [
+            float(functional.cross_entropy(model(split.inputs.to(dtype)).float(), split.targets).double())
+            for split in problem.splits.values()
+        ]
+
+
+def test_the_error_is_that_of_a_naive_second_route(problem):
+    plane = random_plane(problem.model)
+    report = compute_surface(problem, plane, GRID, numerics=BFLOAT).surface.attributes["precision"]
+    points = probes(GRID.coordinates)
+    got = np.array([naive(problem, plane, at, torch.bfloat16) for at in points]).T
+    want = np.array([naive(problem, plane, at, torch.float32) for at in points]).T
+    relative = np.abs(got - want) / want
+    assert 1e-5 < relative.max() < 0.1
+    assert report["largest"] == pytest.approx(relative.max(), rel=1e-3)
+    assert report["rms"] == pytest.approx(np.sqrt((relative**2).mean()), rel=1e-3)
+    assert report["worst"] == list(points[int(np.unravel_index(relative.argmax(), relative.shape)[1])])
+    assert report["largest_of_relief"] == pytest.approx(
+        (np.abs(got - want).max(1) / np.ptp(want, axis=1)).max(), rel=1e-3
+    )
+    assert [tuple(point) for point in report["points"]] == points
+    assert (report["dtype"], report["against"], report["not_finite"]) == ("bfloat16", "float32", 0)
+
+
+def test_it_is_said_and_written_once_and_measured_no_second_time(problem, tmp_path, monkeypatch):
+    plane, out, said = random_plane(problem.model), tmp_path / "s.h5", []
+    seen = []
+    first = compute_surface(
+        problem, plane, GRID, SweepConfig(out), numerics=BFLOAT, on_warning=said.append, stop=lambda: len(seen) > 3,
+        progress=seen.append,
+    )  # fmt: skip
+    assert first.pending
+    stored = read_surface(out).attributes["precision"]
+    assert said == [remark_of(stored)]
+    monkeypatch.setattr(module.Comparison, "__init__", lambda *_: pytest.fail("measured again"))
+    assert compute_surface(problem, plane, GRID, SweepConfig(out), numerics=BFLOAT, on_warning=said.append).complete
+    assert len(said) == 1
+    assert read_surface(out).attributes["precision"] == stored
+
+
+def test_points_that_are_stopped_are_not_compared(problem):
+    """Their losses are bounds: the difference would be that of the bound, not of the numbers."""
+    plane, grid = random_plane(problem.model), Grid.parse("-9:1:9", "-9:1:9")
+    points = probes(grid.coordinates)
+    want = np.array([naive(problem, plane, at, torch.float32) for at in points]).T
+    limit = float(np.sort(want[0])[-2:].mean())  # the corner of the largest loss is beyond
+    numerics = EvaluationConfig(dtype="bfloat16", batch_size=8, stop_above=limit)
+    surface = compute_surface(problem, plane, grid, numerics=numerics).surface
+    assert surface.status.flat[int(np.argmax([p == points[int(want[0].argmax())] for p in grid]))] == 3
+    report = surface.attributes["precision"]
+    assert report["not_finite"] == 0
+    assert report["largest"] < 0.1
+    assert report["worst"] != list(points[int(want[0].argmax())])
+
+
+def test_float32_has_no_report(problem):
+    assert "precision" not in compute_surface(problem, random_plane(problem.model), GRID).surface.attributes
+
+
+def test_of_several_seeds_the_first_plane_is_looked_at(problem):
+    origin = Weights.of(problem.model)
+    family = PlaneFamily(origin, (3, 4), lambda seed: random_plane(origin, seed))
+    found = [
+        compute_surface(problem, where, GRID, numerics=BFLOAT).surface.attributes["precision"]
+        for where in (family, random_plane(origin, 3))
+    ]
+    assert found[0] == found[1]
+
+
+def test_what_overflows_is_counted_and_warned_of(problem, caplog):
+    with torch.no_grad():
+        problem.model[2].weight.mul_(1e4)  # logits beyond 65,504, the largest of float16, away from the origin
+    grid = Grid.parse("0:100:3")
+    with caplog.at_level(logging.WARNING):
+        surface = compute_surface(
+            problem, random_plane(problem.model, 0, 1), grid, numerics=EvaluationConfig(dtype="float16")
+        ).surface
+    report = surface.attributes["precision"]
+    assert report["not_finite"] == 2
+    assert np.isfinite(report["largest"])
+    assert alarming(report)
+    assert "2 losses that float32 gives are not finite. See that the figure can bear that" in caplog.text
+
+
+@pytest.mark.parametrize(("largest", "warned"), [(0.0099, False), (0.0101, True)])
+def test_a_warning_from_one_percent_on(largest, warned):
+    report = {
+        "dtype": "bfloat16", "against": "float32", "points": [[0.0], [1.0]], "largest": largest, "rms": 0.004,
+        "largest_of_relief": 0.002, "worst": [1.0], "not_finite": 0,
+    }  # fmt: skip
+    assert alarming(report) is warned
+    assert remark_of(report).startswith("warning: ") is warned
+    assert words_of(report).endswith("0.4 % RMS, at 2 points; at most 0.2 % of the relief between them")
+    nothing = {**report, "largest": None, "rms": None}
+    assert alarming(nothing)
+    assert words_of(nothing) == "bfloat16 gives no finite loss at the 2 points where float32 was tried"
+
+
+def test_tf32_is_refused_without_its_gpu(problem):
+    with pytest.raises(ValueError, match="tf32 is a way NVIDIA's GPUs multiply, and device is 'cpu'"):
+        EvaluationConfig(dtype="tf32")
+    numerics = EvaluationConfig(dtype="tf32", device="auto")  # which turns out to be the CPU
+    with pytest.raises(ValueError, match="device is 'cpu'"):
+        compute_surface(problem, random_plane(problem.model), GRID, numerics=numerics, device="cpu")
+
+
+def test_tf32_is_on_only_when_asked_for():
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    with repeatable("cuda", tf32=True):
+        assert torch.backends.cudnn.allow_tf32
+        assert torch.backends.cuda.matmul.allow_tf32
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == before

@@ -1,0 +1,51 @@
+"""At the origin of a plane every network of the zoo has the loss and accuracy that it has by itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from landscape import models
+from landscape.evaluation.config import EvaluationConfig
+from landscape.evaluation.evaluator import open_evaluator
+from landscape.geometry import Direction, Plane, Weights
+from landscape.problem import Problem, Split, accuracy, cross_entropy
+from landscape.training.measure import measure
+
+LANGUAGE = {"transformer"}
+FLAT = {"mlp"}
+
+
+def problem_for(name):
+    """Noise of 32x32 and a network whose outputs differ: statistics that have seen data, a last layer that speaks."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(11)
+        model = models.build(name, **({"vocabulary": 20, "context": 12} if name in LANGUAGE else {}))
+        if name in LANGUAGE:
+            inputs, targets = torch.randint(20, (7, 12)), torch.randint(20, (7, 12))
+        else:
+            inputs = torch.randn(7, 1, 8, 8) if name in FLAT else torch.randn(7, 3, 32, 32)
+            targets = torch.randint(10, (7,))
+        with torch.no_grad():
+            model.train()(inputs[:4])
+            last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+            last.weight.mul_(100 if last.weight.std() < 0.01 else 1)
+    return Problem(model, {"train": Split(inputs, targets)}, cross_entropy, {"acc": accuracy})
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_the_origin_is_the_network_itself(name):
+    problem = problem_for(name)
+    split = problem.splits["train"]
+    expected = measure(problem.model, split, problem.loss, problem.metrics)
+    before = {key: value.clone() for key, value in problem.model.state_dict().items()}
+    origin = Weights.of(problem.model)
+    plane = Plane(origin, (Direction(origin),))
+    with open_evaluator(problem, plane, EvaluationConfig(batch_size=4)) as evaluate:
+        evaluate((0.25,))  # to somewhere else, and back
+        found = dict(zip(evaluate.names, evaluate((0.0,)), strict=True))
+    assert found["train_loss"] == pytest.approx(expected["loss"], rel=1e-6)
+    assert found["train_acc"] == pytest.approx(expected["acc"], rel=1e-6)
+    after = problem.model.state_dict()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())

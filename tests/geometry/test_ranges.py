@@ -1,0 +1,141 @@
+"""Ranges by rule: known losses, few evaluations, and a sentence that says what was done."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from landscape.geometry import Trajectory
+from landscape.geometry.ranges import PRECISION, range_by_loss, range_of_paths
+
+
+def bowl(centre: float, curvature: float):
+    calls = []
+
+    def loss(coordinates: tuple[float, ...]) -> float:
+        calls.append(coordinates)
+        return centre + curvature * sum(c * c for c in coordinates)
+
+    return loss, calls
+
+
+@settings(max_examples=60)
+@given(st.floats(0.01, 100), st.floats(0.05, 1e4), st.floats(1.5, 50))
+def test_the_edge_of_a_bowl(centre, curvature, multiple):
+    loss, calls = bowl(centre, curvature)
+    found = range_by_loss(loss, multiple=multiple, share=0)
+    exact = math.sqrt((multiple - 1) * centre / curvature)
+    assert found.low == -found.high
+    if 2**-9 < exact < 60:
+        assert loss((found.high,)) > multiple * centre
+        assert exact <= found.high <= exact * (1 + PRECISION) / (1 - PRECISION) * 1.11, "rounded outwards to two digits"
+    assert len(calls) <= 50
+
+
+def test_a_multiple_and_few_evaluations():
+    loss, calls = bowl(1.0, 1.0)
+    found = range_by_loss(loss)
+    assert (found.low, found.high) == (-3.2, 3.2)
+    assert found.reason == (
+        "x from -3.2 to 3.2: the smallest symmetric interval whose edges exceed 10 times the loss at the centre "
+        "(10; 1 at the centre)"
+    )
+    assert len(calls) <= 25
+
+
+def test_a_network_that_fits_its_data_exactly_gets_more_than_the_bottom():
+    loss, _ = bowl(0.0, 2.0)
+    found = range_by_loss(loss)
+    assert loss((found.high,)) >= 0.2
+    assert found.high < 0.4
+    assert "0.1 of the loss at -1 and 1 (0.2; 0 at the centre)" in found.reason
+
+
+def test_both_edges_count():
+    def lopsided(coordinates: tuple[float, ...]) -> float:
+        x = coordinates[0]
+        return 1 + (100 * x * x if x > 0 else x * x)
+
+    assert range_by_loss(lopsided, share=0).high == pytest.approx(3.2)
+
+
+def test_other_axes_stay_at_zero():
+    loss, calls = bowl(1.0, 1.0)
+    found = range_by_loss(loss, axis=1, axes=3)
+    assert found.reason.startswith("y from -3.2")
+    assert all(c[0] == c[2] == 0 for c in calls)
+    assert all(len(c) == 3 for c in calls)
+
+
+def test_infinite_and_undefined_losses_are_beyond_every_edge():
+    for beyond in (math.inf, math.nan):
+
+        def cliff(coordinates: tuple[float, ...], beyond: float = beyond) -> float:
+            return 1.0 if abs(coordinates[0]) < 0.5 else beyond
+
+        assert 0.5 <= range_by_loss(cliff).high <= 0.55
+
+
+def test_a_flat_loss_gets_the_published_range():
+    found = range_by_loss(lambda coordinates: 1.0)
+    assert (found.low, found.high) == (-1, 1)
+    assert found.reason.startswith("x from -1 to 1, as published: up to 64 no symmetric interval exceeds 10 times")
+
+
+def test_a_very_narrow_valley():
+    assert range_by_loss(bowl(1.0, 1e9)[0], share=0).high <= 2**-9
+
+
+def test_a_negative_loss_goes_by_the_share_alone():
+    found = range_by_loss(lambda c: -5 + 10 * c[0] ** 2)
+    assert -5 + 10 * found.high**2 > 0.5
+
+
+def test_what_has_no_range_is_refused():
+    with pytest.raises(ValueError, match="a finite loss at the centre expected, got nan: give the range of x"):
+        range_by_loss(lambda coordinates: math.nan)
+    with pytest.raises(ValueError, match=r"a multiple above 1 and a share from 0 to 1 expected, got 1 and 0\.1"):
+        range_by_loss(lambda coordinates: 1.0, multiple=1)
+
+
+def path(*points: tuple[float, ...]) -> Trajectory:
+    n = np.zeros(len(points))
+    return Trajectory("run", n.astype(np.int64), n, np.array(points), n, n, n, n, n)
+
+
+def test_a_range_that_holds_all_paths():
+    paths = [path((0.0, 0.0), (3.0, -1.0)), path((-1.0, 0.5), (2.0, 0.5))]
+    found = range_of_paths(paths)
+    assert (found.low, found.high) == (-3.4, 3.4), "3 and a tenth of the extent, 4"
+    assert found.reason == (
+        "x from -3.4 to 3.4: the smallest symmetric interval that holds 2 trajectories with a margin of 10%"
+    )
+    assert range_of_paths(paths, symmetric=False)[:2] == (-1.4, 3.4)
+    assert range_of_paths(paths, axis=1)[:2] == (-1.2, 1.2)
+    assert range_of_paths(paths[:1], axis=1, symmetric=False)[:2] == (-1.1, 0.1)
+    assert "1 trajectory" in range_of_paths(paths[:1]).reason
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=1, max_size=8), st.booleans(), st.floats(0, 1))
+def test_everything_is_inside(points, symmetric, margin):
+    if max(map(abs, points)) < 1e-100:
+        return
+    found = range_of_paths([path(*((p,) for p in points))], margin=margin, symmetric=symmetric)
+    assert all(found.low <= p <= found.high for p in (*points, 0.0))
+    assert found.low == -found.high or not symmetric
+    extent = max(*points, 0.0) - min(*points, 0.0)
+    assert found.high - found.low <= (2.2 if symmetric else 1.1) * (1.1 + 2 * margin) * extent + 1e-9
+
+
+def test_paths_without_a_range_are_refused():
+    with pytest.raises(ValueError, match="at least one trajectory with points expected, got none"):
+        range_of_paths([])
+    with pytest.raises(ValueError, match="trajectories of 2 or more axes expected for a range of y"):
+        range_of_paths([path((1.0,))], axis=1)
+    with pytest.raises(ValueError, match="all points lie at x = 0: give the range as min:max:n"):
+        range_of_paths([path((0.0,))])

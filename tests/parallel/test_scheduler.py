@@ -1,0 +1,253 @@
+"""The scheduler alone: every point comes back once, nobody waits for nothing, and what fails goes elsewhere."""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landscape.parallel.scheduler import CHUNK_POINTS, CHUNK_SECONDS, Scheduler
+
+
+def take_all(scheduler, rank):
+    """Everything a rank is given at once."""
+    points = []
+    while chunk := scheduler.take(rank):
+        points += chunk
+    return points
+
+
+def measured(points, ranks, seconds):
+    """A scheduler with ``points`` left that has seen two of ``seconds`` on each rank."""
+    scheduler = Scheduler(range(points + 2 * ranks), ranks)
+    for _ in range(2):
+        firsts = {rank: scheduler.take(rank) for rank in range(ranks)}
+        for rank, chunk in firsts.items():
+            scheduler.done(rank, chunk[0], seconds)
+            scheduler.returned(rank, chunk[1:])
+    return scheduler
+
+
+def test_points_are_handed_out_in_order_one_by_one_until_a_time_is_known():
+    scheduler = Scheduler([5, 3, 8, 1], 2)
+    assert take_all(scheduler, 0) == [5]
+    assert take_all(scheduler, 1) == [3]
+    assert take_all(scheduler, 0) == []
+    scheduler.done(0, 5, 10.0)
+    assert take_all(scheduler, 0) == [8]
+    assert (scheduler.left, scheduler.outstanding) == (3, 2)
+
+
+def test_chunks_are_as_long_as_a_quarter_of_a_second():
+    chunk = measured(100_000, 2, 0.01).take(0)
+    assert len(chunk) == pytest.approx(CHUNK_SECONDS / 0.01, abs=1)
+
+
+def test_a_rank_ten_times_slower_gets_a_tenth():
+    scheduler = Scheduler(range(100_000), 2)
+    for _ in range(3):
+        for rank, seconds in ((0, 0.005), (1, 0.05)):
+            for point in scheduler.take(rank):
+                scheduler.done(rank, point, seconds)
+    assert len(scheduler.take(0)) == pytest.approx(10 * len(scheduler.take(1)), rel=0.1)
+
+
+def test_the_first_point_which_pays_for_warming_up_is_forgotten():
+    scheduler = Scheduler(range(10_000), 1)
+    scheduler.done(0, scheduler.take(0)[0], 30.0)
+    scheduler.done(0, scheduler.take(0)[0], 0.01)
+    assert len(scheduler.take(0)) == pytest.approx(25, abs=1)
+
+
+def test_messages_stay_small_however_quick_the_points():
+    assert len(measured(10**6, 2, 1e-7).take(0)) == CHUNK_POINTS
+
+
+def test_chunks_shrink_towards_the_end_to_a_share_of_what_is_left():
+    scheduler = measured(1000, 10, 1e-3)
+    sizes = []
+    while chunk := scheduler.take(len(sizes) % 10):
+        sizes.append(len(chunk))
+        for point in chunk:
+            scheduler.done((len(sizes) - 1) % 10, point, 1e-3)
+    assert sizes[0] == 25  # of 1,000 points for 10 ranks, half of half a fair share
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == 1
+
+
+def test_long_points_are_not_handed_out_ahead_of_need_and_short_ones_are():
+    assert len(take_all(measured(1000, 2, 0.2), 0)) == 1
+    short = measured(1000, 2, 0.01)
+    assert len(take_all(short, 0)) > len(measured(1000, 2, 0.01).take(0))
+
+
+def test_what_fails_goes_to_another_rank_once():
+    scheduler = Scheduler([1, 2], 2)
+    assert scheduler.take(0) == [1]
+    assert not scheduler.failed(0, 1)
+    assert scheduler.take(0) == [2], "not to the rank it failed on"
+    assert scheduler.take(1) == [1]
+    assert scheduler.failed(1, 1), "the second failure is final"
+    scheduler.done(0, 2, 0.1)
+    assert scheduler.finished
+
+
+def test_alone_a_rank_tries_its_own_failures_again():
+    scheduler = Scheduler([1], 1)
+    scheduler.take(0)
+    assert not scheduler.failed(0, 1)
+    assert scheduler.take(0) == [1]
+    assert scheduler.failed(0, 1)
+    assert scheduler.finished
+
+
+def test_a_rank_that_only_fails_gets_nothing_more_while_another_works():
+    scheduler = Scheduler(range(100), 2)
+    for _ in range(3):
+        (point,) = scheduler.take(1)
+        scheduler.failed(1, point)
+    assert scheduler.take(1) == []
+    assert scheduler.take(0)
+
+
+def test_a_rank_that_brings_a_value_after_all_gets_work_again():
+    scheduler = measured(1000, 2, 0.01)
+    held = take_all(scheduler, 1)
+    for point in held[:3]:
+        scheduler.failed(1, point)
+    assert scheduler.take(1) == []
+    scheduler.done(1, held[3], 0.01)
+    for point in held[4:]:
+        scheduler.done(1, point, 0.01)
+    assert scheduler.take(1)
+
+
+def test_where_all_ranks_only_fail_the_run_ends_all_the_same():
+    scheduler = Scheduler(range(20), 3)
+    given_up, rank = [], 0
+    for _ in range(1000):
+        for point in scheduler.take(rank):
+            if scheduler.failed(rank, point):
+                given_up.append(point)
+        rank = (rank + 1) % 3
+        if scheduler.finished:
+            break
+    assert sorted(given_up) == list(range(20))
+
+
+def test_what_a_dead_rank_held_is_handed_out_again_one_by_one():
+    scheduler = measured(1000, 3, 0.01)
+    held = take_all(scheduler, 2)
+    assert len(held) > 2
+    assert scheduler.lost(2) == []
+    assert 2 not in scheduler
+    assert scheduler.ranks == (0, 1)
+    for point in sorted(held):
+        assert scheduler.take(0) == [point]
+        scheduler.done(0, point, 0.01)
+
+
+def test_a_point_that_cost_two_ranks_is_given_up():
+    scheduler = Scheduler([4, 5], 3)
+    scheduler.take(1)
+    assert scheduler.lost(1) == []
+    assert scheduler.take(2) == [4]
+    assert scheduler.lost(2) == [4]
+    assert scheduler.take(0) == [5]
+
+
+def test_stopping_hands_out_nothing_and_what_is_returned_waits():
+    scheduler = Scheduler(range(10), 2)
+    scheduler.take(0)
+    scheduler.take(1)
+    scheduler.stop()
+    assert scheduler.take(0) == []
+    assert not scheduler.finished
+    scheduler.done(0, 0, 0.1)
+    scheduler.returned(1, [1])
+    assert scheduler.finished
+    assert scheduler.left == 9
+
+
+def test_no_ranks_and_unknown_points_are_errors():
+    with pytest.raises(ValueError, match="at least one rank"):
+        Scheduler([], 0)
+    scheduler = Scheduler([1], 1)
+    with pytest.raises(KeyError):
+        scheduler.done(0, 7, 0.1)
+
+
+@given(
+    points=st.integers(0, 60),
+    ranks=st.integers(1, 6),
+    events=st.lists(st.tuples(st.integers(0, 5), st.sampled_from("ddddddffl"), st.floats(1e-6, 10)), max_size=300),
+)
+def test_whatever_happens_every_point_is_settled_once(points, ranks, events):
+    """Random returns, failures and deaths; then the survivors finish, and each point is done or given up once."""
+    scheduler = Scheduler(range(points), ranks)
+    holding = {rank: [] for rank in range(ranks)}
+    settled = []
+
+    def hand_out():
+        for rank, held in holding.items():
+            held += take_all(scheduler, rank)
+
+    def settle(rank, kind, seconds):
+        held = holding[rank]
+        if kind == "l" and len(holding) > 1:
+            settled.extend(scheduler.lost(rank))
+            del holding[rank]
+        elif held:
+            point = held.pop(0)
+            if kind == "f":
+                settled.extend([point] if scheduler.failed(rank, point) else [])
+            else:
+                scheduler.done(rank, point, seconds)
+                settled.append(point)
+
+    for rank, kind, seconds in events:
+        hand_out()
+        if rank in holding:
+            settle(rank, kind, seconds)
+        assert scheduler.outstanding == sum(map(len, holding.values())) == sum(scheduler.holds(r) for r in range(ranks))
+    for _ in range(4 * points + 4):
+        hand_out()
+        assert scheduler.finished or any(holding.values()), "points are left and nobody is given any"
+        for rank in list(holding):
+            settle(rank, "d", 0.01)
+    assert scheduler.finished
+    assert sorted(settled) == list(range(points))
+
+
+def simulated(costs, ranks, latency):
+    """Idle share of a run of the real scheduler, with messages that take ``latency`` and ranks that answer by chunk."""
+    scheduler = Scheduler(range(len(costs)), ranks)
+    queues = {rank: [] for rank in range(ranks)}
+    free_at = dict.fromkeys(range(ranks), 0.0)
+    clock, events = 0.0, []
+
+    def hand_out(rank):
+        while chunk := scheduler.take(rank):
+            begin = max(free_at[rank], clock + latency)
+            free_at[rank] = begin + costs[chunk].sum()
+            heapq.heappush(events, (free_at[rank] + latency, rank, chunk))
+
+    for rank in queues:
+        hand_out(rank)
+    while events:
+        clock, rank, chunk = heapq.heappop(events)
+        for point in chunk:
+            scheduler.done(rank, point, costs[point])
+        hand_out(rank)
+    assert scheduler.finished
+    return 1 - costs.sum() / (ranks * clock)
+
+
+@pytest.mark.parametrize("ranks", [2, 4, 8])
+@pytest.mark.parametrize("cost", [1e-3, 1e-2, 0.1, 10.0])
+def test_ranks_are_idle_less_than_a_tenth_whatever_the_points_cost(ranks, cost):
+    costs = cost * np.random.default_rng(3).uniform(1, 10, 100 * ranks)
+    assert simulated(costs, ranks, 1e-3) < 0.1

@@ -1,0 +1,189 @@
+"""Planes in files: chosen by the memory there is, the same bits as in memory, one copy per host, in little memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from landscape._utils import machine as memory_module
+from landscape._utils.machine import memory_limit
+from landscape.errors import StoreError
+from landscape.geometry import Weights
+from landscape.geometry import arena as room_module
+from landscape.geometry.plane import PlaneFamily, random_plane
+from landscape.parallel import shared_plane as sharing
+from landscape.parallel.ranks import Ranks
+from landscape.parallel.shared_plane import make_in_arena, scratch_directory, share_plane
+from landscape.problem import Problem, Split, cross_entropy
+from landscape.surface.plane_files import read_plane
+from landscape.sweep import Grid, compute_surface
+from landscape.sweep.config import SweepConfig
+
+on_linux = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks into /proc")
+
+
+@pytest.fixture
+def problem():
+    generator = torch.Generator().manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 8), nn.Linear(8, 3)
+    )
+    inputs, targets = torch.randn(30, 1, 8, 8, generator=generator), torch.arange(30) % 3
+    return Problem(model, {"train": Split(inputs, targets)}, cross_entropy)
+
+
+def maps():
+    """Mappings of planes' files: access, inode."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return [(line.split()[1], line.split()[4]) for line in lines if "landscape-plane" in line]
+
+
+@on_linux
+def test_a_surface_over_a_plane_in_a_file_is_the_same_bit_for_bit(problem, tmp_path):
+    scratch, grid = tmp_path / "large" / "disk", Grid.parse("-1:1:4", "0:1:3")
+    before = maps()
+
+    def make():
+        assert not list(scratch.iterdir()), "nothing is left behind, also if the process is killed by now"
+        return random_plane(Weights.of(problem.model), 3)
+
+    plane = share_plane(Ranks(), make, scratch)
+    assert len(maps()) > len(before)
+    inside = random_plane(problem.model, 3)
+    assert plane.digests() == inside.digests()
+    one, two = (
+        compute_surface(problem, each, grid, SweepConfig(tmp_path / f"{each is plane}.h5")) for each in (plane, inside)
+    )
+    assert one.surface.metric().tobytes() == two.surface.metric().tobytes()
+    assert one.surface.attributes["settings"] == two.surface.attributes["settings"], "either continues the other"
+    del plane
+    assert maps() == before, "and the space is free again"
+
+
+@on_linux
+def test_the_planes_of_several_seeds_lie_in_files_one_after_the_other(problem, tmp_path):
+    origin = Weights.of(problem.model)
+    family = PlaneFamily(origin, (0, 1), lambda seed: random_plane(origin, seed, 1), 1)
+    kept = make_in_arena(tmp_path, lambda: family)
+    grid = Grid.parse("0:1:3")
+    one, two = (compute_surface(problem, where, grid).surface for where in (kept, family))
+    assert one.metric().tobytes() == two.metric().tobytes()
+    plane = kept.make(1)
+    assert maps()
+    assert plane.digests() == family.make(1).digests()
+    assert not list(tmp_path.iterdir())
+
+
+@on_linux
+def test_a_stored_plane_can_stay_in_its_file(problem, tmp_path):
+    plane = random_plane(Weights.of(problem.model, states=True), 3)
+    compute_surface(problem, plane, Grid.parse("0:1:2", "0:1:2"), SweepConfig(tmp_path / "s.h5"))
+    mapped = read_plane(tmp_path / "s.h5", mapped=True)
+    assert str(tmp_path / "s.h5") in Path("/proc/self/maps").read_text()
+    assert mapped.origin.digest() == plane.origin.digest()
+    assert mapped.digests() == plane.digests()
+    assert mapped.directions[0].recipe == plane.directions[0].recipe
+    del mapped
+    assert str(tmp_path / "s.h5") not in Path("/proc/self/maps").read_text()
+
+
+def test_a_file_is_taken_where_the_plane_needs_more_than_half_of_the_memory(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(sharing, "memory_limit", lambda: 2**30)
+    assert scratch_directory(2**29, tmp_path) is None
+    assert not caplog.records
+    assert scratch_directory(2**29 + 1, tmp_path / "not" / "yet") == tmp_path / "not" / "yet"
+    assert "0.5 GiB of origin and directions, over 50% of 1 GiB of memory: they are kept in a file in" in caplog.text
+    assert scratch_directory(2**70, tmp_path) is None
+    assert "name a folder with --scratch" in caplog.text
+
+
+def test_a_disk_without_room_is_said(monkeypatch, tmp_path, problem):
+    def full(handle, start, size):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(room_module, "reserve", full)
+    with pytest.raises(StoreError, match=r"no room for origin and directions: No space left.* --scratch"):
+        share_plane(Ranks(), lambda: random_plane(Weights.of(problem.model)), tmp_path)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="no room for origin and directions"):
+        make_in_arena(tmp_path / "file", lambda: random_plane(Weights.of(problem.model)))
+
+
+def test_an_error_of_the_plane_itself_is_not_taken_for_a_full_disk(tmp_path):
+    def lost():
+        raise FileNotFoundError("no such checkpoint")
+
+    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+        share_plane(Ranks(), lost, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_least_of_all_limits_counts(monkeypatch, tmp_path):
+    machine = memory_limit()
+    assert 2**28 < machine <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    table, root = tmp_path / "cgroup", tmp_path / "fs"
+    for folder, name, text in (
+        ("job/step", "memory.max", "max"),
+        ("job", "memory.max", "3000"),
+        ("memory/old", "memory.limit_in_bytes", "2000"),
+        ("memory", "memory.limit_in_bytes", "9223372036854771712"),
+    ):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / folder / name).write_text(text + "\n")
+    table.write_text("4:memory:/old\n1:cpu:/\n0::/job/step\n")
+    assert sorted(memory_module._of_control_groups(table, root)) == [2000, 3000, 9223372036854771712]
+    monkeypatch.setattr(memory_module, "_of_control_groups", lambda: [2000])
+    assert memory_limit() == 2000
+
+
+LIMITED = """
+import resource, sys, torch
+from pathlib import Path
+from torch import nn
+from landscape.geometry import Weights, random_plane
+from landscape.problem import Problem, Split, cross_entropy
+from landscape.sweep import Grid, Plan, Ranks, compute_surface
+from landscape._utils.machine import memory_limit
+from landscape.parallel.shared_plane import scratch_for, share_plane
+torch.set_num_threads(1)
+torch.manual_seed(0)
+model = nn.Sequential(*[nn.Linear(1024, 1024, bias=False) for _ in range(16)])
+size = sum(p.numel() * 4 for p in model.parameters())
+problem = Problem(model, {"train": Split(torch.randn(8, 1024), torch.arange(8))}, cross_entropy)
+small = nn.Linear(2, 2)
+compute_surface(
+    Problem(small, {"train": Split(torch.randn(8, 2), torch.arange(8) % 2)}, cross_entropy),
+    random_plane(small), Grid.parse("0:1:2", "0:1:2"), Plan(Path(sys.argv[1]) / "small.h5"),
+)
+data = next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmData")) * 1024
+if sys.argv[2] != "free":  # the network is there, and from here on less than as much again
+    resource.setrlimit(resource.RLIMIT_DATA, (data + int(0.9 * size),) * 2)
+scratch = scratch_for(3 * size, Path(sys.argv[1])) if sys.argv[2] == "auto" else None
+plane = share_plane(Ranks(), lambda: random_plane(Weights.of(model)), scratch)
+outcome = compute_surface(problem, plane, Grid.parse("-1:1:3", "0:1:2"), Plan(Path(sys.argv[1]) / "s.h5"))
+print(outcome.surface.metric().tobytes().hex())
+"""
+
+
+@on_linux
+def test_a_plane_that_does_not_fit_into_memory(tmp_path, monkeypatch):
+    """With less private memory to spare than one copy of the network takes: in memory it fails, in a file it goes."""
+
+    def run(how):
+        (tmp_path / how).mkdir()
+        words = [sys.executable, "-c", LIMITED, str(tmp_path / how), how]
+        return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+
+    free, memory, file = run("free"), run("memory"), run("auto")
+    assert free.returncode == 0, free.stderr
+    assert memory.returncode != 0
+    assert "alloc" in memory.stderr.lower() or "MemoryError" in memory.stderr
+    assert file.returncode == 0, file.stderr
+    assert file.stdout == free.stdout

@@ -1,0 +1,137 @@
+"""References to the user's own functions: found, cached by contents, and clear errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from torch import optim
+
+from landscape.problem.references import absolute, accepts, call, resolve
+
+Write = Callable[[str, str], Path]
+
+
+def test_module_and_method() -> None:
+    assert resolve("torch.optim:SGD") is optim.SGD
+    assert resolve("collections:OrderedDict.fromkeys")("ab") == {"a": None, "b": None}
+
+
+def test_file_with_a_neighbour(write_module: Write) -> None:
+    write_module("neighbour_of_ours.py", "VALUE = 41")
+    path = write_module(
+        "mine.py",
+        "from dataclasses import dataclass\nimport neighbour_of_ours\n\n@dataclass\nclass Pair:\n    a: int = 1\n\n"
+        "def f():\n    from neighbour_of_ours import VALUE\n    return VALUE + Pair().a\n",
+    )
+    try:
+        assert resolve(f"{path}:f")() == 42
+    finally:
+        sys.modules.pop("neighbour_of_ours", None)
+
+
+def test_file_by_relative_path(write_module: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_module("mine.py", "def f():\n    return __file__\n")
+    monkeypatch.chdir(path.parent)
+    assert resolve("mine.py:f")() == str(path)
+    assert resolve("./mine.py:f") is resolve("mine.py:f")
+    assert absolute("mine.py:f") == f"{path}:f"
+    assert absolute("pkg.mod:f") == "pkg.mod:f"
+    assert absolute("digits") == "digits"
+
+
+def test_edited_file_is_another(write_module: Write) -> None:
+    path = write_module("mine.py", "def f():\n    return 1\n")
+    first = resolve(f"{path}:f")
+    assert resolve(f"{path}:f") is first
+    path.write_text("def f():\n    return 2\n")
+    assert (resolve(f"{path}:f")(), first()) == (2, 1)
+
+
+def test_annotations_of_the_file_are_its_own(write_module: Write) -> None:
+    # Our own `from __future__ import annotations` must not reach the user's code.
+    path = write_module("mine.py", "def f(x: int): ...\n")
+    assert resolve(f"{path}:f").__annotations__ == {"x": int}
+
+
+def test_module_in_the_working_directory(write_module: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_module("module_of_ours.py", "def f():\n    return 3\n")
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    monkeypatch.chdir(path.parent)
+    try:
+        assert resolve("module_of_ours:f")() == 3
+    finally:
+        sys.modules.pop("module_of_ours", None)
+
+
+@pytest.mark.parametrize("reference", ["mine", "mine:", ":f", ""])
+def test_malformed(reference: str) -> None:
+    with pytest.raises(ValueError, match=r"'pkg\.mod:name' or 'path/file\.py:name' expected, got"):
+        resolve(reference)
+
+
+def test_no_such_thing(write_module: Write) -> None:
+    path = write_module("mine.py", "import math\nVALUE = 1\n\ndef make_problem(): ...\n")
+    with pytest.raises(ValueError, match=r"none\.py: a Python file expected, .*No such file"):
+        resolve(f"{path.with_name('none.py')}:f")
+    with pytest.raises(ValueError, match=r"no module 'nowhere\.at\.all'"):
+        resolve("nowhere.at.all:f")
+    with pytest.raises(ValueError, match=r"no module 'torch\.nowhere'"):
+        resolve("torch.nowhere:f")
+    with pytest.raises(ValueError, match=r"'make_problm'; did you mean 'make_problem'\? Known: make_problem$"):
+        resolve(f"{path}:make_problm")
+    with pytest.raises(ValueError, match=r"unknown name in torch\.optim: 'SDG'; did you mean 'SGD'"):
+        resolve("torch.optim:SDG")
+    with pytest.raises(ValueError, match=r"unknown name in .*mine\.py: 'x'\. Known: none"):
+        resolve(f"{path}:VALUE.x")
+    with pytest.raises(TypeError, match="VALUE: something to call expected, got int"):
+        resolve(f"{path}:VALUE")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import nowhere_at_all", "ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("def f(:", "SyntaxError"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_failing_imports(write_module: Write, monkeypatch: pytest.MonkeyPatch, source: str, message: str) -> None:
+    path = write_module("failing_of_ours.py", source)
+    with pytest.raises(ValueError, match=f"failing_of_ours.py failed while it was imported: {message}") as caught:
+        resolve(f"{path}:f")
+    assert caught.value.__cause__ is not None
+    assert not [name for name in sys.modules if name.startswith("failing_of_ours_")]
+    monkeypatch.syspath_prepend(str(path.parent))
+    with pytest.raises(ValueError, match=f"failing_of_ours failed while it was imported: {message}"):
+        resolve("failing_of_ours:f")
+
+
+def plain(a: int, *, b: int = 2) -> tuple[int, int]:
+    return a, b
+
+
+def test_call_hands_over_what_is_named() -> None:
+    assert call(plain, {"a": 1}, name="plain", offered={"b": 5, "c": 6}) == (1, 5)
+    assert call(plain, {"a": 1, "b": 3}, name="plain", offered={"b": 5}) == (1, 3)
+    assert call(lambda **rest: rest, {"a": 1}, name="any", offered={"b": 5}) == {"a": 1}
+    assert accepts(plain, "b")
+    assert not accepts(lambda **rest: rest, "b")
+    assert call(dict, {"a": 1}, name="dict", offered={"b": 1}) == {"a": 1}
+
+
+def test_call_refuses() -> None:
+    with pytest.raises(ValueError, match="unknown argument of plain 'bb'; did you mean 'b'"):
+        call(plain, {"a": 1, "bb": 2}, name="plain")
+    with pytest.raises(ValueError, match="plain: missing a required argument: 'a'"):
+        call(plain, {}, name="plain")
+
+
+def test_call_lets_errors_of_the_function_through() -> None:
+    def fails() -> None:
+        raise TypeError("of its own")
+
+    with pytest.raises(TypeError, match=r"^of its own$"):
+        call(fails, {}, name="fails")

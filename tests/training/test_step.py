@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from landscape.problem import Split
+from landscape.training import TrainingSettings
+from landscape.training.step import NonFiniteBatch, StepClosure
+from landscape.training.trainer import train
+
+
+def closure_on(problem, **options):
+    return StepClosure(problem.model.train(), problem.loss, problem.splits["train"].take(slice(20)), seed=5, **options)
+
+
+def gradients(model):
+    return [parameter.grad.clone() for parameter in model.parameters()]
+
+
+def buffers(model):
+    return {name: buffer.clone() for name, buffer in model.named_buffers()}
+
+
+def test_every_call_gives_the_same_under_dropout(convnet):
+    problem = convnet()
+    closure = closure_on(problem)
+    first, slopes = float(closure()), gradients(problem.model)
+    torch.randn(3)  # somebody else draws
+    assert float(closure()) == first == closure.value
+    assert all(torch.equal(a, b) for a, b in zip(slopes, gradients(problem.model), strict=True))
+
+
+def test_another_seed_gives_other_masks(convnet):
+    problem = convnet()
+    one, other = closure_on(problem), closure_on(problem)
+    other.seed = 6
+    assert float(one()) != float(other())
+
+
+def test_running_statistics_follow_the_first_call_only(convnet):
+    problem = convnet()
+    closure = closure_on(problem)
+    before = buffers(problem.model)
+    closure()
+    once = buffers(problem.model)
+    assert int(once["features.1.num_batches_tracked"]) == 1
+    assert not torch.equal(once["features.1.running_mean"], before["features.1.running_mean"])
+    with torch.no_grad():
+        for parameter in problem.model.parameters():
+            parameter.add_(1.0)
+    closure()
+    assert all(torch.equal(once[name], buffer) for name, buffer in problem.model.named_buffers())
+
+
+def test_leaves_the_random_state_alone(convnet):
+    torch.randn(7)  # or else a test before this one may have left the very state that the closure leaves
+    state = torch.get_rng_state()
+    closure_on(convnet())()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_only_the_first_loss_must_be_finite(mlp):
+    problem = mlp()
+    closure = closure_on(problem)
+    closure()
+    with torch.no_grad():
+        problem.model[0].weight.fill_(math.nan)
+    assert math.isnan(float(closure()))  # a probe
+    with pytest.raises(NonFiniteBatch):
+        closure_on(problem)()
+
+
+def test_an_error_of_the_model_is_remembered(mlp):
+    problem = mlp()
+    closure = StepClosure(problem.model, problem.loss, Split(torch.zeros(2, 4), torch.zeros(2).long()), seed=0)
+    with pytest.raises(RuntimeError, match="mat1 and mat2") as caught:
+        closure()
+    assert closure.error is caught.value
+
+
+def test_ahead_then_the_first_call_costs_nothing_and_gives_the_gradients_back(convnet):
+    problem = convnet()
+    calls = []
+    problem.model.register_forward_pre_hook(lambda *_: calls.append(1))
+    closure = closure_on(problem)
+    closure.evaluate_ahead()
+    slopes = gradients(problem.model)
+    problem.model.zero_grad(set_to_none=False)
+    assert float(closure()) == closure.value
+    assert all(torch.equal(a, b) for a, b in zip(slopes, gradients(problem.model), strict=True))
+    assert len(calls) == 1
+    with torch.no_grad():
+        problem.model.linear.weight.data.mul_(2)  # unseen by version counters
+    assert float(closure()) != closure.value
+    assert len(calls) == 2
+
+
+class Sharpness(torch.optim.Optimizer):
+    """Sharpness-aware minimization (Foret et al., 2021), with the first gradients asked for or found."""
+
+    def __init__(self, params, lr=0.1, rho=0.05, asks=True):
+        super().__init__(params, {"lr": lr, "rho": rho})
+        self.asks = asks
+
+    def step(self, closure):
+        if self.asks:
+            closure()
+        weights = [p for group in self.param_groups for p in group["params"]]
+        with torch.no_grad():
+            norm = torch.stack([p.grad.norm() for p in weights]).norm()
+            kept = [p.clone() for p in weights]
+            for p in weights:
+                p.add_(p.grad, alpha=self.defaults["rho"] / float(norm))
+        closure()
+        with torch.no_grad():
+            for p, before in zip(weights, kept, strict=True):
+                p.copy_(before - self.defaults["lr"] * p.grad)
+
+
+def test_two_step_optimizers_of_both_kinds_do_the_same(convnet, tmp_path, assert_equal_runs):
+    settings = TrainingSettings(epochs=2, batch_size=16)
+    runs = [
+        train(convnet(), Sharpness, settings, tmp_path / str(asks), arguments={"asks": asks}) for asks in (True, False)
+    ]
+    assert_equal_runs(*runs)
+    losses = runs[0].history()["train_loss"]
+    assert losses[-1] < losses[0]
+    tracked = runs[0].load().state_dict["features.1.num_batches_tracked"]
+    assert int(tracked) == runs[0].record["steps"]
+
+
+def test_a_two_step_optimizer_against_its_equations(mlp, tmp_path):
+    problem = mlp(torch.float64)
+    settings = TrainingSettings(epochs=1, batch_size=37, dtype="float64")
+    run = train(problem, Sharpness, settings, tmp_path / "run", arguments={"lr": 0.2, "rho": 0.3})
+    split, model = problem.splits["train"], problem.model
+
+    def slopes():
+        loss = nn.functional.cross_entropy(model(split.inputs), split.targets)
+        return torch.autograd.grad(loss, list(model.parameters()))
+
+    start = [p.detach().clone() for p in model.parameters()]
+    uphill = slopes()
+    norm = math.sqrt(sum(float((g**2).sum()) for g in uphill))
+    with torch.no_grad():
+        for p, g in zip(model.parameters(), uphill, strict=True):
+            p.add_(g * 0.3 / norm)
+    expected = [before - 0.2 * g for before, g in zip(start, slopes(), strict=True)]
+    for tensor, found in zip(expected, run.load(1).state_dict.values(), strict=True):
+        torch.testing.assert_close(found, tensor, rtol=1e-12, atol=1e-14)
