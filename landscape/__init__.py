@@ -1,6 +1,7 @@
 """Loss landscapes of neural networks: train, sweep a plane of weights on many ranks, draw what comes out.
 
-The way of the data: ``problem`` -> ``training`` -> ``geometry`` -> ``sweep`` -> ``surface`` -> ``render``.
+The way of the data: ``problem`` -> ``training`` -> ``geometry`` -> ``evaluation`` -> ``sweep`` -> ``surface`` ->
+``render``.
 """
 
 from landscape._utils.lazy import lazy
@@ -18,7 +19,7 @@ __getattr__, __dir__, __all__ = lazy(
         "Surface": "surface.surface",
         "SweepConfig": "sweep.config",
         "Weights": "geometry.weights",
-        "compute_surface": "sweep.sweep",
+        "compute_surface": "workflows.surface",
         "random_direction": "geometry.direction",
         "random_plane": "geometry.plane",
         "read_surface": "surface.reading",

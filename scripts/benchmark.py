@@ -51,8 +51,8 @@ def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any
         stack.enter_context(folder)
         for loop, engine, dtype in (("plain", "plain", "float32"), ("ours", options.engine, options.dtype)):
             own, where = problem_of(case, split)
-            numerics = EvaluationConfig(engine=engine, dtype=dtype, threads=options.threads)
-            evaluate = stack.enter_context(open_evaluator(own, where, numerics))
+            evaluation = EvaluationConfig(engine=engine, dtype=dtype, threads=options.threads)
+            evaluate = stack.enter_context(open_evaluator(own, where, evaluation))
             loops[loop] = lambda step, count, evaluate=evaluate: float(evaluate.many([step] * count)[-1, 0])
         chosen, batch = evaluate.engine, evaluate.batch_size
         seconds: dict[str, list[float]] = {loop: [] for loop in loops}

@@ -16,7 +16,7 @@ from footprint import mib
 
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.evaluator import open_evaluator
-from landscape.sweep import Grid, compute_surface
+from landscape.sweep import Grid, run_sweep
 from landscape.sweep.config import SweepConfig, SweepProgress
 
 TINY = CASES["tiny-2-16-16-2"]
@@ -77,7 +77,7 @@ def sweep(case: Case, points: int, threads: int, out: Path | None) -> Watch:
         return False
 
     grid, plan = Grid.parse(f"-1:1:{nx}", f"-1:1:{ny}"), SweepConfig(out, overwrite=True)
-    compute_surface(problem, plane, grid, plan, numerics=EvaluationConfig(threads=threads), stop=stop, progress=watch)
+    run_sweep(problem, plane, grid, plan, evaluation=EvaluationConfig(threads=threads), stop=stop, progress=watch)
     return watch
 
 

@@ -93,19 +93,19 @@ def check_axes(plane: Plane) -> list[Finding]:
 
 
 def check_evaluation(
-    problem: Problem, plane: Plane, numerics: EvaluationConfig | None = None, expected: float | None = None
+    problem: Problem, plane: Plane, evaluation: EvaluationConfig | None = None, expected: float | None = None
 ) -> list[Finding]:
     """What evaluating the network at the plane's origin tells: takes three or four passes over the data.
 
     Args:
         problem: model, data and loss.
         plane: whose origin is the checkpoint.
-        numerics: as the surface was computed with.
+        evaluation: as the surface was computed with.
         expected: the checkpoint's own loss on the same samples, as its training run measured it.
     """
-    numerics = numerics or EvaluationConfig()
+    evaluation = evaluation or EvaluationConfig()
     origin, elsewhere = (0.0,) * plane.ndim, (0.1,) * plane.ndim
-    with open_evaluator(problem, plane, numerics) as evaluate:
+    with open_evaluator(problem, plane, evaluation) as evaluate:
         name = evaluate.names[0]
         first = float(evaluate(origin)[0])
         evaluate(elsewhere)
@@ -114,10 +114,10 @@ def check_evaluation(
     if expected is not None:
         findings.append(_origin(first, expected, f"{name} at the origin"))
     if any(isinstance(m, _NormBase) and m.track_running_stats for m in problem.model.modules()):
-        other = "checkpoint" if numerics.bn == "recalibrate" else "recalibrate"
-        with open_evaluator(problem, plane, replace(numerics, bn=other)) as evaluate:
+        other = "checkpoint" if evaluation.bn == "recalibrate" else "recalibrate"
+        with open_evaluator(problem, plane, replace(evaluation, bn=other)) as evaluate:
             third = float(evaluate(origin)[0])
-        stored, fresh = (third, first) if numerics.bn == "recalibrate" else (first, third)
+        stored, fresh = (third, first) if evaluation.bn == "recalibrate" else (first, third)
         findings.append(_statistics(name, stored, fresh))
     return findings
 

@@ -71,7 +71,7 @@ def _of_surface(path: Path, evaluate: bool) -> list[Finding]:
     if plane is None or not evaluate:
         return check_surface(surface, plane)
     try:
-        problem, numerics = _rebuilt(surface)
+        problem, evaluation = _rebuilt(surface)
     except (LandscapeError, ValueError, KeyError, TypeError) as error:
         click.echo(f"The network cannot be built again here, so only the file is asked: {error}", err=True)
         return check_surface(surface, plane)
@@ -80,11 +80,11 @@ def _of_surface(path: Path, evaluate: bool) -> list[Finding]:
 
     split_name, _, _ = surface.metrics[0].partition("_loss")
     expected = measure(problem.model, problem.splits[split_name], problem.loss, {})["loss"]
-    if numerics.bn == "recalibrate":  # another network by intention: its statistics are not the checkpoint's
+    if evaluation.bn == "recalibrate":  # another network by intention: its statistics are not the checkpoint's
         expected = None
     found = check_surface(surface, plane, expected)
     seen = {finding.name for finding in found}
-    return found + [finding for finding in check_evaluation(problem, plane, numerics) if finding.name not in seen]
+    return found + [finding for finding in check_evaluation(problem, plane, evaluation) if finding.name not in seen]
 
 
 def _rebuilt(surface: Surface) -> tuple[Problem, EvaluationConfig]:

@@ -79,7 +79,7 @@ def measured(setting: Setting, options: dict[str, Any]) -> Surface:
     from landscape.functions.problem import AXES, problem
     from landscape.surface.surface import Surface
     from landscape.sweep.grid import Axis, Grid
-    from landscape.sweep.sweep import compute_surface
+    from landscape.sweep.sweep import run_sweep
 
     function, axes = setting.function, []
     points = ONE_POINTS if function.variables == 1 else TWO_POINTS
@@ -89,8 +89,8 @@ def measured(setting: Setting, options: dict[str, Any]) -> Surface:
     if function.variables == 1 and options["y"] is not None:
         raise click.UsageError(f"{function.name} is a function of x alone; leave --y out")
     still = replace(setting.problem, splits=problem("x" if function.variables == 1 else "x+y").splits)
-    outcome = compute_surface(
-        still, coordinate_plane(still.model), Grid(tuple(axes)), numerics=EvaluationConfig(dtype="float64")
+    outcome = run_sweep(
+        still, coordinate_plane(still.model), Grid(tuple(axes)), evaluation=EvaluationConfig(dtype="float64")
     )
     if outcome.failed:
         raise ValueError(f"{function.name} cannot be computed: {next(iter(outcome.messages.values()))}")

@@ -135,7 +135,7 @@ problem_options = together(
     click.option("--problem-arg", "problem_args", type=ArgumentsType(), multiple=True, help="For that factory."),
 )
 
-numerics_options = together(
+evaluation_options = together(
     click.option("--device", default="cpu", show_default=True, help="cpu, cuda (one GPU per rank), cuda:1, auto."),
     click.option(
         "--dtype",
@@ -188,8 +188,8 @@ def spec_of(options: dict[str, Any]) -> ProblemSpec | None:
     )
 
 
-def numerics_of(options: dict[str, Any]) -> EvaluationConfig:
-    """What :data:`numerics_options` say, the device by kind."""
+def evaluation_of(options: dict[str, Any]) -> EvaluationConfig:
+    """What :data:`evaluation_options` say, the device by kind."""
     from landscape.evaluation.config import EvaluationConfig
 
     return EvaluationConfig(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from landscape.cli.options import AutoAxis, numerics_of
+from landscape.cli.options import AutoAxis, evaluation_of
 
 if TYPE_CHECKING:
     from landscape.geometry.plane import Plane, PlaneFamily
@@ -58,7 +58,7 @@ def grid_of(
         return Axis(found.low, found.high, count)
 
     plane = where if isinstance(where, Plane) else where.make(where.seeds[0])
-    with open_evaluator(problem, plane, numerics_of(options), device) as evaluate:
+    with open_evaluator(problem, plane, evaluation_of(options), device) as evaluate:
         column = next(i for i, name in enumerate(evaluate.names) if name.endswith("_loss"))
         return Grid(
             tuple(

@@ -14,8 +14,8 @@ from landscape.cli.options import (
     BytesType,
     SeedsType,
     ShardType,
-    numerics_of,
-    numerics_options,
+    evaluation_of,
+    evaluation_options,
     overwrite_option,
     problem_options,
     spec_of,
@@ -99,7 +99,7 @@ if TYPE_CHECKING:
 @click.option("--retry-failed", is_flag=True, help="Take up points that failed before.")
 @overwrite_option
 @problem_options
-@numerics_options
+@evaluation_options
 def command(source: Path, out: Path, **options: Any) -> int:
     """Compute the loss around a checkpoint, along random filter-normalized directions unless told otherwise.
 
@@ -125,7 +125,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
     from landscape.parallel.signals import StopSignals
     from landscape.sweep.adaptive import Adaptive
     from landscape.sweep.config import SweepConfig
-    from landscape.sweep.sweep import compute_surface
+    from landscape.sweep.sweep import run_sweep
 
     ranks = join()
     axes = axes_of(options)
@@ -160,12 +160,12 @@ def command(source: Path, out: Path, **options: Any) -> int:
     if ranks.is_root:
         _announce(where, grid, problem, ranks, options)
     with StopSignals() as stop, Bar(out.name, "point", ranks.is_root) as bar:
-        outcome = compute_surface(
+        outcome = run_sweep(
             problem,
             where,
             grid,
             plan,
-            numerics=replace(numerics_of(options), paired=options["paired"], stop_above=options["stop_above"]),
+            evaluation=replace(evaluation_of(options), paired=options["paired"], stop_above=options["stop_above"]),
             settings=settings,
             provenance=provenance,
             ranks=ranks,

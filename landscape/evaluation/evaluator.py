@@ -35,7 +35,7 @@ class Evaluator:
             ``<split>_loss_stderr`` where the loss has per-sample values, ``<split>_loss_paired_stderr`` where that
             was asked for, and ``<split>_<metric>``.
         batch_size: samples per forward pass.
-        engine: the name of the engine that computes the outputs; ``numerics.engine`` may leave the choice open.
+        engine: the name of the engine that computes the outputs; ``evaluation.engine`` may leave the choice open.
         points: how many points are computed at once.
         at_origin: values at the origin by name, where paired standard errors compare with it; otherwise empty.
     """
@@ -45,20 +45,20 @@ class Evaluator:
         problem: Problem,
         plane: Plane,
         move: SetCoordinates,
-        numerics: EvaluationConfig,
+        evaluation: EvaluationConfig,
         device: torch.device,
         data_bytes: int | None = None,
     ) -> None:
         self._model, self._ndim = problem.model.eval(), plane.ndim
-        self._threads, self._device = numerics.threads, device
+        self._threads, self._device = evaluation.threads, device
         self._measures: dict[str, Measure] = {"loss": problem.loss, **problem.metrics}
-        dtype = DTYPES[numerics.dtype]
+        dtype = DTYPES[evaluation.dtype]
 
         def some(split: Split, count: int) -> Split:
             return split.take(slice(0, count)).to(device, dtype)
 
         first = next(iter(problem.splits.values()))
-        self.batch_size = numerics.batch_size or default_batch_size(problem.model, some(first, 4), device)
+        self.batch_size = evaluation.batch_size or default_batch_size(problem.model, some(first, 4), device)
         self._batches = {
             name: batches_of(split, self.batch_size, device, dtype, data_bytes)
             for name, split in problem.splits.items()
@@ -66,14 +66,14 @@ class Evaluator:
         self._counts = {name: len(split) for name, split in problem.splits.items()}
         self._norms = [m for m in problem.model.modules() if isinstance(m, _NormBase) and m.track_running_stats]
         self._calibration = None
-        if numerics.bn == "recalibrate" and self._norms:
-            self._calibration = aligned(some(problem.splits.get("train", first), numerics.bn_samples))
+        if evaluation.bn == "recalibrate" and self._norms:
+            self._calibration = aligned(some(problem.splits.get("train", first), evaluation.bn_samples))
         move((0.0,) * plane.ndim)
         few = min(self.batch_size, 2)
-        self.names = self._probe({name: some(split, few) for name, split in problem.splits.items()}, numerics.paired)
+        self.names = self._probe({name: some(split, few) for name, split in problem.splits.items()}, evaluation.paired)
         setting = EngineContext(problem.model, device, move, plane, self._batches)
-        self._engine = choose(numerics.engine, setting, self._require_same_values)
-        origin = PairedBaseline(self._counts) if numerics.paired else None
+        self._engine = choose(evaluation.engine, setting, self._require_same_values)
+        origin = PairedBaseline(self._counts) if evaluation.paired else None
         self._tally = self._tally_of(self._engine, origin)
         self.engine, self.points = self._engine.name, self._engine.points
         self._targets = self._repeated(self._engine)
@@ -84,7 +84,7 @@ class Evaluator:
         if origin is not None:
             with origin.recording():
                 self.at_origin = dict(zip(self.names, self((0.0,) * plane.ndim).tolist(), strict=True))
-        self._tally.stop_above = numerics.stop_above
+        self._tally.stop_above = evaluation.stop_above
 
     def _probe(self, splits: dict[str, Split], paired: bool) -> tuple[str, ...]:
         """Names of the values, found by one small batch at the origin."""
@@ -99,8 +99,8 @@ class Evaluator:
         """Values at a point of the plane, ``(len(names),)`` float64, in the order of ``names``.
 
         Each is a sum over samples divided by their number, accumulated in float64; a standard error is that of the
-        mean over samples. NaN and infinity are values and pass through. A first value above ``numerics.stop_above`` is
-        a lower bound, and the others are NaN then.
+        mean over samples. NaN and infinity are values and pass through. A first value above
+        ``evaluation.stop_above`` is a lower bound, and the others are NaN then.
         """
         return self.many([coordinates])[0]
 
@@ -216,7 +216,7 @@ def recalibrate(model: nn.Module, norms: Sequence[_NormBase], split: Split, batc
 def open_evaluator(
     problem: Problem,
     plane: Plane,
-    numerics: EvaluationConfig | None = None,
+    evaluation: EvaluationConfig | None = None,
     device: torch.device | str | None = None,
     data_bytes: int | None = None,
 ) -> Iterator[Evaluator]:
@@ -225,8 +225,8 @@ def open_evaluator(
     Args:
         problem: model, data, loss and metrics.
         plane: where the points lie; its origin replaces the model's own weights.
-        numerics: device, dtype, batch size, threads, engine.
-        device: the very device of this process, where ``numerics.device`` only names the kind.
+        evaluation: device, dtype, batch size, threads, engine.
+        device: the very device of this process, where ``evaluation.device`` only names the kind.
         data_bytes: most that copies of the data may take; beyond it they are brought batch by batch, at each point.
             Half of what is free by default.
 
@@ -234,20 +234,20 @@ def open_evaluator(
         ValueError: the plane belongs to another network, a measure gives something else than one value per sample or
             one per batch, or the engine that was asked for does not suit the network.
     """
-    numerics = numerics or EvaluationConfig()
-    target = torch.device(device or numerics.device)
+    evaluation = evaluation or EvaluationConfig()
+    target = torch.device(device or evaluation.device)
     model = problem.model
     where = [(t, t.data) for t in (*model.parameters(), *model.buffers())]
     threads = torch.get_num_threads()
     modes = [(module, module.training) for module in model.modules()]
-    torch.set_num_threads(numerics.threads)
+    torch.set_num_threads(evaluation.threads)
     try:
-        _move_tensors(where, target, DTYPES[numerics.dtype])
-        wide = torch.promote_types(DTYPES[numerics.dtype], torch.float32)
+        _move_tensors(where, target, DTYPES[evaluation.dtype])
+        wide = torch.promote_types(DTYPES[evaluation.dtype], torch.float32)
         there = _as(plane, target, wide)
-        with repeatable(target, tf32=numerics.dtype == "tf32"), movable_on(model, there) as move:
+        with repeatable(target, tf32=evaluation.dtype == "tf32"), movable_on(model, there) as move:
             move((0.0,) * plane.ndim)
-            yield Evaluator(problem, there, move, numerics, target, data_bytes)
+            yield Evaluator(problem, there, move, evaluation, target, data_bytes)
     finally:
         torch.set_num_threads(threads)
         for tensor, data in where:

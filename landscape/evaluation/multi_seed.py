@@ -32,12 +32,12 @@ class MultiSeedEvaluator:
         self,
         problem: Problem,
         family: PlaneFamily,
-        numerics: EvaluationConfig,
+        evaluation: EvaluationConfig,
         device: torch.device | str,
         data_bytes: int | None = None,
     ) -> None:
         self._family = family
-        self._how = (problem, numerics, device, data_bytes)
+        self._how = (problem, evaluation, device, data_bytes)
         self._stack = ExitStack()
         self._seed: int | None = None
         self._evaluate: Evaluator | None = None
@@ -49,8 +49,8 @@ class MultiSeedEvaluator:
     def _enter(self, seed: int) -> None:
         self.close()
         plane = self._family.make(seed)
-        problem, numerics, device, data_bytes = self._how
-        self._evaluate = self._stack.enter_context(open_evaluator(problem, plane, numerics, device, data_bytes))
+        problem, evaluation, device, data_bytes = self._how
+        self._evaluate = self._stack.enter_context(open_evaluator(problem, plane, evaluation, device, data_bytes))
         self._seed = seed
 
     def __call__(self, coordinates: Sequence[float]) -> np.ndarray:
@@ -76,16 +76,16 @@ class MultiSeedEvaluator:
 def open_multi_seed_evaluator(
     problem: Problem,
     where: Plane | PlaneFamily,
-    numerics: EvaluationConfig,
+    evaluation: EvaluationConfig,
     device: torch.device | str,
     data_bytes: int | None = None,
 ) -> Iterator[Evaluator | MultiSeedEvaluator]:
     """Make the problem's model ready to be evaluated over a plane, or over the planes of several seeds."""
     if isinstance(where, Plane):
-        with open_evaluator(problem, where, numerics, device, data_bytes) as evaluate:
+        with open_evaluator(problem, where, evaluation, device, data_bytes) as evaluate:
             yield evaluate
         return
-    family = MultiSeedEvaluator(problem, where, numerics, device, data_bytes)
+    family = MultiSeedEvaluator(problem, where, evaluation, device, data_bytes)
     try:
         yield family
     finally:

@@ -38,7 +38,7 @@ class Comparison:
         problem: as for a sweep.
         plane: as for a sweep; of several seeds, the plane of the first is taken.
         coordinates: of the grid's axes, x first.
-        numerics: of the sweep.
+        evaluation: of the sweep.
         device: the very device.
         data_bytes: as of :func:`~landscape.evaluation.evaluator.open_evaluator`.
     """
@@ -48,14 +48,14 @@ class Comparison:
         problem: Problem,
         plane: Plane | PlaneFamily,
         coordinates: Sequence[np.ndarray],
-        numerics: EvaluationConfig,
+        evaluation: EvaluationConfig,
         device: str,
         data_bytes: int | None = None,
     ) -> None:
         one, self._seed = (plane, ()) if isinstance(plane, Plane) else (plane.make(plane.seeds[0]), plane.seeds[:1])
-        self._points, self._dtype = probes(coordinates[: one.ndim]), numerics.dtype
-        self._beyond = numerics.stop_above
-        plain = replace(numerics, dtype="float32", engine="plain", paired=False, stop_above=None)
+        self._points, self._dtype = probes(coordinates[: one.ndim]), evaluation.dtype
+        self._beyond = evaluation.stop_above
+        plain = replace(evaluation, dtype="float32", engine="plain", paired=False, stop_above=None)
         with open_evaluator(problem, one, plain, device, data_bytes) as evaluate:
             self._losses = _losses(evaluate, evaluate.names, self._points)
 

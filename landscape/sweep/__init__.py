@@ -10,6 +10,6 @@ __getattr__, __dir__, __all__ = lazy(
         "SweepConfig": "config",
         "SweepProgress": "config",
         "SweepResult": "config",
-        "compute_surface": "sweep",
+        "run_sweep": "sweep",
     },
 )

@@ -31,13 +31,13 @@ from landscape.sweep.grid import Grid
 _log = logging.getLogger(__name__)
 
 
-def compute_surface(
+def run_sweep(
     problem: Problem,
     plane: Plane | PlaneFamily,
     grid: Grid,
     plan: SweepConfig | None = None,
     *,
-    numerics: EvaluationConfig | None = None,
+    evaluation: EvaluationConfig | None = None,
     settings: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
     ranks: Ranks | None = None,
@@ -55,11 +55,11 @@ def compute_surface(
         plane: origin and directions, as many as the grid has axes; or the planes of several seeds.
         grid: where to measure, on each plane.
         plan: where the values go and which points are computed.
-        numerics: device, dtype, batch size, threads.
+        evaluation: device, dtype, batch size, threads.
         settings: further settings on which the values depend, to be stored and compared on resuming.
         provenance: what else the file should say.
         ranks: this process's place; alone by default.
-        device: the very device of this rank, where ``numerics.device`` names only the kind.
+        device: the very device of this rank, where ``evaluation.device`` names only the kind.
         stop: asked between points; once true, what is under way is finished and written.
         progress: called on the root after every point.
         on_warning: called on the root with what should be known before the first point (what reduced precision costs);
@@ -70,16 +70,16 @@ def compute_surface(
             that the device does not have.
         StoreError: the file cannot be made, continued or written.
     """
-    plan, numerics, ranks = plan or SweepConfig(), numerics or EvaluationConfig(), ranks or Ranks()
+    plan, evaluation, ranks = plan or SweepConfig(), evaluation or EvaluationConfig(), ranks or Ranks()
     if isinstance(plane, PlaneFamily):
         if plan.adaptive is not None:
             raise ValueError("an adaptive sweep is over one plane: between seeds there is nothing to interpolate")
         grid = grid.over(plane.seeds)
     if plane.ndim != len(grid.coordinates):
         raise ValueError(f"as many directions as axes expected, got {plane.ndim} and {len(grid.coordinates)}")
-    target = device or numerics.device
-    numerics = ranks.collective(lambda: replace(numerics, device=target.partition(":")[0]))
-    crowded = oversubscription_warning(ranks, numerics.threads)
+    target = device or evaluation.device
+    evaluation = ranks.collective(lambda: replace(evaluation, device=target.partition(":")[0]))
+    crowded = oversubscription_warning(ranks, evaluation.threads)
     if crowded and ranks.is_root:
         _log.warning(crowded)
     with ExitStack() as stack:
@@ -87,14 +87,14 @@ def compute_surface(
         fresh = ranks.is_root and (plan.out is None or plan.overwrite or not plan.out.exists())
         comparison = ranks.collective(
             lambda: (
-                Comparison(problem, plane, grid.coordinates, numerics, target, plan.data_bytes)
-                if fresh and numerics.dtype in REDUCED
+                Comparison(problem, plane, grid.coordinates, evaluation, target, plan.data_bytes)
+                if fresh and evaluation.dtype in REDUCED
                 else None
             )
         )
         # Entered in agreement: a device that fails on one rank must not leave the others waiting for it.
         evaluate = ranks.collective(
-            lambda: stack.enter_context(open_multi_seed_evaluator(problem, plane, numerics, target, plan.data_bytes))
+            lambda: stack.enter_context(open_multi_seed_evaluator(problem, plane, evaluation, target, plan.data_bytes))
         )
         precision = ranks.collective(lambda: comparison and comparison.report(evaluate, evaluate.names))
         header = Header(
@@ -109,7 +109,7 @@ def compute_surface(
                 "directions": plane.digests(),
                 **({"seeds": list(plane.seeds)} if isinstance(plane, PlaneFamily) else {}),
                 "fixed": _fixed(problem, plane),
-                **asdict(numerics),
+                **asdict(evaluation),
                 "batch_size": evaluate.batch_size,
                 "engine": evaluate.engine,
                 **(settings or {}),

@@ -48,8 +48,8 @@ def problem_of(model, inputs, classes=10):
     return Problem(model, {"train": Split(inputs, targets)}, cross_entropy, {"acc": accuracy})
 
 
-def values(problem, plane, points=POINTS, **numerics):
-    with open_evaluator(problem, plane, EvaluationConfig(**numerics)) as evaluate:
+def values(problem, plane, points=POINTS, **evaluation):
+    with open_evaluator(problem, plane, EvaluationConfig(**evaluation)) as evaluate:
         return np.array([evaluate(point) for point in points]), evaluate
 
 
@@ -425,9 +425,9 @@ def test_a_measure_that_wants_contiguous_outputs_gets_them():
         return outputs.view(-1).square().view(len(targets), -1).mean(1)
 
     problem = Problem(model, {"train": Split(torch.randn(40, 4), torch.arange(40) % 10)}, squared)
-    for numerics in ({}, {"batch_size": 1}):
-        got, _ = values(problem, plane_of(model), dtype="float64", **numerics)
-        exact, _ = values(problem, plane_of(model), dtype="float64", engine="plain", **numerics)
+    for evaluation in ({}, {"batch_size": 1}):
+        got, _ = values(problem, plane_of(model), dtype="float64", **evaluation)
+        exact, _ = values(problem, plane_of(model), dtype="float64", engine="plain", **evaluation)
         np.testing.assert_allclose(got, exact, rtol=1e-10)
     with (
         pytest.raises(ValueError, match=r"engine 'dense' does not suit .* a measure does not take its outputs"),

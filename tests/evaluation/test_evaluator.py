@@ -76,11 +76,11 @@ def test_means_and_standard_errors_of_every_split_from_one_pass(problem, engine)
 def test_a_mean_is_weighted_by_samples_and_has_no_error(problem):
     mean = Problem(problem.model, {"train": split_of(23)}, lambda o, y: F.cross_entropy(o, y))
     whole = Problem(problem.model, {"train": split_of(23)}, cross_entropy)
-    plane, numerics = plane_of(problem.model), EvaluationConfig(dtype="float64", batch_size=5)
-    with open_evaluator(mean, plane, numerics) as evaluate:
+    plane, evaluation = plane_of(problem.model), EvaluationConfig(dtype="float64", batch_size=5)
+    with open_evaluator(mean, plane, evaluation) as evaluate:
         assert evaluate.names == ("train_loss",)
         got = evaluate((0.1, 0.2))
-    with open_evaluator(whole, plane, numerics) as evaluate:
+    with open_evaluator(whole, plane, evaluation) as evaluate:
         np.testing.assert_allclose(got[0], evaluate((0.1, 0.2))[0], rtol=1e-12)
 
 
@@ -188,9 +188,9 @@ def test_data_that_are_brought_batch_by_batch_give_the_same_bits(engine, samples
         for name, n in (("train", samples), ("test", 9))
     }
     problem = Problem(registry.build("mlp", in_features=7, widths=(8,)), splits, cross_entropy, {"acc": accuracy})
-    plane, numerics, values = plane_of(problem.model), EvaluationConfig(batch_size=5, engine=engine), []
+    plane, evaluation, values = plane_of(problem.model), EvaluationConfig(batch_size=5, engine=engine), []
     for budget in (None, 0):
-        with open_evaluator(problem, plane, numerics, data_bytes=budget) as evaluate:
+        with open_evaluator(problem, plane, evaluation, data_bytes=budget) as evaluate:
             assert isinstance(evaluate._batches["train"], Streamed) == (budget == 0)
             values.append(evaluate.many([(0.3, 0.1), (-0.2, 0.6)]).tobytes())
     assert values[0] == values[1]

@@ -18,7 +18,7 @@ from landscape.geometry.plane import PlaneFamily, random_plane
 from landscape.problem import Problem, Split, accuracy, cross_entropy
 from landscape.surface import read_surface
 from landscape.surface.plane_files import read_plane
-from landscape.sweep import Grid, compute_surface
+from landscape.sweep import Grid, run_sweep
 from landscape.sweep.config import SweepConfig
 
 
@@ -39,12 +39,12 @@ def family(problem, seeds, axes=2):
 @pytest.mark.parametrize("axes", [1, 2])
 def test_each_member_is_its_own_sweep_bit_for_bit(problem, tmp_path, axes):
     grid = Grid.parse(*("-1:0.5:4", "0:1:3")[:axes])
-    together = compute_surface(problem, family(problem, (2, 3, 4), axes), grid, SweepConfig(tmp_path / "s.h5")).surface
+    together = run_sweep(problem, family(problem, (2, 3, 4), axes), grid, SweepConfig(tmp_path / "s.h5")).surface
     read = read_surface(tmp_path / "s.h5")
     assert read.seeds == (2, 3, 4)
     for seed in read.seeds:
         plane = random_plane(problem.model, seed, axes)
-        alone = compute_surface(problem, plane, grid).surface
+        alone = run_sweep(problem, plane, grid).surface
         for name, values in alone.values.items():
             assert np.array_equal(values, read.member(seed).values[name])
             assert np.array_equal(values, together.member(seed).values[name])
@@ -56,9 +56,9 @@ def test_each_member_is_its_own_sweep_bit_for_bit(problem, tmp_path, axes):
 
 def test_a_file_of_other_seeds_is_refused(problem, tmp_path):
     grid = Grid.parse("0:1:2")
-    compute_surface(problem, family(problem, (0, 1), 1), grid, SweepConfig(tmp_path / "s.h5"))
+    run_sweep(problem, family(problem, (0, 1), 1), grid, SweepConfig(tmp_path / "s.h5"))
     with pytest.raises(StoreError, match="seeds is"):
-        compute_surface(problem, family(problem, (1, 2), 1), grid, SweepConfig(tmp_path / "s.h5"))
+        run_sweep(problem, family(problem, (1, 2), 1), grid, SweepConfig(tmp_path / "s.h5"))
     with pytest.raises(StoreError, match="seeds 0, 1"):
         read_plane(tmp_path / "s.h5")
     with pytest.raises(ValueError, match="it has 0, 1"):
@@ -71,14 +71,14 @@ def test_seeds_that_make_no_axis_are_refused(problem):
     with pytest.raises(ValueError, match="each once"):
         family(problem, ())
     with pytest.raises(ValueError, match="consecutive"):
-        compute_surface(problem, family(problem, (1, 3), 1), Grid.parse("0:1:2"))
+        run_sweep(problem, family(problem, (1, 3), 1), Grid.parse("0:1:2"))
     with pytest.raises(ValueError, match="one or two axes"):
         family(problem, (1, 2), 3)
 
 
 def test_the_model_is_as_before(problem):
     before = {name: value.clone() for name, value in problem.model.state_dict().items()}
-    compute_surface(problem, family(problem, (0, 1), 1), Grid.parse("0:1:2"))
+    run_sweep(problem, family(problem, (0, 1), 1), Grid.parse("0:1:2"))
     assert all(torch.equal(value, before[name]) for name, value in problem.model.state_dict().items())
 
 

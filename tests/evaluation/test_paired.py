@@ -20,7 +20,7 @@ from landscape.geometry.direction import supplied
 from landscape.geometry.plane import PlaneFamily, random_plane
 from landscape.problem import Problem, Split, accuracy, cross_entropy
 from landscape.surface import read_surface
-from landscape.sweep import Grid, compute_surface
+from landscape.sweep import Grid, run_sweep
 from landscape.sweep.config import SweepConfig
 
 NAME = "train_loss_paired_stderr"
@@ -109,8 +109,8 @@ def test_many_points_at_a_launch_are_each_compared_with_the_origin():
 
 def test_the_other_values_are_those_without_it_bit_for_bit(problem):
     plane, grid = random_plane(problem.model), Grid.parse("-1:0.5:4", "0:1:3")
-    plain = compute_surface(problem, plane, grid).surface
-    paired = compute_surface(problem, plane, grid, numerics=EvaluationConfig(paired=True)).surface
+    plain = run_sweep(problem, plane, grid).surface
+    paired = run_sweep(problem, plane, grid, evaluation=EvaluationConfig(paired=True)).surface
     assert set(paired.values) - set(plain.values) == {NAME, "test_loss_paired_stderr"}
     assert all(np.array_equal(values, paired.values[name]) for name, values in plain.values.items())
     assert paired.metrics == plain.metrics
@@ -135,7 +135,7 @@ def test_a_mean_over_the_batch_is_refused(problem):
 
 def test_the_file_keeps_it_with_the_values_at_the_origin_and_no_other_run_continues_it(problem, tmp_path):
     plane, grid, out = random_plane(problem.model), Grid.parse("0.5:1:2", "0.5:1:2"), tmp_path / "s.h5"
-    compute_surface(problem, plane, grid, SweepConfig(out), numerics=EvaluationConfig(paired=True))
+    run_sweep(problem, plane, grid, SweepConfig(out), evaluation=EvaluationConfig(paired=True))
     surface = read_surface(out)
     assert surface.metrics == ["train_loss", "test_loss", "train_acc", "test_acc"]
     assert np.isfinite(surface.values[NAME]).all()
@@ -146,15 +146,15 @@ def test_the_file_keeps_it_with_the_values_at_the_origin_and_no_other_run_contin
     with h5py.File(out) as file:
         assert json.loads(file.attrs["metrics"])[2] == NAME
     with pytest.raises(StoreError, match="paired is True there, asked for False"):
-        compute_surface(problem, plane, grid, SweepConfig(out))
+        run_sweep(problem, plane, grid, SweepConfig(out))
 
 
 def test_each_seed_is_compared_with_the_origin_of_its_own_plane(problem):
-    grid, numerics = Grid.parse("-1:0.5:4"), EvaluationConfig(paired=True)
+    grid, evaluation = Grid.parse("-1:0.5:4"), EvaluationConfig(paired=True)
     origin = Weights.of(problem.model)
     family = PlaneFamily(origin, (2, 3), lambda seed: random_plane(origin, seed, 1), 1)
-    together = compute_surface(problem, family, grid, numerics=numerics).surface
+    together = run_sweep(problem, family, grid, evaluation=evaluation).surface
     for seed in (2, 3):
-        alone = compute_surface(problem, random_plane(problem.model, seed, 1), grid, numerics=numerics).surface
+        alone = run_sweep(problem, random_plane(problem.model, seed, 1), grid, evaluation=evaluation).surface
         assert np.array_equal(alone.values[NAME], together.member(seed).values[NAME])
         assert np.isfinite(alone.values[NAME]).all()

@@ -19,7 +19,7 @@ from landscape.geometry.plane import PlaneFamily, random_plane
 from landscape.parallel.devices import repeatable
 from landscape.problem import Problem, Split, accuracy, cross_entropy
 from landscape.surface import read_surface
-from landscape.sweep import Grid, compute_surface
+from landscape.sweep import Grid, run_sweep
 from landscape.sweep.config import SweepConfig
 
 GRID = Grid.parse("-1:0.6:9", "-0.2:1:5")
@@ -56,7 +56,7 @@ def naive(problem, plane, at, dtype):
 
 def test_the_error_is_that_of_a_naive_second_route(problem):
     plane = random_plane(problem.model)
-    report = compute_surface(problem, plane, GRID, numerics=BFLOAT).surface.attributes["precision"]
+    report = run_sweep(problem, plane, GRID, evaluation=BFLOAT).surface.attributes["precision"]
     points = probes(GRID.coordinates)
     got = np.array([naive(problem, plane, at, torch.bfloat16) for at in points]).T
     want = np.array([naive(problem, plane, at, torch.float32) for at in points]).T
@@ -75,15 +75,15 @@ def test_the_error_is_that_of_a_naive_second_route(problem):
 def test_it_is_said_and_written_once_and_measured_no_second_time(problem, tmp_path, monkeypatch):
     plane, out, said = random_plane(problem.model), tmp_path / "s.h5", []
     seen = []
-    first = compute_surface(
-        problem, plane, GRID, SweepConfig(out), numerics=BFLOAT, on_warning=said.append, stop=lambda: len(seen) > 3,
+    first = run_sweep(
+        problem, plane, GRID, SweepConfig(out), evaluation=BFLOAT, on_warning=said.append, stop=lambda: len(seen) > 3,
         progress=seen.append,
     )  # fmt: skip
     assert first.pending
     stored = read_surface(out).attributes["precision"]
     assert said == [remark_of(stored)]
     monkeypatch.setattr(module.Comparison, "__init__", lambda *_: pytest.fail("measured again"))
-    assert compute_surface(problem, plane, GRID, SweepConfig(out), numerics=BFLOAT, on_warning=said.append).complete
+    assert run_sweep(problem, plane, GRID, SweepConfig(out), evaluation=BFLOAT, on_warning=said.append).complete
     assert len(said) == 1
     assert read_surface(out).attributes["precision"] == stored
 
@@ -94,8 +94,8 @@ def test_points_that_are_stopped_are_not_compared(problem):
     points = probes(grid.coordinates)
     want = np.array([naive(problem, plane, at, torch.float32) for at in points]).T
     limit = float(np.sort(want[0])[-2:].mean())  # the corner of the largest loss is beyond
-    numerics = EvaluationConfig(dtype="bfloat16", batch_size=8, stop_above=limit)
-    surface = compute_surface(problem, plane, grid, numerics=numerics).surface
+    evaluation = EvaluationConfig(dtype="bfloat16", batch_size=8, stop_above=limit)
+    surface = run_sweep(problem, plane, grid, evaluation=evaluation).surface
     assert surface.status.flat[int(np.argmax([p == points[int(want[0].argmax())] for p in grid]))] == 3
     report = surface.attributes["precision"]
     assert report["not_finite"] == 0
@@ -104,14 +104,14 @@ def test_points_that_are_stopped_are_not_compared(problem):
 
 
 def test_float32_has_no_report(problem):
-    assert "precision" not in compute_surface(problem, random_plane(problem.model), GRID).surface.attributes
+    assert "precision" not in run_sweep(problem, random_plane(problem.model), GRID).surface.attributes
 
 
 def test_of_several_seeds_the_first_plane_is_looked_at(problem):
     origin = Weights.of(problem.model)
     family = PlaneFamily(origin, (3, 4), lambda seed: random_plane(origin, seed))
     found = [
-        compute_surface(problem, where, GRID, numerics=BFLOAT).surface.attributes["precision"]
+        run_sweep(problem, where, GRID, evaluation=BFLOAT).surface.attributes["precision"]
         for where in (family, random_plane(origin, 3))
     ]
     assert found[0] == found[1]
@@ -122,8 +122,8 @@ def test_what_overflows_is_counted_and_warned_of(problem, caplog):
         problem.model[2].weight.mul_(1e4)  # logits beyond 65,504, the largest of float16, away from the origin
     grid = Grid.parse("0:100:3")
     with caplog.at_level(logging.WARNING):
-        surface = compute_surface(
-            problem, random_plane(problem.model, 0, 1), grid, numerics=EvaluationConfig(dtype="float16")
+        surface = run_sweep(
+            problem, random_plane(problem.model, 0, 1), grid, evaluation=EvaluationConfig(dtype="float16")
         ).surface
     report = surface.attributes["precision"]
     assert report["not_finite"] == 2
@@ -149,9 +149,9 @@ def test_a_warning_from_one_percent_on(largest, warned):
 def test_tf32_is_refused_without_its_gpu(problem):
     with pytest.raises(ValueError, match="tf32 is a way NVIDIA's GPUs multiply, and device is 'cpu'"):
         EvaluationConfig(dtype="tf32")
-    numerics = EvaluationConfig(dtype="tf32", device="auto")  # which turns out to be the CPU
+    evaluation = EvaluationConfig(dtype="tf32", device="auto")  # which turns out to be the CPU
     with pytest.raises(ValueError, match="device is 'cpu'"):
-        compute_surface(problem, random_plane(problem.model), GRID, numerics=numerics, device="cpu")
+        run_sweep(problem, random_plane(problem.model), GRID, evaluation=evaluation, device="cpu")
 
 
 def test_tf32_is_on_only_when_asked_for():

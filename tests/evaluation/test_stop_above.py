@@ -19,7 +19,7 @@ from landscape.problem import Problem, Split, accuracy, cross_entropy
 from landscape.surface import read_surface
 from landscape.surface.merge import merge
 from landscape.surface.surface import DONE, INTERPOLATED, PENDING, STOPPED
-from landscape.sweep import Grid, compute_surface
+from landscape.sweep import Grid, run_sweep
 from landscape.sweep.adaptive import Adaptive
 from landscape.sweep.config import SweepConfig
 
@@ -47,8 +47,8 @@ def test_the_bound_is_the_sum_so_far_over_the_number_of_all_samples():
     plane = Plane(Weights.of(model), (supplied(Weights.of(model), {"weight": torch.ones(1, 1)}),))
     seen = []
     model.register_forward_hook(lambda module, args, out: seen.append(len(out)))
-    numerics = EvaluationConfig(dtype="float64", batch_size=2, engine="plain", stop_above=4.0)
-    with open_evaluator(problem, plane, numerics) as evaluate:
+    evaluation = EvaluationConfig(dtype="float64", batch_size=2, engine="plain", stop_above=4.0)
+    with open_evaluator(problem, plane, evaluation) as evaluate:
         for a, batches, bound in ((-1.0, 3, 2.0), (0.0, 2, 28 / 5), (1.0, 1, 9.0), (-0.6, 2, None)):
             seen.clear()
             loss, error = evaluate((a,))
@@ -64,8 +64,8 @@ def test_the_bound_is_the_sum_so_far_over_the_number_of_all_samples():
 def test_points_below_are_bit_for_bit_what_they_are_without_it_and_the_others_at_least_the_bound(problem, engine):
     plane = random_plane(problem.model)
     values = dict(engine=engine, batch_size=5)
-    whole = compute_surface(problem, plane, GRID, numerics=EvaluationConfig(**values)).surface
-    cut = compute_surface(problem, plane, GRID, numerics=EvaluationConfig(**values, stop_above=LIMIT)).surface
+    whole = run_sweep(problem, plane, GRID, evaluation=EvaluationConfig(**values)).surface
+    cut = run_sweep(problem, plane, GRID, evaluation=EvaluationConfig(**values, stop_above=LIMIT)).surface
     true = whole.values["train_loss"]
     above = true > LIMIT
     assert 5 < above.sum() < 43
@@ -101,13 +101,13 @@ def test_means_of_batches_are_bounds_too_and_nan_is_none(problem):
     mean = Problem(problem.model, problem.splits, lambda out, y: functional.cross_entropy(out, y))
     plane, found = random_plane(problem.model), []
     for one in (mean, problem):
-        numerics = EvaluationConfig(batch_size=5, engine="plain", dtype="float64", stop_above=LIMIT)
-        found.append(compute_surface(one, plane, GRID, numerics=numerics).surface)
+        evaluation = EvaluationConfig(batch_size=5, engine="plain", dtype="float64", stop_above=LIMIT)
+        found.append(run_sweep(one, plane, GRID, evaluation=evaluation).surface)
     assert np.array_equal(found[0].status, found[1].status)
     np.testing.assert_allclose(found[0].values["train_loss"], found[1].values["train_loss"], rtol=1e-12)
     broken = Problem(problem.model, problem.splits, lambda out, y: cross_entropy(out, y) * float("nan"))
-    surface = compute_surface(
-        broken, plane, Grid.parse("0:1:2", "0:1:2"), numerics=EvaluationConfig(stop_above=1.0)
+    surface = run_sweep(
+        broken, plane, Grid.parse("0:1:2", "0:1:2"), evaluation=EvaluationConfig(stop_above=1.0)
     ).surface
     assert (surface.status == DONE).all()
 
@@ -116,10 +116,8 @@ def test_a_negative_loss_ends_the_sweep_with_the_reason(problem, tmp_path):
     shifted = Problem(problem.model, problem.splits, lambda out, y: cross_entropy(out, y) - 0.5)
     plane = random_plane(problem.model)
     with pytest.raises(UnsoundError, match=r"train_loss is negative in places, so that a sum .* leave --stop-above"):
-        compute_surface(
-            shifted, plane, GRID, SweepConfig(tmp_path / "s.h5"), numerics=EvaluationConfig(stop_above=LIMIT)
-        )
-    assert compute_surface(shifted, plane, GRID).complete
+        run_sweep(shifted, plane, GRID, SweepConfig(tmp_path / "s.h5"), evaluation=EvaluationConfig(stop_above=LIMIT))
+    assert run_sweep(shifted, plane, GRID).complete
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
@@ -129,20 +127,20 @@ def test_a_threshold_is_a_positive_loss(value):
 
 
 def test_the_file_is_continued_with_the_same_threshold_only_and_then_finished(problem, tmp_path):
-    plane, out, numerics = random_plane(problem.model), tmp_path / "s.h5", EvaluationConfig(stop_above=LIMIT)
+    plane, out, evaluation = random_plane(problem.model), tmp_path / "s.h5", EvaluationConfig(stop_above=LIMIT)
     done = []
-    first = compute_surface(
-        problem, plane, GRID, SweepConfig(out), numerics=numerics, progress=done.append, stop=lambda: len(done) > 20
+    first = run_sweep(
+        problem, plane, GRID, SweepConfig(out), evaluation=evaluation, progress=done.append, stop=lambda: len(done) > 20
     )
     assert first.pending
     assert first.computed + first.pending == 48
     with pytest.raises(StoreError, match=r"stop_above is 3.0 there, asked for 4.0"):
-        compute_surface(problem, plane, GRID, SweepConfig(out), numerics=EvaluationConfig(stop_above=4.0))
-    again = compute_surface(problem, plane, GRID, SweepConfig(out, retry_failed=True), numerics=numerics)
+        run_sweep(problem, plane, GRID, SweepConfig(out), evaluation=EvaluationConfig(stop_above=4.0))
+    again = run_sweep(problem, plane, GRID, SweepConfig(out, retry_failed=True), evaluation=evaluation)
     assert again.complete
     assert again.computed == first.pending
-    assert compute_surface(problem, plane, GRID, SweepConfig(out, retry_failed=True), numerics=numerics).computed == 0
-    whole = compute_surface(problem, plane, GRID, numerics=numerics).surface
+    assert run_sweep(problem, plane, GRID, SweepConfig(out, retry_failed=True), evaluation=evaluation).computed == 0
+    whole = run_sweep(problem, plane, GRID, evaluation=evaluation).surface
     read = read_surface(out)
     assert np.array_equal(read.status, whole.status)
     assert np.array_equal(read.values["train_loss"], whole.values["train_loss"])
@@ -153,22 +151,22 @@ def test_the_file_is_continued_with_the_same_threshold_only_and_then_finished(pr
 
 
 def test_shards_make_the_whole(problem, tmp_path):
-    plane, numerics = random_plane(problem.model), EvaluationConfig(stop_above=LIMIT)
+    plane, evaluation = random_plane(problem.model), EvaluationConfig(stop_above=LIMIT)
     files = [tmp_path / f"{i}.h5" for i in range(2)]
     for i, file in enumerate(files):
-        compute_surface(problem, plane, GRID, SweepConfig(file, shard=(i, 2)), numerics=numerics)
+        run_sweep(problem, plane, GRID, SweepConfig(file, shard=(i, 2)), evaluation=evaluation)
     report = merge([*files, files[0]], tmp_path / "whole.h5")
     assert (report.done, report.pending, report.overlapping) == (48, 0, 24)
-    whole, alone = read_surface(tmp_path / "whole.h5"), compute_surface(problem, plane, GRID, numerics=numerics).surface
+    whole, alone = read_surface(tmp_path / "whole.h5"), run_sweep(problem, plane, GRID, evaluation=evaluation).surface
     assert np.array_equal(whole.status, alone.status)
     assert all(np.array_equal(whole.values[name], alone.values[name], equal_nan=True) for name in alone.values)
 
 
 def test_an_adaptive_sweep_resolves_what_is_in_range_and_leaves_the_rest(problem, tmp_path):
     plane, grid, out = random_plane(problem.model), Grid.parse("-3:3:49", "-3:3:49"), tmp_path / "s.h5"
-    numerics = EvaluationConfig(stop_above=LIMIT)
-    full = compute_surface(problem, plane, grid, numerics=numerics).surface
-    outcome = compute_surface(problem, plane, grid, SweepConfig(out, adaptive=Adaptive(0.02)), numerics=numerics)
+    evaluation = EvaluationConfig(stop_above=LIMIT)
+    full = run_sweep(problem, plane, grid, evaluation=evaluation).surface
+    outcome = run_sweep(problem, plane, grid, SweepConfig(out, adaptive=Adaptive(0.02)), evaluation=evaluation)
     assert outcome.complete
     surface = read_surface(out)
     known = surface.status != PENDING
@@ -188,6 +186,5 @@ def test_an_adaptive_sweep_resolves_what_is_in_range_and_leaves_the_rest(problem
     assert wrong.sum() < 10
     # The same again from what is there: nothing is left to do.
     assert (
-        compute_surface(problem, plane, grid, SweepConfig(out, adaptive=Adaptive(0.02)), numerics=numerics).computed
-        == 0
+        run_sweep(problem, plane, grid, SweepConfig(out, adaptive=Adaptive(0.02)), evaluation=evaluation).computed == 0
     )

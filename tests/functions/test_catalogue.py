@@ -13,7 +13,7 @@ from landscape.functions.function import KINDS, Function, KnownPoint
 from landscape.functions.problem import FunctionModel, problem
 from landscape.geometry import Direction, Plane, Weights
 from landscape.sweep.grid import Axis, Grid
-from landscape.sweep.sweep import compute_surface
+from landscape.sweep.sweep import run_sweep
 
 EACH = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 POINTS = pytest.mark.parametrize(
@@ -115,9 +115,7 @@ def test_the_surface_is_the_function_on_the_grid(function):
     counts = (23, 17)  # not square, and the domains of some are not symmetric
     grid = Grid(tuple(Axis(*ends, count) for ends, count in zip(function.domain, counts, strict=False)))
     made = problem(function.name)
-    surface = compute_surface(
-        made, _coordinate_plane(made.model), grid, numerics=EvaluationConfig(dtype="float64")
-    ).surface
+    surface = run_sweep(made, _coordinate_plane(made.model), grid, evaluation=EvaluationConfig(dtype="float64")).surface
     expected = function.values(*np.meshgrid(*surface.coordinates))
     sign = -1 if function.maximize else 1
     np.testing.assert_allclose(surface.metric("train_loss"), sign * expected, rtol=4e-16, atol=2e-13)

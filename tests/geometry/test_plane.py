@@ -17,7 +17,7 @@ from landscape.geometry import weights as weights_module
 from landscape.geometry.placement import movable_on
 from landscape.geometry.plane import random_plane
 from landscape.problem.problem import Problem, Split
-from landscape.sweep import Grid, compute_surface
+from landscape.sweep import Grid, run_sweep
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_a_quadratic_loss_has_the_surface_that_algebra_gives():
     )
     plane = random_plane(model, seed=3, ignore="none")
     grid = Grid.parse("-0.5:2:7", "0:1:4")
-    surface = compute_surface(problem, plane, grid, numerics=EvaluationConfig(dtype="float64")).surface
+    surface = run_sweep(problem, plane, grid, evaluation=EvaluationConfig(dtype="float64")).surface
     assert surface.values["train_loss"].shape == (4, 7)
 
     def images(weights: Weights) -> np.ndarray:

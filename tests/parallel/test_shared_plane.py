@@ -22,7 +22,7 @@ from landscape.parallel.ranks import Ranks
 from landscape.parallel.shared_plane import make_in_arena, scratch_directory, share_plane
 from landscape.problem import Problem, Split, cross_entropy
 from landscape.surface.plane_files import read_plane
-from landscape.sweep import Grid, compute_surface
+from landscape.sweep import Grid, run_sweep
 from landscape.sweep.config import SweepConfig
 
 on_linux = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks into /proc")
@@ -58,7 +58,7 @@ def test_a_surface_over_a_plane_in_a_file_is_the_same_bit_for_bit(problem, tmp_p
     inside = random_plane(problem.model, 3)
     assert plane.digests() == inside.digests()
     one, two = (
-        compute_surface(problem, each, grid, SweepConfig(tmp_path / f"{each is plane}.h5")) for each in (plane, inside)
+        run_sweep(problem, each, grid, SweepConfig(tmp_path / f"{each is plane}.h5")) for each in (plane, inside)
     )
     assert one.surface.metric().tobytes() == two.surface.metric().tobytes()
     assert one.surface.attributes["settings"] == two.surface.attributes["settings"], "either continues the other"
@@ -72,7 +72,7 @@ def test_the_planes_of_several_seeds_lie_in_files_one_after_the_other(problem, t
     family = PlaneFamily(origin, (0, 1), lambda seed: random_plane(origin, seed, 1), 1)
     kept = make_in_arena(tmp_path, lambda: family)
     grid = Grid.parse("0:1:3")
-    one, two = (compute_surface(problem, where, grid).surface for where in (kept, family))
+    one, two = (run_sweep(problem, where, grid).surface for where in (kept, family))
     assert one.metric().tobytes() == two.metric().tobytes()
     plane = kept.make(1)
     assert maps()
@@ -83,7 +83,7 @@ def test_the_planes_of_several_seeds_lie_in_files_one_after_the_other(problem, t
 @on_linux
 def test_a_stored_plane_can_stay_in_its_file(problem, tmp_path):
     plane = random_plane(Weights.of(problem.model, states=True), 3)
-    compute_surface(problem, plane, Grid.parse("0:1:2", "0:1:2"), SweepConfig(tmp_path / "s.h5"))
+    run_sweep(problem, plane, Grid.parse("0:1:2", "0:1:2"), SweepConfig(tmp_path / "s.h5"))
     mapped = read_plane(tmp_path / "s.h5", mapped=True)
     assert str(tmp_path / "s.h5") in Path("/proc/self/maps").read_text()
     assert mapped.origin.digest() == plane.origin.digest()

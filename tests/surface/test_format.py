@@ -14,7 +14,7 @@ from torch import nn
 
 from landscape.geometry.plane import random_plane
 from landscape.problem import Problem, Split, accuracy, cross_entropy
-from landscape.sweep import Grid, compute_surface
+from landscape.sweep import Grid, run_sweep
 from landscape.sweep.config import SweepConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
@@ -36,9 +36,7 @@ def data():
 def path(data, tmp_path_factory):
     problem = Problem(network(), {"train": data}, cross_entropy, {"acc": accuracy})
     out = tmp_path_factory.mktemp("format") / "surface.h5"
-    compute_surface(
-        problem, random_plane(problem.model), Grid.parse("-0.5:1:4", "0:2:3"), SweepConfig(out, title="small")
-    )
+    run_sweep(problem, random_plane(problem.model), Grid.parse("-0.5:1:4", "0:2:3"), SweepConfig(out, title="small"))
     return out
 
 

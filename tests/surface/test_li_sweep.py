@@ -12,7 +12,7 @@ from landscape.geometry import Plane, Weights
 from landscape.problem.problem import Problem, Split
 from landscape.surface.plane_files import read_directions
 from landscape.surface.reading import read_surface
-from landscape.sweep import Grid, compute_surface
+from landscape.sweep import Grid, run_sweep
 
 
 def published_surface(model: nn.Module, split: Split, path, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ def test_the_same_losses(tmp_path):
     origin = Weights.of(model)
     plane = Plane(origin, read_directions(tmp_path / "directions.h5", origin, model.state_dict()))
     problem = Problem(model, {"train": split}, lambda o, t: nn.functional.cross_entropy(o, t, reduction="none"))
-    ours = compute_surface(problem, plane, Grid.parse("-0.2:0.4:3", "-0.3:0.1:3")).surface
+    ours = run_sweep(problem, plane, Grid.parse("-0.2:0.4:3", "-0.3:0.1:3")).surface
     read = read_surface(tmp_path / "surface.h5")
     np.testing.assert_allclose(ours.values["train_loss"], read.values["train_loss"], rtol=1e-5)
     assert np.ptp(theirs) > 0.05, "there is a relief to agree on"

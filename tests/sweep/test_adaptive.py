@@ -14,7 +14,7 @@ from landscape.problem.measures import accuracy, cross_entropy
 from landscape.problem.problem import Problem, Split
 from landscape.surface import read_surface
 from landscape.surface.surface import DONE
-from landscape.sweep import Grid, compute_surface
+from landscape.sweep import Grid, run_sweep
 from landscape.sweep.adaptive import Adaptive, Refinement, interpolated
 from landscape.sweep.config import SweepConfig
 
@@ -150,9 +150,9 @@ def plane(problem):
 
 
 def test_measured_points_are_those_of_the_full_sweep_bit_for_bit(problem, plane, tmp_path):
-    full = compute_surface(problem, plane, GRID).surface
+    full = run_sweep(problem, plane, GRID).surface
     path = tmp_path / "adaptive.h5"
-    outcome = compute_surface(problem, plane, GRID, SweepConfig(path, adaptive=Adaptive(0.02)))
+    outcome = run_sweep(problem, plane, GRID, SweepConfig(path, adaptive=Adaptive(0.02)))
     surface = read_surface(path)
     done = surface.status == DONE
     assert outcome.complete
@@ -171,12 +171,12 @@ def test_measured_points_are_those_of_the_full_sweep_bit_for_bit(problem, plane,
 
 def test_interrupted_and_continued_is_the_same_and_so_is_the_full_sweep_after_it(problem, plane, tmp_path):
     adaptive = Adaptive(0.02)
-    compute_surface(problem, plane, GRID, SweepConfig(tmp_path / "one.h5", adaptive=adaptive))
+    run_sweep(problem, plane, GRID, SweepConfig(tmp_path / "one.h5", adaptive=adaptive))
     whole = read_surface(tmp_path / "one.h5")
     runs = 0
     while True:
         calls = iter(range(8))  # it is asked between launches of several points
-        outcome = compute_surface(
+        outcome = run_sweep(
             problem,
             plane,
             GRID,
@@ -196,12 +196,12 @@ def test_interrupted_and_continued_is_the_same_and_so_is_the_full_sweep_after_it
     (complete,) = (finding for finding in check_surface(cut) if finding.name == "complete")
     assert (complete.verdict, complete.value < 1) == ("ok", True)
     # A full sweep takes it up where it is; until it ends, the file is not finished any more.
-    compute_surface(problem, plane, GRID, SweepConfig(tmp_path / "cut.h5"), stop=lambda: True)
+    run_sweep(problem, plane, GRID, SweepConfig(tmp_path / "cut.h5"), stop=lambda: True)
     begun = read_surface(tmp_path / "cut.h5")
     assert not begun.attributes["finished"]
     (complete,) = (finding for finding in check_surface(begun) if finding.name == "complete")
     assert complete.verdict == "warn"
-    assert compute_surface(problem, plane, GRID, SweepConfig(tmp_path / "cut.h5")).complete
+    assert run_sweep(problem, plane, GRID, SweepConfig(tmp_path / "cut.h5")).complete
     full = read_surface(tmp_path / "cut.h5")
     assert (full.status == DONE).all()
     assert full.attributes["finished"]

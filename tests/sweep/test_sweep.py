@@ -16,7 +16,7 @@ from landscape.problem.problem import Problem, Split
 from landscape.surface import read_surface
 from landscape.surface.merge import merge
 from landscape.surface.surface import DONE, FAILED
-from landscape.sweep import Grid, compute_surface
+from landscape.sweep import Grid, run_sweep
 from landscape.sweep import sweep as module
 from landscape.sweep.config import SweepConfig
 
@@ -69,7 +69,7 @@ def contents(path):
 @pytest.fixture
 def whole(problem, plane, tmp_path):
     """The file of an undisturbed run."""
-    assert compute_surface(problem, plane, GRID, SweepConfig(tmp_path / "whole.h5")).complete
+    assert run_sweep(problem, plane, GRID, SweepConfig(tmp_path / "whole.h5")).complete
     return tmp_path / "whole.h5"
 
 
@@ -88,7 +88,7 @@ def test_a_quadratic_is_its_closed_form():
     problem = Problem(bowl, {"train": split}, lambda outputs, targets: (outputs - targets) ** 2)
     origin = Weights.of(bowl)
     axes = tuple(Direction(Weights({"w": torch.eye(2, dtype=torch.float64)[i]})) for i in range(2))
-    outcome = compute_surface(problem, Plane(origin, axes), GRID, numerics=EvaluationConfig(dtype="float64"))
+    outcome = run_sweep(problem, Plane(origin, axes), GRID, evaluation=EvaluationConfig(dtype="float64"))
     x, y = np.meshgrid(*GRID.coordinates)
     expected = ((1 + x) ** 2 + 9 * (-2 + y) ** 2) / 2
     np.testing.assert_allclose(outcome.surface.metric("train_loss"), expected, rtol=1e-14)
@@ -97,7 +97,7 @@ def test_a_quadratic_is_its_closed_form():
 
 
 def test_memory_and_file_hold_the_same(problem, plane, whole):
-    outcome = compute_surface(problem, plane, GRID)
+    outcome = run_sweep(problem, plane, GRID)
     on_disk = read_surface(whole)
     assert outcome.computed == 35
     assert outcome.complete
@@ -111,20 +111,20 @@ def test_memory_and_file_hold_the_same(problem, plane, whole):
 def test_stopped_and_continued_is_the_same_file(problem, plane, whole, tmp_path, after):
     plan = SweepConfig(tmp_path / "s.h5")
     seen = []
-    outcome = compute_surface(problem, plane, GRID, plan, stop=lambda: len(seen) >= after, progress=seen.append)
+    outcome = run_sweep(problem, plane, GRID, plan, stop=lambda: len(seen) >= after, progress=seen.append)
     assert (outcome.computed, outcome.pending, outcome.complete) == (after, 35 - after, False)
     problem.loss.calls = 0
-    outcome = compute_surface(problem, plane, GRID, plan)
+    outcome = run_sweep(problem, plane, GRID, plan)
     assert (outcome.computed, outcome.complete) == (35 - after, True)
     assert contents(tmp_path / "s.h5") == contents(whole)
-    assert compute_surface(problem, plane, GRID, plan).computed == 0
+    assert run_sweep(problem, plane, GRID, plan).computed == 0
 
 
 @pytest.mark.parametrize("parts", [2, 3])
 def test_shards_merged_are_the_same_file(problem, plane, whole, tmp_path, parts):
     paths = [tmp_path / f"{part}.h5" for part in range(parts)]
     for part, path in enumerate(paths):
-        outcome = compute_surface(problem, plane, GRID, SweepConfig(path, shard=(part, parts)))
+        outcome = run_sweep(problem, plane, GRID, SweepConfig(path, shard=(part, parts)))
         assert outcome.complete, "a shard is complete when its own points are"
         assert outcome.computed == len(range(part, 35, parts))
         assert (read_surface(path).status == DONE).sum() == outcome.computed
@@ -143,10 +143,10 @@ def test_points_that_are_computed_together_do_not_show_in_whose_company_they_wer
     origin = Weights.of(model)
     plane = Plane(origin, (random_direction(origin, 0, 0), random_direction(origin, 0, 1)))
     grid = Grid.parse("-1:1:13", "0:1:11")
-    whole = compute_surface(problem, plane, grid).surface
+    whole = run_sweep(problem, plane, grid).surface
     assert whole.attributes["settings"]["engine"] == "grouped"
     for part in range(3):
-        share = compute_surface(problem, plane, grid, SweepConfig(shard=(part, 3))).surface
+        share = run_sweep(problem, plane, grid, SweepConfig(shard=(part, 3))).surface
         there = share.status == DONE
         assert there.sum() in (47, 48)
         for name, values in whole.values.items():
@@ -156,7 +156,7 @@ def test_points_that_are_computed_together_do_not_show_in_whose_company_they_wer
 def test_failures_are_tried_once_more_then_kept_with_their_message_until_asked_for(problem, plane, whole, tmp_path):
     plan, retry = SweepConfig(tmp_path / "s.h5"), SweepConfig(tmp_path / "s.h5", retry_failed=True)
     problem.loss.calls, problem.loss.failing = 0, set(range(20, 40))
-    outcome = compute_surface(problem, plane, GRID, plan)
+    outcome = run_sweep(problem, plane, GRID, plan)
     assert outcome.failed > 0
     assert outcome.pending == 0
     assert not outcome.complete
@@ -164,8 +164,8 @@ def test_failures_are_tried_once_more_then_kept_with_their_message_until_asked_f
     surface = read_surface(tmp_path / "s.h5")
     assert (surface.status == FAILED).sum() == outcome.failed == len(outcome.messages)
     assert np.isnan(surface.metric()[surface.status == FAILED]).all()
-    assert compute_surface(problem, plane, GRID, plan).computed == 0
-    again = compute_surface(problem, plane, GRID, retry)
+    assert run_sweep(problem, plane, GRID, plan).computed == 0
+    again = run_sweep(problem, plane, GRID, retry)
     assert again.computed == outcome.failed
     assert again.complete
     assert again.messages == {}
@@ -175,11 +175,11 @@ def test_failures_are_tried_once_more_then_kept_with_their_message_until_asked_f
 def test_progress_counts_earlier_runs_and_failures(problem, plane, tmp_path):
     seen = []
     plan = SweepConfig(tmp_path / "s.h5")
-    compute_surface(problem, plane, GRID, plan, stop=lambda: len(seen) >= 5, progress=seen.append)
+    run_sweep(problem, plane, GRID, plan, stop=lambda: len(seen) >= 5, progress=seen.append)
     assert [progress.done for progress in seen] == [1, 2, 3, 4, 5]
     assert seen[-1].total == 35
     seen.clear()
-    compute_surface(problem, plane, GRID, plan, progress=seen.append)
+    run_sweep(problem, plane, GRID, plan, progress=seen.append)
     assert seen[0].done == 6
     assert seen[-1].done == 35
     assert sum(seen[-1].per_rank.values()) == 30
@@ -189,8 +189,8 @@ def test_progress_counts_earlier_runs_and_failures(problem, plane, tmp_path):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"numerics": EvaluationConfig(dtype="float64")}, "dtype is 'float32' there, asked for 'float64'"),
-        ({"numerics": EvaluationConfig(batch_size=7)}, "batch_size is .* there, asked for 7"),
+        ({"evaluation": EvaluationConfig(dtype="float64")}, "dtype is 'float32' there, asked for 'float64'"),
+        ({"evaluation": EvaluationConfig(batch_size=7)}, "batch_size is .* there, asked for 7"),
         ({"settings": {"loss": "other"}}, "loss is None there, asked for 'other'"),
         ({"grid": Grid.parse("-1:0.5:7", "0:2:5")}, "axes is .*'0:1:5'.* there, asked for .*'0:2:5'"),
     ],
@@ -199,28 +199,28 @@ def test_a_file_of_other_settings_is_refused_by_name(problem, plane, whole, chan
     before = whole.read_bytes()
     grid = change.pop("grid", GRID)
     with pytest.raises(StoreError, match=named):
-        compute_surface(problem, plane, grid, SweepConfig(whole), **change)
+        run_sweep(problem, plane, grid, SweepConfig(whole), **change)
     assert whole.read_bytes() == before
-    assert compute_surface(problem, plane, grid, SweepConfig(whole, overwrite=True), **change).complete
+    assert run_sweep(problem, plane, grid, SweepConfig(whole, overwrite=True), **change).complete
 
 
 def test_other_data_weights_and_statistics_are_noticed(problem, plane, whole):
     other = Problem(problem.model, {**problem.splits, "test": problem.splits["test"].take(slice(0, 19))}, problem.loss)
     with pytest.raises(StoreError, match="samples is"):
-        compute_surface(other, plane, GRID, SweepConfig(whole))
+        run_sweep(other, plane, GRID, SweepConfig(whole))
     moved = Plane(plane.at((0.1, 0.0)), plane.directions)
     with pytest.raises(StoreError, match="origin is"):
-        compute_surface(problem, moved, GRID, SweepConfig(whole))
+        run_sweep(problem, moved, GRID, SweepConfig(whole))
     problem.model[1].running_mean += 1.0  # no weight, and yet the loss depends on it
     with pytest.raises(StoreError, match="fixed is"):
-        compute_surface(problem, plane, GRID, SweepConfig(whole))
+        run_sweep(problem, plane, GRID, SweepConfig(whole))
 
 
 def test_the_model_comes_back_as_it_was_also_after_an_error(problem, plane, tmp_path, monkeypatch):
     before = {name: tensor.clone() for name, tensor in problem.model.state_dict().items()}
     monkeypatch.setattr(module.FileStore, "record", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(OSError, match="full"):
-        compute_surface(problem, plane, GRID, SweepConfig(tmp_path / "s.h5"))
+        run_sweep(problem, plane, GRID, SweepConfig(tmp_path / "s.h5"))
     assert all(torch.equal(before[name], tensor) for name, tensor in problem.model.state_dict().items())
 
 
@@ -240,13 +240,13 @@ def test_what_is_recorded_is_in_the_file_when_the_end_is_asked_for(problem, plan
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module.FileStore, "flush", flushing)
         patch.setattr(module.FileStore, "tick", lambda store: None)
-        compute_surface(problem, plane, GRID, SweepConfig(path), stop=stop, progress=seen.append)
+        run_sweep(problem, plane, GRID, SweepConfig(path), stop=stop, progress=seen.append)
     assert written == [3, 3], "once because of the end, once on closing"
 
 
 def test_wrong_arguments(problem, plane, tmp_path):
     with pytest.raises(ValueError, match="as many directions as axes expected, got 2 and 1"):
-        compute_surface(problem, plane, Grid.parse("0:1:3"))
+        run_sweep(problem, plane, Grid.parse("0:1:3"))
     for shard in ((3, 3), (-1, 2), (0, 0)):
         with pytest.raises(ValueError, match="a shard"):
             SweepConfig(shard=shard)

@@ -43,19 +43,19 @@ def test_any_number_of_ranks_gives_the_bits_of_one(alone, launch, tmp_path):
     assert read_plane(out).origin.digest() == read_plane(alone).origin.digest()
 
 
-@pytest.mark.parametrize("numerics", [{"paired": True}, {"dtype": "bfloat16"}, {"stop_above": 1.5, "batch_size": 7}])
-def test_what_is_asked_for_besides_is_the_same_on_two_ranks(numerics, launch, tmp_path):
+@pytest.mark.parametrize("evaluation", [{"paired": True}, {"dtype": "bfloat16"}, {"stop_above": 1.5, "batch_size": 7}])
+def test_what_is_asked_for_besides_is_the_same_on_two_ranks(evaluation, launch, tmp_path):
     files = []
     for ranks in (1, 2):
         files.append(tmp_path / f"{ranks}.h5")
-        done = launch("sweeping.py", {"out": str(files[-1]), "numerics": numerics}, ranks)
+        done = launch("sweeping.py", {"out": str(files[-1]), "evaluation": evaluation}, ranks)
         assert done.returncode == 0, done.stderr
     assert contents(files[0]) == contents(files[1])
     assert attributes(files[0]) == attributes(files[1])
 
 
 def test_a_negative_loss_ends_all_ranks_where_points_are_stopped_by_a_bound(launch, tmp_path):
-    wanted = {"out": str(tmp_path / "s.h5"), "less": 0.9, "numerics": {"stop_above": 1.5, "batch_size": 7}}
+    wanted = {"out": str(tmp_path / "s.h5"), "less": 0.9, "evaluation": {"stop_above": 1.5, "batch_size": 7}}
     done = launch("sweeping.py", wanted, 2)
     assert done.returncode != 0
     assert "UnsoundError: train_loss is negative in places" in done.stderr

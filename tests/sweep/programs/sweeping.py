@@ -18,7 +18,7 @@ from landscape.parallel.shared_plane import share_plane
 from landscape.parallel.signals import StopSignals
 from landscape.problem.problem import Problem, Split
 from landscape.surface import FileStore
-from landscape.sweep import Grid, compute_surface
+from landscape.sweep import Grid, run_sweep
 from landscape.sweep.config import SweepConfig
 
 options = json.loads(sys.argv[1])
@@ -56,12 +56,12 @@ def main():
     plane = share_plane(ranks, lambda: plane_of(measured)) if not options.get("careless") else plane_of(measured)
     plan = SweepConfig(Path(options["out"]), overwrite=options.get("overwrite", False))
     with StopSignals() as stop:
-        outcome = compute_surface(
+        outcome = run_sweep(
             measured,
             plane,
             Grid.parse("-1:0.5:7", "0:1:5"),
             plan,
-            numerics=EvaluationConfig(**options.get("numerics", {})),
+            evaluation=EvaluationConfig(**options.get("evaluation", {})),
             ranks=ranks,
             stop=stop,
         )
