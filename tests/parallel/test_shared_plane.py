@@ -149,25 +149,26 @@ from pathlib import Path
 from torch import nn
 from landscape.geometry import Weights, random_plane
 from landscape.problem import Problem, Split, cross_entropy
-from landscape.sweep import Grid, Plan, Ranks, compute_surface
+from landscape.parallel import Ranks
+from landscape.sweep import Grid, SweepConfig, run_sweep
 from landscape._utils.machine import memory_limit
-from landscape.parallel.shared_plane import scratch_for, share_plane
+from landscape.parallel.shared_plane import scratch_directory, share_plane
 torch.set_num_threads(1)
 torch.manual_seed(0)
 model = nn.Sequential(*[nn.Linear(1024, 1024, bias=False) for _ in range(16)])
 size = sum(p.numel() * 4 for p in model.parameters())
 problem = Problem(model, {"train": Split(torch.randn(8, 1024), torch.arange(8))}, cross_entropy)
 small = nn.Linear(2, 2)
-compute_surface(
+run_sweep(
     Problem(small, {"train": Split(torch.randn(8, 2), torch.arange(8) % 2)}, cross_entropy),
-    random_plane(small), Grid.parse("0:1:2", "0:1:2"), Plan(Path(sys.argv[1]) / "small.h5"),
+    random_plane(small), Grid.parse("0:1:2", "0:1:2"), SweepConfig(Path(sys.argv[1]) / "small.h5"),
 )
 data = next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmData")) * 1024
 if sys.argv[2] != "free":  # the network is there, and from here on less than as much again
     resource.setrlimit(resource.RLIMIT_DATA, (data + int(0.9 * size),) * 2)
-scratch = scratch_for(3 * size, Path(sys.argv[1])) if sys.argv[2] == "auto" else None
+scratch = scratch_directory(3 * size, Path(sys.argv[1])) if sys.argv[2] == "auto" else None
 plane = share_plane(Ranks(), lambda: random_plane(Weights.of(model)), scratch)
-outcome = compute_surface(problem, plane, Grid.parse("-1:1:3", "0:1:2"), Plan(Path(sys.argv[1]) / "s.h5"))
+outcome = run_sweep(problem, plane, Grid.parse("-1:1:3", "0:1:2"), SweepConfig(Path(sys.argv[1]) / "s.h5"))
 print(outcome.surface.metric().tobytes().hex())
 """
 

@@ -354,7 +354,7 @@ def test_lookup_table_and_colour_bar_give_a_value_one_colour():
 def test_base_is_square_whatever_the_ranges_and_ticks_are_true(slope):
     surface = slope(nx=9, ny=6, x=(-5.0, 15.0), y=(0.0, 0.1))
     scale = choose_scale(surface.values["train_loss"])
-    (staged,) = stage.stages_of([surface], [[]], "train_loss", scale, "surface")
+    (staged,) = stage.panels_of([surface], [[]], "train_loss", scale, "surface")
     camera = Camera(-60, 30)
     x_axis, y_axis, z_axis = frame.axes_of(staged, camera, scale, frame.marks_of(scale, ("a", "b", "c"), (40, 30)))
     assert np.ptp(x_axis.ends, axis=0).tolist() == [1, 0, 0]
@@ -376,7 +376,7 @@ def test_base_is_square_whatever_the_ranges_and_ticks_are_true(slope):
 def test_ticks_are_thinned_to_what_there_is_room_for(slope):
     surface = slope()
     scale = Scale("log", 1e-3, 1e6)
-    (staged,) = stage.stages_of([surface], [[]], "train_loss", scale, "surface")
+    (staged,) = stage.panels_of([surface], [[]], "train_loss", scale, "surface")
     camera, marks = Camera(-60, 30), frame.marks_of(scale, ("a", "b", "c"), (40, 30))
     few = frame.thinned(marks, scale, staged, camera, (200, 150), em=12.0)
     many = frame.thinned(marks, scale, staged, camera, (2000, 1500), em=12.0)
