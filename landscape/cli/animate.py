@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from landscape.cli.drawing import axis_labels, read, scene_options, surfaces_argument, trajectory_option
+from landscape.cli.drawing import read, scene_options, surfaces_argument, trajectory_option
 from landscape.cli.options import PATH, overwrite_option, require_new
+from landscape.render.labels import axis_labels
 
 
 @click.command()

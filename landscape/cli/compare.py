@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from landscape.cli.follow import points_in, run_all, run_here
-from landscape.cli.labels import labels_of
 from landscape.cli.options import PATH, overwrite_option, problem_options
 from landscape.parallel.launch import cores, mpiexec
+from landscape.render.labels import axis_labels, optimizer_labels
 
 if TYPE_CHECKING:
     from landscape.geometry.trajectory import Trajectory
@@ -93,7 +93,7 @@ def _train(out: Path, options: dict[str, Any], at_once: int) -> list[Path]:
         raise click.UsageError(
             f"two to {MOST} optimizers, which a reader can tell apart, expected, got {len(optimizers)}"
         )
-    labels = labels_of([describe(optimizer) for optimizer in optimizers])
+    labels = optimizer_labels([describe(optimizer) for optimizer in optimizers])
     names = [re.sub(r"[^a-z0-9.]+", "-", label.lower()).strip("-") for label in labels]
     if len(set(names)) < len(names):
         raise click.UsageError(f"optimizers that differ from each other expected, got {', '.join(labels)}")
@@ -172,7 +172,6 @@ def _draw(folders: Sequence[Path], surface: Path, paths: Path, out: Path, option
     """The flat figure as PDF and PNG, and the scene as PNG."""
     from dataclasses import replace
 
-    from landscape.cli.drawing import axis_labels
     from landscape.render.plots.history import History
     from landscape.render.plots.panels import plot_comparison
     from landscape.render.style import save
@@ -197,7 +196,7 @@ def _draw(folders: Sequence[Path], surface: Path, paths: Path, out: Path, option
 
 def _labels(runs: Sequence[Run]) -> list[str]:
     """Names of the optimizers; where two are of the same, the folders' names tell them apart."""
-    labels = labels_of([run.record["optimizer"] for run in runs])
+    labels = optimizer_labels([run.record["optimizer"] for run in runs])
     return [
         f"{label} ({run.path.name})" if labels.count(label) > 1 else label
         for label, run in zip(labels, runs, strict=True)

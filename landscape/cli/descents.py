@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from landscape.cli.labels import labels_of
 from landscape.cli.options import AutoAxis
+from landscape.render.labels import optimizer_labels
 
 if TYPE_CHECKING:
     import torch
@@ -141,7 +141,9 @@ def paths_of(setting: Setting, options: dict[str, Any]) -> list[Trajectory]:
                 done += search.trials
                 bar.update(done, search.trials * len(optimizers))
     trajectories = []
-    for optimizer, label in zip(optimizers, labels_of([describe(optimizer) for optimizer in optimizers]), strict=True):
+    for optimizer, label in zip(
+        optimizers, optimizer_labels([describe(optimizer) for optimizer in optimizers]), strict=True
+    ):
         descent = descend(setting.problem, optimizer, options["steps"], **common)
         trajectories.append(_trajectory(setting, label, descent))
         click.echo(_sentence(setting, label, descent), err=True)

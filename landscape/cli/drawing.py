@@ -191,26 +191,3 @@ def words_of(recipe: Mapping[str, Any], several: bool = False) -> str:
     }.get(kind, kind)
     norm = recipe.get("normalization", "none")
     return about + (f", {norm} normalization, ignoring {recipe.get('ignore')}" if norm != "none" else "")
-
-
-def axis_labels(surfaces: Sequence[Surface]) -> tuple[str, str]:
-    """What the axes are, after the recipes of the surfaces' directions; plain where surfaces differ in that."""
-    for share in (True, False):
-        found = {tuple(_label(surface, axis, share) for axis in range(2)) for surface in surfaces}
-        if len(found) == 1:
-            return found.pop()
-    return "direction 1", "direction 2"
-
-
-def _label(surface: Surface, axis: int, with_share: bool) -> str:
-    recipes = surface.attributes.get("recipes") or []
-    recipe = recipes[axis] if axis < len(recipes) and isinstance(recipes[axis], dict) else {}
-    kind = recipe.get("kind")
-    if kind == "pca" or "explained_variance_ratio" in recipe:
-        share = recipe.get("explained_variance_ratio") if with_share else None
-        return f"PC {axis + 1}" + (f" ({share:.0%} of the variance)" if share else "")
-    if kind == "difference":
-        return f"towards {Path(recipe['to']).stem}" if recipe.get("to") else f"difference {axis + 1}"
-    if kind == "random" and recipe.get("normalization") == "filter":
-        return f"filter-normalized direction {axis + 1}"
-    return f"direction {axis + 1}"

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from landscape.cli.drawing import axis_labels, look_options, metric_help, read, surfaces_argument, trajectory_option
+from landscape.cli.drawing import look_options, metric_help, read, surfaces_argument, trajectory_option
 from landscape.cli.options import PATH, overwrite_option, require_new
+from landscape.render.labels import axis_labels
 
 
 @click.command()

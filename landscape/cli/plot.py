@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from landscape.cli.drawing import (
-    axis_labels,
     check_outs,
     look_options,
     metric_help,
@@ -19,6 +18,7 @@ from landscape.cli.drawing import (
     trajectory_option,
 )
 from landscape.cli.options import overwrite_option
+from landscape.render.labels import axis_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from landscape.cli.drawing import (
-    axis_labels,
     check_outs,
     out_option,
     read,
@@ -18,6 +17,7 @@ from landscape.cli.drawing import (
     trajectory_option,
 )
 from landscape.cli.options import overwrite_option
+from landscape.render.labels import axis_labels
 
 
 @click.command()

@@ -4,9 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landscape.cli.labels import labels_of
-from landscape.training.optimizers import describe
-
 SMALL = ("--x", "auto:21", "--dpi", "50")
 SMALL_2 = (*SMALL, "--y", "auto:17")
 
@@ -153,14 +150,3 @@ def test_wrong_usage_in_one_line(program, tmp_path, monkeypatch, words, said):
     assert code == 2
     assert said in " ".join(err.split())
     assert not list(tmp_path.glob("f*"))
-
-
-def test_labels():
-    texts = (
-        "sgd:lr=0.1", "sgd:lr=0.1,momentum=0.9", "sgd:lr=0.1,momentum=0.9,nesterov=true", "adam",
-        "rmsprop:lr=0.5", "sgd:lr=0.1,momentum=0.5", "landscape.training.sadam:SAdam:lr=0.01",
-    )  # fmt: skip
-    assert labels_of([describe(text) for text in texts]) == [
-        "SGD, lr 0.1", "momentum, lr 0.1, momentum 0.9", "Nesterov, lr 0.1", "Adam, lr 0.001", "RMSprop, lr 0.5",
-        "momentum, lr 0.1, momentum 0.5", "SAdam, lr 0.01",
-    ]  # fmt: skip

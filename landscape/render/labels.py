@@ -1,0 +1,74 @@
+"""Text of axis labels and legends: names of directions and of optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from landscape.surface.surface import Surface
+
+_METHODS = {
+    "sgd": "SGD", "adagrad": "AdaGrad", "rmsprop": "RMSprop", "adam": "Adam", "amsgrad": "AMSGrad", "adamw": "AdamW",
+    "radam": "RAdam", "nadam": "NAdam", "adamax": "AdaMax", "adadelta": "AdaDelta", "sadam": "SAdam",
+    "samsgrad": "SAMSGrad", "lbfgs": "L-BFGS", "asgd": "ASGD",
+}  # fmt: skip
+
+
+def axis_labels(surfaces: Sequence[Surface]) -> tuple[str, str]:
+    """Return labels of the x and y axes from the directions' recipes.
+
+    Where the surfaces differ in the variance that their principal components hold, the labels leave it out; where they
+    differ in more than that, the labels are ``direction 1`` and ``direction 2``.
+    """
+    for with_variance in (True, False):
+        found = {
+            (_axis_label(surface, 0, with_variance), _axis_label(surface, 1, with_variance)) for surface in surfaces
+        }
+        if len(found) == 1:
+            return found.pop()
+    return "direction 1", "direction 2"
+
+
+def _axis_label(surface: Surface, axis: int, with_variance: bool) -> str:
+    recipes = surface.attributes.get("recipes") or []
+    recipe = recipes[axis] if axis < len(recipes) and isinstance(recipes[axis], Mapping) else {}
+    kind = recipe.get("kind")
+    if kind == "pca" or "explained_variance_ratio" in recipe:
+        ratio = recipe.get("explained_variance_ratio") if with_variance else None
+        return f"PC {axis + 1}" + (f" ({ratio:.0%} of the variance)" if ratio else "")
+    if kind == "difference":
+        return f"towards {Path(recipe['to']).stem}" if recipe.get("to") else f"difference {axis + 1}"
+    if kind == "random" and recipe.get("normalization") == "filter":
+        return f"filter-normalized direction {axis + 1}"
+    return f"direction {axis + 1}"
+
+
+def optimizer_labels(optimizers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a legend entry for each optimizer: the usual name, the learning rate, and what else tells them apart.
+
+    Args:
+        optimizers: ``{"name": ..., "arguments": {...}}`` of each, as returned by
+            ``landscape.training.optimizers.describe``.
+    """
+    labels = [_optimizer_label(optimizer["name"], optimizer["arguments"]) for optimizer in optimizers]
+    found = []
+    for label, optimizer in zip(labels, optimizers, strict=True):
+        same = [other["arguments"] for other, its in zip(optimizers, labels, strict=True) if its == label]
+        arguments = optimizer["arguments"]
+        telling = [key for key in arguments if any(other.get(key) != arguments[key] for other in same)]
+        found.append(", ".join([label, *(f"{key} {_short(arguments[key])}" for key in telling)]))
+    return found
+
+
+def _optimizer_label(name: str, arguments: Mapping[str, Any]) -> str:
+    method = _METHODS.get(name, name.rpartition(":")[2])
+    if name == "sgd" and arguments.get("momentum"):
+        method = "Nesterov" if arguments.get("nesterov") else "momentum"
+    rate = arguments.get("lr")
+    return f"{method}, lr {rate:g}" if isinstance(rate, int | float) else method
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
