@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.render.style import BAD, BAD_HATCH, NOISE_HATCH, PENDING, PENDING_HATCH, colour_map
+from landscape.render.style import BAD, BAD_HATCH, NOISE_HATCH, PENDING, PENDING_HATCH, colour_map, luminance
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import FAILED, INTERPOLATED, STOPPED
 from landscape.surface.surface import PENDING as NOT_COMPUTED
@@ -114,7 +114,7 @@ def hatch_noise(ax: Axes, surface: Surface, noise: Noise, colour: str, *, around
 
 def ink_over(position: float, purpose: str) -> str:
     """The colour of hatching over a place (0 to 1) of a colour map: noise has about one colour, the origin's."""
-    light = np.asarray(colour_map(purpose)(position))[:3] @ (0.2126, 0.7152, 0.0722)
+    light = luminance(np.asarray(colour_map(purpose)(position))[:3])
     return "#ffffffb0" if light < 0.42 else "#00000090"
 
 

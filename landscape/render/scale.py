@@ -202,3 +202,8 @@ def choose_scale(
         lower, upper = (lower / 2, upper * 2) if kind == "log" else (lower - abs(lower) / 2, upper + abs(upper) / 2)
         lower, upper = (lower, upper) if lower < upper else (-1.0, 1.0)
     return Scale(kind, float(lower), float(upper), linthresh, lowest, highest)
+
+
+def metric_scale(metric: str, values: Sequence[np.ndarray], kind: str = "auto") -> Scale:
+    """Return ``choose_scale(values, kind)``, where ``auto`` means linear for accuracies (bounded percentages)."""
+    return choose_scale(list(values), "linear" if kind == "auto" and metric.endswith("_acc") else kind)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -207,6 +209,23 @@ def colour_map(purpose: str = "loss") -> Colormap:
 def purpose_of(metric: str) -> str:
     """The purpose of a metric's colour map: ``accuracy`` for ``*_acc``, ``spread`` for errors, else ``loss``."""
     return "accuracy" if metric.endswith("_acc") else "spread" if metric.endswith(("_stderr", "_std")) else "loss"
+
+
+REC_709 = (0.2126, 0.7152, 0.0722)
+REC_601 = (0.299, 0.587, 0.114)
+
+
+def luminance(colour: Any, weights: tuple[float, float, float] = REC_709) -> Any:
+    """Return the lightness of sRGB colours, from 0 (black) to 1 (white).
+
+    Args:
+        colour: ``(..., 3)`` red, green and blue, each from 0 to 1.
+        weights: weights of the channels: ``REC_709``, or ``REC_601``, by which scenes tell light from dark backgrounds.
+
+    Returns:
+        ``(...)``, the weighted sum of the channels.
+    """
+    return colour @ np.array(weights)
 
 
 def halo(width: float = 1.6, colour: str = HALO) -> list[AbstractPathEffect]:

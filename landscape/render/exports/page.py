@@ -17,8 +17,7 @@ import numpy as np
 from landscape.errors import MissingLibraryError
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.height_field import HeightField, PathSegment, check_plane
-from landscape.render.plots.contour import metric_scale
-from landscape.render.scale import KINDS, Scale
+from landscape.render.scale import KINDS, Scale, metric_scale
 from landscape.render.scenes.camera import best_view, parse_view
 from landscape.render.scenes.panel import GAP, HEIGHT, Paths, ScenePanel, notes_of, panels_of, paths_of, shared_scale
 from landscape.render.style import colour_map, purpose_of

@@ -13,8 +13,8 @@ from landscape.render.figure import add_note, colour_bar, few_ticks, legend_abov
 from landscape.render.missing import MissingData, hatch_noise, ink_over, missing_data_of, shade
 from landscape.render.plots.contour_labels import label_lines
 from landscape.render.plots.path import PathArtists, path_handles, plot_path
-from landscape.render.scale import Scale, choose_scale
-from landscape.render.style import colour_map, drawing_on, new_figure, purpose_of
+from landscape.render.scale import Scale, metric_scale
+from landscape.render.style import colour_map, drawing_on, luminance, new_figure, purpose_of
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import STOPPED
 
@@ -188,11 +188,6 @@ def bar_ticks(scale: Scale, levels: np.ndarray, style: str) -> tuple[np.ndarray,
     return (scale.roundest(inside) if len(inside) > 1 else scale.ticks()), scale.transform
 
 
-def metric_scale(metric: str, values: Sequence[np.ndarray], kind: str = "auto") -> Scale:
-    """``choose_scale``, but an accuracy (a bounded percentage) is linear unless another scale is asked for."""
-    return choose_scale(list(values), "linear" if kind == "auto" and metric.endswith("_acc") else kind)
-
-
 def _require_plane(surface: Surface) -> None:
     if len(surface.coordinates) != 2 or min(surface.shape) < 2:
         hint = {1: "plot_curve draws one axis", 3: "take a slice of it"}.get(len(surface.coordinates), "")
@@ -258,7 +253,7 @@ def _line_look(norm: Any, colours: Any, at: np.ndarray, style: str) -> dict[str,
     width = 0.55 * matplotlib.rcParams["lines.linewidth"]
     if style == "lines":
         return {"norm": norm, "cmap": ListedColormap(colours(np.linspace(0, 0.8, 256))), "linewidths": 1.5 * width}
-    light = colours(norm(at))[:, :3] @ (0.2126, 0.7152, 0.0722)
+    light = luminance(colours(norm(at))[:, :3])
     return {"colors": ["#ffffffd0" if shade < 0.42 else "#000000b0" for shade in light], "linewidths": width}
 
 

@@ -11,9 +11,8 @@ import numpy as np
 from landscape.analysis.noise import STANDARD_ERRORS, error_name, noise_of
 from landscape.render.figure import add_note, few_ticks, legend_above
 from landscape.render.missing import missing_data_of, shade
-from landscape.render.plots.contour import metric_scale
 from landscape.render.plots.path import PathArtists, distance_text, draw, leaving, path_handles
-from landscape.render.scale import Scale
+from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, drawing_on
 from landscape.render.ticks import metric_label
 

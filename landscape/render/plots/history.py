@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from landscape.render.figure import add_note, legend_above
-from landscape.render.plots.contour import metric_scale
 from landscape.render.plots.curve import apply_scale
 from landscape.render.plots.path import rate_changes_of
-from landscape.render.scale import Scale
+from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, new_figure, styled
 from landscape.render.ticks import metric_label
 

@@ -15,13 +15,12 @@ from landscape.render.plots.contour import (
     ContourStyle,
     bar_ticks,
     label_levels,
-    metric_scale,
     plot_contour,
 )
 from landscape.render.plots.descent import MOST
 from landscape.render.plots.history import History, plot_history
 from landscape.render.plots.path import path_handles, plot_path
-from landscape.render.scale import Scale
+from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import TRAJECTORY_COLOURS, halo, new_figure, size_of
 from landscape.render.ticks import metric_label
 

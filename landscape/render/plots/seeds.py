@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from landscape.render.figure import add_note, legend_above
-from landscape.render.plots.contour import metric_scale
 from landscape.render.plots.curve import apply_scale
-from landscape.render.scale import Scale
+from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import CURVE_COLOURS, drawing_on
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface

@@ -152,7 +152,7 @@ INK, LIGHT_INK = "#22252b", "#e9ebee"
 
 def ink(background: str) -> str:
     """The colour of texts and axes that can be read on ``background``."""
-    return INK if np.dot(to_rgb(background), (0.299, 0.587, 0.114)) > 0.45 else LIGHT_INK
+    return INK if styles.luminance(np.array(to_rgb(background)), styles.REC_601) > 0.45 else LIGHT_INK
 
 
 def new_figure(paper: FigureSize, background: str = "white") -> StyledFigure:

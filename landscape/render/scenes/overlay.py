@@ -21,7 +21,7 @@ from landscape.render.scale import Scale
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.frame import Axis, Marks
 from landscape.render.scenes.layout import Rectangle
-from landscape.render.style import line_halo
+from landscape.render.style import REC_601, line_halo, luminance
 
 
 class Pixels(AxesImage):
@@ -247,7 +247,7 @@ def _half_extent(text) -> np.ndarray:
 
 
 def _lightness(colour: str) -> float:
-    return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114)))
+    return float(luminance(np.array(to_rgb(colour)), REC_601))
 
 
 def _ink() -> str:

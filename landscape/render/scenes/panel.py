@@ -10,8 +10,7 @@ import numpy as np
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.height_field import Box, HeightField, PathHeight, PathSegment, drape, height_field_of
 from landscape.render.missing import beyond
-from landscape.render.plots.contour import metric_scale
-from landscape.render.scale import Scale
+from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import TRAJECTORY_COLOURS
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import DONE, FAILED, INTERPOLATED, PENDING, STOPPED, Surface
