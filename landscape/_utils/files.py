@@ -1,49 +1,117 @@
-"""Atomic replacement of files."""
+"""Atomic replacement of files: a reader finds the old contents or the new, never a part."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from landscape.errors import CheckpointError
+OnError = Callable[[str], Exception]
+"""Makes the exception to raise from a message, usually one of the classes of ``landscape.errors``."""
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let ``write`` fill a file beside ``path`` and move it there when it is complete and on the disk.
+@contextmanager
+def replacing(
+    path: Path, *, durable: bool = False, keep_suffix: bool = False, on_error: OnError | None = None
+) -> Iterator[Path]:
+    """Yield the name of a temporary file beside ``path`` to be written, and move it to ``path`` afterwards.
 
-    A reader, or a process that follows a killed one, finds the old contents or the new, never a part.
+    If the block raises, the temporary file is deleted and ``path`` keeps its contents.
+
+    Args:
+        path: file to be created or replaced.
+        durable: wait until file and name are on the disk, so that they survive a power cut.
+        keep_suffix: give the temporary file the suffix of ``path``, for writers that choose a format by it.
+        on_error: called with a message if the system refuses (no space, no permission); the exception that it returns
+            is raised instead of the ``OSError``.
+    """
+    temporary = temporary_name(path, keep_suffix)
+    try:
+        yield temporary
+        if durable:
+            sync(temporary)
+        os.replace(temporary, path)
+        if durable:
+            sync_folder(path.parent)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        cause = system_error(error)
+        if cause is None or on_error is None:
+            raise
+        raise on_error(f"cannot write {path}: {cause.strerror or cause}") from error
+
+
+@contextmanager
+def open_replacing(path: Path, *, durable: bool = False, on_error: OnError | None = None) -> Iterator[BinaryIO]:
+    """Open a temporary binary file to be written, and move it to ``path`` afterwards; see :func:`replacing`."""
+    with replacing(path, durable=durable, on_error=on_error) as temporary, open(temporary, "wb") as file:
+        yield file
+
+
+@contextmanager
+def replacing_group(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Yield a temporary folder to write several files into, and move them beside ``path`` afterwards.
+
+    Each file is moved in one step, and the one with the name of ``path`` comes last, so it never refers to files that
+    are missing. Folders are merged into existing ones. If the block raises, nothing is moved.
+
+    Args:
+        path: the main file of the group.
+        overwrite: replace files and folders that exist.
 
     Raises:
-        CheckpointError: the disk is full, or the place cannot be written; what was at ``path`` is still there.
+        FileExistsError: a file or folder exists and ``overwrite`` is False.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    folder = temporary_name(path)
+    folder.mkdir()
     try:
-        with open(draft, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-        _sync_folder(path.parent)
-    except BaseException as error:
-        draft.unlink(missing_ok=True)
-        cause = _os_error(error)
-        if cause is None:
-            raise
-        raise CheckpointError(
-            f"{path} cannot be written: {cause.strerror or cause}. Make room or name another --out"
-        ) from error
+        yield folder
+        entries = sorted(folder.iterdir(), key=lambda entry: (entry.name == path.name, entry.name))
+        for entry in entries:
+            if not overwrite and (target := path.with_name(entry.name)).exists():
+                raise FileExistsError(f"{target} exists; choose another name or set overwrite")
+        for entry in entries:
+            _move(entry, path.with_name(entry.name))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_drafts(folder: Path) -> None:
-    """Remove what a killed writer left half-written in ``folder``."""
-    for draft in folder.glob(".*.part"):
-        draft.unlink(missing_ok=True)
+def temporary_name(path: Path, keep_suffix: bool = False) -> Path:
+    """Return a hidden name beside ``path`` that no other process on this host uses."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix if keep_suffix else ''}")
 
 
-def _os_error(error: BaseException) -> OSError | None:
-    # torch.save hides the OSError of a full disk behind a RuntimeError of its own.
+def remove_temporary(folder: Path) -> None:
+    """Delete the temporary files that a killed process left in ``folder``."""
+    for pattern in (".*.part", ".*.part.*"):
+        for temporary in folder.glob(pattern):
+            if not temporary.is_dir():
+                temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until the contents of a file are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in ``folder`` are on the disk, where the system can do that."""
+    with suppress(OSError):  # Windows cannot open a folder, and some network file systems cannot sync one
+        sync(folder)
+
+
+def system_error(error: BaseException) -> OSError | None:
+    """Return the ``OSError`` behind an exception, if there is one.
+
+    ``torch.save`` hides the ``OSError`` of a full disk behind a ``RuntimeError``.
+    """
     if isinstance(error, OSError):
         return error
     if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
@@ -51,15 +119,10 @@ def _os_error(error: BaseException) -> OSError | None:
     return None
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the new name itself survive a power cut, where the system can."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows cannot open a folder
+def _move(entry: Path, target: Path) -> None:
+    if not entry.is_dir():
+        os.replace(entry, target)
         return
-    try:
-        os.fsync(handle)
-    except OSError:  # nor do all network file systems sync one
-        pass
-    finally:
-        os.close(handle)
+    target.mkdir(exist_ok=True)
+    for inner in entry.iterdir():
+        _move(inner, target / inner.name)

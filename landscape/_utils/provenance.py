@@ -1,4 +1,4 @@
-"""Where and with what something was computed: what a reader needs beside the settings to repeat it."""
+"""Provenance of results: command, versions and host, which a reader needs beside the settings to repeat them."""
 
 from __future__ import annotations
 
@@ -6,39 +6,74 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 
-def environment(packages: Iterable[str] = ("landscape", "torch", "numpy")) -> dict[str, Any]:
-    """Command line, host, versions and, inside a git tree, the commit of the working directory; plain values."""
-    return {
-        "command": shlex.join(sys.argv),
-        "host": platform.node(),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in packages},
-        "commit": git_commit(Path.cwd()),
-    }
+@dataclass(frozen=True)
+class Environment:
+    """The environment of a computation.
+
+    Attributes:
+        command: command line of the process, quoted for a shell.
+        host: name of the machine.
+        python: version of Python.
+        packages: versions of packages by name; None for a package that is not installed.
+        commit: git commit of the working directory, with ``-dirty`` if files differ from it; None outside a git tree.
+    """
+
+    command: str = ""
+    host: str = ""
+    python: str = ""
+    packages: Mapping[str, str | None] = field(default_factory=dict)
+    commit: str | None = None
+
+    @classmethod
+    def current(cls, packages: Iterable[str] = ("landscape", "torch", "numpy")) -> Environment:
+        """Return the environment of this process, with the versions of ``packages``."""
+        return cls(
+            command=shlex.join(sys.argv),
+            host=platform.node(),
+            python=platform.python_version(),
+            packages={name: _version(name) for name in packages},
+            commit=git_commit(Path.cwd()),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON writes them."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Environment:
+        """Return the environment that :meth:`to_json` wrote; missing fields get defaults, others are ignored."""
+        return cls(
+            command=str(values.get("command", "")),
+            host=str(values.get("host", "")),
+            python=str(values.get("python", "")),
+            packages=dict(values.get("packages") or {}),
+            commit=values.get("commit"),
+        )
 
 
 def now() -> str:
-    """The time in UTC, to the second, as ISO 8601."""
+    """Return the time in UTC, to the second, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def git_commit(folder: Path) -> str | None:
-    """The commit of the git tree around ``folder``, with ``-dirty`` where files differ from it; None outside of one."""
+    """Return the commit of the git tree around ``folder``, with ``-dirty`` if files differ; None outside a tree."""
     try:
-        found = subprocess.run(
+        described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
             cwd=folder, capture_output=True, text=True, timeout=10, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
+    return described.stdout.strip() or None
 
 
 def _version(package: str) -> str | None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from torch.nn.modules.batchnorm import _NormBase
 
+from landscape._utils.torch_compat import NormBase
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.evaluator import open_evaluator
 from landscape.geometry.plane import Plane
@@ -113,7 +113,7 @@ def check_evaluation(
     findings = [_repeats(name, first, second)]
     if expected is not None:
         findings.append(_origin(first, expected, f"{name} at the origin"))
-    if any(isinstance(m, _NormBase) and m.track_running_stats for m in problem.model.modules()):
+    if any(isinstance(m, NormBase) and m.track_running_stats for m in problem.model.modules()):
         other = "checkpoint" if evaluation.bn == "recalibrate" else "recalibrate"
         with open_evaluator(problem, plane, replace(evaluation, bn=other)) as evaluate:
             third = float(evaluate(origin)[0])

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from landscape._utils.machine import core_count
 from landscape.cli.follow import points_in, run_all, run_here
 from landscape.cli.options import PATH, overwrite_option, problem_options
-from landscape.parallel.launch import cores, mpiexec
+from landscape.parallel.launch import mpiexec
 from landscape.render.labels import axis_labels, optimizer_labels
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def command(runs: tuple[Path, ...], out: Path, **options: Any) -> int:
     landscape compare run-a run-b --plane random
     """
     begin = time.monotonic()
-    ranks = options["ranks"] or min(cores(), 8)
+    ranks = options["ranks"] or min(core_count(), 8)
     for folder in ("runs", "logs"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     folders = list(runs) if runs else _train(out, options, ranks)

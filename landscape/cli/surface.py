@@ -203,7 +203,7 @@ def _account(
     found: Source, problem: Problem, where: Plane | PlaneFamily, options: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the values depend on, and what else the file should say."""
-    from landscape._utils.provenance import environment
+    from landscape._utils.provenance import Environment
     from landscape.cli.drawing import words_of
     from landscape.geometry.plane import Plane
 
@@ -216,7 +216,7 @@ def _account(
         if key in described
     }
     provenance = {
-        **environment(("landscape", "torch", "numpy", "h5py", "mpi4py")),
+        **Environment.current(("landscape", "torch", "numpy", "h5py", "mpi4py")).to_json(),
         "checkpoint": str(found.checkpoint.path.resolve()),
         "checkpoint_step": found.checkpoint.step if found.checkpoint.step is not None else -1,
         "checkpoint_epoch": found.checkpoint.epoch,
@@ -241,8 +241,8 @@ def _device(device: str, ranks: Ranks) -> str:
 
 
 def _announce(where: Plane | PlaneFamily, grid: Grid, problem: Problem, ranks: Ranks, options: dict[str, Any]) -> None:
+    from landscape._utils.machine import core_count
     from landscape.geometry.plane import Plane
-    from landscape.parallel.launch import cores
 
     samples = ", ".join(f"{len(split):,} {name}" for name, split in problem.splits.items())
     axes = " x ".join(str(axis) for axis in grid.axes)
@@ -258,9 +258,10 @@ def _announce(where: Plane | PlaneFamily, grid: Grid, problem: Problem, ranks: R
         err=True,
     )
     used = ranks.size * threads
-    if used < cores() and options["device"] == "cpu":
+    if used < core_count() and options["device"] == "cpu":
         click.echo(
-            f"{used} of {cores()} cores in use: `mpiexec -n {cores()} landscape surface ...` uses all.", err=True
+            f"{used} of {core_count()} cores in use: `mpiexec -n {core_count()} landscape surface ...` uses all.",
+            err=True,
         )
 
 

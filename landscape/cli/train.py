@@ -57,8 +57,8 @@ def command(out: Path, optimizer: str, threads: int | None, overwrite: bool, **o
     """
     import torch
 
+    from landscape._utils.machine import core_count
     from landscape.cli.progress import Bar
-    from landscape.parallel.launch import cores
     from landscape.parallel.signals import StopSignals
     from landscape.training import TrainingSettings, is_run
     from landscape.training.trainer import train
@@ -66,7 +66,7 @@ def command(out: Path, optimizer: str, threads: int | None, overwrite: bool, **o
     spec = spec_of(options)
     if spec is None:
         raise click.UsageError("say what to train, with --model or --problem")
-    torch.set_num_threads(threads or cores())
+    torch.set_num_threads(threads or core_count())
     names = (
         "epochs",
         "batch_size",

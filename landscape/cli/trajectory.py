@@ -41,7 +41,7 @@ def command(runs: tuple[Path, ...], plane: str, out: Path, **options: Any) -> No
     landscape trajectory run --plane surface.h5
     landscape trajectory sgd adam --plane pca --out joint.h5
     """
-    from landscape._utils.provenance import environment
+    from landscape._utils.provenance import Environment
     from landscape.surface.trajectory_files import attach_trajectories, write_trajectories
     from landscape.training import Run
 
@@ -50,7 +50,10 @@ def command(runs: tuple[Path, ...], plane: str, out: Path, **options: Any) -> No
         raise click.UsageError("--attach goes with a surface file as --plane")
     require_new(out, options["overwrite"])
     opened = [Run.open(run) for run in runs]
-    provenance = {**environment(("landscape", "torch", "numpy", "h5py")), "runs": [str(run.resolve()) for run in runs]}
+    provenance = {
+        **Environment.current(("landscape", "torch", "numpy", "h5py")).to_json(),
+        "runs": [str(run.resolve()) for run in runs],
+    }
     if plane == "pca":
         chosen = _principal_plane(opened, options)
         trajectories = _project(opened, runs, chosen, measured)

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
 
 from landscape._utils.machine import memory_limit
+from landscape._utils.torch_compat import tree_leaves, tree_map
 from landscape.problem.problem import Split
 
 _log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def batches_of(
 def copied_bytes(split: Split, device: torch.device, dtype: torch.dtype) -> int:
     """Bytes that a copy of the data would take on ``device``; 0 for tensors that need none."""
     total = 0
-    for leaf in pytree.tree_leaves((split.inputs, split.targets)):
+    for leaf in tree_leaves((split.inputs, split.targets)):
         wanted = dtype if leaf.is_floating_point() else leaf.dtype
         if (leaf.device, leaf.dtype) != (device, wanted):
             total += leaf.numel() * wanted.itemsize
@@ -98,7 +98,7 @@ def aligned(split: Split) -> Split:
     def align(leaf: Tensor) -> Tensor:
         return leaf.clone() if leaf.data_ptr() % ALIGNMENT else leaf
 
-    return Split(*pytree.tree_map(align, (split.inputs, split.targets)))
+    return Split(*tree_map(align, (split.inputs, split.targets)))
 
 
 CACHE_BYTES = 2**21
@@ -118,8 +118,8 @@ class _Largest(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        given = {_memory(leaf) for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
-        new = [leaf for leaf in pytree.tree_leaves(out) if isinstance(leaf, Tensor) and _memory(leaf) not in given]
+        given = {_memory(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        new = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and _memory(leaf) not in given]
         self.sizes += [leaf.numel() * leaf.element_size() for leaf in new]
         return out
 

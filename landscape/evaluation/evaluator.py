@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.utils import _pytree as pytree
 
+from landscape._utils.torch_compat import NormBase, tree_map
+from landscape._utils.torch_state import preserve_modes, seed_random
 from landscape.evaluation.accumulator import PAIRED, MetricAccumulator, PairedBaseline, names_of
 from landscape.evaluation.config import DTYPES, EvaluationConfig
 from landscape.evaluation.data import aligned, batches_of, default_batch_size
-from landscape.evaluation.engines.base import Engine, EngineContext, EngineNotApplicable, filled_up, seed
+from landscape.evaluation.engines.base import Engine, EngineContext, EngineNotApplicable, filled_up
 from landscape.evaluation.engines.selection import PROBE, choose
 from landscape.geometry.placement import SetCoordinates, movable_on
 from landscape.geometry.plane import Plane
@@ -64,7 +64,7 @@ class Evaluator:
             for name, split in problem.splits.items()
         }
         self._counts = {name: len(split) for name, split in problem.splits.items()}
-        self._norms = [m for m in problem.model.modules() if isinstance(m, _NormBase) and m.track_running_stats]
+        self._norms = [m for m in problem.model.modules() if isinstance(m, NormBase) and m.track_running_stats]
         self._calibration = None
         if evaluation.bn == "recalibrate" and self._norms:
             self._calibration = aligned(some(problem.splits.get("train", first), evaluation.bn_samples))
@@ -129,7 +129,7 @@ class Evaluator:
         batches: int | None = None,
     ) -> np.ndarray:
         engine.move(*points)
-        seed(self._device)
+        seed_random(0, self._device)
         if self._calibration is not None:
             recalibrate(self._model, self._norms, self._calibration, self.batch_size)
         engine.prepare()
@@ -155,8 +155,7 @@ class Evaluator:
         if engine.points == 1:
             return {}
         return {
-            split: [pytree.tree_map(repeat, batch.targets) for batch in batches]
-            for split, batches in self._batches.items()
+            split: [tree_map(repeat, batch.targets) for batch in batches] for split, batches in self._batches.items()
         }
 
     def _require_same_values(self, engine: Engine, plain: Engine) -> None:
@@ -194,7 +193,7 @@ class Evaluator:
             raise EngineNotApplicable("a measure takes the batch as a whole")
 
 
-def recalibrate(model: nn.Module, norms: Sequence[_NormBase], split: Split, batch_size: int) -> None:
+def recalibrate(model: nn.Module, norms: Sequence[NormBase], split: Split, batch_size: int) -> None:
     """Re-estimate running statistics as the average over the batches of ``split``, in order, at today's weights."""
     model.eval()
     momenta = [norm.momentum for norm in norms]
@@ -239,21 +238,22 @@ def open_evaluator(
     model = problem.model
     where = [(t, t.data) for t in (*model.parameters(), *model.buffers())]
     threads = torch.get_num_threads()
-    modes = [(module, module.training) for module in model.modules()]
     torch.set_num_threads(evaluation.threads)
     try:
         _move_tensors(where, target, DTYPES[evaluation.dtype])
         wide = torch.promote_types(DTYPES[evaluation.dtype], torch.float32)
         there = _as(plane, target, wide)
-        with repeatable(target, tf32=evaluation.dtype == "tf32"), movable_on(model, there) as move:
+        with (
+            preserve_modes(model),
+            repeatable(target, tf32=evaluation.dtype == "tf32"),
+            movable_on(model, there) as move,
+        ):
             move((0.0,) * plane.ndim)
             yield Evaluator(problem, there, move, evaluation, target, data_bytes)
     finally:
         torch.set_num_threads(threads)
         for tensor, data in where:
             tensor.data = data
-        for module, mode in modes:
-            module.training = mode
 
 
 def _move_tensors(where: Sequence[tuple[Tensor, Tensor]], device: torch.device, dtype: torch.dtype) -> None:

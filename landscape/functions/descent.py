@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from landscape._utils.torch_state import derive_seed, preserve_random_state, seed_random
 from landscape.problem.arguments import parse_named
 from landscape.problem.problem import Problem
 from landscape.training.measure import measure
 from landscape.training.optimizers import build, calls_closure_first
-from landscape.training.step import NonFiniteBatch, StepClosure, derive, own_random_state, seed_random
+from landscape.training.step import NonFiniteBatch, StepClosure
 
 LARGEST = 10_000
 """Parameters that a descent keeps of each step at most."""
@@ -70,15 +71,15 @@ def descend(problem: Problem, optimizer: str, steps: int, *, seed: int = 0, batc
     per_epoch = math.ceil(len(split) / batch_size)
     points, losses = [_flat(parameters)], [measure(model, split, problem.loss, {})["loss"]]
     order = torch.empty(0, dtype=torch.int64)
-    with own_random_state(device):
+    with preserve_random_state(device):
         for step in range(steps):
             epoch, place = divmod(step, per_epoch)
             if place == 0:
-                generator = torch.Generator().manual_seed(derive(seed, "order", epoch))
+                generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
                 order = torch.randperm(len(split), generator=generator).to(device)
             batch = split.take(order[place * batch_size : (place + 1) * batch_size])
-            closure = StepClosure(model, problem.loss, batch, derive(seed, "dropout", step))
-            seed_random(derive(seed, "optimizer", step), device)
+            closure = StepClosure(model, problem.loss, batch, derive_seed(seed, "dropout", step))
+            seed_random(derive_seed(seed, "optimizer", step), device)
             model.zero_grad(set_to_none=True)
             try:
                 if ahead:

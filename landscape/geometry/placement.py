@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from landscape._utils.torch_compat import copy_each
+from landscape._utils.torch_state import preserve_modes, preserve_random_state
 from landscape.geometry.plane import Plane, alike, place
 from landscape.geometry.weights import Weights, movable, require_same_layout
 
@@ -48,25 +50,22 @@ def movable_on(model: nn.Module, plane: Plane) -> Iterator[SetCoordinates]:
     def move(coordinates: Sequence[float]) -> None:
         place(scratch, origin, directions, coordinates)
         if not same:
-            torch._foreach_copy_(tensors, scratch)
+            copy_each(tensors, scratch)
 
     moving = {id(tensor) for tensor in live.values()}
     others = [t.detach() for t in (*model.parameters(), *model.buffers()) if id(t) not in moving]
     # A network that stands at the origin, as most do, finds its weights there again; a copy would be a copy too many.
     saved = [o if _same_bits(t, o) else t.clone() for t, o in zip(tensors, origin, strict=True)]
     saved_others = [other.clone() for other in others]
-    modes = [(module, module.training) for module in model.modules()]
-    cuda = sorted({device.index for device in devices if device.type == "cuda" and device.index is not None})
-    with torch.random.fork_rng(devices=cuda):
+    with preserve_random_state(*devices):
         try:
-            yield move
+            with preserve_modes(model):
+                yield move
         finally:
             with torch.no_grad():
-                torch._foreach_copy_(tensors, saved)
+                copy_each(tensors, saved)
                 for other, value in zip(others, saved_others, strict=True):
                     other.copy_(value)
-            for module, mode in modes:
-                module.training = mode
 
 
 def _apart(tensors: list[Tensor], taken: set[int]) -> list[Tensor]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landscape._utils.torch_compat import add_each, copy_each
 from landscape.geometry.direction import Direction, difference, orthogonalize, random_direction, random_directions
 from landscape.geometry.pca import Source, principal_directions
 from landscape.geometry.weights import Weights, blocks, require_same_layout
@@ -140,11 +141,11 @@ def place(
     if len(coordinates) != len(directions):
         raise ValueError(f"{len(directions)} coordinates expected, one per axis, got {len(coordinates)}")
     with torch.no_grad():
-        torch._foreach_copy_(tensors, origin)
+        copy_each(tensors, origin)
         for coordinate, direction in zip(coordinates, directions, strict=True):
             # A coordinate of zero is skipped: 0 * inf would turn an overflowed direction into NaN at the origin.
             if coordinate != 0:
-                torch._foreach_add_(tensors, direction, alpha=float(coordinate))
+                add_each(tensors, direction, float(coordinate))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from landscape._utils.machine import usable_cores
 from landscape.parallel.ranks import RankError, Ranks, host_description, mark_collective
 
 _log = logging.getLogger(__name__)
@@ -72,13 +73,6 @@ def local_rank_from_environment(environment: Mapping[str, str]) -> tuple[int, in
         if environment.get(rank, "").isdigit() and count.isdigit():
             return int(environment[rank]), int(count)
     return None
-
-
-def usable_cores() -> set[int]:
-    """The CPU cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
 
 
 def visible(kind: str) -> int:

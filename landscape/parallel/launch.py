@@ -27,11 +27,6 @@ class Started:
     log: Path
 
 
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def mpiexec() -> str | None:
     """The ``mpiexec`` that belongs to this environment, else the one on the PATH, else None."""
     beside = Path(sys.executable).with_name("mpiexec")

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+
+from landscape._utils.torch_compat import tree_leaves, tree_map
 
 Measure = Callable[[Any, Any], Tensor]
 """(outputs, targets) -> values ``(batch,)``, or a scalar that is the mean over the batch."""
@@ -36,7 +37,7 @@ class Split:
     targets: Any
 
     def __post_init__(self) -> None:
-        leaves = pytree.tree_leaves((self.inputs, self.targets))
+        leaves = tree_leaves((self.inputs, self.targets))
         for leaf in leaves:
             if not isinstance(leaf, Tensor):
                 raise TypeError(f"inputs and targets as tensors expected, got {type(leaf).__name__}")
@@ -45,11 +46,11 @@ class Split:
             raise ValueError(f"inputs and targets of one length expected, got lengths {sorted(map(str, lengths))}")
 
     def __len__(self) -> int:
-        return len(pytree.tree_leaves(self.inputs)[0])
+        return len(tree_leaves(self.inputs)[0])
 
     def take(self, index: Tensor | slice) -> Split:
         """The samples at ``index``, as a split of their own."""
-        return Split(*pytree.tree_map(lambda leaf: leaf[index], (self.inputs, self.targets)))
+        return Split(*tree_map(lambda leaf: leaf[index], (self.inputs, self.targets)))
 
     def batches(self, size: int) -> Iterator[Split]:
         """The samples in order, ``size`` at a time; the last batch may be shorter."""
@@ -64,12 +65,12 @@ class Split:
         def move(leaf: Tensor) -> Tensor:
             return leaf.to(device=device, dtype=dtype if leaf.is_floating_point() else None)
 
-        return Split(*pytree.tree_map(move, (self.inputs, self.targets)))
+        return Split(*tree_map(move, (self.inputs, self.targets)))
 
     def digest(self) -> str:
         """SHA-256 over shapes, dtypes and bytes, as hexadecimal: tells whether two files used the same data."""
         digest = hashlib.sha256()
-        for leaf in pytree.tree_leaves((self.inputs, self.targets)):
+        for leaf in tree_leaves((self.inputs, self.targets)):
             digest.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
             digest.update(leaf.detach().cpu().contiguous().view(torch.uint8).numpy().reshape(-1))
         return digest.hexdigest()

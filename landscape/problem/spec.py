@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
 
 from landscape import models
 from landscape._utils.names import unknown
+from landscape._utils.torch_compat import tree_map
+from landscape._utils.torch_state import cuda_in_use, evaluation_mode, preserve_random_state, seed_random
 from landscape.problem.data import registry as datasets
 from landscape.problem.data.subset import check_samples
 from landscape.problem.problem import Dataset, Problem
@@ -190,35 +191,25 @@ class ProblemSpec:
     def _try(self, problem: Problem) -> None:
         """Measures one sample, so that a model and a data set that do not fit are told here and not in training."""
         model, (name, split) = problem.model, next(iter(problem.splits.items()))
-        modes = {module: module.training for module in model.modules()}
         sample = split.take(slice(1))
         try:
-            with torch.no_grad():
-                problem.loss(model.eval()(sample.inputs), sample.targets)
+            with evaluation_mode(model), torch.no_grad():
+                problem.loss(model(sample.inputs), sample.targets)
         except (ArithmeticError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-            kinds = pytree.tree_map(lambda leaf: f"{tuple(leaf.shape)} {leaf.dtype}", sample.inputs)
+            kinds = tree_map(lambda leaf: f"{tuple(leaf.shape)} {leaf.dtype}", sample.inputs)
             reason = str(error).partition("\n")[0]
             raise ValueError(
                 f"model {self.model!r} and data set {self.dataset!r} do not fit: with one sample of split {name!r}, "
                 f"{kinds}: {reason}"
             ) from error
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """The global generators of torch seeded inside, as they were outside.
-
-    ``torch.manual_seed`` would also leave a seed for devices that are not in use yet, and forking all devices would
-    start them; so those are touched only where the process already uses them.
-    """
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices):
-        torch.default_generator.manual_seed(seed)
-        if devices:
-            torch.cuda.manual_seed(seed)
+    """Seed torch's default generators inside the block and restore them afterwards."""
+    devices = cuda_in_use()
+    with preserve_random_state(*devices):
+        seed_random(seed, *devices)
         yield
 
 

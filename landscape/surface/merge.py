@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from landscape._utils.provenance import now
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import attribute, created, reading
-from landscape.surface.store import failures_of, now, stored_settings, write_failures
+from landscape.surface.store import failures_of, stored_settings, write_failures
 from landscape.surface.surface import FAILED, PENDING, settled
 
 _PLANE = ("origin", "xdirection", "ydirection", "zdirection")

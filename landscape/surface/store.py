@@ -7,13 +7,13 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from landscape._utils.provenance import now
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import attribute, created, reading, reason
 from landscape.surface.metadata import Header
@@ -324,8 +324,3 @@ def _lay_out(file: h5py.File, header: Header) -> None:
         file.attrs[key] = json.dumps(value) if isinstance(value, (dict, list, tuple)) or value is None else value
     file.attrs["started"] = now()
     file.attrs.create("finished", np.bytes_(""), dtype="S32")
-
-
-def now() -> str:
-    """The time as files note it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

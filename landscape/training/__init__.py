@@ -11,7 +11,6 @@ __getattr__, __dir__, __all__ = lazy(
         "SAdam": "sadam",
         "TrainingProgress": "trainer",
         "TrainingSettings": "settings",
-        "evaluation_mode": "measure",
         "is_run": "run",
         "load_checkpoint": "checkpoint",
         "load_into": "checkpoint",

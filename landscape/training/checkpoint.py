@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape._utils.files import write_whole
+from landscape._utils.files import open_replacing
 from landscape.errors import CheckpointError
 
 FORMAT = "landscape-checkpoint-1"
@@ -84,7 +84,8 @@ def save_checkpoint(
         "metrics": dict(known.metrics),
         "state_dict": {name: _compact(tensor) for name, tensor in state_dict.items()},
     }
-    write_whole(Path(path), lambda file: torch.save(contents, file))
+    with open_replacing(Path(path), durable=True, on_error=CheckpointError) as file:
+        torch.save(contents, file)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from landscape._utils.files import write_whole
+from landscape._utils.files import open_replacing
 from landscape.errors import CheckpointError
 
 
@@ -31,7 +31,8 @@ class History:
         self._columns = ["step", "epoch", *measured, "learning_rate"]
         rows = [row for row in self._rows() if int(row[0]) <= step] if self.path.exists() else []
         text = "".join(_line(row) for row in [self._columns, *rows])
-        write_whole(self.path, lambda file: file.write(text.encode()))
+        with open_replacing(self.path, durable=True, on_error=CheckpointError) as file:
+            file.write(text.encode())
 
     def append(self, step: int, epoch: float, measured: Mapping[str, float], learning_rate: float) -> None:
         """Add a row, after :meth:`begin`; values that were not measured stay empty.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from landscape._utils.torch_state import evaluation_mode
 from landscape.problem.problem import Measure, Split
 
 
@@ -59,15 +59,3 @@ def per_sample(values: Tensor, samples: int, name: str) -> Tensor:
             f"{tuple(values.shape)}"
         )
     return values
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """``model.eval()`` for the time of the block; each module then gets its own mode back."""
-    modes = {module: module.training for module in model.modules()}
-    try:
-        model.eval()
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training

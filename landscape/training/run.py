@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from landscape._utils.files import remove_drafts, write_whole
+from landscape._utils.files import open_replacing, remove_temporary
 from landscape._utils.provenance import now
 from landscape.errors import CheckpointError
 from landscape.problem.problem import Problem
@@ -221,22 +221,23 @@ class Run:
         """Delete the files of the run, and the folders where nothing else is in them."""
         for file in (*self.checkpoints, self.resume_path, self.path / _HISTORY, self.path / _RECORD):
             file.unlink(missing_ok=True)
-        self.remove_drafts()
+        self.remove_temporary()
         for folder in (self.path / _CHECKPOINTS, self.path):
             try:
                 folder.rmdir()
             except OSError:
                 _log.info("%s is kept: there are other files in it", folder)
 
-    def remove_drafts(self) -> None:
+    def remove_temporary(self) -> None:
         """Remove what a killed sitting left half-written."""
         for folder in (self.path, self.path / _CHECKPOINTS):
-            remove_drafts(folder)
+            remove_temporary(folder)
 
     def save_record(self) -> None:
         """Write ``run.json``."""
         text = json.dumps(self.record, indent=2, ensure_ascii=False) + "\n"
-        write_whole(self.path / _RECORD, lambda file: file.write(text.encode()))
+        with open_replacing(self.path / _RECORD, durable=True, on_error=CheckpointError) as file:
+            file.write(text.encode())
 
 
 def is_run(path: str | Path) -> bool:
@@ -260,7 +261,8 @@ def save_state(path: Path, model: nn.Module, optimizer: Optimizer, step: int) ->
         CheckpointError: the file cannot be written.
     """
     contents = {"format": _FORMAT, "step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-    write_whole(path, lambda file: torch.save(contents, file))
+    with open_replacing(path, durable=True, on_error=CheckpointError) as file:
+        torch.save(contents, file)
 
 
 def load_state(path: Path, model: nn.Module, optimizer: Optimizer) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from landscape._utils.provenance import environment, now
+from landscape._utils.provenance import Environment, now
 from landscape.errors import CheckpointError
 from landscape.training.run import Run, is_run
 
@@ -24,7 +24,7 @@ def session(run: Run, device: torch.device) -> Iterator[dict[str, Any]]:
         The note, for ``from_step`` and ``to_step``. A sitting that was killed has no ``ended``.
     """
     note = {
-        **environment(),
+        **Environment.current().to_json(),
         "device": str(device),
         "threads": torch.get_num_threads(),
         "started": now(),

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from landscape._utils.torch_state import preserve_random_state, seed_random
 from landscape.problem.problem import Measure, Split
 from landscape.training.measure import per_sample
-
-
-def derive(seed: int, purpose: str, index: int) -> int:
-    """A seed for one purpose at one step or epoch, so that a run can be taken up anywhere.
-
-    Args:
-        seed: the run's own seed.
-        purpose: what is drawn (``"order"``, ``"dropout"``): different purposes get unrelated numbers.
-        index: step or epoch.
-
-    Returns:
-        A number below 2**63, the first bytes of a SHA-256. Neighbouring seeds give unrelated numbers.
-    """
-    digest = hashlib.sha256(f"{seed}/{purpose}/{index}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 class NonFiniteBatch(ArithmeticError):
@@ -101,7 +84,7 @@ class StepClosure:
         self.model.zero_grad(set_to_none=True)
         device = next(self.model.parameters()).device
         try:
-            with torch.enable_grad(), own_random_state(device):
+            with torch.enable_grad(), preserve_random_state(device):
                 seed_random(self.seed, device)
                 with torch.autocast(device.type, dtype=self.autocast, enabled=self.autocast is not None):
                     outputs = self.model(self.batch.inputs)
@@ -127,19 +110,3 @@ class StepClosure:
         for parameter, gradient in zip(self.model.parameters(), gradients, strict=True):
             parameter.grad = None if gradient is None else gradient.clone()
         return loss.clone()
-
-
-@contextmanager
-def own_random_state(device: torch.device) -> Iterator[None]:
-    """Whatever the block draws or seeds, the random state of CPU and ``device`` is afterwards what it was."""
-    forked = [device.index or 0] if device.type in ("cuda", "xpu") else []
-    with torch.random.fork_rng(devices=forked, device_type=device.type if forked else None):
-        yield
-
-
-def seed_random(seed: int, device: torch.device) -> None:
-    """Seed torch's own random numbers on the CPU and on ``device``."""
-    if device.type == "cpu":
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would leave a seed for idle devices, too
-    else:
-        torch.manual_seed(seed)

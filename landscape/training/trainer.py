@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from landscape._utils.provenance import now
+from landscape._utils.torch_state import derive_seed, preserve_random_state, seed_random
 from landscape.errors import NonFiniteLossError
 from landscape.problem.problem import Problem, Split
 from landscape.training.checkpoint import load_into, save_checkpoint
@@ -24,7 +25,7 @@ from landscape.training.optimizers import Builder, build, calls_closure_first, d
 from landscape.training.run import Run, load_state, save_state
 from landscape.training.session import session
 from landscape.training.settings import TrainingSettings, schedule
-from landscape.training.step import NonFiniteBatch, StepClosure, derive, own_random_state, seed_random
+from landscape.training.step import NonFiniteBatch, StepClosure
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def train(
         _log.info("%s is finished", run.path)
         return run
     new = not run.steps
-    with own_random_state(device), session(run, device) as note:
+    with preserve_random_state(device), session(run, device) as note:
         sitting = Trainer(run, replace(problem, model=model, splits=splits), built, settings)
         try:
             sitting.resume()
@@ -192,7 +193,7 @@ class Trainer:
 
     def resume(self) -> None:
         """Go to where the run was left; a new one gets its first checkpoint."""
-        self._run.remove_drafts()
+        self._run.remove_temporary()
         if self._run.resume_path.exists():
             self.step = load_state(self._run.resume_path, self._model, self._optimizer)
         elif 0 in self._run.steps:  # killed early; the initial weights need not come from a seed
@@ -226,20 +227,20 @@ class Trainer:
         self._run.resume_path.unlink(missing_ok=True)
 
     def _order(self, epoch: int) -> Tensor:
-        generator = torch.Generator().manual_seed(derive(self._settings.seed, "order", epoch))
+        generator = torch.Generator().manual_seed(derive_seed(self._settings.seed, "order", epoch))
         return torch.randperm(len(self._splits["train"]), generator=generator).to(self._device)
 
     def _take_step(self, batch: Split) -> None:
         seed = self._settings.seed
         if self._problem.augment is not None:
             # On the CPU whatever the device, so that every device sees the same images.
-            generator = torch.Generator().manual_seed(derive(seed, "augmentation", self.step))
+            generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation", self.step))
             batch = Split(self._problem.augment(batch.inputs, generator), batch.targets)
         rate = self._set_learning_rate()
         closure = StepClosure(
-            self._model, self._problem.loss, batch, derive(seed, "dropout", self.step), self._autocast
+            self._model, self._problem.loss, batch, derive_seed(seed, "dropout", self.step), self._autocast
         )
-        seed_random(derive(seed, "optimizer", self.step), self._device)
+        seed_random(derive_seed(seed, "optimizer", self.step), self._device)
         try:
             self._model.zero_grad(set_to_none=True)
             if not self._closure_first:

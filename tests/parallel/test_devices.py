@@ -7,6 +7,7 @@ import os
 import pytest
 import torch
 
+from landscape._utils.machine import usable_cores
 from landscape.parallel.devices import (
     LocalRanks,
     assign,
@@ -17,7 +18,6 @@ from landscape.parallel.devices import (
     oversubscription,
     oversubscription_warning,
     repeatable,
-    usable_cores,
     visible,
 )
 from landscape.parallel.ranks import Ranks

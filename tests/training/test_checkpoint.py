@@ -159,7 +159,7 @@ def test_a_full_disk_leaves_the_old_file(path, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:
-        with pytest.raises(CheckpointError, match=r"weights\.pt cannot be written: File too large"):
+        with pytest.raises(CheckpointError, match=r"cannot write .*weights\.pt: File too large"):
             save_checkpoint(path, {"a": torch.ones(100_000)}, step=2, epoch=2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -168,5 +168,5 @@ def test_a_full_disk_leaves_the_old_file(path, tmp_path):
 
 
 def test_a_place_that_is_not_there(tmp_path):
-    with pytest.raises(CheckpointError, match="cannot be written: No such file or directory"):
+    with pytest.raises(CheckpointError, match=r"cannot write .*: No such file or directory"):
         save_checkpoint(tmp_path / "no" / "weights.pt", {"a": torch.ones(1)}, step=0, epoch=0)

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from landscape._utils.torch_state import derive_seed
 from landscape.errors import NonFiniteLossError
 from landscape.problem import Problem, Split, cross_entropy
 from landscape.training import TrainingSettings, load_into
 from landscape.training import trainer as sitting
 from landscape.training.measure import measure
-from landscape.training.step import derive
 from landscape.training.trainer import train
 
 
@@ -31,7 +31,7 @@ def test_against_a_loop_by_hand(mlp, tmp_path):
     velocity = [torch.zeros_like(p) for p in weights]
     for epoch in range(12):
         rate = 0.3 * 0.1 ** sum(epoch >= change for change in (6, 9, 11))
-        order = torch.randperm(37, generator=torch.Generator().manual_seed(derive(3, "order", epoch)))
+        order = torch.randperm(37, generator=torch.Generator().manual_seed(derive_seed(3, "order", epoch)))
         for index in (order[:10], order[10:20], order[20:30], order[30:]):
             loss = nn.functional.cross_entropy(model(split.inputs[index]), split.targets[index])
             slopes = torch.autograd.grad(loss, weights)

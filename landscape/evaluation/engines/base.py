@@ -87,17 +87,3 @@ def filled_up(rows: Tensor, fill: int) -> Tensor:
     """``rows`` (n, ...) filled up with copies of the last to a multiple of ``fill``."""
     more = filled(len(rows), fill) - len(rows)
     return torch.cat([rows, rows[-1:].expand(more, *rows.shape[1:])]) if more else rows
-
-
-def hooked(module: nn.Module) -> bool:
-    """Whether calling ``module`` runs more than its ``forward``."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
-
-
-def seed(device: torch.device) -> None:
-    """Whatever draws random numbers draws the same ones at every point."""
-    if device.type == "cpu":
-        # torch.manual_seed takes 70 us, and keeps a note for every accelerator that is not in use, for ever.
-        torch.default_generator.manual_seed(0)
-    else:
-        torch.manual_seed(0)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from landscape.evaluation.engines.base import EngineContext, EngineNotApplicable, hooked
+from landscape._utils.torch_compat import convolve, has_hooks
+from landscape.evaluation.engines.base import EngineContext, EngineNotApplicable
 
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -38,7 +39,7 @@ class BatchNormFoldedEngine:
     def __init__(self, setting: EngineContext) -> None:
         self.move, self._batches = setting.move, setting.batches
         parameter = next(setting.model.parameters())
-        if any(hooked(module) for module in setting.model.modules()):
+        if any(has_hooks(module) for module in setting.model.modules()):
             raise EngineNotApplicable("modules have hooks")
         self._graph = _traced(setting.model)
         self._pairs = _fold(self._graph)
@@ -86,7 +87,7 @@ class _Pair(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(self.layer, nn.Linear):
             return functional.linear(x, self.layer.weight, self.shift)
-        return self.layer._conv_forward(x, self.layer.weight, self.shift)
+        return convolve(self.layer, x, self.layer.weight, self.shift)
 
 
 class _Tracer(fx.Tracer):

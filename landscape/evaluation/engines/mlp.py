@@ -8,7 +8,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from landscape.evaluation.engines.base import EngineContext, EngineNotApplicable, hooked
+from landscape._utils.torch_compat import has_hooks
+from landscape.evaluation.engines.base import EngineContext, EngineNotApplicable
 from landscape.geometry.weights import Weights
 from landscape.problem.problem import Split
 
@@ -45,7 +46,7 @@ def chain(setting: EngineContext) -> tuple[list[nn.Linear], list[list[nn.Module]
     batch = next(iter(setting.batches.values()))[0]
     if not isinstance(batch.inputs, Tensor):
         raise EngineNotApplicable("inputs are not one tensor")
-    if any(hooked(module) for module in setting.model.modules()):
+    if any(has_hooks(module) for module in setting.model.modules()):
         raise EngineNotApplicable("modules have hooks")
     linears: list[nn.Linear] = []
     activations: list[list[nn.Module]] = []

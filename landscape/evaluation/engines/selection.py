@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
-from landscape.evaluation.engines.base import EagerEngine, Engine, EngineContext, EngineNotApplicable, seed
+from landscape._utils.torch_compat import tree_leaves
+from landscape._utils.torch_state import seed_random
+from landscape.evaluation.engines.base import EagerEngine, Engine, EngineContext, EngineNotApplicable
 from landscape.evaluation.engines.batched_mlp import BatchedMLPEngine
 from landscape.evaluation.engines.bn_folded import BatchNormFoldedEngine
 from landscape.evaluation.engines.compiled import CompiledEngine
@@ -90,11 +91,11 @@ def _outputs(
     """Leaves of the outputs for some batches, copied since an engine may use its memory again."""
     try:
         engine.move(*[coordinates] * engine.points)
-        seed(setting.device)
+        seed_random(0, setting.device)
         engine.prepare()
         leaves = []
         for batch in batches:
-            for leaf in pytree.tree_leaves(engine.outputs(*batch)):
+            for leaf in tree_leaves(engine.outputs(*batch)):
                 if not isinstance(leaf, Tensor):
                     raise EngineNotApplicable("the network's outputs are not all tensors")
                 leaves.append((leaf[: len(setting.batches[batch[0]][batch[1]])] if engine.points > 1 else leaf).clone())

@@ -7,8 +7,8 @@ import logging
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from landscape._utils.torch_compat import tree_leaves
 from landscape.problem.problem import Split
 
 SUBSET_SEED = 1712
@@ -54,7 +54,7 @@ def choose(targets: object, samples: int, seed: int = SUBSET_SEED) -> Tensor:
     """
     classes = _classes(targets)
     # Ranks of raw 64-bit words: numpy promises that this stream never changes, which it does not of shuffles.
-    n = len(pytree.tree_leaves(targets)[0])
+    n = len(tree_leaves(targets)[0])
     order = np.argsort(np.random.PCG64(seed).random_raw(n), kind="stable")
     if classes is not None:
         shuffled = classes[order]

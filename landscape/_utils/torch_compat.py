@@ -1,0 +1,56 @@
+"""Functions of torch without a stable public name. They are reached through this module and nowhere else.
+
+If a new version of torch moves one of them, this is the file to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as _module
+from torch.nn.modules.batchnorm import _NormBase
+from torch.utils import _pytree
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
+
+NormBase = _NormBase
+"""Base class of the batch-norm and instance-norm layers, which may track running statistics."""
+
+
+def tree_leaves(tree: Any) -> list[Any]:
+    """Return the leaves of nested tuples, lists and dicts, in order."""
+    return _pytree.tree_leaves(tree)
+
+
+def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Return ``tree`` with ``function`` applied to each of its leaves."""
+    return _pytree.tree_map(function, tree)
+
+
+def structure_of(tree: Any) -> str:
+    """Describe the nesting of ``tree``, without its leaves; equal for trees of equal structure."""
+    return str(_pytree.tree_structure(tree))
+
+
+def copy_each(targets: Tensors, sources: Tensors) -> None:
+    """Copy each source into its target, in one fused call."""
+    torch._foreach_copy_(targets, sources)
+
+
+def add_each(targets: Tensors, terms: Tensors, alpha: float) -> None:
+    """Add ``alpha * term`` to each target in place, in one fused call."""
+    torch._foreach_add_(targets, terms, alpha=alpha)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Return True if calling ``module`` runs more than its ``forward``: hooks of its own, or of all modules."""
+    own = module._forward_hooks or module._forward_pre_hooks
+    return bool(own or _module._global_forward_hooks or _module._global_forward_pre_hooks)
+
+
+def convolve(layer: nn.Module, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Apply a convolution layer with its stride and padding, but with the given ``weight`` and ``bias``."""
+    return layer._conv_forward(inputs, weight, bias)  # type: ignore[operator,no-any-return]  # of the _ConvNd classes
