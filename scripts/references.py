@@ -110,12 +110,12 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 @contextmanager
 def unhinted() -> Iterator[None]:
     """Letters as they are, not fitted to the grid of pixels: how that is done differs between versions of FreeType."""
-    hinted = style.rc
-    style.rc = lambda size="column": {**hinted(size), "text.hinting": "none"}
+    hinted = style.rc_params
+    style.rc_params = lambda size="column": {**hinted(size), "text.hinting": "none"}
     try:
         yield
     finally:
-        style.rc = hinted
+        style.rc_params = hinted
 
 
 def pixels(draw: Callable[[], Figure], change: Callable[[Figure], object] = lambda figure: None) -> np.ndarray:

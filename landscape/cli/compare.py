@@ -84,15 +84,15 @@ def command(runs: tuple[Path, ...], out: Path, **options: Any) -> int:
 
 def _train(out: Path, options: dict[str, Any], at_once: int) -> list[Path]:
     """One run for each optimizer, from the same weights and in the same order of samples."""
-    from landscape.render.plots.descent import MOST
+    from landscape.render.plots.descent import MAX_PATHS
     from landscape.training.optimizers import describe
 
     optimizers = list(options["optimizers"]) or list(OPTIMIZERS)
     if options["model"] is None and options["problem"] is None:
         raise click.UsageError("say what to train, with --model or --problem, or name finished RUNs")
-    if not 2 <= len(optimizers) <= MOST:
+    if not 2 <= len(optimizers) <= MAX_PATHS:
         raise click.UsageError(
-            f"two to {MOST} optimizers, which a reader can tell apart, expected, got {len(optimizers)}"
+            f"two to {MAX_PATHS} optimizers, which a reader can tell apart, expected, got {len(optimizers)}"
         )
     labels = optimizer_labels([describe(optimizer) for optimizer in optimizers])
     names = [re.sub(r"[^a-z0-9.]+", "-", label.lower()).strip("-") for label in labels]
@@ -127,11 +127,11 @@ def _problem_words(options: dict[str, Any]) -> list[str]:
 
 def _check(folders: Sequence[Path]) -> None:
     """Raise unless the runs are of one network and few enough to be told apart."""
-    from landscape.render.plots.descent import MOST
+    from landscape.render.plots.descent import MAX_PATHS
     from landscape.training import Run
 
-    if not 2 <= len(folders) <= MOST:
-        raise click.UsageError(f"two to {MOST} runs, which a reader can tell apart, expected, got {len(folders)}")
+    if not 2 <= len(folders) <= MAX_PATHS:
+        raise click.UsageError(f"two to {MAX_PATHS} runs, which a reader can tell apart, expected, got {len(folders)}")
     networks = [{k: Run.open(f).record["problem"].get(k) for k in ("model", "model_args", "factory")} for f in folders]
     for folder, network in zip(folders, networks, strict=True):
         if network != networks[0]:

@@ -122,13 +122,13 @@ def paths_of(setting: Setting, options: dict[str, Any]) -> list[Trajectory]:
     """Each optimizer's path, with the function's own values along it."""
     from landscape.cli.progress import Bar
     from landscape.functions.descent import Search, descend, tune
-    from landscape.render.plots.descent import MOST
+    from landscape.render.plots.descent import MAX_PATHS
     from landscape.training.optimizers import describe
 
     optimizers = list(options["optimizers"]) or ["sgd" if options["tune"] else "sgd:lr=0.1"]
-    if len(optimizers) > MOST:
+    if len(optimizers) > MAX_PATHS:
         raise click.UsageError(
-            f"--optimizer is given {len(optimizers)} times; up to {MOST} can be told apart in a figure"
+            f"--optimizer is given {len(optimizers)} times; up to {MAX_PATHS} can be told apart in a figure"
         )
     common = {"seed": options["seed"], "batch_size": options["batch_size"]}
     if options["tune"]:

@@ -89,7 +89,7 @@ class StyledFigure(Figure):
 _EM = 0.44  # mean width of a character in units of the font size: enough to break lines by
 
 
-def small() -> float:
+def small_size() -> float:
     """Size of small print in points, of the style in force."""
     return 0.85 * matplotlib.rcParams["font.size"]
 
@@ -97,7 +97,7 @@ def small() -> float:
 def _em() -> float:
     """Width of a character of small print in inches."""
     wide = 1.0 if "serif" in matplotlib.rcParams["font.family"] else 1.15
-    return small() * _EM * wide / 72
+    return small_size() * _EM * wide / 72
 
 
 class _Narrow:
@@ -118,23 +118,23 @@ class LegendAbove(_Narrow, Legend):
     """A legend above an axes."""
 
 
-def wrap(notes: Sequence[str], width: float) -> str:
+def wrap_notes(notes: Sequence[str], width: float) -> str:
     """The notes as one text, broken into lines of at most ``width`` inches."""
     return textwrap.fill("; ".join(notes), max(20, int(width / _em())), break_long_words=False)
 
 
-def unbroken(name: str) -> str:
+def non_breaking(name: str) -> str:
     """A name that no line of small print ends within."""
     return name.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def few_ticks(*axes: Axis) -> None:
+def round_ticks(*axes: Axis) -> None:
     """Ticks at ones, twos and fives only: the numbers at quarters are long, and nearly touch."""
     for axis in axes:
         axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
 
 
-def room(ax: Axes) -> float:
+def available_width(ax: Axes) -> float:
     """Inches from the left border of ``ax`` to the right end of what belongs to it."""
     figure = ax.get_figure(root=True)
     if len(figure.axes) == 1:
@@ -154,10 +154,10 @@ def add_note(ax: Axes, *notes: str) -> None:
             "",
             xy=(0, 0),
             xycoords=("axes fraction", ax.xaxis.label),
-            xytext=(0, -0.5 * small()),
+            xytext=(0, -0.5 * small_size()),
             textcoords="offset points",
             verticalalignment="top",
-            fontsize=small(),
+            fontsize=small_size(),
             color="0.25",
             linespacing=1.05,
             annotation_clip=False,
@@ -167,14 +167,14 @@ def add_note(ax: Axes, *notes: str) -> None:
         ax.add_artist(note)
         note.set_clip_on(False)
     note.notes = kept
-    note.set_text(wrap(kept, room(ax)))
+    note.set_text(wrap_notes(kept, available_width(ax)))
 
 
 def legend_above(ax: Axes, handles: Sequence[Any]) -> Legend | None:
     """A legend in rows above ``ax``, where it hides nothing; None without handles."""
     if not handles:
         return None
-    ordered, columns = legend_columns(handles, room(ax))
+    ordered, columns = legend_layout(handles, available_width(ax))
     legend = LegendAbove(
         ax,
         ordered,
@@ -190,9 +190,9 @@ def legend_above(ax: Axes, handles: Sequence[Any]) -> Legend | None:
     return legend
 
 
-def legend_columns(handles: Sequence[Any], width: float) -> tuple[list[Any], dict[str, Any]]:
+def legend_layout(handles: Sequence[Any], width: float) -> tuple[list[Any], dict[str, Any]]:
     """The handles in the order that reads row by row, and the arguments of a legend that fits ``width`` inches."""
-    font, em = small() / 72, _em()
+    font, em = small_size() / 72, _em()
 
     def total(columns: int) -> float:
         groups = [handles[i::columns] for i in range(columns)]
@@ -201,33 +201,33 @@ def legend_columns(handles: Sequence[Any], width: float) -> tuple[list[Any], dic
     columns = next((n for n in range(len(handles), 1, -1) if total(n) <= width), 1)
     # matplotlib fills column after column.
     ordered = [handle for i in range(columns) for handle in handles[i::columns]]
-    look = {"columnspacing": 1.0, "handletextpad": 0.4, "handlelength": 1.6, "frameon": False, "fontsize": small()}
+    look = {"columnspacing": 1.0, "handletextpad": 0.4, "handlelength": 1.6, "frameon": False, "fontsize": small_size()}
     return ordered, {"ncols": columns, "borderpad": 0.1, "labelspacing": 0.25, **look}
 
 
-def colour_bar(
+def add_colour_bar(
     ax: Axes, mappable: Any, scale: Scale, label: str, ticks: np.ndarray, position: Callable[[np.ndarray], np.ndarray]
 ) -> Colorbar:
-    """A colour bar as high as ``ax``, whatever its aspect; see ``finish_bar`` for ``ticks`` and ``position``."""
+    """A colour bar as high as ``ax``, whatever its aspect; see ``label_colour_bar`` for ``ticks`` and ``position``."""
     figure = ax.get_figure(root=False)
-    arrows = bar_arrows(mappable, scale)
+    arrows = bar_extend(mappable, scale)
     if ax.get_figure(root=True).get_layout_engine() is None:
         # Nobody makes room for what hangs out of the axes: take it from them, as matplotlib does by default.
         bar = figure.colorbar(mappable, ax=ax, **arrows)
     else:
         bar = figure.colorbar(mappable, cax=ax.inset_axes((1.03, 0.0, 0.045, 1.0)), **arrows)
-    finish_bar(bar, scale, label, ticks, position)
+    label_colour_bar(bar, scale, label, ticks, position)
     return bar
 
 
-def bar_arrows(mappable: Any, scale: Scale) -> dict[str, str]:
+def bar_extend(mappable: Any, scale: Scale) -> dict[str, str]:
     """Arguments that put arrows at a colour bar's ends beyond which there are values; contours bring their own."""
     from matplotlib.contour import ContourSet
 
     return {} if isinstance(mappable, ContourSet) else {"extend": scale.extend}
 
 
-def finish_bar(
+def label_colour_bar(
     bar: Colorbar, scale: Scale, label: str, ticks: np.ndarray, position: Callable[[np.ndarray], np.ndarray]
 ) -> None:
     """Real values at a colour bar's ``ticks``, which ``position`` maps to the unit of what is coloured."""

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.render.style import BAD, BAD_HATCH, NOISE_HATCH, PENDING, PENDING_HATCH, colour_map, luminance
+from landscape.render.style import (
+    INVALID_COLOUR,
+    INVALID_HATCH,
+    NOISE_HATCH,
+    PENDING_COLOUR,
+    PENDING_HATCH,
+    colour_map,
+    luminance,
+)
 from landscape.render.ticks import metric_label
-from landscape.surface.surface import FAILED, INTERPOLATED, STOPPED
-from landscape.surface.surface import PENDING as NOT_COMPUTED
+from landscape.surface.surface import FAILED, INTERPOLATED, PENDING, STOPPED
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -27,27 +34,27 @@ class MissingData:
     """Points that have no place on the scale, by reason.
 
     Attributes:
-        bad: bool of the surface's shape; computed but not finite, failed, stopped as out of range, or not on a log
+        invalid: bool of the surface's shape; computed but not finite, failed, stopped as out of range, or not on a log
             scale.
         pending: bool of the surface's shape; not computed yet.
         notes: what the figure says about them.
     """
 
-    bad: np.ndarray
+    invalid: np.ndarray
     pending: np.ndarray
     notes: tuple[str, ...]
 
 
-def missing_data_of(surface: Surface, values: np.ndarray, scale: Scale) -> MissingData:
+def missing_data(surface: Surface, values: np.ndarray, scale: Scale) -> MissingData:
     """The gaps of ``values`` (one of the surface's metrics) on ``scale``."""
     missing = ~np.isfinite(scale.transform(values))
-    pending = missing & (surface.status == NOT_COMPUTED)
+    pending = missing & (surface.status == PENDING)
     bad = missing & ~pending
     failed = bool((bad & (surface.status == FAILED)).any())
     stopped = surface.status == STOPPED
     unbounded = bool((bad & ~np.isfinite(values) & (surface.status != FAILED) & ~stopped).any())
     reasons = [text for text, met in (("not finite", unbounded), ("failed", failed)) if met]
-    reasons += [beyond(surface)] if stopped.any() else []
+    reasons += [stopped_note(surface)] if stopped.any() else []
     notes = []
     if reasons:
         notes.append(f"hatched: {' or '.join(reasons)}")
@@ -61,12 +68,12 @@ def missing_data_of(surface: Surface, values: np.ndarray, scale: Scale) -> Missi
     return MissingData(bad, pending, tuple(notes))
 
 
-def beyond(surface: Surface) -> str:
+def stopped_note(surface: Surface) -> str:
     """What stopped points are, in a note."""
     return f"not computed above {metric_label(surface.metrics[0])} {surface.stop_above:g}"
 
 
-def shade(ax: Axes, surface: Surface, gaps: MissingData, *, around: bool = False) -> list[Patch]:
+def shade_missing(ax: Axes, surface: Surface, gaps: MissingData, *, around: bool = False) -> list[Patch]:
     """Shade the gaps below whatever is drawn on ``ax``.
 
     Between grid points (the default, for contours and curves) every cell with a gap at a corner is shaded: what can
@@ -74,7 +81,10 @@ def shade(ax: Axes, surface: Surface, gaps: MissingData, *, around: bool = False
     """
     patches = []
     taken = np.zeros(1, dtype=bool)
-    for mask, face, hatch in ((gaps.pending, PENDING, PENDING_HATCH), (gaps.bad, BAD, BAD_HATCH)):
+    for mask, face, hatch in (
+        (gaps.pending, PENDING_COLOUR, PENDING_HATCH),
+        (gaps.invalid, INVALID_COLOUR, INVALID_HATCH),
+    ):
         cells = mask if around else _touched(mask)
         cells, taken = cells & ~taken, cells | taken
         if cells.any():
@@ -112,7 +122,7 @@ def hatch_noise(ax: Axes, surface: Surface, noise: Noise, colour: str, *, around
     return hatched
 
 
-def ink_over(position: float, purpose: str) -> str:
+def hatch_colour(position: float, purpose: str) -> str:
     """The colour of hatching over a place (0 to 1) of a colour map: noise has about one colour, the origin's."""
     light = luminance(np.asarray(colour_map(purpose)(position))[:3])
     return "#ffffffb0" if light < 0.42 else "#00000090"
@@ -127,7 +137,7 @@ def _quietest(ratio: np.ndarray) -> np.ndarray:
     return stack.min(axis=0)
 
 
-def edges(coordinates: np.ndarray) -> np.ndarray:
+def cell_edges(coordinates: np.ndarray) -> np.ndarray:
     """Borders ``(n + 1,)`` of the cells centred on ``coordinates`` ``(n,)``."""
     middle = (coordinates[1:] + coordinates[:-1]) / 2
     return np.concatenate(([2 * coordinates[0] - middle[0]], middle, [2 * coordinates[-1] - middle[-1]]))
@@ -147,7 +157,7 @@ def _patch(ax: Axes, surface: Surface, cells: np.ndarray, face: str, hatch: str,
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
-    borders = [edges(axis) if around else axis for axis in surface.coordinates]
+    borders = [cell_edges(axis) if around else axis for axis in surface.coordinates]
     if cells.ndim == 1:
         rows, height, transform = cells[None, :], np.array([0.0, 1.0]), ax.get_xaxis_transform()
     else:

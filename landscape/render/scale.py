@@ -14,10 +14,10 @@ from landscape.render.ticks import LEVEL_SERIES, TICK_SERIES, linear_labels, log
 if TYPE_CHECKING:
     from matplotlib.colors import Normalize
 
-Kind = Literal["log", "linear", "symlog"]
-KINDS: tuple[Kind, ...] = ("log", "linear", "symlog")
+ScaleKind = Literal["log", "linear", "symlog"]
+SCALE_KINDS: tuple[ScaleKind, ...] = ("log", "linear", "symlog")
 
-AUTO_RATIO = 10.0
+AUTO_LOG_RATIO = 10.0
 """``choose_scale("auto")`` takes a log scale from this ratio of largest to smallest value on."""
 
 _SYMLOG_DECADES, _CROSSING_DECADES = 6, 3
@@ -36,7 +36,7 @@ class Scale:
         highest: largest finite value measured.
     """
 
-    kind: Kind
+    kind: ScaleKind
     vmin: float
     vmax: float
     linthresh: float | None = None
@@ -44,8 +44,8 @@ class Scale:
     highest: float = math.nan
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"scale {self.kind!r}: expected one of {', '.join(KINDS)}")
+        if self.kind not in SCALE_KINDS:
+            raise ValueError(f"scale {self.kind!r}: expected one of {', '.join(SCALE_KINDS)}")
         if not (math.isfinite(self.vmin) and math.isfinite(self.vmax) and self.vmin < self.vmax):
             raise ValueError(f"finite vmin < vmax expected, got {self.vmin} and {self.vmax}")
         if self.kind == "log" and self.vmin <= 0:
@@ -171,17 +171,17 @@ def choose_scale(
     arrays = values if isinstance(values, (list, tuple)) else [values]
     flat = np.concatenate([np.asarray(array, dtype=np.float64).ravel() for array in arrays]) if arrays else np.empty(0)
     flat = flat[np.isfinite(flat)]
-    if kind not in ("auto", *KINDS):
-        raise ValueError(f"scale {kind!r}: expected one of auto, {', '.join(KINDS)}")
+    if kind not in ("auto", *SCALE_KINDS):
+        raise ValueError(f"scale {kind!r}: expected one of auto, {', '.join(SCALE_KINDS)}")
     if not flat.size:
         raise ValueError("no finite value to draw: nothing is computed yet, or every value is NaN or infinite")
     lowest, highest = float(flat.min()), float(flat.max())
     magnitudes = np.abs(flat[flat != 0])
     if kind == "auto":
         if lowest > 0:
-            kind = "log" if highest > AUTO_RATIO * lowest else "linear"
+            kind = "log" if highest > AUTO_LOG_RATIO * lowest else "linear"
         else:
-            wide = magnitudes.size and magnitudes.max() > AUTO_RATIO**2 * magnitudes.min()
+            wide = magnitudes.size and magnitudes.max() > AUTO_LOG_RATIO**2 * magnitudes.min()
             kind = "symlog" if wide else "linear"
     linthresh = None
     if kind == "symlog":

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 SUFFIXES = (".pdf", ".png", ".svg", ".pgf")
 DPI = 300
 
-HALO = "white"
-BAD = "#c9c9c9"
-"""Face of what is not finite (hatched with ``BAD_HATCH``)."""
-BAD_HATCH = "////"
-PENDING = "#f4f4f4"
+HALO_COLOUR = "white"
+INVALID_COLOUR = "#c9c9c9"
+"""Face of what is not finite (hatched with ``INVALID_HATCH``)."""
+INVALID_HATCH = "////"
+PENDING_COLOUR = "#f4f4f4"
 """Face of what is not computed yet (dotted)."""
 PENDING_HATCH = "..."
 NOISE_HATCH = "xxxx"
@@ -68,7 +68,7 @@ SIZES = {
 """``column`` and ``page``: one and two columns of a two-column paper; the venues: their column or text width."""
 
 
-def size_of(size: str | Size) -> Size:
+def named_size(size: str | Size) -> Size:
     """The size called ``size``; a ``Size`` is handed through.
 
     Raises:
@@ -81,9 +81,9 @@ def size_of(size: str | Size) -> Size:
     return SIZES[size]
 
 
-def rc(size: str | Size = "column") -> dict[str, Any]:
+def rc_params(size: str | Size = "column") -> dict[str, Any]:
     """The rcParams of a figure of this size. Fonts ship with matplotlib, so that they are the same everywhere."""
-    s = size_of(size)
+    s = named_size(size)
     return {
         "figure.figsize": (s.width, s.height),
         "figure.dpi": 100,
@@ -141,7 +141,7 @@ def use(size: str | Size = "column", **changes: Any) -> AbstractContextManager[N
     """
     import matplotlib
 
-    settings = {**rc(size), **{name.replace("__", "."): value for name, value in changes.items()}}
+    settings = {**rc_params(size), **{name.replace("__", "."): value for name, value in changes.items()}}
     return matplotlib.rc_context(settings)
 
 
@@ -159,8 +159,8 @@ def new_figure(
 
     from landscape.render.figure import StyledFigure
 
-    s = size_of(size)
-    settings = rc(s)
+    s = named_size(size)
+    settings = rc_params(s)
     with matplotlib.rc_context(settings):
         figure = StyledFigure(settings, figsize=(width or s.width, height or s.height), layout=layout)
         figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, hspace=0, wspace=0)
@@ -169,7 +169,7 @@ def new_figure(
 
 
 @contextlib.contextmanager
-def drawing_on(target: Axes | Figure | None, size: str | Size = "column") -> Iterator[Axes]:
+def styled_axes(target: Axes | Figure | None, size: str | Size = "column") -> Iterator[Axes]:
     """The axes to draw on, in their style: an axes with the caller's settings, or new axes of a figure.
 
     ``target`` is an axes, a figure that gets its only axes now, or None for a new figure of this ``size``.
@@ -177,11 +177,11 @@ def drawing_on(target: Axes | Figure | None, size: str | Size = "column") -> Ite
     from matplotlib.figure import Figure
 
     target = new_figure(size) if target is None else target
-    with styled(target):
+    with style_context(target):
         yield target.add_subplot() if isinstance(target, Figure) else target
 
 
-def styled(target: Axes | Figure) -> AbstractContextManager[None]:
+def style_context(target: Axes | Figure) -> AbstractContextManager[None]:
     """A context with the style that the figure of ``target`` carries; the caller's settings for one that has none."""
     import matplotlib
 
@@ -206,7 +206,7 @@ def colour_map(purpose: str = "loss") -> Colormap:
     return matplotlib.colormaps[name].copy()
 
 
-def purpose_of(metric: str) -> str:
+def colour_map_name(metric: str) -> str:
     """The purpose of a metric's colour map: ``accuracy`` for ``*_acc``, ``spread`` for errors, else ``loss``."""
     return "accuracy" if metric.endswith("_acc") else "spread" if metric.endswith(("_stderr", "_std")) else "loss"
 
@@ -228,16 +228,16 @@ def luminance(colour: Any, weights: tuple[float, float, float] = REC_709) -> Any
     return colour @ np.array(weights)
 
 
-def halo(width: float = 1.6, colour: str = HALO) -> list[AbstractPathEffect]:
+def halo_effects(width: float = 1.6, colour: str = HALO_COLOUR) -> list[AbstractPathEffect]:
     """Path effects that put a rim of ``width`` points around a line or a text, so that it stands out on any ground."""
     from matplotlib import patheffects
 
     return [patheffects.Stroke(linewidth=width, foreground=colour), patheffects.Normal()]
 
 
-def line_halo(line: Artist, rim: float = 0.8, colour: str = HALO) -> None:
+def add_halo(line: Artist, rim: float = 0.8, colour: str = HALO_COLOUR) -> None:
     """Give ``line`` a rim of ``rim`` points on each side."""
-    line.set_path_effects(halo(line.get_linewidth() + 2 * rim, colour))
+    line.set_path_effects(halo_effects(line.get_linewidth() + 2 * rim, colour))
 
 
 def save(figure: Figure, path: str | os.PathLike[str], dpi: float = DPI, *, transparent: bool = False) -> Path:

@@ -117,11 +117,11 @@ def test_a_divergence_is_said(program, tmp_path):
 def test_animations_have_a_frame_for_each_step(program, tmp_path):
     words = ("parabola", "--steps", 5, *SMALL, "--out", tmp_path / "a.gif")
     assert program("functions", *words)[0] == 0
-    from landscape.render.plots.animation import HOLD
+    from landscape.render.plots.animation import HOLD_FRAMES
 
     # Pillow joins the frames of the end, which are alike, into a longer one.
     with Image.open(tmp_path / "a.gif") as moving:
-        assert 6 <= moving.n_frames <= 6 + HOLD
+        assert 6 <= moving.n_frames <= 6 + HOLD_FRAMES
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landscape.render.plots.animation import HOLD, animate
+from landscape.render.plots.animation import HOLD_FRAMES, animate
 from landscape.render.plots.descent import plot_descents
 from landscape.surface.surface import DONE, Surface
 
@@ -36,7 +36,7 @@ def test_each_frame_shows_one_more_step_and_the_last_all(drawn, tmp_path):
     drawn.figure.savefig(tmp_path / "whole.png", dpi=60)
     animate(drawn, tmp_path / "a.gif", dpi=60)
     shown = frames(tmp_path / "a.gif")
-    assert 4 <= len(shown) <= 4 + HOLD
+    assert 4 <= len(shown) <= 4 + HOLD_FRAMES
     dark = [int((frame < 128).sum()) for frame in shown]
     assert dark[0] < dark[1] < dark[2] < dark[3]
     assert all(np.abs(frame - shown[-1]).max() < 40 for frame in shown[4:])
@@ -58,13 +58,13 @@ def test_long_paths_are_thinned_and_begin_and_end_whole(walk, tmp_path):
     at = 2.5 * 0.99 ** np.arange(400)
     long = plot_descents(surface, [walk(at[:, None], loss=at**2)], size="column")
     animate(long, tmp_path / "a.gif", dpi=30, frames=6)
-    assert 2 <= len(frames(tmp_path / "a.gif")) <= 6 + HOLD
+    assert 2 <= len(frames(tmp_path / "a.gif")) <= 6 + HOLD_FRAMES
 
 
 def test_a_name_without_an_ending_is_a_folder_of_frames(drawn, tmp_path):
     written = animate(drawn, tmp_path / "a", dpi=40)
     assert written == tmp_path / "a"
-    assert sorted(path.name for path in written.iterdir()) == [f"frame-{i:05}.png" for i in range(4 + HOLD)]
+    assert sorted(path.name for path in written.iterdir()) == [f"frame-{i:05}.png" for i in range(4 + HOLD_FRAMES)]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.plots.contour import STYLES, plot_contour
+from landscape.render.plots.contour import CONTOUR_STYLES, plot_contour
 from landscape.render.scale import choose_scale
 from landscape.render.style import SIZES, Size
 from landscape.surface.surface import DONE, STOPPED, Surface
@@ -92,7 +92,7 @@ def test_bands_have_the_minimum_in_the_lowest() -> None:
 
 
 @pytest.mark.parametrize("kind", ["log", "linear", "symlog"])
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", CONTOUR_STYLES)
 def test_texts_are_real_values(kind: str, style: str) -> None:
     artists = plot_contour(surface(), style=style, scale=kind, colorbar=True)
     artists.axes.figure.draw_without_rendering()
@@ -117,7 +117,7 @@ def test_what_is_not_finite_or_not_computed_is_left_out_and_shaded() -> None:
     loss[status == 0] = np.nan
     given = surface(values={"train_loss": loss}, status=status)
     kept = loss.copy()
-    for style in STYLES:
+    for style in CONTOUR_STYLES:
         artists = plot_contour(given, style=style)
         np.testing.assert_array_equal(given.values["train_loss"], kept)
         pending, bad = artists.gaps
@@ -308,7 +308,7 @@ def noisy(error: float, **changes) -> Surface:
     return Surface((x, y), values, np.ones(loss.shape, np.uint8), origin, "a", **changes)
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", CONTOUR_STYLES)
 def test_what_is_no_more_than_noise_is_hatched_and_said(style) -> None:
     artists = plot_contour(noisy(0.165), style=style, noise=True)
     paths = [artists.noise.get_path()] if style == "heat" else artists.noise.get_paths()
@@ -331,7 +331,7 @@ def test_where_nothing_is_noise_the_figure_says_so() -> None:
         plot_contour(surface(), noise=True)
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", CONTOUR_STYLES)
 def test_points_that_were_stopped_are_out_of_range_and_said_to_be(style) -> None:
     given = surface()
     loss = given.values["train_loss"]

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from landscape.render.plots.descent import MOST, function_scale, plot_descents, plot_steps
+from landscape.render.plots.descent import MAX_PATHS, function_scale, plot_descents, plot_steps
 from landscape.render.plots.history import History
-from landscape.render.plots.panels import distances, plot_comparison
+from landscape.render.plots.panels import distances_note, plot_comparison
 from landscape.render.plots.slope import plot_field, plot_steepest, plot_tangent_plane, plot_tangents
 from landscape.render.style import TRAJECTORY_COLOURS
 from landscape.surface.surface import DONE, Surface
@@ -78,8 +78,8 @@ def test_what_leaves_the_range_is_said(walk):
 
 
 def test_too_many_paths_or_of_other_axes(walk):
-    with pytest.raises(ValueError, match=f"one to {MOST} paths"):
-        plot_descents(curve(), [along(walk, [1.0, 2.0])] * (MOST + 1))
+    with pytest.raises(ValueError, match=f"one to {MAX_PATHS} paths"):
+        plot_descents(curve(), [along(walk, [1.0, 2.0])] * (MAX_PATHS + 1))
     with pytest.raises(ValueError, match="1 axes expected, got 2"):
         plot_steps(curve(), [along(walk, [(1.0, 2.0)])])
 
@@ -179,7 +179,7 @@ def test_distances_are_those_of_the_path(walk):
 
     path = walk([(0, 0), (1, 0), (2, 0)], "a")
     path = replace(path, distance=np.array([0.0, 2.0, 1.0]), displacement=np.array([0.0, 4.0, 4.0]))
-    assert distances([path]).endswith("a: 2 (50%)")
+    assert distances_note([path]).endswith("a: 2 (50%)")
 
 
 def test_a_comparison_without_histories(walk, slope):

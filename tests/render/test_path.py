@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.plots.path import path_handles, plot_path, rate_changes_of
+from landscape.render.plots.path import learning_rate_changes, path_handles, plot_path
 
 
 def trajectory(coordinates, name: str = "SGD", **known) -> Trajectory:
@@ -30,13 +30,13 @@ def test_line_points_start_and_end_are_at_the_checkpoints() -> None:
 
 
 def test_jumps_of_the_learning_rate_are_marked_and_schedules_that_glide_are_not() -> None:
-    np.testing.assert_array_equal(rate_changes_of(np.array([0.1, 0.1, 0.01, 0.01, 0.02])), [1, 3])
-    np.testing.assert_array_equal(rate_changes_of(np.array([np.nan, 0.1, 0.01, np.nan])), [1])
-    assert not rate_changes_of(0.1 * (1 + np.cos(np.linspace(0, 2.5, 60)))).size
+    np.testing.assert_array_equal(learning_rate_changes(np.array([0.1, 0.1, 0.01, 0.01, 0.02])), [1, 3])
+    np.testing.assert_array_equal(learning_rate_changes(np.array([np.nan, 0.1, 0.01, np.nan])), [1])
+    assert not learning_rate_changes(0.1 * (1 + np.cos(np.linspace(0, 2.5, 60)))).size
     left = np.array([99, 66, 33, 1]) / 99
-    assert not rate_changes_of(0.1 * (1 - np.cos(np.pi * left)) / 2).size
-    assert not rate_changes_of(np.array([0.025, 0.05, 0.1, 0.1])).size
-    assert not rate_changes_of(np.array([0.1])).size
+    assert not learning_rate_changes(0.1 * (1 - np.cos(np.pi * left)) / 2).size
+    assert not learning_rate_changes(np.array([0.025, 0.05, 0.1, 0.1])).size
+    assert not learning_rate_changes(np.array([0.1])).size
     path = trajectory([(0, 0), (1, 0), (2, 0)], learning_rate=[0.1, 0.1, 0.01])
     assert np.ravel(plot_path(path).rates.get_data()).tolist() == [1, 0]
     assert plot_path(path, learning_rate=False).rates is None

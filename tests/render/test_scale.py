@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from landscape.render.scale import KINDS, Scale, choose_scale
+from landscape.render.scale import SCALE_KINDS, Scale, choose_scale
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 exponent = st.floats(-9, 9)
@@ -74,7 +74,7 @@ def test_log_is_log10_and_has_no_place_for_the_rest() -> None:
     assert scale.transform([np.inf])[0] == np.inf
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SCALE_KINDS)
 def test_the_norm_agrees_with_the_transform(kind: str) -> None:
     values = np.array([0.02, 0.5, 3.0, 700.0])
     scale = choose_scale(values, kind)

@@ -158,9 +158,9 @@ def test_maps_rise_in_lightness_so_that_they_survive_grey_print() -> None:
         colours = style.colour_map(purpose)(np.linspace(0, 1, 64))[:, :3]
         lightness = colours @ (0.2126, 0.7152, 0.0722)
         assert (np.diff(lightness) > 0).all(), purpose
-    assert style.purpose_of("test_acc") == "accuracy"
-    assert style.purpose_of("train_loss_stderr") == "spread"
-    assert style.purpose_of("train_loss") == "loss"
+    assert style.colour_map_name("test_acc") == "accuracy"
+    assert style.colour_map_name("train_loss_stderr") == "spread"
+    assert style.colour_map_name("train_loss") == "loss"
 
 
 def test_path_colours_differ_in_grey_print_or_in_marker() -> None:

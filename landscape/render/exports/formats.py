@@ -19,7 +19,7 @@ from landscape.render.scale import Scale
 from landscape.render.scenes import actors, mesh
 from landscape.render.scenes.panel import shared_scale
 from landscape.render.scenes.vtk_modules import vtk_to_numpy, vtkPolyData, vtkStructuredGrid
-from landscape.render.style import TRAJECTORY_COLOURS, colour_map, purpose_of
+from landscape.render.style import TRAJECTORY_COLOURS, colour_map, colour_map_name
 from landscape.surface.surface import Surface
 
 RELIEF_HEIGHT = 0.6
@@ -174,7 +174,7 @@ def _pvd(job: Job, folder: Path) -> None:
 def _solid(job: Job, folder: Path) -> None:
     relief, box = job.raised()
     scale = job.scale
-    table = colour_map(purpose_of(job.metric))
+    table = colour_map(colour_map_name(job.metric))
     low, high = scale.transform([scale.vmin, scale.vmax])
     ground = writers.triangles(actors.clipped(mesh.relief_mesh(relief, box), relief.cut), job.reduction)
     if not ground.GetNumberOfCells():

@@ -17,10 +17,10 @@ import numpy as np
 from landscape.errors import MissingLibraryError
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.height_field import HeightField, PathSegment, check_plane
-from landscape.render.scale import KINDS, Scale, metric_scale
+from landscape.render.scale import SCALE_KINDS, Scale, metric_scale
 from landscape.render.scenes.camera import best_view, parse_view
 from landscape.render.scenes.panel import GAP, HEIGHT, Paths, ScenePanel, notes_of, panels_of, paths_of, shared_scale
-from landscape.render.style import colour_map, purpose_of
+from landscape.render.style import colour_map, colour_map_name
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import DONE, Surface
 
@@ -104,7 +104,7 @@ def _scales(
     for kind in ("log" if positive else "symlog", "linear"):
         if kind not in scales:
             scales[kind] = _view_of(surfaces, groups, metric, kind, clip)[0]
-    return default, {kind: scales[kind] for kind in KINDS if kind in scales}, stages
+    return default, {kind: scales[kind] for kind in SCALE_KINDS if kind in scales}, stages
 
 
 def _view_of(
@@ -201,7 +201,7 @@ def _packed(array: np.ndarray) -> dict[str, Any]:
 def _colours(metric: str) -> list[tuple[float, str]]:
     from matplotlib.colors import to_hex
 
-    table = colour_map(purpose_of(metric))
+    table = colour_map(colour_map_name(metric))
     return [(float(t), to_hex(table(float(t)))) for t in np.linspace(0, 1, _COLOURS)]
 
 

@@ -14,9 +14,9 @@ from landscape.render.video import FASTEST_GIF, check_video, write_video
 if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
-FRAMES = 60
+MAX_FRAMES = 60
 """Frames of an animation at most: of longer paths every so many steps are shown."""
-HOLD = 8
+HOLD_FRAMES = 8
 """Frames that the last picture stays."""
 
 
@@ -26,7 +26,7 @@ def animate(
     *,
     seconds: float = 6.0,
     dpi: float = 110,
-    frames: int = FRAMES,
+    frames: int = MAX_FRAMES,
 ) -> Path:
     """Write a figure's paths as they grow, step by step.
 
@@ -53,7 +53,7 @@ def animate(
     growing = _growing(artists)
     last = max(len(x) for _, x, _, _ in growing) - 1
     steps = np.unique(np.linspace(0, last, min(frames, last + 1)).round().astype(int))
-    rate = (len(steps) + HOLD) / seconds
+    rate = (len(steps) + HOLD_FRAMES) / seconds
     if path.suffix.lower() == ".gif":
         rate = min(rate, FASTEST_GIF)
     check_video(path, rate)
@@ -70,7 +70,7 @@ def animate(
                 for step in steps:
                     _show(growing, step)
                     figure.canvas.draw()
-                    writer.add(np.asarray(figure.canvas.buffer_rgba()), 1 + HOLD * int(step == last))
+                    writer.add(np.asarray(figure.canvas.buffer_rgba()), 1 + HOLD_FRAMES * int(step == last))
         return path
     finally:
         figure.set_dpi(own)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from landscape.analysis.noise import Noise, noise_of
-from landscape.render.figure import add_note, colour_bar, few_ticks, legend_above, small
-from landscape.render.missing import MissingData, hatch_noise, ink_over, missing_data_of, shade
+from landscape.render.figure import add_colour_bar, add_note, legend_above, round_ticks, small_size
+from landscape.render.missing import MissingData, hatch_colour, hatch_noise, missing_data, shade_missing
 from landscape.render.plots.contour_labels import label_lines
 from landscape.render.plots.path import PathArtists, path_handles, plot_path
 from landscape.render.scale import Scale, metric_scale
-from landscape.render.style import colour_map, drawing_on, luminance, new_figure, purpose_of
+from landscape.render.style import colour_map, colour_map_name, luminance, new_figure, styled_axes
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import STOPPED
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from landscape.geometry.trajectory import Trajectory
     from landscape.surface.surface import Surface
 
-STYLES = ("both", "lines", "filled", "heat")
+CONTOUR_STYLES = ("both", "lines", "filled", "heat")
 ContourStyle = Literal["both", "lines", "filled", "heat"]
 
 
@@ -130,8 +130,8 @@ def plot_contour(
     name = metric or surface.metrics[0]
     values = surface.metric(name)
     _require_plane(surface)
-    if style not in STYLES:
-        raise ValueError(f"contour style {style!r}: expected one of {', '.join(STYLES)}")
+    if style not in CONTOUR_STYLES:
+        raise ValueError(f"contour style {style!r}: expected one of {', '.join(CONTOUR_STYLES)}")
     scale = scale if isinstance(scale, Scale) else metric_scale(name, [values], scale)
     chosen = scale.levels(levels) if isinstance(levels, int) else np.sort(np.asarray(levels, dtype=np.float64))
     labels = style in ("both", "lines") if labels is None else labels
@@ -139,13 +139,17 @@ def plot_contour(
     found = noise_of(surface, name) if noise else None
     equal = aspect == "equal" or (aspect == "auto" and 0.4 <= _proportion(surface) <= 2.5)
     own = new_figure(size) if ax is None else None
-    with drawing_on(own or ax) as ax:
-        gaps = missing_data_of(surface, values, scale)
-        shaded = shade(ax, surface, gaps, around=style == "heat")
-        filled, lines, heat = _surface(ax, surface, name, scale, chosen, style, cmap or purpose_of(name))
+    with styled_axes(own or ax) as ax:
+        gaps = missing_data(surface, values, scale)
+        shaded = shade_missing(ax, surface, gaps, around=style == "heat")
+        filled, lines, heat = _surface(ax, surface, name, scale, chosen, style, cmap or colour_map_name(name))
         hatched = None
         if found is not None:
-            ink = "0.45" if style == "lines" else ink_over(scale.norm()(found.reference), cmap or purpose_of(name))
+            ink = (
+                "0.45"
+                if style == "lines"
+                else hatch_colour(scale.norm()(found.reference), cmap or colour_map_name(name))
+            )
             hatched = hatch_noise(ax, surface, found, ink, around=style == "heat")
         limits = _limits(surface)
         ax.set_xlim(limits[0])
@@ -153,7 +157,7 @@ def plot_contour(
         ax.set_aspect("equal" if equal else "auto")
         ax.set_xlabel(axis_labels[0])
         ax.set_ylabel(axis_labels[1])
-        few_ticks(ax.xaxis, ax.yaxis)
+        round_ticks(ax.xaxis, ax.yaxis)
         if centre and all(low <= 0 <= high for low, high in limits):
             _mark_centre(ax, on_paper=style == "lines")
         paths = tuple(
@@ -168,7 +172,7 @@ def plot_contour(
         bar = None
         if colorbar:
             ticks, position = bar_ticks(scale, chosen, style)
-            bar = colour_bar(ax, filled or heat or lines, scale, metric_label(name), ticks, position)
+            bar = add_colour_bar(ax, filled or heat or lines, scale, metric_label(name), ticks, position)
             if filled is not None and lines is not None:
                 bar.add_lines(lines, erase=False)
         if own and equal:
@@ -264,16 +268,16 @@ def label_levels(
     chosen = scale.roundest(levels, 8)
     clear = [path.coordinates for path in trajectories if path.coordinates.shape[1] == 2] + [np.zeros((1, 2))]
     texts = scale.labels(chosen)
-    return label_lines(ax, lines, scale.transform(chosen), texts, np.concatenate(clear), 0.88 * small())
+    return label_lines(ax, lines, scale.transform(chosen), texts, np.concatenate(clear), 0.88 * small_size())
 
 
 def _mark_centre(ax: Axes, *, on_paper: bool) -> None:
-    from landscape.render.style import halo
+    from landscape.render.style import halo_effects
 
     colour = "black" if on_paper else "white"
     (mark,) = ax.plot([0], [0], "+", color=colour, markersize=5, markeredgewidth=0.9, zorder=4)
     if not on_paper:
-        mark.set_path_effects(halo(1.9, "black"))
+        mark.set_path_effects(halo_effects(1.9, "black"))
 
 
 def _notes(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landscape.analysis.noise import STANDARD_ERRORS, error_name, noise_of
-from landscape.render.figure import add_note, few_ticks, legend_above
-from landscape.render.missing import missing_data_of, shade
-from landscape.render.plots.path import PathArtists, distance_text, draw, leaving, path_handles
+from landscape.render.figure import add_note, legend_above, round_ticks
+from landscape.render.missing import missing_data, shade_missing
+from landscape.render.plots.path import PathArtists, distance_note, draw_path, outside_notes, path_handles
 from landscape.render.scale import Scale, metric_scale
-from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, drawing_on
+from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, styled_axes
 from landscape.render.ticks import metric_label
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def plot_curve(
     left, right = _names(metric) or (surfaces[0].metrics[0],), _names(second)
     _require_line(surfaces, trajectories)
     heights = [_path_heights(path, surfaces[0], left[0]) for path in trajectories]
-    with drawing_on(ax, size) as ax:
+    with styled_axes(ax, size) as ax:
         scale = _scale(scale, left, surfaces, heights)
         found = [noise_of(surface, left[0]) for surface in surfaces] if noise else []
         lines, bands = _curves(ax, surfaces, left, 0, band=band, noise=noise)
@@ -118,18 +118,18 @@ def plot_curve(
             ax.set_zorder(other.get_zorder() + 1)
             ax.patch.set_visible(False)
         if len(surfaces) == 1:
-            gaps = missing_data_of(surfaces[0], surfaces[0].metric(left[0]), scale)
-            shade(ax, surfaces[0], gaps)
+            gaps = missing_data(surfaces[0], surfaces[0].metric(left[0]), scale)
+            shade_missing(ax, surfaces[0], gaps)
             notes += gaps.notes
         _label_axes(ax, other, left, right, coloured=len(surfaces) == 1 and bool(right))
         ax.set_xlabel(xlabel)
-        few_ticks(ax.xaxis)
+        round_ticks(ax.xaxis)
         limits = (min(s.x.min() for s in surfaces), max(s.x.max() for s in surfaces))
         ax.set_xlim(limits)
         paths = []
         for index, (path, height) in enumerate(zip(trajectories, heights, strict=True)):
-            own = leaving(path, [limits]) + ([distance_text(path)] if distance else [])
-            paths.append(draw(ax, path.coordinates[:, 0], height, path, index=index, notes=own))
+            own = outside_notes(path, [limits]) + ([distance_note(path)] if distance else [])
+            paths.append(draw_path(ax, path.coordinates[:, 0], height, path, index=index, notes=own))
             notes += own
         ax.set_xlim(limits)
         if legend:

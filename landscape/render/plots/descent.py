@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.render.figure import add_note, legend_columns, small, wrap
+from landscape.render.figure import add_note, legend_layout, small_size, wrap_notes
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
-from landscape.render.plots.path import PathArtists, draw, leaving, path_handles, plot_path
+from landscape.render.plots.path import PathArtists, draw_path, outside_notes, path_handles, plot_path
 from landscape.render.scale import Scale, choose_scale
-from landscape.render.style import TRAJECTORY_COLOURS, halo, new_figure, size_of
+from landscape.render.style import TRAJECTORY_COLOURS, halo_effects, named_size, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from landscape.render.figure import StyledFigure
     from landscape.surface.surface import Surface
 
-MOST = len(TRAJECTORY_COLOURS)
+MAX_PATHS = len(TRAJECTORY_COLOURS)
 """Paths that a reader can tell apart in one axes."""
 AXES = ("x", "y")
 
@@ -64,7 +64,7 @@ def plot_descents(
 
     Args:
         surface: the function on a grid of one or two axes; its first metric is drawn and names the axis.
-        trajectories: at most :data:`MOST` of them, of as many axes; their ``loss`` is the function's value.
+        trajectories: at most :data:`MAX_PATHS` of them, of as many axes; their ``loss`` is the function's value.
         points: places to mark with a cross.
         scale: of the values; ``auto`` is linear on a curve, and as :func:`function_scale` says on a surface.
         style: of contours; see ``plot_contour``.
@@ -88,7 +88,7 @@ def plot_steps(
 
     Args:
         surface: of which the paths are; names the value.
-        trajectories: at most :data:`MOST` of them.
+        trajectories: at most :data:`MAX_PATHS` of them.
         notes: small print.
         size: of the figure.
 
@@ -142,7 +142,7 @@ def _on_curves(
     figure = new_figure(size)
     with figure.style():
         width = figure.get_figwidth()
-        width = max(width * min(1.0, 0.28 + 0.24 * columns), min(width, size_of("column").width))
+        width = max(width * min(1.0, 0.28 + 0.24 * columns), min(width, named_size("column").width))
         figure.set_figwidth(width)
         extra = 1 if steps else 0
         figure.set_figheight(width * (rows / columns * (0.85 if columns > 1 else 0.7) + 0.4 * extra))
@@ -214,7 +214,7 @@ def _on_contours(
 
 def _line_path(ax: Axes, trajectory: Trajectory, index: int) -> PathArtists:
     limits = ax.get_xlim(), ax.get_ylim()
-    path = draw(ax, trajectory.coordinates[:, 0], trajectory.loss, trajectory, index=index)
+    path = draw_path(ax, trajectory.coordinates[:, 0], trajectory.loss, trajectory, index=index)
     ax.set_xlim(limits[0])
     ax.set_ylim(limits[1])
     return path
@@ -232,7 +232,7 @@ def _against_steps(
         for ax, values in zip(axes, columns, strict=True):
             (line,) = ax.plot(trajectory.step, values, color=TRAJECTORY_COLOURS[i], label=trajectory.name)
             if TRAJECTORY_COLOURS[i].lower() in ("white", "#ffffff"):
-                line.set_path_effects(halo(2.2 * line.get_linewidth(), "black"))
+                line.set_path_effects(halo_effects(2.2 * line.get_linewidth(), "black"))
             own.append(line)
         lines.append(tuple(own))
     for ax, name in zip(axes, [*(f"${a}$" for a in AXES[: len(axes) - 1]), metric], strict=True):
@@ -252,11 +252,11 @@ def _value_scale(ax: Axes, trajectories: Sequence[Trajectory]) -> None:
 
 def _foot(figure: StyledFigure, handles: Sequence[Line2D], notes: Sequence[str]) -> None:
     if handles:
-        ordered, columns = legend_columns(handles, figure.get_figwidth())
+        ordered, columns = legend_layout(handles, figure.get_figwidth())
         figure.legend(ordered, [handle.get_label() for handle in ordered], loc="outside upper center", **columns)
     kept = list(dict.fromkeys(note for note in notes if note))
     if kept:
-        figure.add_footnote(wrap(kept, 0.97 * figure.get_figwidth()), small())
+        figure.add_footnote(wrap_notes(kept, 0.97 * figure.get_figwidth()), small_size())
 
 
 def _legend(lines: Sequence[tuple[Line2D, ...]]) -> list[Line2D]:
@@ -268,7 +268,7 @@ def _cross(ax: Axes, points: Sequence[tuple[float, ...]], label: str) -> None:
     inside = [p for p in points if all(low <= c <= high for c, (low, high) in zip(p, limits, strict=True))]
     if inside:
         (mark,) = ax.plot(*np.array(inside).T, "x", color="black", markersize=5, markeredgewidth=1.2, zorder=4)
-        mark.set_path_effects(halo(2.6))
+        mark.set_path_effects(halo_effects(2.6))
         mark.set_label(label)
         mark.set_gid("known")
     ax.set_xlim(limits[0])
@@ -289,12 +289,12 @@ def _on_curve(surface: Surface, x: float) -> float:
 
 
 def _inside(surface: Surface, trajectory: Trajectory) -> list[str]:
-    return leaving(trajectory, [(float(surface.x.min()), float(surface.x.max()))])
+    return outside_notes(trajectory, [(float(surface.x.min()), float(surface.x.max()))])
 
 
 def _check(surface: Surface, trajectories: Sequence[Trajectory]) -> None:
-    if not 1 <= len(trajectories) <= MOST:
-        raise ValueError(f"one to {MOST} paths expected, which a reader can tell apart, got {len(trajectories)}")
+    if not 1 <= len(trajectories) <= MAX_PATHS:
+        raise ValueError(f"one to {MAX_PATHS} paths expected, which a reader can tell apart, got {len(trajectories)}")
     wanted = len(surface.coordinates)
     for trajectory in trajectories:
         if trajectory.coordinates.shape[1] != wanted:

@@ -10,9 +10,9 @@ import numpy as np
 
 from landscape.render.figure import add_note, legend_above
 from landscape.render.plots.curve import apply_scale
-from landscape.render.plots.path import rate_changes_of
+from landscape.render.plots.path import learning_rate_changes
 from landscape.render.scale import Scale, metric_scale
-from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, new_figure, styled
+from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, new_figure, style_context
 from landscape.render.ticks import metric_label
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def plot_history(
             raise ValueError(f"no run has {' or '.join(group)}; they have {', '.join(known) or 'no metrics'}")
     axes = _axes(ax, len(groups), size)
     scales, lines, marks = [], [], []
-    with styled(axes[0]):
+    with style_context(axes[0]):
         for one, group in zip(axes, groups, strict=True):
             own = metric_scale(group[0], [run.values[n] for run in histories for n in group if n in run.values], scale)
             lines.append(tuple(_lines(one, histories, group, by)))
@@ -207,7 +207,7 @@ def _rate_marks(ax: Axes, histories: Sequence[History], name: str, by: By) -> li
     for i, run in enumerate(histories):
         if run.learning_rate is None or name not in run.values:
             continue
-        at = rate_changes_of(run.learning_rate)
+        at = learning_rate_changes(run.learning_rate)
         if at.size:
             colour = CURVE_COLOURS[i % len(CURVE_COLOURS)]
             x, y = getattr(run, by)[at], np.asarray(run.values[name])[at]

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from landscape.analysis.noise import error_name, noise_of
-from landscape.render.figure import bar_arrows, finish_bar, legend_columns, small, unbroken, wrap
+from landscape.render.figure import (
+    bar_extend,
+    label_colour_bar,
+    legend_layout,
+    non_breaking,
+    small_size,
+    wrap_notes,
+)
 from landscape.render.plots.contour import (
     ContourArtists,
     ContourStyle,
@@ -17,11 +24,11 @@ from landscape.render.plots.contour import (
     label_levels,
     plot_contour,
 )
-from landscape.render.plots.descent import MOST
+from landscape.render.plots.descent import MAX_PATHS
 from landscape.render.plots.history import History, plot_history
 from landscape.render.plots.path import path_handles, plot_path
 from landscape.render.scale import Scale, metric_scale
-from landscape.render.style import TRAJECTORY_COLOURS, halo, new_figure, size_of
+from landscape.render.style import TRAJECTORY_COLOURS, halo_effects, named_size, new_figure
 from landscape.render.ticks import metric_label
 
 if TYPE_CHECKING:
@@ -86,7 +93,7 @@ def plot_panel(
     levels = scale.levels(levels) if isinstance(levels, int) else levels
     figure = new_figure(size, layout="compressed")
     figure.get_layout_engine().set(w_pad=0.06)
-    rows, columns = _grid(len(surfaces), columns, size_of(size).width)
+    rows, columns = _grid(len(surfaces), columns, named_size(size).width)
     with figure.style():
         same = len({_range(s) for s in surfaces}) == 1
         axes = figure.subplots(rows, columns, sharex=same, sharey=same, squeeze=False).ravel()
@@ -122,10 +129,10 @@ def plot_panel(
         figure.align_xlabels(axes)
         shown = next((artists for artists in drawn if artists.mappable is not None), None)
         if shown is not None:
-            look = {"pad": 0.015, "aspect": 22 * rows, "fraction": 0.05, **bar_arrows(shown.mappable, scale)}
+            look = {"pad": 0.015, "aspect": 22 * rows, "fraction": 0.05, **bar_extend(shown.mappable, scale)}
             bar = figure.colorbar(shown.mappable, ax=list(axes), **look)
             ticks, position = bar_ticks(scale, shown.levels, style)
-            finish_bar(bar, scale, metric_label(name), ticks, position)
+            label_colour_bar(bar, scale, metric_label(name), ticks, position)
             if shown.filled is not None and shown.lines is not None:
                 bar.add_lines(shown.lines, erase=False)
         _legend(figure, drawn)
@@ -133,7 +140,9 @@ def plot_panel(
         if not same:
             notes.append("ranges differ between panels")
         figure.fit_height()
-        figure.add_footnote(wrap(list(dict.fromkeys(notes)), figure.get_figwidth()) if notes else "", small())
+        figure.add_footnote(
+            wrap_notes(list(dict.fromkeys(notes)), figure.get_figwidth()) if notes else "", small_size()
+        )
         _write_levels(drawn, paths, style)
     return figure
 
@@ -160,7 +169,7 @@ def plot_metrics(
         noise_of(surface, names[0])  # says why there is none
     figure = new_figure(size)
     # A colour bar and its numbers take about half an inch beside each panel.
-    rows, columns = _grid(len(names), None, size_of(size).width - 0.7 * len(names))
+    rows, columns = _grid(len(names), None, named_size(size).width - 0.7 * len(names))
     with figure.style():
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         drawn = [
@@ -184,7 +193,7 @@ def plot_metrics(
         _legend(figure, drawn)
         notes = list(dict.fromkeys(note for artists in drawn for note in artists.notes))
         figure.fit_height()
-        figure.add_footnote(wrap(notes, figure.get_figwidth()) if notes else "", small())
+        figure.add_footnote(wrap_notes(notes, figure.get_figwidth()) if notes else "", small_size())
         _write_levels(drawn, [trajectories] * len(drawn), style)
     return figure
 
@@ -238,7 +247,7 @@ def _legend(figure: Figure, drawn: Sequence[ContourArtists]) -> None:
     if not paths:
         return
     handles = path_handles(list(paths.values()))
-    ordered, look = legend_columns(handles, figure.get_figwidth())
+    ordered, look = legend_layout(handles, figure.get_figwidth())
     figure.legend(handles=ordered, loc="outside upper center", borderaxespad=0.1, **look)
 
 
@@ -270,9 +279,10 @@ def plot_comparison(
     Raises:
         ValueError: no run, too many, or not as many histories as paths.
     """
-    if not 1 <= len(trajectories) <= MOST or len(histories) != len(trajectories):
+    if not 1 <= len(trajectories) <= MAX_PATHS or len(histories) != len(trajectories):
         raise ValueError(
-            f"one to {MOST} runs, each with path and history, expected, got {len(trajectories)} and {len(histories)}"
+            f"expected one to {MAX_PATHS} runs, each with path and history, "
+            f"got {len(trajectories)} and {len(histories)}"
         )
     figure = new_figure(size)
     with figure.style():
@@ -290,22 +300,22 @@ def plot_comparison(
             for line, colour in zip(group, TRAJECTORY_COLOURS, strict=False):
                 line.set_color(colour)
                 if colour.lower() in ("white", "#ffffff"):
-                    line.set_path_effects(halo(2.2 * line.get_linewidth(), "black"))
+                    line.set_path_effects(halo_effects(2.2 * line.get_linewidth(), "black"))
         for one in beside[:-1]:
             one.set_xlabel("")
         handles = path_handles(paths)
-        ordered, columns = legend_columns(handles, figure.get_figwidth())
+        ordered, columns = legend_layout(handles, figure.get_figwidth())
         figure.legend(ordered, [handle.get_label() for handle in ordered], loc="outside upper center", **columns)
-        said = [*notes, distances(trajectories), *(note for path in paths for note in path.notes), *drawn.notes]
-        figure.add_footnote(wrap([note for note in said if note], 0.97 * figure.get_figwidth()), small())
+        said = [*notes, distances_note(trajectories), *(note for path in paths for note in path.notes), *drawn.notes]
+        figure.add_footnote(wrap_notes([note for note in said if note], 0.97 * figure.get_figwidth()), small_size())
     return figure
 
 
-def distances(trajectories: Sequence[Trajectory]) -> str:
+def distances_note(trajectories: Sequence[Trajectory]) -> str:
     """How far from the plane each run was at most, and which share of its way there was not along the plane."""
     parts = []
     for trajectory in trajectories:
         k = int(np.nanargmax(trajectory.distance))
         share = trajectory.distance[k] / trajectory.displacement[k] if trajectory.displacement[k] > 0 else 0.0
-        parts.append(f"{unbroken(trajectory.name)}: {trajectory.distance[k]:.3g} ({share:.0%})")
+        parts.append(f"{non_breaking(trajectory.name)}: {trajectory.distance[k]:.3g} ({share:.0%})")
     return f"largest distance from the plane (share of that from its origin): {'; '.join(parts)}"

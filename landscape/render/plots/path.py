@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.render.figure import add_note, unbroken
-from landscape.render.style import TRAJECTORY_COLOURS, TRAJECTORY_MARKERS, drawing_on, halo, line_halo
+from landscape.render.figure import add_note, non_breaking
+from landscape.render.style import TRAJECTORY_COLOURS, TRAJECTORY_MARKERS, add_halo, halo_effects, styled_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,14 +85,14 @@ def plot_path(
             f"got {trajectory.coordinates.shape}; project it on the plane of this surface"
         )
     x, y = trajectory.coordinates.T
-    with drawing_on(ax, size) as axes:
+    with styled_axes(ax, size) as axes:
         limits = limits or ((axes.get_xlim(), axes.get_ylim()) if axes.has_data() else None)
         notes = []
         if limits:
-            notes += leaving(trajectory, limits)
+            notes += outside_notes(trajectory, limits)
         if distance:
-            notes.append(distance_text(trajectory))
-        artists = draw(
+            notes.append(distance_note(trajectory))
+        artists = draw_path(
             axes, x, y, trajectory, index=index, colour=colour, marker=marker, learning_rate=learning_rate, notes=notes
         )
         if limits:
@@ -104,7 +104,7 @@ def plot_path(
     return artists
 
 
-def draw(
+def draw_path(
     ax: Axes,
     x: np.ndarray,
     y: np.ndarray,
@@ -126,11 +126,11 @@ def draw(
     crowd = 0.75 if len(trajectory) <= 40 else 0.45
     z = 5 + 0.1 * index
     (line,) = ax.plot(x, y, color=colour, zorder=z)
-    line_halo(line, 0.6 * width, rim)
+    add_halo(line, 0.6 * width, rim)
     (points,) = ax.plot(x, y, marker, color=colour, markersize=crowd * dot, markeredgewidth=0, zorder=z + 0.01)
     line.set_label(trajectory.name or "trajectory")
     rates = None
-    changes = rate_changes_of(trajectory.learning_rate) if learning_rate else np.empty(0, dtype=int)
+    changes = learning_rate_changes(trajectory.learning_rate) if learning_rate else np.empty(0, dtype=int)
     if changes.size:
         (rates,) = ax.plot(
             x[changes], y[changes], "D", color=rim, markeredgecolor=colour, markersize=1.25 * dot, zorder=z + 0.02
@@ -156,7 +156,7 @@ def path_handles(paths: Sequence[PathArtists]) -> list[Line2D]:
         handle.set_markersize(1.3 * points.get_markersize())
         handle.set_markeredgewidth(0)
         if handle.get_color() in _LIGHT:
-            handle.set_path_effects(halo(2 * line.get_linewidth(), "black"))
+            handle.set_path_effects(halo_effects(2 * line.get_linewidth(), "black"))
         handles.append(handle)
     marks = [("o", "start", paths[0].start), ("*", "end", paths[0].end)]
     marks += [("D", "LR change", path.rates) for path in paths if path.rates is not None][:1]
@@ -169,7 +169,7 @@ def path_handles(paths: Sequence[PathArtists]) -> list[Line2D]:
     return handles
 
 
-def rate_changes_of(rate: np.ndarray) -> np.ndarray:
+def learning_rate_changes(rate: np.ndarray) -> np.ndarray:
     """Indices of the last checkpoint before each jump of the learning rate ``(n,)``.
 
     A jump is a change by ``RATE_FACTOR`` or more beside which the rate stands still: the end of a cosine, where the
@@ -183,7 +183,7 @@ def rate_changes_of(rate: np.ndarray) -> np.ndarray:
     return np.flatnonzero((change >= np.log(RATE_FACTOR)) & still)
 
 
-def leaving(trajectory: Trajectory, limits: Sequence[tuple[float, float]]) -> list[str]:
+def outside_notes(trajectory: Trajectory, limits: Sequence[tuple[float, float]]) -> list[str]:
     """The note on checkpoints outside ``limits``, one pair for each axis; empty where all are inside."""
     low, high = np.array([sorted(pair) for pair in limits], dtype=np.float64).T
     slack = 1e-9 * (high - low)
@@ -191,13 +191,13 @@ def leaving(trajectory: Trajectory, limits: Sequence[tuple[float, float]]) -> li
     outside = len(trajectory) - int(inside.sum())
     if not outside:
         return []
-    name = unbroken(trajectory.name or "path")
+    name = non_breaking(trajectory.name or "path")
     return [f"{name} leaves the drawn range ({outside} of {len(trajectory)} checkpoints outside)"]
 
 
-def distance_text(trajectory: Trajectory) -> str:
+def distance_note(trajectory: Trajectory) -> str:
     """How far from the plane the run was, beside how far from its origin."""
-    name = unbroken(trajectory.name or "path")
+    name = non_breaking(trajectory.name or "path")
     finite = trajectory.distance[np.isfinite(trajectory.distance)]
     if not finite.size:
         return f"{name}: distance from the plane unknown"

@@ -11,7 +11,7 @@ import numpy as np
 from landscape.render.figure import add_note, legend_above
 from landscape.render.plots.curve import apply_scale
 from landscape.render.scale import Scale, metric_scale
-from landscape.render.style import CURVE_COLOURS, drawing_on
+from landscape.render.style import CURVE_COLOURS, styled_axes
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface
 
@@ -115,7 +115,7 @@ def plot_seed_band(
     metric = metric or everything[0].metrics[0]
     values = [surface.metric(metric) for surface in everything]
     scale = scale if isinstance(scale, Scale) else metric_scale(metric, values, scale)
-    with drawing_on(ax, size) as ax:
+    with styled_axes(ax, size) as ax:
         lines, bands, single = [], [], []
         for index, (name, group) in enumerate(groups.items()):
             colour = CURVE_COLOURS[index % len(CURVE_COLOURS)]

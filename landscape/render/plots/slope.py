@@ -9,11 +9,11 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from landscape.render.figure import small, wrap
+from landscape.render.figure import small_size, wrap_notes
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.descent import function_scale
-from landscape.render.style import CURVE_COLOURS, colour_map, halo, new_figure
+from landscape.render.style import CURVE_COLOURS, colour_map, halo_effects, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -152,7 +152,7 @@ def plot_field(
             *at[moving].T, *units.T, angles="xy", pivot="mid", color="black", width=0.005, scale=24, zorder=5,
             headwidth=4, headlength=4.5, headaxislength=4,
         )  # fmt: skip
-        arrows.set_path_effects(halo(0.9))
+        arrows.set_path_effects(halo_effects(0.9))
         figure.fit_height()
         word = "along" if uphill else "against"
         _finish(figure, [f"arrows of one length point {word} the gradient", *drawn.notes, *notes])
@@ -202,7 +202,7 @@ def plot_steepest(
             arrow = left.annotate(
                 "", tip, at, arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.6, "mutation_scale": 11}
             )
-            arrow.arrow_patch.set_path_effects(halo(3.2, "black"))
+            arrow.arrow_patch.set_path_effects(halo_effects(3.2, "black"))
             arrow.set_label(name)
         left.plot(*at, "o", color=_HERE, markeredgecolor="black", markersize=4.5, zorder=6)
         angles = np.arange(len(derivative)) * 360 / len(derivative)
@@ -216,7 +216,7 @@ def plot_steepest(
             right.plot(angle, height, "o", color=_HERE, markersize=4.5, zorder=4)
             side = "left" if angle < 200 else "right"
             right.annotate(
-                f"{text}: {angle:.0f}°, slope ${_number(height)}$", (angle, height), ha=side, fontsize=small(),
+                f"{text}: {angle:.0f}°, slope ${_number(height)}$", (angle, height), ha=side, fontsize=small_size(),
                 xytext=(6 if side == "left" else -6, 5 if height > 0 else -5), textcoords="offset points",
                 va="bottom" if height > 0 else "top",
             )  # fmt: skip
@@ -251,7 +251,7 @@ def _relief(ax: Axes, surface: Surface, at: tuple[float, float], value: float, g
     ax.plot(*([c] for c in at), [value], "o", color=_HERE, markersize=4, zorder=7)
     ax.set_xlabel("$x$", labelpad=-6)
     ax.set_ylabel("$y$", labelpad=-6)
-    ax.tick_params(pad=-3, labelsize=small())
+    ax.tick_params(pad=-3, labelsize=small_size())
     ax.set_zlim(float(np.nanmin(values)), float(np.nanmax(values)))
     ax.set_box_aspect((1, 1, 0.7), zoom=1.35)
     ax.view_init(elev=32, azim=-58)
@@ -277,9 +277,9 @@ def _tangent(ax: Axes, x: float, value: float, slope: float, reach: float, colou
 
 def _say(ax: Axes, x: float, value: float, text: str, colour: str) -> None:
     label = ax.annotate(
-        text, (x, value), xytext=(5, -9), textcoords="offset points", color=colour, fontsize=small(), zorder=6
+        text, (x, value), xytext=(5, -9), textcoords="offset points", color=colour, fontsize=small_size(), zorder=6
     )
-    label.set_path_effects(halo(2.0))
+    label.set_path_effects(halo_effects(2.0))
 
 
 def _number(value: float) -> str:
@@ -303,4 +303,4 @@ def _require_plane(surface: Surface, at: tuple[float, float]) -> None:
 def _finish(figure: StyledFigure, notes: Sequence[str]) -> None:
     kept = list(dict.fromkeys(note for note in notes if note))
     if kept:
-        figure.add_footnote(wrap(kept, 0.97 * figure.get_figwidth()), small())
+        figure.add_footnote(wrap_notes(kept, 0.97 * figure.get_figwidth()), small_size())

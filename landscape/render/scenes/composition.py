@@ -10,7 +10,7 @@ from matplotlib.colors import Colormap
 from matplotlib.lines import Line2D
 
 from landscape.render import style as styles
-from landscape.render.figure import StyledFigure, wrap
+from landscape.render.figure import StyledFigure, wrap_notes
 from landscape.render.height_field import PathHeight, check_plane
 from landscape.render.scale import Scale
 from landscape.render.scenes import actors, layout, overlay
@@ -102,7 +102,7 @@ def compose(
     stages = panels_of(
         surfaces, groups, metric, scale, path_height, path_colours(layout.ink(background) == layout.LIGHT_INK)
     )
-    colours = styles.colour_map(cmap or styles.purpose_of(metric))
+    colours = styles.colour_map(cmap or styles.colour_map_name(metric))
     paper = figure_size_of(size, dpi, style, default_size or _default_size(len(stages)))
     paths = [[stage.positions(piece.points, 0.0) for path in stage.paths for piece in path.pieces] for stage in stages]
     seen = best_view([stage.relief for stage in stages], [stage.box for stage in stages], parse_view(view), paths)
@@ -110,7 +110,7 @@ def compose(
     with figure.style():
         end = actors.end_colour(colours, _end_fractions(stages, scale))
         handles = _handles(stages, end)
-        said = wrap(notes_of(stages, metric, scale, path_height), 0.97 * figure.get_figwidth())
+        said = wrap_notes(notes_of(stages, metric, scale, path_height), 0.97 * figure.get_figwidth())
         parts = {
             "legend": overlay.legend_rows(figure, handles),
             "titles": any(surface.name for surface in surfaces),

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.figure import small
+from landscape.render.figure import small_size
 from landscape.render.height_field import point_at
 from landscape.render.scale import Scale
 from landscape.render.scenes import overlay
@@ -94,7 +94,7 @@ class HUD:
             if k > 1:
                 overlay.draw_dot(ax, (x + 0.4 * em, y), self.stage.paths[k - 2].colour)
                 x += em
-            look = {"fontsize": small(), "color": matplotlib.rcParams["text.color"]}
+            look = {"fontsize": small_size(), "color": matplotlib.rcParams["text.color"]}
             texts.append(ax.text(x, y, "", ha="left", va="center_baseline", **look))
         return texts
 
@@ -116,7 +116,7 @@ def hud_of(stage: ScenePanel, metric: str, scale: Scale, figure: Figure, width: 
     places, widths, left = [], [0.0], 0.0
     for k, text in enumerate(longest):
         # Digits are of one width: a text with all of them at their widest place stands for all.
-        wide = overlay.text_width(figure, text, small()) + (em if k > 1 else 0.0) + 0.3 * em
+        wide = overlay.text_width(figure, text, small_size()) + (em if k > 1 else 0.0) + 0.3 * em
         if left and left + wide > width:
             widths.append(0.0)
             left = 0.0

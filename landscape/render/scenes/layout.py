@@ -57,13 +57,13 @@ def figure_size_of(
         raise ValueError(f"dpi = {dpi:g}: dots per inch above 0 expected")
     if isinstance(size, str) and size.strip().lower() in styles.SIZES:
         size = size.strip().lower()
-        if style is not None and styles.size_of(style) != styles.SIZES[size]:
+        if style is not None and styles.named_size(style) != styles.SIZES[size]:
             raise ValueError(
                 f"size {size!r} and another style are asked for: a named size is a style, give one of them"
             )
         style, size = size, None
         dpi = dpi or DPI
-    texts = styles.size_of(named if style is None else style)
+    texts = styles.named_size(named if style is None else style)
     if size is None and dpi is None:
         return FigureSize(default, texts, default[0] / texts.width)
     if size is None:

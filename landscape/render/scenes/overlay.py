@@ -16,12 +16,12 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from landscape.render.figure import legend_columns, small
+from landscape.render.figure import legend_layout, small_size
 from landscape.render.scale import Scale
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.frame import Axis, Marks
 from landscape.render.scenes.layout import Rectangle
-from landscape.render.style import REC_601, line_halo, luminance
+from landscape.render.style import REC_601, add_halo, luminance
 
 
 class Pixels(AxesImage):
@@ -182,7 +182,7 @@ def legend_handles(paths: Sequence[tuple[str, str]], ends: Sequence[tuple[str, s
     for handle in handles:
         # White on white and black on black are seen by their rim.
         if abs(_lightness(handle.get_color()) - _lightness(_ink())) > 0.8:
-            line_halo(handle, 0.5, _ink())
+            add_halo(handle, 0.5, _ink())
     return handles + [
         Line2D([], [], ls="", marker="o", ms=2.9 * width, mfc=colour, mec=_ink(), mew=0.6, label=name)
         for name, colour in ends
@@ -203,11 +203,11 @@ def legend_rows(figure: Figure, handles: Sequence[Line2D]) -> int:
 
 
 def _columns(figure: Figure, handles: Sequence[Line2D]) -> tuple[list[Line2D], dict[str, Any]]:
-    """As ``legend_columns``, with no more columns than the measured texts leave room for."""
-    labels = {handle: text_width(figure, handle.get_label(), small()) for handle in handles}
-    font = figure.dpi / 72 * small()
+    """As ``legend_layout``, with no more columns than the measured texts leave room for."""
+    labels = {handle: text_width(figure, handle.get_label(), small_size()) for handle in handles}
+    font = figure.dpi / 72 * small_size()
     for share in np.linspace(1.0, 0.1, 19):
-        ordered, look = legend_columns(handles, share * figure.get_figwidth())
+        ordered, look = legend_layout(handles, share * figure.get_figwidth())
         groups = np.array_split(np.array([labels[handle] for handle in ordered]), look["ncols"])
         around = look["handlelength"] + _SPACING["handletextpad"] + _SPACING["columnspacing"]
         wide = sum(max(group) + around * font for group in groups)
@@ -223,12 +223,14 @@ def draw_title(ax: Axes, text: str, middle: float, height: float) -> None:
 
 def draw_note(ax: Axes, text: str, left: float, bottom: float) -> None:
     """What the figure has to say about what is not drawn, in lines already."""
-    ax.text(left, bottom, text, ha="left", va="bottom", color=_ink(), alpha=0.8, fontsize=small(), linespacing=1.05)
+    ax.text(
+        left, bottom, text, ha="left", va="bottom", color=_ink(), alpha=0.8, fontsize=small_size(), linespacing=1.05
+    )
 
 
 def draw_dot(ax: Axes, place: tuple[float, float], colour: str) -> None:
     """A dot in the colour of a path, at these pixels."""
-    (dot,) = ax.plot(*place, ls="", marker="o", ms=0.55 * small(), mfc=colour, mec=_ink(), mew=0.0)
+    (dot,) = ax.plot(*place, ls="", marker="o", ms=0.55 * small_size(), mfc=colour, mec=_ink(), mew=0.0)
     if abs(_lightness(colour) - _lightness(_ink())) > 0.8:
         dot.set_markeredgewidth(0.6)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.height_field import Box, HeightField, PathHeight, PathSegment, drape, height_field_of
-from landscape.render.missing import beyond
+from landscape.render.missing import stopped_note
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import TRAJECTORY_COLOURS
 from landscape.render.ticks import metric_label
@@ -157,7 +157,7 @@ def notes_of(stages: Sequence[ScenePanel], metric: str, scale: Scale, height: Pa
         parts.append(f"{1 - interpolated / inside:.0%} of the points{where} measured, the others interpolated")
     stopped = sum(int((stage.surface.status == STOPPED).sum()) for stage in stages)
     if stopped:
-        parts += dict.fromkeys(beyond(s.surface) for s in stages if (s.surface.status == STOPPED).any())
+        parts += dict.fromkeys(stopped_note(s.surface) for s in stages if (s.surface.status == STOPPED).any())
     broken = int(((~np.isfinite(values) & ~np.isin(statuses, (PENDING, STOPPED))) | (statuses == FAILED)).sum())
     if pending or broken:
         reasons = [f"{broken} not finite or failed"] * bool(broken) + [f"{pending} not computed"] * bool(pending)
