@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from landscape.cli.drawing import read, scene_options, surfaces_argument, trajectory_option
+from landscape.cli.figure_options import scene_options, surfaces_argument, trajectory_option
 from landscape.cli.options import PATH, overwrite_option, require_new
 from landscape.render.labels import axis_labels
 
@@ -58,7 +58,10 @@ def command(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, overwri
 
     check_video(out, options["fps"] or 1.0)
     _require_new(out, overwrite)
-    surfaces, trajectories = read(files, paths, options.pop("at_z"), options.pop("member"))
+    from landscape.workflows.inputs import load_surfaces, load_trajectories
+
+    surfaces = load_surfaces(files, seed=options.pop("seed"), z=options.pop("z"))
+    trajectories = load_trajectories(paths, len(surfaces))
     from landscape.cli.progress import Bar
     from landscape.render.scenes.animation import animate_scene
 

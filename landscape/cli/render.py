@@ -7,11 +7,10 @@ from typing import Any
 
 import click
 
-from landscape.cli.drawing import (
+from landscape.cli.figure_options import (
     check_outs,
     out_option,
-    read,
-    save_all,
+    save_figures,
     scene_options,
     surfaces_argument,
     trajectory_option,
@@ -39,8 +38,11 @@ def command(
     landscape render surface.h5 --view 30,25 --clip 100 --size neurips --dpi 600 --out figure.png
     """
     check_outs(outs, overwrite)
-    surfaces, trajectories = read(files, paths, options.pop("at_z"), options.pop("member"))
+    from landscape.workflows.inputs import load_surfaces, load_trajectories
+
+    surfaces = load_surfaces(files, seed=options.pop("seed"), z=options.pop("z"))
+    trajectories = load_trajectories(paths, len(surfaces))
     from landscape.render.scenes.scene import render_scene
 
     figure = render_scene(surfaces, trajectories, axis_labels=axis_labels(surfaces), **options)
-    save_all(figure, outs, files, figure.dpi, options["transparent"])
+    save_figures(figure, outs, files, dpi=figure.dpi, transparent=options["transparent"])

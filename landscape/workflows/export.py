@@ -1,0 +1,164 @@
+"""Export surfaces and trajectories to files for other programs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from landscape.errors import StoreError
+from landscape.geometry.trajectory import Trajectory
+from landscape.surface.surface import Surface
+from landscape.workflows.inputs import (
+    SurfaceSource,
+    TrajectorySource,
+    load_surface,
+    load_surfaces,
+    load_trajectories,
+)
+
+_KEEP_ALL = (".html", ".xdmf", ".h5")
+"""Formats that keep every measured value."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Content of an exported file.
+
+    Attributes:
+        metric: the metric that gives the height; by default the first loss.
+        scale: ``auto``, ``log``, ``linear`` or ``symlog``: scale of the height.
+        clip: value above which ``.glb``, ``.obj``, ``.stl`` and ``.html`` draw nothing.
+        reduction: fraction of the triangles to remove from ``.glb``, ``.obj`` and ``.stl``.
+    """
+
+    metric: str | None = None
+    scale: str = "auto"
+    clip: float | None = None
+    reduction: float = 0.0
+
+
+def export(
+    path: str | os.PathLike[str],
+    surfaces: SurfaceSource | Sequence[SurfaceSource],
+    trajectories: TrajectorySource | Sequence[TrajectorySource] = (),
+    options: ExportOptions | None = None,
+    *,
+    seed: int | None = None,
+    z: float | None = None,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write a surface and its trajectories in the format that the suffix of ``path`` names.
+
+    ========================== =========================================================================================
+    ``.vts .vtp .vtm .pvd``    for ParaView, raised by the metric, with all metrics as arrays; ``.pvd``: growing paths
+    ``.vti``                   for ParaView, flat; also volumes
+    ``.xdmf``                  a description by which ParaView reads the surface file itself, without a copy
+    ``.obj .stl .glb``         for mesh programs, Blender and browsers
+    ``.html``                  one interactive page, also for several surfaces side by side; needs ``landscape[html]``
+    ``.csv``                   one row per point
+    ``.h5``                    the file format of the scripts of Li et al. (2018)
+    ========================== =========================================================================================
+
+    Args:
+        path: file to write.
+        surfaces: a surface or the path of its file; ``.html`` takes several, ``.xdmf`` needs the path of a file.
+        trajectories: trajectories, or paths of trajectory files; with several surfaces one entry for each.
+        options: content of the file.
+        seed: the seed to select from a surface over several seeds; by default the spread over the seeds.
+        z: the layer to select from a volume, the nearest to this coordinate. By default the layer at 0, and the whole
+            volume in ``.vti`` and ``.csv``.
+        overwrite: replace files that exist.
+
+    Returns:
+        The files written, ``path`` first.
+
+    Raises:
+        ValueError: an unknown suffix, or a surface or an option that the format doesn't support.
+        StoreError: a file exists and ``overwrite`` is false, or an input cannot be read.
+    """
+    options = options or ExportOptions()
+    path, suffix = Path(path), Path(path).suffix.lower()
+    sources = [surfaces] if isinstance(surfaces, Surface | str | os.PathLike) else list(surfaces)
+    if len(sources) != 1 and suffix != ".html":
+        raise ValueError(
+            f"expected one surface for {suffix or path.name}, got {len(sources)}; only .html takes several"
+        )
+    if options.reduction and suffix in _KEEP_ALL:
+        raise ValueError(f"a reduction is for .glb, .obj and .stl; {suffix} keeps every measured value")
+    if path.exists() and not overwrite:
+        raise StoreError(f"{path} exists; choose another path or allow overwriting")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if suffix == ".html":
+        loaded = load_surfaces(sources, seed=seed, z=z)
+        return [_export_page(path, loaded, load_trajectories(trajectories, len(loaded)), options, overwrite)]
+    if suffix == ".xdmf":
+        if z is not None or seed is not None:
+            raise ValueError(".xdmf refers to the whole surface file: a layer or a seed needs another format")
+        return [_export_xdmf(path, sources[0], trajectories, overwrite)]
+    if suffix == ".h5":
+        return _export_li2018(path, sources[0], trajectories, overwrite)
+    from landscape.render.exports.export import export as write
+
+    if suffix in (".vti", ".csv") and z is None and seed is None:
+        from landscape.surface.reading import read_surface
+
+        source = sources[0]  # as stored: neither a layer nor interpolated points
+        surface = source if isinstance(source, Surface) else read_surface(source)
+    else:
+        surface = load_surface(sources[0], seed=seed, z=z)
+    (paths,) = load_trajectories(trajectories, 1)
+    return write(
+        path, surface, paths, metric=options.metric, scale=options.scale, clip=options.clip,
+        reduction=options.reduction, overwrite=overwrite,
+    )  # fmt: skip
+
+
+def _export_page(
+    path: Path,
+    surfaces: Sequence[Surface],
+    trajectories: Sequence[Sequence[Trajectory]],
+    options: ExportOptions,
+    overwrite: bool,
+) -> Path:
+    from landscape.render.exports.page import write_page
+    from landscape.render.labels import axis_labels
+
+    return write_page(
+        path, surfaces, trajectories, metric=options.metric, scale=options.scale, clip=options.clip,
+        labels=axis_labels(surfaces), overwrite=overwrite,
+    )  # fmt: skip
+
+
+def _export_xdmf(
+    path: Path, source: SurfaceSource, trajectories: TrajectorySource | Sequence[TrajectorySource], overwrite: bool
+) -> Path:
+    from landscape.render.exports.xdmf import write_xdmf
+
+    entries = [trajectories] if isinstance(trajectories, Trajectory | str | os.PathLike) else list(trajectories)
+    files = [entry for entry in entries if isinstance(entry, str | os.PathLike)]
+    if isinstance(source, Surface) or len(files) < len(entries):
+        raise ValueError(".xdmf refers to files: expected paths of a surface file and of trajectory files")
+    return write_xdmf(path, source, files, overwrite=overwrite)
+
+
+def _export_li2018(
+    path: Path,
+    source: SurfaceSource,
+    trajectories: TrajectorySource | Sequence[TrajectorySource],
+    overwrite: bool,
+) -> list[Path]:
+    """Write a surface file of Li et al., and beside it a projection file for each trajectory."""
+    from landscape.surface.li2018.files import write_li_projection, write_li_surface
+    from landscape.surface.reading import read_surface
+
+    surface = source if isinstance(source, Surface) else read_surface(source)
+    write_li_surface(path, surface, dir_file="" if isinstance(source, Surface) else str(source), overwrite=overwrite)
+    written = [path]
+    (paths,) = load_trajectories(trajectories, 1)
+    for trajectory in paths:
+        name = trajectory.name.replace("/", "_")
+        written.append(path.with_name(f"{path.stem}_{name}_proj.h5"))
+        write_li_projection(written[-1], trajectory, overwrite)
+    return written

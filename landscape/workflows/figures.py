@@ -1,0 +1,242 @@
+"""Draw surfaces and the trajectories on them: curves and contours, three-dimensional scenes, and animations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from landscape.errors import LandscapeError
+from landscape.render.labels import axis_labels
+from landscape.render.plots.contour import ContourStyle, plot_contour
+from landscape.render.plots.curve import plot_curve
+from landscape.render.plots.panels import plot_metrics, plot_panel
+from landscape.render.plots.seeds import plot_seed_band
+from landscape.render.scale import Scale, choose_scale, metric_scale
+from landscape.render.style import DPI, save
+from landscape.workflows.inputs import SurfaceSource, TrajectorySource, load_surfaces, load_trajectories
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from landscape.geometry.trajectory import Trajectory
+    from landscape.surface.surface import Surface
+
+Trajectories = Sequence[Sequence["Trajectory"]]
+
+
+@dataclass(frozen=True)
+class PlotOptions:
+    """Appearance of a plot of one or several surfaces.
+
+    Attributes:
+        metrics: metrics to draw, such as ``train_loss``; by default the first loss. A surface over several seeds shows
+            the median and the spread of its loss.
+        second: metrics on the right axis of curves.
+        style: contours as ``both`` (filled, with lines), ``lines``, ``filled``, or ``heat`` (one cell per point).
+        scale: ``auto``, ``log``, ``linear``, ``symlog``, or a scale; ``auto`` is logarithmic where the values span more
+            than a factor of ten.
+        clip: value above which nothing is drawn; the figure says so.
+        levels: approximate number of contour levels.
+        distance: state how far from the plane each run was.
+        noise: mark points that cannot be distinguished from the loss at the origin, by two standard errors of the
+            difference; needs a surface that was computed with standard errors.
+        size: name of the figure's size (``column``, ``page``, ``neurips``, ``icml``, ``iclr``, ``slide``); by default
+            ``column``, and ``page`` for several panels.
+    """
+
+    metrics: tuple[str, ...] = ()
+    second: tuple[str, ...] = ()
+    style: ContourStyle = "both"
+    scale: str | Scale = "auto"
+    clip: float | None = None
+    levels: int = 12
+    distance: bool = False
+    noise: bool = False
+    size: str | None = None
+
+
+def plot(
+    surfaces: SurfaceSource | Sequence[SurfaceSource],
+    trajectories: TrajectorySource | Sequence[TrajectorySource] = (),
+    ax: Axes | Sequence[Axes] | None = None,
+    options: PlotOptions | None = None,
+    *,
+    seed: int | None = None,
+    z: float | None = None,
+) -> Figure:
+    """Draw surfaces of one axis as curves, and surfaces of two axes as contours on one shared scale.
+
+    Surfaces that are still being computed can be drawn; missing points are shown as missing.
+
+    Args:
+        surfaces: one or several surfaces, or paths of surface files.
+        trajectories: trajectories, or paths of trajectory files; with several surfaces one entry for each.
+        ax: axes to draw on; several contours or metrics need as many. A new figure by default.
+        options: appearance of the plot.
+        seed: the seed to select from a surface over several seeds; by default their spread is drawn.
+        z: the layer to select from a volume, the nearest to this coordinate; 0 by default.
+
+    Returns:
+        The figure; :func:`landscape.save_figure` writes it.
+
+    Raises:
+        ValueError: surfaces that cannot share a figure, an unknown metric, or options that the surfaces do not allow.
+        StoreError: a file cannot be read.
+    """
+    options = options or PlotOptions()
+    loaded = load_surfaces(surfaces, seed=seed, z=z)
+    paths = load_trajectories(trajectories, len(loaded))
+    # The seeds of a surface of one axis count as its second axis.
+    dimensions = {len(surface.coordinates) - bool(surface.seeds) for surface in loaded}
+    if len(dimensions) != 1:
+        raise ValueError(
+            "expected surfaces with the same number of axes in one figure, got some of one and of two axes"
+        )
+    draw = _curves if dimensions == {1} else _contours
+    return draw(loaded, paths, ax, options)
+
+
+def _curves(
+    surfaces: Sequence[Surface], paths: Trajectories, ax: Axes | Sequence[Axes] | None, options: PlotOptions
+) -> Figure:
+    (axes,) = _axes(ax, 1)
+    if any(surface.seeds for surface in surfaces):
+        return _bands(surfaces, axes, options)
+    metrics = options.metrics or (surfaces[0].metrics[0],)
+    artists = plot_curve(
+        surfaces,
+        metrics,
+        options.second or None,
+        axes,
+        scale=_scale(surfaces, metrics, options),
+        trajectories=[trajectory for group in paths for trajectory in group],
+        distance=options.distance,
+        noise=options.noise,
+        xlabel=axis_labels(surfaces)[0],
+        size=options.size or "column",
+    )
+    return _figure(artists.axes)
+
+
+def _bands(surfaces: Sequence[Surface], axes: Axes | None, options: PlotOptions) -> Figure:
+    """Draw the mean and the spread of curves over several seeds."""
+    if options.noise:
+        raise ValueError("noise needs a single seed: select one; the band of several seeds shows their spread")
+    if not all(surface.seeds for surface in surfaces):
+        raise ValueError("expected curves that all have one seed or all have several; select a seed")
+    artists = plot_seed_band(
+        {surface.name: [surface.member(seed) for seed in surface.seeds] for surface in surfaces},
+        options.metrics[0] if options.metrics else None,
+        axes,
+        scale=options.scale,
+        xlabel=axis_labels(surfaces)[0],
+        size=options.size or "column",
+    )
+    return _figure(artists.axes)
+
+
+def _contours(
+    surfaces: Sequence[Surface], paths: Trajectories, ax: Axes | Sequence[Axes] | None, options: PlotOptions
+) -> Figure:
+    metrics = options.metrics or (surfaces[0].metrics[0],)
+    if len(surfaces) == 1 and not options.metrics and f"{metrics[0]}_median" in surfaces[0].values:
+        metrics = (f"{metrics[0]}_median", f"{metrics[0]}_std")
+    if len(metrics) > 1:
+        if len(surfaces) > 1:
+            raise ValueError("expected one metric for several surfaces, or one surface for several metrics")
+        if ax is not None:
+            return _on_axes([(surfaces[0], paths[0], metric) for metric in metrics], ax, options)
+        return plot_metrics(
+            surfaces[0], metrics, trajectories=paths[0], style=options.style, noise=options.noise,
+            axis_labels=axis_labels(surfaces), size=options.size or "page",
+        )  # fmt: skip
+    scale = _scale(surfaces, metrics, options)
+    if len(surfaces) == 1 or ax is not None:
+        if not isinstance(scale, Scale):
+            scale = metric_scale(metrics[0], [surface.metric(metrics[0]) for surface in surfaces], scale)
+        panels = [(surface, group, metrics[0]) for surface, group in zip(surfaces, paths, strict=True)]
+        return _on_axes(panels, ax, replace(options, scale=scale))
+    return plot_panel(
+        surfaces, metrics[0], trajectories=paths, style=options.style, scale=scale, levels=options.levels,
+        axis_labels=axis_labels(surfaces), distance=options.distance, noise=options.noise, size=options.size or "page",
+    )  # fmt: skip
+
+
+def _on_axes(
+    panels: Sequence[tuple[Surface, Sequence[Trajectory], str]], ax: Axes | Sequence[Axes] | None, options: PlotOptions
+) -> Figure:
+    """Draw each ``(surface, trajectories, metric)`` on axes of its own."""
+    labels = axis_labels([surface for surface, _, _ in panels])
+    # A run keeps its colour in all panels.
+    runs = list(dict.fromkeys(path.name for _, paths, _ in panels for path in paths)) if len(panels) > 1 else []
+    axes = _axes(ax, len(panels))
+    for (surface, paths, metric), one in zip(panels, axes, strict=True):
+        artists = plot_contour(
+            surface,
+            metric,
+            one,
+            style=options.style,
+            scale=_scale([surface], [metric], options),
+            levels=options.levels,
+            trajectories=paths,
+            indices=[runs.index(path.name) for path in paths] if runs else None,
+            distance=options.distance,
+            noise=options.noise,
+            axis_labels=labels,
+            size=options.size or "column",
+        )
+        if len(panels) > 1:
+            artists.axes.set_title(surface.name)
+    return _figure(artists.axes)
+
+
+def _axes(ax: Axes | Sequence[Axes] | None, count: int) -> list[Axes | None]:
+    """Return ``count`` axes to draw on, None for those of a new figure."""
+    from matplotlib.axes import Axes
+
+    axes: list[Axes | None] = [ax] if ax is None or isinstance(ax, Axes) else list(ax)
+    if len(axes) != count:
+        raise ValueError(f"expected {count} axes to draw on, one for each panel, got {len(axes)}")
+    return axes
+
+
+def _figure(axes: Axes) -> Figure:
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        raise ValueError("expected axes that belong to a figure")
+    return figure
+
+
+def _scale(surfaces: Sequence[Surface], metrics: Sequence[str], options: PlotOptions) -> str | Scale:
+    """Return the requested scale, ending at ``options.clip`` where that is given."""
+    if options.clip is None or isinstance(options.scale, Scale):
+        return options.scale
+    values = [surface.metric(metric) for surface in surfaces for metric in metrics]
+    return choose_scale(values, options.scale, vmax=options.clip)
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float = DPI, *, transparent: bool = False) -> Path:
+    """Write a figure as ``.pdf``, ``.png``, ``.svg`` or ``.pgf``, and return its path.
+
+    The same figure gives the same bytes each time. Missing directories are created; an existing file is replaced.
+
+    Args:
+        figure: the figure.
+        path: file to write; its suffix decides the format.
+        dpi: resolution of a ``.png`` in dots per inch.
+        transparent: True for a transparent background.
+
+    Raises:
+        ValueError: an unknown suffix; the message lists the known ones.
+        LandscapeError: the file cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return save(figure, path, dpi, transparent=transparent)
+    except OSError as error:
+        raise LandscapeError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,106 @@
+"""Inputs of figures and exports: surfaces and trajectories as objects or files, in the form in which they are drawn."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+
+from landscape.analysis.noise import origin_values
+from landscape.geometry.trajectory import Trajectory
+from landscape.surface.reading import read_surface
+from landscape.surface.surface import Surface
+from landscape.surface.trajectory_files import read_trajectories
+
+SurfaceSource: TypeAlias = Surface | str | os.PathLike[str]
+"""A surface, or the path of its file."""
+TrajectorySource: TypeAlias = Trajectory | Sequence[Trajectory] | str | os.PathLike[str]
+"""One trajectory, several, or the path of a trajectory file."""
+
+
+def load_surface(source: SurfaceSource, *, seed: int | None = None, z: float | None = None) -> Surface:
+    """Return a surface in the form in which it is drawn.
+
+    Points of an adaptive surface that were not measured are interpolated and marked as such. A surface over several
+    seeds of two axes becomes the median, mean and spread over the seeds; one of a single axis keeps all its seeds.
+
+    Args:
+        source: a surface or the path of its file.
+        seed: the seed to select from a surface over several seeds; by default all of them.
+        z: the layer to select from a volume, the nearest to this coordinate; 0 by default.
+
+    Raises:
+        ValueError: an unknown seed, or ``z`` for a surface that is not a volume.
+        StoreError: the file cannot be read.
+    """
+    surface = source if isinstance(source, Surface) else read_surface(source)
+    return _select_layer(_select_seed(surface.filled(), seed), z)
+
+
+def load_surfaces(
+    sources: SurfaceSource | Sequence[SurfaceSource], *, seed: int | None = None, z: float | None = None
+) -> list[Surface]:
+    """Return one or several surfaces in the form in which they are drawn; see :func:`load_surface`."""
+    if isinstance(sources, Surface | str | os.PathLike):
+        sources = [sources]
+    return [load_surface(source, seed=seed, z=z) for source in sources]
+
+
+def load_trajectories(sources: TrajectorySource | Sequence[TrajectorySource], surfaces: int) -> list[list[Trajectory]]:
+    """Return the trajectories of each surface.
+
+    Args:
+        sources: all trajectories of a single surface, or one source for each of several surfaces, in their order.
+        surfaces: number of surfaces.
+
+    Raises:
+        ValueError: as many sources as surfaces are needed.
+        StoreError: a file cannot be read.
+    """
+    if isinstance(sources, Trajectory | str | os.PathLike):
+        sources = [sources]
+    groups = [_read(source) for source in sources]
+    if surfaces == 1:
+        return [[trajectory for group in groups for trajectory in group]]
+    if groups and len(groups) != surfaces:
+        raise ValueError(f"expected one set of trajectories for each of {surfaces} surfaces, got {len(groups)}")
+    return groups or [[] for _ in range(surfaces)]
+
+
+def _read(source: TrajectorySource) -> list[Trajectory]:
+    if isinstance(source, Trajectory):
+        return [source]
+    if isinstance(source, str | os.PathLike):
+        return read_trajectories(source)
+    return list(source)
+
+
+def _select_seed(surface: Surface, seed: int | None) -> Surface:
+    if seed is not None:
+        return surface.member(seed)
+    if not surface.seeds or len(surface.coordinates) < 3:
+        return surface
+    from landscape.render.plots.seeds import seed_spread
+
+    return seed_spread([surface.member(s) for s in surface.seeds], name=f"{surface.name}, {len(surface.seeds)} seeds")
+
+
+def _select_layer(surface: Surface, z: float | None) -> Surface:
+    if len(surface.coordinates) < 3:
+        if z is not None:
+            raise ValueError(f"z selects a layer of a volume; {surface.name} has {len(surface.coordinates)} axes")
+        return surface
+    layers = surface.coordinates[2]
+    k = int(np.argmin(np.abs(layers - (z or 0.0))))
+    return replace(
+        surface,
+        coordinates=surface.coordinates[:2],
+        values={name: values[k] for name, values in surface.values.items()},
+        status=surface.status[k],
+        # The origin may lie on another layer: its values are kept for differences to it.
+        attributes={**surface.attributes, "origin_values": origin_values(surface)},
+        name=f"{surface.name}, z = {layers[k]:g}",
+    )
