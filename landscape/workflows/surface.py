@@ -1,5 +1,270 @@
-"""Compute a surface: a problem, a plane and a grid in, a file or a surface in memory out."""
+"""Compute a surface: a problem, a plane and a grid in; a file, or a surface in memory, out."""
 
-from landscape.sweep.sweep import run_sweep as compute_surface
+from __future__ import annotations
 
-__all__ = ["compute_surface"]
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from landscape._utils.provenance import Environment
+from landscape.evaluation.config import EvaluationConfig
+from landscape.geometry.plane import Plane, PlaneFamily
+from landscape.geometry.weights import movable
+from landscape.parallel.devices import choose_device
+from landscape.parallel.ranks import Ranks
+from landscape.parallel.shared_plane import make_in_arena, scratch_directory, share_plane
+from landscape.problem.problem import Problem
+from landscape.problem.spec import ProblemSpec
+from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
+from landscape.sweep.grid import Grid
+from landscape.sweep.sweep import run_sweep
+from landscape.workflows.grids import AnyAxis, AnyGrid, axes_of, resolve_grid
+from landscape.workflows.planes import PlaneConfig, describe_recipe
+from landscape.workflows.progress import ProgressOption, Steps, reporting
+from landscape.workflows.sources import AnySource, Source, SplitChoice, open_source
+
+_log = logging.getLogger(__name__)
+
+AnyPlane: TypeAlias = Plane | PlaneFamily | PlaneConfig
+RanksOption: TypeAlias = int | Literal["auto"] | Ranks
+
+_IDENTITY = ("model", "model_args", "dataset", "dataset_args", "factory_args")
+"""Parts of a problem's description that a resumed file must share. Where the data are may change from host to host;
+their contents are compared by digest."""
+_PACKAGES = ("landscape", "torch", "numpy", "h5py", "mpi4py")
+
+
+@dataclass(frozen=True)
+class SurfaceTask:
+    """Everything that decides a surface, apart from the process that computes it.
+
+    Attributes:
+        source: problem, run, or path of a run directory or checkpoint.
+        plane: the plane, the planes of several seeds, or how to choose them.
+        axes: axes of the grid, x first.
+        config: output file and choice of points.
+        evaluation: how the loss at a point is computed.
+        problem: problem of a checkpoint outside a run directory.
+        split: splits to measure.
+        samples: size of the subset of each split.
+    """
+
+    source: AnySource
+    plane: AnyPlane
+    axes: tuple[AnyAxis, ...]
+    config: SweepConfig
+    evaluation: EvaluationConfig
+    problem: ProblemSpec | None = None
+    split: SplitChoice | None = None
+    samples: int | None = None
+
+
+def compute_surface(
+    source: AnySource,
+    plane: AnyPlane | None = None,
+    grid: AnyGrid | None = None,
+    config: SweepConfig | None = None,
+    *,
+    evaluation: EvaluationConfig | None = None,
+    problem: ProblemSpec | None = None,
+    split: SplitChoice | None = None,
+    samples: int | None = None,
+    ranks: RanksOption = 1,
+    progress: ProgressOption[SweepProgress] = None,
+    stop: Callable[[], bool] | None = None,
+    on_message: Callable[[str], None] | None = None,
+) -> SweepResult:
+    """Compute the loss and metrics of a network over a line, plane or volume of weights.
+
+    With ``config.out``, values go to a file that an interrupted call resumes. Values do not depend on the number of
+    ranks, nor on interruptions, bit for bit.
+
+    Args:
+        source: a problem with weights in its model, a run (its last checkpoint is the centre), or the path of a run
+            directory or checkpoint file.
+        plane: a plane, the planes of several seeds, or a :class:`~landscape.PlaneConfig`; by default a plane of two
+            random filter-normalized directions with seed 0.
+        grid: a grid, or one to three axes, each ``"min:max:n"``, ``"auto"`` or ``"auto:n"`` (a range found by rule);
+            by default 51 points from -1 to 1 along each axis.
+        config: output file, resuming, shards, adaptive sampling.
+        evaluation: device, dtype, batch size, threads, engine.
+        problem: the problem of a checkpoint outside a run directory.
+        split: splits to measure; by default ``train``, or every split of a :class:`~landscape.Problem`.
+        samples: size of a fixed, class-balanced subset of each split.
+        ranks: number of MPI ranks to start on this machine; ``"auto"`` for as many as its cores or GPUs allow; or the
+            ranks of a job that is running, each of which calls this function with equal arguments.
+        progress: True for a progress bar, or a function that is handed a ``SweepProgress`` after each point.
+        stop: polled between points; when it returns True, points under way are finished and written.
+        on_message: function that is handed a line of text before the first point: the size of the sweep, ranges found
+            by rule, the cost of reduced precision. By default these lines are logged.
+
+    Returns:
+        The surface (None on ranks other than the root) and what is left to do.
+
+    Raises:
+        ValueError: arguments that contradict each other or name something unknown; ``ranks`` above 1 with a problem
+            that other processes cannot rebuild.
+        CheckpointError: the checkpoint is missing, damaged or of another architecture.
+        StoreError: the file cannot be created, resumed or written.
+    """
+    if plane is None:
+        plane = PlaneConfig()
+    ndim = 2
+    if isinstance(plane, Plane):
+        ndim = plane.ndim
+    elif isinstance(plane, PlaneFamily):
+        ndim = plane.axes
+    task = SurfaceTask(
+        source, plane, axes_of(grid, ndim), config or SweepConfig(), evaluation or EvaluationConfig(), problem, split,
+        samples,
+    )  # fmt: skip
+    say = on_message or _log.info
+    label = task.config.out.name if task.config.out else "surface"
+    with reporting(progress, label, "point", _steps) as report:
+        if isinstance(ranks, Ranks) or ranks == 1:
+            return run_task(task, ranks if isinstance(ranks, Ranks) else Ranks(), report, stop, say)
+        from landscape.workflows.local_ranks import count_ranks, run_on_local_ranks
+
+        count = count_ranks(task, ranks)
+        if count == 1:
+            return run_task(task, Ranks(), report, stop, say)
+        return run_on_local_ranks(task, count, report, stop, say)
+
+
+def run_task(
+    task: SurfaceTask,
+    ranks: Ranks,
+    progress: Callable[[SweepProgress], None],
+    stop: Callable[[], bool] | None,
+    say: Callable[[str], None],
+) -> SweepResult:
+    """Compute a surface on the ranks of a job; every rank calls this with an equal task.
+
+    Each rank builds its own problem; a plane of one seed is made once, by the root, and shared by the ranks of a host.
+
+    Args:
+        task: what to compute.
+        ranks: this process's place among the ranks.
+        progress: called on the root after each point.
+        stop: polled between points.
+        say: called on the root with messages.
+    """
+    source = ranks.collective(
+        lambda: open_source(task.source, problem=task.problem, split=task.split, samples=task.samples)
+    )
+    problem = source.problem
+    plane = _plane(task, problem, ranks)
+    first = plane if isinstance(plane, Plane) else ranks.collective(lambda: plane.make(plane.seeds[0]))
+    device = choose_device(task.evaluation.device, ranks)
+    evaluation = replace(task.evaluation, device=device.partition(":")[0])
+    # Ranges by rule take some evaluations. The root alone finds them, so that they are equal everywhere; a bound on the
+    # loss plays no part in them.
+    plain = replace(evaluation, paired=False, stop_above=None)
+    directions = task.plane.directions if isinstance(task.plane, PlaneConfig) else None
+    found = ranks.share(
+        ranks.collective(
+            lambda: resolve_grid(task.axes, problem, first, plain, device, directions) if ranks.is_root else None
+        )
+    )
+    assert found is not None  # the root's
+    grid, rules = found
+    settings, provenance = ranks.collective(lambda: _account(source, first, several=first is not plane))
+    if ranks.is_root:
+        for rule in rules:
+            say(rule)
+        say(_summary(plane, grid, problem, ranks, evaluation.threads))
+    config = task.config if task.config.title else replace(task.config, title=source.title)
+    return run_sweep(
+        problem,
+        plane,
+        grid,
+        config,
+        evaluation=evaluation,
+        settings=settings,
+        provenance=provenance,
+        ranks=ranks,
+        device=device,
+        stop=stop or (lambda: False),
+        progress=progress,
+        on_warning=say,
+    )
+
+
+def _plane(task: SurfaceTask, problem: Problem, ranks: Ranks) -> Plane | PlaneFamily:
+    """Make the plane: once per job for one seed; on every rank for several, which go through them at their own pace."""
+    if not isinstance(task.plane, PlaneConfig):
+        return task.plane
+    chosen, axes = task.plane, len(task.axes)
+
+    def make() -> Plane | PlaneFamily:
+        return chosen.make(problem.model, axes)
+
+    scratch = ranks.share(ranks.collective(lambda: _scratch(task, chosen, problem) if ranks.is_root else None))
+    if chosen.seeds:
+        return ranks.collective(lambda: make_in_arena(scratch, make) if scratch else make())
+    return share_plane(ranks, make, scratch)
+
+
+def _scratch(task: SurfaceTask, chosen: PlaneConfig, problem: Problem) -> Path | None:
+    """Return the directory for a file that holds origin and directions; None to keep them in memory."""
+    if chosen.scratch is not None or task.config.out is None:
+        return chosen.scratch
+    moving = movable(problem.model, chosen.states).values()
+    size = (1 + len(task.axes)) * sum(tensor.numel() * max(tensor.element_size(), 4) for tensor in moving)
+    return scratch_directory(size, task.config.out.absolute().parent)
+
+
+def _account(source: Source, plane: Plane, several: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the values depend on, and what else the file records."""
+    described: Mapping[str, Any] = source.problem.description
+    identity = {key: described[key] for key in _IDENTITY if key in described}
+    provenance = {
+        **Environment.current(_PACKAGES).to_json(),
+        **(source.checkpoint.to_json() if source.checkpoint else {}),
+        "problem": dict(described),
+        "recipes": [dict(direction.recipe) for direction in plane.directions],
+    }
+    # As phrases, so that a refused file says how its directions differ. Paths may change; digests tell the rest.
+    paths = {"to": "another checkpoint", "file": "a file"}
+    recipes = [
+        {key: paths.get(key, value) for key, value in direction.recipe.items()} for direction in plane.directions
+    ]
+    phrases = [describe_recipe(recipe, several) for recipe in recipes]
+    return {"problem": identity, "split": source.split, "axes_are": phrases}, provenance
+
+
+def _summary(plane: Plane | PlaneFamily, grid: Grid, problem: Problem, ranks: Ranks, threads: int) -> str:
+    """Return the size of a sweep in one line."""
+    samples = ", ".join(f"{len(split):,} {name}" for name, split in problem.splits.items())
+    axes = " x ".join(str(axis) for axis in grid.axes)
+    points, about = len(grid), ""
+    if isinstance(plane, PlaneFamily):
+        points, about = points * len(plane.seeds), f" for each of {len(plane.seeds)} seeds"
+    elif plane.ndim > 1:
+        about = f"; cosine of the axes {plane.cosines[0, 1]:.3f}"
+    each = " each" if ranks.size > 1 else ""
+    return (
+        f"{_count(ranks.size, 'rank')} with {_count(threads, 'thread')}{each}: {points:,} points ({axes}{about}), "
+        f"{samples} samples, {plane.origin.numel:,} parameters"
+    )
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}{'s' if number > 1 else ''}"
+
+
+def _steps(progress: SweepProgress) -> Steps:
+    return Steps(progress.done, progress.total, describe_ranks(progress.per_rank, progress.failed))
+
+
+def describe_ranks(per_rank: Mapping[int, int], failed: int) -> str:
+    """Return how many points each of several ranks has computed and how many failed, or an empty string."""
+    notes = []
+    if len(per_rank) > 1:
+        counts: Sequence[int] = list(per_rank.values())
+        notes.append("per rank " + ", ".join(map(str, counts[:8])) + (", ..." if len(counts) > 8 else ""))
+    if failed:
+        notes.append(f"{failed} failed")
+    return "; ".join(notes)

@@ -1,0 +1,141 @@
+"""Check whether a surface, or what a run would give one, can be trusted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from landscape.analysis.checks import BAD, OK, WARN, Finding, check_evaluation, check_surface
+from landscape.errors import LandscapeError, StoreError
+from landscape.evaluation.config import EvaluationConfig
+from landscape.geometry.plane import Plane, random_plane
+from landscape.geometry.weights import Weights
+from landscape.parallel.devices import visible
+from landscape.problem.problem import Problem
+from landscape.problem.spec import ProblemSpec
+from landscape.surface.hdf5 import reading
+from landscape.surface.plane_files import read_plane
+from landscape.surface.reading import read_surface
+from landscape.surface.surface import Surface
+from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into
+from landscape.training.measure import measure
+from landscape.training.run import Run
+from landscape.workflows.sources import PathName
+
+
+def check(path: Run | PathName, *, evaluate: bool = True) -> list[Finding]:
+    """Check whether a surface can be trusted, or whether the network of a run is fit to be measured.
+
+    Is the loss at the origin the checkpoint's? Are the axes apart? How much is not finite, flat, or cliff? How large is
+    the sampling error compared to the relief? Do batch-norm statistics belong to the weights? Do two passes agree?
+
+    Args:
+        path: a surface file, a run, or the path of a run directory.
+        evaluate: False to check the file alone, without rebuilding the network.
+
+    Returns:
+        One finding per question, each with its number, verdict (``ok``, ``warn``, ``bad``) and advice. A network that
+        cannot be rebuilt here is a finding (``network``), and so is a damaged plane (``plane``).
+
+    Raises:
+        StoreError: no surface there, or it cannot be read.
+        CheckpointError: the run is missing or damaged, or cannot rebuild its problem.
+    """
+    if isinstance(path, Run):
+        return _check_run(path)
+    path = Path(path)
+    return _check_run(Run.open(path)) if path.is_dir() else _check_file(path, evaluate)
+
+
+def _check_run(run: Run) -> list[Finding]:
+    problem = run.build_problem(("train",))
+    checkpoint = run.load()
+    load_into(problem.model, checkpoint)
+    return check_evaluation(problem, random_plane(problem.model), expected=checkpoint.loss)
+
+
+def _check_file(path: Path, evaluate: bool) -> list[Finding]:
+    surface = read_surface(path)
+    if not _has_plane(path):  # a file of Li et al. does not hold its plane
+        return _check_values(surface, {})
+    try:
+        # Of several seeds, surfaces are told apart by seed; of one, by None.
+        planes = {seed: read_plane(path, seed, mapped=True) for seed in surface.seeds or (None,)}
+    except StoreError as error:
+        damaged = Finding("plane", math.nan, BAD, str(error), "compute the surface anew, or restore the file")
+        return [*_check_values(surface, {}), damaged]
+    if not evaluate:
+        return _check_values(surface, planes)
+    plane = next(iter(planes.values()))
+    try:
+        problem, evaluation, fallback = _rebuild(surface, plane)
+    except (LandscapeError, ValueError, KeyError, TypeError) as error:
+        text = f"the network cannot be rebuilt here, so only the file is checked: {error}"
+        return [*_check_values(surface, planes), Finding("network", math.nan, WARN, text)]
+    # The checkpoint's own loss by another route: the plain model, as training measures it. Re-estimated statistics make
+    # another network on purpose.
+    expected = None
+    if evaluation.bn != "recalibrate":
+        split = problem.splits[surface.metrics[0].partition("_loss")[0]]
+        expected = measure(problem.model, split, problem.loss, {})["loss"]
+    findings = _check_values(surface, planes, expected)
+    known = {finding.name for finding in findings}
+    evaluated = check_evaluation(problem, plane, evaluation)
+    return [*findings, *fallback, *(finding for finding in evaluated if finding.name not in known)]
+
+
+def _has_plane(path: Path) -> bool:
+    with reading(path) as file:
+        return "origin" in file or "members" in file or "xdirection" in file
+
+
+def _check_values(surface: Surface, planes: Mapping[int | None, Plane], expected: float | None = None) -> list[Finding]:
+    """Check the values of a surface; of several seeds, keep the worst finding of each kind."""
+    if not surface.seeds:
+        return check_surface(surface, planes.get(None), expected)
+    worst: dict[str, Finding] = {}
+    for seed in surface.seeds:
+        for finding in check_surface(surface.member(seed), planes.get(seed), expected):
+            found = replace(finding, text=f"seed {seed}: {finding.text}")
+            before = worst.setdefault(finding.name, found)
+            if _RANK[found.verdict] > _RANK[before.verdict]:
+                worst[finding.name] = found
+    return list(worst.values())
+
+
+_RANK = {OK: 0, WARN: 1, BAD: 2}
+
+
+def _rebuild(surface: Surface, plane: Plane) -> tuple[Problem, EvaluationConfig, list[Finding]]:
+    """Return the problem that a surface was made of, how it was evaluated, and findings about what differs here.
+
+    The weights are those of the checkpoint that the file names. A surface of a problem made in Python names none: its
+    own origin is taken, and the tensors that the plane does not move are compared by digest.
+    """
+    described: Mapping[str, Any] = surface.attributes["problem"]
+    settings: Mapping[str, Any] = surface.attributes["settings"]
+    named = {field.name: described[field.name] for field in fields(ProblemSpec) if field.name in described}
+    problem = ProblemSpec.from_dict(named).build(tuple(settings["samples"]), seed=int(described.get("seed", 0)))
+    if "checkpoint" in surface.attributes:
+        load_into(problem.model, load_checkpoint(surface.attributes["checkpoint"]))
+    else:
+        _load_origin(problem, plane, settings.get("fixed"))
+    given = {field.name: settings[field.name] for field in fields(EvaluationConfig) if field.name in settings}
+    findings = []
+    device = str(given.get("device", "cpu"))
+    if not visible(device.partition(":")[0]):
+        given |= {"device": "cpu", "dtype": "float32" if given.get("dtype") == "tf32" else given.get("dtype")}
+        text = f"the surface was computed on {device}, which is not available here; the network is evaluated on the CPU"
+        findings.append(Finding("device", math.nan, OK, text))
+    return problem, replace(EvaluationConfig(**given), paired=False, stop_above=None), findings
+
+
+def _load_origin(problem: Problem, plane: Plane, fixed: str | None) -> None:
+    state = problem.model.state_dict()
+    kept = {name: tensor for name, tensor in state.items() if name not in plane.origin.tensors}
+    if fixed is not None and Weights(kept).digest() != fixed:
+        raise ValueError("the file names no checkpoint, and its buffers (batch-norm statistics) are stored nowhere")
+    load_into(problem.model, Checkpoint(Path("origin"), {**state, **plane.origin.tensors}))

@@ -1,0 +1,127 @@
+"""Grids whose ranges may be found by rule: around stored paths, or out to where the loss has risen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from landscape.errors import StoreError
+from landscape.evaluation.config import EvaluationConfig
+from landscape.evaluation.evaluator import open_evaluator
+from landscape.geometry.plane import Plane
+from landscape.geometry.ranges import AxisRange, range_by_loss, range_of_paths
+from landscape.geometry.trajectory import Trajectory
+from landscape.problem.problem import Problem
+from landscape.surface.trajectory_files import read_trajectories
+from landscape.sweep.grid import Axis, Grid
+
+POINTS = 51
+"""Points per axis by default."""
+PATH_MARGIN = 0.2
+"""Margin around paths on an axis whose range is found by rule, as a fraction of their extent: enough to see what they
+avoid."""
+
+
+@dataclass(frozen=True)
+class AutoAxis:
+    """An axis whose range is found by rule.
+
+    Attributes:
+        count: number of points.
+    """
+
+    count: int = POINTS
+
+    def __str__(self) -> str:
+        return f"auto:{self.count}"
+
+
+AnyAxis: TypeAlias = Axis | AutoAxis
+AnyGrid: TypeAlias = Grid | Sequence[AnyAxis | str]
+
+
+def parse_axis(text: str) -> AnyAxis:
+    """Return the axis written as ``min:max:n``, ``auto`` or ``auto:n``.
+
+    Raises:
+        ValueError: another form; the message shows a correct one.
+    """
+    word, colon, count = text.partition(":")
+    if word != "auto":
+        return Axis.parse(text)
+    if colon and not (count.isdigit() and int(count) > 1):
+        raise ValueError(f"expected auto or auto:n with n of at least 2, like auto:51, got {text!r}")
+    return AutoAxis(int(count)) if colon else AutoAxis()
+
+
+def axes_of(grid: AnyGrid | None, ndim: int = 2) -> tuple[AnyAxis, ...]:
+    """Return the axes of a grid, x first; by default ``ndim`` axes from -1 to 1.
+
+    Raises:
+        ValueError: no axis, more than three, or text that is no axis.
+    """
+    if isinstance(grid, Grid):
+        return grid.axes
+    axes: tuple[AnyAxis, ...]
+    if grid is None:
+        axes = (Axis(-1, 1, POINTS),) * ndim
+    elif isinstance(grid, str):
+        axes = (parse_axis(grid),)
+    else:
+        axes = tuple(parse_axis(axis) if isinstance(axis, str) else axis for axis in grid)
+    if not 1 <= len(axes) <= 3:
+        raise ValueError(f"grid: expected one to three axes, got {len(axes)}")
+    return axes
+
+
+def resolve_grid(
+    axes: Sequence[AnyAxis],
+    problem: Problem,
+    plane: Plane,
+    evaluation: EvaluationConfig,
+    device: str,
+    paths_in: Path | None = None,
+) -> tuple[Grid, list[str]]:
+    """Return the grid with all ranges known, and the rule behind each range that was found.
+
+    Args:
+        axes: x first.
+        problem: model, data and loss, for ranges by loss.
+        plane: where to evaluate.
+        evaluation: how to evaluate.
+        device: the device of this rank.
+        paths_in: file that the directions come from; if it holds trajectories, ranges are chosen around these.
+    """
+    fixed = [axis for axis in axes if isinstance(axis, Axis)]
+    if len(fixed) == len(axes):
+        return Grid(tuple(fixed)), []
+    paths = _paths_in(paths_in)
+    reasons: list[str] = []
+
+    def found(axis: AnyAxis, position: int, loss: Callable[[tuple[float, ...]], float]) -> Axis:
+        if isinstance(axis, Axis):
+            return axis
+        chosen: AxisRange
+        if paths:
+            chosen = range_of_paths(paths, position, PATH_MARGIN, symmetric=False)
+        else:
+            chosen = range_by_loss(loss, position, len(axes))
+        reasons.append(chosen.reason)
+        return Axis(chosen.low, chosen.high, axis.count)
+
+    with open_evaluator(problem, plane, evaluation, device) as evaluate:
+        column = next(i for i, name in enumerate(evaluate.names) if name.endswith("_loss"))
+        grid = Grid(tuple(found(axis, i, lambda point: float(evaluate(point)[column])) for i, axis in enumerate(axes)))
+    return grid, reasons
+
+
+def _paths_in(file: Path | None) -> list[Trajectory]:
+    """Return the trajectories in a file, if it holds any."""
+    if file is None:
+        return []
+    try:
+        return read_trajectories(file)
+    except StoreError:
+        return []

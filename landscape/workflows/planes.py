@@ -1,0 +1,146 @@
+"""Plane options: how the axes of a surface are chosen, as one object that files and other processes can carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from landscape.geometry.direction import Direction, difference, restrict
+from landscape.geometry.plane import Plane, PlaneFamily, random_plane
+from landscape.geometry.weights import Weights
+from landscape.surface.plane_files import read_directions
+from landscape.workflows.sources import weights_at
+
+
+@dataclass(frozen=True)
+class PlaneConfig:
+    """How to choose the axes of a plane around a network's weights.
+
+    Given directions (``to`` or ``directions``) take the first axes; random ones fill the rest. The default is the
+    published method: random directions, filter-normalized, with biases and batch-norm parameters left alone.
+
+    Attributes:
+        seed: random seed of the random directions.
+        seeds: consecutive seeds, for the same plane once per seed in one file; replaces ``seed``.
+        normalization: normalization of random directions: ``filter``, ``layer``, ``weight``, ``unit-filter``,
+            ``unit-layer``, ``model`` or ``none``.
+        ignore: parameters that random directions leave alone: ``biasbn`` or ``none``.
+        to: checkpoint files or run directories; each makes one axis the difference to its weights.
+        states: True to let differences move batch-norm statistics too.
+        directions: file to take directions from, ours or one of Li et al. (2018).
+        only: patterns of parameter names; other parameters stay at the origin.
+        freeze: patterns of parameter names that stay at the origin.
+        orthogonal: True to make random directions orthogonal before they are normalized.
+        same_direction: True to use the first direction for every axis.
+        scratch: directory of a memory-mapped file that holds origin and directions; by default memory, or the
+            directory of the surface file if they would take more than half of the memory.
+
+    Raises:
+        ValueError: both ``to`` and ``directions``, or both ``orthogonal`` and ``same_direction``.
+    """
+
+    seed: int = 0
+    seeds: tuple[int, ...] = ()
+    normalization: str = "filter"
+    ignore: str = "biasbn"
+    to: tuple[Path, ...] = ()
+    states: bool = False
+    directions: Path | None = None
+    only: tuple[str, ...] = ()
+    freeze: tuple[str, ...] = ()
+    orthogonal: bool = False
+    same_direction: bool = False
+    scratch: Path | None = None
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__  # the documented way to normalize in a frozen dataclass
+        if isinstance(self.to, (str, Path)):
+            set_field(self, "to", (self.to,))
+        set_field(self, "to", tuple(Path(target) for target in self.to))
+        for name in ("directions", "scratch"):
+            value = getattr(self, name)
+            set_field(self, name, None if value is None else Path(value))
+        for name in ("only", "freeze"):
+            set_field(self, name, split_patterns(getattr(self, name)))
+        set_field(self, "seeds", tuple(self.seeds))
+        if self.directions is not None and self.to:
+            raise ValueError("directions and to both choose the axes; expected one of them")
+        if self.orthogonal and self.same_direction:
+            raise ValueError("orthogonal and same_direction exclude each other; expected one of them")
+
+    def make(self, model: nn.Module, axes: int = 2) -> Plane | PlaneFamily:
+        """Return the plane with ``axes`` axes around the weights of ``model``, or one plane per seed.
+
+        Raises:
+            ValueError: more directions than axes or too few in the file, ``seeds`` without a random axis, or an
+                unknown name or pattern.
+            StoreError: the direction file cannot be read, or belongs to another network.
+            CheckpointError: a checkpoint in ``to`` cannot be read.
+        """
+        origin = Weights.of(model, states=self.states)
+        given = [restrict(direction, self.only, self.freeze) for direction in self._given(origin, model, axes)]
+        if not self.seeds:
+            return self._random(origin, self.seed, axes, given)
+        if len(given) == axes:
+            raise ValueError("seeds: expected at least one random axis, but every axis has a given direction")
+        return PlaneFamily(origin, self.seeds, lambda seed: self._random(origin, seed, axes, given), axes)
+
+    def _given(self, origin: Weights, model: nn.Module, axes: int) -> list[Direction]:
+        if self.directions is not None:
+            found = list(read_directions(self.directions, origin, model.state_dict()))[:axes]
+            if len(found) < axes:
+                raise ValueError(f"{self.directions}: expected directions for {axes} axes, got {len(found)}")
+            return found
+        if len(self.to) > axes:
+            raise ValueError(f"to: expected at most one target per axis, got {len(self.to)} for {axes} axes")
+        return [difference(origin, weights_at(target, origin), str(target.resolve())) for target in self.to]
+
+    def _random(self, origin: Weights, seed: int, axes: int, first: Sequence[Direction]) -> Plane:
+        return random_plane(
+            origin, seed, axes, self.normalization, self.ignore, self.only, self.freeze, self.orthogonal,
+            self.same_direction, first,
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as plain JSON values; paths become absolute."""
+        values = asdict(self)
+        for name in ("directions", "scratch"):
+            values[name] = None if values[name] is None else str(values[name].absolute())
+        return {**values, "to": [str(target.absolute()) for target in self.to]}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PlaneConfig:
+        """Return the object that :meth:`to_json` described; missing fields take their defaults."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{key: value for key, value in values.items() if key in known})
+
+
+def split_patterns(patterns: str | Sequence[str]) -> tuple[str, ...]:
+    """Return patterns given one by one or separated by commas as one tuple."""
+    patterns = [patterns] if isinstance(patterns, str) else patterns
+    return tuple(part for pattern in patterns for part in pattern.split(",") if part)
+
+
+def describe_recipe(recipe: Mapping[str, Any], several_seeds: bool = False) -> str:
+    """Return the recipe of a direction as a phrase: ``random, seed 0, filter normalization, ignoring biasbn``.
+
+    Args:
+        recipe: recipe of a direction, as files store it.
+        several_seeds: True to leave the seed out, for surfaces whose last axis counts the seeds.
+    """
+    kind = recipe.get("kind", "unknown")
+    about = {
+        "random": "random" + ("" if several_seeds else f", seed {recipe.get('seed')}"),
+        "difference": f"to {recipe.get('to')}",
+        "pca": f"principal component {recipe.get('axis', 0) + 1}, "
+        f"{recipe.get('explained_variance_ratio', float('nan')):.1%} of the variance",
+        "file": f"from {recipe.get('file')}",
+    }.get(kind, str(kind))
+    normalization = recipe.get("normalization", "none")
+    if normalization == "none":
+        return about
+    return f"{about}, {normalization} normalization, ignoring {recipe.get('ignore')}"

@@ -1,0 +1,63 @@
+"""Progress of long tasks: a callable, a bar in the terminal or notebook, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+P = TypeVar("P")
+
+ProgressOption: TypeAlias = bool | Callable[[P], None] | None
+"""``True`` shows a bar, a callable is handed progress objects, ``None`` and ``False`` show nothing."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Progress of a task of equal steps.
+
+    Attributes:
+        done: steps done.
+        total: steps in all.
+        note: what to show beside the counts.
+    """
+
+    done: int
+    total: int
+    note: str = ""
+
+
+@contextmanager
+def reporting(
+    progress: ProgressOption[P], label: str, unit: str, counts: Callable[[P], Steps]
+) -> Iterator[Callable[[P], None]]:
+    """Yield the function to call with progress objects.
+
+    Args:
+        progress: the ``progress`` argument of the task.
+        label: what is being done, shown in front of the bar.
+        unit: what is counted.
+        counts: how far a progress object says the task is.
+    """
+    if callable(progress):
+        yield progress
+        return
+    if not progress:
+        yield lambda _: None
+        return
+    from tqdm.auto import tqdm
+
+    bar = tqdm(desc=label, unit=unit, dynamic_ncols=True)
+
+    def show(found: P) -> None:
+        steps = counts(found)
+        bar.total = steps.total
+        if steps.note:
+            bar.set_postfix_str(steps.note, refresh=False)
+        bar.update(steps.done - bar.n)
+
+    try:
+        yield show
+    finally:
+        bar.close()

@@ -1,0 +1,159 @@
+"""Sources: a problem, a run or a checkpoint, resolved to a problem whose model holds the weights to study."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from landscape.errors import CheckpointError
+from landscape.geometry.weights import Weights
+from landscape.problem.data.registry import restrict
+from landscape.problem.problem import Problem
+from landscape.problem.spec import ProblemSpec
+from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into
+from landscape.training.run import Run, run_of
+
+PathName: TypeAlias = str | os.PathLike[str]
+AnySource: TypeAlias = Problem | Run | PathName
+SplitChoice: TypeAlias = Literal["train", "test", "both"]
+
+SPLITS: Mapping[str, tuple[str, ...]] = {"train": ("train",), "test": ("test",), "both": ("train", "test")}
+"""Splits measured for each choice."""
+
+
+class UnnamedProblemError(ValueError):
+    """A checkpoint outside a run directory was given without the problem that it belongs to."""
+
+
+@dataclass(frozen=True)
+class CheckpointReference:
+    """The checkpoint at the centre of a surface, as the surface file records it.
+
+    Attributes:
+        path: absolute path of the checkpoint file.
+        step: optimizer steps taken, None if unknown.
+        epoch: passes over the training data, NaN if unknown.
+    """
+
+    path: Path
+    step: int | None
+    epoch: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the attributes ``checkpoint``, ``checkpoint_step`` and ``checkpoint_epoch`` of a surface file."""
+        return {
+            "checkpoint": str(self.path),
+            "checkpoint_step": -1 if self.step is None else self.step,
+            "checkpoint_epoch": self.epoch,
+        }
+
+
+@dataclass(frozen=True)
+class Source:
+    """A problem whose model holds the weights to study.
+
+    Attributes:
+        problem: model, data, loss and metrics.
+        checkpoint: the checkpoint that the weights come from; None for the weights of a problem made in Python.
+    """
+
+    problem: Problem
+    checkpoint: CheckpointReference | None = None
+
+    @property
+    def split(self) -> str:
+        """The choice of splits as recorded: ``train``, ``test``, ``both``, or the names joined by commas."""
+        names = tuple(self.problem.splits)
+        return next((choice for choice, splits in SPLITS.items() if splits == names), ",".join(names))
+
+    @property
+    def title(self) -> str:
+        """Name of the network, for figures; empty if the problem does not say."""
+        description = self.problem.description
+        return str(description.get("model") or description.get("factory") or "").rsplit(":", 1)[-1]
+
+
+def find_checkpoint(source: Run | PathName, problem: ProblemSpec | None = None) -> tuple[Checkpoint, ProblemSpec]:
+    """Return a checkpoint and the problem it belongs to.
+
+    Args:
+        source: a run (its last checkpoint is taken), the path of a run directory, or the path of a checkpoint file.
+        problem: the problem to use instead of the one that the run records; required for a checkpoint file outside a
+            run directory.
+
+    Raises:
+        CheckpointError: nothing there, damaged, or a run that cannot name its problem.
+        UnnamedProblemError: a checkpoint outside a run directory, and no ``problem``.
+    """
+    if isinstance(source, Run):
+        return source.load(), problem or source.spec()
+    path = Path(source)
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such run or checkpoint")
+    if path.is_dir():
+        run = Run.open(path)
+        return run.load(), problem or run.spec()
+    if problem is None:
+        enclosing = run_of(path)
+        if enclosing is None:
+            raise UnnamedProblemError(
+                f"{path} is a checkpoint outside a run directory, so its network and data are unknown; name the problem"
+            )
+        problem = enclosing.spec()
+    return load_checkpoint(path), problem
+
+
+def open_source(
+    source: AnySource,
+    *,
+    problem: ProblemSpec | None = None,
+    split: SplitChoice | None = None,
+    samples: int | None = None,
+) -> Source:
+    """Build the problem that ``source`` names, with the weights to study in its model.
+
+    Args:
+        source: a problem, a run, or the path of a run directory or checkpoint.
+        problem: the problem of a checkpoint outside a run directory, or one that replaces the run's own.
+        split: splits to measure; by default ``train``, or every split of a :class:`~landscape.Problem`.
+        samples: size of a fixed, class-balanced subset of each split.
+
+    Raises:
+        CheckpointError: the checkpoint is missing, damaged, or of another architecture.
+        UnnamedProblemError: a checkpoint outside a run directory, and no ``problem``.
+        ValueError: ``problem`` beside a :class:`~landscape.Problem`, or an unknown split.
+    """
+    if split is not None and split not in SPLITS:
+        raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {split!r}")
+    if isinstance(source, Problem):
+        if problem is not None:
+            raise ValueError("problem: expected None beside a source that is a Problem itself")
+        if split is None and samples is None:
+            return Source(source)
+        names = None if split is None else SPLITS[split]
+        return Source(replace(source, splits=restrict(source.splits, names, samples, "problem")))
+    checkpoint, spec = find_checkpoint(source, problem)
+    if samples is not None:
+        spec = replace(spec, samples=samples)
+    # A user's factory may have no test split; "both" then means every split that it has.
+    splits: Sequence[str] | None = SPLITS[split or "train"]
+    if spec.factory is not None and split == "both":
+        splits = None
+    built = spec.build(splits)
+    load_into(built.model, checkpoint)
+    return Source(built, CheckpointReference(checkpoint.path.resolve(), checkpoint.step, checkpoint.epoch))
+
+
+def weights_at(path: PathName, like: Weights) -> Weights:
+    """Return the weights of a checkpoint file, or of the last checkpoint of a run directory, in the layout of ``like``.
+
+    Raises:
+        CheckpointError: nothing there, or damaged.
+        ValueError: tensors of ``like`` are missing or have another shape.
+    """
+    path = Path(path)
+    checkpoint = Run.open(path).load() if path.is_dir() else load_checkpoint(path)
+    return like.select(checkpoint.state_dict, str(checkpoint.path))

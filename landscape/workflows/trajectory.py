@@ -1,0 +1,169 @@
+"""Project training runs on a plane, and find the plane of their principal components."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from landscape._utils.provenance import Environment
+from landscape.errors import StoreError
+from landscape.geometry.plane import Plane, principal_plane
+from landscape.geometry.trajectory import PathPoint, Trajectory, project_path
+from landscape.geometry.weights import Weights
+from landscape.surface.plane_files import read_plane
+from landscape.surface.reading import read_surface
+from landscape.surface.surface import Surface
+from landscape.surface.trajectory_files import attach_trajectories, write_trajectories
+from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into
+from landscape.training.measure import measure as measure_split
+from landscape.training.run import Run
+from landscape.workflows.planes import split_patterns
+from landscape.workflows.progress import ProgressOption, Steps, reporting
+from landscape.workflows.sources import PathName
+
+AnyRuns: TypeAlias = Run | PathName | Sequence[Run | PathName]
+
+_PACKAGES = ("landscape", "torch", "numpy", "h5py")
+
+
+def project(
+    runs: AnyRuns,
+    plane: Plane | PathName = "pca",
+    *,
+    axes: int = 2,
+    measure: bool = False,
+    out: PathName | None = None,
+    attach: bool = False,
+    overwrite: bool = False,
+    progress: ProgressOption[Steps] = None,
+) -> list[Trajectory]:
+    """Project the checkpoints of runs on a plane, by least squares, with their distance from it.
+
+    Args:
+        runs: one or more runs, or paths of run directories.
+        plane: ``"pca"`` for the principal components of all checkpoints (see :func:`principal_plane_of`), the path of a
+            surface file for the plane of that surface, or a plane.
+        axes: number of principal components, with ``"pca"``.
+        measure: True to measure the training loss of checkpoints that were saved without it.
+        out: trajectory file to write; a plane that is in no surface file is stored with the paths.
+        attach: True to write the paths into the surface file too, where ParaView shows them.
+        overwrite: True to replace a file that exists.
+        progress: True for a progress bar, or a function that is handed a ``Steps`` after each checkpoint.
+
+    Returns:
+        One trajectory per run, in order; over a surface file, with the surface's loss under each point.
+
+    Raises:
+        ValueError: ``attach`` without a surface file, a run without checkpoints, or one of another network.
+        CheckpointError: a run is missing or damaged.
+        StoreError: a file exists, or cannot be read or written.
+    """
+    opened = open_runs(runs)
+    file = None if isinstance(plane, Plane) or str(plane) == "pca" else Path(plane)
+    if attach and file is None:
+        raise ValueError("attach: expected the path of a surface file as plane")
+    if out is not None and Path(out).exists() and not overwrite:
+        raise StoreError(f"{out} exists; name another file, or overwrite it")
+    provenance: dict[str, Any] = {
+        **Environment.current(_PACKAGES).to_json(),
+        "runs": [str(run.path.resolve()) for run in opened],
+    }
+    surface: Surface | None = None
+    if file is not None:
+        chosen, surface = read_plane(file, mapped=True), read_surface(file)
+        provenance.update(surface=str(file.resolve()), origin=chosen.origin.digest())
+    else:
+        chosen = plane if isinstance(plane, Plane) else principal_plane_of(opened, axes=axes)
+    with reporting(progress, "projecting", "checkpoint", lambda steps: steps) as report:
+        trajectories = _project(opened, chosen, measure, report)
+    if surface is not None:
+        trajectories = [surface.under(trajectory) for trajectory in trajectories]
+    if out is not None:
+        stored = chosen if file is None else None
+        write_trajectories(out, trajectories, plane=stored, provenance=provenance, overwrite=overwrite)
+    if attach and file is not None:
+        attach_trajectories(file, trajectories)
+    return trajectories
+
+
+def principal_plane_of(
+    runs: AnyRuns,
+    *,
+    axes: int = 2,
+    ignore: str = "none",
+    only: str | Sequence[str] = (),
+    freeze: str | Sequence[str] = (),
+) -> Plane:
+    """Return the plane of the principal components of all checkpoints of runs, around the end of the first.
+
+    Args:
+        runs: one or more runs of one network, or paths of run directories.
+        axes: number of components, one to three.
+        ignore: parameters that stay at the origin: ``biasbn`` or ``none``.
+        only: patterns of parameter names; other parameters stay at the origin.
+        freeze: patterns of parameter names that stay at the origin.
+
+    Raises:
+        ValueError: too few checkpoints, runs of different networks, or an unknown pattern.
+        CheckpointError: a run is missing or damaged, or the first cannot rebuild its problem.
+    """
+    opened = open_runs(runs)
+    layout = Weights.of(opened[0].build_problem().model)
+    origin = layout.select(opened[0].load().state_dict, str(opened[0].path))
+    sources = [_loader(path, layout) for run in opened for path in run.checkpoints]
+    return principal_plane(origin, sources, axes, ignore, split_patterns(only), split_patterns(freeze))
+
+
+def open_runs(runs: AnyRuns) -> list[Run]:
+    """Return the runs, opened where paths were given."""
+    several = [runs] if isinstance(runs, (Run, str)) or not isinstance(runs, Sequence) else runs
+    return [run if isinstance(run, Run) else Run.open(Path(run)) for run in several]
+
+
+def run_names(runs: Sequence[Run]) -> list[str]:
+    """Return a name per run for legends: the directory's, with as many parents as it takes to tell them apart."""
+    resolved = [run.path.resolve() for run in runs]
+    for depth in range(1, 8):
+        names = ["/".join(path.parts[-depth:]) for path in resolved]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in resolved]
+
+
+def _project(runs: Sequence[Run], plane: Plane, measure: bool, report: Callable[[Steps], None]) -> list[Trajectory]:
+    trajectories = []
+    total, done = sum(len(run.steps) for run in runs), 0
+    for run, name in zip(runs, run_names(runs), strict=True):
+        loss_of = _loss_of(run) if measure else None
+        points = []
+        for path in run.checkpoints:
+            points.append(_point(path, plane.origin, loss_of))
+            done += 1
+            report(Steps(done, total))
+        trajectories.append(project_path(name, plane, points))
+    return trajectories
+
+
+def _loss_of(run: Run) -> Callable[[Checkpoint], float]:
+    """Return a function that measures the training loss of a checkpoint as training does."""
+    problem = run.build_problem(("train",))
+
+    def loss(checkpoint: Checkpoint) -> float:
+        load_into(problem.model, checkpoint)
+        return measure_split(problem.model, problem.splits["train"], problem.loss, {})["loss"]
+
+    return loss
+
+
+def _point(path: Path, layout: Weights, loss_of: Callable[[Checkpoint], float] | None) -> PathPoint:
+    """Return a checkpoint as a point of a path; its weights stay on disk until they are used."""
+    found = load_checkpoint(path)
+    loss = loss_of(found) if loss_of is not None and math.isnan(found.loss) else found.loss
+    step = found.step if found.step is not None else -1
+    return PathPoint(step, found.epoch, _loader(path, layout), loss, found.learning_rate)
+
+
+def _loader(path: Path, layout: Weights) -> Callable[[], Weights]:
+    return lambda: layout.select(load_checkpoint(path).state_dict, str(path))
