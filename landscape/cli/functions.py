@@ -2,105 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from landscape.cli.descents import Setting, at_text, keep, measured, paths_of, setting_of
-from landscape.cli.options import PATH, AxisType, overwrite_option, require_new
-
-if TYPE_CHECKING:
-    from landscape.geometry.trajectory import Trajectory
-    from landscape.surface.surface import Surface
+from landscape.cli.options import PATH, AutoAxis, AxisType, overwrite_option, require_new
 
 KINDS = ("paths", "steps", "both", "relief", "field", "tangent", "steepest")
+WITH_PATHS = ("paths", "steps", "both", "relief")
 
 
-class PointType(click.ParamType):
-    """``2.5`` or ``-1.2,1``."""
+class PointType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
+    """A point of one or two coordinates: ``2.5`` or ``-1.2,1``."""
 
     name = "X[,Y]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """Return the coordinates."""
         if isinstance(value, tuple):
             return value
         try:
             return tuple(float(part) for part in value.split(","))
         except ValueError:
-            self.fail(f"one number, or two with a comma between them, expected, got {value!r}", param, ctx)
+            self.fail(f"expected one number, or two separated by a comma, got {value!r}", param, ctx)
 
 
-class RangeType(click.ParamType):
-    """``low:high``."""
+class RangeType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
+    """A range: ``low:high``."""
 
     name = "LOW:HIGH"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """Return both ends."""
         if isinstance(value, tuple):
             return value
         try:
             low, high = (float(part) for part in value.split(":"))
         except ValueError:
-            self.fail(f"low:high expected, as in 1e-5:1, got {value!r}", param, ctx)
+            self.fail(f"expected low:high like 1e-5:1, got {value!r}", param, ctx)
         return low, high
 
 
 @click.command()
 @click.argument("name", metavar="FUNCTION", required=False)
-@click.option("--list", "listing", is_flag=True, help="Say which functions have a name, and end.")
+@click.option("--list", "listing", is_flag=True, help="List the functions that have a name, and exit.")
 @click.option(
     "--optimizer",
     "optimizers",
     multiple=True,
     metavar="NAME:KEY=VALUE,...",
-    help="As for train; up to six.  [default: sgd:lr=0.1]",
+    help="Optimizer, as for train; repeat for up to six.  [default: sgd:lr=0.1]",
 )
-@click.option("--start", type=PointType(), help="Where they start.  [default: the usual place]")
-@click.option("--steps", type=click.IntRange(1), default=50, show_default=True, help="Of each optimizer.")
-@click.option("--maximize/--minimize", default=None, help="Climb, or descend.  [default: as the function is meant]")
-@click.option("--noise", type=click.FloatRange(0), default=0.0, show_default=True, help="Variance of each gradient.")
+@click.option("--start", type=PointType(), help="Initial point.  [default: the function's usual start]")
+@click.option("--steps", type=click.IntRange(1), default=50, show_default=True, help="Steps of each optimizer.")
+@click.option("--maximize/--minimize", default=None, help="Climb or descend.  [default: as usual for the function]")
 @click.option(
-    "--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Gradients averaged in a step."
+    "--noise", type=click.FloatRange(0), default=0.0, show_default=True, help="Variance of the gradient's components."
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the noise and of the search.")
-@click.option("--tune", type=click.IntRange(1), metavar="N", help="Search each learning rate: the best of N.")
-@click.option("--tune-range", type=RangeType(), default="1e-5:1", show_default=True, help="Of the search, log-uniform.")
-@click.option("--draw", type=click.Choice(KINDS), default="paths", show_default=True, help="See below.")
-@click.option("--at", "points", type=PointType(), multiple=True, help="Where tangents are drawn.  [default: the start]")
-@click.option("--x", type=AxisType(), help="First axis.  [default: the usual domain]")
-@click.option("--y", type=AxisType(), help="Second axis.")
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Gradients averaged in each step."
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed of the noise and of --tune."
+)
+@click.option(
+    "--tune", type=click.IntRange(1), metavar="N", help="Use the best of N learning rates for each optimizer."
+)
+@click.option(
+    "--tune-range", type=RangeType(), default="1e-5:1", show_default=True, help="Range of --tune, log-uniform."
+)
+@click.option("--draw", type=click.Choice(KINDS), default="paths", show_default=True, help="Kind of figure; see below.")
+@click.option(
+    "--at", "points", type=PointType(), multiple=True, help="Point at which to draw a tangent.  [default: the start]"
+)
+@click.option("--x", type=AxisType(), help="First axis.  [default: the function's usual domain]")
+@click.option("--y", type=AxisType(), help="Second axis.  [default: the function's usual domain]")
 @click.option(
     "--scale",
     type=click.Choice(["auto", "log", "linear", "symlog"]),
     default="auto",
     show_default=True,
-    help="Of the values; auto is linear on a curve.",
+    help="Scale of the values; auto is linear for a curve.",
 )
-@click.option("--style", type=click.Choice(["both", "lines", "filled", "heat"]), default="both", help="Of contours.")
-@click.option("--size", help="column, page, slide, ...  [default: by what is drawn]")
-@click.option("--dpi", type=click.IntRange(30, 2400), default=200, show_default=True, help="Of pictures.")
-@click.option("--seconds", type=click.FloatRange(0.1), default=6.0, show_default=True, help="Of an animation.")
-@click.option("--files", type=PATH, metavar="DIR", help="Also keep surface.h5 and trajectory.h5 there.")
 @click.option(
-    "--out", type=PATH, default=Path("function.png"), show_default=True, help="A .png, .pdf, .svg, .gif, .mp4, or DIR."
+    "--style",
+    type=click.Choice(["both", "lines", "filled", "heat"]),
+    default="both",
+    show_default=True,
+    help="Style of contours.",
+)
+@click.option("--size", metavar="NAME", help="Size of the figure: column, page, slide, ...  [default: by its kind]")
+@click.option(
+    "--dpi", type=click.IntRange(30, 2400), default=200, show_default=True, help="Resolution in dots per inch."
+)
+@click.option("--seconds", type=click.FloatRange(0.1), default=6.0, show_default=True, help="Duration of an animation.")
+@click.option("--files", type=PATH, metavar="DIR", help="Folder in which to save surface.h5 and trajectory.h5.")
+@click.option(
+    "--out",
+    type=PATH,
+    default=Path("function.png"),
+    show_default=True,
+    help="Output: a .png, .pdf, .svg, .pgf, .gif or .mp4, or a folder of frames.",
 )
 @overwrite_option
-def command(name: str | None, listing: bool, out: Path, overwrite: bool, **options: Any) -> None:
-    """Let optimizers run on FUNCTION and draw what they do.
+def command(name: str | None, listing: bool, **options: Any) -> None:
+    """Run optimizers on FUNCTION and draw their paths.
 
-    FUNCTION has a name (see --list), or is pkg.mod:function or file.py:function, or a formula in x, or in x and y.
-    A name that ends in .gif or .mp4, or without an ending (a folder of pictures), asks for an animation of the paths.
+    FUNCTION is a name (see --list), a formula in x or in x and y, or a reference: pkg.mod:function or file.py:function.
+    An output that ends in .gif or .mp4, or that has no suffix (a folder of frames), is an animation of the paths.
 
     \b
-    --draw paths     the optimizers' paths on the curve, or on the contours
+    --draw paths     paths on the curve or on the contours
            steps     coordinates and value against the step
            both      paths and steps
-           relief    the paths on the surface in three dimensions
-           field     the gradient as arrows
-           tangent   tangents of a curve; of a surface the tangent plane and the two slices
-           steepest  the slope in every direction from a point
+           relief    paths on the surface in three dimensions
+           field     gradient as arrows
+           tangent   tangents of a curve; tangent plane and two slices of a surface
+           steepest  slope in every direction from a point
 
     \b
     landscape functions sine-bowl --optimizer sgd:lr=1 --optimizer sgd:lr=0.1 --optimizer sgd:lr=0.01
@@ -109,70 +128,66 @@ def command(name: str | None, listing: bool, out: Path, overwrite: bool, **optio
     landscape functions "x^2 + 3*y^2" --noise 4 --optimizer sgd:lr=0.05 --out noisy.gif
     """
     if listing:
-        _list()
+        from landscape.workflows.functions import list_functions
+
+        click.echo("\n".join(list_functions()))
         return
     if name is None:
-        raise click.UsageError("say which function; `landscape functions --list` shows those that have a name")
-    from landscape.render.style import SUFFIXES
-    from landscape.render.video import SUFFIXES as MOVING
-    from landscape.render.video import check_video
+        raise click.UsageError("expected the name of a function; `landscape functions --list` lists them")
+    _check_out(options["out"], options["draw"], options["overwrite"])
+    _draw(name, **options)
 
-    suffix, kind = out.suffix.lower(), options["draw"]
-    if suffix not in (*SUFFIXES, *MOVING, ""):
-        raise click.UsageError(f"--out {out}: a name that ends in {', '.join((*SUFFIXES, *MOVING))} expected")
+
+def _check_out(out: Path, kind: Any, overwrite: bool) -> None:
+    """Reject an output that cannot be written, before any work is done."""
+    from landscape.render.style import SUFFIXES
+    from landscape.render.video import SUFFIXES as VIDEO_SUFFIXES
+    from landscape.render.video import check_video
+    from landscape.workflows.function_figures import check_animated
+
+    suffix = out.suffix.lower()
+    if suffix not in (*SUFFIXES, *VIDEO_SUFFIXES, ""):
+        known = ", ".join((*SUFFIXES, *VIDEO_SUFFIXES))
+        raise click.UsageError(f"--out: expected a name that ends in {known}, got {str(out)!r}")
     if suffix not in SUFFIXES:
         check_video(out, 1.0)
-    if suffix not in SUFFIXES and kind not in ("paths", "steps", "both"):
-        raise click.UsageError(f"--draw {kind} has no paths to animate; take paths, steps or both")
+        check_animated(kind)
     require_new(out, overwrite)
-    setting = setting_of(name, options)
-    surface = measured(setting, options)
-    moving = kind in ("paths", "steps", "both", "relief")
-    trajectories = paths_of(setting, options) if moving else []
-    if options["files"] is not None:
-        keep(setting, surface, trajectories, options["files"], overwrite)
+
+
+def _draw(name: str, *, out: Path, draw: Any, files: Path | None, overwrite: bool, **options: Any) -> None:
+    from landscape.cli.progress import Bar
+    from landscape.functions.descent import Search
+    from landscape.render.style import SUFFIXES
+    from landscape.workflows import function_figures as figures
+    from landscape.workflows.figures import save_figure
+    from landscape.workflows.functions import DescentOptions, save_study, study_function
+
+    tune, (low, high) = options["tune"], options["tune_range"]
+    descent = DescentOptions(
+        **{key: options[key] for key in ("steps", "start", "maximize", "noise", "batch_size", "seed")},
+        search=Search(tune, low, high, options["seed"]) if tune else None,
+    )
+    look = figures.FunctionFigureOptions(**{key: options[key] for key in ("points", "scale", "style", "size")})
+    optimizers = options["optimizers"] or (("sgd",) if tune else ("sgd:lr=0.1",))
+    axes = {axis: options[axis].count if isinstance(options[axis], AutoAxis) else options[axis] for axis in ("x", "y")}
+    with Bar("searching learning rates", "trial") as bar:
+        study = study_function(
+            name,
+            optimizers if draw in WITH_PATHS else (),
+            descent,
+            **axes,
+            progress=lambda steps: bar.update(steps.done, steps.total),
+        )
+    figures.check_kind(study, draw, look)
+    for line in study.summaries():
+        click.echo(line, err=True)
+    if files is not None:
+        save_study(study, files, overwrite=overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
-    _draw(setting, surface, trajectories, out, options)
-
-
-def _list() -> None:
-    from landscape.functions.catalogue import FUNCTIONS
-
-    width = max(map(len, FUNCTIONS))
-    for function in FUNCTIONS.values():
-        best = next((p for p in function.points if p.best), None)
-        where = f"; {best.kind} {best.value:.6g} at {at_text(best.at)}" if best else ""
-        click.echo(f"{function.name:<{width}}  {function.formula}{where}; start {at_text(function.start)}")
-
-
-def _draw(
-    setting: Setting, surface: Surface, trajectories: Sequence[Trajectory], out: Path, options: dict[str, Any]
-) -> None:
-    from landscape.render.plots.animation import animate
-    from landscape.render.style import SUFFIXES, save
-
-    kind = options["draw"]
-    if kind in ("paths", "both", "steps"):
-        from landscape.render.plots.descent import plot_descents, plot_steps
-
-        size = options["size"] or "page"
-        if kind == "steps":
-            artists = plot_steps(surface, trajectories, notes=setting.notes, size=size)
-        else:
-            wanted = "maximum" if setting.function.maximize else "minimum"
-            known = [point.at for point in setting.function.points if point.kind == wanted]
-            artists = plot_descents(
-                surface, trajectories, known, scale=options["scale"], style=options["style"], steps=kind == "both",
-                marked=f"known {wanted}", notes=setting.notes, size=size,
-            )  # fmt: skip
-        if out.suffix.lower() not in SUFFIXES:
-            written = animate(artists, out, seconds=options["seconds"], dpi=options["dpi"])
-            click.echo(f"{written}: {setting.function.formula}", err=True)
-            return
-        figure = artists.figure
+    if out.suffix.lower() in SUFFIXES:
+        figure = figures.draw_study(study, draw, look)
+        save_figure(figure, out, figure.dpi if draw == "relief" else options["dpi"])
     else:
-        from landscape.cli.slopes import draw
-
-        figure = draw(kind, setting, surface, trajectories, options)
-    save(figure, out, figure.dpi if kind == "relief" else options["dpi"])
-    click.echo(f"{out}: {setting.function.formula}", err=True)
+        figures.animate_study(study, out, draw, look, seconds=options["seconds"], dpi=options["dpi"])
+    click.echo(f"{out}: {study.function.formula}", err=True)
