@@ -13,7 +13,7 @@ import click
 from landscape._utils.machine import core_count
 from landscape.cli.follow import points_in, run_all, run_here
 from landscape.cli.options import PATH, overwrite_option, problem_options
-from landscape.parallel.launch import mpiexec
+from landscape.parallel.launch import find_mpiexec
 from landscape.render.labels import axis_labels, optimizer_labels
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def command(runs: tuple[Path, ...], out: Path, **options: Any) -> int:
         (out / folder).mkdir(parents=True, exist_ok=True)
     folders = list(runs) if runs else _train(out, options, ranks)
     _check(folders)
-    surface, paths = _landscape(folders, out, options, ranks if mpiexec() is not None else 1)
+    surface, paths = _landscape(folders, out, options, ranks if find_mpiexec() is not None else 1)
     made = _draw(folders, surface, paths, out, options)
     from landscape.cli.progress import clock
 
