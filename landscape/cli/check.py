@@ -96,7 +96,7 @@ def _rebuilt(surface: Surface) -> tuple[Problem, EvaluationConfig]:
     described: Mapping[str, Any] = surface.attributes["problem"]
     settings: Mapping[str, Any] = surface.attributes["settings"]
     named = {field.name: described[field.name] for field in fields(ProblemSpec) if field.name in described}
-    problem = ProblemSpec.from_dict(named).build(tuple(settings["samples"]))
+    problem = ProblemSpec.from_json(named).build(tuple(settings["samples"]))
     load_into(problem.model, load_checkpoint(surface.attributes["checkpoint"]))
     asked = {field.name: settings[field.name] for field in fields(EvaluationConfig) if field.name in settings}
     return problem, replace(EvaluationConfig(**asked), paired=False, stop_above=None)

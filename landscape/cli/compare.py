@@ -132,7 +132,7 @@ def _check(folders: Sequence[Path]) -> None:
 
     if not 2 <= len(folders) <= MAX_PATHS:
         raise click.UsageError(f"two to {MAX_PATHS} runs, which a reader can tell apart, expected, got {len(folders)}")
-    networks = [{k: Run.open(f).record["problem"].get(k) for k in ("model", "model_args", "factory")} for f in folders]
+    networks = [{k: Run.open(f).record.problem.get(k) for k in ("model", "model_args", "factory")} for f in folders]
     for folder, network in zip(folders, networks, strict=True):
         if network != networks[0]:
             raise click.UsageError(
@@ -197,7 +197,7 @@ def _draw(folders: Sequence[Path], surface: Path, paths: Path, out: Path, option
 
 def _labels(runs: Sequence[Run]) -> list[str]:
     """Names of the optimizers; where two are of the same, the folders' names tell them apart."""
-    labels = optimizer_labels([run.record["optimizer"] for run in runs])
+    labels = optimizer_labels([run.record.optimizer for run in runs])
     return [
         f"{label} ({run.path.name})" if labels.count(label) > 1 else label
         for label, run in zip(labels, runs, strict=True)
