@@ -118,7 +118,7 @@ def _rebuild(surface: Surface, plane: Plane) -> tuple[Problem, EvaluationConfig,
     described: Mapping[str, Any] = surface.attributes["problem"]
     settings: Mapping[str, Any] = surface.attributes["settings"]
     named = {field.name: described[field.name] for field in fields(ProblemSpec) if field.name in described}
-    problem = ProblemSpec.from_dict(named).build(tuple(settings["samples"]), seed=int(described.get("seed", 0)))
+    problem = ProblemSpec.from_json(named).build(tuple(settings["samples"]), seed=int(described.get("seed", 0)))
     if "checkpoint" in surface.attributes:
         load_into(problem.model, load_checkpoint(surface.attributes["checkpoint"]))
     else:

@@ -86,9 +86,9 @@ def resume(
     run = run if isinstance(run, Run) else Run.open(run)
     if run.finished:
         return run
-    optimizer, splits = run.record["optimizer"], tuple(run.record["problem"]["splits"])
+    optimizer, splits = run.record.optimizer, tuple(run.record.problem["splits"])
     return train(
-        run.build_problem(splits), optimizer["name"], run.settings, run.path, arguments=optimizer["arguments"],
+        run.build_problem(splits), optimizer.name, run.settings, run.path, arguments=optimizer.arguments,
         progress=progress, stop=stop,
     )  # fmt: skip
 

@@ -134,7 +134,7 @@ def run_names(runs: Sequence[Run]) -> list[str]:
 
 def _project(runs: Sequence[Run], plane: Plane, measure: bool, report: Callable[[Steps], None]) -> list[Trajectory]:
     trajectories = []
-    total, done = sum(len(run.steps) for run in runs), 0
+    total, done = sum(len(run.saved_steps) for run in runs), 0
     for run, name in zip(runs, run_names(runs), strict=True):
         loss_of = _loss_of(run) if measure else None
         points = []
