@@ -52,7 +52,7 @@ def surfaces() -> dict[str, Surface]:
         if name.startswith("path "):
             continue
         axes = tuple(arrays.pop(axis) for axis in "xy" if axis in arrays)
-        made[name] = Surface(axes, arrays, np.full(next(iter(arrays.values())).shape, DONE, np.uint8), {}, name)
+        made[name] = Surface(axes, arrays, np.full(next(iter(arrays.values())).shape, DONE, np.uint8), name=name)
     return made
 
 
@@ -195,7 +195,7 @@ def take_data(work: Path) -> None:
     found = {name: read_surface(work / file) for name, file in files.items()}
     found["optimizers"] = read_surface(work / "optimizers" / "surface.h5")
     seeds = read_surface(work / "seeds.h5")
-    found |= {f"seed {seed}": seeds.member(seed) for seed in seeds.seeds}
+    found |= {f"seed {seed}": seeds.for_seed(seed) for seed in seeds.seeds}
     arrays = {}
     for name, surface in found.items():
         arrays |= {f"{name}/{axis}": values for axis, values in zip("xy", surface.coordinates, strict=False)}

@@ -60,7 +60,7 @@ def check_surface(surface: Surface, plane: Plane | None = None, expected: float 
     """
     loss = surface.metric()
     done = surface.status == DONE
-    findings = [_complete(done | (surface.status == STOPPED), bool(surface.attributes.get("finished")))]
+    findings = [_complete(done | (surface.status == STOPPED), bool(surface.metadata.finished))]
     if expected is not None:
         findings.append(_origin_on_grid(surface, loss, expected))
     if plane is not None:

@@ -85,7 +85,7 @@ def noise_of(surface: Surface, metric: str | None = None) -> Noise:
 
 def origin_values(surface: Surface) -> dict[str, float]:
     """Values at the origin by dataset: those that the file keeps apart, else the grid's own; empty where unknown."""
-    kept = surface.attributes.get("origin_values")
+    kept = surface.metadata.origin_values
     if kept is not None:
         return dict(kept)
     axes = surface.coordinates[:-1] if surface.seeds else surface.coordinates  # the origin is that of every seed

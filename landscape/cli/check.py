@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -93,10 +92,11 @@ def _rebuilt(surface: Surface) -> tuple[Problem, EvaluationConfig]:
     from landscape.problem.spec import ProblemSpec
     from landscape.training import load_checkpoint, load_into
 
-    described: Mapping[str, Any] = surface.attributes["problem"]
-    settings: Mapping[str, Any] = surface.attributes["settings"]
+    described, settings, checkpoint = surface.metadata.problem, surface.metadata.settings, surface.metadata.checkpoint
+    if described is None or settings is None or checkpoint is None:
+        raise ValueError("the file names no problem or no checkpoint")
     named = {field.name: described[field.name] for field in fields(ProblemSpec) if field.name in described}
-    problem = ProblemSpec.from_json(named).build(tuple(settings["samples"]))
-    load_into(problem.model, load_checkpoint(surface.attributes["checkpoint"]))
-    asked = {field.name: settings[field.name] for field in fields(EvaluationConfig) if field.name in settings}
-    return problem, replace(EvaluationConfig(**asked), paired=False, stop_above=None)
+    problem = ProblemSpec.from_dict(named).build(tuple(settings.samples))
+    load_into(problem.model, load_checkpoint(checkpoint.path))
+    evaluation = EvaluationConfig(**{field.name: getattr(settings, field.name) for field in fields(EvaluationConfig)})
+    return problem, replace(evaluation, paired=False, stop_above=None)

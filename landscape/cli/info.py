@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 from landscape.cli.options import PATH
 
 if TYPE_CHECKING:
+    from landscape.surface.metadata import SurfaceMetadata
     from landscape.surface.surface import Surface
 
 
@@ -97,7 +97,7 @@ def _surface(surface: Surface, everything: bool) -> dict[str, Any]:
         if bad:
             facts[metric] = f"{facts.get(metric, 'nowhere finite')}; {bad} points not finite"
     facts.update(_noise(surface))
-    return {**facts, **(_everything if everything else _made)(surface.attributes)}
+    return {**facts, **(_everything if everything else _made)(surface.metadata)}
 
 
 def _noise(surface: Surface) -> dict[str, Any]:
@@ -114,44 +114,39 @@ def _noise(surface: Surface) -> dict[str, Any]:
     return {"noise": f"{noise.share:.1%} of the points are {noise.words} ({metric} {noise.reference:.6g})"}
 
 
-def _made(found: Mapping[str, Any]) -> dict[str, Any]:
+def _made(metadata: SurfaceMetadata) -> dict[str, Any]:
     """How a surface was made, in the words of the commands."""
     from landscape.cli.drawing import words_of
 
     facts: dict[str, Any] = {}
-    problem, settings = found.get("problem"), found.get("settings")
-    if isinstance(problem, Mapping):
+    problem, checkpoint, environment = metadata.problem, metadata.checkpoint, metadata.environment
+    if problem is not None:
         named = problem.get("factory") or f"{problem.get('model')} on {problem.get('dataset')}"
         facts["problem"] = named + (f", {problem['samples']} samples" if problem.get("samples") else "")
-    if "checkpoint" in found:
-        step = found.get("checkpoint_step", -1)
-        facts["checkpoint"] = str(found["checkpoint"]) + (f" (step {step})" if step >= 0 else "")
-    for axis, recipe in zip("xyz", found.get("recipes") or [], strict=False):
-        several = isinstance(settings, Mapping) and bool(settings.get("seeds"))
-        facts[f"{axis} direction"] = words_of(recipe, several)
-    for pair in ("xy", "xz", "yz"):
-        if f"cosine_{pair}" in found:
-            facts[f"cosine {pair}"] = f"{found[f'cosine_{pair}']:.4f}"
-    if isinstance(settings, Mapping):
+    if checkpoint is not None:
+        facts["checkpoint"] = checkpoint.path + (f" (step {checkpoint.step})" if checkpoint.step is not None else "")
+    for axis, recipe in zip("xyz", metadata.recipes, strict=False):
+        facts[f"{axis} direction"] = words_of(recipe, several=bool(metadata.settings and metadata.settings.seeds))
+    for pair, cosine in metadata.cosines.items():
+        facts[f"cosine {pair}"] = f"{cosine:.4f}"
+    if metadata.settings is not None:
+        settings = metadata.settings.to_json()
         shown = ("dtype", "device", "engine", "batch_size", "threads", "bn")
         facts["evaluation"] = ", ".join(f"{key} {settings[key]}" for key in shown if key in settings)
-    if isinstance(found.get("precision"), Mapping):
+    if metadata.precision is not None:
         from landscape.evaluation.precision import words_of as precision_in_words
 
-        facts["precision"] = precision_in_words(found["precision"])
-    for key in ("started", "finished", "command", "commit", "remark"):
-        if found.get(key) not in (None, "", "null"):
-            facts[key] = found[key]
-    return facts
+        facts["precision"] = precision_in_words(metadata.precision)
+    command, commit = (environment.command, environment.commit) if environment is not None else ("", None)
+    ends = {"started": metadata.started, "finished": metadata.finished, "command": command, "commit": commit}
+    return facts | {key: value for key, value in {**ends, "remark": metadata.remark}.items() if value}
 
 
-def _everything(found: Mapping[str, Any]) -> dict[str, Any]:
+def _everything(metadata: SurfaceMetadata) -> dict[str, Any]:
     """Attributes of a file, settings last."""
-    settings = found.get("settings")
-    kept = {key: value for key, value in found.items() if key != "settings"}
-    return kept | (
-        {f"setting {key}": value for key, value in settings.items()} if isinstance(settings, Mapping) else {}
-    )
+    found = dict(sorted(metadata.to_json().items()))
+    settings = found.pop("settings", {})
+    return found | {f"setting {key}": value for key, value in settings.items()}
 
 
 def _trajectories(path: Path, everything: bool) -> dict[str, Any]:
@@ -204,21 +199,21 @@ def _run(path: Path, everything: bool) -> dict[str, Any]:
     from landscape.training import Run
 
     run = Run.open(path)
-    steps, record = run.saved_steps, run.record
+    steps, record = run.steps, run.record
     facts: dict[str, Any] = {"kind": "run"}
     facts["checkpoints"] = f"{len(steps)}, steps {steps[0]} to {steps[-1]}" if steps else "none yet"
     if steps:
         facts.update({key: f"{value:.6g}" for key, value in run.load().metrics.items()})
     if everything:
-        return facts | {key: value for key, value in record.to_json().items() if key != "format"}
-    problem, optimizer = record.problem, record.optimizer
+        return facts | {key: value for key, value in record.items() if key != "format"}
+    problem, optimizer = record["problem"], record["optimizer"]
     facts["problem"] = problem.get("factory") or f"{problem.get('model')} on {problem.get('dataset')}"
-    set_to = {key: value for key, value in optimizer.arguments.items() if value not in (None, False, 0)}
-    facts["optimizer"] = f"{optimizer.name}: {', '.join(f'{key} {value}' for key, value in set_to.items())}"
+    set_to = {key: value for key, value in optimizer["arguments"].items() if value not in (None, False, 0)}
+    facts["optimizer"] = f"{optimizer['name']}: {', '.join(f'{key} {value}' for key, value in set_to.items())}"
     shown = ("epochs", "batch_size", "schedule", "seed", "dtype")
-    facts["settings"] = ", ".join(f"{key} {getattr(record.settings, key)}" for key in shown)
-    facts["steps"] = f"{record.steps}, {record.steps_per_epoch} an epoch"
-    facts["finished"] = record.finished or "not yet; the same command goes on"
+    facts["settings"] = ", ".join(f"{key} {record['settings'][key]}" for key in shown)
+    facts["steps"] = f"{record['steps']}, {record['steps_per_epoch']} an epoch"
+    facts["finished"] = record["finished"] or "not yet; the same command goes on"
     return facts
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from landscape.geometry.plane import Plane, PlaneFamily
     from landscape.parallel.ranks import Ranks
     from landscape.problem.problem import Problem
+    from landscape.surface.metadata import SurfaceMetadata
     from landscape.sweep.config import SweepResult
     from landscape.sweep.grid import Grid
 
@@ -142,7 +143,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
         where = ranks.collective(lambda: make_in_arena(scratch, make) if scratch else make())
     else:
         where = share_plane(ranks, make, scratch)
-    settings, provenance = ranks.collective(lambda: _account(found, problem, where, options))
+    metadata = ranks.collective(lambda: _account(found, problem, where, options))
     device = _device(options["device"], ranks)
     # Ranges by rule are found by the root alone, since they take some evaluations, and are then the same everywhere.
     grid = ranks.share(
@@ -166,8 +167,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
             grid,
             plan,
             evaluation=replace(evaluation_of(options), paired=options["paired"], stop_above=options["stop_above"]),
-            settings=settings,
-            provenance=provenance,
+            metadata=metadata,
             ranks=ranks,
             device=device,
             stop=stop,
@@ -199,13 +199,12 @@ def _scratch(problem: Problem, axes: int, out: Path, options: dict[str, Any]) ->
     return scratch_directory(size, out.absolute().parent)
 
 
-def _account(
-    found: Source, problem: Problem, where: Plane | PlaneFamily, options: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the values depend on, and what else the file should say."""
+def _account(found: Source, problem: Problem, where: Plane | PlaneFamily, options: dict[str, Any]) -> SurfaceMetadata:
+    """Settings that the values depend on, and the provenance of the surface."""
     from landscape._utils.provenance import Environment
     from landscape.cli.drawing import words_of
     from landscape.geometry.plane import Plane
+    from landscape.surface.metadata import CheckpointReference, SurfaceMetadata, SweepSettings
 
     one = where if isinstance(where, Plane) else where.make(where.seeds[0])
     described = dict(problem.description)
@@ -215,19 +214,18 @@ def _account(
         for key in ("model", "model_args", "dataset", "dataset_args", "factory_args")
         if key in described
     }
-    provenance = {
-        **Environment.current(("landscape", "torch", "numpy", "h5py", "mpi4py")).to_json(),
-        "checkpoint": str(found.checkpoint.path.resolve()),
-        "checkpoint_step": found.checkpoint.step if found.checkpoint.step is not None else -1,
-        "checkpoint_epoch": found.checkpoint.epoch,
-        "problem": described,
-        "recipes": [dict(direction.recipe) for direction in one.directions],
-    }
     # In words, so that a refused file says how its directions differ; paths may change, and digests tell the rest.
     paths = {"to": "another checkpoint", "file": "a file"}
     recipes = [{key: paths.get(key, value) for key, value in direction.recipe.items()} for direction in one.directions]
     words = [words_of(recipe, several=where is not one) for recipe in recipes]
-    return {"problem": identity, "split": options["split"], "axes_are": words}, provenance
+    checkpoint = found.checkpoint
+    return SurfaceMetadata(
+        settings=SweepSettings(problem=identity, split=options["split"], axes_are=tuple(words)),
+        recipes=tuple(dict(direction.recipe) for direction in one.directions),
+        checkpoint=CheckpointReference(str(checkpoint.path.resolve()), checkpoint.step, checkpoint.epoch),
+        problem=described,
+        environment=Environment.current(("landscape", "torch", "numpy", "h5py", "mpi4py")),
+    )
 
 
 def _title(problem: Problem) -> str:

@@ -63,7 +63,7 @@ def command(runs: tuple[Path, ...], plane: str, out: Path, **options: Any) -> No
         from landscape.surface.reading import read_surface
 
         chosen, surface, stored = read_plane(plane, mapped=True), read_surface(plane), None
-        trajectories = [surface.under(trajectory) for trajectory in _project(opened, runs, chosen, measured)]
+        trajectories = [surface.sample_along(trajectory) for trajectory in _project(opened, runs, chosen, measured)]
         provenance.update(surface=str(Path(plane).resolve()), origin=chosen.origin.digest())
     write_trajectories(out, trajectories, plane=stored, provenance=provenance, overwrite=options["overwrite"])
     if options["attach"]:
@@ -81,7 +81,7 @@ def _project(runs: Sequence[Run], paths: Sequence[Path], plane: Plane, measured:
 
     done = []
     with Bar("projecting", "checkpoint") as bar:
-        total, count = sum(len(run.saved_steps) for run in runs), 0
+        total, count = sum(len(run.steps) for run in runs), 0
         for run, name in zip(runs, names_of(paths), strict=True):
             points = []
             loss_of = _loss_of(run) if measured else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from landscape.surface.surface import Surface
@@ -32,8 +32,8 @@ def axis_labels(surfaces: Sequence[Surface]) -> tuple[str, str]:
 
 
 def _axis_label(surface: Surface, axis: int, with_variance: bool) -> str:
-    recipes = surface.attributes.get("recipes") or []
-    recipe = recipes[axis] if axis < len(recipes) and isinstance(recipes[axis], Mapping) else {}
+    recipes = surface.metadata.recipes
+    recipe = recipes[axis] if axis < len(recipes) else {}
     kind = recipe.get("kind")
     if kind == "pca" or "explained_variance_ratio" in recipe:
         ratio = recipe.get("explained_variance_ratio") if with_variance else None
@@ -45,27 +45,18 @@ def _axis_label(surface: Surface, axis: int, with_variance: bool) -> str:
     return f"direction {axis + 1}"
 
 
-class _Optimizer(Protocol):
-    """An optimizer by name, with its arguments."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def arguments(self) -> Mapping[str, Any]: ...
-
-
-def optimizer_labels(optimizers: Sequence[_Optimizer]) -> list[str]:
+def optimizer_labels(optimizers: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a legend entry for each optimizer: the usual name, the learning rate, and what else tells them apart.
 
     Args:
-        optimizers: name and arguments of each, as returned by ``landscape.training.optimizers.describe``.
+        optimizers: ``{"name": ..., "arguments": {...}}`` of each, as returned by
+            ``landscape.training.optimizers.describe``.
     """
-    labels = [_optimizer_label(optimizer.name, optimizer.arguments) for optimizer in optimizers]
+    labels = [_optimizer_label(optimizer["name"], optimizer["arguments"]) for optimizer in optimizers]
     found = []
     for label, optimizer in zip(labels, optimizers, strict=True):
-        same = [other.arguments for other, its in zip(optimizers, labels, strict=True) if its == label]
-        arguments = optimizer.arguments
+        same = [other["arguments"] for other, its in zip(optimizers, labels, strict=True) if its == label]
+        arguments = optimizer["arguments"]
         telling = [key for key in arguments if any(other.get(key) != arguments[key] for other in same)]
         found.append(", ".join([label, *(f"{key} {_short(arguments[key])}" for key in telling)]))
     return found

@@ -7,15 +7,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from landscape._utils.provenance import now
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import attribute, created, reading
+from landscape.surface.metadata import SweepSettings
 from landscape.surface.store import failures_of, stored_settings, write_failures
-from landscape.surface.surface import FAILED, PENDING, settled
+from landscape.surface.surface import FAILED, PENDING, is_complete
 
 _PLANE = ("origin", "xdirection", "ydirection", "zdirection")
 
@@ -47,7 +47,7 @@ class MergeReport:
 @dataclass(frozen=True)
 class _Shard:
     path: Path
-    settings: dict[str, Any]
+    settings: SweepSettings
     metrics: list[str]
     plane: dict[str, str]
     values: np.ndarray
@@ -85,7 +85,7 @@ def merge(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], 
         shard = _read(path)
         if merged is None:
             merged = shard
-            per_shard.append(int(settled(shard.status).sum()))
+            per_shard.append(int(is_complete(shard.status).sum()))
         else:
             _require_equal(merged, shard)
             taken, both = _add(merged, shard)
@@ -97,10 +97,10 @@ def merge(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], 
         file["seconds"][...] = merged.seconds
         file["status"][...] = merged.status
         write_failures(file, merged.messages)
-        complete = bool(settled(merged.status).all())
+        complete = bool(is_complete(merged.status).all())
         file.attrs.modify("finished", np.bytes_(now() if complete else ""))
         file.attrs["merged_from"] = json.dumps([path.name for path in files])
-    done, failed = int(settled(merged.status).sum()), int((merged.status == FAILED).sum())
+    done, failed = int(is_complete(merged.status).sum()), int((merged.status == FAILED).sum())
     return MergeReport(merged.status.size, done, failed, overlapping, tuple(per_shard))
 
 
@@ -116,19 +116,24 @@ def _read(path: Path) -> _Shard:
 
 
 def _require_equal(first: _Shard, other: _Shard) -> None:
-    found = {"metrics": other.metrics, "plane": other.plane, "shape": list(other.status.shape), **other.settings}
-    asked = {"metrics": first.metrics, "plane": first.plane, "shape": list(first.status.shape), **first.settings}
-    differing = [key for key in {**asked, **found} if asked.get(key) != found.get(key)]
+    differing = first.settings.differences(other.settings)
+    for name, one, two in (
+        ("metrics", first.metrics, other.metrics),
+        ("plane", first.plane, other.plane),
+        ("shape", first.status.shape, other.status.shape),
+    ):
+        if one != two:
+            differing.append((name, one, two))
     if differing:
         raise StoreError(
-            f"{first.path} and {other.path} were made with different settings and cannot be one surface: "
-            + "; ".join(f"{key} is {asked.get(key)!r} there and {found.get(key)!r} here" for key in differing)
+            f"{first.path} and {other.path} were made with different settings and cannot be merged: "
+            + "; ".join(f"{name} is {one!r} in the first and {two!r} in the second" for name, one, two in differing)
         )
 
 
 def _add(merged: _Shard, shard: _Shard) -> tuple[int, int]:
     """Take from ``shard`` what ``merged`` lacks, in place; returns how much that was, and how much both had."""
-    both = settled(merged.status) & settled(shard.status)
+    both = is_complete(merged.status) & is_complete(shard.status)
     bits = [array[:, both].view(np.int64) for array in (merged.values, shard.values)]
     unequal = (bits[0] != bits[1]).any(axis=0)
     if unequal.any():
@@ -140,7 +145,7 @@ def _add(merged: _Shard, shard: _Shard) -> tuple[int, int]:
             f"{merged.path} and {shard.path} disagree at {int(unequal.sum())} points, first at index "
             f"{tuple(int(k) for k in where)}: {name} is {old[i]!r} and {new[i]!r}; they were not computed alike"
         )
-    new = settled(shard.status) & ~settled(merged.status)
+    new = is_complete(shard.status) & ~is_complete(merged.status)
     failed = (shard.status == FAILED) & (merged.status == PENDING)
     merged.values[:, new] = shard.values[:, new]
     merged.seconds[new | failed] = shard.seconds[new | failed]

@@ -1,40 +1,258 @@
-"""What is fixed about a surface before its first point is computed."""
+"""Metadata of surfaces: the settings of a sweep, its provenance, and how both are stored as HDF5 attributes."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landscape._utils.provenance import Environment
 from landscape.errors import StoreError
 
 if TYPE_CHECKING:
     from landscape.geometry.plane import Plane, PlaneFamily
 
+FORMAT, FORMAT_VERSION = "landscape-surface", 1
+LI_FORMAT = "li-et-al"
+"""``SurfaceMetadata.format`` of a surface read from a file of Li et al."""
+
+_ENGINES = {"plain": "eager", "folded": "bn_folded", "dense": "mlp", "grouped": "batched_mlp"}
+"""Names of the engines in files of version 0.1, and their names today."""
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """Settings on which the values of a surface depend; a sweep is resumed only with equal settings.
+
+    Every field has a default, so that a file written before a field existed still compares equal.
+
+    Attributes:
+        axes: axes of the grid as text, x first: ``("-1:1:51", "-1:1:51")``.
+        metrics: names of the datasets with values, in order.
+        samples: number of samples of each split.
+        data: digest of each split.
+        origin: digest of the weights at the origin.
+        directions: digests of the directions; for several seeds, one tuple of digests per seed.
+        seeds: seeds of the random directions, if the last axis counts them.
+        fixed: digest of the tensors of the model that the plane does not move.
+        device: kind of device, without an index.
+        dtype: precision of weights, activations and inputs.
+        batch_size: samples per forward pass.
+        threads: CPU threads per rank.
+        bn: source of batch-norm statistics, ``checkpoint`` or ``recalibrate``.
+        bn_samples: number of samples for re-estimated statistics.
+        engine: forward-pass engine.
+        paired: True if standard errors of differences to the origin are stored.
+        stop_above: loss above which a point is abandoned; None if every point is computed in full.
+        problem: name and arguments of the model and the data set, as far as values depend on them.
+        split: data that is measured: ``train``, ``test`` or ``both``.
+        axes_are: description of each direction in words.
+        other: settings under any other name.
+        stored_keys: keys that the settings of a file have, in their order; None for new settings.
+    """
+
+    axes: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    samples: Mapping[str, int] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
+    directions: tuple[str | tuple[str, ...], ...] = ()
+    seeds: tuple[int, ...] = ()
+    fixed: str = ""
+    device: str = "cpu"
+    dtype: str = "float32"
+    batch_size: int | None = None
+    threads: int = 1
+    bn: str = "checkpoint"
+    bn_samples: int = 512
+    engine: str = "auto"
+    paired: bool = False
+    stop_above: float | None = None
+    problem: Mapping[str, Any] | None = None
+    split: str = ""
+    axes_are: tuple[str, ...] = ()
+    other: Mapping[str, Any] = field(default_factory=dict)
+    stored_keys: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> SweepSettings:
+        """Return the settings that :meth:`to_json` wrote, with defaults for missing fields."""
+        names = _names(cls) - {"other", "stored_keys"}
+        known = {key: _as_tuples(value) for key, value in values.items() if key in names}
+        other = {key: value for key, value in values.items() if key not in names}
+        return cls(**known, other=other, stored_keys=tuple(values))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON values.
+
+        Of settings that come from a file, only the keys in the file are written, in their order.
+        """
+        values = {name: _as_lists(value) for name, value in self._values().items()}
+        keys = values if self.stored_keys is None else self.stored_keys
+        optional = ("seeds", "problem", "split", "axes_are")
+        empty: tuple[Any, ...] = ([], "", None)
+        return {key: values[key] for key in keys if key in values and not (key in optional and values[key] in empty)}
+
+    def differences(self, other: SweepSettings) -> list[tuple[str, Any, Any]]:
+        """Return ``(name, value here, value in other)`` for each setting that differs."""
+        mine, others = self._comparable(), other._comparable()
+        names = {**mine, **others}
+        return [(n, mine.get(n), others.get(n)) for n in names if mine.get(n) != others.get(n)]
+
+    def _values(self) -> dict[str, Any]:
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("other", "stored_keys")}
+        return {**named, **self.other}
+
+    def _comparable(self) -> dict[str, Any]:
+        """JSON values of all fields, with today's names of engines."""
+        values: dict[str, Any] = json.loads(json.dumps({name: _as_lists(v) for name, v in self._values().items()}))
+        values["engine"] = _ENGINES.get(self.engine, self.engine)
+        return values
+
+
+@dataclass(frozen=True)
+class CheckpointReference:
+    """The checkpoint at the origin of a surface.
+
+    Attributes:
+        path: path of the checkpoint when the surface was made.
+        step: number of optimizer steps taken; None if unknown.
+        epoch: number of passes over the training data; None if unknown.
+    """
+
+    path: str
+    step: int | None = None
+    epoch: float | None = None
+
+
+@dataclass(frozen=True)
+class SurfaceMetadata:
+    """Description of a surface: how, from what, where and when it was made.
+
+    Attributes:
+        settings: settings on which the values depend.
+        title: name of the surface on figures.
+        recipes: construction of each direction, x first; for several seeds, of the directions of the first seed.
+        checkpoint: checkpoint at the origin; None if unknown.
+        problem: description of the model and the data, from which they can be rebuilt; None if unknown.
+        environment: command, host and versions of packages; None if unknown.
+        precision: measured error of a reduced precision, see ``landscape.evaluation.precision``; None if not measured.
+        origin_values: values at the origin by dataset, stored with paired standard errors; None if not stored.
+        cosines: cosine of the angle between each pair of axes: ``{"xy": 0.02}``.
+        metrics: names of the datasets with values, in the order of the file.
+        started: time at which the file was created, UTC, ISO 8601; empty if unknown.
+        finished: time at which the last point was computed; empty if points are left.
+        merged_from: names of the shards that were merged.
+        remark: warning about the file, found when it was read.
+        format: kind of the file: ``landscape-surface``, ``li-et-al``, or empty for a surface not read from a file.
+        format_version: version of the file format; 0 for a surface not read from a file.
+        other: attributes under any other name.
+    """
+
+    settings: SweepSettings | None = None
+    title: str = ""
+    recipes: tuple[Mapping[str, Any], ...] = ()
+    checkpoint: CheckpointReference | None = None
+    problem: Mapping[str, Any] | None = None
+    environment: Environment | None = None
+    precision: Mapping[str, Any] | None = None
+    origin_values: Mapping[str, float] | None = None
+    cosines: Mapping[str, float] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
+    started: str = ""
+    finished: str = ""
+    merged_from: tuple[str, ...] = ()
+    remark: str = ""
+    format: str = ""
+    format_version: int = 0
+    other: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> SurfaceMetadata:
+        """Return the metadata that :meth:`to_json` wrote; fields that are missing have their defaults."""
+        rest = dict(values)
+        known: dict[str, Any] = {
+            key: _as_tuples(rest.pop(key)) if key in ("recipes", "metrics", "merged_from") else rest.pop(key)
+            for key in ("title", "recipes", "problem", "precision", "origin_values", "metrics", "started", "finished",
+                        "merged_from", "remark", "format", "format_version")
+            if rest.get(key) is not None
+        }  # fmt: skip
+        if "settings" in rest:
+            known["settings"] = SweepSettings.from_json(rest.pop("settings"))
+        if "checkpoint" in rest:
+            path, step, epoch = (rest.pop(f"checkpoint{part}", None) for part in ("", "_step", "_epoch"))
+            unknown = isinstance(epoch, float) and math.isnan(epoch)
+            known["checkpoint"] = CheckpointReference(path, None if step == -1 else step, None if unknown else epoch)
+        environment = {key: rest.pop(key) for key in _names(Environment) if key in rest}
+        if environment:
+            known["environment"] = Environment.from_json(environment)
+        cosines = {pair: rest.pop(f"cosine_{pair}") for pair in ("xy", "xz", "yz") if f"cosine_{pair}" in rest}
+        return cls(**known, cosines=cosines, other=rest)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the metadata as one flat object, under the names that the attributes of a file have."""
+        values: dict[str, Any] = {}
+        if self.format:
+            values["format"] = self.format
+        if self.format_version:
+            values["format_version"] = self.format_version
+        if self.metrics:
+            values["metrics"] = list(self.metrics)
+        if self.settings is not None:
+            values["settings"] = self.settings.to_json()
+        if self.environment is not None:
+            values |= self.environment.to_json()
+        if self.checkpoint is not None:
+            values |= self._checkpoint_values(self.checkpoint)
+        for name in ("title", "problem", "recipes", "precision", "origin_values", "merged_from", "remark"):
+            value = getattr(self, name)
+            if value not in ("", None, ()):
+                values[name] = _as_lists(value)
+        values |= self.other
+        values |= {f"cosine_{pair}": value for pair, value in self.cosines.items()}
+        if self.started:
+            values |= {"started": self.started, "finished": self.finished}
+        return values
+
+    def _checkpoint_values(self, checkpoint: CheckpointReference) -> dict[str, Any]:
+        values: dict[str, Any] = {"checkpoint": checkpoint.path}
+        if self.format == LI_FORMAT:  # the names of their files hold the epoch at most
+            return values if checkpoint.epoch is None else {**values, "checkpoint_epoch": checkpoint.epoch}
+        values["checkpoint_step"] = -1 if checkpoint.step is None else checkpoint.step
+        values["checkpoint_epoch"] = math.nan if checkpoint.epoch is None else checkpoint.epoch
+        return values
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> SurfaceMetadata:
+        """Return the metadata in the HDF5 attributes of a file, as :func:`landscape.surface.hdf5.attributes` reads."""
+        return cls.from_json({key: _unpacked(value) for key, value in attributes.items()})
+
+    def to_attributes(self) -> dict[str, Any]:
+        """Return the metadata as HDF5 attributes; objects, lists and None are JSON text."""
+        return {key: as_attribute(value) for key, value in self.to_json().items()}
+
 
 @dataclass(frozen=True)
 class Header:
-    """Grid, names, settings and plane of a surface.
+    """The parts of a surface that are fixed before its first point is computed.
 
     Attributes:
-        coordinates: the axes' coordinates, x first, evenly spaced, each ``(n,)`` float64.
-        metrics: names of the datasets, in the order in which points bring their values.
-        settings: everything on which the values depend (model, digests, normalization, dtype ...), plain JSON values.
-            A file made with other settings is not resumed.
-        provenance: what else a reader may want to know (command line, versions, host), plain JSON values.
-        plane: origin and directions, stored with the values; the planes of several seeds, whose last coordinate is the
-            seed; None for values that come from elsewhere.
-        interpolated: whether not all points are to be measured, so that there is room for interpolated values.
+        coordinates: coordinates along each axis, x first, evenly spaced, each ``(n,)`` float64.
+        metrics: names of the datasets, in the order of the values of a point.
+        metadata: settings and provenance, stored with the values.
+        plane: origin and directions, stored with the values; for several seeds, a family of planes whose last
+            coordinate is the seed; None if the values come from elsewhere.
+        interpolated: True if only some points are to be measured, so that the file needs room for interpolated values.
     """
 
     coordinates: tuple[np.ndarray, ...]
     metrics: tuple[str, ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    metadata: SurfaceMetadata = field(default_factory=SurfaceMetadata)
     plane: Plane | PlaneFamily | None = None
     interpolated: bool = False
 
@@ -43,20 +261,54 @@ class Header:
         """Shape of every grid dataset: ``(nx,)``, ``(ny, nx)`` or ``(nz, ny, nx)``."""
         return tuple(len(axis) for axis in reversed(self.coordinates))
 
-    def require(self, stored: Mapping[str, Any], path: str) -> None:
-        """Raise ``StoreError`` unless ``stored`` settings are these; the message names each that differs."""
-        asked = json.loads(json.dumps(dict(self.settings)))
-        differing = [key for key in {**stored, **asked} if stored.get(key) != asked.get(key)]
+    @property
+    def settings(self) -> SweepSettings:
+        """Settings on which the values depend."""
+        return self.metadata.settings or SweepSettings(stored_keys=())
+
+    def require_settings(self, stored: SweepSettings, path: str) -> None:
+        """Raise ``StoreError`` unless the settings in a file equal those of this sweep; name each that differs."""
+        differing = self.settings.differences(stored)
         if differing:
+            listed = "; ".join(
+                f"{name}: the file has {_brief(there)}, this sweep uses {_brief(here)}"
+                for name, here, there in differing
+            )
             raise StoreError(
-                f"{path} was made with other settings: "
-                + "; ".join(
-                    f"{key} is {_brief(stored.get(key))} there, asked for {_brief(asked.get(key))}" for key in differing
-                )
-                + ". Name another --out, repeat the stored settings, or give --overwrite to start anew."
+                f"{path} was made with other settings: {listed}. Choose another file, repeat the settings of this "
+                "one, or overwrite it"
             )
 
 
+def as_attribute(value: Any) -> Any:
+    """Return a JSON value in the form of an HDF5 attribute: JSON text for objects, lists and None."""
+    return json.dumps(_as_lists(value)) if value is None or isinstance(value, Mapping | list | tuple) else value
+
+
+def _unpacked(value: Any) -> Any:
+    """The inverse of :func:`as_attribute`; text that only begins like JSON stays text."""
+    if isinstance(value, str) and (value[:1] in ("{", "[") or value == "null"):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            return value
+    return value
+
+
+def _names(kind: type[Any]) -> set[str]:
+    return {f.name for f in fields(kind)}
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(_as_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _as_lists(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return [_as_lists(item) for item in value] if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
 def _brief(value: Any) -> str:
-    """A setting's value in a message, with digests cut short."""
+    """A value in a message, with digests cut short."""
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1...", repr(value))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -15,6 +14,7 @@ from landscape.errors import StoreError
 from landscape.surface.hdf5 import attribute, attributes, reading
 from landscape.surface.li2018.files import from_li
 from landscape.surface.li2018.names import recipe_of
+from landscape.surface.metadata import LI_FORMAT, SurfaceMetadata
 from landscape.surface.surface import Surface
 
 _log = logging.getLogger(__name__)
@@ -57,30 +57,20 @@ def read_surface(path: str | os.PathLike[str], name: str | None = None) -> Surfa
             for key, node in (file["interpolated"].items() if "interpolated" in file else ())
             if key in values
         }
-        found = _unpacked(attributes(file))
+        metadata = SurfaceMetadata.from_attributes(attributes(file))
         if "dir_file" in file:
-            found["dir_file"] = attribute(file["dir_file"][()])
+            metadata = replace(metadata, other={**metadata.other, "dir_file": attribute(file["dir_file"][()])})
     if not values:
         raise StoreError(f"{path} holds coordinates of shape {shape} but no values of that shape; is the file damaged?")
+    title = metadata.title
     if status is None:
         values, status, remark = from_li(values, shape)
-        found = {**found, "format": found.get("format", "li-et-al"), **recipe_of(path.as_posix())}
         if remark:
             _log.warning("%s is %s", path, remark)
-            found["remark"] = remark
-    order = found.get("metrics") or []
-    values = {key: values[key] for key in [*order, *values] if key in values}
-    title = found.get("title") or found.get("run", {}).get("model") or path.stem
-    return Surface(coordinates, values, status, found, name or str(title), estimates)
-
-
-def _unpacked(found: Any) -> dict[str, Any]:
-    """Attributes with those that hold JSON unpacked."""
-    unpacked = dict(found)
-    for key, value in unpacked.items():
-        if isinstance(value, str) and value[:1] in ("{", "["):
-            try:
-                unpacked[key] = json.loads(value)
-            except json.JSONDecodeError:
-                continue
-    return unpacked
+        stated = recipe_of(path.as_posix())
+        title = title or stated.get("run", {}).get("model", "")
+        described = {**metadata.to_json(), "format": metadata.format or LI_FORMAT, **stated, "remark": remark}
+        metadata = SurfaceMetadata.from_json(described)
+    order = [*metadata.metrics, *values]
+    values = {key: values[key] for key in order if key in values}
+    return Surface(coordinates, values, status, metadata, name or title or path.stem, estimates)

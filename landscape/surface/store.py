@@ -7,8 +7,8 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -16,9 +16,9 @@ import numpy as np
 from landscape._utils.provenance import now
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import attribute, created, reading, reason
-from landscape.surface.metadata import Header
+from landscape.surface.metadata import FORMAT, FORMAT_VERSION, Header, SweepSettings
 from landscape.surface.raw_files import DatasetWriter, DeferredErrorFile
-from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface, settled
+from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface, is_complete
 from landscape.surface.vtkhdf import write_collection
 
 
@@ -46,7 +46,7 @@ class MemoryStore:
 
     def pending(self, retry_failed: bool = False) -> np.ndarray:
         """Flat indices of the points still to compute, in order."""
-        wanted = ~settled(self.status) if retry_failed else self.status == PENDING
+        wanted = ~is_complete(self.status) if retry_failed else self.status == PENDING
         return np.flatnonzero(wanted)
 
     def record(self, index: int, values: Sequence[float], seconds: float) -> None:
@@ -56,7 +56,7 @@ class MemoryStore:
         """
         self.values.reshape(len(self.header.metrics), -1)[:, index] = values
         self.seconds.flat[index] = seconds
-        limit = self.header.settings.get("stop_above")
+        limit = self.header.settings.stop_above
         self.status.flat[index] = STOPPED if limit is not None and values[0] > limit else DONE
         self.messages.pop(index, None)
 
@@ -88,16 +88,14 @@ class MemoryStore:
     def surface(self, name: str = "") -> Surface:
         """A copy of what is there now."""
         values = {metric: self.values[i].copy() for i, metric in enumerate(self.header.metrics)}
-        attributes: Mapping[str, Any] = {**self.header.provenance, "settings": dict(self.header.settings)}
-        return Surface(self.header.coordinates, values, self.status.copy(), attributes, name)
+        return Surface(self.header.coordinates, values, self.status.copy(), self.header.metadata, name)
 
 
-FORMAT, VERSION = "landscape-surface", 1
 FLUSH_SECONDS = 5.0
 """What a crash can cost at most: points of so long, where the disk is slow ..."""
 FLUSH_SHARE = 50.0
 """... and where it is not, of so many times as long as it takes to write them: some milliseconds."""
-INTERPOLATED = "interpolated"
+INTERPOLATED_GROUP = "interpolated"
 """The group of what was not measured: by the names of the measured datasets."""
 MESSAGES = 256
 """Failed points whose message is kept; the status of the others is kept all the same."""
@@ -120,8 +118,8 @@ class FileStore(MemoryStore):
         self.seconds[...] = file["seconds"][()]
         self.messages = failures_of(file)
         writer.locate(file, (*header.metrics, "status", "seconds", "failures"))
-        self._fillable = {name for name in header.metrics if f"{INTERPOLATED}/{name}" in file}
-        writer.locate(file, (f"{INTERPOLATED}/{name}" for name in self._fillable))
+        self._fillable = {name for name in header.metrics if f"{INTERPOLATED_GROUP}/{name}" in file}
+        writer.locate(file, (f"{INTERPOLATED_GROUP}/{name}" for name in self._fillable))
         self._finished = bool(attribute(file.attrs["finished"]))
         self._written_messages = dict(self.messages)
         self._row = int(np.prod(header.shape[1:]))  # points per step along the file's first axis
@@ -143,7 +141,7 @@ class FileStore(MemoryStore):
         writer = DatasetWriter(path)
         try:
             with reading(path, patience=0.0) as file:
-                header.require(stored_settings(file, path), str(path))
+                header.require_settings(stored_settings(file, path), str(path))
                 with _intact(path):
                     store = cls(path, header, file, writer)
             if not header.interpolated and len(store.pending()):
@@ -166,7 +164,7 @@ class FileStore(MemoryStore):
         # A file that was begun as a full sweep has no room for what is not measured, and shows gaps there.
         if self._writer is not None and name in self._fillable:
             try:
-                self._writer.write(f"{INTERPOLATED}/{name}", slice(0, len(values)), values)
+                self._writer.write(f"{INTERPOLATED_GROUP}/{name}", slice(0, len(values)), values)
             except OSError as error:
                 raise self._failure(error) from error
 
@@ -222,7 +220,7 @@ class FileStore(MemoryStore):
         try:
             self.flush()
             self._writer.sync()
-            if self.whole or settled(self.status).all():
+            if self.whole or is_complete(self.status).all():
                 self._note(finished=True)
         except OSError as error:
             raise self._failure(error) from error
@@ -245,7 +243,7 @@ class FileStore(MemoryStore):
             self.close()
 
 
-def stored_settings(file: h5py.File, path: Path) -> dict[str, Any]:
+def stored_settings(file: h5py.File, path: Path) -> SweepSettings:
     """The settings in one of our surface files, after a look at whether everything that should be there is.
 
     Raises:
@@ -255,14 +253,14 @@ def stored_settings(file: h5py.File, path: Path) -> dict[str, Any]:
         if attribute(file.attrs.get("format", "")) != FORMAT:
             raise StoreError(f"{path} is not a surface file of ours and is left alone; name another --out")
         version = int(file.attrs["format_version"])
-        if version != VERSION:
-            raise StoreError(f"{path} is of format version {version}; this program knows version {VERSION}")
+        if version != FORMAT_VERSION:
+            raise StoreError(f"{path} is of format version {version}; this program knows version {FORMAT_VERSION}")
         shape = file["status"].shape
         for name in (*json.loads(file.attrs["metrics"]), "seconds"):
             if file[name].shape != shape:
                 raise ValueError(f"dataset {name} has another shape than 'status'")
         file["failures"], file.attrs["finished"]
-        return json.loads(file.attrs["settings"])
+        return SweepSettings.from_json(json.loads(file.attrs["settings"]))
 
 
 @contextmanager
@@ -302,7 +300,7 @@ def _lay_out(file: h5py.File, header: Header) -> None:
     grids = {name: np.full(header.shape, np.nan) for name in header.metrics}
     if header.interpolated:
         fillable = [name for name in header.metrics if not name.endswith("_stderr")]
-        grids |= {f"{INTERPOLATED}/{name}": np.full(header.shape, np.nan) for name in fillable}
+        grids |= {f"{INTERPOLATED_GROUP}/{name}": np.full(header.shape, np.nan) for name in fillable}
     grids["status"] = np.zeros(header.shape, dtype=np.uint8)
     grids["seconds"] = np.zeros(header.shape, dtype=np.float32)
     for name, values in grids.items():
@@ -316,11 +314,11 @@ def _lay_out(file: h5py.File, header: Header) -> None:
         from landscape.surface.plane_files import write_plane
 
         write_plane(file, header.plane)
-    file.attrs["format"] = FORMAT
-    file.attrs["format_version"] = VERSION
-    file.attrs["metrics"] = json.dumps(header.metrics)
-    file.attrs["settings"] = json.dumps(dict(header.settings))
-    for key, value in header.provenance.items():
-        file.attrs[key] = json.dumps(value) if isinstance(value, (dict, list, tuple)) or value is None else value
-    file.attrs["started"] = now()
+    metadata = replace(
+        header.metadata, settings=header.settings, metrics=header.metrics, format=FORMAT, format_version=FORMAT_VERSION,
+        started=now(),
+    )  # fmt: skip
+    for key, value in metadata.to_attributes().items():
+        if key != "finished":  # of fixed length, so that it can be written in place later
+            file.attrs[key] = value
     file.attrs.create("finished", np.bytes_(""), dtype="S32")

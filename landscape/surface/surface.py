@@ -1,55 +1,102 @@
-"""A surface in memory: measured values on a grid of coordinates, and how they came about."""
+"""A surface in memory: values on a grid of coordinates, their status, and metadata."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import product
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from landscape._utils.interpolation import Floats, multilinear
+from landscape.errors import MissingLibraryError
+from landscape.surface.metadata import SurfaceMetadata
 
 if TYPE_CHECKING:
     from landscape.geometry.trajectory import Trajectory
 
-PENDING, DONE, FAILED, STOPPED, INTERPOLATED = 0, 1, 2, 3, 4
-"""Values of ``status``. A NaN among the values is a result; only ``status`` says what is computed. ``STOPPED`` points
-were given up when their first loss was seen to exceed a threshold, and hold a lower bound of it. ``INTERPOLATED``
-stands in no file: it marks points that were filled to be drawn."""
+
+class PointStatus(IntEnum):
+    """Status of a grid point, as stored in the dataset ``status``.
+
+    A NaN among the values is a result; only the status says whether a point was computed.
+    """
+
+    PENDING = 0
+    """Not computed yet."""
+    DONE = 1
+    """Computed; the values may be NaN or infinite."""
+    FAILED = 2
+    """Raised an error when it was computed."""
+    STOPPED = 3
+    """Abandoned above a threshold; the first loss is a lower bound, and other values are unknown."""
+    INTERPOLATED = 4
+    """Filled by :meth:`Surface.with_interpolated` for drawing; in memory only, never in a file."""
 
 
-def settled(status: np.ndarray) -> np.ndarray:
-    """Where nothing is left to compute: done, or stopped."""
+PENDING, DONE, FAILED, STOPPED, INTERPOLATED = PointStatus
+
+
+def is_complete(status: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return a mask of the points that need no further computation: done or stopped."""
     return (status == DONE) | (status == STOPPED)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Surface:
     """Values of one or more metrics on a grid of one, two or three axes.
 
+    ``surface["train_loss"]`` is the array of a metric, with NaN where it is not known.
+
     Attributes:
-        coordinates: the axes' coordinates, x first: ``((nx,),)``, ``((nx,), (ny,))`` or ``((nx,), (ny,), (nz,))``.
+        coordinates: coordinates along each axis, x first: ``((nx,),)``, ``((nx,), (ny,))`` or
+            ``((nx,), (ny,), (nz,))``.
         values: arrays by name (``train_loss``, ``train_acc`` in percent, ``train_loss_stderr``), each of ``shape``.
-        status: uint8 of ``shape``: 0 pending, 1 done, 2 failed, 3 stopped (the first loss is a lower bound).
-        attributes: provenance (see ``docs/format.md``); plain strings, numbers and nested dicts.
-        name: what a legend or a panel's title calls the surface.
-        estimates: of an adaptive surface, interpolated values of points that were not measured, by name, NaN where
-            they were; never among ``values``.
+        status: ``shape`` uint8, a :class:`PointStatus` for each point.
+        metadata: settings and provenance.
+        name: name of the surface in legends and titles.
+        estimates: interpolated values of the points that an adaptive sweep did not measure, by name, each of ``shape``;
+            NaN at measured points.
+
+    Raises:
+        ValueError: the number of axes is not one to three, or an array has another shape than the grid.
     """
 
-    coordinates: tuple[np.ndarray, ...]
-    values: Mapping[str, np.ndarray]
-    status: np.ndarray
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    coordinates: tuple[Floats, ...]
+    values: Mapping[str, Floats]
+    status: NDArray[np.uint8]
+    metadata: SurfaceMetadata = field(default_factory=SurfaceMetadata)
     name: str = ""
-    estimates: Mapping[str, np.ndarray] = field(default_factory=dict)
+    estimates: Mapping[str, Floats] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.coordinates) not in (1, 2, 3):
-            raise ValueError(f"one to three axes expected, got {len(self.coordinates)}")
-        for name, array in [*self.values.items(), *self.estimates.items(), ("status", self.status)]:
+            raise ValueError(f"expected one to three axes, got {len(self.coordinates)}")
+        arrays: list[tuple[str, NDArray[Any]]] = [*self.values.items(), *self.estimates.items()]
+        for name, array in [*arrays, ("status", self.status)]:
             if array.shape != self.shape:
-                raise ValueError(f"{name}: shape {self.shape} (last axis x) expected, got {array.shape}")
+                raise ValueError(f"{name}: expected shape {self.shape} (last axis x), got {array.shape}")
+
+    def __repr__(self) -> str:
+        axes = ", ".join(
+            f"{name} {axis[0]:g} to {axis[-1]:g} ({len(axis)})"
+            for name, axis in zip("xyz", self.coordinates, strict=False)
+        )
+        done = int((self.status == DONE).sum())
+        return f"<Surface {self.name!r}: {axes}; {', '.join(self.metrics)}; {done} of {self.status.size} points done>"
+
+    def __getitem__(self, name: str) -> Floats:
+        if name not in self.values:
+            raise KeyError(name)
+        return self.metric(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,28 +104,34 @@ class Surface:
         return tuple(len(axis) for axis in reversed(self.coordinates))
 
     @property
-    def x(self) -> np.ndarray:
+    def x(self) -> Floats:
         """Coordinates along the first axis, ``(nx,)``."""
         return self.coordinates[0]
 
     @property
-    def y(self) -> np.ndarray:
+    def y(self) -> Floats:
         """Coordinates along the second axis, ``(ny,)``."""
         return self.coordinates[1]
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the measured metrics, the losses first; standard errors are not metrics of their own."""
+        """Names of the metrics, the losses first; standard errors are not metrics."""
         names = [name for name in self.values if not name.endswith("_stderr")]
         return sorted(names, key=lambda name: not name.endswith("_loss"))
 
-    def metric(self, name: str | None = None) -> np.ndarray:
-        """The values called ``name`` (the first loss by default), of ``shape``, NaN where not computed or stopped.
+    def metric(self, name: str | None = None) -> Floats:
+        """Return the values of a metric, with NaN where they are not computed or only bounded.
 
-        The lower bounds of stopped points are among ``values``.
+        The lower bounds at stopped points are in ``values``.
+
+        Args:
+            name: name of the metric; None for the first loss.
+
+        Returns:
+            Array of ``shape``, float64.
 
         Raises:
-            ValueError: there is no such metric; the message lists those there are.
+            ValueError: there is no such metric; the message lists the metrics of the surface.
         """
         name = name or (self.metrics[0] if self.metrics else "train_loss")
         if name not in self.values:
@@ -87,91 +140,103 @@ class Surface:
 
     @property
     def stop_above(self) -> float | None:
-        """The loss above which points were not computed to their end; None where all were."""
-        settings = self.attributes.get("settings")
-        return settings.get("stop_above") if isinstance(settings, Mapping) else None
+        """Loss above which points were abandoned; None if every point was computed in full."""
+        return None if self.metadata.settings is None else self.metadata.settings.stop_above
 
-    def filled(self) -> Surface:
-        """For drawing: estimates where nothing was measured, marked as ``INTERPOLATED``.
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the random directions, if the last axis counts them; empty otherwise."""
+        return () if self.metadata.settings is None else self.metadata.settings.seeds
 
-        Where points were stopped above a threshold, those whose estimate lies there are marked as stopped too, with the
-        threshold as their bound.
+    def for_seed(self, seed: int) -> Surface:
+        """Return the surface of one seed, without the axis of seeds.
+
+        Raises:
+            ValueError: there is no such seed; the message lists the seeds of the surface.
+        """
+        settings = self.metadata.settings
+        if settings is None or seed not in settings.seeds:
+            raise ValueError(f"no seed {seed} on this surface; it has {', '.join(map(str, self.seeds)) or 'none'}")
+        k = settings.seeds.index(seed)
+        return Surface(
+            self.coordinates[:-1],
+            {name: array[k] for name, array in self.values.items()},
+            self.status[k],
+            replace(self.metadata, settings=replace(settings, seeds=())),
+            f"{self.name}, seed {seed}",
+        )
+
+    def with_interpolated(self) -> Surface:
+        """Return the surface for drawing: estimates fill the points that were not measured, as ``INTERPOLATED``.
+
+        If points were stopped above a threshold, points whose estimate lies above it are marked as stopped too, with
+        the threshold as their bound.
         """
         if not self.estimates:
             return self
-        guessed = (self.status == PENDING) & np.all([np.isfinite(found) for found in self.estimates.values()], axis=0)
+        filled = (self.status == PENDING) & np.all([np.isfinite(array) for array in self.estimates.values()], axis=0)
         beyond = np.zeros(self.shape, dtype=bool)
         if self.stop_above is not None:
             first = self.estimates.get(self.metrics[0], np.full(self.shape, np.nan))
             beyond = (self.status == PENDING) & (first >= self.stop_above)
-            guessed &= ~beyond
+            filled &= ~beyond
         values = {
-            name: np.where(guessed, self.estimates.get(name, np.nan), array) for name, array in self.values.items()
+            name: np.where(filled, self.estimates.get(name, np.nan), array) for name, array in self.values.items()
         }
-        if beyond.any():
+        if self.stop_above is not None:
             values[self.metrics[0]][beyond] = self.stop_above
-        status = np.where(beyond, STOPPED, np.where(guessed, INTERPOLATED, self.status)).astype(np.uint8)
+        status = np.where(beyond, STOPPED, np.where(filled, INTERPOLATED, self.status)).astype(np.uint8)
         return replace(self, values=values, status=status, estimates={})
 
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Seeds of the directions, where the last axis counts them; empty for an ordinary surface."""
-        settings = self.attributes.get("settings")
-        return tuple(settings.get("seeds", ())) if isinstance(settings, Mapping) else ()
-
-    def member(self, seed: int) -> Surface:
-        """The surface of one seed, without the axis of the seeds.
-
-        Raises:
-            ValueError: there is no such seed; the message lists those there are.
-        """
-        if seed not in self.seeds:
-            raise ValueError(f"no seed {seed} on this surface; it has {', '.join(map(str, self.seeds)) or 'none'}")
-        k = self.seeds.index(seed)
-        values = {name: array[k] for name, array in self.values.items()}
-        settings = {key: value for key, value in self.attributes["settings"].items() if key != "seeds"}
-        attributes = {**self.attributes, "settings": settings}
-        return Surface(self.coordinates[:-1], values, self.status[k], attributes, f"{self.name}, seed {seed}")
-
-    def interpolate(self, coordinates: np.ndarray, metric: str | None = None) -> np.ndarray:
-        """Values between the grid's points, multilinear, for what lies on the plane and not on the grid.
+    def interpolate(self, coordinates: Floats, metric: str | None = None) -> Floats:
+        """Interpolate a metric between grid points, linearly along each axis.
 
         Args:
             coordinates: ``(n, k)``, x first, in the units of the axes.
-            metric: see :meth:`metric`.
+            metric: name of the metric; None for the first loss.
 
         Returns:
-            ``(n,)`` float64. NaN outside of the grid, and where a grid point that counts is not done or is NaN; on a
-            grid point only that point counts. On an axis of one point only its own coordinate is inside.
+            ``(n,)`` float64. NaN outside the grid, and where a grid point with a weight is not done or is NaN; at a
+            grid point only that point has a weight. An axis of one point contains only its own coordinate.
 
         Raises:
-            ValueError: coordinates of another number of axes, or no such metric.
+            ValueError: the coordinates have another number of axes, or there is no such metric.
         """
         coordinates = np.asarray(coordinates, dtype=np.float64)
         axes = len(self.coordinates)
         if coordinates.ndim != 2 or coordinates.shape[1] != axes:
-            raise ValueError(f"coordinates of shape (n, {axes}) expected, got {coordinates.shape}")
+            raise ValueError(f"expected coordinates of shape (n, {axes}), got {coordinates.shape}")
         values = np.where(self.status == DONE, self.metric(metric), np.nan)
-        lower, fraction = np.empty(coordinates.shape, dtype=np.intp), np.empty(coordinates.shape)
-        inside = np.ones(len(coordinates), dtype=bool)
-        for k, (axis, here) in enumerate(zip(self.coordinates, coordinates.T, strict=True)):
-            inside &= (here >= axis[0]) & (here <= axis[-1])  # false for NaN
-            lower[:, k] = np.clip(np.searchsorted(axis, here, side="right") - 1, 0, max(len(axis) - 2, 0))
-            upper = axis[np.minimum(lower[:, k] + 1, len(axis) - 1)]
-            width = upper - axis[lower[:, k]]
-            fraction[:, k] = np.divide(here - axis[lower[:, k]], width, out=np.zeros(len(here)), where=width > 0)
-        result = np.zeros(len(coordinates))
-        for corner in product((0, 1), repeat=axes):
-            weight = np.prod(np.where(corner, fraction, 1 - fraction), axis=1)
-            counts = inside & (weight != 0)
-            index = tuple(np.where(counts, lower[:, k] + corner[k], 0) for k in reversed(range(axes)))
-            # A weight of zero takes no part: 0 * NaN is NaN, and a neighbour may not be computed yet.
-            result[counts] += weight[counts] * values[index][counts]
-        return np.where(inside, result, np.nan)
+        return multilinear(self.coordinates, values.T, coordinates)
 
-    def under(self, trajectory: Trajectory, metric: str | None = None) -> Trajectory:
-        """The trajectory with this surface's values under its points, as its ``surface_loss``; see :meth:`interpolate`.
+    def sample_along(self, trajectory: Trajectory, metric: str | None = None) -> Trajectory:
+        """Return the trajectory with the interpolated values of this surface as its ``surface_loss``.
 
-        A checkpoint's own loss differs from it by what lies off the plane and by the interpolation.
+        The loss of a checkpoint itself differs from it: a checkpoint does not lie exactly on the plane, and the surface
+        is interpolated. See :meth:`interpolate`.
         """
         return trajectory.over(self.interpolate(trajectory.coordinates, metric))
+
+    def to_xarray(self) -> Any:
+        """Return the surface as an ``xarray.Dataset``: metrics and ``status`` over named coordinates.
+
+        Dimensions are ``x``, ``y`` and ``z``, or ``seed`` in place of the last if the surface has several seeds.
+        The metadata become attributes, objects and lists among them as JSON text.
+
+        Raises:
+            MissingLibraryError: xarray is not installed.
+        """
+        try:
+            import xarray
+        except ImportError as error:
+            raise MissingLibraryError("to_xarray needs xarray: pip install xarray") from error
+        names = list("xyz"[: len(self.coordinates)])
+        if self.seeds:
+            names[-1] = "seed"
+        dims = tuple(reversed(names))
+        arrays = {name: (dims, self.metric(name)) for name in self.values}
+        return xarray.Dataset(
+            {**arrays, "status": (dims, self.status)},
+            coords=dict(zip(names, self.coordinates, strict=True)),
+            attrs={"name": self.name, **self.metadata.to_attributes()},
+        )

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 from landscape.surface.store import MemoryStore
-from landscape.surface.surface import STOPPED, settled
+from landscape.surface.surface import STOPPED, is_complete
 
 Cell = tuple[tuple[int, int], ...]
 """First and last index along each axis of an array, in the array's order of axes."""
@@ -134,7 +134,7 @@ class Refinement:
 
 def settle_round(store: MemoryStore, refinement: Refinement) -> bool:
     """Settle a round by what a store holds, interpolate what is not measured; whether there is another round."""
-    names, limit = store.header.metrics, store.header.settings.get("stop_above")
+    names, limit = store.header.metrics, store.header.settings.stop_above
     losses, stopped = [name for name in names if name.endswith("_loss")], store.status == STOPPED
     # Where points were stopped a loss is beyond what is drawn, and nothing else is known.
     values = {
@@ -145,7 +145,7 @@ def settle_round(store: MemoryStore, refinement: Refinement) -> bool:
     refinement.settle(np.stack([values[name] for name in losses]), ceilings)
     for name, array in values.items():
         if not name.endswith("_stderr"):
-            store.fill(name, interpolated(array, settled(store.status), logarithm=name in losses))
+            store.fill(name, interpolated(array, is_complete(store.status), logarithm=name in losses))
     return bool(len(refinement.points))
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
-from typing import Any
 
 import numpy as np
 
@@ -21,9 +20,9 @@ from landscape.parallel.fault_tolerance import is_mpi_error
 from landscape.parallel.messages import Result
 from landscape.parallel.ranks import Ranks, mark_collective
 from landscape.problem.problem import Problem
-from landscape.surface.metadata import Header
+from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
 from landscape.surface.store import FileStore, MemoryStore
-from landscape.surface.surface import FAILED, PENDING, settled
+from landscape.surface.surface import FAILED, PENDING, is_complete
 from landscape.sweep.adaptive import Refinement, settle_round
 from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
 from landscape.sweep.grid import Grid
@@ -38,8 +37,7 @@ def run_sweep(
     plan: SweepConfig | None = None,
     *,
     evaluation: EvaluationConfig | None = None,
-    settings: Mapping[str, Any] | None = None,
-    provenance: Mapping[str, Any] | None = None,
+    metadata: SurfaceMetadata | None = None,
     ranks: Ranks | None = None,
     device: str | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -56,8 +54,8 @@ def run_sweep(
         grid: where to measure, on each plane.
         plan: where the values go and which points are computed.
         evaluation: device, dtype, batch size, threads.
-        settings: further settings on which the values depend, to be stored and compared on resuming.
-        provenance: what else the file should say.
+        metadata: further metadata to store: provenance, and in ``metadata.settings`` the fields ``problem``, ``split``,
+            ``axes_are`` and ``other``, which are compared on resuming; the sweep fills in the rest.
         ranks: this process's place; alone by default.
         device: the very device of this rank, where ``evaluation.device`` names only the kind.
         stop: asked between points; once true, what is under way is finished and written.
@@ -77,6 +75,8 @@ def run_sweep(
         grid = grid.over(plane.seeds)
     if plane.ndim != len(grid.coordinates):
         raise ValueError(f"as many directions as axes expected, got {plane.ndim} and {len(grid.coordinates)}")
+    metadata = metadata or SurfaceMetadata()
+    given = metadata.settings or SweepSettings()
     target = device or evaluation.device
     evaluation = ranks.collective(lambda: replace(evaluation, device=target.partition(":")[0]))
     crowded = oversubscription_warning(ranks, evaluation.threads)
@@ -100,30 +100,31 @@ def run_sweep(
         header = Header(
             coordinates=grid.coordinates,
             metrics=evaluate.names,
-            settings={
-                "axes": [str(axis) for axis in grid.axes],
-                "metrics": list(evaluate.names),
-                "samples": {name: len(split) for name, split in problem.splits.items()},
-                "data": {name: split.digest() for name, split in problem.splits.items()},
-                "origin": plane.origin.digest(),
-                "directions": plane.digests(),
-                **({"seeds": list(plane.seeds)} if isinstance(plane, PlaneFamily) else {}),
-                "fixed": _fixed(problem, plane),
-                **asdict(evaluation),
-                "batch_size": evaluate.batch_size,
-                "engine": evaluate.engine,
-                **(settings or {}),
-            },
-            provenance={
-                **(provenance or {}),
-                **({"title": plan.title} if plan.title else {}),
-                **({"precision": precision} if precision else {}),
-                **({"origin_values": evaluate.at_origin} if evaluate.at_origin else {}),
-            },
+            metadata=replace(
+                metadata,
+                settings=SweepSettings(
+                    axes=tuple(str(axis) for axis in grid.axes),
+                    metrics=tuple(evaluate.names),
+                    samples={name: len(split) for name, split in problem.splits.items()},
+                    data={name: split.digest() for name, split in problem.splits.items()},
+                    origin=plane.origin.digest(),
+                    directions=_digests(plane),
+                    seeds=plane.seeds if isinstance(plane, PlaneFamily) else (),
+                    fixed=_fixed(problem, plane),
+                    **{**asdict(evaluation), "batch_size": evaluate.batch_size, "engine": evaluate.engine},
+                    problem=given.problem,
+                    split=given.split,
+                    axes_are=given.axes_are,
+                    other=given.other,
+                ),
+                title=plan.title or metadata.title,
+                precision=precision or None,
+                origin_values=evaluate.at_origin or None,
+            ),
             plane=plane,
             interpolated=plan.adaptive is not None,
         )
-        ranks.require_equal(header.settings)
+        ranks.require_equal(header.settings.to_json())
 
         def compute(index: int) -> np.ndarray:
             with current(target):
@@ -183,6 +184,10 @@ def _fixed(problem: Problem, plane: Plane | PlaneFamily) -> str:
     return Weights({k: v.detach() for k, v in kept.items()}).digest()
 
 
+def _digests(plane: Plane | PlaneFamily) -> tuple[str | tuple[str, ...], ...]:
+    return tuple(tuple(d) if isinstance(d, list) else d for d in plane.digests())
+
+
 def _open(header: Header, plan: SweepConfig) -> MemoryStore:
     return MemoryStore(header) if plan.out is None else FileStore.open(plan.out, header, plan.overwrite)
 
@@ -199,7 +204,7 @@ def _gather(
     """Record what comes in; of the points ``asked`` for, say what became of them."""
     per_rank = dict.fromkeys(range(ranks.size), 0)
     flat = store.status.reshape(-1)
-    done, seconds = int(settled(flat[asked]).sum()), 0.0
+    done, seconds = int(is_complete(flat[asked]).sum()), 0.0
     try:
         for result in results:
             if result.values is None:

@@ -98,7 +98,7 @@ def _check_values(surface: Surface, planes: Mapping[int | None, Plane], expected
         return check_surface(surface, planes.get(None), expected)
     worst: dict[str, Finding] = {}
     for seed in surface.seeds:
-        for finding in check_surface(surface.member(seed), planes.get(seed), expected):
+        for finding in check_surface(surface.for_seed(seed), planes.get(seed), expected):
             found = replace(finding, text=f"seed {seed}: {finding.text}")
             before = worst.setdefault(finding.name, found)
             if _RANK[found.verdict] > _RANK[before.verdict]:
@@ -115,15 +115,16 @@ def _rebuild(surface: Surface, plane: Plane) -> tuple[Problem, EvaluationConfig,
     The weights are those of the checkpoint that the file names. A surface of a problem made in Python names none: its
     own origin is taken, and the tensors that the plane does not move are compared by digest.
     """
-    described: Mapping[str, Any] = surface.attributes["problem"]
-    settings: Mapping[str, Any] = surface.attributes["settings"]
+    described, settings, checkpoint = surface.metadata.problem, surface.metadata.settings, surface.metadata.checkpoint
+    if described is None or settings is None:
+        raise ValueError("the file does not describe its problem")
     named = {field.name: described[field.name] for field in fields(ProblemSpec) if field.name in described}
-    problem = ProblemSpec.from_json(named).build(tuple(settings["samples"]), seed=int(described.get("seed", 0)))
-    if "checkpoint" in surface.attributes:
-        load_into(problem.model, load_checkpoint(surface.attributes["checkpoint"]))
+    problem = ProblemSpec.from_json(named).build(tuple(settings.samples), seed=int(described.get("seed", 0)))
+    if checkpoint is not None:
+        load_into(problem.model, load_checkpoint(checkpoint.path))
     else:
-        _load_origin(problem, plane, settings.get("fixed"))
-    given = {field.name: settings[field.name] for field in fields(EvaluationConfig) if field.name in settings}
+        _load_origin(problem, plane, settings.fixed or None)
+    given: dict[str, Any] = {field.name: getattr(settings, field.name) for field in fields(EvaluationConfig)}
     findings = []
     device = str(given.get("device", "cpu"))
     if not visible(device.partition(":")[0]):

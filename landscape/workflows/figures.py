@@ -129,7 +129,7 @@ def _bands(surfaces: Sequence[Surface], axes: Axes | None, options: PlotOptions)
     if not all(surface.seeds for surface in surfaces):
         raise ValueError("expected curves that all have one seed or all have several; select a seed")
     artists = plot_seed_band(
-        {surface.name: [surface.member(seed) for seed in surface.seeds] for surface in surfaces},
+        {surface.name: [surface.for_seed(seed) for seed in surface.seeds] for surface in surfaces},
         options.metrics[0] if options.metrics else None,
         axes,
         scale=options.scale,

@@ -23,7 +23,7 @@ from landscape.geometry.weights import Weights
 from landscape.problem.problem import Problem
 from landscape.render.labels import optimizer_labels
 from landscape.render.plots.descent import MAX_PATHS
-from landscape.surface.metadata import Header
+from landscape.surface.metadata import Header, SurfaceMetadata
 from landscape.surface.store import FileStore
 from landscape.surface.surface import Surface
 from landscape.surface.trajectory_files import write_trajectories
@@ -197,7 +197,8 @@ def save_study(study: FunctionStudy, folder: str | os.PathLike[str], *, overwrit
         "title": study.function.name,
         "formula": study.function.formula,
     }
-    header = Header(study.surface.coordinates, ("f_value",), {"formula": study.function.formula}, provenance, None)
+    metadata = SurfaceMetadata.from_json({**provenance, "settings": {"formula": study.function.formula}})
+    header = Header(study.surface.coordinates, ("f_value",), metadata)
     files = [folder / "surface.h5"]
     with FileStore.open(files[0], header, overwrite) as store:
         for index, value in enumerate(study.surface.metric().reshape(-1)):
@@ -245,7 +246,7 @@ def _measure(problem: Problem, function: Function, x: Axis | int | None, y: Axis
         surface.coordinates,
         {"$f(x)$" if function.variables == 1 else "$f(x, y)$": -values if function.maximize else values},
         surface.status,
-        {"formula": function.formula},
+        SurfaceMetadata(other={"formula": function.formula}),
         function.name,
     )
 

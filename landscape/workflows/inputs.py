@@ -37,7 +37,7 @@ def load_surface(source: SurfaceSource, *, seed: int | None = None, z: float | N
         StoreError: the file cannot be read.
     """
     surface = source if isinstance(source, Surface) else read_surface(source)
-    return _select_layer(_select_seed(surface.filled(), seed), z)
+    return _select_layer(_select_seed(surface.with_interpolated(), seed), z)
 
 
 def load_surfaces(
@@ -80,12 +80,12 @@ def _read(source: TrajectorySource) -> list[Trajectory]:
 
 def _select_seed(surface: Surface, seed: int | None) -> Surface:
     if seed is not None:
-        return surface.member(seed)
+        return surface.for_seed(seed)
     if not surface.seeds or len(surface.coordinates) < 3:
         return surface
     from landscape.render.plots.seeds import seed_spread
 
-    return seed_spread([surface.member(s) for s in surface.seeds], name=f"{surface.name}, {len(surface.seeds)} seeds")
+    return seed_spread([surface.for_seed(s) for s in surface.seeds], name=f"{surface.name}, {len(surface.seeds)} seeds")
 
 
 def _select_layer(surface: Surface, z: float | None) -> Surface:
@@ -101,6 +101,6 @@ def _select_layer(surface: Surface, z: float | None) -> Surface:
         values={name: values[k] for name, values in surface.values.items()},
         status=surface.status[k],
         # The origin may lie on another layer: its values are kept for differences to it.
-        attributes={**surface.attributes, "origin_values": origin_values(surface)},
+        metadata=replace(surface.metadata, origin_values=origin_values(surface)),
         name=f"{surface.name}, z = {layers[k]:g}",
     )

@@ -6,13 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from landscape.errors import CheckpointError
 from landscape.geometry.weights import Weights
 from landscape.problem.data.registry import restrict
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
+from landscape.surface.metadata import CheckpointReference
 from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into
 from landscape.training.run import Run, run_of
 
@@ -26,29 +27,6 @@ SPLITS: Mapping[str, tuple[str, ...]] = {"train": ("train",), "test": ("test",),
 
 class UnnamedProblemError(ValueError):
     """A checkpoint outside a run directory was given without the problem that it belongs to."""
-
-
-@dataclass(frozen=True)
-class CheckpointReference:
-    """The checkpoint at the centre of a surface, as the surface file records it.
-
-    Attributes:
-        path: absolute path of the checkpoint file.
-        step: optimizer steps taken, None if unknown.
-        epoch: passes over the training data, NaN if unknown.
-    """
-
-    path: Path
-    step: int | None
-    epoch: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the attributes ``checkpoint``, ``checkpoint_step`` and ``checkpoint_epoch`` of a surface file."""
-        return {
-            "checkpoint": str(self.path),
-            "checkpoint_step": -1 if self.step is None else self.step,
-            "checkpoint_epoch": self.epoch,
-        }
 
 
 @dataclass(frozen=True)
@@ -144,7 +122,7 @@ def open_source(
         splits = None
     built = spec.build(splits)
     load_into(built.model, checkpoint)
-    return Source(built, CheckpointReference(checkpoint.path.resolve(), checkpoint.step, checkpoint.epoch))
+    return Source(built, CheckpointReference(str(checkpoint.path.resolve()), checkpoint.step, checkpoint.epoch))
 
 
 def weights_at(path: PathName, like: Weights) -> Weights:

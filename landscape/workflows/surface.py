@@ -17,6 +17,7 @@ from landscape.parallel.ranks import Ranks
 from landscape.parallel.shared_plane import make_in_arena, scratch_directory, share_plane
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
+from landscape.surface.metadata import SurfaceMetadata, SweepSettings
 from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
 from landscape.sweep.grid import Grid
 from landscape.sweep.sweep import run_sweep
@@ -170,7 +171,7 @@ def run_task(
     )
     assert found is not None  # the root's
     grid, rules = found
-    settings, provenance = ranks.collective(lambda: _account(source, first, several=first is not plane))
+    metadata = ranks.collective(lambda: _account(source, first, several=first is not plane))
     if ranks.is_root:
         for rule in rules:
             say(rule)
@@ -182,8 +183,7 @@ def run_task(
         grid,
         config,
         evaluation=evaluation,
-        settings=settings,
-        provenance=provenance,
+        metadata=metadata,
         ranks=ranks,
         device=device,
         stop=stop or (lambda: False),
@@ -216,23 +216,23 @@ def _scratch(task: SurfaceTask, chosen: PlaneConfig, problem: Problem) -> Path |
     return scratch_directory(size, task.config.out.absolute().parent)
 
 
-def _account(source: Source, plane: Plane, several: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what the values depend on, and what else the file records."""
+def _account(source: Source, plane: Plane, several: bool) -> SurfaceMetadata:
+    """Return the settings that the values depend on, as far as the source and the plane tell, and the provenance."""
     described: Mapping[str, Any] = source.problem.description
     identity = {key: described[key] for key in _IDENTITY if key in described}
-    provenance = {
-        **Environment.current(_PACKAGES).to_json(),
-        **(source.checkpoint.to_json() if source.checkpoint else {}),
-        "problem": dict(described),
-        "recipes": [dict(direction.recipe) for direction in plane.directions],
-    }
     # As phrases, so that a refused file says how its directions differ. Paths may change; digests tell the rest.
     paths = {"to": "another checkpoint", "file": "a file"}
     recipes = [
         {key: paths.get(key, value) for key, value in direction.recipe.items()} for direction in plane.directions
     ]
     phrases = [describe_recipe(recipe, several) for recipe in recipes]
-    return {"problem": identity, "split": source.split, "axes_are": phrases}, provenance
+    return SurfaceMetadata(
+        settings=SweepSettings(problem=identity, split=source.split, axes_are=tuple(phrases)),
+        recipes=tuple(dict(direction.recipe) for direction in plane.directions),
+        checkpoint=source.checkpoint,
+        problem=dict(described),
+        environment=Environment.current(_PACKAGES),
+    )
 
 
 def _summary(plane: Plane | PlaneFamily, grid: Grid, problem: Problem, ranks: Ranks, threads: int) -> str:

@@ -79,7 +79,7 @@ def project(
     with reporting(progress, "projecting", "checkpoint", lambda steps: steps) as report:
         trajectories = _project(opened, chosen, measure, report)
     if surface is not None:
-        trajectories = [surface.under(trajectory) for trajectory in trajectories]
+        trajectories = [surface.sample_along(trajectory) for trajectory in trajectories]
     if out is not None:
         stored = chosen if file is None else None
         write_trajectories(out, trajectories, plane=stored, provenance=provenance, overwrite=overwrite)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from landscape.analysis.noise import noise_of, origin_values
+from landscape.surface.metadata import SurfaceMetadata, SweepSettings
 from landscape.surface.surface import DONE, INTERPOLATED, PENDING, Surface
 
 X, Y = np.linspace(-1, 1.5, 6), np.linspace(-1, 1, 5)  # x: -1, -0.5, 0, 0.5, 1, 1.5
@@ -58,7 +59,7 @@ def test_the_reference_is_that_of_the_file_where_the_grid_has_no_origin():
     assert origin_values(off) == {}
     with pytest.raises(ValueError, match=r"at the origin is not known .*--paired keeps it"):
         noise_of(off)
-    assert noise_of(replace(off, attributes={"origin_values": {"train_loss": 3.0}})).reference == 3.0
+    assert noise_of(replace(off, metadata=SurfaceMetadata(origin_values={"train_loss": 3.0}))).reference == 3.0
     pending = np.full((5, 6), DONE, np.uint8)
     pending[2, 2] = PENDING
     with pytest.raises(ValueError, match="not computed"):
@@ -82,10 +83,10 @@ def test_between_measured_points_the_nearest_error_counts():
 
 
 def test_of_several_seeds_each_has_the_origin_of_all():
-    seeds = {"settings": {"seeds": [4, 5]}}
+    seeds = SurfaceMetadata(SweepSettings(seeds=(4, 5)))
     loss = np.stack([1 + X, 1 + 2 * X])
     values = {"train_loss": loss, "train_loss_paired_stderr": np.where(X == 0, 0.0, 0.3) + 0 * loss}
     family = Surface((X, np.array([4.0, 5.0])), values, np.full(loss.shape, DONE, np.uint8), seeds)
     assert origin_values(family)["train_loss"] == 1.0
-    assert noise_of(family.member(5)).below.sum() == 0
-    assert noise_of(family.member(4)).below.sum() == 2
+    assert noise_of(family.for_seed(5)).below.sum() == 0
+    assert noise_of(family.for_seed(4)).below.sum() == 2

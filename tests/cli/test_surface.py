@@ -26,7 +26,7 @@ def test_the_file_says_how_it_was_made(surface, run):
     with h5py.File(surface) as file:
         assert json.loads(file.attrs["settings"])["split"] == "both"
         assert json.loads(file.attrs["recipes"])[1]["normalization"] == "filter"
-        assert file.attrs["checkpoint"] == str(run / "checkpoints" / f"step-{Run.open(run).saved_steps[-1]:08d}.pt")
+        assert file.attrs["checkpoint"] == str(run / "checkpoints" / f"step-{Run.open(run).steps[-1]:08d}.pt")
         assert file.attrs["finished"]
 
 
@@ -56,7 +56,7 @@ def test_the_same_command_continues_and_other_settings_are_refused(run, tmp_path
     assert np.array_equal(before.metric(), after.metric())
     code, said, _ = program(*words[:-2], "--seed", "1", "--out", out)
     assert code == 1
-    assert "directions is" in said
+    assert "directions: the file has" in said
     assert "random, seed 0" in said
     assert "random, seed 1" in said
     assert np.array_equal(after.metric(), read_surface(out).metric())
@@ -148,7 +148,7 @@ def test_data_that_do_not_fit_change_nothing(run, tmp_path, program):
 def test_paths_on_a_surface_and_on_their_own_plane(run, surface, tmp_path, program):
     assert program("trajectory", run, "--plane", surface, "--out", tmp_path / "t.h5")[0] == 0
     (path,) = read_trajectories(tmp_path / "t.h5")
-    assert len(path) == len(Run.open(run).saved_steps)
+    assert len(path) == len(Run.open(run).steps)
     assert path.coordinates[-1] == pytest.approx([0, 0], abs=1e-6)
     assert path.loss[-1] == pytest.approx(path.surface_loss[-1], rel=1e-5)
     assert program("trajectory", run, "--plane", "pca", "--out", tmp_path / "p.h5")[0] == 0
@@ -197,7 +197,7 @@ def test_several_seeds_in_one_file_are_drawn_together(run, tmp_path, program):
     assert "each of 3 seeds" in said
     assert program(*words, "--seed", "2", "--out", tmp_path / "two.h5")[0] == 0
     together, alone = read_surface(out), read_surface(tmp_path / "two.h5")
-    assert np.array_equal(together.member(2).metric(), alone.metric())
+    assert np.array_equal(together.for_seed(2).metric(), alone.metric())
     assert program("plot", out, "--out", tmp_path / "band.png")[0] == 0
     assert program("plot", out, "--member", "1", "--out", tmp_path / "one.png")[0] == 0
     plane = tmp_path / "plane.h5"
@@ -243,7 +243,7 @@ def test_an_adaptive_surface_is_drawn_whole_and_finished_by_a_full_sweep(run, tm
     assert program(*words, "--adaptive", "0.1", "--budget", "120", "--out", out)[0] == 0
     found = read_surface(out)
     assert 0 < (found.status == 1).sum() < found.status.size
-    assert np.isfinite(found.filled().metric()).all()
+    assert np.isfinite(found.with_interpolated().metric()).all()
     assert program("plot", out, "--out", tmp_path / "a.png")[0] == 0
     assert program(*words, "--out", out)[0] == 0
     assert program(*words, "--out", tmp_path / "full.h5")[0] == 0
@@ -265,7 +265,7 @@ def test_noise_is_measured_told_and_hatched(run, tmp_path, program):
     assert figure.stat().st_size > 10_000
     code, said, _ = program(*words)
     assert code == 1
-    assert "paired is True there, asked for False" in said
+    assert "paired: the file has True, this sweep uses False" in said
     assert program("check", out)[0] in (0, 1)
 
 
@@ -282,7 +282,7 @@ def test_points_out_of_range_are_stopped_told_and_drawn_as_such(run, tmp_path, p
     assert program("plot", out, "--out", figure)[0] == 0
     code, said, _ = program(*words, "--stop-above", "9")
     assert code == 1
-    assert "stop_above is 8.0 there, asked for 9.0" in said
+    assert "stop_above: the file has 8.0, this sweep uses 9.0" in said
     assert program(*words, "--stop-above", "0")[0] == 2
 
 

@@ -46,23 +46,23 @@ def test_each_member_is_its_own_sweep_bit_for_bit(problem, tmp_path, axes):
         plane = random_plane(problem.model, seed, axes)
         alone = run_sweep(problem, plane, grid).surface
         for name, values in alone.values.items():
-            assert np.array_equal(values, read.member(seed).values[name])
-            assert np.array_equal(values, together.member(seed).values[name])
+            assert np.array_equal(values, read.for_seed(seed).values[name])
+            assert np.array_equal(values, together.for_seed(seed).values[name])
         stored = read_plane(tmp_path / "s.h5", seed)
         assert stored.digests() == plane.digests()
         assert stored.origin.digest() == plane.origin.digest()
-    assert not np.array_equal(read.member(2).metric(), read.member(3).metric())
+    assert not np.array_equal(read.for_seed(2).metric(), read.for_seed(3).metric())
 
 
 def test_a_file_of_other_seeds_is_refused(problem, tmp_path):
     grid = Grid.parse("0:1:2")
     run_sweep(problem, family(problem, (0, 1), 1), grid, SweepConfig(tmp_path / "s.h5"))
-    with pytest.raises(StoreError, match="seeds is"):
+    with pytest.raises(StoreError, match="seeds: the file has"):
         run_sweep(problem, family(problem, (1, 2), 1), grid, SweepConfig(tmp_path / "s.h5"))
     with pytest.raises(StoreError, match="seeds 0, 1"):
         read_plane(tmp_path / "s.h5")
     with pytest.raises(ValueError, match="it has 0, 1"):
-        read_surface(tmp_path / "s.h5").member(7)
+        read_surface(tmp_path / "s.h5").for_seed(7)
 
 
 def test_seeds_that_make_no_axis_are_refused(problem):

@@ -141,11 +141,11 @@ def test_the_file_keeps_it_with_the_values_at_the_origin_and_no_other_run_contin
     assert np.isfinite(surface.values[NAME]).all()
     with open_evaluator(problem, plane) as evaluate:
         expected = dict(zip(evaluate.names, evaluate((0.0, 0.0)), strict=True))
-    stored = surface.attributes["origin_values"]
+    stored = surface.metadata.origin_values
     assert {name: stored[name] for name in expected} == expected
     with h5py.File(out) as file:
         assert json.loads(file.attrs["metrics"])[2] == NAME
-    with pytest.raises(StoreError, match="paired is True there, asked for False"):
+    with pytest.raises(StoreError, match="paired: the file has True, this sweep uses False"):
         run_sweep(problem, plane, grid, SweepConfig(out))
 
 
@@ -156,5 +156,5 @@ def test_each_seed_is_compared_with_the_origin_of_its_own_plane(problem):
     together = run_sweep(problem, family, grid, evaluation=evaluation).surface
     for seed in (2, 3):
         alone = run_sweep(problem, random_plane(problem.model, seed, 1), grid, evaluation=evaluation).surface
-        assert np.array_equal(alone.values[NAME], together.member(seed).values[NAME])
+        assert np.array_equal(alone.values[NAME], together.for_seed(seed).values[NAME])
         assert np.isfinite(alone.values[NAME]).all()

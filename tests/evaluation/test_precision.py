@@ -56,7 +56,7 @@ def naive(problem, plane, at, dtype):
 
 def test_the_error_is_that_of_a_naive_second_route(problem):
     plane = random_plane(problem.model)
-    report = run_sweep(problem, plane, GRID, evaluation=BFLOAT).surface.attributes["precision"]
+    report = run_sweep(problem, plane, GRID, evaluation=BFLOAT).surface.metadata.precision
     points = probes(GRID.coordinates)
     got = np.array([naive(problem, plane, at, torch.bfloat16) for at in points]).T
     want = np.array([naive(problem, plane, at, torch.float32) for at in points]).T
@@ -80,12 +80,12 @@ def test_it_is_said_and_written_once_and_measured_no_second_time(problem, tmp_pa
         progress=seen.append,
     )  # fmt: skip
     assert first.pending
-    stored = read_surface(out).attributes["precision"]
+    stored = read_surface(out).metadata.precision
     assert said == [remark_of(stored)]
     monkeypatch.setattr(module.Comparison, "__init__", lambda *_: pytest.fail("measured again"))
     assert run_sweep(problem, plane, GRID, SweepConfig(out), evaluation=BFLOAT, on_warning=said.append).complete
     assert len(said) == 1
-    assert read_surface(out).attributes["precision"] == stored
+    assert read_surface(out).metadata.precision == stored
 
 
 def test_points_that_are_stopped_are_not_compared(problem):
@@ -97,21 +97,21 @@ def test_points_that_are_stopped_are_not_compared(problem):
     evaluation = EvaluationConfig(dtype="bfloat16", batch_size=8, stop_above=limit)
     surface = run_sweep(problem, plane, grid, evaluation=evaluation).surface
     assert surface.status.flat[int(np.argmax([p == points[int(want[0].argmax())] for p in grid]))] == 3
-    report = surface.attributes["precision"]
+    report = surface.metadata.precision
     assert report["not_finite"] == 0
     assert report["largest"] < 0.1
     assert report["worst"] != list(points[int(want[0].argmax())])
 
 
 def test_float32_has_no_report(problem):
-    assert "precision" not in run_sweep(problem, random_plane(problem.model), GRID).surface.attributes
+    assert run_sweep(problem, random_plane(problem.model), GRID).surface.metadata.precision is None
 
 
 def test_of_several_seeds_the_first_plane_is_looked_at(problem):
     origin = Weights.of(problem.model)
     family = PlaneFamily(origin, (3, 4), lambda seed: random_plane(origin, seed))
     found = [
-        run_sweep(problem, where, GRID, evaluation=BFLOAT).surface.attributes["precision"]
+        run_sweep(problem, where, GRID, evaluation=BFLOAT).surface.metadata.precision
         for where in (family, random_plane(origin, 3))
     ]
     assert found[0] == found[1]
@@ -125,7 +125,7 @@ def test_what_overflows_is_counted_and_warned_of(problem, caplog):
         surface = run_sweep(
             problem, random_plane(problem.model, 0, 1), grid, evaluation=EvaluationConfig(dtype="float16")
         ).surface
-    report = surface.attributes["precision"]
+    report = surface.metadata.precision
     assert report["not_finite"] == 2
     assert np.isfinite(report["largest"])
     assert alarming(report)

@@ -134,7 +134,7 @@ def test_the_file_is_continued_with_the_same_threshold_only_and_then_finished(pr
     )
     assert first.pending
     assert first.computed + first.pending == 48
-    with pytest.raises(StoreError, match=r"stop_above is 3.0 there, asked for 4.0"):
+    with pytest.raises(StoreError, match=r"stop_above: the file has 3.0, this sweep uses 4.0"):
         run_sweep(problem, plane, GRID, SweepConfig(out), evaluation=EvaluationConfig(stop_above=4.0))
     again = run_sweep(problem, plane, GRID, SweepConfig(out, retry_failed=True), evaluation=evaluation)
     assert again.complete
@@ -174,7 +174,7 @@ def test_an_adaptive_sweep_resolves_what_is_in_range_and_leaves_the_rest(problem
     for name, values in full.values.items():
         assert np.array_equal(values[known], surface.values[name][known], equal_nan=True)
     assert outcome.computed < 0.3 * len(grid)
-    filled = surface.filled()
+    filled = surface.with_interpolated()
     assert set(np.unique(filled.status)) == {DONE, STOPPED, INTERPOLATED}
     guessed = filled.status == INTERPOLATED
     span = np.log(LIMIT / np.nanmin(full.metric()))

@@ -303,7 +303,9 @@ def _same(found: Any, wanted: Any, exact: bool) -> bool:
 
 @pytest.mark.parametrize("name", ALL)
 def test_info(read_only, expected, name):
-    assert json.dumps(info(name)) == json.dumps(expected["info"][name])
+    # 0.1 shows a commit that is unknown as the text "null".
+    found, wanted = (json.dumps(facts).replace('"null"', "null") for facts in (info(name), expected["info"][name]))
+    assert found == wanted
     assert landscape("info", name)[0] == landscape("info", "--all", name)[0] == 0
 
 

@@ -61,7 +61,7 @@ def test_a_surface_over_a_plane_in_a_file_is_the_same_bit_for_bit(problem, tmp_p
         run_sweep(problem, each, grid, SweepConfig(tmp_path / f"{each is plane}.h5")) for each in (plane, inside)
     )
     assert one.surface.metric().tobytes() == two.surface.metric().tobytes()
-    assert one.surface.attributes["settings"] == two.surface.attributes["settings"], "either continues the other"
+    assert one.surface.metadata.settings == two.surface.metadata.settings, "either continues the other"
     del plane
     assert maps() == before, "and the space is free again"
 
@@ -138,8 +138,8 @@ def test_the_least_of_all_limits_counts(monkeypatch, tmp_path):
         (root / folder).mkdir(parents=True, exist_ok=True)
         (root / folder / name).write_text(text + "\n")
     table.write_text("4:memory:/old\n1:cpu:/\n0::/job/step\n")
-    assert sorted(memory_module.control_group_memory_limits(table, root)) == [2000, 3000, 9223372036854771712]
-    monkeypatch.setattr(memory_module, "control_group_memory_limits", lambda: [2000])
+    assert sorted(memory_module._control_group_limits(table, root)) == [2000, 3000, 9223372036854771712]
+    monkeypatch.setattr(memory_module, "_control_group_limits", lambda: [2000])
     assert memory_limit() == 2000
 
 

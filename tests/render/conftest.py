@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from landscape.geometry.trajectory import Trajectory
+from landscape.surface.metadata import SurfaceMetadata
 from landscape.surface.surface import DONE, Surface
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -131,7 +132,8 @@ def slope():
         loss = 10 ** (1 + 2 * xs[None, :] - ys[:, None])
         number = np.arange(nx * ny, dtype=np.float64).reshape(ny, nx)
         values = {"train_loss": loss, "train_acc": 100 - number, "train_loss_stderr": loss / 10}
-        return Surface((xs, ys), values, np.full((ny, nx), DONE, np.uint8), {"model": "mlp"}, name)
+        metadata = SurfaceMetadata(other={"model": "mlp"})
+        return Surface((xs, ys), values, np.full((ny, nx), DONE, np.uint8), metadata, name)
 
     return build
 

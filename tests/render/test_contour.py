@@ -12,6 +12,7 @@ from landscape.geometry.trajectory import Trajectory
 from landscape.render.plots.contour import CONTOUR_STYLES, plot_contour
 from landscape.render.scale import choose_scale
 from landscape.render.style import SIZES, Size
+from landscape.surface.metadata import SurfaceMetadata, SweepSettings
 from landscape.surface.surface import DONE, STOPPED, Surface
 
 MINIMUM = (0.7, -0.2)
@@ -304,7 +305,7 @@ def noisy(error: float, **changes) -> Surface:
     loss = 5 + x[None, :] + 0 * y[:, None]
     errors = np.where(np.abs(loss - 5) < 1e-9, 0.0, error)
     values = {"train_loss": loss, "train_loss_paired_stderr": errors}
-    origin = {"origin_values": {"train_loss": 5.0}}
+    origin = SurfaceMetadata(origin_values={"train_loss": 5.0})
     return Surface((x, y), values, np.ones(loss.shape, np.uint8), origin, "a", **changes)
 
 
@@ -337,7 +338,7 @@ def test_points_that_were_stopped_are_out_of_range_and_said_to_be(style) -> None
     loss = given.values["train_loss"]
     status = np.where(loss > 20, STOPPED, DONE).astype(np.uint8)
     values = {"train_loss": np.where(loss > 20, 21.0, loss), "train_acc": np.where(loss > 20, np.nan, loss)}
-    cut = surface(values=values, status=status, attributes={"settings": {"stop_above": 20.0}})
+    cut = surface(values=values, status=status, metadata=SurfaceMetadata(SweepSettings(stop_above=20.0)))
     artists = plot_contour(cut, style=style)
     assert artists.scale.vmax == artists.scale.highest == loss[loss <= 20].max()
     assert len(artists.gaps) == 1

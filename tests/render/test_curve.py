@@ -20,7 +20,7 @@ def line(name: str = "a", factor: float = 1.0, **changes) -> Surface:
     loss = factor * (0.02 + 3 * X**2)
     values = {"train_loss": loss, "test_loss": 1.2 * loss, "train_acc": 100 - 20 * X**2, "test_acc": 90 - 20 * X**2}
     values |= changes.pop("values", {})
-    return Surface((X,), values, changes.pop("status", np.ones(len(X), np.uint8)), {}, name)
+    return Surface((X,), values, changes.pop("status", np.ones(len(X), np.uint8)), name=name)
 
 
 def trajectory(x, loss=np.nan, surface_loss=np.nan, distance=0.0) -> Trajectory:

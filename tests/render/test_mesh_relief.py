@@ -8,6 +8,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from landscape.render.height_field import Box, HeightField, check_plane, drape, height_field_of
 from landscape.render.scale import Scale, choose_scale
+from landscape.surface.metadata import SurfaceMetadata, SweepSettings
 from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface
 
 LOG = Scale("log", 1e-3, 1e6)
@@ -170,7 +171,7 @@ def test_a_relief_rises_to_the_bounds_of_stopped_points_and_is_cut_at_their_thre
     stopped = loss > 30
     status = np.where(stopped, STOPPED, DONE).astype(np.uint8)
     values = {"train_loss": np.where(stopped, 31.0, loss), "train_acc": np.where(stopped, np.nan, loss)}
-    cut = replace(given, values=values, status=status, attributes={"settings": {"stop_above": 30.0}})
+    cut = replace(given, values=values, status=status, metadata=SurfaceMetadata(SweepSettings(stop_above=30.0)))
     scale = choose_scale(cut.metric(), "log")
     relief = height_field_of(cut, None, scale)
     assert relief.cut == pytest.approx(np.log10(30))

@@ -15,6 +15,7 @@ from landscape.render.exports import page
 from landscape.render.exports.page import contour_lines, page_data, plain_text, write_page
 from landscape.render.height_field import height_field_of
 from landscape.render.scale import choose_scale
+from landscape.surface.metadata import Header, SurfaceMetadata
 from landscape.surface.surface import PENDING, Surface
 
 
@@ -156,14 +157,14 @@ def test_plain_text(text, plain):
 
 def test_names_cannot_break_out_of_the_page(slope, walk, tmp_path):
     name = '</script><script>alert("1")</script><!-- & @@data@@'
-    surface = replace(slope(name=name), attributes={"settings": {"x": float("nan"), "y": [float("inf"), name]}})
+    surface = replace(slope(name=name), metadata=SurfaceMetadata(other={"x": float("nan"), "y": [float("inf"), name]}))
     path = write_page(tmp_path / "surface.html", surface, [walk([(0, 0), (1, 1)], name)])
     text = path.read_text("utf-8")
     assert 'alert("1")' not in text
     assert text.count("</script>") == 3
     data = data_in(path)
     assert (data["panels"][0]["name"], data["panels"][0]["paths"][0]["name"]) == (name, name)
-    assert json.loads(data["panels"][0]["provenance"]) == {"settings": {"x": "nan", "y": ["inf", name]}}
+    assert json.loads(data["panels"][0]["provenance"]) == {"x": "nan", "y": ["inf", name]}
 
 
 def test_size_of_a_usual_surface(slope, walk, tmp_path):
@@ -209,14 +210,13 @@ def test_parts_of_a_page_are_not_mixed_up(slope, monkeypatch, tmp_path):
 class TestCommand:
     @pytest.fixture
     def files(self, slope, walk, tmp_path):
-        from landscape.surface.metadata import Header
         from landscape.surface.store import FileStore
         from landscape.surface.trajectory_files import write_trajectories
 
         found = []
         for name, nx in (("one", 9), ("two", 7)):
             surface = slope(nx, 6)
-            header = Header(surface.coordinates, ("train_loss",), provenance={"title": name})
+            header = Header(surface.coordinates, ("train_loss",), SurfaceMetadata(title=name))
             with FileStore.open(tmp_path / f"{name}.h5", header) as store:
                 for index, loss in enumerate(surface.values["train_loss"].ravel()):
                     store.record(index, [loss], 0.0)

@@ -12,7 +12,7 @@ import pytest
 
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.exports.page import write_page
-from landscape.surface.metadata import Header
+from landscape.surface.metadata import Header, SurfaceMetadata
 from landscape.surface.reading import read_surface
 from landscape.surface.store import FileStore
 from landscape.surface.surface import DONE, PENDING, Surface
@@ -27,7 +27,9 @@ def bowl(nx: int, ny: int, lowest: tuple[int, int], name: str) -> Surface:
     accuracy = 100 / (1 + np.minimum(loss, 9))
     status = np.full((ny, nx), DONE, np.uint8)
     status[-1, -1] = PENDING
-    return Surface((x, y), {"train_loss": loss, "train_acc": accuracy}, status, {"model": "mlp"}, name)
+    return Surface(
+        (x, y), {"train_loss": loss, "train_acc": accuracy}, status, SurfaceMetadata(other={"model": "mlp"}), name
+    )
 
 
 def walk(points, steps, name: str) -> Trajectory:
@@ -49,7 +51,7 @@ def files(tmp_path_factory):
     """The surfaces in files of their own."""
     paths = []
     for surface in SURFACES:
-        header = Header(surface.coordinates, tuple(surface.values), provenance={"title": surface.name})
+        header = Header(surface.coordinates, tuple(surface.values), SurfaceMetadata(title=surface.name))
         paths.append(tmp_path_factory.mktemp("files") / f"{surface.name}.h5")
         with FileStore.open(paths[-1], header) as store:
             for index in np.flatnonzero(surface.status == DONE):

@@ -20,7 +20,7 @@ def surface(name: str, factor: float = 1.0, right: float = 1.5, status: int = 1)
     if not status:
         loss = np.full(loss.shape, np.nan)
     values = {"train_loss": loss, "train_acc": 100 / (1 + loss)}
-    return Surface((x, y), values, np.full(loss.shape, status, np.uint8), {}, name)
+    return Surface((x, y), values, np.full(loss.shape, status, np.uint8), name=name)
 
 
 def trajectory(name: str) -> Trajectory:

@@ -14,7 +14,7 @@ X = np.linspace(-1, 1.5, 11)
 
 def line(factor: float, status: int = 1) -> Surface:
     loss = factor * (0.1 + 20 * X**2)
-    return Surface((X,), {"train_loss": loss, "train_acc": 90 - loss}, np.full(11, status, np.uint8), {}, "resnet20")
+    return Surface((X,), {"train_loss": loss, "train_acc": 90 - loss}, np.full(11, status, np.uint8), name="resnet20")
 
 
 def test_mean_and_spread_are_those_of_the_values() -> None:

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from landscape._utils.provenance import Environment
 from landscape.errors import StoreError
 from landscape.geometry import Plane, Weights, random_direction
 from landscape.surface import FileStore, read_surface
 from landscape.surface.merge import merge
-from landscape.surface.metadata import Header
+from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
 from landscape.surface.plane_files import read_plane
 from landscape.surface.surface import DONE, FAILED, PENDING
 
@@ -35,12 +36,14 @@ def make(plane, tmp_path):
     """``make(name, points, **settings)``: a shard that has computed these points, with awkward values among them."""
 
     def write(name, points, failed=(), values=None, plane=plane, **settings):
-        digests = [direction.weights.digest() for direction in plane.directions]
+        digests = tuple(direction.weights.digest() for direction in plane.directions)
         header = Header(
             (np.linspace(-1, 0.5, SHAPE[1]), np.linspace(0, 1, SHAPE[0])),
             METRICS,
-            {"axes": ["-1:0.5:7", "0:1:5"], "seed": 1, "directions": digests, **settings},
-            {"host": name},
+            SurfaceMetadata(
+                SweepSettings(axes=("-1:0.5:7", "0:1:5"), directions=digests, other={"seed": 1, **settings}),
+                environment=Environment(host=name),
+            ),
             plane,
         )
         path = tmp_path / name
@@ -78,9 +81,9 @@ def test_shards_give_the_bits_of_the_whole(make, tmp_path, parts):
     assert report.per_shard == tuple(len(range(i, SIZE, parts)) for i in range(parts))
     assert raw(tmp_path / "merged.h5") == raw(whole)
     surface = read_surface(tmp_path / "merged.h5")
-    assert surface.attributes["finished"]
-    assert surface.attributes["merged_from"] == [f"{i}.h5" for i in range(parts)]
-    assert surface.attributes["settings"] == read_surface(whole).attributes["settings"]
+    assert surface.metadata.finished
+    assert surface.metadata.merged_from == tuple(f"{i}.h5" for i in range(parts))
+    assert surface.metadata.settings == read_surface(whole).metadata.settings
 
 
 def test_the_plane_is_carried_over_bit_for_bit(make, plane, tmp_path):
@@ -97,7 +100,7 @@ def test_points_that_no_shard_has_stay_pending_and_are_counted(make, tmp_path):
     assert (report.done, report.failed, report.pending) == (20, 1, 14)
     status = read_surface(tmp_path / "merged.h5").status.ravel()
     assert np.flatnonzero(status == PENDING).tolist() == [*range(10, 20), 30, *range(32, 35)]
-    assert not read_surface(tmp_path / "merged.h5").attributes["finished"]
+    assert not read_surface(tmp_path / "merged.h5").metadata.finished
 
 
 def test_the_merged_file_is_continued_like_any_other(make, tmp_path):
@@ -131,7 +134,8 @@ def test_points_of_both_must_agree_to_the_last_bit(make, tmp_path):
 
 def test_other_settings_are_named_with_both_values(make, tmp_path):
     with pytest.raises(
-        StoreError, match=r"0.h5 and .*1.h5 were made with different settings.*seed is 1 there and 2 here"
+        StoreError,
+        match=r"0.h5 and .*1.h5 were made with different settings.*seed is 1 in the first and 2",
     ):
         merge([make("0.h5", [0]), make("1.h5", [1], seed=2)], tmp_path / "no.h5")
     assert not (tmp_path / "no.h5").exists()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from landscape.errors import StoreError
-from landscape.surface.metadata import Header
+from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
 from landscape.surface.reading import read_surface
 from landscape.surface.store import FileStore
 from landscape.surface.surface import DONE, FAILED, PENDING
@@ -18,8 +18,12 @@ def surface_file(tmp_path):
     header = Header(
         (np.linspace(-1, 2, 4), np.linspace(0, 1, 3)),
         ("train_loss", "train_loss_stderr", "train_acc"),
-        settings={"dtype": "float32"},
-        provenance={"title": "a net", "recipes": [{"kind": "random", "seed": 3}], "note": "[not JSON", "none": None},
+        SurfaceMetadata(
+            SweepSettings(dtype="float64"),
+            title="a net",
+            recipes=({"kind": "random", "seed": 3},),
+            other={"note": "[not JSON", "none": None},
+        ),
     )
     with FileStore.open(tmp_path / "surface.h5", header) as store:
         for index in range(10):
@@ -38,9 +42,9 @@ def test_values_status_and_words(surface_file):
     assert surface.values["train_loss_stderr"][1, 0] == np.inf
     assert list(surface.values) == ["train_loss", "train_loss_stderr", "train_acc"], "in the order of the settings"
     assert surface.name == "a net"
-    assert surface.attributes["settings"] == {"dtype": "float32"}
-    assert surface.attributes["recipes"] == [{"kind": "random", "seed": 3}]
-    assert surface.attributes["note"] == "[not JSON"
+    assert surface.metadata.settings == SweepSettings(dtype="float64")
+    assert surface.metadata.recipes == ({"kind": "random", "seed": 3},)
+    assert surface.metadata.other == {"note": "[not JSON", "none": None}
     np.testing.assert_array_equal(surface.x, np.linspace(-1, 2, 4))
 
 

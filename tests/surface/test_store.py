@@ -13,12 +13,13 @@ import h5py
 import numpy as np
 import pytest
 
+from landscape._utils.provenance import Environment
 from landscape.errors import StoreError
 from landscape.surface import FileStore, read_surface
 from landscape.surface import raw_files as locks
 from landscape.surface import store as module
 from landscape.surface.hdf5 import created, reading
-from landscape.surface.metadata import Header
+from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
 from landscape.surface.store import MemoryStore
 from landscape.surface.surface import DONE, FAILED, PENDING
 
@@ -26,8 +27,13 @@ X, Y = np.linspace(-1.0, 0.5, 4), np.linspace(0.0, 1.0, 3)
 METRICS = ("train_loss", "train_acc")
 
 
+def metadata_of(settings):
+    known = SweepSettings(other={"model": "mlp", "seed": 0, **settings})
+    return SurfaceMetadata(known, title="a title", environment=Environment(host="here"))
+
+
 def header(**settings):
-    return Header((X, Y), METRICS, {"model": "mlp", "seed": 0, **settings}, {"title": "a title", "host": "here"})
+    return Header((X, Y), METRICS, metadata_of(settings))
 
 
 def done_in(path):
@@ -92,7 +98,7 @@ def test_what_was_recorded_is_there_after_closing_and_continues(tmp_path):
             store.record(index, [index, 0.0], 0.0)
     surface = read_surface(path)
     assert (surface.status == DONE).all()
-    assert surface.attributes["finished"]
+    assert surface.metadata.finished
     assert surface.name == "a title"
     with FileStore.open(path, header()) as store:
         assert store.pending(retry_failed=True).size == 0
@@ -146,8 +152,8 @@ def test_other_settings_are_named_with_both_values(tmp_path):
     with pytest.raises(StoreError) as refused:
         FileStore.open(path, header(seed=1, model="vgg"))
     assert "made with other settings: " in str(refused.value)
-    assert "model is 'mlp' there, asked for 'vgg'" in str(refused.value)
-    assert "seed is 0 there, asked for 1" in str(refused.value)
+    assert "model: the file has 'mlp', this sweep uses 'vgg'" in str(refused.value)
+    assert "seed: the file has 0, this sweep uses 1" in str(refused.value)
     assert path.read_bytes() == before
 
 
@@ -157,7 +163,7 @@ def test_overwriting_is_asked_for(tmp_path):
         store.record(0, [1, 2], 0)
     with FileStore.open(path, header(seed=1), overwrite=True) as store:
         assert len(store.pending()) == 12
-    assert read_surface(path).attributes["settings"]["seed"] == 1
+    assert read_surface(path).metadata.settings.other["seed"] == 1
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

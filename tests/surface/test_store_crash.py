@@ -20,7 +20,7 @@ from landscape.surface.surface import DONE
 
 PROGRAM = Path(__file__).with_name("programs") / "writing.py"
 METRICS = ("train_loss", "train_acc")
-HEADER = Header((np.arange(40.0), np.arange(30.0)), METRICS, {"seed": 0})
+HEADER = Header((np.arange(40.0), np.arange(30.0)), METRICS)
 ALL = 1200
 
 

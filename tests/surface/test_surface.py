@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 
 from landscape.geometry.trajectory import Trajectory
+from landscape.surface.metadata import SurfaceMetadata, SweepSettings
 from landscape.surface.surface import DONE, FAILED, INTERPOLATED, PENDING, STOPPED, Surface
 
 
@@ -99,21 +100,21 @@ def test_under_a_trajectory():
     s = surface(x, y, values=x[None, :] + 10 * y[:, None])
     n = np.zeros(3)
     path = Trajectory("a", n.astype(np.int64), n, np.array([[0.0, 0.5], [1.0, 1.0], [9.0, 0.0]]), n, n, n, n, n)
-    np.testing.assert_allclose(s.under(path).surface_loss, [5.0, 11.0, np.nan])
-    assert s.under(path).loss is path.loss
+    np.testing.assert_allclose(s.sample_along(path).surface_loss, [5.0, 11.0, np.nan])
+    assert s.sample_along(path).loss is path.loss
 
 
 def test_what_does_not_fit_is_refused():
     s = surface(*AXES[:2])
-    with pytest.raises(ValueError, match=r"coordinates of shape \(n, 2\) expected, got \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"expected coordinates of shape \(n, 2\), got \(4, 3\)"):
         s.interpolate(np.zeros((4, 3)))
-    with pytest.raises(ValueError, match=r"coordinates of shape \(n, 2\) expected, got \(2,\)"):
+    with pytest.raises(ValueError, match=r"expected coordinates of shape \(n, 2\), got \(2,\)"):
         s.interpolate(np.zeros(2))
     with pytest.raises(ValueError, match="no metric 'test_loss' on this surface; it has train_loss, train_acc"):
         s.interpolate(np.zeros((1, 2)), "test_loss")
-    with pytest.raises(ValueError, match=r"train_loss: shape \(4, 7\) \(last axis x\) expected, got \(7, 4\)"):
+    with pytest.raises(ValueError, match=r"train_loss: expected shape \(4, 7\) \(last axis x\), got \(7, 4\)"):
         surface(*AXES[:2], values=np.zeros((7, 4)), status=np.ones((4, 7), np.uint8))
-    with pytest.raises(ValueError, match="one to three axes expected, got 0"):
+    with pytest.raises(ValueError, match="expected one to three axes, got 0"):
         Surface((), {}, np.zeros(()))
 
 
@@ -130,11 +131,11 @@ def test_estimates_fill_only_what_was_not_measured():
     status = np.array([DONE, DONE, PENDING, FAILED, PENDING], np.uint8)
     guesses = {"train_loss": np.array([9.0, 9.0, 3.0, 9.0, np.nan])}
     found = Surface((np.arange(5.0),), {"train_loss": values}, status, estimates=guesses)
-    filled = found.filled()
+    filled = found.with_interpolated()
     np.testing.assert_array_equal(filled.metric(), [1.0, np.nan, 3.0, np.nan, np.nan])
     assert filled.status.tolist() == [DONE, DONE, INTERPOLATED, FAILED, PENDING]
     np.testing.assert_array_equal(found.metric(), values)
-    assert surface(np.arange(3.0)).filled().estimates == {}
+    assert surface(np.arange(3.0)).with_interpolated().estimates == {}
 
 
 def test_estimates_above_a_threshold_are_out_of_range_and_bounds_are_no_values():
@@ -145,13 +146,13 @@ def test_estimates_above_a_threshold_are_out_of_range_and_bounds_are_no_values()
         "train_loss": np.array([nan, nan, 2.0, 5.0, np.inf, 3.0]),
         "train_acc": np.array([nan, nan, 8.0, 7.0, nan, 7.0]),
     }
-    s = Surface((x,), values, status, {"settings": {"stop_above": 5.0}}, estimates=estimates)
+    s = Surface((x,), values, status, SurfaceMetadata(SweepSettings(stop_above=5.0)), estimates=estimates)
     np.testing.assert_array_equal(s.metric(), [1, nan, nan, nan, nan, nan])
-    filled = s.filled()
+    filled = s.with_interpolated()
     assert filled.status.tolist() == [DONE, STOPPED, INTERPOLATED, STOPPED, STOPPED, FAILED]
     np.testing.assert_array_equal(filled.values["train_loss"], [1, 5.5, 2, 5, 5, nan])
     np.testing.assert_array_equal(filled.values["train_acc"], [9, nan, 8, nan, nan, nan])
     np.testing.assert_array_equal(filled.metric(), [1, nan, 2, nan, nan, nan])
     assert np.isnan(s.values["train_loss"][3]), "the surface itself is left alone"
-    ordinary = Surface((x,), values, status, {}, estimates=estimates).filled()
+    ordinary = Surface((x,), values, status, estimates=estimates).with_interpolated()
     assert ordinary.status.tolist() == [DONE, STOPPED, INTERPOLATED, INTERPOLATED, PENDING, FAILED]

@@ -15,7 +15,7 @@ import torch
 from landscape.errors import StoreError
 from landscape.geometry import Trajectory, Weights
 from landscape.geometry.plane import random_plane
-from landscape.surface.metadata import Header
+from landscape.surface.metadata import Header, SurfaceMetadata
 from landscape.surface.plane_files import read_plane
 from landscape.surface.reading import read_surface
 from landscape.surface.store import FileStore
@@ -38,7 +38,7 @@ def same(a: Trajectory, b: Trajectory) -> bool:
 def surface_file(tmp_path):
     """A finished surface of 4 x 3 points."""
     file = tmp_path / "surface.h5"
-    header = Header((np.linspace(-1, 2, 4), np.linspace(0, 1, 3)), ("train_loss",), provenance={"title": "net"})
+    header = Header((np.linspace(-1, 2, 4), np.linspace(0, 1, 3)), ("train_loss",), SurfaceMetadata(title="net"))
     with FileStore.open(file, header) as store:
         for index in range(12):
             store.record(index, [float(index)], 0.1)
@@ -87,7 +87,7 @@ def test_attached_to_a_surface(surface_file):
     after = read_surface(surface_file)
     np.testing.assert_array_equal(after.values["train_loss"], before.values["train_loss"])
     assert after.metrics == before.metrics
-    assert after.attributes == before.attributes
+    assert after.metadata == before.metadata
     assert [p.name for p in surface_file.parent.iterdir()] == ["surface.h5"], "no copy is left"
 
 

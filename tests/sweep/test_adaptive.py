@@ -186,25 +186,25 @@ def test_interrupted_and_continued_is_the_same_and_so_is_the_full_sweep_after_it
         runs += 1
         if outcome.complete:
             break
-        assert not read_surface(tmp_path / "cut.h5").attributes["finished"]
+        assert not read_surface(tmp_path / "cut.h5").metadata.finished
         assert outcome.pending
     assert runs > 1
     cut = read_surface(tmp_path / "cut.h5")
     assert np.array_equal(cut.status, whole.status)
     assert cut.values["train_loss"].tobytes() == whole.values["train_loss"].tobytes()
-    assert cut.attributes["finished"]
+    assert cut.metadata.finished
     (complete,) = (finding for finding in check_surface(cut) if finding.name == "complete")
     assert (complete.verdict, complete.value < 1) == ("ok", True)
     # A full sweep takes it up where it is; until it ends, the file is not finished any more.
     run_sweep(problem, plane, GRID, SweepConfig(tmp_path / "cut.h5"), stop=lambda: True)
     begun = read_surface(tmp_path / "cut.h5")
-    assert not begun.attributes["finished"]
+    assert not begun.metadata.finished
     (complete,) = (finding for finding in check_surface(begun) if finding.name == "complete")
     assert complete.verdict == "warn"
     assert run_sweep(problem, plane, GRID, SweepConfig(tmp_path / "cut.h5")).complete
     full = read_surface(tmp_path / "cut.h5")
     assert (full.status == DONE).all()
-    assert full.attributes["finished"]
+    assert full.metadata.finished
 
 
 def test_an_adaptive_sweep_has_no_shards():

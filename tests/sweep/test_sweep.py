@@ -15,6 +15,7 @@ from landscape.problem.measures import accuracy, cross_entropy
 from landscape.problem.problem import Problem, Split
 from landscape.surface import read_surface
 from landscape.surface.merge import merge
+from landscape.surface.metadata import SurfaceMetadata, SweepSettings
 from landscape.surface.surface import DONE, FAILED
 from landscape.sweep import Grid, run_sweep
 from landscape.sweep import sweep as module
@@ -144,7 +145,7 @@ def test_points_that_are_computed_together_do_not_show_in_whose_company_they_wer
     plane = Plane(origin, (random_direction(origin, 0, 0), random_direction(origin, 0, 1)))
     grid = Grid.parse("-1:1:13", "0:1:11")
     whole = run_sweep(problem, plane, grid).surface
-    assert whole.attributes["settings"]["engine"] == "grouped"
+    assert whole.metadata.settings.engine == "grouped"
     for part in range(3):
         share = run_sweep(problem, plane, grid, SweepConfig(shard=(part, 3))).surface
         there = share.status == DONE
@@ -186,13 +187,16 @@ def test_progress_counts_earlier_runs_and_failures(problem, plane, tmp_path):
     assert seen[-1].seconds > 0
 
 
+OTHER_LOSS = SurfaceMetadata(SweepSettings(other={"loss": "other"}))
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"evaluation": EvaluationConfig(dtype="float64")}, "dtype is 'float32' there, asked for 'float64'"),
-        ({"evaluation": EvaluationConfig(batch_size=7)}, "batch_size is .* there, asked for 7"),
-        ({"settings": {"loss": "other"}}, "loss is None there, asked for 'other'"),
-        ({"grid": Grid.parse("-1:0.5:7", "0:2:5")}, "axes is .*'0:1:5'.* there, asked for .*'0:2:5'"),
+        ({"evaluation": EvaluationConfig(dtype="float64")}, "dtype: the file has 'float32', this sweep uses 'float64'"),
+        ({"evaluation": EvaluationConfig(batch_size=7)}, "batch_size: the file has .*, this sweep uses 7"),
+        ({"metadata": OTHER_LOSS}, "loss: the file has None, this sweep uses 'other'"),
+        ({"grid": Grid.parse("-1:0.5:7", "0:2:5")}, "axes: the file has .*'0:1:5'.*, this sweep uses .*'0:2:5'"),
     ],
 )
 def test_a_file_of_other_settings_is_refused_by_name(problem, plane, whole, change, named):
@@ -206,13 +210,13 @@ def test_a_file_of_other_settings_is_refused_by_name(problem, plane, whole, chan
 
 def test_other_data_weights_and_statistics_are_noticed(problem, plane, whole):
     other = Problem(problem.model, {**problem.splits, "test": problem.splits["test"].take(slice(0, 19))}, problem.loss)
-    with pytest.raises(StoreError, match="samples is"):
+    with pytest.raises(StoreError, match="samples: the file has"):
         run_sweep(other, plane, GRID, SweepConfig(whole))
     moved = Plane(plane.at((0.1, 0.0)), plane.directions)
-    with pytest.raises(StoreError, match="origin is"):
+    with pytest.raises(StoreError, match="origin: the file has"):
         run_sweep(problem, moved, GRID, SweepConfig(whole))
     problem.model[1].running_mean += 1.0  # no weight, and yet the loss depends on it
-    with pytest.raises(StoreError, match="fixed is"):
+    with pytest.raises(StoreError, match="fixed: the file has"):
         run_sweep(problem, plane, GRID, SweepConfig(whole))
 
 

@@ -58,7 +58,7 @@ class Job:
 
     def fields(self, box: Box | None) -> dict[str, str | float]:
         """Field data: what the arrays are, and how heights are made from them."""
-        provenance = json.dumps(dict(self.surface.attributes), default=str, sort_keys=True)
+        provenance = json.dumps(self.surface.metadata.to_json(), default=str, sort_keys=True)
         fields: dict[str, str | float] = {"name": self.surface.name, "provenance": provenance}
         if box is not None:
             scale = self.scale

@@ -165,7 +165,7 @@ def _panel(surface: Surface, group: Sequence[Trajectory], metrics: Mapping[str, 
             name: _packed(np.where(surface.status == DONE, surface.values[name], np.nan)[flips]) for name in names
         },
         "status": _packed(np.asarray(surface.status, np.uint8)[flips]),
-        "provenance": json.dumps(_plain(dict(surface.attributes)), indent=1, default=str, ensure_ascii=False),
+        "provenance": json.dumps(_plain(surface.metadata.to_json()), indent=1, default=str, ensure_ascii=False),
         "paths": [
             {
                 "name": trajectory.name,

@@ -68,7 +68,7 @@ def seed_spread(surfaces: Sequence[Surface], metric: str | None = None, name: st
             f"{metric}_min": stack.min(0),
             f"{metric}_max": stack.max(0),
         }
-    return Surface(first.coordinates, values, status.astype(np.uint8), first.attributes, name or first.name)
+    return Surface(first.coordinates, values, status.astype(np.uint8), first.metadata, name or first.name)
 
 
 def plot_seed_band(

@@ -53,9 +53,9 @@ def test_a_square_surface(tmp_path):
     expected.ravel()[[7, 8]] = np.nan
     np.testing.assert_array_equal(surface.values["train_loss"], expected)
     assert np.isnan(surface.values["train_acc"]).sum() == 2
-    assert surface.attributes["format"] == "li-et-al"
-    assert surface.attributes["dir_file"] == "directions.h5"
-    assert "remark" not in surface.attributes
+    assert surface.metadata.format == "li-et-al"
+    assert surface.metadata.other["dir_file"] == "directions.h5"
+    assert not surface.metadata.remark
 
 
 def test_a_curve(tmp_path):
@@ -72,7 +72,7 @@ def test_a_grid_that_is_not_square_is_read_in_the_order_it_was_computed_in_and_s
         assert file["train_loss"].shape == (6, 3), "transposed, as the published code makes it"
     surface = read_surface(tmp_path / "s.h5")
     np.testing.assert_array_equal(surface.values["train_loss"], hill(x[None, :], y[:, None]))
-    assert surface.attributes["remark"].startswith("not square: 6 points along x, 3 along y. The published scheduler")
+    assert surface.metadata.remark.startswith("not square: 6 points along x, 3 along y. The published scheduler")
     assert "s.h5 is not square" in caplog.text
 
 
@@ -106,9 +106,9 @@ def test_the_name_of_the_file_is_its_record(tmp_path):
     as_published(folder / name, np.linspace(-1, 1, 3), np.linspace(-1, 1, 3), hill)
     surface = read_surface(folder / name)
     assert surface.name == "resnet56"
-    assert surface.attributes["recipes"] == [{"kind": "random", "normalization": "filter", "ignore": "biasbn"}] * 2
-    assert surface.attributes["checkpoint_epoch"] == 300
-    assert surface.attributes["run"]["lr"] == "0.1"
+    assert surface.metadata.recipes == ({"kind": "random", "normalization": "filter", "ignore": "biasbn"},) * 2
+    assert surface.metadata.checkpoint.epoch == 300
+    assert surface.metadata.other["run"]["lr"] == "0.1"
 
 
 status = st.sampled_from([PENDING, DONE, FAILED])

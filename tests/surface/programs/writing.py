@@ -15,7 +15,7 @@ from landscape.errors import StoreError
 from landscape.surface import FileStore
 from landscape.surface.metadata import Header
 
-header = Header((np.arange(40.0), np.arange(30.0)), ("train_loss", "train_acc"), {"seed": 0})
+header = Header((np.arange(40.0), np.arange(30.0)), ("train_loss", "train_acc"))
 
 
 def limit(size):
