@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+_TABLE, _ROOT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def usable_cores() -> set[int]:
@@ -18,6 +22,19 @@ def usable_cores() -> set[int]:
 def core_count() -> int:
     """Return the number of CPU cores that this process may run on."""
     return len(usable_cores())
+
+
+def core_budget() -> int:
+    """Return the number of CPU cores that this process may keep busy.
+
+    The lowest of its affinity mask, the CPU quota of its control group (as ``docker run --cpus`` sets it) and SLURM's
+    ``SLURM_CPUS_PER_TASK``.
+    """
+    limits = [core_count(), *(max(math.floor(quota), 1) for quota in control_group_cpu_quotas())]
+    granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if granted.isdigit():
+        limits.append(max(int(granted), 1))
+    return min(limits)
 
 
 def memory_limit() -> int:
@@ -35,25 +52,47 @@ def memory_limit() -> int:
             soft, _ = resource.getrlimit(kind)
             if soft != resource.RLIM_INFINITY:
                 limits.append(soft)
-    return min([*limits, *_control_group_limits()], default=sys.maxsize)
+    return min([*limits, *control_group_memory_limits()], default=sys.maxsize)
 
 
-def _control_group_limits(table: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> list[int]:
-    """Return the memory limits of the process's control group and its parents, of version 2 (one tree) and 1."""
+def control_group_memory_limits(table: Path = _TABLE, root: Path = _ROOT) -> list[int]:
+    """Return the memory limits in bytes of the process's control group and of its parents (versions 1 and 2)."""
     limits = []
+    for folder, version in _control_groups("memory", table, root):
+        name = "memory.max" if version == 2 else "memory.limit_in_bytes"
+        with suppress(OSError, ValueError):  # no such file, or the word "max"
+            limits.append(int((folder / name).read_text()))
+    return limits
+
+
+def control_group_cpu_quotas(table: Path = _TABLE, root: Path = _ROOT) -> list[float]:
+    """Return the CPU quotas, in cores, of the process's control group and of its parents (versions 1 and 2)."""
+    quotas = []
+    for folder, version in _control_groups("cpu", table, root):
+        with suppress(OSError, ValueError):  # no such file, or the word "max"
+            if version == 2:
+                quota, period = (int(word) for word in (folder / "cpu.max").read_text().split())
+            else:
+                quota = int((folder / "cpu.cfs_quota_us").read_text())
+                period = int((folder / "cpu.cfs_period_us").read_text())
+            if quota > 0:  # version 1 writes -1 for no limit
+                quotas.append(quota / period)
+    return quotas
+
+
+def _control_groups(controller: str, table: Path, root: Path) -> Iterator[tuple[Path, int]]:
+    """Yield the folders of the control groups that govern this process, innermost first, with their version."""
     with suppress(OSError):
         for line in table.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
-            if controllers == "memory":
-                tree, name = root / "memory", "memory.limit_in_bytes"
+            if controller in controllers.split(","):
+                tree, version = root / controller, 1
             elif not controllers:
-                tree, name = root, "memory.max"
+                tree, version = root, 2
             else:
                 continue
             group = tree / path.lstrip("/")
             for folder in (group, *group.parents):
-                with suppress(OSError, ValueError):  # no such file, or the word "max"
-                    limits.append(int((folder / name).read_text()))
+                yield folder, version
                 if folder == tree:
                     break
-    return limits

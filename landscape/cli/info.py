@@ -199,21 +199,21 @@ def _run(path: Path, everything: bool) -> dict[str, Any]:
     from landscape.training import Run
 
     run = Run.open(path)
-    steps, record = run.steps, run.record
+    steps, record = run.saved_steps, run.record
     facts: dict[str, Any] = {"kind": "run"}
     facts["checkpoints"] = f"{len(steps)}, steps {steps[0]} to {steps[-1]}" if steps else "none yet"
     if steps:
         facts.update({key: f"{value:.6g}" for key, value in run.load().metrics.items()})
     if everything:
-        return facts | {key: value for key, value in record.items() if key != "format"}
-    problem, optimizer = record["problem"], record["optimizer"]
+        return facts | {key: value for key, value in record.to_json().items() if key != "format"}
+    problem, optimizer = record.problem, record.optimizer
     facts["problem"] = problem.get("factory") or f"{problem.get('model')} on {problem.get('dataset')}"
-    set_to = {key: value for key, value in optimizer["arguments"].items() if value not in (None, False, 0)}
-    facts["optimizer"] = f"{optimizer['name']}: {', '.join(f'{key} {value}' for key, value in set_to.items())}"
+    set_to = {key: value for key, value in optimizer.arguments.items() if value not in (None, False, 0)}
+    facts["optimizer"] = f"{optimizer.name}: {', '.join(f'{key} {value}' for key, value in set_to.items())}"
     shown = ("epochs", "batch_size", "schedule", "seed", "dtype")
-    facts["settings"] = ", ".join(f"{key} {record['settings'][key]}" for key in shown)
-    facts["steps"] = f"{record['steps']}, {record['steps_per_epoch']} an epoch"
-    facts["finished"] = record["finished"] or "not yet; the same command goes on"
+    facts["settings"] = ", ".join(f"{key} {getattr(record.settings, key)}" for key in shown)
+    facts["steps"] = f"{record.steps}, {record.steps_per_epoch} an epoch"
+    facts["finished"] = record.finished or "not yet; the same command goes on"
     return facts
 
 

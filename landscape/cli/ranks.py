@@ -46,10 +46,10 @@ def end_job(error: BaseException, fail: Callable[[], int]) -> int:
     if not _joined or _joined[0].comm is None:
         return fail()
     ranks = _joined[0]
-    if library.known(error):
+    if library.is_collective(error):
         return fail() if ranks.is_root else 1
     code = fail()
-    sys.stderr.write(f"rank {ranks.rank} of {ranks.size} ({library.place()}) ends the job\n")
+    sys.stderr.write(f"rank {ranks.rank} of {ranks.size} ({library.host_description()}) ends the job\n")
     sys.stderr.flush()
     ranks.comm.Abort(code)
     return code

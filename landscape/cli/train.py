@@ -98,12 +98,11 @@ def _conclude(run: Run, taken_up: bool) -> int:
     last = run.load()
     measured = ", ".join(f"{name} {value:.4g}" for name, value in last.metrics.items())
     if not run.finished:
-        click.echo(
-            f"{run.path}: stopped at step {last.step} of {run.record['steps']}; the same command goes on", err=True
-        )
+        click.echo(f"{run.path}: stopped at step {last.step} of {run.record.steps}; the same command goes on", err=True)
         return 3
+    saved = len(run.saved_steps)
     click.echo(
-        f"{run.path}: {'finished (taken up)' if taken_up else 'finished'}, {len(run.steps)} checkpoints; {measured}. "
+        f"{run.path}: {'finished (taken up)' if taken_up else 'finished'}, {saved} checkpoints; {measured}. "
         f"Next: landscape surface {run.path}",
         err=True,
     )

@@ -81,7 +81,7 @@ def _project(runs: Sequence[Run], paths: Sequence[Path], plane: Plane, measured:
 
     done = []
     with Bar("projecting", "checkpoint") as bar:
-        total, count = sum(len(run.steps) for run in runs), 0
+        total, count = sum(len(run.saved_steps) for run in runs), 0
         for run, name in zip(runs, names_of(paths), strict=True):
             points = []
             loss_of = _loss_of(run) if measured else None

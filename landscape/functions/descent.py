@@ -9,17 +9,17 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from landscape._utils.torch_state import derive_seed, preserve_random_state, seed_random
+from landscape._utils.torch_state import preserve_random_state
 from landscape.problem.arguments import parse_named
 from landscape.problem.problem import Problem
 from landscape.training.measure import measure
-from landscape.training.optimizers import build, calls_closure_first
-from landscape.training.step import NonFiniteBatch, StepClosure
+from landscape.training.optimizers import build, describe
+from landscape.training.step import NonFiniteBatch, TrainingStep
 
 LARGEST = 10_000
 """Parameters that a descent keeps of each step at most."""
@@ -65,26 +65,15 @@ def descend(problem: Problem, optimizer: str, steps: int, *, seed: int = 0, batc
     if not 0 < (count := sum(parameter.numel() for parameter in parameters)) <= LARGEST:
         raise ValueError(f"1 to {LARGEST:,} parameters expected, got {count:,}: landscape.training.train keeps larger")
     built = build(optimizer, parameters)
-    ahead = not calls_closure_first(built)
     split = problem.splits["train"]
-    device = parameters[0].device
-    per_epoch = math.ceil(len(split) / batch_size)
+    take_step = TrainingStep(
+        replace(problem, model=model), built, name=describe(optimizer).name, batch_size=batch_size, seed=seed
+    )
     points, losses = [_flat(parameters)], [measure(model, split, problem.loss, {})["loss"]]
-    order = torch.empty(0, dtype=torch.int64)
-    with preserve_random_state(device):
+    with preserve_random_state(parameters[0].device):
         for step in range(steps):
-            epoch, place = divmod(step, per_epoch)
-            if place == 0:
-                generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
-                order = torch.randperm(len(split), generator=generator).to(device)
-            batch = split.take(order[place * batch_size : (place + 1) * batch_size])
-            closure = StepClosure(model, problem.loss, batch, derive_seed(seed, "dropout", step))
-            seed_random(derive_seed(seed, "optimizer", step), device)
-            model.zero_grad(set_to_none=True)
             try:
-                if ahead:
-                    closure.evaluate_ahead()
-                built.step(closure)
+                take_step(step)
             except NonFiniteBatch:
                 return Descent(optimizer, np.array(points), np.array(losses), diverged=True)
             loss = measure(model, split, problem.loss, {})["loss"]

@@ -5,8 +5,13 @@ from landscape._utils.lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "Call": "job",
+        "RankContext": "worker",
         "RankError": "ranks",
         "Ranks": "ranks",
+        "auto_ranks": "launch",
         "execute": "executor",
+        "run_in_processes": "job",
+        "run_on_ranks": "job",
     },
 )

@@ -41,6 +41,10 @@ class RankError(LandscapeError):
     """Something went wrong on one rank; the message says where."""
 
 
+class RemoteError(RankError):
+    """A collective operation succeeded on this rank and failed on another; the message says where and why."""
+
+
 def launched(environment: Mapping[str, str] | None = None) -> int:
     """How many ranks the launcher says it started; 1 where there is no launcher."""
     environment = os.environ if environment is None else environment
@@ -48,6 +52,23 @@ def launched(environment: Mapping[str, str] | None = None) -> int:
         return 1
     sizes = [int(environment[name]) for name in _SIZES if environment.get(name, "").isdigit()]
     return max(sizes, default=1)
+
+
+def launched_by_mpi(environment: Mapping[str, str] | None = None) -> bool:
+    """Return whether a launcher (``mpiexec``, ``srun``) started this process, be it as the only rank."""
+    environment = os.environ if environment is None else environment
+    return any(environment.get(name, "").isdigit() for name in _SIZES)
+
+
+def rank_from_environment(environment: Mapping[str, str] | None = None) -> int:
+    """Return the rank that the launcher gave this process, before MPI is initialized; 0 where there is no launcher.
+
+    SLURM's word counts only within a step: it is also set for the one process of a batch script.
+    """
+    environment = os.environ if environment is None else environment
+    names = ["OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"]
+    names += ["SLURM_PROCID"] if "SLURM_STEP_NUM_TASKS" in environment else []
+    return next((int(environment[name]) for name in names if environment.get(name, "").isdigit()), 0)
 
 
 @dataclass
@@ -128,7 +149,7 @@ class Ranks:
             reports = self.comm.allgather(None if error is None else f"{type(error).__name__}: {error}")
             for rank, report in enumerate(reports):
                 if report is not None and error is None:
-                    error = RankError(f"rank {rank} ({self.places[rank]}) failed: {report}")
+                    error = RemoteError(f"rank {rank} ({self.places[rank]}) failed: {report}")
         if error is not None:
             raise mark_collective(error)
         return result  # type: ignore[return-value]

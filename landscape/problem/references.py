@@ -33,7 +33,7 @@ def resolve(reference: str) -> Callable[..., Any]:
             nearest name that does), or it failed while it was imported.
         TypeError: what the reference names cannot be called.
     """
-    place, colon, name = _MOVED.get(reference, reference).rpartition(":")
+    place, colon, name = current_reference(reference).rpartition(":")
     if not colon or not place or not name:
         raise ValueError(f"'pkg.mod:name' or 'path/file.py:name' expected, got {reference!r}")
     found: Any = _from_file(Path(place)) if is_file(reference) else _from_module(place)
@@ -44,6 +44,11 @@ def resolve(reference: str) -> Callable[..., Any]:
     if not callable(found):
         raise TypeError(f"{reference}: something to call expected, got {type(found).__name__}")
     return found
+
+
+def current_reference(reference: str) -> str:
+    """Return the reference of the same object today, if the object has moved since version 0.1."""
+    return _MOVED.get(reference, reference)
 
 
 def is_file(reference: str) -> bool:

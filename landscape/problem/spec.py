@@ -111,15 +111,15 @@ class ProblemSpec:
 
     def describe(self) -> dict[str, Any]:
         """What is set, as plain values for a file's provenance; ``Problem.describe`` adds digests of the data."""
-        return {key: value for key, value in self.to_dict().items() if value not in (None, {})}
+        return {key: value for key, value in self.to_json().items() if value not in (None, {})}
 
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as JSON writes them; :meth:`from_dict` gives an equal object."""
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON writes them; :meth:`from_json` gives an equal object."""
         return {field.name: _listed(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ProblemSpec:
-        """The spec that :meth:`to_dict` wrote, also after a way through JSON.
+    def from_json(cls, values: Mapping[str, Any]) -> ProblemSpec:
+        """The spec that :meth:`to_json` wrote, also after a way through JSON.
 
         Raises:
             ValueError: a field that does not exist, or what the constructor raises.

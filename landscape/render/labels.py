@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from landscape.surface.surface import Surface
@@ -45,18 +45,27 @@ def _axis_label(surface: Surface, axis: int, with_variance: bool) -> str:
     return f"direction {axis + 1}"
 
 
-def optimizer_labels(optimizers: Sequence[Mapping[str, Any]]) -> list[str]:
+class _Optimizer(Protocol):
+    """An optimizer by name, with its arguments."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def arguments(self) -> Mapping[str, Any]: ...
+
+
+def optimizer_labels(optimizers: Sequence[_Optimizer]) -> list[str]:
     """Return a legend entry for each optimizer: the usual name, the learning rate, and what else tells them apart.
 
     Args:
-        optimizers: ``{"name": ..., "arguments": {...}}`` of each, as returned by
-            ``landscape.training.optimizers.describe``.
+        optimizers: name and arguments of each, as returned by ``landscape.training.optimizers.describe``.
     """
-    labels = [_optimizer_label(optimizer["name"], optimizer["arguments"]) for optimizer in optimizers]
+    labels = [_optimizer_label(optimizer.name, optimizer.arguments) for optimizer in optimizers]
     found = []
     for label, optimizer in zip(labels, optimizers, strict=True):
-        same = [other["arguments"] for other, its in zip(optimizers, labels, strict=True) if its == label]
-        arguments = optimizer["arguments"]
+        same = [other.arguments for other, its in zip(optimizers, labels, strict=True) if its == label]
+        arguments = optimizer.arguments
         telling = [key for key in arguments if any(other.get(key) != arguments[key] for other in same)]
         found.append(", ".join([label, *(f"{key} {_short(arguments[key])}" for key in telling)]))
     return found

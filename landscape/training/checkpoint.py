@@ -1,4 +1,4 @@
-"""Checkpoints: weights on disk with the place in the run they come from, ours and those that others wrote."""
+"""Checkpoints: weights on disk with their step in a run, written here or by others, and the state to resume from."""
 
 from __future__ import annotations
 
@@ -12,30 +12,32 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from landscape._utils.files import open_replacing
 from landscape.errors import CheckpointError
 
 FORMAT = "landscape-checkpoint-1"
+STATE_FORMAT = "landscape-resume-1"
 _NESTS = ("state_dict", "model_state_dict", "model", "net")
 _WRAPPERS = ("module.", "_orig_mod.")  # DataParallel, torch.compile
-_FOREIGN = re.compile(r"unsupported (?:global: )?GLOBAL (\S+)", re.IGNORECASE)
+_FORBIDDEN = re.compile(r"unsupported (?:global: )?GLOBAL (\S+)", re.IGNORECASE)
 _UNPICKLER = re.compile(r"WeightsUnpickler error: *(\S.*)")
-_NAMED = 4  # tensors of each kind that a message names
+_LISTED = 4  # tensors of each kind named in a message
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights of one moment of a run.
+    """Weights at one step of a run.
 
     Attributes:
-        path: where it was read.
+        path: file of the checkpoint.
         state_dict: tensors by name, on the CPU; names without the prefix of a wrapper such as ``DataParallel``.
-        step: optimizer steps taken; None where the file does not say.
-        epoch: passes over the training data, a fraction between epochs; NaN where the file does not say.
-        metrics: what was measured over whole splits (``train_loss``, ``test_acc`` in percent); may be empty. The
-            ``acc`` of a file of Li et al. (2018) stands under ``acc``.
-        learning_rate: of the step that led here; NaN where unknown.
+        step: number of completed optimizer steps; None if the file doesn't say.
+        epoch: number of passes over the training data, a fraction within an epoch; NaN if the file doesn't say.
+        metrics: values measured over whole splits (``train_loss``, ``test_acc`` in percent); may be empty. The ``acc``
+            of a file of Li et al. (2018) is called ``acc``.
+        learning_rate: learning rate of the last step; NaN if unknown.
     """
 
     path: Path
@@ -47,12 +49,12 @@ class Checkpoint:
 
     @property
     def loss(self) -> float:
-        """Training loss of these weights; NaN where unknown."""
+        """Training loss at these weights; NaN if unknown."""
         return self.metrics.get("train_loss", math.nan)
 
     @property
     def acc(self) -> float:
-        """Accuracy in percent, on the test split where there is one; NaN where unknown."""
+        """Accuracy in percent, on the test split if there is one; NaN if unknown."""
         return next((self.metrics[name] for name in ("test_acc", "acc", "train_acc") if name in self.metrics), math.nan)
 
 
@@ -65,23 +67,31 @@ def save_checkpoint(
     metrics: Mapping[str, float] | None = None,
     learning_rate: float = math.nan,
 ) -> None:
-    """Write a checkpoint that is never there in part.
+    """Write a checkpoint atomically.
 
     The file is what ``torch.save`` makes of a dict with ``format``, ``acc``, ``epoch``, ``state_dict`` (as the code of
     Li et al. reads them), ``step``, ``loss``, ``learning_rate`` and ``metrics``. Whole epochs are written as int.
 
+    Args:
+        path: file to be created or replaced.
+        state_dict: tensors by name, on any device.
+        step: number of completed optimizer steps.
+        epoch: number of passes over the training data.
+        metrics: values measured over whole splits.
+        learning_rate: learning rate of the last step.
+
     Raises:
         CheckpointError: the file cannot be written.
     """
-    known = Checkpoint(Path(path), {}, step, epoch, dict(metrics or {}), learning_rate)
+    checkpoint = Checkpoint(Path(path), {}, step, epoch, dict(metrics or {}), learning_rate)
     contents = {
         "format": FORMAT,
-        "acc": known.acc,
+        "acc": checkpoint.acc,
         "epoch": int(epoch) if float(epoch).is_integer() else float(epoch),
         "step": step,
-        "loss": known.loss,
+        "loss": checkpoint.loss,
         "learning_rate": learning_rate,
-        "metrics": dict(known.metrics),
+        "metrics": dict(checkpoint.metrics),
         "state_dict": {name: _compact(tensor) for name, tensor in state_dict.items()},
     }
     with open_replacing(Path(path), durable=True, on_error=CheckpointError) as file:
@@ -89,17 +99,17 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint without running any code that it may hold.
+    """Read a checkpoint without running any code that it may contain.
 
-    Read are our own files, those of Li et al. (``{"acc", "epoch", "state_dict"}``), a bare ``state_dict``, and dicts
-    that keep one under ``state_dict``, ``model_state_dict``, ``model`` or ``net``. Tensors of files in torch's present
-    (zip) format are mapped from disk, and read when they are used.
+    Accepted are files of :func:`save_checkpoint` and of Li et al. (``{"acc", "epoch", "state_dict"}``), a bare
+    ``state_dict``, and dicts that hold one under ``state_dict``, ``model_state_dict``, ``model`` or ``net``. Tensors of
+    files in torch's current (zip) format are memory-mapped and read when they are used.
 
     Raises:
-        CheckpointError: there is no such file, it is damaged, or it holds other things than tensors and plain values.
+        CheckpointError: the file is missing or damaged, or holds anything but tensors and plain values.
     """
     path = Path(path)
-    stored = read(path)
+    stored = load_plain(path)
     state_dict = _state_dict(path, stored)
     if state_dict is stored:
         return Checkpoint(path, _unwrapped(state_dict))
@@ -118,9 +128,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def load_into(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Give ``model`` the weights and buffers of ``checkpoint``, all of them or none.
+    """Load weights and buffers of ``checkpoint`` into ``model``: all of them, or none if something doesn't fit.
 
-    Batch-norm counters that files from before torch 0.4.1 lack stay as they are.
+    Batch-norm counters, which files from before torch 0.4.1 lack, are then left as they are.
 
     Raises:
         CheckpointError: tensors are missing, unexpected or of another shape; the message says which.
@@ -136,7 +146,7 @@ def load_into(model: nn.Module, checkpoint: Checkpoint) -> None:
         if name in stored and _shape(stored[name]) != _shape(own[name])
     ]
     differing = [
-        f"{len(names)} {kind} ({', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''})"
+        f"{len(names)} {kind} ({', '.join(names[:_LISTED])}{', ...' if len(names) > _LISTED else ''})"
         for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
         if names
     ]
@@ -148,50 +158,83 @@ def load_into(model: nn.Module, checkpoint: Checkpoint) -> None:
     model.load_state_dict(stored)
 
 
-def read(path: Path, mapped: bool = True) -> Any:
-    """What a file of ``torch.save`` holds, on the CPU: tensors and plain values, nothing else is admitted.
+def save_state(path: Path, model: nn.Module, optimizer: Optimizer, step: int) -> None:
+    """Write the state to resume from: weights, buffers, optimizer and step. Random numbers follow from the step.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    contents = {"format": STATE_FORMAT, "step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    with open_replacing(path, durable=True, on_error=CheckpointError) as file:
+        torch.save(contents, file)
+
+
+def load_state(path: Path, model: nn.Module, optimizer: Optimizer) -> int:
+    """Restore the state that :func:`save_state` wrote.
+
+    Returns:
+        Number of completed steps.
+
+    Raises:
+        CheckpointError: the file is damaged or belongs to another model or optimizer.
+    """
+    # Not mapped: the optimizer keeps these very tensors, and the file will be replaced.
+    stored = load_plain(path, mapped=False)
+    if not isinstance(stored, dict) or stored.get("format") != STATE_FORMAT:
+        raise CheckpointError(f"{path}: expected a file of format {STATE_FORMAT!r}")
+    load_into(model, Checkpoint(path, stored["model"]))
+    try:
+        optimizer.load_state_dict(stored["optimizer"])
+    except Exception as error:  # a foreign optimizer may raise anything
+        raise CheckpointError(f"{path} doesn't fit the optimizer: {error}") from error
+    return int(stored["step"])
+
+
+def load_plain(path: Path, mapped: bool = True) -> Any:
+    """Load a file of ``torch.save`` that holds tensors and plain values only, on the CPU.
 
     Args:
         path: the file.
-        mapped: leave tensors on disk until they are used, where the format allows it.
+        mapped: leave tensors on disk until they are used, if the format allows it.
 
     Raises:
-        CheckpointError: as :func:`load_checkpoint`.
+        CheckpointError: as for :func:`load_checkpoint`.
     """
     if path.is_dir():
-        raise CheckpointError(f"{path} is a folder, a checkpoint file expected, as in {path}/step-00000000.pt")
+        raise CheckpointError(f"expected a checkpoint file such as {path}/step-00000000.pt, got the directory {path}")
     try:
         path.open("rb").close()
     except FileNotFoundError as error:
-        raise CheckpointError(f"no checkpoint at {path}") from error
+        raise CheckpointError(f"there is no checkpoint at {path}") from error
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    mapped = mapped and zipfile.is_zipfile(path)  # torch maps no file of its older format
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    mapped = mapped and zipfile.is_zipfile(path)  # torch cannot map its older format
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged pickle may raise anything
-        foreign = _FOREIGN.search(str(error))
-        if foreign:
+        forbidden = _FORBIDDEN.search(str(error))
+        if forbidden:
             raise CheckpointError(
-                f"{path} holds a {foreign[1]}, and only tensors and plain values are read, since anything else could "
+                f"{path} holds a {forbidden[1]}, but only tensors and plain values are read, since anything else could "
                 "run code. Save its state_dict() alone with torch.save"
             ) from error
-        raise CheckpointError(f"{path} is damaged, or no file of torch.save ({_reason(error)})") from error
+        raise CheckpointError(f"{path} is damaged, or not a file of torch.save ({_reason(error)})") from error
 
 
 def _state_dict(path: Path, stored: Any) -> Mapping[str, Any]:
     if isinstance(stored, Mapping):
         for nest in _NESTS:
-            if isinstance(stored.get(nest), Mapping):
-                return stored[nest]
+            nested = stored.get(nest)
+            if isinstance(nested, Mapping):
+                return nested
         if stored and all(isinstance(value, Tensor) for value in stored.values()):
             return stored
     kind = (
-        f"a dict of {', '.join(map(str, list(stored)[:_NAMED]))}"
+        f"a dict of {', '.join(map(str, list(stored)[:_LISTED]))}"
         if isinstance(stored, Mapping)
         else type(stored).__name__
     )
-    raise CheckpointError(f"{path}: a state_dict, or a dict with one under {' or '.join(_NESTS)}, expected, got {kind}")
+    raise CheckpointError(f"{path}: expected a state_dict, or a dict with one under {' or '.join(_NESTS)}, got {kind}")
 
 
 def _unwrapped(state_dict: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,7 +245,7 @@ def _unwrapped(state_dict: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _compact(tensor: Any) -> Any:
-    """The tensor on the CPU in storage of its own: ``torch.save`` writes whole storages, however little is used."""
+    """Return the tensor on the CPU in a storage of its own: ``torch.save`` writes whole storages."""
     if not isinstance(tensor, Tensor):
         return tensor
     tensor = tensor.detach().cpu().contiguous()
@@ -221,7 +264,8 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _reason(error: Exception) -> str:
-    """One line of a message of torch, without what it says about ``weights_only``."""
-    said = _UNPICKLER.search(str(error))
-    lines = [said[1]] if said else [line for line in str(error).splitlines() if "weights_only" not in line and line]
+    """Return one line of torch's message, without its advice about ``weights_only``."""
+    lines = [line for line in str(error).splitlines() if line and "weights_only" not in line]
+    if unpickler := _UNPICKLER.search(str(error)):
+        lines = [unpickler[1]]
     return lines[0].strip().split(". ")[0] if lines else type(error).__name__

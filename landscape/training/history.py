@@ -1,4 +1,4 @@
-"""The table of a run: loss and metrics after each epoch, as a CSV file that a kill cannot spoil."""
+"""The history of a run: loss and metrics after each epoch, in a CSV file that survives a kill."""
 
 from __future__ import annotations
 
@@ -10,24 +10,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from landscape._utils.files import open_replacing
 from landscape.errors import CheckpointError
 
 
-class History:
-    """Rows by step in a CSV file: ``step``, ``epoch``, what was measured (``train_loss``, ...), ``learning_rate``.
+class HistoryFile:
+    """A CSV file with one row per measured step: ``step``, ``epoch``, measured values (``train_loss``, ...) and
+    ``learning_rate``.
 
-    Rows are appended, and each is on the disk before the run goes on. A row that a kill left incomplete lacks its line
-    end, and is not read.
+    Rows are appended, and each is on the disk before training continues. A row that a kill left incomplete lacks its
+    line end and is ignored.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._columns: list[str] = []
 
-    def begin(self, measured: Sequence[str], step: int) -> None:
-        """Make the file if there is none, and drop rows beyond ``step`` and a torn one: they are computed again."""
+    def start(self, measured: Sequence[str], step: int) -> None:
+        """Create the file if it is missing; drop rows beyond ``step``, which will be computed again.
+
+        Args:
+            measured: names of the measured columns.
+            step: number of completed steps.
+        """
         self._columns = ["step", "epoch", *measured, "learning_rate"]
         rows = [row for row in self._rows() if int(row[0]) <= step] if self.path.exists() else []
         text = "".join(_line(row) for row in [self._columns, *rows])
@@ -35,7 +42,7 @@ class History:
             file.write(text.encode())
 
     def append(self, step: int, epoch: float, measured: Mapping[str, float], learning_rate: float) -> None:
-        """Add a row, after :meth:`begin`; values that were not measured stay empty.
+        """Append a row, after :meth:`start`; values that weren't measured are left empty.
 
         Raises:
             CheckpointError: the disk is full.
@@ -48,17 +55,20 @@ class History:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise CheckpointError(f"{self.path} cannot be written: {error.strerror or error}") from error
+            raise CheckpointError(f"cannot write {self.path}: {error.strerror or error}") from error
 
     def has(self, step: int) -> bool:
-        """Whether there is a row of this step."""
+        """Return True if there is a row for ``step``."""
         return any(int(row[0]) == step for row in self._rows())
 
-    def read(self) -> dict[str, np.ndarray]:
-        """Columns by name, each ``(rows,)``: ``step`` int64, all others float64, NaN where a field is empty.
+    def read(self) -> dict[str, npt.NDArray[np.float64 | np.int64]]:
+        """Read the file.
+
+        Returns:
+            Columns by name, each ``(rows,)``: ``step`` int64, the others float64, NaN for an empty field.
 
         Raises:
-            CheckpointError: the file is missing or is no such table.
+            CheckpointError: the file is missing or damaged.
         """
         columns, *rows = self._lines()
         try:
@@ -66,9 +76,11 @@ class History:
         except ValueError as error:
             raise CheckpointError(f"{self.path} is damaged: {error}") from error
         table = np.array(values, dtype=np.float64).reshape(-1, len(columns))
-        found = {name: table[:, place] for place, name in enumerate(columns)}
-        found["step"] = found["step"].astype(np.int64)
-        return found
+        history: dict[str, npt.NDArray[np.float64 | np.int64]] = {
+            name: table[:, index] for index, name in enumerate(columns)
+        }
+        history["step"] = history["step"].astype(np.int64)
+        return history
 
     def _rows(self) -> list[list[str]]:
         return [row for row in self._lines()[1:] if row and row[0].isdigit()]
@@ -77,13 +89,13 @@ class History:
         try:
             text = self.path.read_bytes().decode()
         except FileNotFoundError as error:
-            raise CheckpointError(f"no history at {self.path}") from error
+            raise CheckpointError(f"there is no history at {self.path}") from error
         except (OSError, UnicodeDecodeError) as error:
-            raise CheckpointError(f"{self.path} cannot be read: {error}") from error
-        whole = text[: text.rfind("\n") + 1]
-        lines = list(csv.reader(io.StringIO(whole)))
+            raise CheckpointError(f"cannot read {self.path}: {error}") from error
+        complete = text[: text.rfind("\n") + 1]
+        lines = list(csv.reader(io.StringIO(complete)))
         if not lines or lines[0][:1] != ["step"]:
-            raise CheckpointError(f"{self.path} is no history: a first line with step, epoch, ... expected")
+            raise CheckpointError(f"{self.path} is not a history: expected a first line with step, epoch, ...")
         return lines
 
 

@@ -14,48 +14,48 @@ from landscape.problem.problem import Measure, Split
 def measure(
     model: nn.Module, split: Split, loss: Measure, metrics: Mapping[str, Measure], batch_size: int = 128
 ) -> dict[str, float]:
-    """Measure ``model`` as it is, in evaluation mode: sums over samples in float64, divided by their number.
+    """Compute loss and metrics of ``model`` in evaluation mode: float64 sums over samples, divided by their number.
 
-    The model's mode is put back, weights and buffers are not touched, no gradients are formed.
+    The model's mode is restored, weights and buffers are not touched, and no gradients are computed.
 
     Args:
-        model: on the device of ``split``.
+        model: the network, on the device of ``split``.
         split: the samples.
-        loss: per-sample loss, or a scalar mean (see ``Measure``); stands under ``"loss"`` in the result.
+        loss: per-sample loss, or a scalar mean (see ``Measure``); called ``"loss"`` in the result.
         metrics: further measures by name.
-        batch_size: samples at a time.
+        batch_size: number of samples per forward pass.
 
     Returns:
-        Mean by name, ``loss`` first.
+        Means by name, ``loss`` first.
 
     Raises:
         ValueError: the split is empty, or a measure returns neither one value per sample nor a scalar.
     """
     if not len(split):
-        raise ValueError("a split with at least one sample expected, got an empty one")
+        raise ValueError("expected a split with at least one sample, got an empty one")
     measures = {"loss": loss, **metrics}
     values: dict[str, list[Tensor]] = {name: [] for name in measures}
     with evaluation_mode(model), torch.no_grad():
         for batch in split.batches(batch_size):
             outputs = model(batch.inputs)
             for name, function in measures.items():
-                found = per_sample(function(outputs, batch.targets), len(batch), name)
-                values[name].append(found.expand(len(batch)))
-    # Brought to the CPU once, after all batches, so that a GPU is never waited for in between.
+                result = check_per_sample(function(outputs, batch.targets), len(batch), name)
+                values[name].append(result.expand(len(batch)))
+    # Moved to the CPU once, after all batches, so that a GPU is never waited for in between.
     return {
-        name: float(torch.cat(found).to("cpu").to(torch.float64).sum()) / len(split) for name, found in values.items()
+        name: float(torch.cat(parts).to("cpu").to(torch.float64).sum()) / len(split) for name, parts in values.items()
     }
 
 
-def per_sample(values: Tensor, samples: int, name: str) -> Tensor:
-    """``values`` if it is a scalar or ``(samples,)``.
+def check_per_sample(values: Tensor, samples: int, name: str) -> Tensor:
+    """Return ``values`` if it is a scalar or ``(samples,)``.
 
     Raises:
         ValueError: it has another shape.
     """
     if values.shape not in ((), (samples,)):
         raise ValueError(
-            f"{name}: one value for each of {samples} samples, or a scalar mean, expected, got shape "
+            f"{name}: expected one value for each of {samples} samples, or a scalar mean, got shape "
             f"{tuple(values.shape)}"
         )
     return values

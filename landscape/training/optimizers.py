@@ -1,4 +1,4 @@
-"""Optimizers by name: those of torch, SAdam and SAMSGrad, plug-ins, and any class that can be named."""
+"""Optimizers by name: those of torch, SAdam and SAMSGrad, plug-ins, and any class by reference."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.optim import Optimizer
@@ -14,29 +14,31 @@ from torch.optim import Optimizer
 from landscape._utils.names import unknown
 from landscape.problem.arguments import parse_named
 from landscape.problem.references import resolve
+from landscape.training.record import OptimizerRecord
 from landscape.training.sadam import SAdam, SAMSGrad
 
 PLUGINS = "landscape.optimizers"
-"""The entry-point group under which other packages register optimizers."""
+"""Entry-point group under which other packages register optimizers."""
 
 Builder = Callable[..., Optimizer]
-"""An optimizer's class, or whatever else takes parameters and arguments and returns an optimizer."""
+"""An optimizer class, or any callable that takes parameters and arguments and returns an optimizer."""
 
 
 def names() -> list[str]:
-    """Every name that :func:`find` knows, sorted; those of plug-ins without importing them."""
+    """Return every name that :func:`find` knows, sorted; plug-ins are listed without importing them."""
     return sorted({*_built_in(), *_plugins()})
 
 
 def find(name: str) -> Builder:
-    """The optimizer of that name.
+    """Return the optimizer called ``name``.
 
     Args:
-        name: a class of ``torch.optim`` in lower case, ``amsgrad``, ``sadam``, ``samsgrad``, a plug-in's name, or
-            ``pkg.mod:Class`` or ``file.py:Class``. A plug-in cannot take a name that is ours.
+        name: a class of ``torch.optim`` in lower case, ``amsgrad``, ``sadam``, ``samsgrad``, the name of a plug-in, or
+            ``pkg.mod:Class`` or ``file.py:Class``. A plug-in cannot replace a built-in name.
 
     Raises:
-        ValueError: there is none (with the nearest and all known names), or a plug-in cannot be imported.
+        ValueError: there is none (the message lists all names and suggests the nearest), or a plug-in cannot be
+            imported.
     """
     if ":" in name:
         return resolve(name)
@@ -45,25 +47,25 @@ def find(name: str) -> Builder:
     if name in _plugins():
         entry = _plugins()[name]
         try:
-            return entry.load()
+            return cast(Builder, entry.load())
         except Exception as error:
-            raise ValueError(f"optimizer plug-in {name!r} ({entry.value}) cannot be imported: {error}") from error
+            raise ValueError(f"cannot import optimizer plug-in {name!r} ({entry.value}): {error}") from error
     raise unknown("optimizer", name, names())
 
 
 def build(optimizer: str | Builder, parameters: Iterable[Any], arguments: Mapping[str, Any] | None = None) -> Optimizer:
-    """An optimizer for ``parameters``.
+    """Build an optimizer for ``parameters``.
 
     Args:
         optimizer: a name, alone or with arguments (``"sgd:lr=0.1,momentum=0.9"``), or a class.
         parameters: parameters or parameter groups, as torch takes them.
-        arguments: further arguments, by name; they win over those in ``optimizer``.
+        arguments: further arguments by name; they override those in ``optimizer``.
 
     Raises:
-        ValueError: the name is unknown, an argument is unknown, missing or out of range, or the optimizer refuses these
-            parameters (as Muon does any but matrices).
+        ValueError: the name is unknown; an argument is unknown, missing or out of range; or the optimizer rejects these
+            parameters (as Muon does unless they are matrices).
     """
-    builder, label, given = _read(optimizer, arguments)
+    builder, label, given = _parse(optimizer, arguments)
     accepted = _parameters(builder).values()
     known = [p.name for p in accepted if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     takes_any = not known or any(p.kind is p.VAR_KEYWORD for p in accepted)
@@ -72,27 +74,29 @@ def build(optimizer: str | Builder, parameters: Iterable[Any], arguments: Mappin
             raise unknown(f"argument of optimizer {label}", name, known)
     try:
         built = builder(list(parameters), **{name: _as_declared(builder, name, value) for name, value in given.items()})
-    except Exception as error:  # whatever a plug-in raises, its message says it best
-        raise ValueError(f"optimizer {label} refuses: {error}") from error
+    except Exception as error:  # a plug-in may raise anything, and its message explains it best
+        raise ValueError(f"cannot build optimizer {label}: {error}") from error
     if not hasattr(built, "step") or not hasattr(built, "param_groups"):
         raise ValueError(
-            f"optimizer {label}: an object with step and param_groups expected, got {type(built).__name__}"
+            f"optimizer {label}: expected an object with step and param_groups, got {type(built).__name__}"
         )
     return built
 
 
-def describe(optimizer: str | Builder, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """``{"name", "arguments"}`` of what :func:`build` would build, with the values of arguments left out filled in."""
-    builder, label, given = _read(optimizer, arguments)
-    return {"name": label, "arguments": {**_defaults(builder), **given}}
+def describe(optimizer: str | Builder, arguments: Mapping[str, Any] | None = None) -> OptimizerRecord:
+    """Describe what :func:`build` would build from the same arguments, including the defaults of arguments left out."""
+    builder, label, given = _parse(optimizer, arguments)
+    defaults = _defaults(builder)
+    return OptimizerRecord(label, {**defaults, **given}, defaults)
 
 
 def calls_closure_first(optimizer: Optimizer) -> bool:
-    """Whether ``step`` is torch's or ours, which let the closure compute the gradients before they read them."""
+    """Return True for optimizers of torch or ours, whose ``step`` calls the closure before it reads gradients."""
     return type(optimizer).__module__.startswith(("torch.optim.", "landscape.training."))
 
 
-def _read(optimizer: str | Builder, arguments: Mapping[str, Any] | None) -> tuple[Builder, str, dict[str, Any]]:
+def _parse(optimizer: str | Builder, arguments: Mapping[str, Any] | None) -> tuple[Builder, str, dict[str, Any]]:
+    """Return the builder, its name, and the given arguments."""
     if isinstance(optimizer, str):
         label, typed = parse_named(optimizer)
         return find(label), label, {**typed, **(arguments or {})}
@@ -107,13 +111,10 @@ def _built_in() -> Mapping[str, Builder]:
         "sadam": SAdam,
         "samsgrad": SAMSGrad,
     }
-    torchs = {
-        found.__name__.lower(): found
-        for found in vars(torch.optim).values()
-        if inspect.isclass(found)
-        and issubclass(found, Optimizer)
-        and found is not Optimizer
-        and not inspect.isabstract(found)
+    torchs: dict[str, Builder] = {
+        cls.__name__.lower(): cls
+        for cls in vars(torch.optim).values()
+        if inspect.isclass(cls) and issubclass(cls, Optimizer) and cls is not Optimizer and not inspect.isabstract(cls)
     }
     return ours | torchs
 
@@ -123,7 +124,7 @@ def _plugins() -> dict[str, EntryPoint]:
 
 
 def _parameters(builder: Builder) -> dict[str, inspect.Parameter]:
-    """The builder's arguments by name, without the first, which are the parameters to optimize."""
+    """Return the arguments of ``builder`` by name, without the first: the parameters to optimize."""
     try:
         return dict(list(inspect.signature(builder).parameters.items())[1:])
     except (TypeError, ValueError):  # some builtins have no signature
@@ -135,7 +136,7 @@ def _defaults(builder: Builder) -> dict[str, Any]:
 
 
 def _as_declared(builder: Builder, name: str, value: Any) -> Any:
-    # JSON knows no tuples, torch wants them; and Adam wants floats in its betas, where one types (0, 0.9).
+    # JSON has no tuples, which torch requires; and Adam requires floats in betas, where people type (0, 0.9).
     default = _defaults(builder).get(name)
     if not isinstance(default, tuple) or not isinstance(value, list | tuple):
         return value

@@ -1,84 +1,251 @@
-"""What ``run.json`` says about a run, and whether a run that is asked for is the one that is there."""
+"""Contents of ``run.json`` as frozen dataclasses, and the comparison of a stored run with given settings."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from landscape._utils.provenance import Environment
 from landscape.errors import CheckpointError
+from landscape.problem.references import current_reference
+from landscape.training.settings import TrainingSettings
 
 FORMAT = "landscape-run-1"
 
-# Where the data lie and where the work is done may change between two sittings: digests tell whether the data are the
-# same, and each session notes its own device.
-_MAY_CHANGE = ("problem.data", "problem.data_description", "settings.device")
-_IDENTITY = ("problem", "optimizer", "settings")
+# The data may have moved, and a run may be resumed on another device: digests identify the data, and each session
+# records its own device.
+_MAY_DIFFER = ("problem.data", "problem.data_description", "settings.device")
+# Values that may name code by a reference whose home has changed since the run was made.
+_REFERENCES = ("problem.factory", "problem.model", "problem.dataset", "optimizer.name")
 
 
-def plain(value: Any) -> Any:
-    """``value`` as JSON gives it back: tuples become lists, and what JSON does not know becomes its name."""
-    return json.loads(json.dumps(value, default=_name))
+@dataclass(frozen=True)
+class OptimizerRecord:
+    """An optimizer by name, with its arguments.
 
-
-def read_record(path: Path) -> dict[str, Any]:
-    """The contents of a ``run.json``.
-
-    Raises:
-        CheckpointError: there is none, or it is not of this kind.
+    Attributes:
+        name: name or reference, as :func:`landscape.training.optimizers.find` takes it.
+        arguments: all arguments, those that were given and the defaults of the others.
+        defaults: default values of the arguments in the installed version; empty for a record that was read from a
+            file, which stores ``arguments`` only.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        inside = sorted(found.parent.name for found in path.parent.glob(f"*/{path.name}"))
-        hint = f"; there are runs in it: {', '.join(inside[:6])}" if inside else ""
-        raise CheckpointError(f"no run at {path.parent}: it has no {path.name}{hint}") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        found = record.get("format") if isinstance(record, dict) else type(record).__name__
-        raise CheckpointError(f"{path}: format {FORMAT!r} expected, got {found!r}")
-    return record
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return ``name`` and ``arguments`` as JSON writes them."""
+        return {"name": self.name, "arguments": to_plain(self.arguments)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> OptimizerRecord:
+        """Return the record that :meth:`to_json` wrote."""
+        return cls(str(values.get("name", "")), dict(values.get("arguments") or {}))
 
 
-def require_same(path: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Check that the run at ``path`` is the one asked for.
+@dataclass(frozen=True)
+class SessionRecord:
+    """One process that worked on a run.
 
-    Raises:
-        CheckpointError: a setting differs; the message names each, with the stored and the asked value.
+    Attributes:
+        environment: command, host and versions.
+        device: device of the computation, as torch names it.
+        threads: number of CPU threads.
+        started: time in UTC, ISO 8601.
+        from_step: step at which the session began.
+        to_step: step at which it ended.
+        ended: time in UTC; None while it runs, or if it was killed.
+        outcome: ``finished``, ``stopped``, or the error that ended it; None as for ``ended``.
     """
-    there, here = (_flat({key: record.get(key) for key in _IDENTITY}) for record in (stored, plain(asked)))
-    if there["optimizer.name"] != here["optimizer.name"]:  # then its arguments are bound to differ
-        there, here = ({k: v for k, v in s.items() if not k.startswith("optimizer.arguments")} for s in (there, here))
-    differing = [
-        f"{name} is {there.get(name)!r} there, {here.get(name)!r} asked"
-        for name in {**there, **here}
-        if not _same(there.get(name), here.get(name)) and not _may_change(name)
-    ]
-    if differing:
-        raise CheckpointError(
-            f"{path} holds a run with other settings: {'; '.join(differing)}. Repeat the stored settings to resume it, "
-            "name another folder, or have it overwritten"
+
+    environment: Environment = field(default_factory=Environment)
+    device: str = ""
+    threads: int = 0
+    started: str = ""
+    from_step: int = 0
+    to_step: int = 0
+    ended: str | None = None
+    outcome: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON writes them, those of the environment beside the others."""
+        own = {name: getattr(self, name) for name in _names(SessionRecord) if name != "environment"}
+        return {**self.environment.to_json(), **own}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> SessionRecord:
+        """Return the record that :meth:`to_json` wrote; missing fields get defaults, unknown ones are ignored."""
+        own = {name: values[name] for name in _names(cls) if name in values and name != "environment"}
+        return cls(environment=Environment.from_json(values), **own)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The contents of ``run.json``: everything needed to repeat a run.
+
+    Attributes:
+        problem: description of the problem, plain values (``Problem.describe()``).
+        optimizer: the optimizer and its arguments.
+        settings: training settings.
+        steps_per_epoch: number of batches in an epoch.
+        steps: number of steps of the whole run.
+        created: time in UTC, ISO 8601.
+        finished: time in UTC; None if the run isn't finished.
+        sessions: the processes that worked on it, in order.
+        unknown: values that this version doesn't know, by dotted name (``"settings.x"``). They are written back.
+    """
+
+    problem: Mapping[str, Any]
+    optimizer: OptimizerRecord
+    settings: TrainingSettings
+    steps_per_epoch: int
+    steps: int
+    created: str = ""
+    finished: str | None = None
+    sessions: tuple[SessionRecord, ...] = ()
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def seed(self) -> int:
+        """Random seed of the initial weights."""
+        return int(self.problem.get("seed", 0))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contents of ``run.json``."""
+        values: dict[str, Any] = {
+            "format": FORMAT,
+            "problem": to_plain(self.problem),
+            "optimizer": self.optimizer.to_json(),
+            "settings": self.settings.to_json(),
+            "steps_per_epoch": self.steps_per_epoch,
+            "steps": self.steps,
+            "created": self.created,
+            "finished": self.finished,
+            "sessions": [session.to_json() for session in self.sessions],
+        }
+        for name, value in self.unknown.items():
+            group, dot, inner = name.partition(".")
+            if dot:
+                values[group][inner] = value
+            else:
+                values[name] = value
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunRecord:
+        """Return the record that :meth:`to_json` wrote; missing fields get defaults.
+
+        Raises:
+            ValueError: a value that cannot be what it should be.
+        """
+        settings = dict(values.get("settings") or {})
+        unknown = {name: value for name, value in values.items() if name not in {"format", *_names(cls)}}
+        unknown |= {f"settings.{k}": settings[k] for k in settings if k not in _names(TrainingSettings)}
+        known = TrainingSettings.from_json(settings)
+        steps_per_epoch = int(values.get("steps_per_epoch", 0))
+        return cls(
+            problem=dict(values.get("problem") or {}),
+            optimizer=OptimizerRecord.from_json(values.get("optimizer") or {}),
+            settings=known,
+            steps_per_epoch=steps_per_epoch,
+            steps=int(values.get("steps", steps_per_epoch * known.epochs)),
+            created=str(values.get("created", "")),
+            finished=values.get("finished"),
+            sessions=tuple(SessionRecord.from_json(session) for session in values.get("sessions") or ()),
+            unknown=unknown,
         )
 
 
-def _may_change(name: str) -> bool:
-    return any(name == free or name.startswith(f"{free}.") for free in _MAY_CHANGE)
+def read_record(path: Path) -> RunRecord:
+    """Read a ``run.json``.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not of this format.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        inside = sorted(found.parent.name for found in path.parent.glob(f"*/{path.name}"))
+        hint = f"; these are in it: {', '.join(inside[:6])}" if inside else ""
+        raise CheckpointError(f"{path.parent} is not a run: it has no {path.name}{hint}") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        found = values.get("format") if isinstance(values, dict) else type(values).__name__
+        raise CheckpointError(f"{path}: expected format {FORMAT!r}, got {found!r}")
+    try:
+        return RunRecord.from_json(values)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged, or was written by a newer version: {error}") from error
+
+
+def require_same(path: Path, stored: RunRecord, given: RunRecord) -> None:
+    """Check that the run at ``path`` was made with the given settings.
+
+    What was *given* is compared: a setting or an optimizer argument that the stored run doesn't know, because it was
+    made before there was one, is equal to its default.
+
+    Raises:
+        CheckpointError: a setting differs; the message names each with its stored and its given value.
+    """
+    there, here = _identity(stored), _identity(given)
+    for name, value in given.optimizer.defaults.items():
+        key = f"optimizer.arguments.{name}"
+        if key not in there and key in here and _same(here[key], to_plain(value)):
+            del here[key]
+    if there["optimizer.name"] != here["optimizer.name"]:  # then the arguments are bound to differ
+        there, here = ({k: v for k, v in s.items() if not k.startswith("optimizer.arguments")} for s in (there, here))
+    differing = [
+        f"{name} is {there.get(name)!r} in the run, but {here.get(name)!r} was given"
+        for name in {**there, **here}
+        if not _same(there.get(name), here.get(name)) and not _may_differ(name)
+    ]
+    if differing:
+        raise CheckpointError(
+            f"the run at {path} has other settings: {'; '.join(differing)}. Repeat the stored settings to resume it, "
+            "choose another directory, or overwrite it"
+        )
+
+
+def to_plain(value: Any) -> Any:
+    """Return ``value`` as it comes back from JSON: tuples as lists, and functions and classes by name."""
+    return json.loads(json.dumps(value, default=_name))
+
+
+def _identity(record: RunRecord) -> dict[str, Any]:
+    """Return everything that makes a run the same run, flat, by dotted names."""
+    values = record.to_json()
+    flat = _flat({key: values[key] for key in ("problem", "optimizer", "settings")})
+    for name in _REFERENCES:
+        if isinstance(flat.get(name), str):
+            flat[name] = current_reference(flat[name])
+    return flat
+
+
+def _may_differ(name: str) -> bool:
+    return any(name == free or name.startswith(f"{free}.") for free in _MAY_DIFFER)
 
 
 def _same(one: Any, other: Any) -> bool:
-    return one == other or (one != one and other != other)  # NaN is the same setting as NaN
+    return bool(one == other or (one != one and other != other))  # NaN is the same setting as NaN
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one, with dotted names."""
+    """Return nested dicts as one, with dotted names."""
     if not isinstance(value, Mapping):
         return {prefix: value}
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, inner in value.items():
-        found |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
-    return found
+        flat |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _names(cls: type[Any]) -> list[str]:
+    return [field.name for field in fields(cls)]
 
 
 def _name(value: Any) -> str:

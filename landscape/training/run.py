@@ -1,60 +1,58 @@
-"""The directory of a training run: its record, history, checkpoints and resume state."""
+"""The directory of a training run: its record, history, checkpoints and the state to resume from."""
 
 from __future__ import annotations
 
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import nn
-from torch.optim import Optimizer
 
 from landscape._utils.files import open_replacing, remove_temporary
-from landscape._utils.provenance import now
+from landscape._utils.provenance import Environment, now
 from landscape.errors import CheckpointError
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
-from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into, read
-from landscape.training.history import History
-from landscape.training.record import FORMAT, plain, read_record, require_same
+from landscape.training.checkpoint import Checkpoint, load_checkpoint
+from landscape.training.history import HistoryFile
+from landscape.training.record import OptimizerRecord, RunRecord, SessionRecord, read_record, require_same, to_plain
 from landscape.training.settings import TrainingSettings
 
 _log = logging.getLogger(__name__)
 
-_RECORD, _HISTORY, _RESUME, _CHECKPOINTS = "run.json", "history.csv", "resume.pt", "checkpoints"
+_RECORD, _HISTORY, _STATE, _CHECKPOINTS = "run.json", "history.csv", "resume.pt", "checkpoints"
 _CHECKPOINT = re.compile(r"step-(\d{8,})\.pt")
 
 
 class Run:
-    """A run on disk.
+    """A training run on disk.
 
-    ``run.json`` says all that is needed to repeat it, ``history.csv`` what was measured (``History``),
-    ``checkpoints/step-00000120.pt`` are the weights after so many steps, and ``resume.pt``, while the run is not
-    finished, is where it goes on.
+    Its directory holds ``run.json``, everything needed to repeat the run (:class:`RunRecord`); ``history.csv``, the
+    measured values (:class:`HistoryFile`); ``checkpoints/step-00000120.pt``, the weights after that number of steps;
+    and, until the run is finished, ``resume.pt``, the state to resume from.
 
     Attributes:
-        path: the folder.
-        record: the contents of ``run.json``: ``problem``, ``optimizer`` (``name`` and ``arguments``), ``settings``,
-            ``steps_per_epoch``, ``steps`` (of the whole run), ``created``, ``finished`` (times in UTC, or None), and
-            ``sessions``, one for each time that somebody worked on it.
+        path: directory of the run.
+        record: contents of ``run.json``.
     """
 
-    def __init__(self, path: Path, record: dict[str, Any]) -> None:
+    def __init__(self, path: Path, record: RunRecord) -> None:
         self.path = path
         self.record = record
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """The run in that folder.
+        """Open the run in the directory ``path``.
 
         Raises:
-            CheckpointError: there is none, or its ``run.json`` is damaged.
+            CheckpointError: there is no run, or its ``run.json`` is damaged.
         """
         return cls(Path(path), read_record(Path(path) / _RECORD))
 
@@ -64,37 +62,34 @@ class Run:
         path: str | Path,
         *,
         problem: Mapping[str, Any],
-        optimizer: Mapping[str, Any],
+        optimizer: OptimizerRecord,
         settings: TrainingSettings,
         steps_per_epoch: int,
         overwrite: bool = False,
     ) -> Run:
-        """A new run, or the one in that folder if it was made with the same settings.
+        """Create a run, or open the one in the directory if it was made with the same settings.
 
         Args:
-            path: a folder that is not there, or is empty, or holds a run.
-            problem: what the problem is (``Problem.describe()``).
-            optimizer: ``name`` and ``arguments`` (``describe`` of ``landscape.training.optimizers``).
-            settings: how to train.
-            steps_per_epoch: batches in an epoch.
-            overwrite: delete a run that is there.
+            path: a directory that doesn't exist, is empty, or holds a run.
+            problem: description of the problem (``Problem.describe()``).
+            optimizer: the optimizer and its arguments.
+            settings: training settings.
+            steps_per_epoch: number of batches in an epoch.
+            overwrite: delete an existing run first.
 
         Raises:
-            CheckpointError: the run there has other settings (the message names them), or the folder holds something
-                else.
+            CheckpointError: the existing run has other settings (the message names them), or the directory holds
+                something else.
         """
         path = Path(path)
-        record = {
-            "format": FORMAT,
-            "problem": plain(problem),
-            "optimizer": plain(optimizer),
-            "settings": settings.to_dict(),
-            "steps_per_epoch": steps_per_epoch,
-            "steps": steps_per_epoch * settings.epochs,
-            "created": now(),
-            "finished": None,
-            "sessions": [],
-        }
+        record = RunRecord(
+            problem=to_plain(problem),
+            optimizer=replace(optimizer, arguments=to_plain(optimizer.arguments)),
+            settings=settings,
+            steps_per_epoch=steps_per_epoch,
+            steps=steps_per_epoch * settings.epochs,
+            created=now(),
+        )
         if is_run(path):
             run = cls.open(path)
             if not overwrite:
@@ -102,185 +97,207 @@ class Run:
                 return run
             run.delete()
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise CheckpointError(f"{path} exists and is no run; name another folder")
+            raise CheckpointError(f"{path} exists and is not a run; choose another directory")
         run = cls(path, record)
         try:
             (path / _CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise CheckpointError(f"{path} cannot be made: {error.strerror or error}") from error
-        run.save_record()
+            raise CheckpointError(f"cannot create {path}: {error.strerror or error}") from error
+        run._save_record()
         return run
 
     @property
     def finished(self) -> bool:
-        """Whether all its epochs are done."""
-        return self.record["finished"] is not None
+        """True if all epochs are done."""
+        return self.record.finished is not None
 
     @property
     def settings(self) -> TrainingSettings:
-        """How it is trained."""
-        return TrainingSettings(**self.record["settings"])
+        """Training settings."""
+        return self.record.settings
 
     @property
-    def steps(self) -> list[int]:
-        """The steps of which there is a checkpoint, ascending."""
+    def saved_steps(self) -> list[int]:
+        """Steps that have a checkpoint, ascending."""
         found = (_CHECKPOINT.fullmatch(file.name) for file in (self.path / _CHECKPOINTS).glob("*.pt"))
         return sorted(int(match[1]) for match in found if match)
 
     @property
     def checkpoints(self) -> list[Path]:
-        """The checkpoints' files by ascending step, the initial weights first."""
-        return [self.checkpoint_path(step) for step in self.steps]
+        """Files of the checkpoints by ascending step, beginning with the initial weights."""
+        return [self.checkpoint_path(step) for step in self.saved_steps]
 
     @property
-    def resume_path(self) -> Path:
-        """Where the state from which an unfinished run goes on is kept."""
-        return self.path / _RESUME
+    def state_path(self) -> Path:
+        """File of the state from which an unfinished run is resumed."""
+        return self.path / _STATE
+
+    @property
+    def history_file(self) -> HistoryFile:
+        """The file ``history.csv``."""
+        return HistoryFile(self.path / _HISTORY)
 
     def checkpoint_path(self, step: int) -> Path:
-        """The file of the weights after ``step`` steps, whether or not it is there."""
+        """Return the file of the weights after ``step`` steps, whether or not it exists."""
         return self.path / _CHECKPOINTS / f"step-{step:08d}.pt"
 
     def load(self, step: int | None = None) -> Checkpoint:
-        """The checkpoint after ``step`` steps, the last by default.
+        """Load the checkpoint after ``step`` steps, the last one by default.
 
         Raises:
-            CheckpointError: there is none; the message says which there are.
+            CheckpointError: there is none; the message says which one is nearest.
         """
-        steps = self.steps
+        steps = self.saved_steps
         if not steps:
             raise CheckpointError(f"{self.path} has no checkpoints yet")
-        step = steps[-1] if step is None else step
-        if step not in steps:
-            near = min(steps, key=lambda there: abs(there - step))
+        wanted = steps[-1] if step is None else step
+        if wanted not in steps:
+            near = min(steps, key=lambda saved: abs(saved - wanted))
             raise CheckpointError(
-                f"{self.path} has no checkpoint of step {step}; the nearest of {len(steps)} is that of step {near}"
+                f"{self.path} has no checkpoint of step {wanted}; the nearest of {len(steps)} is that of step {near}"
             )
-        return load_checkpoint(self.checkpoint_path(step))
+        return load_checkpoint(self.checkpoint_path(wanted))
 
     def best(self, metric: str = "test_loss", highest: bool | None = None) -> Checkpoint:
-        """The checkpoint with the best measured value; the first of equals.
+        """Load the checkpoint with the best measured value; the first one if several are equal.
 
         Args:
             metric: a column of ``history.csv``.
-            highest: whether more is better; by default it is, unless the name ends in ``loss``.
+            highest: True if higher values are better; by default True unless the name ends in ``loss``.
 
         Raises:
-            CheckpointError: there is no such column, or no checkpoint has a value in it.
+            CheckpointError: there is no such column, or it has no finite value at a checkpoint.
         """
         history = self.history()
         if metric not in history:
             raise CheckpointError(f"{self.path} has no {metric!r} in its history; it has {', '.join(history)}")
-        kept = np.isin(history["step"], self.steps) & np.isfinite(history[metric])
-        if not kept.any():
-            raise CheckpointError(f"{self.path} has no checkpoint with a known {metric!r}")
-        values = history[metric][kept]
-        more = not metric.endswith("loss") if highest is None else highest
-        return self.load(int(history["step"][kept][np.argmax(values) if more else np.argmin(values)]))
+        usable = np.isin(history["step"], self.saved_steps) & np.isfinite(history[metric])
+        if not usable.any():
+            raise CheckpointError(f"{self.path} has no checkpoint with a finite {metric!r}")
+        values = history[metric][usable]
+        maximize = not metric.endswith("loss") if highest is None else highest
+        return self.load(int(history["step"][usable][np.argmax(values) if maximize else np.argmin(values)]))
 
-    def history(self) -> dict[str, np.ndarray]:
-        """What was measured: columns by name, each ``(rows,)``.
+    def history(self) -> dict[str, npt.NDArray[np.float64 | np.int64]]:
+        """Read the measured values.
 
-        ``step`` (int64), ``epoch``, ``<split>_<metric>`` (``train_loss``, ``test_acc`` in percent), ``learning_rate``.
+        Returns:
+            Columns by name, each ``(rows,)``: ``step`` (int64), ``epoch``, ``<split>_<metric>`` (``train_loss``,
+            ``test_acc`` in percent), ``learning_rate``.
 
         Raises:
             CheckpointError: the file is missing or damaged.
         """
-        return self.table.read()
-
-    @property
-    def table(self) -> History:
-        """``history.csv`` itself."""
-        return History(self.path / _HISTORY)
+        return self.history_file.read()
 
     def spec(self) -> ProblemSpec:
-        """The problem as it was named, to build it again.
+        """Return the specification from which the problem was built.
 
         Raises:
             CheckpointError: the run was made in Python from a problem without names.
         """
-        described = self.record["problem"]
+        described = self.record.problem
         named = {field.name: described[field.name] for field in fields(ProblemSpec) if field.name in described}
         try:
-            return ProblemSpec.from_dict(named)
+            return ProblemSpec.from_json(named)
         except (TypeError, ValueError) as error:
             raise CheckpointError(
-                f"{self.path} does not say how its problem was built; name it with a factory ({error})"
+                f"{self.path} doesn't say how its problem was built; name a factory for it ({error})"
             ) from error
 
     def build_problem(self, splits: Sequence[str] | None = None) -> Problem:
-        """The problem of the run, with the initial weights that it had where they came from a seed.
+        """Build the problem of the run again, with its initial weights if they came from a seed.
+
+        Args:
+            splits: names of the splits to build; all by default.
 
         Raises:
-            CheckpointError: as :meth:`spec`.
-            DataError: the data are not where they were.
+            CheckpointError: as for :meth:`spec`.
+            DataError: the data are no longer where they were.
         """
-        return self.spec().build(splits, seed=self.record["problem"].get("seed", 0))
+        return self.spec().build(splits, seed=self.record.seed)
+
+    @contextmanager
+    def session(self, device: torch.device) -> Iterator[Session]:
+        """Record a process that works on the run: at its start, and at its end with the outcome.
+
+        Yields:
+            The session, whose ``from_step`` and ``to_step`` the caller sets.
+        """
+        session = Session()
+        started = SessionRecord(
+            environment=Environment.current(), device=str(device), threads=torch.get_num_threads(), started=now()
+        )
+        earlier = self.record.sessions
+        self._update(sessions=(*earlier, started))
+
+        def end(outcome: str) -> None:
+            if is_run(self.path):  # a run without a single step is deleted after an error
+                ended = replace(
+                    started, from_step=session.from_step, to_step=session.to_step, ended=now(), outcome=outcome
+                )
+                self._update(sessions=(*earlier, ended))
+
+        try:
+            yield session
+        except BaseException as error:
+            try:
+                end(f"{type(error).__name__}: {error}")
+            except CheckpointError as second:  # the same full disk, most likely; the first error matters
+                _log.warning("%s", second)
+            raise
+        end("finished" if self.finished else "stopped")
+
+    def mark_finished(self) -> None:
+        """Record that all epochs are done, and delete the state to resume from."""
+        self._update(finished=now())
+        self.state_path.unlink(missing_ok=True)
 
     def delete(self) -> None:
-        """Delete the files of the run, and the folders where nothing else is in them."""
-        for file in (*self.checkpoints, self.resume_path, self.path / _HISTORY, self.path / _RECORD):
+        """Delete the files of the run, and its directories unless they hold other files."""
+        for file in (*self.checkpoints, self.state_path, self.path / _HISTORY, self.path / _RECORD):
             file.unlink(missing_ok=True)
         self.remove_temporary()
         for folder in (self.path / _CHECKPOINTS, self.path):
             try:
                 folder.rmdir()
             except OSError:
-                _log.info("%s is kept: there are other files in it", folder)
+                _log.info("%s is kept: it holds other files", folder)
 
     def remove_temporary(self) -> None:
-        """Remove what a killed sitting left half-written."""
+        """Delete the temporary files of a process that was killed."""
         for folder in (self.path, self.path / _CHECKPOINTS):
             remove_temporary(folder)
 
-    def save_record(self) -> None:
-        """Write ``run.json``."""
-        text = json.dumps(self.record, indent=2, ensure_ascii=False) + "\n"
+    def _update(self, **changes: Any) -> None:
+        self.record = replace(self.record, **changes)
+        self._save_record()
+
+    def _save_record(self) -> None:
+        text = json.dumps(self.record.to_json(), indent=2, ensure_ascii=False) + "\n"
         with open_replacing(self.path / _RECORD, durable=True, on_error=CheckpointError) as file:
             file.write(text.encode())
 
 
+@dataclass
+class Session:
+    """The steps of one process that works on a run.
+
+    Attributes:
+        from_step: step at which it began.
+        to_step: step that it has reached.
+    """
+
+    from_step: int = 0
+    to_step: int = 0
+
+
 def is_run(path: str | Path) -> bool:
-    """Whether ``path`` is the folder of a run."""
+    """Return True if ``path`` is the directory of a run."""
     return (Path(path) / _RECORD).is_file()
 
 
 def run_of(checkpoint: str | Path) -> Run | None:
-    """The run that a checkpoint's file lies in; None where it lies elsewhere."""
+    """Return the run whose directory holds a checkpoint file; None if it is elsewhere."""
     folder = Path(checkpoint).absolute().parent.parent
     return Run.open(folder) if is_run(folder) else None
-
-
-_FORMAT = "landscape-resume-1"
-
-
-def save_state(path: Path, model: nn.Module, optimizer: Optimizer, step: int) -> None:
-    """Write weights, buffers, optimizer and step; random numbers follow from the seed and the step.
-
-    Raises:
-        CheckpointError: the file cannot be written.
-    """
-    contents = {"format": _FORMAT, "step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-    with open_replacing(path, durable=True, on_error=CheckpointError) as file:
-        torch.save(contents, file)
-
-
-def load_state(path: Path, model: nn.Module, optimizer: Optimizer) -> int:
-    """Put back what :func:`save_state` wrote.
-
-    Returns:
-        The steps taken.
-
-    Raises:
-        CheckpointError: the file is damaged or belongs to another model or optimizer.
-    """
-    # Not mapped: the optimizer keeps these very tensors, and the file is soon replaced.
-    stored = read(path, mapped=False)
-    if not isinstance(stored, dict) or stored.get("format") != _FORMAT:
-        raise CheckpointError(f"{path}: a file of format {_FORMAT!r} expected")
-    load_into(model, Checkpoint(path, stored["model"]))
-    try:
-        optimizer.load_state_dict(stored["optimizer"])
-    except Exception as error:  # the optimizer may be anybody's
-        raise CheckpointError(f"{path} does not fit the optimizer: {error}") from error
-    return stored["step"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -16,21 +16,24 @@ _DTYPES = ("float32", "bfloat16", "float64")
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How long and how to train.
+    """Settings of a training run.
 
     Attributes:
-        epochs: passes over the training data; 0 leaves the initial weights as only checkpoint.
-        batch_size: samples of a step; the last step of an epoch takes what is left over.
-        schedule: of the learning rate: ``constant``, ``step`` or ``cosine`` (see ``landscape.training.settings``).
-        seed: of the order of the samples, of augmentation, dropout and whatever the optimizer draws. The initial
-            weights are the problem's.
-        dtype: ``float32`` or ``float64``, of weights and data; ``bfloat16``: forward and backward pass under torch's
-            autocast, while weights, optimizer and the losses in ``history.csv`` stay float32.
-        device: where to train, as torch writes it (``cpu``, ``cuda``, ``cuda:1``). May change when a run is resumed.
-        checkpoint_every: epochs from checkpoint to checkpoint. Initial and final weights are always kept.
-        checkpoint_steps: steps from checkpoint to checkpoint, beside those of ``checkpoint_every``; None for none.
-        measure_steps: whether the checkpoints of ``checkpoint_steps`` are measured on every split, as those at the
-            end of an epoch are. It makes each of them cost about a third of an epoch.
+        epochs: number of passes over the training data; 0 keeps the initial weights as the only checkpoint.
+        batch_size: number of samples per step; the last step of an epoch takes the remainder.
+        schedule: learning-rate schedule, a name in :data:`SCHEDULES`: ``constant``, ``step`` or ``cosine``.
+        seed: random seed of the data order, augmentation, dropout and the optimizer's own draws. The initial weights
+            are those of the problem.
+        dtype: ``float32`` or ``float64``, type of weights and data; or ``bfloat16``, which runs the forward and
+            backward pass under torch's autocast while weights, optimizer and the measured losses stay float32.
+        device: device to train on, as torch names it (``cpu``, ``cuda``, ``cuda:1``). May change when a run is resumed.
+        checkpoint_every: number of epochs between checkpoints. Initial and final weights are always saved.
+        checkpoint_steps: number of steps between further checkpoints; None for none.
+        measure_steps: measure the checkpoints of ``checkpoint_steps`` on every split, like those at the end of an
+            epoch. Each measurement costs about a third of an epoch.
+
+    Raises:
+        ValueError: a value is out of range.
     """
 
     epochs: int = 10
@@ -50,23 +53,29 @@ class TrainingSettings:
             if value is None and name == "checkpoint_steps":
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
-                raise ValueError(f"{name}: a whole number of at least {smallest} expected, got {value!r}")
-        schedule(self.schedule)
+                raise ValueError(f"{name}: expected an integer of at least {smallest}, got {value!r}")
+        find_schedule(self.schedule)
         if self.dtype not in _DTYPES:
             raise unknown("dtype", self.dtype, _DTYPES)
         try:
             torch.device(self.device)
         except RuntimeError as error:
-            raise ValueError(f"device: a name such as 'cpu' or 'cuda:0' expected, got {self.device!r}") from error
+            raise ValueError(f"device: expected a name such as 'cpu' or 'cuda:0', got {self.device!r}") from error
 
     @property
     def weight_dtype(self) -> torch.dtype:
-        """What weights and floating-point data are stored as."""
+        """Type of the weights and of floating-point data."""
         return torch.float64 if self.dtype == "float64" else torch.float32
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values by name; ``TrainingSettings(**settings.to_dict())`` is the same."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON writes them."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TrainingSettings:
+        """Return the settings that :meth:`to_json` wrote; missing fields get defaults, unknown ones are ignored."""
+        known = [field.name for field in fields(cls)]
+        return cls(**{name: value for name, value in values.items() if name in known})
 
 
 _MILESTONES = (150 / 300, 225 / 300, 275 / 300)
@@ -74,18 +83,18 @@ _MILESTONES = (150 / 300, 225 / 300, 275 / 300)
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the learning rate goes.
+    """A learning-rate schedule.
 
     Attributes:
-        factor: what the learning rate is multiplied by, from the fraction of the epochs that is over, in [0, 1).
-        every_step: whether it follows within an epoch, or holds from an epoch's first step to its last.
+        factor: multiplier of the learning rate as a function of the completed fraction of the run, in [0, 1).
+        every_step: True if the factor changes within an epoch, False if it holds from the first step to the last.
     """
 
     factor: Callable[[float], float]
     every_step: bool
 
     def at(self, step: int, steps_per_epoch: int, epochs: int) -> float:
-        """The factor for the step after ``step`` steps are done."""
+        """Return the factor of the step that follows ``step`` completed steps."""
         if self.every_step:
             return self.factor(step / (steps_per_epoch * epochs))
         return self.factor((step // steps_per_epoch) / epochs)
@@ -96,7 +105,7 @@ def _constant(done: float) -> float:
 
 
 def _step(done: float) -> float:
-    # Powers by division: 0.1 ** 3 is not the float that three divisions by ten of 1 come closest to.
+    # Powers by division: 0.1 ** 3 isn't the float nearest to what three divisions of 1 by ten give.
     return 1.0 / 10 ** sum(done >= milestone for milestone in _MILESTONES)
 
 
@@ -104,21 +113,21 @@ def _cosine(done: float) -> float:
     return (1 + math.cos(math.pi * done)) / 2
 
 
-SCHEDULES = {
+SCHEDULES: Mapping[str, Schedule] = {
     "constant": Schedule(_constant, every_step=False),
     "step": Schedule(_step, every_step=False),
     "cosine": Schedule(_cosine, every_step=True),
 }
-"""``constant``; ``step``: a tenth each time when 150, 225 and 275 of 300 epochs are over, changed between epochs as in
-Li et al. (2018); ``cosine``: half a period of the cosine down to 0 (Loshchilov and Hutter, 2017, no restarts), changed
-at every step."""
+"""Schedules by name. ``constant``; ``step``: divided by ten after 150, 225 and 275 of 300 epochs, as in Li et al.
+(2018); ``cosine``: half a period of the cosine down to 0, changed at every step (Loshchilov and Hutter, 2017,
+no restarts)."""
 
 
-def schedule(name: str) -> Schedule:
-    """The schedule of that name.
+def find_schedule(name: str) -> Schedule:
+    """Return the schedule called ``name``.
 
     Raises:
-        ValueError: there is none; the message says the nearest and lists them all.
+        ValueError: there is no such schedule; the message suggests the nearest and lists all.
     """
     if name not in SCHEDULES:
         raise unknown("schedule", name, SCHEDULES)

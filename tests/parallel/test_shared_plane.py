@@ -138,8 +138,8 @@ def test_the_least_of_all_limits_counts(monkeypatch, tmp_path):
         (root / folder).mkdir(parents=True, exist_ok=True)
         (root / folder / name).write_text(text + "\n")
     table.write_text("4:memory:/old\n1:cpu:/\n0::/job/step\n")
-    assert sorted(memory_module._control_group_limits(table, root)) == [2000, 3000, 9223372036854771712]
-    monkeypatch.setattr(memory_module, "_control_group_limits", lambda: [2000])
+    assert sorted(memory_module.control_group_memory_limits(table, root)) == [2000, 3000, 9223372036854771712]
+    monkeypatch.setattr(memory_module, "control_group_memory_limits", lambda: [2000])
     assert memory_limit() == 2000
 
 

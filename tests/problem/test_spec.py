@@ -168,7 +168,7 @@ def test_round_trip_through_json(first: dict, second: dict, samples: int | None)
         ProblemSpec("mlp", first, "digits", second, data="somewhere", samples=samples),
         ProblemSpec(factory="a/b.py:c", factory_args=first, samples=samples),
     ):
-        assert ProblemSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+        assert ProblemSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
         json.dumps(spec.describe())
 
 
@@ -218,7 +218,7 @@ def test_fields_that_do_not_belong_together(fields: dict[str, Any], kind: type[E
 
 def test_unknown_field() -> None:
     with pytest.raises(ValueError, match="unknown field of a problem 'modle'; did you mean 'model'"):
-        ProblemSpec.from_dict({"modle": "mlp"})
+        ProblemSpec.from_json({"modle": "mlp"})
 
 
 @pytest.mark.parametrize(

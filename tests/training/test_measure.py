@@ -71,7 +71,7 @@ def test_nan_is_a_value():
 
 def test_says_what_a_measure_should_return(mlp):
     problem = mlp()
-    with pytest.raises(ValueError, match=r"acc: one value for each of 13 samples.*got shape \(13, 2\)"):
+    with pytest.raises(ValueError, match=r"acc: expected one value for each of 13 samples.*got shape \(13, 2\)"):
         measure(problem.model, problem.splits["test"], problem.loss, {"acc": lambda outputs, targets: outputs})
 
 

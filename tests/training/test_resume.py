@@ -31,10 +31,10 @@ def test_stopped_and_taken_up_ends_with_the_same_weights(name, at, convnet, tmp_
     whole = train(convnet(), name, SETTINGS, tmp_path / "whole")
     part = train(convnet(), name, SETTINGS, tmp_path / "part", stop=stop_after(at))
     assert not part.finished
-    assert part.record["sessions"][-1]["outcome"] == "stopped"
+    assert part.record.sessions[-1].outcome == "stopped"
     # The second sitting is given other initial weights: those of the run count.
     assert_equal_runs(train(convnet(seed=9), name, SETTINGS, tmp_path / "part"), whole)
-    assert [(s["from_step"], s["to_step"]) for s in Run.open(part.path).record["sessions"]] == [(0, at), (at, STEPS)]
+    assert [(s.from_step, s.to_step) for s in Run.open(part.path).record.sessions] == [(0, at), (at, STEPS)]
 
 
 CHILD = """
@@ -95,28 +95,28 @@ def test_killed_and_taken_up_ends_with_the_same_weights(
     killed = Run.open(tmp_path / "part")
     assert not killed.finished
     assert where != "write" or len(list(killed.path.rglob("*.part"))) == 1
-    assert killed.steps
-    for step in killed.steps:
+    assert killed.saved_steps
+    for step in killed.saved_steps:
         killed.load(step)  # whatever has a checkpoint's name is whole
-    assert killed.record["sessions"][-1]["ended"] is None
+    assert killed.record.sessions[-1].ended is None
     again = train(convnet(), optimizer, SETTINGS, tmp_path / "part")
-    assert again.record["sessions"][-1]["from_step"] < STEPS
+    assert again.record.sessions[-1].from_step < STEPS
     if where == "state":
-        assert again.record["sessions"][-1]["from_step"] % 3 != 0, "a state from inside an epoch was meant"
+        assert again.record.sessions[-1].from_step % 3 != 0, "a state from inside an epoch was meant"
     assert_equal_runs(again, train(convnet(), optimizer, SETTINGS, tmp_path / "whole"))
 
 
 def test_killed_before_the_first_state_begins_again_from_its_own_weights(convnet, tmp_path, assert_equal_runs):
     whole = train(convnet(), "adam", SETTINGS, tmp_path / "whole")
     part = train(convnet(), "adam", SETTINGS, tmp_path / "part", stop=stop_after(2))
-    part.resume_path.unlink()
+    part.state_path.unlink()
     assert_equal_runs(train(convnet(seed=9), "adam", SETTINGS, tmp_path / "part"), whole)
 
 
 def test_killed_before_the_first_checkpoint(convnet, tmp_path, assert_equal_runs):
     whole = train(convnet(), "adam", SETTINGS, tmp_path / "whole")
     part = train(convnet(), "adam", SETTINGS, tmp_path / "part", stop=stop_after(2))
-    for path in (part.resume_path, part.path / "history.csv", *part.checkpoints):
+    for path in (part.state_path, part.path / "history.csv", *part.checkpoints):
         path.unlink()
     assert_equal_runs(train(convnet(), "adam", SETTINGS, tmp_path / "part"), whole)
 
@@ -130,9 +130,9 @@ def test_interrupted_by_the_keyboard(convnet, tmp_path, assert_equal_runs):
         train(convnet(), "adam", SETTINGS, tmp_path / "part", progress=interrupt)
     run = Run.open(tmp_path / "part")
     assert not run.finished
-    assert run.record["sessions"][-1]["to_step"] == 8
-    assert run.record["sessions"][-1]["outcome"].startswith("KeyboardInterrupt")
-    assert run.steps == [0, 5, 6]
+    assert run.record.sessions[-1].to_step == 8
+    assert run.record.sessions[-1].outcome.startswith("KeyboardInterrupt")
+    assert run.saved_steps == [0, 5, 6]
     whole = train(convnet(), "adam", SETTINGS, tmp_path / "whole")
     assert_equal_runs(train(convnet(), "adam", SETTINGS, tmp_path / "part"), whole)
 
@@ -160,7 +160,7 @@ def test_an_error_later_on_keeps_what_is_done(convnet, tmp_path):
 
     with pytest.raises(OSError, match="something else"):
         train(convnet(), "adam", SETTINGS, tmp_path / "part", progress=fail)
-    assert Run.open(tmp_path / "part").steps == [0, 5, 6]
+    assert Run.open(tmp_path / "part").saved_steps == [0, 5, 6]
 
 
 def test_another_device_may_go_on(convnet, tmp_path):
@@ -174,14 +174,14 @@ def test_another_device_may_go_on(convnet, tmp_path):
 
 def test_a_damaged_state_is_an_error(convnet, tmp_path):
     run = train(convnet(), "adam", SETTINGS, tmp_path / "part", stop=stop_after(2))
-    whole = run.resume_path.read_bytes()
-    run.resume_path.write_bytes(whole[:1000])
+    whole = run.state_path.read_bytes()
+    run.state_path.write_bytes(whole[:1000])
     with pytest.raises(CheckpointError, match=r"resume\.pt is damaged"):
         train(convnet(), "adam", SETTINGS, tmp_path / "part")
-    torch.save({"a": torch.ones(1)}, run.resume_path)
+    torch.save({"a": torch.ones(1)}, run.state_path)
     with pytest.raises(CheckpointError, match="landscape-resume-1"):
         train(convnet(), "adam", SETTINGS, tmp_path / "part")
-    run.resume_path.write_bytes(whole)
+    run.state_path.write_bytes(whole)
     assert train(convnet(), "adam", SETTINGS, tmp_path / "part").finished
 
 
@@ -192,7 +192,7 @@ def test_a_non_finite_loss_after_a_resume_does_not_cost_a_good_checkpoint(mlp, t
 
     settings = TrainingSettings(epochs=4, batch_size=10)
     part = train(mlp(), "sgd", settings, tmp_path / "part", stop=stop_after(4))
-    assert part.steps == [0, 4]
+    assert part.saved_steps == [0, 4]
     problem = mlp()
 
     def loss(outputs, targets):
@@ -201,7 +201,7 @@ def test_a_non_finite_loss_after_a_resume_does_not_cost_a_good_checkpoint(mlp, t
     loss.__name__ = "cross_entropy"
     with pytest.raises(NonFiniteLossError, match=r"after step 4 .*step-00000004\.pt"):
         train(replace(problem, loss=loss), "sgd", settings, tmp_path / "part")
-    assert Run.open(part.path).steps == [0, 4]
+    assert Run.open(part.path).saved_steps == [0, 4]
 
 
 def test_a_full_disk_is_told_and_the_run_goes_on_later(convnet, tmp_path, monkeypatch, assert_equal_runs):

@@ -22,7 +22,7 @@ def test_open_finds_what_train_left(run):
     found = Run.open(str(run.path))
     assert found.finished
     assert found.settings == SETTINGS
-    assert found.steps == [0, 6, 8]
+    assert found.saved_steps == [0, 6, 8]
     assert [path.name for path in found.checkpoints] == ["step-00000000.pt", "step-00000006.pt", "step-00000008.pt"]
     assert found.load().step == 8
     assert found.load(6).epoch == 3
@@ -48,10 +48,10 @@ def test_run_json_says_how_to_repeat_it(run):
 def test_best(run):
     history = run.history()
     at = {int(step): loss for step, loss in zip(history["step"], history["test_loss"], strict=True)}
-    assert run.best().step == min(run.steps, key=at.get)
-    assert run.best("test_loss", highest=True).step == max(run.steps, key=at.get)
+    assert run.best().step == min(run.saved_steps, key=at.get)
+    assert run.best("test_loss", highest=True).step == max(run.saved_steps, key=at.get)
     accuracy = dict(zip(history["step"].tolist(), history["test_acc"].tolist(), strict=True))
-    assert run.best("test_acc").metrics["test_acc"] == max(accuracy[step] for step in run.steps)
+    assert run.best("test_acc").metrics["test_acc"] == max(accuracy[step] for step in run.saved_steps)
     with pytest.raises(CheckpointError, match="no 'val_loss' in its history; it has step, epoch, train_loss"):
         run.best("val_loss")
 
@@ -78,10 +78,14 @@ def test_the_same_again_is_the_same_run(run, mlp):
 @pytest.mark.parametrize(
     ("optimizer", "settings", "told"),
     [
-        ("sgd:lr=0.5,momentum=0.9", replace(SETTINGS, batch_size=21), "settings.batch_size is 20 there, 21 asked"),
-        ("sgd:lr=0.5,momentum=0.9", replace(SETTINGS, seed=1), "settings.seed is 0 there, 1 asked"),
-        ("sgd:lr=0.5", SETTINGS, "optimizer.arguments.momentum is 0.9 there, 0 asked"),
-        ("adam", SETTINGS, "optimizer.name is 'sgd' there, 'adam' asked. Repeat"),
+        (
+            "sgd:lr=0.5,momentum=0.9",
+            replace(SETTINGS, batch_size=21),
+            "settings.batch_size is 20 in the run, but 21 was given",
+        ),
+        ("sgd:lr=0.5,momentum=0.9", replace(SETTINGS, seed=1), "settings.seed is 0 in the run, but 1 was given"),
+        ("sgd:lr=0.5", SETTINGS, "optimizer.arguments.momentum is 0.9 in the run, but 0 was given"),
+        ("adam", SETTINGS, "optimizer.name is 'sgd' in the run, but 'adam' was given. Repeat"),
     ],
 )
 def test_other_settings_are_refused_by_name(run, mlp, optimizer, settings, told):
@@ -95,7 +99,9 @@ def test_other_settings_are_refused_by_name(run, mlp, optimizer, settings, told)
 def test_other_data_are_refused(run, mlp):
     problem = mlp()
     problem.splits["train"].inputs[3, 2] += 1
-    with pytest.raises(CheckpointError, match=r"problem\.splits\.train\.digest is '\w+' there, '\w+' asked"):
+    with pytest.raises(
+        CheckpointError, match=r"problem\.splits\.train\.digest is '\w+' in the run, but '\w+' was given"
+    ):
         train(problem, "sgd:lr=0.5,momentum=0.9", SETTINGS, run.path)
 
 
@@ -106,14 +112,14 @@ def test_data_may_have_moved_but_not_changed_their_name(run, mlp):
     path = run.path.parent / "other"
     train(described(data="/old", dataset="a"), "sgd", SETTINGS, path)
     assert train(described(data="/new", dataset="a"), "sgd", SETTINGS, path).finished
-    with pytest.raises(CheckpointError, match=r"problem\.dataset is 'a' there, 'b' asked"):
+    with pytest.raises(CheckpointError, match=r"problem\.dataset is 'a' in the run, but 'b' was given"):
         train(described(data="/old", dataset="b"), "sgd", SETTINGS, path)
 
 
 def test_overwrite(run, mlp):
     (run.path / "notes.txt").write_text("mine")
     again = train(mlp(), "adam", replace(SETTINGS, epochs=1), run.path, overwrite=True)
-    assert again.steps == [0, 2]
+    assert again.saved_steps == [0, 2]
     assert (run.path / "notes.txt").read_text() == "mine"
     (run.path / "notes.txt").unlink()
     again.delete()
@@ -126,7 +132,7 @@ def test_a_folder_or_file_of_something_else_is_left_alone(mlp, tmp_path, overwri
     (tmp_path / "folder" / "thesis.tex").write_text("x")
     (tmp_path / "file").write_text("x")
     for name in ("folder", "file"):
-        with pytest.raises(CheckpointError, match="exists and is no run"):
+        with pytest.raises(CheckpointError, match="exists and is not a run"):
             train(mlp(), "sgd", SETTINGS, tmp_path / name, overwrite=overwrite)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder", "thesis.tex"]
 
@@ -137,7 +143,7 @@ def test_an_empty_folder_is_taken(mlp, tmp_path):
 
 @pytest.mark.parametrize(
     ("contents", "reason"),
-    [(None, "no run at"), ("", "cannot be read"), ("[1]", "format 'landscape-run-1' expected, got 'list'"),
+    [(None, "is not a run"), ("", "cannot read"), ("[1]", "expected format 'landscape-run-1', got 'list'"),
      ('{"format": "landscape-run-9"}', "got 'landscape-run-9'")],
 )  # fmt: skip
 def test_no_run(tmp_path, contents, reason):
@@ -150,7 +156,7 @@ def test_no_run(tmp_path, contents, reason):
 def test_a_folder_of_runs_names_them(mlp, tmp_path):
     for name in ("sgd", "adam"):
         train(mlp(), name, SETTINGS, tmp_path / name)
-    with pytest.raises(CheckpointError, match=r"it has no run.json; there are runs in it: adam, sgd$"):
+    with pytest.raises(CheckpointError, match=r"it has no run\.json; these are in it: adam, sgd$"):
         Run.open(tmp_path)
 
 
@@ -168,5 +174,5 @@ def test_a_run_of_a_named_problem_builds_it_again(tmp_path):
 
 
 def test_a_run_of_a_nameless_problem_says_so(run):
-    with pytest.raises(CheckpointError, match="does not say how its problem was built"):
+    with pytest.raises(CheckpointError, match="doesn't say how its problem was built"):
         run.spec()

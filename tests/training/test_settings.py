@@ -10,7 +10,7 @@ from landscape.training import TrainingSettings
 
 def test_goes_through_json():
     settings = TrainingSettings(epochs=3, schedule="step", checkpoint_steps=5)
-    assert TrainingSettings(**json.loads(json.dumps(settings.to_dict()))) == settings
+    assert TrainingSettings(**json.loads(json.dumps(settings.to_json()))) == settings
 
 
 def test_bfloat16_keeps_float32_weights():

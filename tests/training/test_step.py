@@ -129,7 +129,7 @@ def test_two_step_optimizers_of_both_kinds_do_the_same(convnet, tmp_path, assert
     losses = runs[0].history()["train_loss"]
     assert losses[-1] < losses[0]
     tracked = runs[0].load().state_dict["features.1.num_batches_tracked"]
-    assert int(tracked) == runs[0].record["steps"]
+    assert int(tracked) == runs[0].record.steps
 
 
 def test_a_two_step_optimizer_against_its_equations(mlp, tmp_path):

@@ -51,7 +51,7 @@ def test_history_and_checkpoints_tell_the_loss_of_the_weights(convnet, tmp_path)
     assert history["epoch"].tolist() == [0, 1, 2]
     assert math.isnan(history["learning_rate"][0])
     assert history["learning_rate"][1:].tolist() == [0.1, 0.1]
-    for row, step in enumerate(run.steps):
+    for row, step in enumerate(run.saved_steps):
         checkpoint = run.load(step)
         load_into(problem.model, checkpoint)
         for split in ("train", "test"):
@@ -126,7 +126,7 @@ def test_chance_is_new_at_each_step_and_in_each_room(convnet, tmp_path):
 def test_checkpoints_every_k_epochs_and_k_steps(convnet, tmp_path):
     settings = TrainingSettings(epochs=5, batch_size=16, checkpoint_every=2, checkpoint_steps=4)
     run = train(convnet(), "adam", settings, tmp_path / "run")
-    assert run.steps == [0, 4, 6, 8, 12, 15]  # 3 steps an epoch
+    assert run.saved_steps == [0, 4, 6, 8, 12, 15]  # 3 steps an epoch
     assert run.load(4).epoch == pytest.approx(4 / 3)
     assert math.isnan(run.load(4).loss)
     assert run.load(4).learning_rate == 0.001
@@ -141,7 +141,7 @@ def test_no_epochs_leave_the_untrained_network(convnet, tmp_path):
     problem = convnet(test=False)
     run = train(problem, "adam", TrainingSettings(epochs=0), tmp_path / "run")
     assert run.finished
-    assert run.steps == [0]
+    assert run.saved_steps == [0]
     assert all(torch.equal(tensors(run)[name], tensor) for name, tensor in problem.model.state_dict().items())
     assert list(run.history()) == ["step", "epoch", "train_loss", "train_acc", "learning_rate"]
 
@@ -214,8 +214,8 @@ def test_a_loss_that_explodes_keeps_the_last_good_checkpoint(mlp, tmp_path):
     message = str(caught.value)
     assert str(run.checkpoints[-1]) in message
     assert f"after step {last.step + 1} (epoch {(last.step + 1) / 4:.2f})" in message
-    assert "smaller learning rate (it is 1e+08)" in message
-    assert run.record["sessions"][-1]["outcome"].startswith("NonFiniteLossError: the training loss is")
+    assert "smaller learning rate (now 1e+08)" in message
+    assert run.record.sessions[-1].outcome.startswith("NonFiniteLossError: the training loss is")
 
 
 def test_a_bad_loss_at_the_end_of_an_epoch_is_found_before_its_checkpoint(mlp, tmp_path):
@@ -251,9 +251,9 @@ def test_an_error_of_the_model_is_passed_on_and_leaves_nothing(mlp, tmp_path):
     [
         ({}, "sgdd", {}, "unknown optimizer 'sgdd'"),
         ({}, "sgd:lrr=1", {}, "unknown argument of optimizer sgd 'lrr'"),
-        ({}, "sgd", {"device": "cuda:77"}, "device 'cuda:77' cannot be used here"),
-        ({"splits": {"test": Split(torch.zeros(2, 5), torch.zeros(2).long())}}, "sgd", {}, "split 'train' expected"),
-        ({"model": nn.Flatten()}, "sgd", {}, "no parameters that could be trained"),
+        ({}, "sgd", {"device": "cuda:77"}, "device 'cuda:77' is not available"),
+        ({"splits": {"test": Split(torch.zeros(2, 5), torch.zeros(2).long())}}, "sgd", {}, "expected a split 'train'"),
+        ({"model": nn.Flatten()}, "sgd", {}, "no trainable parameters"),
     ],
 )
 def test_what_cannot_be_trained_is_told_before_anything_is_written(mlp, tmp_path, change, optimizer, settings, reason):
