@@ -206,10 +206,10 @@ def _labels(runs: Sequence[Run]) -> list[str]:
 
 def _variance(surface: Surface, runs: int) -> str:
     recipes = surface.metadata.recipes
-    shares = [recipe.get("explained_variance_ratio") for recipe in recipes]
-    if not shares or not all(shares):
+    shares = [recipe.explained_variance_ratio for recipe in recipes if recipe.explained_variance_ratio]
+    if not shares or len(shares) < len(recipes):
         return "plane of two random filter-normalized directions around the end of the best run"
-    count = recipes[0].get("checkpoints")
+    count = recipes[0].checkpoints
     return f"the plane holds {sum(shares):.0%} of the variance of {count} checkpoints of {runs} runs"
 
 

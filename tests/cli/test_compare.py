@@ -42,7 +42,7 @@ def test_all_paths_lie_on_one_surface(compared):
     assert [path.name for path in paths] == ["sgd-lr-0.1", "adam-lr-0.01"]
     assert len({tuple(np.round(path.coordinates[0], 9)) for path in paths}) == 1
     recipes = surface.metadata.recipes
-    assert 0 < sum(recipe["explained_variance_ratio"] for recipe in recipes) <= 1 + 1e-12
+    assert 0 < sum(recipe.explained_variance_ratio for recipe in recipes) <= 1 + 1e-12
     # The plane stands at the end of the best run.
     best = min(paths, key=lambda path: path.loss[-1])
     np.testing.assert_allclose(best.coordinates[-1], 0, atol=1e-6)
