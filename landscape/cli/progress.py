@@ -12,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from landscape.sweep.config import SweepProgress
+    from landscape.workflows.stages import StageProgress
 
 MINUTE = 60.0
 
@@ -96,3 +97,32 @@ def show_sweep(bar: Bar, progress: SweepProgress) -> None:
     if progress.failed:
         notes.append(f"{progress.failed} failed")
     bar.update(progress.done, progress.total, "; ".join(notes), progress.left)
+
+
+class StageBars:
+    """Progress of a task of several stages, one bar after another."""
+
+    def __init__(self) -> None:
+        self._bar: Bar | None = None
+        self._stage = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(kind, error, trace)
+
+    def __call__(self, progress: StageProgress) -> None:
+        """Show the progress of a stage; the first call for another stage begins a new bar."""
+        if self._bar is None or progress.stage != self._stage:
+            self.__exit__(None, None, None)
+            self._bar, self._stage = Bar(progress.stage, progress.unit), progress.stage
+        self._bar.update(progress.done, progress.total, progress.note)
+
+
+def echo(text: str) -> None:
+    """Print a line on standard error."""
+    click.echo(text, err=True)

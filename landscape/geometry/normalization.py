@@ -1,8 +1,8 @@
-"""Normalization of a direction to the weights that it displaces: filter normalization and its variants.
+"""Scaling of a direction to the weights it will move: filter normalization and its relatives, one equation each.
 
-Throughout, ``w`` are the weights of a tensor, ``d`` the entries of the direction for it, and ``w_i``, ``d_i`` their
-slices along the first axis: a filter of a convolution, a row of a linear layer or of an embedding. A tensor with at
-most one dimension is a single slice. A slice of zero norm in ``d`` or ``w`` gives zeros, never NaN.
+Throughout, ``w`` are the weights of a tensor, ``d`` the direction's entries for it, and ``w_i``, ``d_i`` their slices
+along the first axis: a filter of a convolution, a row of a linear layer or of an embedding. A tensor with at most one
+dimension is a single slice. A slice of zero norm in ``d`` or ``w`` gives zeros, never NaN.
 
 Source: Li et al., Visualizing the Loss Landscape of Neural Nets, NeurIPS 2018, section 4.
 """
@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from landscape._utils.names import unknown
-from landscape.geometry.weights import WRITE_BLOCK, Weights, require_same_layout
+from landscape.geometry.weights import PIECE, Weights, require_same_layout
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 
 
 def _scaled(direction: Tensor, target: Tensor | float, dims: tuple[int, ...]) -> Tensor:
-    """Scale ``direction`` to norm ``target`` over ``dims``, in float64, rounded once to the direction's dtype."""
+    """``direction`` with its norm over ``dims`` made ``target``; in float64, rounded once to the direction's dtype."""
     wide = direction.double()
     norm = torch.linalg.vector_norm(wide, dim=dims, keepdim=True)
     factor = torch.where(norm > 0, target / norm, torch.zeros_like(norm))
@@ -43,28 +43,28 @@ def by_filter(d: Tensor, w: Tensor) -> Tensor:
 
 
 def by_layer(d: Tensor, w: Tensor) -> Tensor:
-    """Layer normalization: ``d <- d ||w|| / ||d||``."""
-    all_dims = tuple(range(d.ndim))
-    return _scaled(d, _norm(w, all_dims), all_dims)
+    """Layer normalization of a direction: ``d <- d ||w|| / ||d||``."""
+    everything = tuple(range(d.ndim))
+    return _scaled(d, _norm(w, everything), everything)
 
 
 def by_weight(d: Tensor, w: Tensor) -> Tensor:
-    """Weight normalization: ``d <- d * w``, entry by entry."""
+    """Each entry in proportion to its weight: ``d <- d * w``, entry by entry."""
     return d * w.to(d.dtype)
 
 
 def by_unit_filter(d: Tensor, w: Tensor) -> Tensor:
-    """Slices of unit norm: ``d_i <- d_i / ||d_i||``."""
+    """Slices of norm one: ``d_i <- d_i / ||d_i||``."""
     return _scaled(d, 1.0, _slice_dims(d))
 
 
 def by_unit_layer(d: Tensor, w: Tensor) -> Tensor:
-    """Tensors of unit norm: ``d <- d / ||d||``."""
+    """Tensors of norm one: ``d <- d / ||d||``."""
     return _scaled(d, 1.0, tuple(range(d.ndim)))
 
 
 def unchanged(d: Tensor, w: Tensor) -> Tensor:
-    """No normalization: ``d <- d``."""
+    """The direction as it is."""
     return d
 
 
@@ -74,41 +74,36 @@ RULES: Mapping[str, Rule] = {
     "weight": by_weight,
     "unit-filter": by_unit_filter,
     "unit-layer": by_unit_layer,
-    "model": unchanged,  # one factor for all tensors, applied by `normalize_` once every tensor is known
+    "model": unchanged,  # one factor for all tensors, applied by `normalize` once every tensor is known
     "none": unchanged,
 }
 """Normalizations by name."""
-_BY_SLICE = frozenset(RULES) - {"layer", "unit-layer"}
-"""Normalizations for which the factor of a slice does not depend on the other slices of the tensor."""
+BY_SLICE = frozenset(RULES) - {"layer", "unit-layer"}
+"""Normalizations for which a slice's factor does not depend on the tensor's other slices."""
 
 IGNORED = ("biasbn", "none")
-"""Tensors that a direction leaves at rest: ``biasbn`` (biases and normalization parameters, that is, at most one
-dimension) or ``none``."""
+"""What a direction leaves alone: ``biasbn`` (biases and normalization parameters: at most one dimension) or nothing."""
 
 
-def ignored_names(weights: Weights, ignore: str = "biasbn") -> frozenset[str]:
-    """Return the names of the tensors that ``ignore``, a name in :data:`IGNORED`, leaves at rest.
-
-    Raises:
-        ValueError: an unknown name.
-    """
+def ignored(weights: Weights, ignore: str = "biasbn") -> frozenset[str]:
+    """Names of the tensors that ``ignore``, a name in :data:`IGNORED`, keeps at rest."""
     if ignore not in IGNORED:
         raise unknown("set of ignored tensors", ignore, IGNORED)
     return frozenset(name for name, w in weights if ignore == "biasbn" and w.ndim <= 1)
 
 
 def normalize(direction: Weights, weights: Weights, norm: str = "filter", ignore: str = "biasbn") -> Weights:
-    """Return a direction scaled to the weights.
+    """The direction scaled to the weights.
 
     Args:
-        direction: entries to scale, in the layout of ``weights``.
-        weights: weights at the plane's origin.
-        norm: a name in :data:`RULES`. ``model`` scales the whole direction by ``||w|| / ||d||``, with both norms over
-            the tensors that the direction moves: not ignored, and not zero throughout.
+        direction: entries to scale, of the network's layout.
+        weights: the weights at the plane's origin.
+        norm: a name in :data:`RULES`. ``model`` scales the whole direction by ``||w|| / ||d||``, both norms over the
+            tensors that the direction moves: not ignored, and not zero throughout.
         ignore: ``biasbn`` sets tensors with at most one dimension to zero (the published default); ``none`` keeps them.
 
     Raises:
-        ValueError: ``norm`` or ``ignore`` is unknown, or the layouts differ.
+        ValueError: unknown ``norm`` or ``ignore``, or the two are not of one layout.
     """
     scaled = direction.copy()
     normalize_(scaled, weights, norm, ignore)
@@ -116,40 +111,39 @@ def normalize(direction: Weights, weights: Weights, norm: str = "filter", ignore
 
 
 def normalize_(direction: Weights, weights: Weights, norm: str = "filter", ignore: str = "biasbn") -> None:
-    """Like :func:`normalize`, in place and a few slices at a time, so that nothing large is allocated.
+    """As :func:`normalize`, written over ``direction``, some slices at a time: nothing large is allocated.
 
     Raises:
-        ValueError: as :func:`normalize`; ``direction`` is then unchanged.
+        ValueError: as :func:`normalize`; ``direction`` is then as it was.
     """
     if norm not in RULES:
         raise unknown("normalization", norm, RULES)
     require_same_layout(direction, weights)
-    still = ignored_names(weights, ignore)
+    still = ignored(weights, ignore)
     for name, d in direction:
         if name in still:
             d.zero_()
         elif RULES[norm] is not unchanged:
             w = weights.tensors[name].to(d.device)
-            for part in _slice_blocks(d) if norm in _BY_SLICE else [...]:
+            for part in _parts(d) if norm in BY_SLICE else [...]:
                 d[part] = RULES[norm](d[part], w[part])
     if norm == "model":
         moving = [name for name, d in direction if d.any()]
-        moved = weights.with_tensors({name: weights.tensors[name] for name in moving}).norm()
+        moved = weights.like({name: weights.tensors[name] for name in moving}).norm()
         length = direction.norm()
         factor = moved / length if length > 0 else 0.0
         for _, d in direction:
-            for part in _slice_blocks(d):
+            for part in _parts(d):
                 d[part] = (d[part].double() * factor).to(d.dtype)
 
 
-def _slice_blocks(tensor: Tensor) -> Iterator[slice | EllipsisType]:
-    """Yield ranges of the first axis of about :data:`WRITE_BLOCK` entries each.
+def _parts(tensor: Tensor) -> Iterator[slice | EllipsisType]:
+    """A tensor's slices along its first axis, as many at a time as come near :data:`PIECE` entries.
 
-    Never a single slice of several: torch may take the sum of squares of a tensor that is one slice in another order,
-    and the last bits would depend on the block size.
+    Never a single one of several: the sum of squares of a tensor that is one slice may be taken in another order.
     """
     count = len(tensor) if tensor.ndim > 1 else 1
-    step = max(2, WRITE_BLOCK * count // max(tensor.numel(), 1))
+    step = max(2, PIECE * count // max(tensor.numel(), 1))
     if step >= count - 1:
         yield ...
         return

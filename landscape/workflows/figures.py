@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from landscape.geometry.trajectory import Trajectory
+    from landscape.render.figure import StyledFigure
     from landscape.surface.surface import Surface
 
 Trajectories = Sequence[Sequence["Trajectory"]]
@@ -240,3 +241,18 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float = DPI, 
         return save(figure, path, dpi, transparent=transparent)
     except OSError as error:
         raise LandscapeError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def render_scene(
+    surfaces: SurfaceSource | Sequence[SurfaceSource],
+    trajectories: TrajectorySource | Sequence[TrajectorySource] = (),
+    *,
+    seed: int | None = None,
+    z: float | None = None,
+) -> StyledFigure:
+    """Draw surfaces in three dimensions."""
+    from landscape.render.scenes import scene
+
+    loaded = load_surfaces(surfaces, seed=seed, z=z)
+    paths = load_trajectories(trajectories, len(loaded))
+    return scene.render_scene(loaded, paths, axis_labels=axis_labels(loaded))

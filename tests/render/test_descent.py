@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -180,6 +182,10 @@ def test_distances_are_those_of_the_path(walk):
     path = walk([(0, 0), (1, 0), (2, 0)], "a")
     path = replace(path, distance=np.array([0.0, 2.0, 1.0]), displacement=np.array([0.0, 4.0, 4.0]))
     assert distances_note([path]).endswith("a: 2 (50%)")
+
+
+def test_distances_that_are_unknown(walk):
+    assert distances_note([replace(walk([(0, 0), (1, 1)]), distance=np.full(2, np.nan))]) == ""
 
 
 def test_a_comparison_without_histories(walk, slope):

@@ -315,7 +315,9 @@ def distances_note(trajectories: Sequence[Trajectory]) -> str:
     """How far from the plane each run was at most, and which share of its way there was not along the plane."""
     parts = []
     for trajectory in trajectories:
+        if np.isnan(trajectory.distance).all():  # files of Li et al. hold coordinates alone
+            continue
         k = int(np.nanargmax(trajectory.distance))
         share = trajectory.distance[k] / trajectory.displacement[k] if trajectory.displacement[k] > 0 else 0.0
         parts.append(f"{non_breaking(trajectory.name)}: {trajectory.distance[k]:.3g} ({share:.0%})")
-    return f"largest distance from the plane (share of that from its origin): {'; '.join(parts)}"
+    return f"largest distance from the plane (share of that from its origin): {'; '.join(parts)}" if parts else ""

@@ -13,8 +13,6 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from landscape.geometry.recipe import DirectionRecipe
-
 _NUMBER = r"[-+0-9.e]+"
 _AXIS = rf"\[({_NUMBER}),({_NUMBER}),(\d+)\]"
 _SURFACE = re.compile(
@@ -47,7 +45,8 @@ class LiName:
     Attributes:
         kind: ``surface``, ``projection`` or ``directions``.
         axes: of a surface, as ours are typed: ``("-1:1:51", "-1:1:51")``.
-        recipes: how each axis was made (``to`` as the name has it); empty where the name does not say.
+        recipes: how each axis was made, in the words of our own recipes: ``kind`` (``random``, ``difference``,
+            ``pca``), ``normalization``, ``ignore``, ``to`` (as the name has it). Empty where the name does not say.
         states: whether running statistics are among the directions.
         checkpoint: the file of the plane's origin, with as much of its path as the name holds.
         epoch: of that checkpoint, None where its name does not say.
@@ -60,7 +59,7 @@ class LiName:
 
     kind: str
     axes: tuple[str, ...] = ()
-    recipes: tuple[DirectionRecipe, ...] = ()
+    recipes: tuple[dict[str, Any], ...] = ()
     states: bool = False
     checkpoint: str = ""
     epoch: int | None = None
@@ -102,7 +101,7 @@ def recipe_of(path: str) -> dict[str, Any]:
     if name is None or name.kind != "surface":
         return {}
     found = {
-        "recipes": [recipe.to_json() for recipe in name.recipes],
+        "recipes": [dict(recipe) for recipe in name.recipes],
         "checkpoint": name.checkpoint,
         "checkpoint_epoch": name.epoch,
         "run": dict(name.run),
@@ -118,7 +117,7 @@ def _typed(axis: str) -> str:
 def _directions(path: str, axes: int) -> dict[str, Any] | None:
     """What the name of a direction file says; ``axes`` is how many a surface has, 0 where that is not known."""
     if match := _PRINCIPAL.match(path):
-        recipe = DirectionRecipe("pca", ignore=match["ignore"] or "none")
+        recipe = {"kind": "pca", "ignore": match["ignore"] or "none"}
         return {"recipes": (recipe, recipe), "states": match["type"] == "states", "run": _run(match["run"] or "")}
     match = _DIRECTIONS.match(path)
     if not match or not (re.search(_CHECKPOINT, match["checkpoints"]) or "=" in path):
@@ -134,14 +133,14 @@ def _directions(path: str, axes: int) -> dict[str, Any] | None:
     for axis in "xy" if has_y else "x":
         source = "x" if match["same"] else axis
         recipes.append(
-            DirectionRecipe("difference", to=to[axis], normalization="none")
+            {"kind": "difference", "to": to[axis], "normalization": "none"}
             if to[axis]
-            else DirectionRecipe(
-                "random",
-                normalization=_norm(match[f"{source}norm"]),
-                ignore=match[f"{source}ignore"] or "none",
-                same_direction=bool(match["same"]) and axis == "y",
-            )
+            else {
+                "kind": "random",
+                "normalization": _norm(match[f"{source}norm"]),
+                "ignore": match[f"{source}ignore"] or "none",
+                **({"same_direction": True} if match["same"] and axis == "y" else {}),
+            }
         )
     return {
         "recipes": tuple(recipes),
