@@ -152,7 +152,7 @@ def repeated(evaluate: Callable[[tuple], float]) -> Callable[[tuple, int], float
 def problem_of(case: Case, split: Split) -> tuple[Problem, Plane]:
     torch.manual_seed(0)
     model = registry.build(case.model, **case.arguments).eval()
-    plane = random_plane(Weights.of(model))
+    plane = random_plane(Weights.from_model(model))
     return Problem(model, {"train": split}, cross_entropy, {"acc": accuracy}), plane
 
 

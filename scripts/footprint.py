@@ -41,7 +41,7 @@ def run(engine: str, points: int) -> None:
     with torch.inference_mode():
         model(split.inputs)  # libraries and activations are there before it counts
     bare = mib("VmRSS")
-    origin = Weights.of(model)
+    origin = Weights.from_model(model)
     plane = random_plane(origin)
     making = mib("VmHWM")
     count_from_here()

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "functions": {"problem", "training"},
     "geometry": set(),
     "parallel": {"geometry"},
-    "evaluation": {"problem", "geometry", "parallel"},
+    "evaluation": {"problem", "geometry"},
     "surface": {"geometry"},
     "sweep": {"problem", "geometry", "evaluation", "parallel", "surface"},
     "analysis": {"problem", "geometry", "evaluation", "surface"},

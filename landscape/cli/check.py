@@ -98,5 +98,4 @@ def _rebuilt(surface: Surface) -> tuple[Problem, EvaluationConfig]:
     named = {field.name: described[field.name] for field in fields(ProblemSpec) if field.name in described}
     problem = ProblemSpec.from_json(named).build(tuple(settings.samples))
     load_into(problem.model, load_checkpoint(checkpoint.path))
-    evaluation = EvaluationConfig(**{field.name: getattr(settings, field.name) for field in fields(EvaluationConfig)})
-    return problem, replace(evaluation, paired=False, stop_above=None)
+    return problem, replace(EvaluationConfig.from_json(settings.to_json()), paired=False, stop_above=None)

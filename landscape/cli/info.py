@@ -116,8 +116,6 @@ def _noise(surface: Surface) -> dict[str, Any]:
 
 def _made(metadata: SurfaceMetadata) -> dict[str, Any]:
     """How a surface was made, in the words of the commands."""
-    from landscape.cli.drawing import words_of
-
     facts: dict[str, Any] = {}
     problem, checkpoint, environment = metadata.problem, metadata.checkpoint, metadata.environment
     if problem is not None:
@@ -126,7 +124,7 @@ def _made(metadata: SurfaceMetadata) -> dict[str, Any]:
     if checkpoint is not None:
         facts["checkpoint"] = checkpoint.path + (f" (step {checkpoint.step})" if checkpoint.step is not None else "")
     for axis, recipe in zip("xyz", metadata.recipes, strict=False):
-        facts[f"{axis} direction"] = words_of(recipe, several=bool(metadata.settings and metadata.settings.seeds))
+        facts[f"{axis} direction"] = recipe.describe(bool(metadata.settings and metadata.settings.seeds))
     for pair, cosine in metadata.cosines.items():
         facts[f"cosine {pair}"] = f"{cosine:.4f}"
     if metadata.settings is not None:

@@ -9,11 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from landscape._utils.legacy import ENGINES
+
 if TYPE_CHECKING:
     from landscape.evaluation.config import EvaluationConfig
     from landscape.problem.spec import ProblemSpec
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+_Choice = click.Choice[str] if TYPE_CHECKING else click.Choice  # not generic at run time before click 8.2
+
+
+class EngineType(_Choice):
+    """The name of an evaluation engine; spellings of version 0.1 are accepted and not shown."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert(ENGINES.get(value, value), param, ctx)
 
 
 @dataclass(frozen=True)
@@ -154,11 +164,11 @@ evaluation_options = together(
     ),
     click.option(
         "--engine",
-        type=click.Choice(["auto", "plain", "folded", "dense", "grouped", "compiled"]),
+        type=EngineType(["auto", "eager", "bn_folded", "mlp", "batched_mlp", "compiled"]),
         default="auto",
         show_default=True,
-        help="How outputs are computed; plain is the module itself, auto the fastest equal form; compiled is never "
-        "taken by itself, since it takes up to a minute before the first point.",
+        help="Forward-pass engine. eager calls the module itself; auto takes the first faster form that reproduces "
+        "its outputs; compiled (torch.compile) takes up to a minute before the first point and is never automatic.",
     ),
 )
 

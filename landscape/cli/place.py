@@ -57,7 +57,7 @@ def grid_of(
         click.echo(found.reason, err=True)
         return Axis(found.low, found.high, count)
 
-    plane = where if isinstance(where, Plane) else where.make(where.seeds[0])
+    plane = where if isinstance(where, Plane) else where.make_plane(where.seeds[0])
     with open_evaluator(problem, plane, evaluation_of(options), device) as evaluate:
         column = next(i for i, name in enumerate(evaluate.names) if name.endswith("_loss"))
         return Grid(
@@ -84,13 +84,13 @@ def _paths_in(directions: Path | None) -> list:
 def where_of(problem: Problem, axes: int, options: dict[str, Any]) -> Plane | PlaneFamily:
     """The plane around the model's weights, or one for each seed: axes as given, and random ones for the rest."""
     from landscape.cli.source import merged_patterns, weights_at
-    from landscape.geometry.direction import difference, restrict
+    from landscape.geometry.direction import difference
     from landscape.geometry.plane import PlaneFamily, random_plane
     from landscape.geometry.weights import Weights
     from landscape.surface.plane_files import read_directions
 
     only, freeze = merged_patterns(options["only"]), merged_patterns(options["freeze"])
-    origin = Weights.of(problem.model, states=options["states"])
+    origin = Weights.from_model(problem.model, buffers=options["states"])
     file, targets = options["directions"], options["targets"]
     if file is not None and targets:
         raise click.UsageError("--directions and --to both say where the axes go; give one of them")
@@ -102,7 +102,7 @@ def where_of(problem: Problem, axes: int, options: dict[str, Any]) -> Plane | Pl
         given = [difference(origin, weights_at(target, origin), str(target.resolve())) for target in targets]
         if len(given) > axes:
             raise click.UsageError(f"--to is given {len(given)} times for {axes} axes")
-    given = [restrict(direction, only, freeze) for direction in given]
+    given = [direction.masked(only, freeze) for direction in given]
 
     def make(seed: int) -> Plane:
         look = (options["norm"], options["ignore"], only, freeze, options["orthogonal"], options["same_direction"])

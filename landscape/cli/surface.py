@@ -189,12 +189,12 @@ def _problem(source: Path, options: dict[str, Any]) -> tuple[Source, Problem]:
 
 def _scratch(problem: Problem, axes: int, out: Path, options: dict[str, Any]) -> Path | None:
     """The folder for a file of origin and directions; None where they lie in memory."""
-    from landscape.geometry.weights import movable
+    from landscape.geometry.weights import movable_tensors
     from landscape.parallel.shared_plane import scratch_directory
 
     if options["scratch"] is not None:
         return options["scratch"]
-    moving = movable(problem.model, options["states"]).values()
+    moving = movable_tensors(problem.model, options["states"]).values()
     size = (1 + axes) * sum(tensor.numel() * max(tensor.element_size(), 4) for tensor in moving)
     return scratch_directory(size, out.absolute().parent)
 
@@ -202,11 +202,10 @@ def _scratch(problem: Problem, axes: int, out: Path, options: dict[str, Any]) ->
 def _account(found: Source, problem: Problem, where: Plane | PlaneFamily, options: dict[str, Any]) -> SurfaceMetadata:
     """Settings that the values depend on, and the provenance of the surface."""
     from landscape._utils.provenance import Environment
-    from landscape.cli.drawing import words_of
     from landscape.geometry.plane import Plane
     from landscape.surface.metadata import CheckpointReference, SurfaceMetadata, SweepSettings
 
-    one = where if isinstance(where, Plane) else where.make(where.seeds[0])
+    one = where if isinstance(where, Plane) else where.make_plane(where.seeds[0])
     described = dict(problem.description)
     # Where data lie may change from host to host; what they hold is compared by digest.
     identity = {
@@ -214,14 +213,11 @@ def _account(found: Source, problem: Problem, where: Plane | PlaneFamily, option
         for key in ("model", "model_args", "dataset", "dataset_args", "factory_args")
         if key in described
     }
-    # In words, so that a refused file says how its directions differ; paths may change, and digests tell the rest.
-    paths = {"to": "another checkpoint", "file": "a file"}
-    recipes = [{key: paths.get(key, value) for key, value in direction.recipe.items()} for direction in one.directions]
-    words = [words_of(recipe, several=where is not one) for recipe in recipes]
+    words = [direction.recipe.stored_phrase(several_seeds=where is not one) for direction in one.directions]
     checkpoint = found.checkpoint
     return SurfaceMetadata(
         settings=SweepSettings(problem=identity, split=options["split"], axes_are=tuple(words)),
-        recipes=tuple(dict(direction.recipe) for direction in one.directions),
+        recipes=tuple(direction.recipe for direction in one.directions),
         checkpoint=CheckpointReference(str(checkpoint.path.resolve()), checkpoint.step, checkpoint.epoch),
         problem=described,
         environment=Environment.current(("landscape", "torch", "numpy", "h5py", "mpi4py")),

@@ -125,7 +125,7 @@ def _principal_plane(runs: Sequence[Run], options: dict[str, Any]) -> Plane:
     from landscape.geometry.plane import principal_plane
     from landscape.geometry.weights import Weights
 
-    layout = Weights.of(runs[0].build_problem().model)
+    layout = Weights.from_model(runs[0].build_problem().model)
     origin = layout.select(runs[0].load().state_dict, str(runs[0].path))
     sources = [lambda p=path: _load(p, layout) for run in runs for path in run.checkpoints]
     only, freeze = merged_patterns(options["only"]), merged_patterns(options["freeze"])
@@ -151,6 +151,6 @@ def names_of(paths: Sequence[Path]) -> list[str]:
 def _sentence(trajectory: Trajectory, plane: Plane) -> str:
     away, moved = trajectory.distance[0], trajectory.displacement[0]
     share = f" ({away / moved:.0%} of its displacement)" if moved > 0 else ""
-    ratios = [direction.recipe.get("explained_variance_ratio") for direction in plane.directions]
+    ratios = [direction.recipe.explained_variance_ratio for direction in plane.directions]
     kept = f"; the plane holds {sum(ratios):.1%} of the variance" if all(ratios) else ""
     return f"{trajectory.name}: {len(trajectory)} checkpoints; the first is {away:.4g} from the plane{share}{kept}"

@@ -1,10 +1,14 @@
-"""What decides the last bits of a value: device, dtype, batch size, threads, engine, batch-norm statistics."""
+"""The settings that determine the last bits of a value: device, dtype, batch size, threads, engine, batch norm."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import torch
+
+from landscape._utils.legacy import ENGINES as LEGACY_ENGINES
 
 DTYPES = {
     "float32": torch.float32,
@@ -13,33 +17,40 @@ DTYPES = {
     "float16": torch.float16,
     "tf32": torch.float32,
 }
-"""What weights, activations and inputs are kept as. With ``tf32`` only products are reduced, by the GPU."""
-ENGINES = ("auto", "plain", "folded", "dense", "grouped", "compiled")
-"""Ways to the outputs at a point: see :mod:`landscape.sweep.engines`."""
+"""Storage types of weights, activations and inputs. ``tf32`` is float32 whose products a GPU computes with 10 bits."""
+ENGINES = ("auto", "eager", "bn_folded", "mlp", "batched_mlp", "compiled")
+"""Names of evaluation engines; see :mod:`landscape.evaluation.engines`."""
+BATCH_NORM_MODES = ("checkpoint", "recalibrate")
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What decides the last bits of a value; kept in the file, and the same on every rank.
+    """Settings that determine the last bits of a value; stored in the file, and the same on every rank.
 
     Attributes:
-        device: as torch names it, without an index: ranks choose their own.
-        dtype: of weights, activations and floating-point inputs; ``tf32`` is float32 whose products keep 10 bits, on
-            NVIDIA's GPUs. Of what is less than float32 a sweep measures the error: see ``sweep.precision``.
-        batch_size: samples per forward pass; None takes the one of
+        device: device type as torch names it, without an index; ranks choose their own device.
+        dtype: type of weights, activations and floating-point inputs. ``tf32`` is float32 whose products keep 10 bits,
+            on NVIDIA GPUs. A sweep measures the error of types below float32; see
+            :mod:`landscape.evaluation.precision`.
+        batch_size: samples per forward pass; by default chosen by
             :func:`~landscape.evaluation.data.default_batch_size`.
-        threads: CPU threads per rank. Points are independent, so the way to more cores is more ranks; the sums of
-            some CPU kernels depend on this number, which is why it is fixed and not taken from the machine.
-        bn: ``checkpoint`` keeps running statistics as published; ``recalibrate`` re-estimates them at each point.
-        bn_samples: training samples on which statistics are re-estimated.
-        engine: how outputs are computed: ``plain`` is the module itself, ``grouped``, ``dense`` and ``folded`` are
-            faster forms of networks that they understand, and ``auto`` takes the first of these, else ``plain``, that
-            computes what the module computes. ``compiled`` is taken only by name. No timing takes part: equal
-            problems get equal engines.
-        stop_above: a point whose loss on the first split is seen to exceed this is given up: of losses that are never
-            negative, the sum so far over the number of all samples is a lower bound of the mean, and that is what is
-            kept, with no further value. None computes every point to its end.
-        paired: also the standard error of the difference to the loss at the origin, paired over samples.
+        threads: CPU threads per rank. Points are independent, so more cores are best used by more ranks. The number is
+            fixed, not taken from the machine, because the summation order of some CPU kernels depends on it.
+        bn: ``checkpoint`` keeps the stored running statistics, as published; ``recalibrate`` re-estimates them at each
+            point.
+        bn_samples: number of training samples for re-estimating statistics.
+        engine: how outputs are computed. ``eager`` calls the module itself; ``batched_mlp``, ``mlp`` and ``bn_folded``
+            are faster forms for networks that they support; ``auto`` takes the first of these that reproduces the
+            module's outputs, else ``eager``; ``compiled`` (torch.compile) is used only on request. The choice never
+            depends on timing, so equal problems get equal engines. The spellings of version 0.1 (``plain``,
+            ``folded``, ``dense``, ``grouped``) are accepted and replaced.
+        paired: also compute the standard error of the difference to the loss at the origin, paired over samples.
+        stop_above: loss above which a point is abandoned. For losses that are never negative, the sum so far divided by
+            the number of all samples is a lower bound of the mean loss; once the bound on the first split exceeds
+            ``stop_above``, it is kept and the other values are NaN. By default every point is completed.
+
+    Raises:
+        ValueError: an unknown name or a number out of range.
     """
 
     device: str = "cpu"
@@ -53,20 +64,34 @@ class EvaluationConfig:
     stop_above: float | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "engine", LEGACY_ENGINES.get(self.engine, self.engine))
         if self.dtype not in DTYPES:
-            raise ValueError(f"dtype: one of {', '.join(DTYPES)} expected, got {self.dtype!r}")
+            raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {self.dtype!r}")
         if self.dtype == "tf32" and self.device not in ("cuda", "auto"):
             raise ValueError(
-                f"dtype tf32 is a way NVIDIA's GPUs multiply, and device is {self.device!r}: take device 'cuda', or "
+                f"dtype tf32 is available on NVIDIA GPUs only, got device {self.device!r}: use device 'cuda', or "
                 "float32, or bfloat16, which works on every device"
             )
-        if self.bn not in ("checkpoint", "recalibrate"):
-            raise ValueError(f"bn: 'checkpoint' or 'recalibrate' expected, got {self.bn!r}")
+        if self.bn not in BATCH_NORM_MODES:
+            raise ValueError(f"bn: expected 'checkpoint' or 'recalibrate', got {self.bn!r}")
         if self.engine not in ENGINES:
-            raise ValueError(f"engine: one of {', '.join(ENGINES)} expected, got {self.engine!r}")
+            raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {self.engine!r}")
         if self.stop_above is not None and not 0 < self.stop_above < float("inf"):
-            raise ValueError(f"stop_above: a positive loss expected, got {self.stop_above}")
+            raise ValueError(f"stop_above: expected a positive loss, got {self.stop_above}")
         for name in ("threads", "bn_samples", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{name}: 1 or more expected, got {value}")
+                raise ValueError(f"{name}: expected 1 or more, got {value}")
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> EvaluationConfig:
+        """Return the settings of a file: defaults for fields that it lacks, other entries ignored.
+
+        Raises:
+            ValueError: a stored value is out of range.
+        """
+        return cls(**{field.name: stored[field.name] for field in fields(cls) if field.name in stored})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values."""
+        return asdict(self)

@@ -16,11 +16,11 @@ from landscape._utils.torch_state import preserve_modes, seed_random
 from landscape.evaluation.accumulator import PAIRED, MetricAccumulator, PairedBaseline, names_of
 from landscape.evaluation.config import DTYPES, EvaluationConfig
 from landscape.evaluation.data import aligned, batches_of, default_batch_size
+from landscape.evaluation.device import reproducible_numerics
 from landscape.evaluation.engines.base import Engine, EngineContext, EngineNotApplicable, filled_up
 from landscape.evaluation.engines.selection import PROBE, choose
 from landscape.geometry.placement import SetCoordinates, movable_on
 from landscape.geometry.plane import Plane
-from landscape.parallel.devices import repeatable
 from landscape.problem.problem import Measure, Problem, Split
 
 _TRIED = 16
@@ -245,7 +245,7 @@ def open_evaluator(
         there = _as(plane, target, wide)
         with (
             preserve_modes(model),
-            repeatable(target, tf32=evaluation.dtype == "tf32"),
+            reproducible_numerics(target, tf32=evaluation.dtype == "tf32"),
             movable_on(model, there) as move,
         ):
             move((0.0,) * plane.ndim)
@@ -273,5 +273,5 @@ def _move_tensors(where: Sequence[tuple[Tensor, Tensor]], device: torch.device, 
 def _as(plane: Plane, device: torch.device, dtype: torch.dtype) -> Plane:
     return Plane(
         plane.origin.to(device, dtype),
-        tuple(d.revised(d.weights.to(device, dtype)) for d in plane.directions),
+        tuple(d.with_weights(d.weights.to(device, dtype)) for d in plane.directions),
     )

@@ -48,7 +48,7 @@ class MultiSeedEvaluator:
 
     def _enter(self, seed: int) -> None:
         self.close()
-        plane = self._family.make(seed)
+        plane = self._family.make_plane(seed)
         problem, evaluation, device, data_bytes = self._how
         self._evaluate = self._stack.enter_context(open_evaluator(problem, plane, evaluation, device, data_bytes))
         self._seed = seed

@@ -52,10 +52,12 @@ class Comparison:
         device: str,
         data_bytes: int | None = None,
     ) -> None:
-        one, self._seed = (plane, ()) if isinstance(plane, Plane) else (plane.make(plane.seeds[0]), plane.seeds[:1])
+        one, self._seed = (
+            (plane, ()) if isinstance(plane, Plane) else (plane.make_plane(plane.seeds[0]), plane.seeds[:1])
+        )
         self._points, self._dtype = probes(coordinates[: one.ndim]), evaluation.dtype
         self._beyond = evaluation.stop_above
-        plain = replace(evaluation, dtype="float32", engine="plain", paired=False, stop_above=None)
+        plain = replace(evaluation, dtype="float32", engine="eager", paired=False, stop_above=None)
         with open_evaluator(problem, one, plain, device, data_bytes) as evaluate:
             self._losses = _losses(evaluate, evaluate.names, self._points)
 

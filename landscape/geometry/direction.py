@@ -1,8 +1,8 @@
-"""Directions: random, between checkpoints, supplied; restricted to layers, made orthogonal; each with its recipe."""
+"""Directions in weight space: random, between checkpoints, or from given tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -12,59 +12,143 @@ import torch
 from torch import Tensor
 
 from landscape._utils.names import unknown
-from landscape.geometry.arena import empty_like, zeros
-from landscape.geometry.normalization import ignored, normalize_
-from landscape.geometry.weights import PIECE, Weights, blocks, stretches
+from landscape.geometry.arena import zeros
+from landscape.geometry.normalization import ignored_names, normalize_
+from landscape.geometry.orthogonalization import orthogonalize_
+from landscape.geometry.recipe import DirectionRecipe
+from landscape.geometry.weights import WRITE_BLOCK, Weights
 
 
 @dataclass(frozen=True)
 class Direction:
-    """A displacement of the weights, and how it was made.
+    """A displacement of the weights and the recipe that made it.
 
     Attributes:
-        weights: the displacement of one coordinate unit, tensor by tensor, in the layout of the plane's origin.
-        recipe: ``kind`` (``random``, ``difference``, ``pca``, ``file``, ``tensors``) and what it took: ``seed``,
-            ``normalization``, ``ignore`` and so on. Stored with the direction.
+        weights: displacement for one coordinate unit, in the layout of the plane's origin.
+        recipe: how the direction was made; stored with it.
     """
 
     weights: Weights
-    recipe: Mapping[str, Any] = field(default_factory=dict)
+    recipe: DirectionRecipe = field(default_factory=DirectionRecipe)
 
-    def revised(self, weights: Weights, **recipe: Any) -> Direction:
-        """A direction made of this one: new weights, and what was done added to the recipe."""
-        return Direction(weights, {**self.recipe, **recipe})
+    @classmethod
+    def from_tensors(
+        cls, origin: Weights, tensors: Mapping[str, Tensor] | Sequence[Tensor], source: str = ""
+    ) -> Direction:
+        """Return a direction made of given tensors (an eigenvector, an update, a gradient), not normalized.
+
+        Args:
+            origin: weights whose layout the direction takes.
+            tensors: by name, where weights without an entry stay at rest; or one for each tensor of ``origin``, in
+                order.
+            source: description of the tensors for the recipe.
+
+        Raises:
+            ValueError: an unknown name, the wrong number of tensors, or a tensor of another shape.
+        """
+        if not isinstance(tensors, Mapping):
+            if len(tensors) != len(origin):
+                raise ValueError(f"expected {len(origin)} tensors, one per tensor of the network, got {len(tensors)}")
+            tensors = dict(zip(origin.tensors, tensors, strict=True))
+        for name, tensor in tensors.items():
+            if name not in origin.tensors:
+                raise unknown("tensor", name, origin.tensors)
+            if tensor.shape != origin.tensors[name].shape:
+                raise ValueError(
+                    f"expected {name} of shape {tuple(origin.tensors[name].shape)}, got {tuple(tensor.shape)}"
+                )
+        displacement = {
+            name: tensors[name].detach().to(weight.device, weight.dtype)
+            if name in tensors
+            else zeros(weight.shape, weight.dtype, weight.device)
+            for name, weight in origin
+        }
+        recipe = DirectionRecipe("tensors", source=source, normalization="none")
+        return cls(origin.with_tensors(displacement), recipe)
+
+    def with_weights(self, weights: Weights, **changes: Any) -> Direction:
+        """Return a direction with other weights, whose recipe is this one's with some fields changed."""
+        return Direction(weights, self.recipe.with_changes(**changes))
+
+    def normalized(self, origin: Weights, norm: str = "filter", ignore: str = "biasbn") -> Direction:
+        """Return the direction normalized to ``origin``; see :func:`landscape.geometry.normalization.normalize`.
+
+        Raises:
+            ValueError: an unknown name, or the result is zero everywhere.
+        """
+        return _normalized_in_place(self.with_weights(self.weights.copy()), origin, norm, ignore)
+
+    def masked(self, only: Sequence[str] = (), freeze: Sequence[str] = ()) -> Direction:
+        """Return the direction with zeros for tensors that may not move; see :func:`matching_names`.
+
+        Raises:
+            ValueError: a pattern matches no name, or nothing is left to move.
+        """
+        if not only and not freeze:
+            return self
+        moving = matching_names(self.weights, only, freeze)
+        kept = {name: d if name in moving else zeros(d.shape, d.dtype, d.device) for name, d in self.weights}
+        return self.with_weights(self.weights.with_tensors(kept), only=tuple(only), freeze=tuple(freeze))
+
+
+def matching_names(weights: Weights, only: Sequence[str] = (), freeze: Sequence[str] = ()) -> frozenset[str]:
+    """Return the names of the tensors that may move.
+
+    Args:
+        weights: tensors of the network.
+        only: shell patterns (``layer3.*``, ``*.conv1.weight``). If any are given, a name must match one of them.
+        freeze: shell patterns of names that stay at rest, even if ``only`` matches them.
+
+    Raises:
+        ValueError: a pattern matches no name, or nothing is left to move.
+    """
+    names = list(weights.tensors)
+    for pattern in (*only, *freeze):
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(f"pattern {pattern!r} matches no parameter; names look like {', '.join(names[:4])}")
+
+    def moves(name: str) -> bool:
+        selected = not only or any(fnmatchcase(name, pattern) for pattern in only)
+        return selected and not any(fnmatchcase(name, pattern) for pattern in freeze)
+
+    moving = frozenset(name for name in names if moves(name))
+    if not moving:
+        raise ValueError(f"only={list(only)} and freeze={list(freeze)} leave no parameter to move")
+    return moving
 
 
 def gaussian(origin: Weights, seed: int = 0, axis: int = 0) -> Direction:
-    """A direction of independent standard normal entries, float32, on the CPU.
+    """Return a direction of independent standard normal entries, float32, on the CPU.
 
-    Each parameter has a generator of its own, seeded by (seed, axis, its position among the parameters): the entries
-    depend on nothing else, neither on device, dtype and rank nor on whether running statistics stand between the
-    parameters. The generator is NumPy's ``RandomState``, whose streams are frozen for all versions. Running
-    statistics get zeros.
+    Each parameter has its own generator, seeded by (seed, axis, position among the parameters), so entries depend
+    neither on device, dtype and rank nor on whether buffers are among the weights. The generator is NumPy's
+    ``RandomState``, whose streams are frozen across versions. Buffers get zeros.
 
     Args:
         origin: weights whose layout the direction takes.
-        seed: any non-negative integer.
-        axis: 0 for x, 1 for y, 2 for z; axes of one seed are independent.
+        seed: random seed, a non-negative integer.
+        axis: 0 for x, 1 for y, 2 for z; the axes of one seed are independent.
+
+    Raises:
+        ValueError: a negative seed.
     """
     return _gaussian(origin, seed, axis, frozenset(origin.tensors))
 
 
 def _gaussian(origin: Weights, seed: int, axis: int, moving: frozenset[str]) -> Direction:
-    """As :func:`gaussian`, with zeros for what does not move."""
+    """Like :func:`gaussian`, with zeros for tensors that are not in ``moving``."""
     if seed < 0:
-        raise ValueError(f"a seed of 0 or more expected, got {seed}")
-    positions = {name: i for i, name in enumerate(name for name in origin.tensors if name not in origin.states)}
-    drawn = {name: zeros(tensor.shape, torch.float32) for name, tensor in origin}
-    for name, entries in drawn.items():
+        raise ValueError(f"expected a seed of 0 or more, got {seed}")
+    positions = {name: i for i, name in enumerate(name for name in origin.tensors if name not in origin.buffers)}
+    tensors = {name: zeros(tensor.shape, torch.float32) for name, tensor in origin}
+    for name, entries in tensors.items():
         if name in positions and name in moving:
-            # RandomState and not Generator: only its distributions are guaranteed never to change.
+            # RandomState, not Generator: only the distributions of the former are guaranteed never to change.
             stream = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, axis, positions[name]])))
-            # One stream, whatever the pieces: a tensor's float64 numbers are never there all at once.
-            for part in entries.view(-1).split(PIECE):
-                part.copy_(torch.from_numpy(stream.standard_normal(len(part))))
-    return Direction(origin.like(drawn), {"kind": "random", "seed": seed, "axis": axis})
+            # One stream, however it is cut: the float64 numbers of a large tensor never exist all at once.
+            for block in entries.view(-1).split(WRITE_BLOCK):
+                block.copy_(torch.from_numpy(stream.standard_normal(len(block))))
+    return Direction(origin.with_tensors(tensors), DirectionRecipe("random", seed=seed, axis=axis))
 
 
 def random_direction(
@@ -76,27 +160,27 @@ def random_direction(
     only: Sequence[str] = (),
     freeze: Sequence[str] = (),
 ) -> Direction:
-    """A random direction normalized to ``origin``: with the defaults, the published method (Li et al., 2018).
+    """Return a random direction normalized to ``origin``; with the defaults, the method of Li et al. (2018).
 
     Args:
         origin: weights at the plane's origin.
-        seed: see :func:`gaussian`.
-        axis: see :func:`gaussian`.
-        norm: see :func:`landscape.geometry.normalization.normalize`.
-        ignore: see :func:`landscape.geometry.normalization.normalize`.
-        only: patterns of parameter names that may move; see :func:`restrict`.
-        freeze: patterns of parameter names that may not.
+        seed: random seed; see :func:`gaussian`.
+        axis: axis of the direction; see :func:`gaussian`.
+        norm: name of a normalization; see :func:`landscape.geometry.normalization.normalize`.
+        ignore: tensors left at rest; see :func:`landscape.geometry.normalization.normalize`.
+        only: patterns of the names of parameters that may move; see :func:`matching_names`.
+        freeze: patterns of the names of parameters that stay at rest.
 
     Raises:
         ValueError: an unknown name or pattern, or nothing is left to move.
     """
-    return _finished(drawn(origin, seed, axis, only, freeze), origin, norm, ignore)
+    return _normalized_in_place(_sample(origin, seed, axis, only, freeze), origin, norm, ignore)
 
 
 def random_directions(
     origin: Weights,
     seed: int,
-    axes: Sequence[int],
+    axes: Iterable[int],
     norm: str,
     ignore: str,
     only: Sequence[str],
@@ -104,179 +188,75 @@ def random_directions(
     orthogonal: bool = False,
     first: Sequence[Direction] = (),
 ) -> list[Direction]:
-    """``first``, and normalized random directions for ``axes`` behind them, in as little memory as they take.
+    """Return ``first``, followed by normalized random directions for ``axes``, in as little memory as they take.
 
     The arguments are those of :func:`landscape.geometry.plane.random_plane`.
     """
     if not orthogonal:
         return [*first, *(random_direction(origin, seed, axis, norm, ignore, only, freeze) for axis in axes)]
-    directions = [*first, *(drawn(origin, seed, axis, only, freeze, ignore) for axis in axes)]
-    directions = _orthogonalized(directions, own=len(first))
+    directions = [*first, *(_sample(origin, seed, axis, only, freeze, ignore) for axis in axes)]
+    directions = _orthogonalized(directions, first_owned=len(first))
     return [
-        direction if i < len(first) else _finished(direction, origin, norm, ignore)
+        direction if i < len(first) else _normalized_in_place(direction, origin, norm, ignore)
         for i, direction in enumerate(directions)
     ]
 
 
-def drawn(
+def _sample(
     origin: Weights, seed: int, axis: int, only: Sequence[str] = (), freeze: Sequence[str] = (), ignore: str = "none"
 ) -> Direction:
-    """A random direction that is not yet normalized, zero where ``only``, ``freeze`` and ``ignore`` say so."""
-    moving = chosen(origin, only, freeze) if only or freeze else frozenset(origin.tensors)
-    still = ignored(origin, ignore)
+    """Return a random direction, not normalized, with zeros where ``only``, ``freeze`` and ``ignore`` say so."""
+    moving = matching_names(origin, only, freeze) if only or freeze else frozenset(origin.tensors)
+    still = ignored_names(origin, ignore)
     direction = _gaussian(origin, seed, axis, moving - still)
     if only or freeze:
-        direction = direction.revised(direction.weights, only=list(only), freeze=list(freeze))
-    return direction.revised(direction.weights, ignore=ignore) if still else direction
+        direction = direction.with_weights(direction.weights, only=tuple(only), freeze=tuple(freeze))
+    return direction.with_weights(direction.weights, ignore=ignore) if still else direction
 
 
-def finish(direction: Direction, origin: Weights, norm: str, ignore: str) -> Direction:
-    """``direction`` normalized to ``origin``, with the recipe saying so.
-
-    Raises:
-        ValueError: an unknown name, or the result is zero everywhere.
-    """
-    return _finished(direction.revised(direction.weights.copy()), origin, norm, ignore)
-
-
-def _finished(direction: Direction, origin: Weights, norm: str, ignore: str) -> Direction:
-    """As :func:`finish`, written over a direction that is nobody else's."""
+def _normalized_in_place(direction: Direction, origin: Weights, norm: str, ignore: str) -> Direction:
+    """Like :meth:`Direction.normalized`, overwriting the direction's tensors."""
     normalize_(direction.weights, origin, norm, ignore)
     if not direction.weights.norm() > 0:
+        hint = "; ignore='none' lets biases and other one-dimensional tensors move" if ignore != "none" else ""
         raise ValueError(
-            f"a direction that moves something expected; with normalization {norm!r} and ignore={ignore!r} all of it "
-            "is zero" + ("; ignore='none' lets biases and other one-dimensional tensors move" * (ignore != "none"))
+            f"expected a direction that moves something; with normalization {norm!r} and ignore={ignore!r} all of it "
+            f"is zero{hint}"
         )
-    return direction.revised(direction.weights, normalization=norm, ignore=ignore)
+    return direction.with_weights(direction.weights, normalization=norm, ignore=ignore)
 
 
 def difference(origin: Weights, target: Weights, source: str = "") -> Direction:
-    """The direction from ``origin`` (coordinate 0) to ``target`` (coordinate 1); as published, not normalized."""
-    return Direction(target.minus(origin), {"kind": "difference", "to": source, "normalization": "none"})
-
-
-def supplied(origin: Weights, tensors: Mapping[str, Tensor] | Sequence[Tensor], source: str = "") -> Direction:
-    """A direction of the caller's own tensors (an eigenvector, an update, a gradient), not normalized.
+    """Return the direction from ``origin`` (coordinate 0) to ``target`` (coordinate 1), not normalized, as published.
 
     Args:
-        origin: weights whose layout the direction takes.
-        tensors: by name, where tensors without a name given stay at rest; or one for each tensor of ``origin``, in
-            order.
-        source: what the file should say about where they come from.
-
-    Raises:
-        ValueError: an unknown name, too many or too few tensors, or one of another shape.
+        origin: weights at the plane's origin.
+        target: weights of the same layout.
+        source: path or description of the target for the recipe.
     """
-    if not isinstance(tensors, Mapping):
-        if len(tensors) != len(origin):
-            raise ValueError(f"{len(origin)} tensors expected, one for each of the network's, got {len(tensors)}")
-        tensors = dict(zip(origin.tensors, tensors, strict=True))
-    for name, tensor in tensors.items():
-        if name not in origin.tensors:
-            raise unknown("tensor", name, origin.tensors)
-        if tensor.shape != origin.tensors[name].shape:
-            raise ValueError(f"{name} of shape {tuple(origin.tensors[name].shape)} expected, got {tuple(tensor.shape)}")
-    own = {
-        name: tensors[name].detach().to(weight.device, weight.dtype)
-        if name in tensors
-        else zeros(weight.shape, weight.dtype, weight.device)
-        for name, weight in origin
-    }
-    return Direction(origin.like(own), {"kind": "tensors", "source": source, "normalization": "none"})
-
-
-def restrict(direction: Direction, only: Sequence[str] = (), freeze: Sequence[str] = ()) -> Direction:
-    """The direction with zeros wherever a tensor's name is not wanted; see :func:`chosen` for the patterns."""
-    if not only and not freeze:
-        return direction
-    moving = chosen(direction.weights, only, freeze)
-    kept = {name: d if name in moving else zeros(d.shape, d.dtype, d.device) for name, d in direction.weights}
-    return direction.revised(direction.weights.like(kept), only=list(only), freeze=list(freeze))
-
-
-def chosen(weights: Weights, only: Sequence[str] = (), freeze: Sequence[str] = ()) -> frozenset[str]:
-    """Names of the tensors that may move.
-
-    Args:
-        weights: the network's tensors.
-        only: shell patterns (``layer3.*``, ``*.conv1.weight``); where given, a name must match one of them.
-        freeze: shell patterns of names that stay where they are, also where ``only`` matches them.
-
-    Raises:
-        ValueError: a pattern matches no name, or nothing is left to move.
-    """
-    names = list(weights.tensors)
-    for pattern in (*only, *freeze):
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ValueError(f"pattern {pattern!r} matches no parameter; names look like {', '.join(names[:4])}")
-
-    def moves(name: str) -> bool:
-        wanted = not only or any(fnmatchcase(name, pattern) for pattern in only)
-        return wanted and not any(fnmatchcase(name, pattern) for pattern in freeze)
-
-    moving = frozenset(name for name in names if moves(name))
-    if not moving:
-        raise ValueError(f"only={list(only)} and freeze={list(freeze)} leave no parameter to move")
-    return moving
+    return Direction(target - origin, DirectionRecipe("difference", to=source, normalization="none"))
 
 
 def orthogonalize(directions: Sequence[Direction]) -> list[Direction]:
-    """Gram-Schmidt in float64: each direction loses its components along those before it; the first stays as it is.
+    """Return directions made orthogonal by Gram-Schmidt in float64; the first is returned as it is.
 
-    Done before normalization, which bends the angles again: the cosine that remains is stored with the plane.
+    Apply it before normalization, which changes the angles again; the remaining cosines are stored with the plane.
 
     Raises:
-        ValueError: a direction lies in the span of those before it, or is zero.
+        ValueError: a direction is zero or lies in the span of those before it.
     """
-    return _orthogonalized(directions, own=len(directions))
+    return _orthogonalized(directions, first_owned=len(directions))
 
 
-def _orthogonalized(directions: Sequence[Direction], own: int) -> list[Direction]:
-    """As :func:`orthogonalize`, written over the directions from the ``own``-th on, which are nobody else's.
-
-    What is left of a direction in float64 is never kept: numbers alone say which multiples of which others were
-    taken off, and it is formed again from the directions wherever it is needed, a stretch at a time.
-    """
-    along: list[list[tuple[int, float]]] = []  # for each direction, what to take off, one after the other
-    lengths: list[float] = []
-    weights = [direction.weights for direction in directions]
-    spare = torch.empty(PIECE, dtype=torch.float64, device=weights[0].device if weights else None)
-
-    def form(parts: Sequence[Tensor], k: int) -> Tensor:
-        """What is left of direction ``k``, in its own place; the others become unit vectors."""
-        for i in range(k + 1):
-            for j, multiple in along[i]:
-                for left, unit in zip(parts[i].split(PIECE), parts[j].split(PIECE), strict=True):
-                    left.sub_(torch.mul(unit, multiple, out=spare[: len(unit)]))
-            if i < k:
-                parts[i].div_(lengths[i])
-        return parts[k]
-
-    def product(k: int, j: int) -> float:
-        """Of what is left of direction ``k`` with unit vector ``j``, or with itself."""
-        return sum(float(torch.dot(form(parts, k), parts[j])) for parts in blocks(*weights[: k + 1]))
-
-    for k in range(len(directions)):
-        along.append([])
-        before = product(k, k) ** 0.5
-        for _ in range(2):  # twice is enough: the second pass removes what rounding left of the first
-            for j in range(k):
-                along[k].append((j, product(k, j)))
-        length = product(k, k) ** 0.5 if k else before
-        # Entries are rounded to float32 at best: what is shorter than this is rounding and no direction.
-        if not length > 1e-6 * before:
-            raise ValueError("directions that are linearly independent expected; one lies in the span of the others")
-        lengths.append(length)
-    done = list(directions)
-    for k in reversed(range(1, len(directions))):  # from the last: the others are still needed as they were
-        new = weights[k] if k >= own else weights[k].like({n: empty_like(t.contiguous()) for n, t in weights[k]})
-        for name, part, parts in stretches(*weights[: k + 1], step=PIECE):
-            new.tensors[name].view(-1)[part] = form(parts, k)
-        done[k] = directions[k].revised(new, orthogonalized=True)
-    return done
+def _orthogonalized(directions: Sequence[Direction], first_owned: int) -> list[Direction]:
+    weights = orthogonalize_([direction.weights for direction in directions], first_owned)
+    return [
+        direction if k == 0 else direction.with_weights(new, orthogonalized=True)
+        for k, (direction, new) in enumerate(zip(directions, weights, strict=True))
+    ]
 
 
 def cosine(a: Weights, b: Weights) -> float:
-    """Cosine of the angle between two directions; NaN where one is zero."""
+    """Return the cosine of the angle between two displacements, NaN if one of them is zero."""
     lengths = a.norm() * b.norm()
     return a.dot(b) / lengths if lengths > 0 else float("nan")

@@ -1,4 +1,4 @@
-"""Ranges of axes by rule: far enough for the loss to rise, or for a path to fit, with a sentence that says which."""
+"""Ranges of axes by rule: wide enough for the loss to rise or for a path to fit, with the reason in a sentence."""
 
 from __future__ import annotations
 
@@ -10,52 +10,57 @@ import numpy as np
 
 from landscape.geometry.trajectory import Trajectory
 
-MULTIPLE = 10.0
-"""An edge is far enough when its loss exceeds this multiple of the loss at the centre."""
-SHARE = 0.1
-"""An edge must also reach this share of the loss one unit away: a network that fits its data almost exactly would
-otherwise get the very bottom of its valley and nothing else."""
-MARGIN = 0.1
-"""Room around a path, as a share of its extent."""
-START, SMALLEST, LARGEST = 0.25, 2.0**-10, 2.0**6
-PRECISION = 0.05
-"""The edge is found to this share of itself."""
+LOSS_MULTIPLE = 10.0
+"""Multiple of the loss at the centre that the loss at both edges must exceed."""
+UNIT_FRACTION = 0.1
+"""Fraction of the loss one unit away that both edges must reach too: a network that fits its data almost exactly would
+otherwise show nothing but the bottom of its valley."""
+PATH_MARGIN = 0.1
+"""Margin around a path, as a fraction of its extent."""
+FIRST_EDGE, SMALLEST_EDGE, LARGEST_EDGE = 0.25, 2.0**-10, 2.0**6
+EDGE_TOLERANCE = 0.05
+"""Relative precision to which an edge is found."""
 
 
 class AxisRange(NamedTuple):
-    """Where an axis begins and ends."""
+    """Range of an axis."""
 
     low: float
+    """Lower end."""
     high: float
+    """Upper end."""
     reason: str
-    """Which rule gave it, in one sentence with the numbers."""
+    """Rule that gave the range, as a sentence with its numbers."""
 
 
 def range_by_loss(
     loss: Callable[[tuple[float, ...]], float],
     axis: int = 0,
     axes: int = 1,
-    multiple: float = MULTIPLE,
-    share: float = SHARE,
+    multiple: float = LOSS_MULTIPLE,
+    fraction: float = UNIT_FRACTION,
 ) -> AxisRange:
-    """The smallest symmetric interval at both of whose edges the loss exceeds a multiple of the loss at the centre.
+    """Return the smallest symmetric interval at whose edges the loss exceeds a multiple of the loss at the centre.
 
-    Found by doubling (or halving) and then bisection, which takes some 20 evaluations and needs a loss that rises
-    outwards; where it rises and falls again, edges that exceed are still found, but perhaps not the first. The other
-    coordinates are zero. An infinite loss and NaN exceed everything. The result is rounded outwards to two digits.
+    The edge is found by doubling or halving, then bisection, in about 20 evaluations. This assumes a loss that rises
+    outwards; where it rises and falls again, the edges still exceed the level but may not be the first that do. The
+    other coordinates are zero. Infinity and NaN exceed everything. The result is rounded outwards to two digits.
 
     Args:
-        loss: coordinates of all axes, x first, to a loss.
-        axis: which axis, 0 for x.
-        axes: how many there are.
-        multiple: see :data:`MULTIPLE`.
-        share: see :data:`SHARE`; the lower of the losses at -1 and 1 counts. Zero leaves the multiple alone.
+        loss: function from the coordinates of all axes, x first, to a loss.
+        axis: index of the axis, 0 for x.
+        axes: number of axes.
+        multiple: see :data:`LOSS_MULTIPLE`.
+        fraction: see :data:`UNIT_FRACTION`; it applies to the lower of the losses at -1 and 1. Zero disables it.
+
+    Returns:
+        The range, or -1 to 1 if no interval up to :data:`LARGEST_EDGE` exceeds the level.
 
     Raises:
-        ValueError: the loss at the centre is not finite, or ``multiple`` or ``share`` is out of bounds.
+        ValueError: the loss at the centre is not finite, or ``multiple`` or ``fraction`` is out of bounds.
     """
-    if not multiple > 1 or not 0 <= share < 1:
-        raise ValueError(f"a multiple above 1 and a share from 0 to 1 expected, got {multiple:g} and {share:g}")
+    if not multiple > 1 or not 0 <= fraction < 1:
+        raise ValueError(f"expected a multiple above 1 and a fraction from 0 to 1, got {multiple:g} and {fraction:g}")
     name = "xyz"[axis]
 
     def along(distance: float) -> float:
@@ -63,69 +68,73 @@ def range_by_loss(
 
     centre = along(0.0)
     if not math.isfinite(centre):
-        raise ValueError(f"a finite loss at the centre expected, got {centre}: give the range of {name} as min:max:n")
-    finite = [value for value in (along(-1.0), along(1.0)) if math.isfinite(value)] if share else []
-    one_away = share * min(finite) if finite else -math.inf
-    # A negative loss (a log density) has no multiples that are higher: there the share alone decides.
+        raise ValueError(f"expected a finite loss at the centre, got {centre}; give the range of {name} explicitly")
+    finite = [value for value in (along(-1.0), along(1.0)) if math.isfinite(value)] if fraction else []
+    one_away = fraction * min(finite) if finite else -math.inf
+    # No multiple of a negative loss (a log density) is higher than the loss: there the fraction alone decides.
     level = max(multiple * centre, centre, one_away)
-    rule = f"{share:g} of the loss at -1 and 1" if level == one_away else f"{multiple:g} times the loss at the centre"
+    rule = (
+        f"{fraction:g} of the loss at -1 and 1" if level == one_away else f"{multiple:g} times the loss at the centre"
+    )
     rule += f" ({level:.3g}; {centre:.3g} at the centre)"
 
     def exceeds(distance: float) -> bool:
-        # `not <=` and not `>`: NaN exceeds. The second side is not looked at when the first does not exceed.
+        # `not <=` instead of `>`, since NaN exceeds. The second side is evaluated only if the first exceeds.
         return not along(distance) <= level and not along(-distance) <= level
 
-    low, high = 0.0, START
+    low, high = 0.0, FIRST_EDGE
     if exceeds(high):
-        while high > SMALLEST and exceeds(high / 2):
+        while high > SMALLEST_EDGE and exceeds(high / 2):
             high /= 2
         low = high / 2
     else:
-        while high < LARGEST and not exceeds(high * 2):
+        while high < LARGEST_EDGE and not exceeds(high * 2):
             high *= 2
-        if high >= LARGEST:
+        if high >= LARGEST_EDGE:
             return AxisRange(
-                -1.0, 1.0, f"{name} from -1 to 1, as published: up to {LARGEST:g} no symmetric interval exceeds {rule}"
+                -1.0,
+                1.0,
+                f"{name} from -1 to 1, as published: up to {LARGEST_EDGE:g} no symmetric interval exceeds {rule}",
             )
         low, high = high, high * 2
-    while high - low > PRECISION * high:
+    while high - low > EDGE_TOLERANCE * high:
         middle = (low + high) / 2
         low, high = (low, middle) if exceeds(middle) else (middle, high)
-    edge = _outwards(high)
+    edge = _round_outwards(high)
     return AxisRange(
         -edge, edge, f"{name} from {-edge:g} to {edge:g}: the smallest symmetric interval whose edges exceed {rule}"
     )
 
 
 def range_of_paths(
-    trajectories: Sequence[Trajectory], axis: int = 0, margin: float = MARGIN, symmetric: bool = True
+    trajectories: Sequence[Trajectory], axis: int = 0, margin: float = PATH_MARGIN, symmetric: bool = True
 ) -> AxisRange:
-    """The smallest interval that holds all paths, and the origin, with a margin on each side.
+    """Return the smallest interval that contains all paths and the origin, with a margin on each side.
 
     Args:
-        trajectories: at least one.
-        axis: which axis, 0 for x.
-        margin: room beyond the outermost points, as a share of the extent of the points.
-        symmetric: as far to the one side of the origin as to the other, so that the origin is in the middle.
+        trajectories: one or more paths.
+        axis: index of the axis, 0 for x.
+        margin: distance beyond the outermost points, as a fraction of the extent of the points.
+        symmetric: centre the interval on the origin.
 
     Raises:
-        ValueError: no points, paths without such an axis, or all points at the origin.
+        ValueError: no points, paths without this axis, or all points at the origin.
     """
     if not trajectories or not any(len(path) for path in trajectories):
-        raise ValueError("at least one trajectory with points expected, got none")
+        raise ValueError("expected at least one trajectory with points, got none")
     if any(path.coordinates.shape[1] <= axis for path in trajectories):
-        raise ValueError(f"trajectories of {axis + 1} or more axes expected for a range of {'xyz'[axis]}")
+        raise ValueError(f"expected trajectories of {axis + 1} or more axes for a range of {'xyz'[axis]}")
     points = np.concatenate([[0.0], *(path.coordinates[:, axis] for path in trajectories)])
     points = points[np.isfinite(points)]
     low, high = float(points.min()), float(points.max())
     if not high > low:
-        raise ValueError(f"all points lie at {'xyz'[axis]} = 0: give the range as min:max:n")
-    room = margin * (high - low)
+        raise ValueError(f"all points are at {'xyz'[axis]} = 0; give the range explicitly")
+    space = margin * (high - low)
     if symmetric:
-        edge = _outwards(max(-low, high) + room)
+        edge = _round_outwards(max(-low, high) + space)
         low, high = -edge, edge
     else:
-        low, high = _outwards(low - room), _outwards(high + room)
+        low, high = _round_outwards(low - space), _round_outwards(high + space)
     return AxisRange(
         low,
         high,
@@ -134,8 +143,8 @@ def range_of_paths(
     )
 
 
-def _outwards(value: float) -> float:
-    """``value`` rounded away from zero to two digits."""
+def _round_outwards(value: float) -> float:
+    """Return ``value`` rounded away from zero to two digits."""
     if value == 0:
         return 0.0
     digits = 1 - math.floor(math.log10(abs(value)))

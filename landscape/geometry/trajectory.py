@@ -1,4 +1,4 @@
-"""The path of a training run on a plane: coordinates, and how far from the plane the run really was."""
+"""The path of a training run projected on a plane, with its distance from the plane."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:  # a figure of a trajectory needs the arrays only, not torch
     from landscape.geometry.plane import Plane
     from landscape.geometry.weights import Weights
+
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Trajectory:
     """Checkpoints of one run, projected on a plane of ``k`` axes by least squares.
 
     Attributes:
-        name: what a legend calls the run.
+        name: name of the run in legends.
         step: ``(n,)`` int64, optimizer steps taken.
         epoch: ``(n,)`` float64, passes over the training data (fractions between epochs).
         coordinates: ``(n, k)`` float64, in multiples of the plane's directions.
@@ -26,55 +29,55 @@ class Trajectory:
         displacement: ``(n,)`` float64, Euclidean distance of the weights from the plane's origin.
         loss: ``(n,)`` float64, training loss of the checkpoint itself; NaN where unknown.
         surface_loss: ``(n,)`` float64, loss of the plane's surface under the point, interpolated; NaN where unknown.
-        learning_rate: ``(n,)`` float64, of the step that led to the checkpoint; NaN where unknown.
+        learning_rate: ``(n,)`` float64, learning rate of the step that led to the checkpoint; NaN where unknown.
     """
 
     name: str
-    step: np.ndarray
-    epoch: np.ndarray
-    coordinates: np.ndarray
-    distance: np.ndarray
-    displacement: np.ndarray
-    loss: np.ndarray
-    surface_loss: np.ndarray
-    learning_rate: np.ndarray
+    step: npt.NDArray[np.int64]
+    epoch: FloatArray
+    coordinates: FloatArray
+    distance: FloatArray
+    displacement: FloatArray
+    loss: FloatArray
+    surface_loss: FloatArray
+    learning_rate: FloatArray
 
     def __post_init__(self) -> None:
         n = len(self.step)
         if self.coordinates.ndim != 2 or len(self.coordinates) != n:
-            raise ValueError(f"coordinates of shape ({n}, axes) expected, got {self.coordinates.shape}")
+            raise ValueError(f"expected coordinates of shape ({n}, axes), got {self.coordinates.shape}")
         for field in ("epoch", "distance", "displacement", "loss", "surface_loss", "learning_rate"):
             if getattr(self, field).shape != (n,):
-                raise ValueError(f"{field} of shape ({n},) expected, got {getattr(self, field).shape}")
+                raise ValueError(f"expected {field} of shape ({n},), got {getattr(self, field).shape}")
 
     def __len__(self) -> int:
         return len(self.step)
 
     @property
-    def share(self) -> np.ndarray:
-        """``(n,)`` float64: distance from the plane as a share of the displacement, 0 on the plane, at most 1.
+    def off_plane_fraction(self) -> FloatArray:
+        """``(n,)`` float64: distance from the plane divided by the displacement, from 0 (on the plane) to 1.
 
-        NaN at the plane's origin, which lies on the plane without having moved. The square of the share is what a
-        figure of the plane does not show of the squared displacement.
+        NaN at the plane's origin, where both are zero. The square of the fraction is the part of the squared
+        displacement that a figure of the plane does not show.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(self.displacement > 0, self.distance / self.displacement, np.nan)
 
-    def over(self, surface_loss: np.ndarray) -> Trajectory:
-        """The same path with the loss of a surface under its points, ``(n,)``."""
+    def with_surface_loss(self, surface_loss: FloatArray) -> Trajectory:
+        """Return the same path with the loss of the surface at its points, ``(n,)``."""
         return replace(self, surface_loss=np.asarray(surface_loss, dtype=np.float64))
 
 
 @dataclass(frozen=True)
 class PathPoint:
-    """One checkpoint on its way into a trajectory.
+    """A checkpoint to be projected.
 
     Attributes:
         step: optimizer steps taken.
         epoch: passes over the training data.
-        load: gives the checkpoint's weights when called, so that only one need be in memory.
-        loss: its training loss, NaN where unknown.
-        learning_rate: of the step that led to it, NaN where unknown.
+        load: function that returns the weights, so that only one checkpoint need be in memory.
+        loss: training loss, NaN if unknown.
+        learning_rate: learning rate of the step that led to the checkpoint, NaN if unknown.
     """
 
     step: int
@@ -85,10 +88,18 @@ class PathPoint:
 
 
 def project_path(name: str, plane: Plane, points: Iterable[PathPoint]) -> Trajectory:
-    """Project the checkpoints of a run on ``plane``, one at a time; ``surface_loss`` is left unknown.
+    """Project the checkpoints of a run on ``plane``, one at a time.
+
+    Args:
+        name: name of the run in legends.
+        plane: where to project.
+        points: the checkpoints, in order.
+
+    Returns:
+        The trajectory, whose ``surface_loss`` is NaN.
 
     Raises:
-        ValueError: there are no points, or one belongs to another network.
+        ValueError: there are no points, or a point belongs to another network.
     """
     points = list(points)
     if not points:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -137,47 +136,6 @@ def choose_device(device: str, ranks: Ranks, environment: Mapping[str, str] | No
         device = "cuda" if all(seen) else "cpu"
     local = local_ranks(ranks, environment).rank
     return ranks.collective(lambda: assign(device, visible(device.partition(":")[0]), local))
-
-
-@contextmanager
-def repeatable(device: str | torch.device, tf32: bool = False) -> Iterator[None]:
-    """On a GPU, float32 as it is called and the same algorithm for the same shapes, on every rank and in every run.
-
-    TensorFloat-32 keeps 10 bits of what is called float32, and is on only with ``tf32``; cuDNN's benchmark chooses by
-    the clock.
-    """
-    if torch.device(device).type != "cuda":
-        yield
-        return
-    settings = [
-        (torch.backends.cudnn, "benchmark", False),
-        (torch.backends.cudnn, "deterministic", True),
-        (torch.backends.cudnn, "allow_tf32", tf32),
-        (torch.backends.cuda.matmul, "allow_tf32", tf32),
-    ]
-    before = [getattr(where, name) for where, name, _ in settings]
-    try:
-        for where, name, value in settings:
-            setattr(where, name, value)
-        yield
-    finally:
-        for (where, name, _), value in zip(settings, before, strict=True):
-            setattr(where, name, value)
-
-
-@contextmanager
-def current(device: str | torch.device) -> Iterator[None]:
-    """Make a GPU the current one of this thread; where it runs out of memory, leave what is free to others."""
-    target = torch.device(device)
-    if target.type != "cuda":
-        yield
-        return
-    with torch.cuda.device(target):
-        try:
-            yield
-        except torch.cuda.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            raise
 
 
 def oversubscription(hosts: Sequence[LocalRanks], threads: int) -> str:

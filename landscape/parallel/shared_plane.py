@@ -7,16 +7,17 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from landscape._utils.machine import memory_limit
 from landscape.errors import StoreError
-from landscape.geometry.arena import MappedArena, allocate_in, view_of
+from landscape.geometry.arena import MappedArena, allocate_in, tensor_view
 from landscape.geometry.direction import Direction
 from landscape.geometry.plane import Plane, PlaneFamily
+from landscape.geometry.recipe import DirectionRecipe
 from landscape.geometry.weights import Weights
 from landscape.parallel.ranks import Ranks
 
@@ -33,7 +34,7 @@ class _Layout(NamedTuple):
 
     names: list[str]
     states: frozenset[str]
-    recipes: list[dict[str, Any]]
+    recipes: list[DirectionRecipe]
     tensors: list[list[tuple[torch.dtype, torch.Size, int]]]
     """For the origin and each direction: dtype, shape and offset of each tensor."""
     size: int
@@ -91,7 +92,7 @@ def make_in_arena(scratch: Path, make: Callable[[], Plane | PlaneFamily]) -> Pla
     room, made = _made(make, scratch)
     room.close()
     if isinstance(made, PlaneFamily):
-        return replace(made, make=lambda seed: make_in_arena(scratch, lambda: made.make(seed)))
+        return replace(made, make_plane=lambda seed: make_in_arena(scratch, lambda: made.make_plane(seed)))
     return made
 
 
@@ -100,13 +101,13 @@ def _made(make: Callable[[], Plane], scratch: Path | None, named: bool = False) 
     try:
         room = MappedArena(scratch, required=scratch is not None)
         if not named:
-            room.hide()
+            room.unlink()
         with allocate_in(room):
             return room, make()
     except BaseException as error:
         if room is not None:
             room.close()
-        if isinstance(error, OSError) and (room is None or error is room.refusal):
+        if isinstance(error, OSError) and (room is None or error is room.allocation_error):
             raise StoreError(
                 f"{scratch or 'the folder of temporary files'}: no room for origin and directions: "
                 f"{error.strerror or error}. Name a folder on a larger disk with --scratch"
@@ -157,13 +158,13 @@ def _layout(plane: Plane, room: MappedArena) -> _Layout | None:
         for _, tensor in weights:
             offset = room.offset_of(tensor)
             if offset is None or not tensor.is_contiguous():  # the caller's own, or in an order of its own
-                copy = room.take(tensor.shape, tensor.dtype)
+                copy = room.allocate(tensor.shape, tensor.dtype)
                 offset = room.offset_of(copy.copy_(tensor)) if tensor.numel() else 0
             if offset is None:
                 return None
             places[-1].append((tensor.dtype, tensor.shape, offset))
-    recipes = [dict(direction.recipe) for direction in plane.directions]
-    return _Layout(list(plane.origin.tensors), plane.origin.states, recipes, places, max(room.size, 1))
+    recipes = [direction.recipe for direction in plane.directions]
+    return _Layout(list(plane.origin.tensors), plane.origin.buffers, recipes, places, max(room.size, 1))
 
 
 def _copy_of(size: int, scratch: Path | None) -> MappedArena | None:
@@ -172,8 +173,8 @@ def _copy_of(size: int, scratch: Path | None) -> MappedArena | None:
         room = MappedArena(scratch)
     except OSError:
         return None
-    room.take((size,), torch.uint8)
-    if room.refusal is None:
+    room.allocate((size,), torch.uint8)
+    if room.allocation_error is None:
         return room
     room.close()
     return None
@@ -182,7 +183,7 @@ def _copy_of(size: int, scratch: Path | None) -> MappedArena | None:
 def _plane(memory: np.ndarray, layout: _Layout) -> Plane:
     weights = [
         Weights(
-            {name: view_of(memory, *place) for name, place in zip(layout.names, places, strict=True)}, layout.states
+            {name: tensor_view(memory, *place) for name, place in zip(layout.names, places, strict=True)}, layout.states
         )
         for places in layout.tensors
     ]

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from landscape.geometry.recipe import DirectionRecipe
+
 if TYPE_CHECKING:
     from landscape.surface.surface import Surface
 
@@ -33,14 +35,13 @@ def axis_labels(surfaces: Sequence[Surface]) -> tuple[str, str]:
 
 def _axis_label(surface: Surface, axis: int, with_variance: bool) -> str:
     recipes = surface.metadata.recipes
-    recipe = recipes[axis] if axis < len(recipes) else {}
-    kind = recipe.get("kind")
-    if kind == "pca" or "explained_variance_ratio" in recipe:
-        ratio = recipe.get("explained_variance_ratio") if with_variance else None
+    recipe = recipes[axis] if axis < len(recipes) else DirectionRecipe()
+    if recipe.kind == "pca" or recipe.explained_variance_ratio is not None:
+        ratio = recipe.explained_variance_ratio if with_variance else None
         return f"PC {axis + 1}" + (f" ({ratio:.0%} of the variance)" if ratio else "")
-    if kind == "difference":
-        return f"towards {Path(recipe['to']).stem}" if recipe.get("to") else f"difference {axis + 1}"
-    if kind == "random" and recipe.get("normalization") == "filter":
+    if recipe.kind == "difference":
+        return f"towards {Path(recipe.to).stem}" if recipe.to else f"difference {axis + 1}"
+    if recipe.kind == "random" and recipe.normalization == "filter":
         return f"filter-normalized direction {axis + 1}"
     return f"direction {axis + 1}"
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landscape._utils.legacy import ENGINES
 from landscape._utils.provenance import Environment
 from landscape.errors import StoreError
+from landscape.geometry.recipe import DirectionRecipe
 
 if TYPE_CHECKING:
     from landscape.geometry.plane import Plane, PlaneFamily
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
 FORMAT, FORMAT_VERSION = "landscape-surface", 1
 LI_FORMAT = "li-et-al"
 """``SurfaceMetadata.format`` of a surface read from a file of Li et al."""
-
-_ENGINES = {"plain": "eager", "folded": "bn_folded", "dense": "mlp", "grouped": "batched_mlp"}
-"""Names of the engines in files of version 0.1, and their names today."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class SweepSettings:
     def _comparable(self) -> dict[str, Any]:
         """JSON values of all fields, with today's names of engines."""
         values: dict[str, Any] = json.loads(json.dumps({name: _as_lists(v) for name, v in self._values().items()}))
-        values["engine"] = _ENGINES.get(self.engine, self.engine)
+        values["engine"] = ENGINES.get(self.engine, self.engine)
         return values
 
 
@@ -156,7 +155,7 @@ class SurfaceMetadata:
 
     settings: SweepSettings | None = None
     title: str = ""
-    recipes: tuple[Mapping[str, Any], ...] = ()
+    recipes: tuple[DirectionRecipe, ...] = ()
     checkpoint: CheckpointReference | None = None
     problem: Mapping[str, Any] | None = None
     environment: Environment | None = None
@@ -176,9 +175,10 @@ class SurfaceMetadata:
     def from_json(cls, values: Mapping[str, Any]) -> SurfaceMetadata:
         """Return the metadata that :meth:`to_json` wrote; fields that are missing have their defaults."""
         rest = dict(values)
+        recipes = [DirectionRecipe.from_json(recipe) for recipe in rest.pop("recipes", None) or []]
         known: dict[str, Any] = {
-            key: _as_tuples(rest.pop(key)) if key in ("recipes", "metrics", "merged_from") else rest.pop(key)
-            for key in ("title", "recipes", "problem", "precision", "origin_values", "metrics", "started", "finished",
+            key: _as_tuples(rest.pop(key)) if key in ("metrics", "merged_from") else rest.pop(key)
+            for key in ("title", "problem", "precision", "origin_values", "metrics", "started", "finished",
                         "merged_from", "remark", "format", "format_version")
             if rest.get(key) is not None
         }  # fmt: skip
@@ -192,7 +192,7 @@ class SurfaceMetadata:
         if environment:
             known["environment"] = Environment.from_json(environment)
         cosines = {pair: rest.pop(f"cosine_{pair}") for pair in ("xy", "xz", "yz") if f"cosine_{pair}" in rest}
-        return cls(**known, cosines=cosines, other=rest)
+        return cls(**known, recipes=tuple(recipes), cosines=cosines, other=rest)
 
     def to_json(self) -> dict[str, Any]:
         """Return the metadata as one flat object, under the names that the attributes of a file have."""
@@ -212,7 +212,7 @@ class SurfaceMetadata:
         for name in ("title", "problem", "recipes", "precision", "origin_values", "merged_from", "remark"):
             value = getattr(self, name)
             if value not in ("", None, ()):
-                values[name] = _as_lists(value)
+                values[name] = [recipe.to_json() for recipe in value] if name == "recipes" else _as_lists(value)
         values |= self.other
         values |= {f"cosine_{pair}": value for pair, value in self.cosines.items()}
         if self.started:

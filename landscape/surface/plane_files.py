@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from landscape.errors import StoreError
-from landscape.geometry.arena import view_of
+from landscape.geometry.arena import tensor_view
 from landscape.geometry.direction import Direction
 from landscape.geometry.plane import Plane, PlaneFamily
+from landscape.geometry.recipe import DirectionRecipe
 from landscape.geometry.weights import Weights
 from landscape.surface.hdf5 import attribute, created, reading
 from landscape.surface.li2018.directions import PCA, Layout, datasets_of, direction_groups, lay_over
@@ -33,14 +34,14 @@ def write_plane(file: h5py.File, plane: Plane | PlaneFamily) -> None:
     _write_weights(file.create_group("origin"), plane.origin, {})
     if isinstance(plane, PlaneFamily):
         for seed in plane.seeds:
-            _write_directions(file.create_group(f"members/{seed}"), plane.make(seed))
+            _write_directions(file.create_group(f"members/{seed}"), plane.make_plane(seed))
     else:
         _write_directions(file, plane)
 
 
 def _write_directions(file: h5py.Group, plane: Plane) -> None:
     for axis, direction in zip(AXES, plane.directions, strict=False):
-        _write_weights(file.create_group(f"{axis}direction"), direction.weights, direction.recipe)
+        _write_weights(file.create_group(f"{axis}direction"), direction.weights, direction.recipe.to_json())
     for i, j in combinations(range(plane.ndim), 2):
         file.attrs[f"cosine_{AXES[i]}{AXES[j]}"] = float(plane.cosines[i, j])
 
@@ -59,7 +60,7 @@ def _write_weights(group: h5py.Group, weights: Weights, recipe: Mapping[str, Any
     for index, (name, tensor) in enumerate(weights):
         dataset = group.create_dataset(str(index), data=tensor.detach().cpu().numpy())
         dataset.attrs["name"] = name
-        dataset.attrs["state"] = name in weights.states
+        dataset.attrs["state"] = name in weights.buffers
     group.attrs["digest"] = weights.digest()
     for key, value in recipe.items():
         plain = isinstance(value, (bool, int, float, str))
@@ -96,11 +97,14 @@ def read_plane(path: str | os.PathLike[str], seed: int | None = None, mapped: bo
         memory = np.memmap(path, np.uint8, "r") if mapped else None
         origin, _ = _read_weights(file["origin"], str(path), memory)
         directions = tuple(
-            Direction(*_read_weights(home[f"{axis}direction"], str(path), memory))
-            for axis in AXES
-            if f"{axis}direction" in home
+            _read_stored(home[f"{axis}direction"], str(path), memory) for axis in AXES if f"{axis}direction" in home
         )
     return Plane(origin, directions)
+
+
+def _read_stored(group: h5py.Group, path: str, memory: np.ndarray | None) -> Direction:
+    weights, recipe = _read_weights(group, path, memory)
+    return Direction(weights, DirectionRecipe.from_json(recipe))
 
 
 def _read_weights(group: h5py.Group, path: str, memory: np.ndarray | None) -> tuple[Weights, dict[str, Any]]:
@@ -122,7 +126,7 @@ def _tensor(dataset: h5py.Dataset, memory: np.ndarray | None) -> torch.Tensor:
     offset = dataset.id.get_offset() if memory is not None else None
     if offset is None or offset % dataset.dtype.itemsize or not dataset.dtype.isnative:
         return torch.from_numpy(np.asarray(dataset[()]))
-    return view_of(memory, torch.from_numpy(np.empty(0, dataset.dtype)).dtype, dataset.shape, offset)
+    return tensor_view(memory, torch.from_numpy(np.empty(0, dataset.dtype)).dtype, dataset.shape, offset)
 
 
 def _parsed(value: Any) -> Any:
@@ -158,7 +162,7 @@ def read_directions(
     if ratios is None:
         return tuple(directions)
     return tuple(
-        direction.revised(direction.weights, explained_variance_ratio=float(ratio))
+        direction.with_weights(direction.weights, explained_variance_ratio=float(ratio))
         for direction, ratio in zip(directions, ratios, strict=False)
     )
 
@@ -169,9 +173,9 @@ def _read_direction(
     where = f"{path}:{group.name.strip('/')}"
     arrays = datasets_of(group, str(path))
     names = [group[str(index)].attrs.get("name") for index in range(len(arrays))]
-    recipe: dict[str, Any] = {"kind": "file", "file": str(path), "group": group.name.strip("/")}
+    recipe = DirectionRecipe("file", file=str(path), group=group.name.strip("/"))
     if all(name is not None for name in names):
         named = dict(zip((attribute(name) for name in names), arrays, strict=True))
         stored = {key: _parsed(attribute(value)) for key, value in group.attrs.items() if key != "digest"}
-        return Direction(lay_over(named, origin, where), {**stored, "file": str(path)})
+        return Direction(lay_over(named, origin, where), DirectionRecipe.from_json({**stored, "file": str(path)}))
     return Direction(lay_over(arrays, origin, where, layout), recipe)

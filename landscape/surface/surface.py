@@ -215,7 +215,7 @@ class Surface:
         The loss of a checkpoint itself differs from it: a checkpoint does not lie exactly on the plane, and the surface
         is interpolated. See :meth:`interpolate`.
         """
-        return trajectory.over(self.interpolate(trajectory.coordinates, metric))
+        return trajectory.with_surface_loss(self.interpolate(trajectory.coordinates, metric))
 
     def to_xarray(self) -> Any:
         """Return the surface as an ``xarray.Dataset``: metrics and ``status`` over named coordinates.

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 
 from landscape.evaluation.config import EvaluationConfig
+from landscape.evaluation.device import current_device
 from landscape.evaluation.multi_seed import open_multi_seed_evaluator
 from landscape.evaluation.precision import REDUCED, Comparison, alarming, remark_of
 from landscape.geometry.plane import Plane, PlaneFamily
 from landscape.geometry.weights import Weights
-from landscape.parallel.devices import current, oversubscription_warning
+from landscape.parallel.devices import oversubscription_warning
 from landscape.parallel.executor import Batched, execute
 from landscape.parallel.fault_tolerance import is_mpi_error
 from landscape.parallel.messages import Result
@@ -111,7 +112,7 @@ def run_sweep(
                     directions=_digests(plane),
                     seeds=plane.seeds if isinstance(plane, PlaneFamily) else (),
                     fixed=_fixed(problem, plane),
-                    **{**asdict(evaluation), "batch_size": evaluate.batch_size, "engine": evaluate.engine},
+                    **{**evaluation.to_json(), "batch_size": evaluate.batch_size, "engine": evaluate.engine},
                     problem=given.problem,
                     split=given.split,
                     axes_are=given.axes_are,
@@ -127,11 +128,11 @@ def run_sweep(
         ranks.require_equal(header.settings.to_json())
 
         def compute(index: int) -> np.ndarray:
-            with current(target):
+            with current_device(target):
                 return evaluate(grid.point(index))
 
         def compute_many(indices: Sequence[int]) -> np.ndarray:
-            with current(target):
+            with current_device(target):
                 return evaluate.many([grid.point(index) for index in indices])
 
         batched = Batched(evaluate.points, compute_many) if evaluate.points > 1 else None

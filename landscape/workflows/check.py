@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 from landscape.analysis.checks import BAD, OK, WARN, Finding, check_evaluation, check_surface
 from landscape.errors import LandscapeError, StoreError
@@ -124,7 +123,7 @@ def _rebuild(surface: Surface, plane: Plane) -> tuple[Problem, EvaluationConfig,
         load_into(problem.model, load_checkpoint(checkpoint.path))
     else:
         _load_origin(problem, plane, settings.fixed or None)
-    given: dict[str, Any] = {field.name: getattr(settings, field.name) for field in fields(EvaluationConfig)}
+    given = EvaluationConfig.from_json(settings.to_json()).to_json()
     findings = []
     device = str(given.get("device", "cpu"))
     if not visible(device.partition(":")[0]):

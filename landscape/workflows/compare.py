@@ -252,8 +252,8 @@ def _labels(runs: Sequence[Run]) -> list[str]:
 
 def _variance(surface: Surface, runs: int) -> str:
     recipes = surface.metadata.recipes
-    ratios = [float(recipe.get("explained_variance_ratio") or 0) for recipe in recipes]
-    if not ratios or not all(ratios):
+    ratios = [recipe.explained_variance_ratio for recipe in recipes if recipe.explained_variance_ratio]
+    if not ratios or len(ratios) < len(recipes):
         return "plane of two random filter-normalized directions around the end of the best run"
-    count = recipes[0].get("checkpoints")
+    count = recipes[0].checkpoints
     return f"the plane holds {sum(ratios):.0%} of the variance of {count} checkpoints of {runs} runs"

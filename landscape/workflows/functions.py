@@ -16,7 +16,7 @@ from landscape.functions.descent import Descent, Search, descend, tune
 from landscape.functions.function import Function, KnownPoint
 from landscape.functions.problem import FunctionModel
 from landscape.functions.problem import problem as function_problem
-from landscape.geometry.direction import supplied
+from landscape.geometry.direction import Direction
 from landscape.geometry.plane import Plane
 from landscape.geometry.trajectory import PathPoint, Trajectory, project_path
 from landscape.geometry.weights import Weights
@@ -253,9 +253,11 @@ def _measure(problem: Problem, function: Function, x: Axis | int | None, y: Axis
 
 def coordinate_plane(model: torch.nn.Module) -> Plane:
     """Return the line or plane whose coordinates are the variables of a function."""
-    weights = Weights.of(model)
-    origin = weights.like({name: torch.zeros_like(tensor) for name, tensor in weights})
-    units = (supplied(origin, {name: torch.ones_like(tensor)}, f"unit of {name}") for name, tensor in weights)
+    weights = Weights.from_model(model)
+    origin = weights.with_tensors({name: torch.zeros_like(tensor) for name, tensor in weights})
+    units = (
+        Direction.from_tensors(origin, {name: torch.ones_like(tensor)}, f"unit of {name}") for name, tensor in weights
+    )
     return Plane(origin, tuple(units))
 
 
@@ -282,7 +284,7 @@ def _run(
 
     def weights_at(point: Sequence[float]) -> Callable[[], Weights]:
         named = dict(zip(plane.origin.tensors, point, strict=True))
-        return lambda: plane.origin.like({k: torch.tensor(v, dtype=torch.float64) for k, v in named.items()})
+        return lambda: plane.origin.with_tensors({k: torch.tensor(v, dtype=torch.float64) for k, v in named.items()})
 
     for optimizer, label in zip(optimizers, labels, strict=True):
         descent = descend(problem, optimizer, options.steps, seed=options.seed, batch_size=options.batch_size)

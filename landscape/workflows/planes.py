@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from landscape.geometry.direction import Direction, difference, restrict
+from landscape.geometry.direction import Direction, difference
 from landscape.geometry.plane import Plane, PlaneFamily, random_plane
 from landscape.geometry.weights import Weights
 from landscape.surface.plane_files import read_directions
@@ -81,8 +81,8 @@ class PlaneConfig:
             StoreError: the direction file cannot be read, or belongs to another network.
             CheckpointError: a checkpoint in ``to`` cannot be read.
         """
-        origin = Weights.of(model, states=self.states)
-        given = [restrict(direction, self.only, self.freeze) for direction in self._given(origin, model, axes)]
+        origin = Weights.from_model(model, buffers=self.states)
+        given = [direction.masked(self.only, self.freeze) for direction in self._given(origin, model, axes)]
         if not self.seeds:
             return self._random(origin, self.seed, axes, given)
         if len(given) == axes:
@@ -123,24 +123,3 @@ def split_patterns(patterns: str | Sequence[str]) -> tuple[str, ...]:
     """Return patterns given one by one or separated by commas as one tuple."""
     patterns = [patterns] if isinstance(patterns, str) else patterns
     return tuple(part for pattern in patterns for part in pattern.split(",") if part)
-
-
-def describe_recipe(recipe: Mapping[str, Any], several_seeds: bool = False) -> str:
-    """Return the recipe of a direction as a phrase: ``random, seed 0, filter normalization, ignoring biasbn``.
-
-    Args:
-        recipe: recipe of a direction, as files store it.
-        several_seeds: True to leave the seed out, for surfaces whose last axis counts the seeds.
-    """
-    kind = recipe.get("kind", "unknown")
-    about = {
-        "random": "random" + ("" if several_seeds else f", seed {recipe.get('seed')}"),
-        "difference": f"to {recipe.get('to')}",
-        "pca": f"principal component {recipe.get('axis', 0) + 1}, "
-        f"{recipe.get('explained_variance_ratio', float('nan')):.1%} of the variance",
-        "file": f"from {recipe.get('file')}",
-    }.get(kind, str(kind))
-    normalization = recipe.get("normalization", "none")
-    if normalization == "none":
-        return about
-    return f"{about}, {normalization} normalization, ignoring {recipe.get('ignore')}"

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from landscape._utils.provenance import Environment
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.plane import Plane, PlaneFamily
-from landscape.geometry.weights import movable
+from landscape.geometry.weights import movable_tensors
 from landscape.parallel.devices import choose_device
 from landscape.parallel.ranks import Ranks
 from landscape.parallel.shared_plane import make_in_arena, scratch_directory, share_plane
@@ -22,7 +22,7 @@ from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
 from landscape.sweep.grid import Grid
 from landscape.sweep.sweep import run_sweep
 from landscape.workflows.grids import AnyAxis, AnyGrid, axes_of, resolve_grid
-from landscape.workflows.planes import PlaneConfig, describe_recipe
+from landscape.workflows.planes import PlaneConfig
 from landscape.workflows.progress import ProgressOption, Steps, reporting
 from landscape.workflows.sources import AnySource, Source, SplitChoice, open_source
 
@@ -157,7 +157,7 @@ def run_task(
     )
     problem = source.problem
     plane = _plane(task, problem, ranks)
-    first = plane if isinstance(plane, Plane) else ranks.collective(lambda: plane.make(plane.seeds[0]))
+    first = plane if isinstance(plane, Plane) else ranks.collective(lambda: plane.make_plane(plane.seeds[0]))
     device = choose_device(task.evaluation.device, ranks)
     evaluation = replace(task.evaluation, device=device.partition(":")[0])
     # Ranges by rule take some evaluations. The root alone finds them, so that they are equal everywhere; a bound on the
@@ -211,7 +211,7 @@ def _scratch(task: SurfaceTask, chosen: PlaneConfig, problem: Problem) -> Path |
     """Return the directory for a file that holds origin and directions; None to keep them in memory."""
     if chosen.scratch is not None or task.config.out is None:
         return chosen.scratch
-    moving = movable(problem.model, chosen.states).values()
+    moving = movable_tensors(problem.model, chosen.states).values()
     size = (1 + len(task.axes)) * sum(tensor.numel() * max(tensor.element_size(), 4) for tensor in moving)
     return scratch_directory(size, task.config.out.absolute().parent)
 
@@ -220,15 +220,11 @@ def _account(source: Source, plane: Plane, several: bool) -> SurfaceMetadata:
     """Return the settings that the values depend on, as far as the source and the plane tell, and the provenance."""
     described: Mapping[str, Any] = source.problem.description
     identity = {key: described[key] for key in _IDENTITY if key in described}
-    # As phrases, so that a refused file says how its directions differ. Paths may change; digests tell the rest.
-    paths = {"to": "another checkpoint", "file": "a file"}
-    recipes = [
-        {key: paths.get(key, value) for key, value in direction.recipe.items()} for direction in plane.directions
-    ]
-    phrases = [describe_recipe(recipe, several) for recipe in recipes]
+    # As phrases, so that a refused file says how its directions differ.
+    phrases = [direction.recipe.stored_phrase(several) for direction in plane.directions]
     return SurfaceMetadata(
         settings=SweepSettings(problem=identity, split=source.split, axes_are=tuple(phrases)),
-        recipes=tuple(dict(direction.recipe) for direction in plane.directions),
+        recipes=tuple(direction.recipe for direction in plane.directions),
         checkpoint=source.checkpoint,
         problem=dict(described),
         environment=Environment.current(_PACKAGES),

@@ -110,7 +110,7 @@ def principal_plane_of(
         CheckpointError: a run is missing or damaged, or the first cannot rebuild its problem.
     """
     opened = open_runs(runs)
-    layout = Weights.of(opened[0].build_problem().model)
+    layout = Weights.from_model(opened[0].build_problem().model)
     origin = layout.select(opened[0].load().state_dict, str(opened[0].path))
     sources = [_loader(path, layout) for run in opened for path in run.checkpoints]
     return principal_plane(origin, sources, axes, ignore, split_patterns(only), split_patterns(freeze))

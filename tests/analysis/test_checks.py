@@ -140,12 +140,12 @@ def test_angles():
     assert [f.name for f in check_axes(plane)] == ["cosine_xy", "cosine_xz", "cosine_yz"]
     assert worst(check_axes(plane)) == OK
     x, y, _ = plane.directions
-    sheared = y.revised(y.weights.like({n: t + x.weights.tensors[n] for n, t in y.weights}))
+    sheared = y.with_weights(y.weights.with_tensors({n: t + x.weights.tensors[n] for n, t in y.weights}))
     found = by_name(check_axes(Plane(plane.origin, (x, sheared))))["cosine_xy"]
     assert found.verdict == WARN
     assert found.value == pytest.approx(0.707, abs=0.05)
     assert by_name(check_axes(Plane(plane.origin, (x, x))))["cosine_xy"].verdict == BAD
-    silent = x.revised(x.weights.like({n: 0 * t for n, t in x.weights}))
+    silent = x.with_weights(x.weights.with_tensors({n: 0 * t for n, t in x.weights}))
     assert by_name(check_axes(Plane(plane.origin, (x, silent))))["cosine_xy"].verdict == BAD
     assert "cosine_xy" in by_name(check_surface(surface(bowl), plane))
 

@@ -296,4 +296,4 @@ def test_what_reduced_precision_costs_is_said_once_and_told(run, tmp_path, progr
     assert "bfloat16 is off" not in program(*words)[1]
     code, said, _ = program(*words[:-3], "tf32", "--out", tmp_path / "t.h5")
     assert code == 2
-    assert "tf32 is a way NVIDIA's GPUs multiply" in said
+    assert "tf32 is available on NVIDIA GPUs only" in said

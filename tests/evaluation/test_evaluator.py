@@ -22,7 +22,7 @@ from landscape.evaluation.data import (
 )
 from landscape.evaluation.evaluator import open_evaluator
 from landscape.geometry import Plane, Weights
-from landscape.geometry.direction import finish, gaussian
+from landscape.geometry.direction import gaussian
 from landscape.models import registry
 from landscape.problem.measures import accuracy, cross_entropy
 from landscape.problem.problem import Problem, Split
@@ -36,8 +36,8 @@ def _seeded():
 
 
 def plane_of(model):
-    origin = Weights.of(model)
-    return Plane(origin, tuple(finish(gaussian(origin, 0, axis), origin, "filter", "biasbn") for axis in range(2)))
+    origin = Weights.from_model(model)
+    return Plane(origin, tuple(gaussian(origin, 0, axis).normalized(origin, "filter", "biasbn") for axis in range(2)))
 
 
 def split_of(n, seed=0):
@@ -51,7 +51,7 @@ def problem():
     return Problem(registry.build("mlp", widths=(8,)), splits, cross_entropy, {"acc": accuracy})
 
 
-@pytest.mark.parametrize("engine", ["plain", "dense"])
+@pytest.mark.parametrize("engine", ["eager", "mlp"])
 def test_means_and_standard_errors_of_every_split_from_one_pass(problem, engine):
     plane = plane_of(problem.model)
     with open_evaluator(problem, plane, EvaluationConfig(dtype="float64", batch_size=5, engine=engine)) as evaluate:
@@ -115,7 +115,7 @@ def test_nothing_of_the_networks_size_is_kept_beside_the_plane(problem):
         assert evaluate._batches["train"][0].inputs.data_ptr() == inputs.data_ptr()
     assert [p.data_ptr() for p in model.parameters()] == places
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
-    assert [name for name, _ in model.named_modules() if "folded" in name] == []
+    assert [name for name, _ in model.named_modules() if "bn_folded" in name] == []
 
 
 def test_resident_data_begin_at_aligned_addresses(problem):
@@ -126,7 +126,7 @@ def test_resident_data_begin_at_aligned_addresses(problem):
     straight = Problem(problem.model, {"train": Split(inputs.clone(), torch.arange(23) % 10)}, cross_entropy)
     plane, values = plane_of(problem.model), []
     for one in (shifted, straight):
-        with open_evaluator(one, plane, EvaluationConfig(batch_size=5, engine="plain")) as evaluate:
+        with open_evaluator(one, plane, EvaluationConfig(batch_size=5, engine="eager")) as evaluate:
             assert evaluate._batches["train"][0].inputs.data_ptr() % 64 == 0
             values.append(evaluate((0.3, 0.1)).tobytes())
     assert values[0] == values[1]
@@ -156,7 +156,7 @@ def test_the_batch_follows_the_largest_tensor():
     assert default_batch_size(wide, Split(torch.randn(4, 1, 64, 64), torch.arange(4)), cpu) == 32
 
 
-@pytest.mark.parametrize(("engine", "threads"), [("dense", 2), ("plain", 2), ("grouped", 1)])
+@pytest.mark.parametrize(("engine", "threads"), [("mlp", 2), ("eager", 2), ("batched_mlp", 1)])
 def test_threads_are_those_asked_for_also_in_another_thread(problem, engine, threads):
     """Launches of several points are on one: it is not to be seen where threads would divide them."""
     import threading
@@ -178,7 +178,7 @@ def test_threads_are_those_asked_for_also_in_another_thread(problem, engine, thr
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize("engine", ["plain", "dense", "grouped"])
+@pytest.mark.parametrize("engine", ["eager", "mlp", "batched_mlp"])
 @pytest.mark.parametrize("samples", [23, 64])
 def test_data_that_are_brought_batch_by_batch_give_the_same_bits(engine, samples):
     """A batch of five rows of seven begins anywhere in the whole: it must not round by where it lies."""
@@ -214,7 +214,7 @@ def test_only_copies_count_and_one_batch_is_there_at_a_time():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
-@pytest.mark.parametrize("engine", ["auto", "plain"])
+@pytest.mark.parametrize("engine", ["auto", "eager"])
 def test_parameters_that_are_one_memory_move_once_and_stay_one(dtype, engine):
     """Two parameters over one storage: as tied weights, which are one parameter with two names."""
     generator = torch.Generator().manual_seed(0)
@@ -251,7 +251,7 @@ def test_whoever_evaluates_does_it_by_repeatable_settings(problem, monkeypatch, 
         yield
         inside.pop()
 
-    monkeypatch.setattr("landscape.evaluation.evaluator.repeatable", noted)
+    monkeypatch.setattr("landscape.evaluation.evaluator.reproducible_numerics", noted)
     with open_evaluator(problem, plane_of(problem.model), EvaluationConfig(dtype=dtype)) as evaluate:
         assert inside == [("cpu", False)]
         evaluate((0.1, 0.2))

@@ -32,7 +32,7 @@ def problem():
 
 
 def family(problem, seeds, axes=2):
-    origin = Weights.of(problem.model)
+    origin = Weights.from_model(problem.model)
     return PlaneFamily(origin, seeds, lambda seed: random_plane(origin, seed, axes), axes)
 
 
@@ -66,9 +66,9 @@ def test_a_file_of_other_seeds_is_refused(problem, tmp_path):
 
 
 def test_seeds_that_make_no_axis_are_refused(problem):
-    with pytest.raises(ValueError, match="each once"):
+    with pytest.raises(ValueError, match="distinct seeds"):
         family(problem, (1, 1))
-    with pytest.raises(ValueError, match="each once"):
+    with pytest.raises(ValueError, match="distinct seeds"):
         family(problem, ())
     with pytest.raises(ValueError, match="consecutive"):
         run_sweep(problem, family(problem, (1, 3), 1), Grid.parse("0:1:2"))
@@ -83,7 +83,7 @@ def test_the_model_is_as_before(problem):
 
 
 def test_one_plane_at_a_time_is_in_memory(problem):
-    origin = Weights.of(problem.model)
+    origin = Weights.from_model(problem.model)
     made: list[weakref.ref] = []
 
     def make(seed):

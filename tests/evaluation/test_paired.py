@@ -16,7 +16,7 @@ from landscape.errors import StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.evaluator import open_evaluator
 from landscape.geometry import Plane, Weights
-from landscape.geometry.direction import supplied
+from landscape.geometry.direction import Direction
 from landscape.geometry.plane import PlaneFamily, random_plane
 from landscape.problem import Problem, Split, accuracy, cross_entropy
 from landscape.surface import read_surface
@@ -44,8 +44,8 @@ def test_closed_form_of_a_line_whose_losses_are_known():
     nn.init.constant_(model.weight, 2.0)
     slopes = torch.tensor([[1.0], [4.0], [-2.0], [0.5], [3.0]])
     problem = Problem(model, {"train": Split(slopes, torch.zeros(5))}, lambda outputs, _: outputs[:, 0])
-    origin = Weights.of(model)
-    plane = Plane(origin, (supplied(origin, {"weight": torch.ones(1, 1)}),))
+    origin = Weights.from_model(model)
+    plane = Plane(origin, (Direction.from_tensors(origin, {"weight": torch.ones(1, 1)}),))
     with open_evaluator(problem, plane, EvaluationConfig(dtype="float64", batch_size=2, paired=True)) as evaluate:
         assert evaluate.names == ("train_loss", "train_loss_stderr", NAME)
         error = float(slopes.double().std()) / 5**0.5
@@ -73,7 +73,7 @@ def naive(problem, plane, at, split):
     return losses
 
 
-@pytest.mark.parametrize("engine", ["plain", "folded"])
+@pytest.mark.parametrize("engine", ["eager", "bn_folded"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_every_split_by_a_naive_second_route(problem, engine, dtype):
     plane, at = random_plane(problem.model), (0.4, -0.7)
@@ -98,10 +98,10 @@ def test_many_points_at_a_launch_are_each_compared_with_the_origin():
         problem = Problem(model, {"train": Split(torch.randn(30, 6), torch.randint(3, (30,)))}, cross_entropy)
     plane, points = random_plane(model), [(0.0, 0.0), (0.5, -0.2), (0.0, 0.0), (1.0, 1.0)]
     found = []
-    for engine in ("grouped", "plain"):
+    for engine in ("batched_mlp", "eager"):
         with open_evaluator(problem, plane, EvaluationConfig(engine=engine, batch_size=7, paired=True)) as evaluate:
             found.append(evaluate.many(points))
-            assert (evaluate.points > 1) == (engine == "grouped")
+            assert (evaluate.points > 1) == (engine == "batched_mlp")
             assert np.array_equal(found[-1], [evaluate(point) for point in points])
     np.testing.assert_allclose(*found, rtol=1e-4)
     assert found[0][[0, 2], 2].tolist() == [0.0, 0.0]
@@ -118,7 +118,7 @@ def test_the_other_values_are_those_without_it_bit_for_bit(problem):
 
 def test_what_is_not_finite_has_no_error(problem):
     plane = random_plane(problem.model, 0, 1)
-    with open_evaluator(problem, plane, EvaluationConfig(dtype="float16", engine="plain", paired=True)) as evaluate:
+    with open_evaluator(problem, plane, EvaluationConfig(dtype="float16", engine="eager", paired=True)) as evaluate:
         values = dict(zip(evaluate.names, evaluate((1e6,)), strict=True))
     assert not np.isfinite(values["train_loss"])
     assert np.isnan(values[NAME])
@@ -151,7 +151,7 @@ def test_the_file_keeps_it_with_the_values_at_the_origin_and_no_other_run_contin
 
 def test_each_seed_is_compared_with_the_origin_of_its_own_plane(problem):
     grid, evaluation = Grid.parse("-1:0.5:4"), EvaluationConfig(paired=True)
-    origin = Weights.of(problem.model)
+    origin = Weights.from_model(problem.model)
     family = PlaneFamily(origin, (2, 3), lambda seed: random_plane(origin, seed, 1), 1)
     together = run_sweep(problem, family, grid, evaluation=evaluation).surface
     for seed in (2, 3):

@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from landscape.evaluation import precision as module
 from landscape.evaluation.config import EvaluationConfig
+from landscape.evaluation.device import reproducible_numerics
 from landscape.evaluation.precision import alarming, probes, remark_of, words_of
 from landscape.geometry import Weights
 from landscape.geometry.plane import PlaneFamily, random_plane
-from landscape.parallel.devices import repeatable
 from landscape.problem import Problem, Split, accuracy, cross_entropy
 from landscape.surface import read_surface
 from landscape.sweep import Grid, run_sweep
@@ -108,7 +108,7 @@ def test_float32_has_no_report(problem):
 
 
 def test_of_several_seeds_the_first_plane_is_looked_at(problem):
-    origin = Weights.of(problem.model)
+    origin = Weights.from_model(problem.model)
     family = PlaneFamily(origin, (3, 4), lambda seed: random_plane(origin, seed))
     found = [
         run_sweep(problem, where, GRID, evaluation=BFLOAT).surface.metadata.precision
@@ -147,7 +147,7 @@ def test_a_warning_from_one_percent_on(largest, warned):
 
 
 def test_tf32_is_refused_without_its_gpu(problem):
-    with pytest.raises(ValueError, match="tf32 is a way NVIDIA's GPUs multiply, and device is 'cpu'"):
+    with pytest.raises(ValueError, match="tf32 is available on NVIDIA GPUs only, got device 'cpu'"):
         EvaluationConfig(dtype="tf32")
     evaluation = EvaluationConfig(dtype="tf32", device="auto")  # which turns out to be the CPU
     with pytest.raises(ValueError, match="device is 'cpu'"):
@@ -156,7 +156,7 @@ def test_tf32_is_refused_without_its_gpu(problem):
 
 def test_tf32_is_on_only_when_asked_for():
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    with repeatable("cuda", tf32=True):
+    with reproducible_numerics("cuda", tf32=True):
         assert torch.backends.cudnn.allow_tf32
         assert torch.backends.cuda.matmul.allow_tf32
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == before

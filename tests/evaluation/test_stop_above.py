@@ -13,7 +13,7 @@ from landscape.errors import StoreError, UnsoundError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.evaluator import open_evaluator
 from landscape.geometry import Plane, Weights
-from landscape.geometry.direction import supplied
+from landscape.geometry.direction import Direction
 from landscape.geometry.plane import random_plane
 from landscape.problem import Problem, Split, accuracy, cross_entropy
 from landscape.surface import read_surface
@@ -44,10 +44,12 @@ def test_the_bound_is_the_sum_so_far_over_the_number_of_all_samples():
     nn.init.constant_(model.weight, 2.0)
     c = torch.tensor([1.0, 4.0, 0.0, 2.0, 3.0])
     problem = Problem(model, {"train": Split(c.sqrt()[:, None], torch.zeros(5))}, lambda out, _: out[:, 0] ** 2)
-    plane = Plane(Weights.of(model), (supplied(Weights.of(model), {"weight": torch.ones(1, 1)}),))
+    plane = Plane(
+        Weights.from_model(model), (Direction.from_tensors(Weights.from_model(model), {"weight": torch.ones(1, 1)}),)
+    )
     seen = []
     model.register_forward_hook(lambda module, args, out: seen.append(len(out)))
-    evaluation = EvaluationConfig(dtype="float64", batch_size=2, engine="plain", stop_above=4.0)
+    evaluation = EvaluationConfig(dtype="float64", batch_size=2, engine="eager", stop_above=4.0)
     with open_evaluator(problem, plane, evaluation) as evaluate:
         for a, batches, bound in ((-1.0, 3, 2.0), (0.0, 2, 28 / 5), (1.0, 1, 9.0), (-0.6, 2, None)):
             seen.clear()
@@ -60,7 +62,7 @@ def test_the_bound_is_the_sum_so_far_over_the_number_of_all_samples():
                 assert np.isnan(error) == (bound > 4)
 
 
-@pytest.mark.parametrize("engine", ["plain", "grouped"])
+@pytest.mark.parametrize("engine", ["eager", "batched_mlp"])
 def test_points_below_are_bit_for_bit_what_they_are_without_it_and_the_others_at_least_the_bound(problem, engine):
     plane = random_plane(problem.model)
     values = dict(engine=engine, batch_size=5)
@@ -101,7 +103,7 @@ def test_means_of_batches_are_bounds_too_and_nan_is_none(problem):
     mean = Problem(problem.model, problem.splits, lambda out, y: functional.cross_entropy(out, y))
     plane, found = random_plane(problem.model), []
     for one in (mean, problem):
-        evaluation = EvaluationConfig(batch_size=5, engine="plain", dtype="float64", stop_above=LIMIT)
+        evaluation = EvaluationConfig(batch_size=5, engine="eager", dtype="float64", stop_above=LIMIT)
         found.append(run_sweep(one, plane, GRID, evaluation=evaluation).surface)
     assert np.array_equal(found[0].status, found[1].status)
     np.testing.assert_allclose(found[0].values["train_loss"], found[1].values["train_loss"], rtol=1e-12)
@@ -122,7 +124,7 @@ def test_a_negative_loss_ends_the_sweep_with_the_reason(problem, tmp_path):
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_threshold_is_a_positive_loss(value):
-    with pytest.raises(ValueError, match="stop_above: a positive loss expected"):
+    with pytest.raises(ValueError, match="stop_above: expected a positive loss"):
         EvaluationConfig(stop_above=value)
 
 

@@ -40,7 +40,7 @@ def test_the_origin_is_the_network_itself(name):
     split = problem.splits["train"]
     expected = measure(problem.model, split, problem.loss, problem.metrics)
     before = {key: value.clone() for key, value in problem.model.state_dict().items()}
-    origin = Weights.of(problem.model)
+    origin = Weights.from_model(problem.model)
     plane = Plane(origin, (Direction(origin),))
     with open_evaluator(problem, plane, EvaluationConfig(batch_size=4)) as evaluate:
         evaluate((0.25,))  # to somewhere else, and back

@@ -123,10 +123,10 @@ def test_the_surface_is_the_function_on_the_grid(function):
 
 
 def _coordinate_plane(model):
-    own = Weights.of(model)
+    own = Weights.from_model(model)
     zero = {name: torch.zeros_like(t) for name, t in own}
-    units = [Direction(own.like({**zero, name: torch.ones_like(own.tensors[name])})) for name in own.tensors]
-    return Plane(own.like(zero), tuple(units))
+    units = [Direction(own.with_tensors({**zero, name: torch.ones_like(own.tensors[name])})) for name in own.tensors]
+    return Plane(own.with_tensors(zero), tuple(units))
 
 
 def test_a_problem_to_climb_has_the_negative_as_loss():

@@ -44,4 +44,4 @@ def network() -> nn.Module:
 
 @pytest.fixture
 def weights(network: nn.Module) -> Weights:
-    return Weights.of(network)
+    return Weights.from_model(network)

@@ -19,7 +19,7 @@ from landscape.geometry import normalization as normalization_module
 from landscape.geometry import pca as pca_module
 from landscape.geometry.arena import MappedArena, allocate_in
 from landscape.geometry.direction import gaussian, random_direction
-from landscape.geometry.normalization import RULES, ignored
+from landscape.geometry.normalization import RULES, ignored_names
 from landscape.geometry.plane import principal_plane, random_plane
 
 NORMS = sorted(RULES)
@@ -29,13 +29,13 @@ NORMS = sorted(RULES)
 def piece(request, monkeypatch):
     """Pieces that end in the middle of slices, that hold some, and that hold everything."""
     for module in (normalization_module, direction_module):
-        monkeypatch.setattr(module, "PIECE", request.param)
+        monkeypatch.setattr(module, "WRITE_BLOCK", request.param)
     return request.param
 
 
 def plainly_drawn(origin, seed, axis):
     """Whole tensors at once, as the formula says."""
-    names = [name for name in origin.tensors if name not in origin.states]
+    names = [name for name in origin.tensors if name not in origin.buffers]
     streams = {n: np.random.MT19937(np.random.SeedSequence([seed, axis, i])) for i, n in enumerate(names)}
     return {
         name: torch.as_tensor(np.random.RandomState(streams[name]).standard_normal(tuple(t.shape)), dtype=torch.float32)
@@ -47,14 +47,14 @@ def plainly_drawn(origin, seed, axis):
 
 def plainly_normalized(direction, origin, norm, ignore):
     scaled = {
-        n: torch.zeros_like(d) if n in ignored(origin, ignore) else RULES[norm](d, origin.tensors[n])
+        n: torch.zeros_like(d) if n in ignored_names(origin, ignore) else RULES[norm](d, origin.tensors[n])
         for n, d in direction
     }
     if norm == "model":
         moving = [name for name, d in scaled.items() if d.any()]
-        factor = origin.like({n: origin.tensors[n] for n in moving}).norm() / origin.like(scaled).norm()
+        factor = origin.with_tensors({n: origin.tensors[n] for n in moving}).norm() / origin.with_tensors(scaled).norm()
         scaled = {name: (d.double() * factor).to(d.dtype) for name, d in scaled.items()}
-    return direction.like(scaled)
+    return direction.with_tensors(scaled)
 
 
 def plainly_orthogonal(directions):
@@ -65,18 +65,20 @@ def plainly_orthogonal(directions):
         for _ in range(2):
             for unit in basis:
                 along = rest.dot(unit)
-                rest = rest.like({name: r - along * unit.tensors[name] for name, r in rest})
+                rest = rest.with_tensors({name: r - along * unit.tensors[name] for name, r in rest})
         length = rest.norm()
-        basis.append(rest.like({name: r / length for name, r in rest}))
-        done.append(rest.like({name: r.to(direction.tensors[name].dtype) for name, r in rest}) if done else direction)
+        basis.append(rest.with_tensors({name: r / length for name, r in rest}))
+        done.append(
+            rest.with_tensors({name: r.to(direction.tensors[name].dtype) for name, r in rest}) if done else direction
+        )
     return done
 
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("ignore", ["biasbn", "none"])
 def test_the_numbers_are_those_of_whole_tensors(network, norm, ignore, piece):
-    origin = Weights.of(network, states=True)
-    drawn = origin.like(plainly_drawn(origin, 3, 1))
+    origin = Weights.from_model(network, buffers=True)
+    drawn = origin.with_tensors(plainly_drawn(origin, 3, 1))
     expected = plainly_normalized(drawn, origin, norm, ignore).digest()
     assert random_direction(origin, 3, 1, norm, ignore).weights.digest() == expected
     before = drawn.digest()
@@ -86,9 +88,9 @@ def test_the_numbers_are_those_of_whole_tensors(network, norm, ignore, piece):
 
 @pytest.mark.parametrize("norm", ["filter", "model"])
 def test_orthogonal_axes_are_those_of_whole_copies(weights, norm, piece):
-    still = ignored(weights, "biasbn")
-    drawn = [weights.like(plainly_drawn(weights, 2, axis)) for axis in range(3)]
-    expected = [weights.like({n: torch.zeros_like(d) if n in still else d for n, d in each}) for each in drawn]
+    still = ignored_names(weights, "biasbn")
+    drawn = [weights.with_tensors(plainly_drawn(weights, 2, axis)) for axis in range(3)]
+    expected = [weights.with_tensors({n: torch.zeros_like(d) if n in still else d for n, d in each}) for each in drawn]
     expected = [plainly_normalized(d, weights, norm, "biasbn").digest() for d in plainly_orthogonal(expected)]
     plane = random_plane(weights, 2, 3, norm, orthogonal=True)
     assert plane.digests() == expected
@@ -99,8 +101,8 @@ def test_orthogonal_axes_are_those_of_whole_copies(weights, norm, piece):
 
 
 def test_what_rounding_leaves_is_taken_off_too(weights, piece):
-    x, y, z = (weights.like(plainly_drawn(weights, 2, axis)).to(dtype=torch.float64) for axis in range(3))
-    nearly = x.like({name: t + 1e-5 * y.tensors[name] for name, t in x})
+    x, y, z = (weights.with_tensors(plainly_drawn(weights, 2, axis)).to(dtype=torch.float64) for axis in range(3))
+    nearly = x.with_tensors({name: t + 1e-5 * y.tensors[name] for name, t in x})
     found = [d.weights for d in orthogonalize([Direction(x), Direction(nearly), Direction(z)])]
     assert [d.digest() for d in found] == [d.digest() for d in plainly_orthogonal([x, nearly, z])]
     assert abs(found[0].dot(found[1])) < 1e-14 * found[0].norm() * found[1].norm()
@@ -111,7 +113,9 @@ def test_given_directions_stay_as_they_are_among_orthogonal_ones(weights):
     before = [d.weights.digest() for d in given]
     plane = random_plane(weights, 1, 3, orthogonal=True, first=given)
     assert [d.weights.digest() for d in given] == before
-    raw = weights.like({n: torch.zeros_like(d) if d.ndim <= 1 else d for n, d in plainly_drawn(weights, 1, 2).items()})
+    raw = weights.with_tensors(
+        {n: torch.zeros_like(d) if d.ndim <= 1 else d for n, d in plainly_drawn(weights, 1, 2).items()}
+    )
     expected = plainly_orthogonal([*(d.weights for d in given), raw])
     assert plane.digests()[:2] == [d.digest() for d in expected[:2]]
     assert plane.digests()[2] == plainly_normalized(expected[2], weights, "filter", "biasbn").digest()
@@ -119,9 +123,11 @@ def test_given_directions_stay_as_they_are_among_orthogonal_ones(weights):
 
 def test_components_do_not_depend_on_how_many_tensors_are_summed_at_a_time(weights, monkeypatch):
     generator = torch.Generator().manual_seed(0)
-    runs = [weights.like({n: t + torch.randn(t.shape, generator=generator) for n, t in weights}) for _ in range(4)]
+    runs = [
+        weights.with_tensors({n: t + torch.randn(t.shape, generator=generator) for n, t in weights}) for _ in range(4)
+    ]
     together = principal_plane(weights, [lambda r=r: r for r in runs]).digests()
-    monkeypatch.setattr(pca_module, "GROUP", 0)
+    monkeypatch.setattr(pca_module, "MIN_GROUP_BYTES", 0)
     monkeypatch.setattr(pca_module, "_groups", lambda origin, names, axes: [[name] for name in names])
     assert principal_plane(weights, [lambda r=r: r for r in runs]).digests() == together
 
@@ -129,7 +135,7 @@ def test_components_do_not_depend_on_how_many_tensors_are_summed_at_a_time(weigh
 def test_groups_hold_every_name_once_and_are_as_large_as_said(weights, monkeypatch):
     names = list(weights.tensors)
     assert list(pca_module._groups(weights, names, 2)) == [names]
-    monkeypatch.setattr(pca_module, "GROUP", 0)
+    monkeypatch.setattr(pca_module, "MIN_GROUP_BYTES", 0)
     groups = list(pca_module._groups(weights, names, 2))
     assert [name for group in groups for name in group] == names
     most = sum(t.numel() * 4 for _, t in weights) // 2
@@ -166,11 +172,11 @@ def test_a_plane_takes_little_more_than_itself_while_it_is_made(look):
 
 def test_in_a_file_the_numbers_are_the_same(network, tmp_path):
     network.conv.weight.data = network.conv.weight.data.to(memory_format=torch.channels_last)
-    target = Weights.of(network, states=True)
+    target = Weights.from_model(network, buffers=True)
 
     def make():
-        origin = Weights.of(network, states=True)
-        first = [difference(origin, origin.like({n: t * 1.5 + 1 for n, t in target}))]
+        origin = Weights.from_model(network, buffers=True)
+        first = [difference(origin, origin.with_tensors({n: t * 1.5 + 1 for n, t in target}))]
         return random_plane(origin, 4, 3, orthogonal=True, first=first)
 
     expected = make()
@@ -188,14 +194,14 @@ def test_in_a_file_the_numbers_are_the_same(network, tmp_path):
     assert plane.origin.digest() == expected.origin.digest()
     assert plane.digests() == expected.digests()
     assert plane.origin.tensors["conv.weight"].stride() == network.conv.weight.stride()
-    assert room.offset_of(Weights.of(nn.Linear(2, 2)).tensors["weight"]) is None, "made outside"
+    assert room.offset_of(Weights.from_model(nn.Linear(2, 2)).tensors["weight"]) is None, "made outside"
 
 
 def test_tensors_larger_than_what_the_file_grows_by(monkeypatch, tmp_path):
-    monkeypatch.setattr(room_module, "EXTENT", 4096)
+    monkeypatch.setattr(room_module, "GROWTH_BYTES", 4096)
     room = MappedArena(tmp_path)
     kinds = [((100, 30), torch.float32), ((), torch.float64), ((0, 3), torch.float32), ((5,), torch.bfloat16)]
-    tensors = [room.take(*kind) for kind in kinds * 3]
+    tensors = [room.allocate(*kind) for kind in kinds * 3]
     for i, tensor in enumerate(tensors):
         assert not tensor.any()
         tensor.fill_(i)
@@ -209,14 +215,14 @@ def test_tensors_larger_than_what_the_file_grows_by(monkeypatch, tmp_path):
 def test_a_small_plane_takes_little_of_the_disk_and_a_large_one_few_mappings(tmp_path):
     room, sizes = MappedArena(tmp_path), []
     for _ in range(40):
-        room.take((2**20,), torch.float32)
+        room.allocate((2**20,), torch.float32)
         sizes.append(room.path.stat().st_size)
     assert sizes[0] == 4 * 2**20
     assert all(size <= 2 * used * 2**22 for used, size in enumerate(sizes, 1))
     assert len(set(sizes)) < 10
     room.close()
     room = MappedArena(tmp_path)
-    room.take((10,), torch.float32)
+    room.allocate((10,), torch.float32)
     assert room.path.stat().st_size == 2**20
     room.close()
 
@@ -226,12 +232,12 @@ def full(handle, start, size):
 
 
 def test_a_full_disk_is_an_error_only_where_the_file_is_required(monkeypatch, tmp_path):
-    monkeypatch.setattr(room_module, "reserve", full)
+    monkeypatch.setattr(room_module, "reserve_space", full)
     room = MappedArena(tmp_path)
     with allocate_in(room):
         drawn = gaussian(Weights({"w": torch.ones(3, 4)})).weights
     assert drawn.tensors["w"].std() > 0
-    assert room.refusal is not None
+    assert room.allocation_error is not None
     assert room.offset_of(drawn.tensors["w"]) is None
     room.close()
     room = MappedArena(tmp_path, required=True)

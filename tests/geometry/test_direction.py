@@ -9,15 +9,14 @@ from torch import nn
 
 from landscape.geometry import (
     Direction,
+    DirectionRecipe,
     Weights,
-    chosen,
     cosine,
     difference,
     gaussian,
+    matching_names,
     orthogonalize,
     random_direction,
-    restrict,
-    supplied,
 )
 
 
@@ -49,7 +48,7 @@ def test_independent_of_dtype_and_of_running_statistics(network, weights):
     wide = gaussian(weights.to(dtype=torch.float64)).weights
     assert same(wide, gaussian(weights).weights)
     assert all(t.dtype == torch.float32 for _, t in wide)
-    with_states = gaussian(Weights.of(network, states=True)).weights
+    with_states = gaussian(Weights.from_model(network, buffers=True)).weights
     for name, tensor in gaussian(weights).weights:
         assert torch.equal(with_states.tensors[name], tensor), name
     assert not with_states.tensors["norm.running_mean"].any(), "random directions leave statistics alone"
@@ -68,7 +67,7 @@ def test_seeds_axes_and_tensors_are_independent():
 
 def test_the_default_is_the_published_method(weights):
     direction = random_direction(weights, seed=4)
-    assert dict(direction.recipe) == {
+    assert direction.recipe.to_json() == {
         "kind": "random",
         "seed": 4,
         "axis": 0,
@@ -81,7 +80,7 @@ def test_the_default_is_the_published_method(weights):
 
 
 def test_random_directions_never_move_statistics(network):
-    origin = Weights.of(network, states=True)
+    origin = Weights.from_model(network, buffers=True)
     for norm in ("filter", "weight", "model", "none", "unit-layer"):
         moved = random_direction(origin, norm=norm, ignore="none").weights
         assert not moved.tensors["norm.running_var"].any()
@@ -89,7 +88,7 @@ def test_random_directions_never_move_statistics(network):
 
 
 def test_a_negative_seed_is_refused(weights):
-    with pytest.raises(ValueError, match="a seed of 0 or more expected, got -1"):
+    with pytest.raises(ValueError, match="expected a seed of 0 or more, got -1"):
         gaussian(weights, seed=-1)
 
 
@@ -103,41 +102,43 @@ def test_a_direction_that_moves_nothing_is_refused():
 
 
 def test_difference_leads_to_the_target(network):
-    origin = Weights.of(network, states=True)
-    target = origin.like({name: t + 1 for name, t in origin})
+    origin = Weights.from_model(network, buffers=True)
+    target = origin.with_tensors({name: t + 1 for name, t in origin})
     direction = difference(origin, target, "b.pt")
-    assert direction.recipe == {"kind": "difference", "to": "b.pt", "normalization": "none"}
+    assert direction.recipe == DirectionRecipe("difference", to="b.pt", normalization="none")
     assert all(torch.equal(d, target.tensors[name] - origin.tensors[name]) for name, d in direction.weights)
     assert direction.weights.tensors["norm.running_var"].any(), "statistics move between checkpoints"
 
 
 def test_only_and_freeze(weights):
     drawn = gaussian(weights)
-    kept = restrict(drawn, only=["conv.*", "linear.*"], freeze=["*.bias"])
+    kept = drawn.masked(only=["conv.*", "linear.*"], freeze=["*.bias"])
     moving = {name for name, t in kept.weights if t.any()}
-    assert moving == {"conv.weight", "linear.weight"} == chosen(weights, ["conv.*", "linear.*"], ["*.bias"])
+    assert moving == {"conv.weight", "linear.weight"} == matching_names(weights, ["conv.*", "linear.*"], ["*.bias"])
     assert torch.equal(kept.weights.tensors["conv.weight"], drawn.weights.tensors["conv.weight"])
-    assert kept.recipe["only"] == ["conv.*", "linear.*"]
-    assert kept.recipe["freeze"] == ["*.bias"]
-    assert restrict(drawn) is drawn
+    assert kept.recipe.only == ("conv.*", "linear.*")
+    assert kept.recipe.freeze == ("*.bias",)
+    assert drawn.masked() is drawn
 
 
 def test_patterns_that_match_nothing_are_refused(weights):
     with pytest.raises(ValueError, match=r"pattern 'layer9\.\*' matches no parameter; names look like shift, "):
-        restrict(gaussian(weights), only=["layer9.*"])
+        gaussian(weights).masked(only=["layer9.*"])
     with pytest.raises(ValueError, match=r"only=\['conv\.\*'\] and freeze=\['\*'\] leave no parameter to move"):
-        restrict(gaussian(weights), only=["conv.*"], freeze=["*"])
+        gaussian(weights).masked(only=["conv.*"], freeze=["*"])
 
 
 def test_orthogonalize_in_order(weights):
     drawn = [gaussian(weights, axis=axis) for axis in range(3)]
-    nearly = Direction(drawn[0].weights.like({n: t + 0.01 * drawn[1].weights.tensors[n] for n, t in drawn[0].weights}))
+    nearly = Direction(
+        drawn[0].weights.with_tensors({n: t + 0.01 * drawn[1].weights.tensors[n] for n, t in drawn[0].weights})
+    )
     done = orthogonalize([drawn[0], nearly, drawn[2]])
     assert done[0] is drawn[0], "the first stays as it is"
     for i in range(3):
         for j in range(i):
             assert abs(cosine(done[i].weights, done[j].weights)) < 1e-6
-    assert done[1].recipe["orthogonalized"] is True
+    assert done[1].recipe.orthogonalized is True
     flat = [np.concatenate([t.double().numpy().ravel() for _, t in d.weights]) for d in (drawn[0], drawn[2], *done)]
     # Second route: what is left of the third after least squares on the first two.
     basis = np.stack([flat[2], flat[3]], axis=1)
@@ -147,11 +148,11 @@ def test_orthogonalize_in_order(weights):
 
 def test_dependent_directions_are_refused(weights):
     drawn = gaussian(weights)
-    twice = Direction(drawn.weights.like({n: 2 * t for n, t in drawn.weights}))
-    with pytest.raises(ValueError, match="linearly independent expected"):
+    twice = Direction(drawn.weights.with_tensors({n: 2 * t for n, t in drawn.weights}))
+    with pytest.raises(ValueError, match="expected linearly independent"):
         orthogonalize([drawn, twice])
-    with pytest.raises(ValueError, match="linearly independent expected"):
-        orthogonalize([drawn, Direction(drawn.weights.like({n: 0 * t for n, t in drawn.weights}))])
+    with pytest.raises(ValueError, match="expected linearly independent"):
+        orthogonalize([drawn, Direction(drawn.weights.with_tensors({n: 0 * t for n, t in drawn.weights}))])
 
 
 def test_cosine():
@@ -161,23 +162,23 @@ def test_cosine():
 
 
 def test_supplied_tensors_by_name_and_in_order(weights):
-    named = supplied(weights, {"linear.bias": torch.ones(3, dtype=torch.float64)}, "mine")
+    named = Direction.from_tensors(weights, {"linear.bias": torch.ones(3, dtype=torch.float64)}, "mine")
     assert named.weights.tensors["linear.bias"].dtype == torch.float32
     assert named.weights.norm() == pytest.approx(3**0.5)
-    assert named.recipe == {"kind": "tensors", "source": "mine", "normalization": "none"}
+    assert named.recipe == DirectionRecipe("tensors", source="mine", normalization="none")
     gradients = [torch.full_like(t, i, requires_grad=True) for i, (_, t) in enumerate(weights)]
-    listed = supplied(weights, gradients)
+    listed = Direction.from_tensors(weights, gradients)
     assert all(torch.equal(d, torch.full_like(d, i)) for i, (_, d) in enumerate(listed.weights))
     assert not any(d.requires_grad for _, d in listed.weights)
 
 
 def test_supplied_tensors_must_fit(weights):
     with pytest.raises(ValueError, match=r"unknown tensor 'linear\.bais'; did you mean 'linear\.bias'\?"):
-        supplied(weights, {"linear.bais": torch.ones(3)})
-    with pytest.raises(ValueError, match=r"linear\.bias of shape \(3,\) expected, got \(4,\)"):
-        supplied(weights, {"linear.bias": torch.ones(4)})
-    with pytest.raises(ValueError, match="13 tensors expected, one for each of the network's, got 1"):
-        supplied(weights, [torch.ones(3)])
+        Direction.from_tensors(weights, {"linear.bais": torch.ones(3)})
+    with pytest.raises(ValueError, match=r"expected linear\.bias of shape \(3,\), got \(4,\)"):
+        Direction.from_tensors(weights, {"linear.bias": torch.ones(4)})
+    with pytest.raises(ValueError, match="expected 13 tensors, one per tensor of the network, got 1"):
+        Direction.from_tensors(weights, [torch.ones(3)])
 
 
 def test_directions_of_a_network_on_another_device_are_drawn_on_the_cpu():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from landscape.geometry import RULES, Weights, gaussian, normalize
-from landscape.geometry.normalization import IGNORED, ignored
+from landscape.geometry.normalization import IGNORED, ignored_names
 
 
 def norm(array: np.ndarray) -> float:
@@ -64,15 +64,15 @@ def test_model_wise_is_one_factor_over_what_moves(weights):
     assert scaled.norm() == pytest.approx(length, rel=1e-6)
     ratios = torch.cat([(scaled.tensors[name] / drawn.tensors[name]).flatten() for name in moving])
     np.testing.assert_allclose(ratios.numpy(), ratios[0].item(), rtol=1e-6)
-    only = drawn.like({n: d if n == "linear.weight" else torch.zeros_like(d) for n, d in drawn})
+    only = drawn.with_tensors({n: d if n == "linear.weight" else torch.zeros_like(d) for n, d in drawn})
     alone = normalize(only, weights, "model")
     assert alone.norm() == pytest.approx(weights.tensors["linear.weight"].norm().item(), rel=1e-6)
 
 
 def test_ignored_are_biases_and_normalization_parameters(weights):
     expected = {"shift", "temperature", "conv.bias", "transposed.bias", "norm.weight", "norm.bias", "linear.bias"}
-    assert ignored(weights, "biasbn") == expected
-    assert ignored(weights, "none") == frozenset()
+    assert ignored_names(weights, "biasbn") == expected
+    assert ignored_names(weights, "none") == frozenset()
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -84,7 +84,7 @@ def test_slices_of_zero_norm_give_zeros(rule):
     assert not scaled[2].any(), "the direction's own slice is zero"
     if rule in ("filter", "weight"):
         assert not scaled[1].any(), "the weights' slice is zero"
-    silent = normalize(d.like({"w": torch.zeros(3, 2)}), w, rule).tensors["w"]
+    silent = normalize(d.with_tensors({"w": torch.zeros(3, 2)}), w, rule).tensors["w"]
     assert not silent.any()
 
 
@@ -118,7 +118,7 @@ def test_scaled_twice_is_scaled_once_and_sign_is_kept(data, shape, rule):
         np.testing.assert_allclose(twice.tensors["w"].numpy(), once.tensors["w"].numpy(), rtol=1e-5, atol=1e-30)
         assert (once.tensors["w"].numpy() * d >= 0).all()
         if rule not in ("none", "model"):
-            louder = normalize(drawn.like({"w": drawn.tensors["w"] * 4}), weights, rule, "none")
+            louder = normalize(drawn.with_tensors({"w": drawn.tensors["w"] * 4}), weights, rule, "none")
             np.testing.assert_allclose(louder.tensors["w"].numpy(), once.tensors["w"].numpy(), rtol=1e-6, atol=1e-30)
 
 
@@ -128,5 +128,5 @@ def test_unknown_names_list_the_known(weights):
         normalize(drawn, weights, "filtre")
     with pytest.raises(ValueError, match=r"unknown set of ignored tensors 'bias'.*biasbn, none"):
         normalize(drawn, weights, "filter", "bias")
-    with pytest.raises(ValueError, match="weights of one network expected"):
+    with pytest.raises(ValueError, match="expected weights of one network"):
         normalize(drawn, Weights({"w": torch.zeros(2)}))

@@ -54,10 +54,10 @@ def test_as_scikit_learn_on_the_same_matrix(dtype):
         ours, theirs = flat(direction.weights), reference.components_[axis]
         assert abs(ours @ theirs) == pytest.approx(1, abs=1e-6)
         np.testing.assert_allclose(ours, theirs * np.sign(ours @ theirs), atol=1e-6)
-        assert direction.recipe["explained_variance"] == pytest.approx(reference.explained_variance_[axis], rel=1e-6)
+        assert direction.recipe.explained_variance == pytest.approx(reference.explained_variance_[axis], rel=1e-6)
         ratio = reference.explained_variance_ratio_[axis]
-        assert direction.recipe["explained_variance_ratio"] == pytest.approx(ratio, rel=1e-6)
-        assert direction.recipe["kind"] == "pca"
+        assert direction.recipe.explained_variance_ratio == pytest.approx(ratio, rel=1e-6)
+        assert direction.recipe.kind == "pca"
         assert all(t.dtype == dtype for _, t in direction.weights)
 
 
@@ -75,7 +75,7 @@ def test_signs_by_the_stated_rule():
 
 def test_the_origin_does_not_matter_however_far_it_is():
     points = path(10)
-    far = points[0].like({name: t + 1000 for name, t in points[0]})
+    far = points[0].with_tensors({name: t + 1000 for name, t in points[0]})
     near, away = (principal_directions(origin, loaders(points)) for origin in (points[-1], far))
     for a, b in zip(near, away, strict=True):
         np.testing.assert_array_equal(flat(a.weights), flat(b.weights))
@@ -83,7 +83,7 @@ def test_the_origin_does_not_matter_however_far_it_is():
 
 @pytest.mark.parametrize("budget_in_checkpoints", [1, 4, 7, 100])
 def test_the_same_whatever_fits_into_memory(budget_in_checkpoints, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", 300)
+    monkeypatch.setattr(module, "SUM_BLOCK", 300)
     points = path(11)
     size = sum(t.numel() * t.element_size() for _, t in points[0])
     found = principal_directions(points[-1], loaders(points), budget=budget_in_checkpoints * size)
@@ -114,7 +114,7 @@ def test_several_runs_joined():
     joined = [point for run in runs for point in run]
     reference = PCA(n_components=2, svd_solver="full").fit(np.stack([flat(p) for p in joined]))
     found = principal_directions(runs[0][-1], loaders(joined))
-    assert found[0].recipe["checkpoints"] == 17
+    assert found[0].recipe.checkpoints == 17
     for axis in (0, 1):
         assert abs(flat(found[axis].weights) @ reference.components_[axis]) == pytest.approx(1, abs=1e-6)
 
@@ -128,22 +128,24 @@ def test_only_freeze_and_ignore_leave_tensors_out():
     reference = PCA(n_components=1, svd_solver="full").fit(heads)
     ours = first.weights.tensors["head.weight"].double().numpy().ravel()
     assert abs(ours @ reference.components_[0]) == pytest.approx(1, abs=1e-6)
-    assert first.recipe["ignore"] == "biasbn"
-    assert first.recipe["freeze"] == ["conv.*"]
+    assert first.recipe.ignore == "biasbn"
+    assert first.recipe.freeze == ("conv.*",)
     with pytest.raises(ValueError, match="leave no parameter to move"):
         principal_directions(points[-1], loaders(points), only=["*.bias"], ignore="biasbn")
 
 
 def test_paths_without_so_many_dimensions_are_refused():
     points = path(6)
-    with pytest.raises(ValueError, match="more than 2 checkpoints expected for 2 principal components, got 2"):
+    with pytest.raises(ValueError, match="expected more than 2 checkpoints for 2 principal components, got 2"):
         principal_directions(points[0], loaders(points[:2]))
     start, step = (weights.to(dtype=torch.float64) for weights in points[:2])
-    straight = [start.like({n: t + i * step.tensors[n] for n, t in start}) for i in range(5)]
+    straight = [start.with_tensors({n: t + i * step.tensors[n] for n, t in start}) for i in range(5)]
     with pytest.raises(ValueError, match="the 5 checkpoints span fewer than 2 dimensions"):
         principal_directions(straight[0], loaders(straight))
     with pytest.raises(ValueError, match="the 4 checkpoints span fewer than 1 dimensions"):
         principal_directions(points[0], loaders([points[0]] * 4), axes=1)
     other = [*points[:3], Weights({"w": torch.zeros(2)})]
-    with pytest.raises(ValueError, match=r"of one network expected; in one of them conv\.weight is missing"):
+    with pytest.raises(
+        ValueError, match=r"expected checkpoints of one network; in one of them conv\.weight is missing"
+    ):
         principal_directions(points[0], loaders(other))

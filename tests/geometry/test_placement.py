@@ -115,9 +115,9 @@ def test_statistics_move_with_states_in_differences_only(network):
     with torch.no_grad():
         target.norm.running_mean += 1
         target.norm.num_batches_tracked += 100
-    origin = Weights.of(network, states=True)
+    origin = Weights.from_model(network, buffers=True)
     plane = Plane(
-        origin, (difference(origin, Weights.of(target, states=True)), *random_plane(origin, axes=1).directions)
+        origin, (difference(origin, Weights.from_model(target, buffers=True)), *random_plane(origin, axes=1).directions)
     )
     before = network.norm.running_mean.clone()
     with movable_on(network, plane) as move:
@@ -159,7 +159,7 @@ def test_mixed_precision_within_a_network():
 
 def test_an_origin_in_float64_on_a_float32_network():
     model = nn.Linear(4, 4)
-    origin = Weights.of(model).to(dtype=torch.float64)
+    origin = Weights.from_model(model).to(dtype=torch.float64)
     plane = random_plane(origin)
     with movable_on(model, plane) as move:
         move([0.1, 0.2])
@@ -179,12 +179,12 @@ def test_gradients_can_be_taken_where_the_network_stands():
 
 def test_a_plane_of_another_network_is_refused(network):
     with (
-        pytest.raises(ValueError, match=r"a plane of this network expected: .*15 names differ"),
+        pytest.raises(ValueError, match=r"expected a plane of this network: .*15 names differ"),
         movable_on(network, random_plane(nn.Linear(2, 2))),
     ):
         pass
     with (
-        pytest.raises(ValueError, match=r"a plane of this network expected: .*weight has shapes \(2, 3\) and \(2, 2\)"),
+        pytest.raises(ValueError, match=r"expected a plane of this network: .*weight has shapes \(2, 3\) and \(2, 2\)"),
         movable_on(nn.Linear(2, 2), random_plane(nn.Linear(3, 2))),
     ):
         pass
@@ -199,7 +199,7 @@ def test_directions_need_not_be_normalized(network, weights):
 
 def test_a_plane_in_the_networks_own_memory_is_as_good_as_any(network):
     far = random_plane(network)
-    own = Plane(far.origin.like(dict(network.named_parameters())), far.directions)
+    own = Plane(far.origin.with_tensors(dict(network.named_parameters())), far.directions)
     before, ends = everything_in(network), []
     for plane in (far, own):
         with movable_on(network, plane) as move:
@@ -215,7 +215,7 @@ def test_a_negative_zero_comes_back(network):
     with torch.no_grad():
         network.conv.weight.zero_().neg_()
     plane = Plane(
-        plane.origin.like({**plane.origin.tensors, "conv.weight": torch.zeros_like(network.conv.weight)}),
+        plane.origin.with_tensors({**plane.origin.tensors, "conv.weight": torch.zeros_like(network.conv.weight)}),
         plane.directions,
     )
     with movable_on(network, plane) as move:

@@ -53,7 +53,7 @@ def test_next_to_the_origin_only_the_rounding_of_the_weights_is_left(million):
 
 def test_axes_that_are_nearly_parallel(million):
     x, y = random_plane(million).directions
-    tilted = Direction(x.weights.like({n: t + 0.02 * y.weights.tensors[n] for n, t in x.weights}))
+    tilted = Direction(x.weights.with_tensors({n: t + 0.02 * y.weights.tensors[n] for n, t in x.weights}))
     plane = Plane(million, (x, tilted))
     assert plane.cosines[0, 1] > 0.999
     projection = plane.project(plane.at([0.5, -0.25]))
@@ -64,16 +64,16 @@ def test_axes_that_are_nearly_parallel(million):
 def test_the_rest_is_orthogonal_to_the_plane_and_pythagoras_holds(weights):
     plane = random_plane(weights, seed=2)
     stream = torch.Generator().manual_seed(1)
-    point = weights.like({name: t + torch.randn(t.shape, generator=stream) for name, t in weights})
+    point = weights.with_tensors({name: t + torch.randn(t.shape, generator=stream) for name, t in weights})
     projection = plane.project(point)
     foot = plane.at(projection.coordinates)
-    assert point.minus(foot).norm() == pytest.approx(projection.distance, rel=1e-5)
-    along = foot.minus(weights).norm()
+    assert (point - foot).norm() == pytest.approx(projection.distance, rel=1e-5)
+    along = (foot - weights).norm()
     assert along**2 + projection.distance**2 == pytest.approx(projection.displacement**2, rel=1e-5)
-    assert abs(point.minus(foot).dot(plane.directions[1].weights)) < 1e-4
+    assert abs((point - foot).dot(plane.directions[1].weights)) < 1e-4
     # Second route: NumPy's least squares on the flat matrix.
     matrix = np.stack([np.concatenate([t.numpy().ravel() for _, t in d.weights]) for d in plane.directions], axis=1)
-    flat = np.concatenate([t.numpy().ravel() for _, t in point.minus(weights)])
+    flat = np.concatenate([t.numpy().ravel() for _, t in (point - weights)])
     expected = np.linalg.lstsq(matrix.astype(np.float64), flat.astype(np.float64), rcond=None)[0]
     np.testing.assert_allclose(projection.coordinates, expected, rtol=1e-5)
 
@@ -81,7 +81,7 @@ def test_the_rest_is_orthogonal_to_the_plane_and_pythagoras_holds(weights):
 def test_the_published_projection_would_be_wrong_here(weights):
     """<w, d> / ||d|| is the coordinate only for directions of norm one: this is what ours must not do."""
     plane = random_plane(weights)
-    displacement = plane.at([1.0, 0.0]).minus(weights)
+    displacement = plane.at([1.0, 0.0]) - weights
     x = plane.directions[0].weights
     assert displacement.dot(x) / x.norm() == pytest.approx(x.norm(), rel=1e-5)
     assert abs(x.norm() - 1) > 0.5
@@ -109,7 +109,7 @@ def test_round_trip_in_float64(coordinates, seed, norm):
 
 
 def test_zero_is_the_origin_bit_for_bit_even_with_an_infinite_direction(weights):
-    endless = Direction(weights.like({name: torch.full_like(t, float("inf")) for name, t in weights}))
+    endless = Direction(weights.with_tensors({name: torch.full_like(t, float("inf")) for name, t in weights}))
     plane = Plane(weights, (endless, random_plane(weights, axes=1).directions[0]))
     assert all(torch.equal(t, weights.tensors[name]) for name, t in plane.at([0.0, 0.0]))
     assert all(torch.isfinite(t).all() for _, t in plane.at([0.0, 0.5]))
@@ -117,12 +117,12 @@ def test_zero_is_the_origin_bit_for_bit_even_with_an_infinite_direction(weights)
 
 def test_a_point_does_not_depend_on_the_dtype_directions_are_stored_in(weights):
     plane = random_plane(weights)
-    wide = Plane(weights, tuple(d.revised(d.weights.to(dtype=torch.float64)) for d in plane.directions))
+    wide = Plane(weights, tuple(d.with_weights(d.weights.to(dtype=torch.float64)) for d in plane.directions))
     assert all(torch.equal(t, plane.at([0.3, 0.7]).tensors[name]) for name, t in wide.at([0.3, 0.7]))
 
 
 def test_projection_allocates_nothing_of_the_networks_size(million, monkeypatch):
-    monkeypatch.setattr(weights_module, "BLOCK", 1000)
+    monkeypatch.setattr(weights_module, "SUM_BLOCK", 1000)
     plane = random_plane(million)
     point = plane.at([0.1, 0.2])
     plane.gram  # noqa: B018
@@ -185,20 +185,20 @@ def test_cosines(weights):
 
 def test_what_is_no_plane_is_refused(weights):
     x = random_plane(weights, axes=1).directions[0]
-    with pytest.raises(ValueError, match="one to three directions expected, got 0"):
+    with pytest.raises(ValueError, match="expected one to three directions, got 0"):
         Plane(weights, ())
-    with pytest.raises(ValueError, match="one to three directions expected, got 4"):
+    with pytest.raises(ValueError, match="expected one to three directions, got 4"):
         Plane(weights, (x,) * 4)
-    with pytest.raises(ValueError, match="weights of one network expected"):
+    with pytest.raises(ValueError, match="expected weights of one network"):
         Plane(weights, (Direction(Weights({"w": torch.zeros(2)})),))
-    with pytest.raises(ValueError, match="2 coordinates expected, one per axis, got 1"):
+    with pytest.raises(ValueError, match="expected 2 coordinates, one per axis, got 1"):
         random_plane(weights).at([1.0])
     with pytest.raises(ValueError, match="linearly dependent or zero"):
         Plane(weights, (x, x)).project(weights)
-    silent = Direction(weights.like({name: torch.zeros_like(t) for name, t in weights}))
+    silent = Direction(weights.with_tensors({name: torch.zeros_like(t) for name, t in weights}))
     with pytest.raises(ValueError, match="linearly dependent or zero"):
         Plane(weights, (x, silent)).project(weights)
-    with pytest.raises(ValueError, match="weights of one network expected"):
+    with pytest.raises(ValueError, match="expected weights of one network"):
         random_plane(weights).project(Weights({"w": torch.zeros(2)}))
 
 
@@ -206,5 +206,5 @@ def test_a_placed_network_is_where_at_says(network, weights):
     plane = random_plane(weights, axes=3, ignore="none")
     with movable_on(network, plane) as move:
         move([0.2, -0.4, 1.5])
-        there = Weights.of(network)
+        there = Weights.from_model(network)
     assert all(torch.equal(t, plane.at([0.2, -0.4, 1.5]).tensors[name]) for name, t in there)

@@ -36,7 +36,7 @@ def test_the_origin_is_a_copy(network):
 def test_orthogonal_among_what_moves(weights, norm):
     plane = random_plane(weights, axes=3, orthogonal=True, norm=norm)
     np.testing.assert_allclose(plane.cosines, np.eye(3), atol=1e-6)
-    assert plane.directions[2].recipe["orthogonalized"] is True
+    assert plane.directions[2].recipe.orthogonalized is True
     restricted = random_plane(weights, orthogonal=True, norm=norm, only=["conv.*"])
     np.testing.assert_allclose(restricted.cosines, np.eye(2), atol=1e-6)
 
@@ -52,13 +52,13 @@ def test_the_same_direction_on_all_axes(weights):
     plane = random_plane(weights, axes=3, same_direction=True)
     for direction in plane.directions[1:]:
         assert direction.weights.digest() == plane.directions[0].weights.digest()
-        assert direction.recipe["same_direction"] is True
+        assert direction.recipe.same_direction is True
     for name, tensor in plane.at([0.5, 0.25, 0.0]):
         torch.testing.assert_close(tensor, plane.at([0.0, 0.75, 0.0]).tensors[name])
 
 
 def test_random_axes_beside_given_ones_are_the_same_as_without(network, weights):
-    target = weights.like({name: t + 1 for name, t in weights})
+    target = weights.with_tensors({name: t + 1 for name, t in weights})
     given = difference(weights, target, "b.pt")
     plane = random_plane(weights, seed=3, first=[given])
     assert plane.directions[0] is given
@@ -71,19 +71,19 @@ def test_random_axes_beside_given_ones_are_the_same_as_without(network, weights)
 
 
 def test_random_planes_that_cannot_be(weights):
-    with pytest.raises(ValueError, match="one to three axes expected, got 4"):
+    with pytest.raises(ValueError, match="expected one to three axes, got 4"):
         random_plane(weights, axes=4)
-    with pytest.raises(ValueError, match="either orthogonal or of the same direction"):
+    with pytest.raises(ValueError, match="expected either orthogonal or same_direction"):
         random_plane(weights, orthogonal=True, same_direction=True)
-    with pytest.raises(ValueError, match="at most 1 given directions expected for 1 axes, got 2"):
+    with pytest.raises(ValueError, match="expected at most 1 given directions for 1 axes, got 2"):
         random_plane(weights, axes=1, first=[gaussian(weights)] * 2)
 
 
 def test_through_three_checkpoints(weights):
     stream = torch.Generator().manual_seed(0)
-    a, b = (weights.like({n: t + torch.randn(t.shape, generator=stream) for n, t in weights}) for _ in range(2))
+    a, b = (weights.with_tensors({n: t + torch.randn(t.shape, generator=stream) for n, t in weights}) for _ in range(2))
     plane = plane_through(weights, [a, b], ["a.pt", "b.pt"])
-    assert [d.recipe["to"] for d in plane.directions] == ["a.pt", "b.pt"]
+    assert [d.recipe.to for d in plane.directions] == ["a.pt", "b.pt"]
     for point, coordinates in ((weights, [0, 0]), (a, [1, 0]), (b, [0, 1])):
         projection = plane.project(point)
         np.testing.assert_allclose(projection.coordinates, coordinates, atol=1e-6)
@@ -97,15 +97,15 @@ def test_through_three_checkpoints(weights):
 
 
 def test_checkpoints_that_span_no_plane(weights):
-    twice = weights.like({name: 2 * t for name, t in weights})
-    thrice = weights.like({name: 3 * t for name, t in weights})
-    with pytest.raises(ValueError, match=r"targets that differ from the origin expected; a\.pt is equal to it"):
+    twice = weights.with_tensors({name: 2 * t for name, t in weights})
+    thrice = weights.with_tensors({name: 3 * t for name, t in weights})
+    with pytest.raises(ValueError, match=r"expected targets that differ from the origin; a\.pt is equal to it"):
         plane_through(weights, [weights], ["a.pt"])
     with pytest.raises(ValueError, match="linearly independent"):
         plane_through(weights, [twice, thrice], orthogonal=True)
-    with pytest.raises(ValueError, match="a source for each of 2 targets expected, got 1"):
+    with pytest.raises(ValueError, match="expected a source for each of 2 targets, got 1"):
         plane_through(weights, [twice, thrice], ["a.pt"])
-    with pytest.raises(ValueError, match="one to three directions expected"):
+    with pytest.raises(ValueError, match="expected one to three directions"):
         plane_through(weights, [])
 
 
@@ -113,7 +113,9 @@ def test_principal_plane_holds_a_flat_path(weights):
     x, y = (gaussian(weights, axis=axis).weights for axis in (0, 1))
     angles = np.linspace(0, 2, 7)
     path = [
-        weights.like({n: t + float(np.cos(a)) * x.tensors[n] + float(np.sin(a)) * y.tensors[n] for n, t in weights})
+        weights.with_tensors(
+            {n: t + float(np.cos(a)) * x.tensors[n] + float(np.sin(a)) * y.tensors[n] for n, t in weights}
+        )
         for a in angles
     ]
     plane = principal_plane(path[-1], [lambda w=w: w for w in path])
@@ -131,5 +133,5 @@ def test_a_module_of_one_vector_needs_ignore_none():
 
     with pytest.raises(ValueError, match="ignore='none' lets biases"):
         random_plane(Point())
-    assert Weights.of(Point()).numel == 2
+    assert Weights.from_model(Point()).numel == 2
     assert random_plane(Point(), ignore="none").directions[0].weights.norm() == pytest.approx(5**0.5)

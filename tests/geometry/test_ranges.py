@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscape.geometry import Trajectory
-from landscape.geometry.ranges import PRECISION, range_by_loss, range_of_paths
+from landscape.geometry.ranges import EDGE_TOLERANCE, range_by_loss, range_of_paths
 
 
 def bowl(centre: float, curvature: float):
@@ -27,12 +27,14 @@ def bowl(centre: float, curvature: float):
 @given(st.floats(0.01, 100), st.floats(0.05, 1e4), st.floats(1.5, 50))
 def test_the_edge_of_a_bowl(centre, curvature, multiple):
     loss, calls = bowl(centre, curvature)
-    found = range_by_loss(loss, multiple=multiple, share=0)
+    found = range_by_loss(loss, multiple=multiple, fraction=0)
     exact = math.sqrt((multiple - 1) * centre / curvature)
     assert found.low == -found.high
     if 2**-9 < exact < 60:
         assert loss((found.high,)) > multiple * centre
-        assert exact <= found.high <= exact * (1 + PRECISION) / (1 - PRECISION) * 1.11, "rounded outwards to two digits"
+        assert exact <= found.high <= exact * (1 + EDGE_TOLERANCE) / (1 - EDGE_TOLERANCE) * 1.11, (
+            "rounded outwards to two digits"
+        )
     assert len(calls) <= 50
 
 
@@ -60,7 +62,7 @@ def test_both_edges_count():
         x = coordinates[0]
         return 1 + (100 * x * x if x > 0 else x * x)
 
-    assert range_by_loss(lopsided, share=0).high == pytest.approx(3.2)
+    assert range_by_loss(lopsided, fraction=0).high == pytest.approx(3.2)
 
 
 def test_other_axes_stay_at_zero():
@@ -87,7 +89,7 @@ def test_a_flat_loss_gets_the_published_range():
 
 
 def test_a_very_narrow_valley():
-    assert range_by_loss(bowl(1.0, 1e9)[0], share=0).high <= 2**-9
+    assert range_by_loss(bowl(1.0, 1e9)[0], fraction=0).high <= 2**-9
 
 
 def test_a_negative_loss_goes_by_the_share_alone():
@@ -96,9 +98,9 @@ def test_a_negative_loss_goes_by_the_share_alone():
 
 
 def test_what_has_no_range_is_refused():
-    with pytest.raises(ValueError, match="a finite loss at the centre expected, got nan: give the range of x"):
+    with pytest.raises(ValueError, match="expected a finite loss at the centre, got nan; give the range of x"):
         range_by_loss(lambda coordinates: math.nan)
-    with pytest.raises(ValueError, match=r"a multiple above 1 and a share from 0 to 1 expected, got 1 and 0\.1"):
+    with pytest.raises(ValueError, match=r"expected a multiple above 1 and a fraction from 0 to 1, got 1 and 0\.1"):
         range_by_loss(lambda coordinates: 1.0, multiple=1)
 
 
@@ -133,9 +135,9 @@ def test_everything_is_inside(points, symmetric, margin):
 
 
 def test_paths_without_a_range_are_refused():
-    with pytest.raises(ValueError, match="at least one trajectory with points expected, got none"):
+    with pytest.raises(ValueError, match="expected at least one trajectory with points, got none"):
         range_of_paths([])
-    with pytest.raises(ValueError, match="trajectories of 2 or more axes expected for a range of y"):
+    with pytest.raises(ValueError, match="expected trajectories of 2 or more axes for a range of y"):
         range_of_paths([path((1.0,))], axis=1)
-    with pytest.raises(ValueError, match="all points lie at x = 0: give the range as min:max:n"):
+    with pytest.raises(ValueError, match="all points are at x = 0; give the range explicitly"):
         range_of_paths([path((0.0,))])

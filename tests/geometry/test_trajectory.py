@@ -17,10 +17,10 @@ def off_plane(weights):
     """A plane, and a displacement of known length at right angles to it."""
     plane = random_plane(weights)
     drawn = gaussian(weights, seed=9).weights
-    point = weights.like({name: t + drawn.tensors[name] for name, t in weights})
+    point = weights.with_tensors({name: t + drawn.tensors[name] for name, t in weights})
     projection = plane.project(point)
-    rest = point.minus(plane.at(projection.coordinates))
-    return plane, rest.like({name: t / rest.norm() for name, t in rest})
+    rest = point - plane.at(projection.coordinates)
+    return plane, rest.with_tensors({name: t / rest.norm() for name, t in rest})
 
 
 def test_coordinates_distance_and_displacement(weights, off_plane):
@@ -29,7 +29,7 @@ def test_coordinates_distance_and_displacement(weights, off_plane):
 
     def point(at: tuple[float, float], height: float) -> Weights:
         there = plane.at(at)
-        return there.like({name: t + height * away.tensors[name] for name, t in there})
+        return there.with_tensors({name: t + height * away.tensors[name] for name, t in there})
 
     path = project_path(
         "sgd",
@@ -42,17 +42,17 @@ def test_coordinates_distance_and_displacement(weights, off_plane):
     assert len(path) == 3
     np.testing.assert_allclose(path.coordinates, coordinates, atol=1e-5)
     np.testing.assert_allclose(path.distance, heights, atol=1e-5)
-    flat = [plane.at(c).minus(weights).norm() for c in coordinates]
+    flat = [(plane.at(c) - weights).norm() for c in coordinates]
     np.testing.assert_allclose(path.displacement, np.hypot(flat, heights), rtol=1e-5)
     shares = [height / np.hypot(f, height) for f, height in zip(flat[:2], heights[:2], strict=True)]
-    np.testing.assert_allclose(path.share[:2], shares, rtol=1e-5)
-    assert np.isnan(path.share[2]), "at the origin there is nothing to take a share of"
+    np.testing.assert_allclose(path.off_plane_fraction[:2], shares, rtol=1e-5)
+    assert np.isnan(path.off_plane_fraction[2]), "at the origin there is nothing to take a share of"
     assert path.step.tolist() == [0, 10, 20]
     assert path.epoch.tolist() == [0, 0.5, 1]
     assert path.loss.tolist() == [3, 2, 1]
     assert path.learning_rate.tolist() == [0.1] * 3
     assert np.isnan(path.surface_loss).all()
-    assert path.over(np.array([1, 2, 3])).surface_loss.tolist() == [1.0, 2.0, 3.0]
+    assert path.with_surface_loss(np.array([1, 2, 3])).surface_loss.tolist() == [1.0, 2.0, 3.0]
 
 
 def test_checkpoints_are_loaded_one_at_a_time(weights):
@@ -75,14 +75,14 @@ def test_an_empty_run_and_foreign_checkpoints_are_refused(weights):
     plane = random_plane(weights)
     with pytest.raises(ValueError, match="run 'sgd' has no checkpoints to project"):
         project_path("sgd", plane, [])
-    with pytest.raises(ValueError, match="weights of one network expected"):
+    with pytest.raises(ValueError, match="expected weights of one network"):
         project_path("sgd", plane, [PathPoint(0, 0.0, lambda: Weights({"w": torch.zeros(1)}))])
 
 
 def test_columns_must_agree():
     n = np.zeros(3)
     path = Trajectory("a", n.astype(np.int64), n, np.zeros((3, 2)), n, n, n, n, n)
-    with pytest.raises(ValueError, match=r"coordinates of shape \(3, axes\) expected, got \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"expected coordinates of shape \(3, axes\), got \(2, 3\)"):
         replace(path, coordinates=np.zeros((2, 3)))
-    with pytest.raises(ValueError, match=r"surface_loss of shape \(3,\) expected, got \(2,\)"):
-        path.over(np.zeros(2))
+    with pytest.raises(ValueError, match=r"expected surface_loss of shape \(3,\), got \(2,\)"):
+        path.with_surface_loss(np.zeros(2))

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from landscape.errors import CheckpointError
-from landscape.geometry import Weights, movable
+from landscape.geometry import Weights, movable_tensors
 from landscape.geometry import weights as module
-from landscape.geometry.weights import blocks, require_same_layout
+from landscape.geometry.weights import float64_blocks, require_same_layout
 
 
 def test_parameters_move_and_nothing_else(network):
-    assert list(movable(network)) == [
+    assert list(movable_tensors(network)) == [
         "shift",
         "temperature",
         "frozen",
@@ -32,8 +32,8 @@ def test_parameters_move_and_nothing_else(network):
 
 
 def test_states_are_running_statistics_and_never_counters(network):
-    found = Weights.of(network, states=True)
-    assert found.states == {"norm.running_mean", "norm.running_var"}
+    found = Weights.from_model(network, buffers=True)
+    assert found.buffers == {"norm.running_mean", "norm.running_var"}
     assert "norm.num_batches_tracked" not in found.tensors
     assert "counter" not in found.tensors
     assert "scratch" not in found.tensors, "no checkpoint holds it"
@@ -42,7 +42,7 @@ def test_states_are_running_statistics_and_never_counters(network):
 
 
 def test_the_copy_does_not_follow_the_network(network):
-    found = Weights.of(network)
+    found = Weights.from_model(network)
     before = found.tensors["conv.weight"].clone()
     with torch.no_grad():
         network.conv.weight.zero_()
@@ -54,23 +54,23 @@ def test_memory_shared_by_two_parameters_is_one_tensor():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model[1].weight.data = model[0].weight.data
     assert model[1].weight is not model[0].weight
-    assert list(movable(model)) == ["0.weight", "0.bias", "1.bias"]
+    assert list(movable_tensors(model)) == ["0.weight", "0.bias", "1.bias"]
 
 
 def test_memory_shared_in_another_form_is_refused():
     model = nn.Sequential(nn.Linear(3, 2, bias=False), nn.Linear(2, 3, bias=False))
     model[1].weight.data = model[0].weight.data.t()
     with pytest.raises(ValueError, match=r"0\.weight and 1\.weight share memory in different forms"):
-        movable(model)
+        movable_tensors(model)
 
 
 def test_integer_parameters_stay_and_complex_ones_are_refused():
     model = nn.Linear(2, 2)
     model.codes = nn.Parameter(torch.arange(4), requires_grad=False)
-    assert list(movable(model)) == ["weight", "bias"]
+    assert list(movable_tensors(model)) == ["weight", "bias"]
     model.phase = nn.Parameter(torch.zeros(2, dtype=torch.complex64))
     with pytest.raises(ValueError, match=r"phase is torch\.complex64"):
-        movable(model)
+        movable_tensors(model)
 
 
 def test_a_state_dict_may_hold_things_that_are_no_tensors():
@@ -81,12 +81,12 @@ def test_a_state_dict_may_hold_things_that_are_no_tensors():
         def set_extra_state(self, state):
             pass
 
-    assert list(movable(Extra(2, 2))) == ["weight", "bias"]
+    assert list(movable_tensors(Extra(2, 2))) == ["weight", "bias"]
 
 
 def test_a_network_without_parameters_is_refused():
-    with pytest.raises(ValueError, match="floating-point parameters expected; ReLU has none"):
-        Weights.of(nn.ReLU())
+    with pytest.raises(ValueError, match="expected a network with floating-point parameters; ReLU has none"):
+        Weights.from_model(nn.ReLU())
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_network_without_parameters_is_refused():
 )
 def test_half_precision_is_copied_as_float32(dtype, copied):
     model = nn.Linear(3, 2).to(dtype)
-    found = Weights.of(model)
+    found = Weights.from_model(model)
     assert found.tensors["weight"].dtype == copied
     assert torch.equal(found.tensors["weight"], model.weight.detach().to(copied))
 
@@ -123,15 +123,15 @@ def test_select_says_what_does_not_fit(network, weights):
 
 
 def test_sums_in_float64_whatever_the_block(weights, monkeypatch):
-    other = weights.like({name: torch.full_like(t, 0.3) for name, t in weights})
+    other = weights.with_tensors({name: torch.full_like(t, 0.3) for name, t in weights})
     flat = np.concatenate([t.double().numpy().ravel() for _, t in weights])
     flat_other = np.concatenate([t.double().numpy().ravel() for _, t in other])
-    for size in (1, 7, module.BLOCK):
-        monkeypatch.setattr(module, "BLOCK", size)
+    for size in (1, 7, module.SUM_BLOCK):
+        monkeypatch.setattr(module, "SUM_BLOCK", size)
         assert weights.dot(other) == pytest.approx(flat @ flat_other, rel=1e-13)
         assert weights.norm() == pytest.approx(np.linalg.norm(flat), rel=1e-13)
     assert weights.numel == flat.size
-    pieces = [piece.clone() for (piece,) in blocks(weights)]
+    pieces = [piece.clone() for (piece,) in float64_blocks(weights)]
     assert all(piece.dtype == torch.float64 for piece in pieces)
     assert np.array_equal(np.concatenate(pieces), flat)
 
@@ -155,9 +155,9 @@ def test_digest_tells_values_names_shapes_and_types_apart():
 
 def test_other_layouts_are_refused_with_their_first_difference():
     a = Weights({"w": torch.zeros(2), "b": torch.zeros(1)})
-    with pytest.raises(ValueError, match="2 names differ or stand elsewhere, first w"):
+    with pytest.raises(ValueError, match="2 names differ or are out of order, first w"):
         require_same_layout(a, Weights({"b": torch.zeros(1), "w": torch.zeros(2)}))
-    with pytest.raises(ValueError, match="1 names differ or stand elsewhere, first b"):
+    with pytest.raises(ValueError, match="1 names differ or are out of order, first b"):
         require_same_layout(a, Weights({"w": torch.zeros(2)}))
     with pytest.raises(ValueError, match=r"b has shapes \(1,\) and \(3,\)"):
-        a.minus(Weights({"w": torch.zeros(2), "b": torch.zeros(3)}))
+        a - Weights({"w": torch.zeros(2), "b": torch.zeros(3)})

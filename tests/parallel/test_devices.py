@@ -12,12 +12,10 @@ from landscape.parallel.devices import (
     LocalRanks,
     assign,
     choose_device,
-    current,
     local_rank_from_environment,
     local_ranks,
     oversubscription,
     oversubscription_warning,
-    repeatable,
     visible,
 )
 from landscape.parallel.ranks import Ranks
@@ -129,25 +127,3 @@ def test_crowding_is_said_of_the_worst_host():
 
 def test_ranks_bound_to_cores_are_told_how_to_get_free():
     assert "(64 there; mpiexec --bind-to none frees them)" in oversubscription([LocalRanks(0, 2, 2, 64)], 4)
-
-
-def test_settings_of_the_gpu_are_made_and_undone():
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = True
-    try:
-        with repeatable("cuda:1"):
-            assert not torch.backends.cudnn.allow_tf32
-            assert not torch.backends.cudnn.benchmark
-            assert torch.backends.cudnn.deterministic
-            assert not torch.backends.cuda.matmul.allow_tf32
-        assert torch.backends.cudnn.benchmark
-        assert torch.backends.cudnn.allow_tf32 == before[0]
-        with repeatable("cpu"):
-            assert torch.backends.cudnn.benchmark
-    finally:
-        torch.backends.cudnn.benchmark = before[1]
-
-
-def test_the_cpu_needs_no_current_device():
-    with current("cpu"):
-        assert torch.zeros(1).device.type == "cpu"

@@ -51,7 +51,7 @@ def test_a_surface_over_a_plane_in_a_file_is_the_same_bit_for_bit(problem, tmp_p
 
     def make():
         assert not list(scratch.iterdir()), "nothing is left behind, also if the process is killed by now"
-        return random_plane(Weights.of(problem.model), 3)
+        return random_plane(Weights.from_model(problem.model), 3)
 
     plane = share_plane(Ranks(), make, scratch)
     assert len(maps()) > len(before)
@@ -68,21 +68,21 @@ def test_a_surface_over_a_plane_in_a_file_is_the_same_bit_for_bit(problem, tmp_p
 
 @on_linux
 def test_the_planes_of_several_seeds_lie_in_files_one_after_the_other(problem, tmp_path):
-    origin = Weights.of(problem.model)
+    origin = Weights.from_model(problem.model)
     family = PlaneFamily(origin, (0, 1), lambda seed: random_plane(origin, seed, 1), 1)
     kept = make_in_arena(tmp_path, lambda: family)
     grid = Grid.parse("0:1:3")
     one, two = (run_sweep(problem, where, grid).surface for where in (kept, family))
     assert one.metric().tobytes() == two.metric().tobytes()
-    plane = kept.make(1)
+    plane = kept.make_plane(1)
     assert maps()
-    assert plane.digests() == family.make(1).digests()
+    assert plane.digests() == family.make_plane(1).digests()
     assert not list(tmp_path.iterdir())
 
 
 @on_linux
 def test_a_stored_plane_can_stay_in_its_file(problem, tmp_path):
-    plane = random_plane(Weights.of(problem.model, states=True), 3)
+    plane = random_plane(Weights.from_model(problem.model, buffers=True), 3)
     run_sweep(problem, plane, Grid.parse("0:1:2", "0:1:2"), SweepConfig(tmp_path / "s.h5"))
     mapped = read_plane(tmp_path / "s.h5", mapped=True)
     assert str(tmp_path / "s.h5") in Path("/proc/self/maps").read_text()
@@ -107,13 +107,13 @@ def test_a_disk_without_room_is_said(monkeypatch, tmp_path, problem):
     def full(handle, start, size):
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(room_module, "reserve", full)
+    monkeypatch.setattr(room_module, "reserve_space", full)
     with pytest.raises(StoreError, match=r"no room for origin and directions: No space left.* --scratch"):
-        share_plane(Ranks(), lambda: random_plane(Weights.of(problem.model)), tmp_path)
+        share_plane(Ranks(), lambda: random_plane(Weights.from_model(problem.model)), tmp_path)
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="no room for origin and directions"):
-        make_in_arena(tmp_path / "file", lambda: random_plane(Weights.of(problem.model)))
+        make_in_arena(tmp_path / "file", lambda: random_plane(Weights.from_model(problem.model)))
 
 
 def test_an_error_of_the_plane_itself_is_not_taken_for_a_full_disk(tmp_path):
@@ -167,7 +167,7 @@ data = next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith
 if sys.argv[2] != "free":  # the network is there, and from here on less than as much again
     resource.setrlimit(resource.RLIMIT_DATA, (data + int(0.9 * size),) * 2)
 scratch = scratch_directory(3 * size, Path(sys.argv[1])) if sys.argv[2] == "auto" else None
-plane = share_plane(Ranks(), lambda: random_plane(Weights.of(model)), scratch)
+plane = share_plane(Ranks(), lambda: random_plane(Weights.from_model(model)), scratch)
 outcome = run_sweep(problem, plane, Grid.parse("-1:1:3", "0:1:2"), SweepConfig(Path(sys.argv[1]) / "s.h5"))
 print(outcome.surface.metric().tobytes().hex())
 """

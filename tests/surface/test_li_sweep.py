@@ -53,7 +53,7 @@ def test_the_same_losses(tmp_path):
     with h5py.File(tmp_path / "surface.h5", "w") as file:
         file["xcoordinates"], file["ycoordinates"], file["train_loss"] = x, y, theirs
 
-    origin = Weights.of(model)
+    origin = Weights.from_model(model)
     plane = Plane(origin, read_directions(tmp_path / "directions.h5", origin, model.state_dict()))
     problem = Problem(model, {"train": split}, lambda o, t: nn.functional.cross_entropy(o, t, reduction="none"))
     ours = run_sweep(problem, plane, Grid.parse("-0.2:0.4:3", "-0.3:0.1:3")).surface

@@ -13,6 +13,7 @@ from torch import nn
 from landscape.errors import StoreError
 from landscape.geometry import Direction, Plane, Weights, difference
 from landscape.geometry.plane import random_plane
+from landscape.geometry.recipe import DirectionRecipe
 from landscape.surface.plane_files import read_directions, read_plane, write_directions
 
 
@@ -27,13 +28,13 @@ def network(seed: int = 0) -> nn.Module:
 
 
 def equal(a: Weights, b: Weights) -> bool:
-    return a.states == b.states and a.digest() == b.digest()
+    return a.buffers == b.buffers and a.digest() == b.digest()
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_bit_for_bit(tmp_path, axes, dtype):
-    plane = random_plane(Weights.of(network()).to(dtype=dtype), axes=axes, only=["0.*"])
+    plane = random_plane(Weights.from_model(network()).to(dtype=dtype), axes=axes, only=["0.*"])
     write_directions(tmp_path / "plane.h5", plane)
     found = read_plane(tmp_path / "plane.h5")
     assert equal(found.origin, plane.origin)
@@ -43,11 +44,11 @@ def test_bit_for_bit(tmp_path, axes, dtype):
 
 
 def test_with_statistics(tmp_path):
-    origin, target = (Weights.of(network(seed), states=True) for seed in (0, 1))
+    origin, target = (Weights.from_model(network(seed), buffers=True) for seed in (0, 1))
     plane = Plane(origin, (difference(origin, target, "b.pt"),))
     write_directions(tmp_path / "plane.h5", plane)
     found = read_plane(tmp_path / "plane.h5")
-    assert found.origin.states == {"1.running_mean", "1.running_var"}
+    assert found.origin.buffers == {"1.running_mean", "1.running_var"}
     assert equal(found.directions[0].weights, plane.directions[0].weights)
 
 
@@ -76,15 +77,15 @@ values = st.one_of(numbers, text.filter(_plain), st.lists(text, max_size=3))
 def test_any_recipe_survives(tmp_path_factory, recipe):
     path = tmp_path_factory.mktemp("recipe") / "plane.h5"
     origin = Weights({"w": torch.ones(2)})
-    write_directions(path, Plane(origin, (Direction(origin, recipe),)))
-    assert read_plane(path).directions[0].recipe == recipe
+    write_directions(path, Plane(origin, (Direction(origin, DirectionRecipe.from_json(recipe)),)))
+    assert read_plane(path).directions[0].recipe.to_json() == recipe
 
 
 def test_text_that_only_begins_like_json_is_text(tmp_path):
     origin = Weights({"w": torch.ones(2)})
     name = "[-1.0,1.0,51]x[-1.0,1.0,51].h5"
-    write_directions(tmp_path / "plane.h5", Plane(origin, (Direction(origin, {"kind": "file", "file": name}),)))
-    assert read_plane(tmp_path / "plane.h5").directions[0].recipe["file"] == name
+    write_directions(tmp_path / "plane.h5", Plane(origin, (Direction(origin, DirectionRecipe("file", file=name)),)))
+    assert read_plane(tmp_path / "plane.h5").directions[0].recipe.file == name
 
 
 def test_damage_is_noticed(tmp_path):
@@ -117,24 +118,24 @@ def test_a_file_in_the_way_is_left_alone(tmp_path):
 def test_directions_by_name_over_another_origin(tmp_path):
     plane = random_plane(network(), seed=5)
     write_directions(tmp_path / "plane.h5", plane)
-    found = read_directions(tmp_path / "plane.h5", Weights.of(network(1)))
+    found = read_directions(tmp_path / "plane.h5", Weights.from_model(network(1)))
     assert [d.weights.digest() for d in found] == [d.weights.digest() for d in plane.directions]
-    assert found[1].recipe["seed"] == 5
-    assert found[1].recipe["file"].endswith("plane.h5")
-    wide = read_directions(tmp_path / "plane.h5", Weights.of(network()).to(dtype=torch.float64))
+    assert found[1].recipe.seed == 5
+    assert found[1].recipe.file.endswith("plane.h5")
+    wide = read_directions(tmp_path / "plane.h5", Weights.from_model(network()).to(dtype=torch.float64))
     assert wide[0].weights.tensors["scale"].dtype == torch.float64
 
 
 def test_directions_with_and_without_statistics(tmp_path):
     path = tmp_path / "plane.h5"
-    plain, full = Weights.of(network()), Weights.of(network(), states=True)
+    plain, full = Weights.from_model(network()), Weights.from_model(network(), buffers=True)
     write_directions(path, random_plane(plain))
     (x, _) = read_directions(path, full)
     assert not x.weights.tensors["1.running_mean"].any(), "a file without them leaves them at rest"
-    assert x.weights.states == full.states
+    assert x.weights.buffers == full.buffers
     write_directions(path, random_plane(full), overwrite=True)
     assert read_directions(path, plain)[0].weights.digest() == random_plane(plain).directions[0].weights.digest()
-    target = Weights.of(network(1), states=True)
+    target = Weights.from_model(network(1), buffers=True)
     write_directions(path, Plane(full, (difference(full, target),)), overwrite=True)
     with pytest.raises(StoreError, match=r"moves 1\.running_mean too, which keeps still here.*--states"):
         read_directions(path, plain)
@@ -150,4 +151,4 @@ def test_directions_of_another_network(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["train_loss"] = np.zeros(3)
     with pytest.raises(StoreError, match="holds no directions: a group 'xdirection' is expected, it has train_loss"):
-        read_directions(tmp_path / "other.h5", Weights.of(network()))
+        read_directions(tmp_path / "other.h5", Weights.from_model(network()))

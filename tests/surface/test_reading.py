@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from landscape.errors import StoreError
+from landscape.geometry.recipe import DirectionRecipe
 from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
 from landscape.surface.reading import read_surface
 from landscape.surface.store import FileStore
@@ -21,7 +22,7 @@ def surface_file(tmp_path):
         SurfaceMetadata(
             SweepSettings(dtype="float64"),
             title="a net",
-            recipes=({"kind": "random", "seed": 3},),
+            recipes=(DirectionRecipe("random", seed=3),),
             other={"note": "[not JSON", "none": None},
         ),
     )
@@ -43,7 +44,7 @@ def test_values_status_and_words(surface_file):
     assert list(surface.values) == ["train_loss", "train_loss_stderr", "train_acc"], "in the order of the settings"
     assert surface.name == "a net"
     assert surface.metadata.settings == SweepSettings(dtype="float64")
-    assert surface.metadata.recipes == ({"kind": "random", "seed": 3},)
+    assert surface.metadata.recipes == (DirectionRecipe("random", seed=3),)
     assert surface.metadata.other == {"note": "[not JSON", "none": None}
     np.testing.assert_array_equal(surface.x, np.linspace(-1, 2, 4))
 

@@ -145,7 +145,7 @@ def problem():
 
 @pytest.fixture
 def plane(problem):
-    origin = Weights.of(problem.model)
+    origin = Weights.from_model(problem.model)
     return Plane(origin, (random_direction(origin, 0, 0), random_direction(origin, 0, 1)))
 
 

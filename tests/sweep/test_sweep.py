@@ -54,7 +54,7 @@ def problem():
 
 @pytest.fixture
 def plane(problem):
-    origin = Weights.of(problem.model)
+    origin = Weights.from_model(problem.model)
     return Plane(origin, (random_direction(origin, 0, 0), random_direction(origin, 0, 1)))
 
 
@@ -87,7 +87,7 @@ def test_a_quadratic_is_its_closed_form():
     inputs = torch.tensor([[1.0, 0.0], [0.0, 3.0]], dtype=torch.float64)
     split = Split(inputs, torch.zeros(2, dtype=torch.float64))
     problem = Problem(bowl, {"train": split}, lambda outputs, targets: (outputs - targets) ** 2)
-    origin = Weights.of(bowl)
+    origin = Weights.from_model(bowl)
     axes = tuple(Direction(Weights({"w": torch.eye(2, dtype=torch.float64)[i]})) for i in range(2))
     outcome = run_sweep(problem, Plane(origin, axes), GRID, evaluation=EvaluationConfig(dtype="float64"))
     x, y = np.meshgrid(*GRID.coordinates)
@@ -141,11 +141,11 @@ def test_points_that_are_computed_together_do_not_show_in_whose_company_they_wer
         model = nn.Sequential(nn.Linear(64, 100), nn.Sigmoid(), nn.Linear(100, 10))
     split = Split(torch.randn(251, 64, generator=generator), torch.arange(251) % 10)
     problem = Problem(model, {"train": split}, cross_entropy, {"acc": accuracy})
-    origin = Weights.of(model)
+    origin = Weights.from_model(model)
     plane = Plane(origin, (random_direction(origin, 0, 0), random_direction(origin, 0, 1)))
     grid = Grid.parse("-1:1:13", "0:1:11")
     whole = run_sweep(problem, plane, grid).surface
-    assert whole.metadata.settings.engine == "grouped"
+    assert whole.metadata.settings.engine == "batched_mlp"
     for part in range(3):
         share = run_sweep(problem, plane, grid, SweepConfig(shard=(part, 3))).surface
         there = share.status == DONE

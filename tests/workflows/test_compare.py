@@ -37,7 +37,7 @@ def test_paths_share_one_surface(compared):
     assert np.isfinite(surface.metric()).all()
     assert [path.name for path in paths] == ["sgd-lr-0.1", "adam-lr-0.01"]
     assert len({tuple(np.round(path.coordinates[0], 9)) for path in paths}) == 1
-    assert 0 < sum(recipe["explained_variance_ratio"] for recipe in surface.metadata.recipes) <= 1 + 1e-12
+    assert 0 < sum(recipe.explained_variance_ratio for recipe in surface.metadata.recipes) <= 1 + 1e-12
     # The end of the best run is the origin of the plane.
     best = min(paths, key=lambda path: path.loss[-1])
     np.testing.assert_allclose(best.coordinates[-1], 0, atol=1e-6)

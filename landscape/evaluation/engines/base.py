@@ -65,7 +65,7 @@ class Engine(Protocol):
 class EagerEngine:
     """The module as it is: understands everything, and is what the others are compared with."""
 
-    name, points, fill = "plain", 1, 1
+    name, points, fill = "eager", 1, 1
 
     def __init__(self, setting: EngineContext) -> None:
         self._model, self._batches = setting.model, setting.batches

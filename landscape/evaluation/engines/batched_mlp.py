@@ -38,7 +38,7 @@ class BatchedMLPEngine:
         Unsuitable: the network is something else, or not small, or the plane has entries that are not finite.
     """
 
-    name, fill = "grouped", _ALIGNMENT
+    name, fill = "batched_mlp", _ALIGNMENT
 
     def __init__(self, setting: EngineContext) -> None:
         linears, self._activations = chain(setting)

@@ -34,7 +34,7 @@ class BatchNormFoldedEngine:
         Unsuitable: the network cannot be traced, or has no convolution or normalization to gain from.
     """
 
-    name, points, fill = "folded", 1, 1
+    name, points, fill = "bn_folded", 1, 1
 
     def __init__(self, setting: EngineContext) -> None:
         self.move, self._batches = setting.move, setting.batches

@@ -162,7 +162,7 @@ class MLPEngine:
         Unsuitable: the network is something else.
     """
 
-    name, points, fill = "dense", 1, 1
+    name, points, fill = "mlp", 1, 1
 
     def __init__(self, setting: EngineContext) -> None:
         linears, self._activations = chain(setting)

@@ -115,11 +115,11 @@ def as_arrays(directions: Sequence[Direction], layout: Layout | None = None) -> 
     columns = []
     for direction in directions:
         weights = direction.weights
-        lost = [name for name in weights.states if layout is None and weights.tensors[name].any()]
+        lost = [name for name in weights.buffers if layout is None and weights.tensors[name].any()]
         if lost:
             raise ValueError(f"the direction moves running statistics ({min(lost)}): give layout=model.state_dict()")
         if layout is None:
-            column = [tensor for name, tensor in weights if name not in weights.states]
+            column = [tensor for name, tensor in weights if name not in weights.buffers]
         else:
             homes = _homes(layout)
             column = [weights.tensors.get(homes[name], torch.zeros_like(like)) for name, like in layout.items()]
@@ -128,13 +128,13 @@ def as_arrays(directions: Sequence[Direction], layout: Layout | None = None) -> 
 
 
 def _pca(directions: Sequence[Direction]) -> dict[str, np.ndarray]:
-    if not all(direction.recipe.get("kind") == "pca" for direction in directions):
+    if not all(direction.recipe.kind == "pca" for direction in directions):
         return {}
-    variance = np.array([direction.recipe["explained_variance"] for direction in directions])
+    variance = np.array([direction.recipe.explained_variance for direction in directions])
     return {
-        "explained_variance_ratio_": np.array([d.recipe["explained_variance_ratio"] for d in directions]),
+        "explained_variance_ratio_": np.array([d.recipe.explained_variance_ratio for d in directions]),
         "explained_variance_": variance,
-        "singular_values_": np.sqrt(variance * (directions[0].recipe["checkpoints"] - 1)),
+        "singular_values_": np.sqrt(variance * ((directions[0].recipe.checkpoints or 0) - 1)),
     }
 
 
@@ -161,7 +161,7 @@ def lay_over(
         StoreError: the arrays are of another network, or move what ``origin`` does not hold.
     """
     named = dict(arrays) if isinstance(arrays, Mapping) else _named(arrays, origin, where, layout)
-    missing = [name for name in origin.tensors if name not in named and name not in origin.states]
+    missing = [name for name in origin.tensors if name not in named and name not in origin.buffers]
     if missing:
         raise StoreError(f"{where} is of another network: it has no tensor {missing[0]!r} ({len(missing)} missing)")
     tensors = {}
@@ -188,12 +188,12 @@ def lay_over(
             f"{where} moves {name} too, which keeps still here. If these are running statistics, let them move with "
             "--states; otherwise the direction is of another network"
         )
-    return origin.like(tensors)
+    return origin.with_tensors(tensors)
 
 
 def _named(arrays: Sequence[np.ndarray], origin: Weights, where: str, layout: Layout | None) -> dict[str, np.ndarray]:
     """The arrays by name, found by number and shapes."""
-    orders = {"its parameters": [name for name in origin.tensors if name not in origin.states]}
+    orders = {"its parameters": [name for name in origin.tensors if name not in origin.buffers]}
     if layout is not None:
         orders["its state_dict"] = list(layout)
         orders["its state_dict without counters"] = [n for n, t in layout.items() if t.is_floating_point()]

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from landscape.geometry.recipe import DirectionRecipe
+
 _NUMBER = r"[-+0-9.e]+"
 _AXIS = rf"\[({_NUMBER}),({_NUMBER}),(\d+)\]"
 _SURFACE = re.compile(
@@ -45,8 +47,7 @@ class LiName:
     Attributes:
         kind: ``surface``, ``projection`` or ``directions``.
         axes: of a surface, as ours are typed: ``("-1:1:51", "-1:1:51")``.
-        recipes: how each axis was made, in the words of our own recipes: ``kind`` (``random``, ``difference``,
-            ``pca``), ``normalization``, ``ignore``, ``to`` (as the name has it). Empty where the name does not say.
+        recipes: how each axis was made (``to`` as the name has it); empty where the name does not say.
         states: whether running statistics are among the directions.
         checkpoint: the file of the plane's origin, with as much of its path as the name holds.
         epoch: of that checkpoint, None where its name does not say.
@@ -59,7 +60,7 @@ class LiName:
 
     kind: str
     axes: tuple[str, ...] = ()
-    recipes: tuple[dict[str, Any], ...] = ()
+    recipes: tuple[DirectionRecipe, ...] = ()
     states: bool = False
     checkpoint: str = ""
     epoch: int | None = None
@@ -101,7 +102,7 @@ def recipe_of(path: str) -> dict[str, Any]:
     if name is None or name.kind != "surface":
         return {}
     found = {
-        "recipes": [dict(recipe) for recipe in name.recipes],
+        "recipes": [recipe.to_json() for recipe in name.recipes],
         "checkpoint": name.checkpoint,
         "checkpoint_epoch": name.epoch,
         "run": dict(name.run),
@@ -117,7 +118,7 @@ def _typed(axis: str) -> str:
 def _directions(path: str, axes: int) -> dict[str, Any] | None:
     """What the name of a direction file says; ``axes`` is how many a surface has, 0 where that is not known."""
     if match := _PRINCIPAL.match(path):
-        recipe = {"kind": "pca", "ignore": match["ignore"] or "none"}
+        recipe = DirectionRecipe("pca", ignore=match["ignore"] or "none")
         return {"recipes": (recipe, recipe), "states": match["type"] == "states", "run": _run(match["run"] or "")}
     match = _DIRECTIONS.match(path)
     if not match or not (re.search(_CHECKPOINT, match["checkpoints"]) or "=" in path):
@@ -133,14 +134,14 @@ def _directions(path: str, axes: int) -> dict[str, Any] | None:
     for axis in "xy" if has_y else "x":
         source = "x" if match["same"] else axis
         recipes.append(
-            {"kind": "difference", "to": to[axis], "normalization": "none"}
+            DirectionRecipe("difference", to=to[axis], normalization="none")
             if to[axis]
-            else {
-                "kind": "random",
-                "normalization": _norm(match[f"{source}norm"]),
-                "ignore": match[f"{source}ignore"] or "none",
-                **({"same_direction": True} if match["same"] and axis == "y" else {}),
-            }
+            else DirectionRecipe(
+                "random",
+                normalization=_norm(match[f"{source}norm"]),
+                ignore=match[f"{source}ignore"] or "none",
+                same_direction=bool(match["same"]) and axis == "y",
+            )
         )
     return {
         "recipes": tuple(recipes),

@@ -32,12 +32,14 @@ def fail():
 def plane():
     import torch
 
-    from landscape.geometry import Direction, Plane, Weights
+    from landscape.geometry import Direction, DirectionRecipe, Plane, Weights
 
     assert ranks.is_root
     values = torch.arange(33, dtype=torch.float64).reshape(3, 11) / 7
     origin = Weights({"a": values.half(), "b": values * 3, "empty": torch.zeros(0), "one": torch.tensor(2.0)})
-    return Plane(origin, (Direction(origin.like({k: v * 0.1 for k, v in origin}), {"kind": "test", "seed": 4}),))
+    return Plane(
+        origin, (Direction(origin.with_tensors({k: v * 0.1 for k, v in origin}), DirectionRecipe("test", seed=4)),)
+    )
 
 
 def seen():
@@ -61,7 +63,7 @@ def seen():
     assert not named, "the file that the ranks share has no name any more"
     dtypes = [str(tensors[name].dtype).removeprefix("torch.") for name in "ab"]
     here = local_ranks(ranks)
-    plane_seen = [shared.directions[0].weights.digest(), *dtypes, dict(shared.directions[0].recipe)]
+    plane_seen = [shared.directions[0].weights.digest(), *dtypes, shared.directions[0].recipe.to_json()]
     return {"planes": plane_seen, "neighbours": [here.rank, here.size], "files": files_of(shared)}
 
 

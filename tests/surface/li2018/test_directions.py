@@ -90,10 +90,10 @@ def test_in_the_order_of_parameters(tmp_path, resnet):
     arrays = [np.full(tuple(p.shape), i, dtype=np.float32) for i, p in enumerate(resnet.parameters())]
     published(tmp_path / "li.h5", xdirection=arrays)
     for layout in (None, resnet.state_dict()):
-        (found,) = read_directions(tmp_path / "li.h5", Weights.of(resnet), layout)
+        (found,) = read_directions(tmp_path / "li.h5", Weights.from_model(resnet), layout)
         for i, (name, _) in enumerate(resnet.named_parameters()):
             assert (found.weights.tensors[name] == i).all(), name
-        assert found.recipe == {"kind": "file", "file": str(tmp_path / "li.h5"), "group": "xdirection"}
+        assert found.recipe.to_json() == {"kind": "file", "file": str(tmp_path / "li.h5"), "group": "xdirection"}
 
 
 @pytest.mark.parametrize("counters", [True, False], ids=["with counters", "torch before 0.4.1"])
@@ -102,12 +102,12 @@ def test_in_the_order_of_the_state_dict(tmp_path, resnet, counters):
     arrays = {name: array for name, array in zip(layout, state_arrays(resnet), strict=True)}
     kept = [array for name, array in arrays.items() if counters or layout[name].is_floating_point()]
     published(tmp_path / "li.h5", xdirection=kept)
-    (found,) = read_directions(tmp_path / "li.h5", Weights.of(resnet, states=True), layout)
+    (found,) = read_directions(tmp_path / "li.h5", Weights.from_model(resnet, buffers=True), layout)
     assert "bn1.num_batches_tracked" not in found.weights.tensors
     for name, tensor in found.weights:
         assert np.array_equal(tensor.numpy(), arrays[name]), name
     with pytest.raises(StoreError, match=r"moves bn1\.running_mean too.*--states"):
-        read_directions(tmp_path / "li.h5", Weights.of(resnet), layout)
+        read_directions(tmp_path / "li.h5", Weights.from_model(resnet), layout)
 
 
 def test_statistics_at_rest_need_no_states(tmp_path, resnet):
@@ -115,7 +115,7 @@ def test_statistics_at_rest_need_no_states(tmp_path, resnet):
     layout = resnet.state_dict()
     arrays = [array if array.ndim > 1 else np.zeros_like(array) for array in state_arrays(resnet)]
     published(tmp_path / "li.h5", xdirection=arrays)
-    (found,) = read_directions(tmp_path / "li.h5", Weights.of(resnet), layout)
+    (found,) = read_directions(tmp_path / "li.h5", Weights.from_model(resnet), layout)
     for name, array in zip(layout, arrays, strict=True):
         assert name not in found.weights.tensors or np.array_equal(found.weights.tensors[name].numpy(), array)
 
@@ -125,14 +125,14 @@ def test_tied_tensors_stand_twice_in_a_state_dict(tmp_path):
     model[1].weight = model[0].weight
     moved = np.arange(12, dtype=np.float32).reshape(4, 3)
     published(tmp_path / "li.h5", xdirection=[moved, moved])
-    (found,) = read_directions(tmp_path / "li.h5", Weights.of(model), model.state_dict())
+    (found,) = read_directions(tmp_path / "li.h5", Weights.from_model(model), model.state_dict())
     assert list(found.weights.tensors) == ["0.weight"]
     assert np.array_equal(found.weights.tensors["0.weight"].numpy(), moved)
     back = as_arrays([found], model.state_dict()).directions[0]
     assert [a.tobytes() for a in back] == [moved.tobytes()] * 2
     published(tmp_path / "odd.h5", xdirection=[moved, moved + 1])
     with pytest.raises(StoreError, match=r"moves 1\.weight too, which keeps still here"):
-        read_directions(tmp_path / "odd.h5", Weights.of(model), model.state_dict())
+        read_directions(tmp_path / "odd.h5", Weights.from_model(model), model.state_dict())
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["weights", "states"])
@@ -150,7 +150,7 @@ def test_ours_written_for_their_scripts(tmp_path, resnet, whole):
                 assert array.shape == tuple(resnet.state_dict()[name].shape)
                 moved = direction.weights.tensors.get(name)
                 assert np.array_equal(array, moved.numpy() if moved is not None else np.zeros_like(array))
-    found = read_directions(tmp_path / "ours.h5", Weights.of(resnet), resnet.state_dict())
+    found = read_directions(tmp_path / "ours.h5", Weights.from_model(resnet), resnet.state_dict())
     assert [d.weights.digest() for d in found] == [d.weights.digest() for d in plane.directions]
 
 
@@ -167,12 +167,12 @@ def test_a_principal_plane_as_their_pca_file(tmp_path):
         for name in ("explained_variance_ratio_", "explained_variance_", "singular_values_"):
             np.testing.assert_allclose(file[name][()], getattr(reference, name), rtol=1e-6)
     found = read_directions(tmp_path / "pca.h5", points[0])
-    assert found[1].recipe["explained_variance_ratio"] == pytest.approx(reference.explained_variance_ratio_[1])
+    assert found[1].recipe.explained_variance_ratio == pytest.approx(reference.explained_variance_ratio_[1])
 
 
 def test_statistics_are_not_lost_silently(resnet):
-    origin = Weights.of(resnet, states=True)
-    target = origin.like({name: t + 1 for name, t in origin})
+    origin = Weights.from_model(resnet, buffers=True)
+    target = origin.with_tensors({name: t + 1 for name, t in origin})
     direction = difference(origin, target)
     with pytest.raises(ValueError, match=r"moves running statistics \(bn1\.running_mean\): give layout="):
         as_arrays([direction])
@@ -188,7 +188,7 @@ def test_no_third_direction(resnet):
 
 
 def test_files_of_another_network_or_of_none(tmp_path, resnet):
-    origin, layout = Weights.of(resnet), resnet.state_dict()
+    origin, layout = Weights.from_model(resnet), resnet.state_dict()
     published(tmp_path / "li.h5", xdirection=[np.zeros(3), np.zeros(4)])
     with pytest.raises(StoreError, match=r"it holds 2 tensors; expected .* are 65 for its parameters, 128 for its"):
         read_directions(tmp_path / "li.h5", origin, layout)
@@ -217,7 +217,7 @@ def test_a_surface_continues_in_their_directions(tmp_path):
     model = nn.Linear(3, 2)
     arrays = [np.full((2, 3), 5, dtype=np.float32), np.full(2, -1, dtype=np.float32)]
     published(tmp_path / "li.h5", xdirection=arrays)
-    origin = Weights.of(model)
+    origin = Weights.from_model(model)
     plane = Plane(origin, read_directions(tmp_path / "li.h5", origin, model.state_dict()))
     there = plane.at([0.5])
     torch.testing.assert_close(there.tensors["weight"], model.weight.detach() + 2.5)

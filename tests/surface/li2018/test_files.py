@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as npst
 from landscape.errors import StoreError
 from landscape.geometry import PathPoint, Weights, project_path
 from landscape.geometry.plane import random_plane
+from landscape.geometry.recipe import DirectionRecipe
 from landscape.surface.li2018.files import from_cosine, write_li_projection, write_li_surface
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import DONE, FAILED, PENDING, Surface
@@ -106,7 +107,7 @@ def test_the_name_of_the_file_is_its_record(tmp_path):
     as_published(folder / name, np.linspace(-1, 1, 3), np.linspace(-1, 1, 3), hill)
     surface = read_surface(folder / name)
     assert surface.name == "resnet56"
-    assert surface.metadata.recipes == ({"kind": "random", "normalization": "filter", "ignore": "biasbn"},) * 2
+    assert surface.metadata.recipes == (DirectionRecipe("random", normalization="filter", ignore="biasbn"),) * 2
     assert surface.metadata.checkpoint.epoch == 300
     assert surface.metadata.other["run"]["lr"] == "0.1"
 
@@ -159,7 +160,8 @@ def path_on_plane():
     origin = Weights({"w": torch.randn(20, 30, generator=stream), "v": torch.randn(4, 5, generator=stream)})
     plane = random_plane(origin)
     points = [
-        origin.like({n: t + (5 - i) * torch.randn(t.shape, generator=stream) / 10 for n, t in origin}) for i in range(6)
+        origin.with_tensors({n: t + (5 - i) * torch.randn(t.shape, generator=stream) / 10 for n, t in origin})
+        for i in range(6)
     ]
     path = project_path("sgd", plane, [PathPoint(i, float(i), lambda p=p: p) for i, p in enumerate(points)])
     return plane, points, path
@@ -184,6 +186,6 @@ def test_projection_files(tmp_path, path_on_plane):
 def test_their_cosine_projection_made_exact(path_on_plane):
     """<w, d> / ||d|| for each axis by itself: lengths, which the Gram matrix turns into coordinates."""
     plane, points, path = path_on_plane
-    stored = [[p.minus(plane.origin).dot(d.weights) / d.weights.norm() for d in plane.directions] for p in points]
+    stored = [[(p - plane.origin).dot(d.weights) / d.weights.norm() for d in plane.directions] for p in points]
     assert not np.allclose(stored, path.coordinates, rtol=0.1), "the published numbers are far from the coordinates"
     np.testing.assert_allclose(from_cosine(np.array(stored), plane), path.coordinates, rtol=1e-5, atol=1e-7)

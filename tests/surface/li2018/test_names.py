@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from landscape.geometry.recipe import DirectionRecipe
 from landscape.surface.li2018.names import parse_li_name, recipe_of
 
-FILTER = {"kind": "random", "normalization": "filter", "ignore": "biasbn"}
+FILTER = DirectionRecipe("random", normalization="filter", ignore="biasbn")
 
 
 def test_a_published_contour():
@@ -48,13 +51,13 @@ def test_a_published_interpolation():
     assert name.axes == ("-0.5:1.5:401",)
     assert name.checkpoint == "vgg9_sgd_lr=0.1_bs=128_wd=0.0_save_epoch=1_model_300.t7"
     to = "vgg9_sgd_lr=0.1_bs=8192_wd=0.0_save_epoch=1_model_300.t7"
-    assert name.recipes == ({"kind": "difference", "to": to, "normalization": "none"},)
+    assert name.recipes == (DirectionRecipe("difference", to=to, normalization="none"),)
     assert name.run["batch_size"] == "128"
 
 
 def test_three_checkpoints_of_one_folder():
     name = parse_li_name("A/model_300.t7_model_10.t7_statesA/model_20.t7.h5_[-1.0,1.0,51]x[-1.0,1.0,51].h5")
-    assert [recipe["to"] for recipe in name.recipes] == ["model_10.t7", "A/model_20.t7"]
+    assert [recipe.to for recipe in name.recipes] == ["model_10.t7", "A/model_20.t7"]
     assert name.checkpoint == "A/model_300.t7"
 
 
@@ -64,13 +67,13 @@ def test_three_checkpoints_of_one_folder():
 def test_normalizations_in_our_words(flags, normalization):
     name = parse_li_name(f"model_1.t7_weights{flags}.h5")
     assert name.kind == "directions"
-    assert name.recipes == ({"kind": "random", "normalization": normalization, "ignore": "none"},)
+    assert name.recipes == (DirectionRecipe("random", normalization=normalization, ignore="none"),)
 
 
 def test_a_second_axis_without_flags_of_its_own():
     name = parse_li_name("m.t7_weights_xnorm=filter.h5_[-1.0,1.0,5]x[-0.5,2.0,5].h5")
     assert name.axes == ("-1:1:5", "-0.5:2:5")
-    assert [recipe["normalization"] for recipe in name.recipes] == ["filter", "none"]
+    assert [recipe.normalization for recipe in name.recipes] == ["filter", "none"]
 
 
 def test_the_rest_of_the_suffixes():
@@ -78,7 +81,7 @@ def test_the_rest_of_the_suffixes():
         "m.t7_weights_xignore=biasbn_xnorm=filter_yignore=biasbn_ynorm=filter_same_dir_idx=3.h5"
         "_[-1.0,1.0,5]x[-1e-05,1.0,5]_rawdata_datasplit=3_splitidx=1.h5"
     )
-    assert name.recipes == (FILTER, {**FILTER, "same_direction": True})
+    assert name.recipes == (FILTER, replace(FILTER, same_direction=True))
     assert name.axes[1] == "-1e-05:1:5"
     assert name.index == 3
     assert name.raw_data
@@ -88,13 +91,13 @@ def test_the_rest_of_the_suffixes():
 def test_principal_components_and_projections():
     name = parse_li_name("nets/vgg9_sgd_lr=0.1_bs=128_wd=0.0/PCA_weights_ignore=biasbn_save_epoch=1/directions.h5")
     assert name.kind == "directions"
-    assert name.recipes == ({"kind": "pca", "ignore": "biasbn"},) * 2
+    assert name.recipes == (DirectionRecipe("pca", ignore="biasbn"),) * 2
     assert name.run["optimizer"] == "sgd"
     name = parse_li_name("PCA_states_save_epoch=10/directions.h5_proj_cos.h5")
     assert (name.kind, name.projection, name.states) == ("projection", "cos", True)
     name = parse_li_name("PCA_weights_save_epoch=1/directions.h5_[-10.0,40.0,81]x[-10.0,40.0,81].h5")
     assert (name.kind, name.axes) == ("surface", ("-10:40:81", "-10:40:81"))
-    assert name.recipes == ({"kind": "pca", "ignore": "none"},) * 2
+    assert name.recipes == (DirectionRecipe("pca", ignore="none"),) * 2
 
 
 @pytest.mark.parametrize("path", ["surface.h5", "my_weights.h5", "run/trajectory.h5", "model_300.t7", "", "[1,2].h5"])
@@ -111,4 +114,4 @@ def test_a_surface_of_directions_with_a_name_of_their_own():
 
 
 def test_windows_paths():
-    assert parse_li_name(r"A\PCA_weights_save_epoch=1\directions.h5").recipes[0]["kind"] == "pca"
+    assert parse_li_name(r"A\PCA_weights_save_epoch=1\directions.h5").recipes[0].kind == "pca"

@@ -47,7 +47,7 @@ def problem():
 
 
 def plane_of(measured):
-    origin = Weights.of(measured.model)
+    origin = Weights.from_model(measured.model)
     return Plane(origin, (random_direction(origin, 0, 0), random_direction(origin, 0, 1)))
 
 

@@ -1,0 +1,8 @@
+"""Spellings of version 0.1 that are still accepted, in files and on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ENGINES: Mapping[str, str] = {"plain": "eager", "folded": "bn_folded", "dense": "mlp", "grouped": "batched_mlp"}
+"""Names of evaluation engines: spelling of 0.1 to present spelling."""

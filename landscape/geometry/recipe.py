@@ -1,0 +1,136 @@
+"""The recipe of a direction: how it was made, as it is stored in files and said on figures.
+
+Free of torch, so that files can be listed and drawn without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+_PHRASE_OF_PATH = {"to": "another checkpoint", "file": "a file"}
+
+
+@dataclass(frozen=True)
+class DirectionRecipe:
+    """How a direction was made.
+
+    Which fields are set depends on ``kind``: a random direction has a seed, a difference a target, and so on. A field
+    that does not apply has its default and is left out of :meth:`to_json`.
+
+    Attributes:
+        kind: ``random``, ``difference``, ``pca``, ``file`` or ``tensors``; any other word is kept as it is.
+        seed: random seed.
+        axis: axis for which the direction was made, 0 for x.
+        to: path of the checkpoint that a difference points to.
+        file: path of the file that the direction was read from.
+        group: HDF5 group in that file.
+        source: description of tensors that were supplied.
+        checkpoints: number of checkpoints whose principal components were computed.
+        normalization: name of the normalization.
+        ignore: tensors left at rest, ``biasbn`` or ``none``.
+        explained_variance: variance along a principal component.
+        explained_variance_ratio: its share of the total variance, from 0 to 1.
+        only: patterns of the names of parameters that may move.
+        freeze: patterns of the names of parameters that stay at rest.
+        orthogonalized: True if components along earlier directions were removed.
+        same_direction: True if the direction repeats that of the first axis.
+        extra: entries of a stored recipe that this version does not know.
+    """
+
+    kind: str = ""
+    seed: int | None = None
+    axis: int | None = None
+    to: str | None = None
+    file: str | None = None
+    group: str | None = None
+    source: str | None = None
+    checkpoints: int | None = None
+    normalization: str | None = None
+    ignore: str | None = None
+    explained_variance: float | None = None
+    explained_variance_ratio: float | None = None
+    only: tuple[str, ...] | None = None
+    freeze: tuple[str, ...] | None = None
+    orthogonalized: bool = False
+    same_direction: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    _order: tuple[str, ...] = field(default=(), compare=False, repr=False)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> DirectionRecipe:
+        """Return the recipe of a stored mapping; whatever is unknown in it goes to ``extra``."""
+        known: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
+        for key, value in stored.items():
+            value = tuple(value) if _is_list_of_text(value) and key in ("only", "freeze") else value
+            # A value that a field cannot hold, or would not give back, is kept beside the fields.
+            fits = isinstance(value, _TYPES.get(key, ())) and isinstance(value, bool) == (_TYPES.get(key) is bool)
+            (known if fits and value != _DEFAULTS[key] else extra)[key] = value
+        return cls(**known, extra=extra, _order=tuple(stored))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the recipe as plain JSON values, in the order in which they were recorded."""
+        present: dict[str, Any] = {name: getattr(self, name) for name in _DEFAULTS}
+        present = {name: value for name, value in present.items() if value != _DEFAULTS[name]} | dict(self.extra)
+        ordered = {name: present[name] for name in (*self._order, *present) if name in present}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in ordered.items()}
+
+    def with_changes(self, **changes: Any) -> DirectionRecipe:
+        """Return a recipe with some fields set, recorded after those that were set before.
+
+        Raises:
+            TypeError: a field that recipes do not have.
+        """
+        before = tuple(self.to_json())
+        return replace(self, **changes, _order=(*before, *(name for name in changes if name not in before)))
+
+    def describe(self, several_seeds: bool = False) -> str:
+        """Return the recipe as a phrase for people.
+
+        Args:
+            several_seeds: leave the seed out, where an axis of the surface says which.
+        """
+        changes = [
+            f"only {', '.join(self.only)}" if self.only else "",
+            f"freezing {', '.join(self.freeze)}" if self.freeze else "",
+            "orthogonalized" if self.orthogonalized else "",
+            "the same as x" if self.same_direction else "",
+        ]
+        return ", ".join([self._phrase(several_seeds), *filter(None, changes)])
+
+    def stored_phrase(self, several_seeds: bool = False) -> str:
+        """Return the phrase that surface files store and compare on resuming.
+
+        Its wording is part of the file format. Paths are left out, since files move; digests tell directions apart.
+        """
+        moved = {name: phrase for name, phrase in _PHRASE_OF_PATH.items() if getattr(self, name) is not None}
+        return replace(self, **moved)._phrase(several_seeds)
+
+    def _phrase(self, several_seeds: bool) -> str:
+        ratio = float("nan") if self.explained_variance_ratio is None else self.explained_variance_ratio
+        phrases = {
+            "random": "random" if several_seeds else f"random, seed {self.seed}",
+            "difference": f"to {self.to}",
+            "pca": f"principal component {(self.axis or 0) + 1}, {ratio:.1%} of the variance",
+            "file": f"from {self.file}",
+        }
+        phrase = phrases.get(self.kind, self.kind or "unknown")
+        if self.normalization in (None, "none"):
+            return phrase
+        return f"{phrase}, {self.normalization} normalization, ignoring {self.ignore}"
+
+
+_DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(DirectionRecipe) if f.name not in ("extra", "_order")}
+_TYPES: dict[str, type] = {
+    **dict.fromkeys(("seed", "axis", "checkpoints"), int),
+    **dict.fromkeys(("kind", "to", "file", "group", "source", "normalization", "ignore"), str),
+    **dict.fromkeys(("only", "freeze"), tuple),
+    **dict.fromkeys(("orthogonalized", "same_direction"), bool),
+    **dict.fromkeys(("explained_variance", "explained_variance_ratio"), float),
+}
+
+
+def _is_list_of_text(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(entry, str) for entry in value)
