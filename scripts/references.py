@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from importlib.metadata import version
@@ -26,6 +26,7 @@ from landscape.geometry.trajectory import Trajectory
 from landscape.render import style
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
+from landscape.render.plots.options import ContourOptions, ContourStyle
 from landscape.render.plots.panels import plot_panel
 from landscape.render.plots.seeds import seed_spread
 from landscape.surface.surface import DONE, Surface
@@ -78,7 +79,7 @@ def holed(surface: Surface) -> Surface:
 def _spread() -> Figure:
     members = [surface for name, surface in surfaces().items() if name.startswith("seed ")]
     spread = seed_spread(members, name="5 seeds")
-    return plot_contour(spread, "train_loss_std", style="filled").axes.get_figure(root=True)
+    return plot_contour(spread, metric="train_loss_std", options=ContourOptions(style="filled")).figure
 
 
 def _scene(*names: str, trajectories: bool = False) -> Figure:
@@ -90,16 +91,16 @@ def _scene(*names: str, trajectories: bool = False) -> Figure:
     return render_scene(drawn, size=(600, 270))
 
 
-def _contour(name: str, **how) -> Figure:
-    return plot_contour(surfaces()[name], **how).axes.get_figure(root=True)
+def _contour(surface: Surface, trajectories: Sequence[Trajectory] = (), style: ContourStyle = "both") -> Figure:
+    return plot_contour(surface, trajectories, options=ContourOptions(style=style)).figure
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
-    "contour": lambda: _contour("with shortcuts", style="lines"),
-    "contour-path": lambda: _contour("optimizers", trajectories=paths()[::2]),
-    "heat": lambda: plot_contour(holed(surfaces()["without shortcuts"]), style="heat").axes.get_figure(root=True),
-    "curve": lambda: plot_curve(surfaces()["line"], second="train_acc").axes.get_figure(root=True),
-    "panel": lambda: plot_panel([surfaces()["with shortcuts"], surfaces()["without shortcuts"]]),
+    "contour": lambda: _contour(surfaces()["with shortcuts"], style="lines"),
+    "contour-path": lambda: _contour(surfaces()["optimizers"], paths()[::2]),
+    "heat": lambda: _contour(holed(surfaces()["without shortcuts"]), style="heat"),
+    "curve": lambda: plot_curve(surfaces()["line"], second="train_acc").figure,
+    "panel": lambda: plot_panel([surfaces()["with shortcuts"], surfaces()["without shortcuts"]]).figure,
     "spread": _spread,
     "scene-path": lambda: _scene("optimizers", trajectories=True),
     "scene-pair": lambda: _scene("with shortcuts", "without shortcuts"),

@@ -6,7 +6,10 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "animate_scene": "scenes.animation",
+        "ContourOptions": "plots.options",
+        "CurveOptions": "plots.options",
         "choose_scale": "scale",
+        "plot_comparison": "plots.comparison",
         "plot_contour": "plots.contour",
         "plot_curve": "plots.curve",
         "plot_history": "plots.history",

@@ -44,6 +44,10 @@ class StyledFigure(Figure):
         with self.style():
             super().savefig(fname, **kwargs)
 
+    def set_layout_pads(self, **pads: float) -> None:
+        """Change the pads of the layout, in inches (``w_pad``, ``h_pad``) or relative (``wspace``, ``hspace``)."""
+        self.get_layout_engine().set(**pads)
+
     def fit_height(self) -> None:
         """Change the figure's height to that of its content, laid out over the full width.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from landscape.analysis.noise import STANDARD_ERRORS
 from landscape.render.style import (
     INVALID_COLOUR,
     INVALID_HATCH,
@@ -59,12 +60,12 @@ def missing_data(surface: Surface, values: np.ndarray, scale: Scale) -> MissingD
     if reasons:
         notes.append(f"hatched: {' or '.join(reasons)}")
     elif bad.any():
-        notes.append("hatched: no place on the scale")
+        notes.append("hatched: not positive")
     if pending.any():
-        notes.append("dotted: not computed yet")
+        notes.append("dotted: not yet computed")
     if (surface.status == INTERPOLATED).any():
         inside, where = surface.status[~stopped], " in range" if stopped.any() else ""
-        notes.append(f"{(inside != INTERPOLATED).mean():.0%} of the points{where} measured, the others interpolated")
+        notes.append(f"{(inside != INTERPOLATED).mean():.0%} of the points{where} measured, the rest interpolated")
     return MissingData(bad, pending, tuple(notes))
 
 
@@ -120,6 +121,15 @@ def hatch_noise(ax: Axes, surface: Surface, noise: Noise, colour: str, *, around
     hatched.set_edgecolor(colour)
     hatched.set_linewidth(0)
     return hatched
+
+
+def noise_note(noise: Noise) -> str:
+    """Return the remark of a figure in which noise is hatched."""
+    within = f"within {STANDARD_ERRORS:g} {'paired ' if noise.paired else ''}s.e."
+    warning = "" if noise.paired else ", not paired: too wide near the origin"
+    if noise.below.any():
+        return f"cross-hatched: indistinguishable from the origin ({within}{warning})"
+    return f"no point is {within} of the origin{warning}"
 
 
 def hatch_colour(position: float, purpose: str) -> str:

@@ -88,12 +88,14 @@ class Scale:
 
     def note(self, label: str = "loss") -> str:
         """What the figure has to say about values that the scale does not resolve; empty where there are none."""
-        if self.kind == "log" and self.lowest <= 0:
-            below = f"{label} ≤ 0 not drawn (log scale)"
-        else:
-            below = f"{label} below {self.format(self.vmin)} not resolved" if self.lowest < self.vmin else ""
-        above = f"{label} above {self.format(self.vmax)} not resolved" if self.highest > self.vmax else ""
-        return "; ".join(part for part in (below, above) if part)
+        not_positive = self.kind == "log" and self.lowest <= 0
+        below, above = self.lowest < self.vmin and not not_positive, self.highest > self.vmax
+        if below and above:
+            return f"{label} clipped to {self.format(self.vmin)}–{self.format(self.vmax)}"
+        parts = [f"{label} ≤ 0 not drawn (log scale)"] if not_positive else []
+        parts += [f"{label} clipped below {self.format(self.vmin)}"] if below else []
+        parts += [f"{label} clipped at {self.format(self.vmax)}"] if above else []
+        return "; ".join(parts)
 
     def norm(self) -> Normalize:
         """The matplotlib norm of this scale; it agrees with ``transform``."""
@@ -204,6 +206,9 @@ def choose_scale(
     return Scale(kind, float(lower), float(upper), linthresh, lowest, highest)
 
 
-def metric_scale(metric: str, values: Sequence[np.ndarray], kind: str = "auto") -> Scale:
-    """Return ``choose_scale(values, kind)``, where ``auto`` means linear for accuracies (bounded percentages)."""
-    return choose_scale(list(values), "linear" if kind == "auto" and metric.endswith("_acc") else kind)
+def metric_scale(metric: str, values: Sequence[np.ndarray], kind: str = "auto", *, vmax: float | None = None) -> Scale:
+    """Return the scale of one metric on one or several surfaces.
+
+    As :func:`choose_scale`, except that ``auto`` means linear for accuracies, which are bounded percentages.
+    """
+    return choose_scale(list(values), "linear" if kind == "auto" and metric.endswith("_acc") else kind, vmax=vmax)

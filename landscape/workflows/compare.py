@@ -16,9 +16,9 @@ from landscape.geometry.trajectory import Trajectory
 from landscape.parallel.launch import auto_ranks
 from landscape.problem.spec import ProblemSpec
 from landscape.render.labels import axis_labels, optimizer_labels
-from landscape.render.plots.descent import MAX_PATHS
+from landscape.render.plots.comparison import plot_comparison
 from landscape.render.plots.history import History
-from landscape.render.plots.panels import plot_comparison
+from landscape.render.plots.path import MAX_PATHS
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import Surface
 from landscape.sweep.config import SweepConfig
@@ -224,13 +224,13 @@ def _draw(
     """Save the contour figure as PDF and PNG, and the three-dimensional figure as PNG."""
     labels = _labels(runs)
     trajectories = [replace(t, name=label) for t, label in zip(trajectories, labels, strict=True)]
-    histories = [History.of(run.history(), label) for run, label in zip(runs, labels, strict=True)]
+    histories = [History.from_columns(run.history(), label) for run, label in zip(runs, labels, strict=True)]
     metrics = ["train_loss", *[m for m in ("test_acc", "train_acc", "test_loss") if m in histories[0].values][:1]]
-    figure = plot_comparison(
+    artists = plot_comparison(
         surface, trajectories, histories, metrics=metrics, axis_labels=axis_labels([surface]),
         notes=[_variance(surface, len(runs))],
     )  # fmt: skip
-    saved = [save_figure(figure, out / f"compare{suffix}", DPI) for suffix in (".pdf", ".png")]
+    saved = [save_figure(artists.figure, out / f"compare{suffix}", DPI) for suffix in (".pdf", ".png")]
     if scene:
         try:
             rendered = render_scene(surface, trajectories)

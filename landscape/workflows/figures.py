@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from landscape.errors import LandscapeError
 from landscape.render.labels import axis_labels
-from landscape.render.plots.contour import ContourStyle, plot_contour
+from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
+from landscape.render.plots.options import ContourOptions, ContourStyle, CurveOptions
 from landscape.render.plots.panels import plot_metrics, plot_panel
 from landscape.render.plots.seeds import plot_seed_band
 from landscape.render.scale import Scale, choose_scale, metric_scale
@@ -110,15 +111,17 @@ def _curves(
     metrics = options.metrics or (surfaces[0].metrics[0],)
     artists = plot_curve(
         surfaces,
-        metrics,
-        options.second or None,
-        axes,
-        scale=_scale(surfaces, metrics, options),
-        trajectories=[trajectory for group in paths for trajectory in group],
-        distance=options.distance,
-        noise=options.noise,
-        xlabel=axis_labels(surfaces)[0],
-        size=options.size or "column",
+        [trajectory for group in paths for trajectory in group],
+        metric=metrics,
+        second=options.second or None,
+        ax=axes,
+        options=CurveOptions(
+            scale=_scale(surfaces, metrics, options),
+            distance=options.distance,
+            noise=options.noise,
+            xlabel=axis_labels(surfaces)[0],
+            size=options.size or "column",
+        ),
     )
     return _figure(artists.axes)
 
@@ -131,11 +134,9 @@ def _bands(surfaces: Sequence[Surface], axes: Axes | None, options: PlotOptions)
         raise ValueError("expected curves that all have one seed or all have several; select a seed")
     artists = plot_seed_band(
         {surface.name: [surface.for_seed(seed) for seed in surface.seeds] for surface in surfaces},
-        options.metrics[0] if options.metrics else None,
-        axes,
-        scale=options.scale,
-        xlabel=axis_labels(surfaces)[0],
-        size=options.size or "column",
+        metric=options.metrics[0] if options.metrics else None,
+        ax=axes,
+        options=CurveOptions(scale=options.scale, xlabel=axis_labels(surfaces)[0], size=options.size or "column"),
     )
     return _figure(artists.axes)
 
@@ -152,9 +153,13 @@ def _contours(
         if ax is not None:
             return _on_axes([(surfaces[0], paths[0], metric) for metric in metrics], ax, options)
         return plot_metrics(
-            surfaces[0], metrics, trajectories=paths[0], style=options.style, noise=options.noise,
-            axis_labels=axis_labels(surfaces), size=options.size or "page",
-        )  # fmt: skip
+            surfaces[0],
+            paths[0],
+            metrics=metrics,
+            options=ContourOptions(
+                style=options.style, noise=options.noise, axis_labels=axis_labels(surfaces), size=options.size
+            ),
+        ).figure
     scale = _scale(surfaces, metrics, options)
     if len(surfaces) == 1 or ax is not None:
         if not isinstance(scale, Scale):
@@ -162,9 +167,14 @@ def _contours(
         panels = [(surface, group, metrics[0]) for surface, group in zip(surfaces, paths, strict=True)]
         return _on_axes(panels, ax, replace(options, scale=scale))
     return plot_panel(
-        surfaces, metrics[0], trajectories=paths, style=options.style, scale=scale, levels=options.levels,
-        axis_labels=axis_labels(surfaces), distance=options.distance, noise=options.noise, size=options.size or "page",
-    )  # fmt: skip
+        surfaces,
+        paths,
+        metric=metrics[0],
+        options=ContourOptions(
+            style=options.style, scale=scale, levels=options.levels, axis_labels=axis_labels(surfaces),
+            distance=options.distance, noise=options.noise, size=options.size,
+        ),
+    ).figure  # fmt: skip
 
 
 def _on_axes(
@@ -178,17 +188,19 @@ def _on_axes(
     for (surface, paths, metric), one in zip(panels, axes, strict=True):
         artists = plot_contour(
             surface,
-            metric,
-            one,
-            style=options.style,
-            scale=_scale([surface], [metric], options),
-            levels=options.levels,
-            trajectories=paths,
-            indices=[runs.index(path.name) for path in paths] if runs else None,
-            distance=options.distance,
-            noise=options.noise,
-            axis_labels=labels,
-            size=options.size or "column",
+            paths,
+            metric=metric,
+            ax=one,
+            options=ContourOptions(
+                style=options.style,
+                scale=_scale([surface], [metric], options),
+                levels=options.levels,
+                path_indices=[runs.index(path.name) for path in paths] if runs else None,
+                distance=options.distance,
+                noise=options.noise,
+                axis_labels=labels,
+                size=options.size,
+            ),
         )
         if len(panels) > 1:
             artists.axes.set_title(surface.name)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from landscape.render.plots.descent import DescentArtists, function_scale, plot_descents, plot_steps
+from landscape.render.plots.options import DescentOptions
 from landscape.render.plots.slope import plot_field, plot_steepest, plot_tangent_plane, plot_tangents
 from landscape.workflows.functions import FunctionStudy
 
 if TYPE_CHECKING:
-    from landscape.render.figure import StyledFigure
+    from matplotlib.figure import Figure
 
 FigureKind = Literal["paths", "steps", "both", "relief", "field", "tangent", "steepest"]
 KINDS: tuple[FigureKind, ...] = get_args(FigureKind)
@@ -60,7 +61,7 @@ def check_kind(study: FunctionStudy, kind: FigureKind, options: FunctionFigureOp
 
 def draw_study(
     study: FunctionStudy, kind: FigureKind = "paths", options: FunctionFigureOptions | None = None
-) -> StyledFigure:
+) -> Figure:
     """Draw a function and what optimizers did on it.
 
     ============ ====================================================================================
@@ -138,16 +139,18 @@ def _draw_paths(study: FunctionStudy, kind: FigureKind, options: FunctionFigureO
         study.surface,
         study.trajectories,
         [point.at for point in study.targets],
-        scale=options.scale,
-        style=options.style,
-        steps=kind == "both",
-        marked=f"known {study.target}",
-        notes=study.notes,
-        size=size,
+        options=DescentOptions(
+            scale=options.scale,
+            style=options.style,
+            steps=kind == "both",
+            mark_label=f"known {study.target}",
+            notes=study.notes,
+            size=size,
+        ),
     )
 
 
-def _relief(study: FunctionStudy, options: FunctionFigureOptions) -> StyledFigure:
+def _relief(study: FunctionStudy, options: FunctionFigureOptions) -> Figure:
     from landscape.render.scenes.scene import render_scene
 
     return render_scene(
@@ -160,7 +163,7 @@ def _relief(study: FunctionStudy, options: FunctionFigureOptions) -> StyledFigur
     )
 
 
-def _field(study: FunctionStudy, options: FunctionFigureOptions) -> StyledFigure:
+def _field(study: FunctionStudy, options: FunctionFigureOptions) -> Figure:
     # Half a step inside, so that no arrow leaves the axes.
     ticks = [np.linspace(axis[0], axis[-1], 2 * ARROWS + 1)[1::2] for axis in study.surface.coordinates]
     x, y = np.meshgrid(*ticks)
@@ -173,23 +176,23 @@ def _field(study: FunctionStudy, options: FunctionFigureOptions) -> StyledFigure
         scale=options.scale,
         notes=study.notes,
         size=options.size or "column",
-    )
+    ).figure
 
 
-def _tangent(study: FunctionStudy, options: FunctionFigureOptions) -> StyledFigure:
+def _tangent(study: FunctionStudy, options: FunctionFigureOptions) -> Figure:
     function, points = study.function, options.points or (study.start,)
     if function.variables == 1:
         tangents = [(x, float(function.values(x)), float(function.gradient(x)[0])) for (x,) in points]
-        return plot_tangents(study.surface, tangents, notes=study.notes, size=options.size or "column")
+        return plot_tangents(study.surface, tangents, notes=study.notes, size=options.size or "column").figure
     x, y = points[0]
     slope_x, slope_y = map(float, function.gradient(x, y))
     return plot_tangent_plane(
         study.surface, (x, y), float(function.values(x, y)), (slope_x, slope_y), notes=study.notes,
         size=options.size or "page",
-    )  # fmt: skip
+    ).figure  # fmt: skip
 
 
-def _steepest(study: FunctionStudy, options: FunctionFigureOptions) -> StyledFigure:
+def _steepest(study: FunctionStudy, options: FunctionFigureOptions) -> Figure:
     function = study.function
     x, y = (options.points or (study.start,))[0]
     angles = np.deg2rad(np.arange(DIRECTIONS))
@@ -203,4 +206,4 @@ def _steepest(study: FunctionStudy, options: FunctionFigureOptions) -> StyledFig
     return plot_steepest(
         study.surface, (x, y), (slope_x, slope_y), (ahead - behind) / (2 * h), scale=options.scale,
         notes=[*study.notes, "slopes measured by central differences"], size=options.size or "page",
-    )  # fmt: skip
+    ).figure  # fmt: skip

@@ -22,7 +22,7 @@ from landscape.geometry.trajectory import PathPoint, Trajectory, project_path
 from landscape.geometry.weights import Weights
 from landscape.problem.problem import Problem
 from landscape.render.labels import optimizer_labels
-from landscape.render.plots.descent import MAX_PATHS
+from landscape.render.plots.path import MAX_PATHS
 from landscape.surface.metadata import Header, SurfaceMetadata
 from landscape.surface.store import FileStore
 from landscape.surface.surface import Surface

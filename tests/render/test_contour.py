@@ -9,7 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.plots.contour import CONTOUR_STYLES, plot_contour
+from landscape.render.plots.contour import plot_contour
+from landscape.render.plots.options import CONTOUR_STYLES, ContourOptions
 from landscape.render.scale import choose_scale
 from landscape.render.style import SIZES, Size
 from landscape.surface.metadata import SurfaceMetadata, SweepSettings
@@ -60,7 +61,7 @@ def boxes(artists, texts):
 
 def test_a_heat_map_has_each_value_in_the_cell_of_its_point() -> None:
     given = surface()
-    heat = plot_contour(given, style="heat").heat
+    heat = plot_contour(given, options=ContourOptions(style="heat")).heat
     mesh, values = heat.get_coordinates(), heat.get_array()
     row, column = np.unravel_index(values.argmin(), values.shape)
     assert values.shape == (27, 41)
@@ -73,7 +74,7 @@ def test_a_heat_map_has_each_value_in_the_cell_of_its_point() -> None:
 
 @pytest.mark.parametrize("style", ["both", "lines"])
 def test_lines_run_where_the_function_has_their_level(style: str) -> None:
-    artists = plot_contour(surface(81, 53, steep), style=style, labels=False)
+    artists = plot_contour(surface(81, 53, steep), options=ContourOptions(style=style, level_labels=False))
     assert artists.scale.kind == "log"
     assert 8 <= len(artists.levels) <= 16
     for level, path in zip(artists.levels, artists.lines.get_paths(), strict=True):
@@ -82,7 +83,7 @@ def test_lines_run_where_the_function_has_their_level(style: str) -> None:
 
 
 def test_bands_have_the_minimum_in_the_lowest() -> None:
-    artists = plot_contour(surface(), style="filled")
+    artists = plot_contour(surface(), options=ContourOptions(style="filled"))
     paths = artists.filled.get_paths()
     at = [k for k, path in enumerate(paths) if len(path.vertices) and path.contains_point(MINIMUM)]
     assert 0 in at
@@ -95,7 +96,7 @@ def test_bands_have_the_minimum_in_the_lowest() -> None:
 @pytest.mark.parametrize("kind", ["log", "linear", "symlog"])
 @pytest.mark.parametrize("style", CONTOUR_STYLES)
 def test_texts_are_real_values(kind: str, style: str) -> None:
-    artists = plot_contour(surface(), style=style, scale=kind, colorbar=True)
+    artists = plot_contour(surface(), options=ContourOptions(style=style, scale=kind, colour_bar=True))
     artists.axes.figure.draw_without_rendering()
     axis = artists.colour_bar.ax.yaxis
     places = axis.get_majorticklocs()
@@ -119,13 +120,13 @@ def test_what_is_not_finite_or_not_computed_is_left_out_and_shaded() -> None:
     given = surface(values={"train_loss": loss}, status=status)
     kept = loss.copy()
     for style in CONTOUR_STYLES:
-        artists = plot_contour(given, style=style)
+        artists = plot_contour(given, options=ContourOptions(style=style))
         np.testing.assert_array_equal(given.values["train_loss"], kept)
-        pending, bad = artists.gaps
+        pending, bad = artists.missing
         assert bad.get_path().contains_point((given.x[5], given.y[6]))
         assert pending.get_path().contains_point((given.x[30], given.y[-2]))
         assert not bad.get_path().contains_point(MINIMUM)
-        assert artists.notes == ("hatched: not finite", "dotted: not computed yet")
+        assert artists.notes == ("hatched: not finite", "dotted: not yet computed")
         if artists.filled is not None:
             hidden = [(given.x[5], given.y[6]), (given.x[30], given.y[-2])]
             for path in artists.filled.get_paths():
@@ -144,24 +145,24 @@ def test_a_failed_point_is_called_failed() -> None:
 def test_a_cut_scale_points_on_and_says_so() -> None:
     scale = choose_scale(surface().values["train_loss"], vmax=10)
     for style in ("both", "heat"):
-        artists = plot_contour(surface(), style=style, scale=scale)
+        artists = plot_contour(surface(), options=ContourOptions(style=style, scale=scale))
         assert artists.colour_bar.extend == "max"
-        assert artists.notes == ("training loss above 10 not resolved",)
+        assert artists.notes == ("training loss clipped at 10",)
     assert artists.axes.texts[-1].get_text() == artists.notes[0]
 
 
 def test_an_accuracy_is_linear_and_a_constant_is_no_error() -> None:
-    assert plot_contour(surface(), "train_acc").scale.kind == "linear"
+    assert plot_contour(surface(), metric="train_acc").scale.kind == "linear"
     flat = plot_contour(surface(function=lambda x, y: 3.0 + 0 * (x + y)))
     assert flat.lines is None
     assert not flat.labels
 
 
 def test_the_scale_and_the_levels_of_the_caller() -> None:
-    artists = plot_contour(surface(), levels=[1, 10, 100])
+    artists = plot_contour(surface(), options=ContourOptions(levels=[1, 10, 100]))
     np.testing.assert_array_equal(artists.levels, [1, 10, 100])
     assert len(artists.lines.get_paths()) == 3
-    assert len(plot_contour(surface(), levels=6).levels) <= 8
+    assert len(plot_contour(surface(), options=ContourOptions(levels=6)).levels) <= 8
 
 
 def test_the_aspect_is_equal_unless_one_axis_is_much_longer() -> None:
@@ -169,7 +170,7 @@ def test_the_aspect_is_equal_unless_one_axis_is_much_longer() -> None:
     long = surface()
     long = surface(coordinates=(long.x * 10, long.y))
     assert plot_contour(long).axes.get_aspect() == "auto"
-    assert plot_contour(long, aspect="equal").axes.get_aspect() == 1
+    assert plot_contour(long, options=ContourOptions(aspect="equal")).axes.get_aspect() == 1
 
 
 def test_a_descending_axis_is_drawn_ascending() -> None:
@@ -177,7 +178,7 @@ def test_a_descending_axis_is_drawn_ascending() -> None:
     flipped = Surface(
         (plain.x[::-1], plain.y), {"train_loss": plain.values["train_loss"][:, ::-1]}, plain.status[:, ::-1]
     )
-    artists = plot_contour(flipped, style="lines")
+    artists = plot_contour(flipped, options=ContourOptions(style="lines"))
     assert artists.axes.get_xlim() == (-1, 1.5)
     path = artists.lines.get_paths()[5]
     np.testing.assert_allclose(quadratic(*path.vertices.T), artists.levels[5], rtol=0.1)
@@ -186,14 +187,14 @@ def test_a_descending_axis_is_drawn_ascending() -> None:
 def test_paths_lie_at_their_coordinates_and_say_when_they_leave() -> None:
     inside = trajectory([(-0.5, 0.9), (0.2, 0.1), (0.0, 0.0)], "Adam", rate=[0.1, 0.1, 0.01])
     leaving = trajectory([(3.0, 2.0), (0.5, 0.5), (0.0, 0.0)])
-    artists = plot_contour(surface(), trajectories=[leaving, inside], distance=True)
+    artists = plot_contour(surface(), [leaving, inside], options=ContourOptions(distance=True))
     assert artists.axes.get_xlim() == (-1, 1.5)
     assert artists.axes.get_ylim() == (-0.6, 1)
     first, second = artists.paths
     np.testing.assert_array_equal(np.transpose(second.line.get_data()), inside.coordinates)
     assert first.rates is None
     assert np.ravel(second.rates.get_data()).tolist() == [0.2, 0.1]
-    assert artists.notes[0] == "SGD leaves the drawn range (1 of 3 checkpoints outside)"
+    assert artists.notes[0] == "SGD leaves the plotted range (1 of 3 checkpoints outside)"
     assert not any("Adam leaves" in note for note in artists.notes)
     legend = next(child for child in artists.axes.get_children() if hasattr(child, "get_texts"))
     assert [text.get_text() for text in legend.get_texts()] == ["SGD", "Adam", "start", "end", "LR change"]
@@ -202,7 +203,7 @@ def test_paths_lie_at_their_coordinates_and_say_when_they_leave() -> None:
 def test_the_callers_axes_are_used_and_nothing_else_is_touched() -> None:
     figure = Figure()
     left, right = figure.subplots(1, 2)
-    artists = plot_contour(surface(), ax=right, trajectories=[trajectory([(0, 0.5), (0, 0)])])
+    artists = plot_contour(surface(), [trajectory([(0, 0.5), (0, 0)])], ax=right)
     assert artists.axes is right
     assert not left.has_data()
     assert artists.colour_bar.ax in figure.axes
@@ -225,7 +226,9 @@ def test_no_text_is_cut_or_on_another(size: str, style: str) -> None:
         return 10 ** (-1.7 + 3.5 * (x**2 + y**2) / (0.3 + x**2 + y**2) + np.sin(6 * x) * np.cos(7 * y) * (x**2 + y**2))
 
     paths = [trajectory([(1.2, 0.8), (0.5, 0.7), (0, 0)], rate=[1, 1, 0.1]), trajectory([(-0.9, 5), (0, 0)], "Adam")]
-    artists = plot_contour(surface(function=barriers), style=style, size=size, trajectories=paths, distance=True)
+    artists = plot_contour(
+        surface(function=barriers), paths, options=ContourOptions(style=style, size=size, distance=True)
+    )
     figure, ax = artists.axes.figure, artists.axes
     assert figure.get_figwidth() == SIZES[size].width
     inline = boxes(artists, artists.labels)
@@ -264,7 +267,9 @@ def test_lines_that_crowd_have_fewer_texts_rather_than_some_on_others(width: flo
     def well(x, y):
         return 10 ** (-4 * np.exp(-((x - MINIMUM[0]) ** 2 + (y - MINIMUM[1]) ** 2) / 0.04))
 
-    artists = plot_contour(surface(121, 81, well), size=Size(width, width, 8, 7), colorbar=False, levels=20)
+    artists = plot_contour(
+        surface(121, 81, well), options=ContourOptions(size=Size(width, width, 8, 7), colour_bar=False, levels=20)
+    )
     assert len(artists.labels) < len(artists.scale.roundest(artists.levels, 8))
     inline = boxes(artists, artists.labels)
     assert inline
@@ -275,9 +280,8 @@ def test_lines_that_crowd_have_fewer_texts_rather_than_some_on_others(width: flo
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"style": "stripes"}, "expected one of both, lines, filled, heat"),
         ({"metric": "test_loss"}, "no metric 'test_loss'"),
-        ({"scale": "cubic"}, "expected one of auto, log"),
+        ({"options": ContourOptions(scale="cubic")}, "one of auto, log"),
         ({"trajectories": [trajectory([(0.0,), (1.0,)])]}, r"shape \(n, 2\)"),
     ],
 )
@@ -311,7 +315,7 @@ def noisy(error: float, **changes) -> Surface:
 
 @pytest.mark.parametrize("style", CONTOUR_STYLES)
 def test_what_is_no_more_than_noise_is_hatched_and_said(style) -> None:
-    artists = plot_contour(noisy(0.165), style=style, noise=True)
+    artists = plot_contour(noisy(0.165), options=ContourOptions(style=style, noise=True))
     paths = [artists.noise.get_path()] if style == "heat" else artists.noise.get_paths()
     corners = np.concatenate([path.vertices for path in paths if len(path.vertices)])
     reach = 0.35 if style == "heat" else 0.33  # whole cells of a tenth, of points up to 0.3; else where it crosses
@@ -320,16 +324,18 @@ def test_what_is_no_more_than_noise_is_hatched_and_said(style) -> None:
     assert corners[:, 1].max() >= 1.0
     # Where difference and error are both zero, as at every origin, there is no hole.
     assert any(path.contains_point((0.001, 0.3)) for path in paths)
-    assert any("crossed: no more than noise, within 2 paired standard errors" in note for note in artists.notes)
-    assert plot_contour(noisy(0.165), style=style).noise is None
+    assert any(
+        "cross-hatched: indistinguishable from the origin (within 2 paired s.e.)" in note for note in artists.notes
+    )
+    assert plot_contour(noisy(0.165), options=ContourOptions(style=style)).noise is None
 
 
 def test_where_nothing_is_noise_the_figure_says_so() -> None:
-    artists = plot_contour(noisy(0.01), noise=True)
+    artists = plot_contour(noisy(0.01), options=ContourOptions(noise=True))
     assert artists.noise is None
     assert any(note.startswith("no point is within 2 paired") for note in artists.notes)
     with pytest.raises(ValueError, match="no standard error"):
-        plot_contour(surface(), noise=True)
+        plot_contour(surface(), options=ContourOptions(noise=True))
 
 
 @pytest.mark.parametrize("style", CONTOUR_STYLES)
@@ -339,13 +345,16 @@ def test_points_that_were_stopped_are_out_of_range_and_said_to_be(style) -> None
     status = np.where(loss > 20, STOPPED, DONE).astype(np.uint8)
     values = {"train_loss": np.where(loss > 20, 21.0, loss), "train_acc": np.where(loss > 20, np.nan, loss)}
     cut = surface(values=values, status=status, metadata=SurfaceMetadata(SweepSettings(stop_above=20.0)))
-    artists = plot_contour(cut, style=style)
+    artists = plot_contour(cut, options=ContourOptions(style=style))
     assert artists.scale.vmax == artists.scale.highest == loss[loss <= 20].max()
-    assert len(artists.gaps) == 1
+    assert len(artists.missing) == 1
     assert "hatched: not computed above training loss 20" in artists.notes
     if style == "heat":
         np.testing.assert_array_equal(np.ma.getmaskarray(artists.heat.get_array()), loss > 20)
     if style in ("both", "filled"):  # up to the highest that was measured, on the way to the bound
         reach = np.concatenate([path.vertices for path in artists.filled.get_paths() if len(path.vertices)])
         assert quadratic(reach[:, 0], reach[:, 1]).max() < 40
-    assert "hatched: not computed above training loss 20" in plot_contour(cut, "train_acc", style=style).notes
+    assert (
+        "hatched: not computed above training loss 20"
+        in plot_contour(cut, metric="train_acc", options=ContourOptions(style=style)).notes
+    )

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.plots.curve import apply_scale, plot_curve
+from landscape.render.plots.options import CurveOptions
 from landscape.render.scale import choose_scale
 from landscape.surface.surface import Surface
 
@@ -36,7 +37,7 @@ def legend_texts(ax) -> list[str]:
 
 
 def test_one_surface_with_several_metrics_on_two_axes() -> None:
-    artists = plot_curve(line(), ["train_loss", "test_loss"], ["train_acc", "test_acc"])
+    artists = plot_curve(line(), metric=["train_loss", "test_loss"], second=["train_acc", "test_acc"])
     for drawn, metric in zip(
         artists.lines + artists.second_lines, ["train_loss", "test_loss", "train_acc", "test_acc"], strict=True
     ):
@@ -93,7 +94,7 @@ def test_gaps_are_gaps_and_a_lonely_point_is_seen() -> None:
     status[-5:] = 0
     loss[-5:] = np.nan
     artists = plot_curve(line(values={"train_loss": loss}, status=status))
-    assert artists.notes == ("hatched: not finite", "dotted: not computed yet")
+    assert artists.notes == ("hatched: not finite", "dotted: not yet computed")
     lonely = [a for a in artists.axes.lines if a.get_marker() == "."]
     assert np.concatenate([a.get_xdata() for a in lonely]).tolist() == [X[6]]
     bad, pending = sorted(artists.axes.patches, key=lambda patch: patch.get_path().vertices[:, 0].min())
@@ -107,19 +108,19 @@ def test_a_known_standard_error_is_a_band() -> None:
     inside = band.get_paths()[0].vertices
     middle = np.interp(inside[:, 0], X, given.values["train_loss"])
     np.testing.assert_allclose(np.abs(inside[:, 1] - middle).max(), 0.01, rtol=1e-9)
-    assert not plot_curve(given, band=False).bands
+    assert not plot_curve(given, options=CurveOptions(band=False)).bands
 
 
 def test_a_path_is_drawn_at_its_own_loss_else_at_the_curves() -> None:
-    own = plot_curve(line(), trajectories=[trajectory([2.0, 0.5, 0.0], loss=9.0)], distance=True)
+    own = plot_curve(line(), [trajectory([2.0, 0.5, 0.0], loss=9.0)], options=CurveOptions(distance=True))
     assert own.paths[0].line.get_ydata().tolist() == [9, 9, 9]
     assert own.scale.vmax == 9
-    assert own.notes[0] == "SGD leaves the drawn range (1 of 3 checkpoints outside)"
-    assert own.notes[1].startswith("SGD: up to 0 away from the plane")
+    assert own.notes[0] == "SGD leaves the plotted range (1 of 3 checkpoints outside)"
+    assert own.notes[1].startswith("SGD: up to 0 from the plane")
     assert own.axes.get_xlim() == (-1, 1.5)
-    on_plane = plot_curve(line(), trajectories=[trajectory([0.5, 0.0], surface_loss=0.4)])
+    on_plane = plot_curve(line(), [trajectory([0.5, 0.0], surface_loss=0.4)])
     assert on_plane.paths[0].line.get_ydata().tolist() == [0.4, 0.4]
-    under = plot_curve(line(), trajectories=[trajectory([0.5, 0.0])])
+    under = plot_curve(line(), [trajectory([0.5, 0.0])])
     np.testing.assert_allclose(under.paths[0].line.get_ydata(), [0.02 + 3 * 0.25, 0.02], rtol=2e-2)
 
 
@@ -130,15 +131,15 @@ def test_the_callers_axes_and_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="plot_contour"):
         plot_curve(plane)
     with pytest.raises(ValueError, match="no metric 'val_loss'"):
-        plot_curve(line(), "val_loss")
+        plot_curve(line(), metric="val_loss")
     two = Trajectory("SGD", np.arange(1), np.zeros(1), np.zeros((1, 2)), *(np.zeros(1),) * 5)
     with pytest.raises(ValueError, match=r"shape \(n, 1\)"):
-        plot_curve(line(), trajectories=[two])
+        plot_curve(line(), [two])
 
 
 def test_noise_is_a_band_of_two_paired_errors_around_the_curve_and_the_value_at_the_origin() -> None:
     errors = {"train_loss_stderr": np.full(len(X), 9.0), "train_loss_paired_stderr": 0.05 * np.abs(X)}
-    artists = plot_curve(line(values=errors), second="train_acc", noise=True)
+    artists = plot_curve(line(values=errors), second="train_acc", options=CurveOptions(noise=True))
     (band,) = artists.bands
     vertices = band.get_paths()[0].vertices
     at = vertices[np.isclose(vertices[:, 0], X[3])]
@@ -147,4 +148,6 @@ def test_noise_is_a_band_of_two_paired_errors_around_the_curve_and_the_value_at_
     assert at[:, 1].max() == pytest.approx(loss + 0.1 * abs(X[3]))
     dotted = [drawn for drawn in artists.axes.lines if drawn.get_linestyle() == ":"]
     assert [list(drawn.get_ydata()) for drawn in dotted] == [[pytest.approx(0.02)] * 2]
-    assert any("2 paired standard errors; no more than noise where the dotted line" in note for note in artists.notes)
+    assert any(
+        "2 paired s.e.; indistinguishable from the origin where the band contains" in note for note in artists.notes
+    )

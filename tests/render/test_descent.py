@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from landscape.render.plots.descent import MAX_PATHS, function_scale, plot_descents, plot_steps
+from landscape.render.plots.comparison import distances_note, plot_comparison
+from landscape.render.plots.descent import function_scale, plot_descents, plot_steps
 from landscape.render.plots.history import History
-from landscape.render.plots.panels import distances_note, plot_comparison
+from landscape.render.plots.options import DescentOptions
+from landscape.render.plots.path import MAX_PATHS
 from landscape.render.plots.slope import plot_field, plot_steepest, plot_tangent_plane, plot_tangents
 from landscape.render.style import TRAJECTORY_COLOURS
 from landscape.surface.surface import DONE, Surface
@@ -44,7 +46,7 @@ def test_points_of_a_path_lie_on_the_curve(walk):
 
 def test_steps_beside_the_paths_are_the_paths(walk):
     paths = [along(walk, [(2.5, 0.5), (1.0, -0.2), (0.5, 0.1)], "a"), along(walk, [(2.5, 0.5), (2.0, 0.4)], "b")]
-    drawn = plot_descents(bowl(), paths, steps=True)
+    drawn = plot_descents(bowl(), paths, options=DescentOptions(steps=True))
     assert len(drawn.axes) == 4
     for i, (path, (x, y, value)) in enumerate(zip(paths, drawn.lines, strict=True)):
         np.testing.assert_array_equal(x.get_ydata(), path.coordinates[:, 0])
@@ -58,7 +60,7 @@ def test_steps_beside_the_paths_are_the_paths(walk):
 def test_nothing_overlaps_or_collapses(walk, count):
     # Matplotlib warns where a layout has no room, and warnings are errors here.
     paths = [along(walk, [2.5, 1.0], f"optimizer {i}, lr 0.1") for i in range(count)]
-    drawn = plot_descents(curve(), paths, [(0.0,)], steps=True)
+    drawn = plot_descents(curve(), paths, [(0.0,)], options=DescentOptions(steps=True))
     drawn.figure.draw_without_rendering()
     boxes = [ax.get_position() for ax in drawn.axes]
     assert len(boxes) == count + 2
@@ -76,13 +78,13 @@ def test_values_over_decades_stand_on_a_logarithm(walk):
 def test_what_leaves_the_range_is_said(walk):
     drawn = plot_descents(bowl(), [along(walk, [(2.5, 0.5), (7.0, 0.0)])])
     texts = " ".join(text.get_text() for text in drawn.figure.texts)
-    assert "leaves the drawn range" in " ".join(texts.split())
+    assert "leaves the plotted range" in " ".join(texts.split())
 
 
 def test_too_many_paths_or_of_other_axes(walk):
     with pytest.raises(ValueError, match=f"one to {MAX_PATHS} paths"):
         plot_descents(curve(), [along(walk, [1.0, 2.0])] * (MAX_PATHS + 1))
-    with pytest.raises(ValueError, match="1 axes expected, got 2"):
+    with pytest.raises(ValueError, match="expected 1 axes, got 2"):
         plot_steps(curve(), [along(walk, [(1.0, 2.0)])])
 
 
@@ -97,7 +99,7 @@ def test_the_scale_of_a_function_is_linear_unless_it_reaches_far():
 
 
 def test_tangents_touch_with_their_slope():
-    figure = plot_tangents(curve(), [(1.0, 1.0, 2.0), (-1.0, 1.0, -2.0), (0.0, 0.0, 0.0)])
+    figure = plot_tangents(curve(), [(1.0, 1.0, 2.0), (-1.0, 1.0, -2.0), (0.0, 0.0, 0.0)]).figure
     (ax,) = figure.axes
     segments = [line.get_xydata() for line in ax.lines if len(line.get_xydata()) == 2]
     assert len(segments) == 3
@@ -112,12 +114,12 @@ def test_tangents_touch_with_their_slope():
 
 
 def test_a_slope_near_zero_is_written_as_mathematics():
-    figure = plot_tangents(curve(), [(0.0, 0.0, -9.19e-5)])
+    figure = plot_tangents(curve(), [(0.0, 0.0, -9.19e-5)]).figure
     assert r"slope $-9.19\times10^{-5}$" in [text.get_text() for text in figure.axes[0].texts]
 
 
 def test_slices_go_through_the_point_and_their_tangents_have_the_partial_derivatives():
-    figure = plot_tangent_plane(bowl(201, 201), (1.0, 0.5), 1.75, (2.0, 3.0))
+    figure = plot_tangent_plane(bowl(201, 201), (1.0, 0.5), 1.75, (2.0, 3.0)).figure
     _, along_x, along_y = figure.axes
     for ax, at, slope in ((along_x, 1.0, 2.0), (along_y, 0.5, 3.0)):
         slice_, tangent, point = (line.get_xydata() for line in ax.lines)
@@ -140,7 +142,7 @@ def test_arrows_of_the_field_have_one_length_and_the_gradients_direction():
 
 def test_the_steepest_direction_is_marked_at_the_gradients_angle():
     angles = np.deg2rad(np.arange(360))
-    figure = plot_steepest(bowl(), (1.0, 0.5), (2.0, 3.0), 2 * np.cos(angles) + 3 * np.sin(angles))
+    figure = plot_steepest(bowl(), (1.0, 0.5), (2.0, 3.0), 2 * np.cos(angles) + 3 * np.sin(angles)).figure
     right = figure.axes[1]
     marks = [line.get_xydata()[0] for line in right.lines if line.get_marker() == "o"]
     length = np.hypot(2, 3)
@@ -153,7 +155,7 @@ def test_points_outside(draw):
     arguments = (1.0, (1.0, 1.0)) if draw is plot_tangent_plane else ((1.0, 1.0), np.ones(4))
     with pytest.raises(ValueError, match="y = 5 is not in"):
         draw(bowl(), (0.0, 5.0), *arguments)
-    with pytest.raises(ValueError, match="two variables expected"):
+    with pytest.raises(ValueError, match="expected a function of two variables"):
         draw(curve(), (0.0, 5.0), *arguments)
 
 
@@ -165,7 +167,7 @@ def history(name, n=4):
 def test_a_comparison_has_each_run_in_one_colour_everywhere(walk, slope):
     names = ["a", "b", "c"]
     paths = [walk([(0.1 * i, 0.1), (0.5, 0.2 * i)], name) for i, name in enumerate(names)]
-    figure = plot_comparison(slope(), paths, [history(name) for name in names], notes=["the plane holds 93%"])
+    figure = plot_comparison(slope(), paths, [history(name) for name in names], notes=["the plane holds 93%"]).figure
     ax, loss, accuracy = figure.axes[0], figure.axes[1], figure.axes[2]
     for panel in (loss, accuracy):
         assert [line.get_color() for line in panel.lines[:3]] == list(TRAJECTORY_COLOURS[:3])

@@ -34,7 +34,7 @@ def test_each_metric_has_its_axes_and_each_run_its_colour() -> None:
 def test_metrics_that_share_an_axes_by_step_and_gaps_in_between() -> None:
     run = columns()
     run["test_loss"] = np.where(np.arange(11) % 2, np.nan, run["test_loss"])
-    artists = plot_history([run], [("train_loss", "test_loss")], Figure().add_subplot(), by="step")
+    artists = plot_history([run], [("train_loss", "test_loss")], ax=Figure().add_subplot(), by="step")
     train, test = artists.lines[0]
     assert train.get_linestyle() != test.get_linestyle()
     assert test.get_xdata().tolist() == [0, 80, 160, 240, 320, 400]
@@ -42,7 +42,7 @@ def test_metrics_that_share_an_axes_by_step_and_gaps_in_between() -> None:
 
 
 def test_columns_of_a_plain_table() -> None:
-    run = History.of({"step": [0, 10], "loss": [2.0, 1.0], "accuracy": [10.0, 50.0]}, "run")
+    run = History.from_columns({"step": [0, 10], "loss": [2.0, 1.0], "accuracy": [10.0, 50.0]}, "run")
     assert sorted(run.values) == ["train_acc", "train_loss"]
     assert run.epoch.tolist() == [0, 10]
     assert run.learning_rate is None
@@ -64,11 +64,11 @@ def test_wrong_arguments() -> None:
         plot_history([])
     with pytest.raises(ValueError, match="no run has test_acc; they have test_loss, train_acc, train_loss"):
         plot_history([columns()], ["test_acc"])
-    with pytest.raises(ValueError, match="2 axes expected"):
+    with pytest.raises(ValueError, match="expected 2 axes"):
         plot_history([columns()], ax=Figure().add_subplot())
-    with pytest.raises(ValueError, match="epoch or step"):
+    with pytest.raises(ValueError, match="expected by='epoch'"):
         plot_history([columns()], by="time")
-    with pytest.raises(ValueError, match=r"shape \(2,\) expected"):
-        History.of({"step": [0, 1], "loss": [1.0]})
+    with pytest.raises(ValueError, match=r"expected shape \(2,\)"):
+        History.from_columns({"step": [0, 1], "loss": [1.0]})
     with pytest.raises(ValueError, match="'step' or 'epoch'"):
-        History.of({"loss": [1.0]})
+        History.from_columns({"loss": [1.0]})

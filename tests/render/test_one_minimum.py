@@ -28,6 +28,7 @@ from landscape.render.exports.export import export
 from landscape.render.exports.page import write_page
 from landscape.render.exports.xdmf import write_xdmf
 from landscape.render.plots.contour import plot_contour
+from landscape.render.plots.options import ContourOptions
 from landscape.render.scenes import scene
 from landscape.render.scenes.mesh import HEIGHT
 from landscape.render.scenes.vtk_modules import vtk_to_numpy
@@ -98,7 +99,7 @@ def test_the_minimum_is_off_the_middle_and_the_grid_is_not_square(expected):
 def contour(request):
     surface, paths = request.getfixturevalue("drawn")
     levels = [0.012301, 0.1, 1, 3]
-    artists = plot_contour(surface, levels=levels, trajectories=paths)
+    artists = plot_contour(surface, paths, options=ContourOptions(levels=levels))
     (innermost,) = [path for path, at in zip(artists.lines.get_paths(), artists.lines.levels, strict=True) if at < -1.9]
     x, y = innermost.vertices[:-1].mean(0)
     (end,) = artists.paths[0].end.get_xydata()
@@ -108,7 +109,7 @@ def contour(request):
 
 def bands(request):
     surface, paths = request.getfixturevalue("drawn")
-    artists = plot_contour(surface, style="filled", trajectories=paths)
+    artists = plot_contour(surface, paths, options=ContourOptions(style="filled"))
     values = artists.filled.get_array()
     lowest = artists.filled.get_paths()[int(np.argmin(values))].vertices
     inside = lowest[np.isfinite(lowest).all(1)]
@@ -120,7 +121,7 @@ def bands(request):
 
 def heat(request):
     surface, paths = request.getfixturevalue("drawn")
-    artists = plot_contour(surface, style="heat", trajectories=paths)
+    artists = plot_contour(surface, paths, options=ContourOptions(style="heat"))
     values, corners = artists.heat.get_array(), artists.heat.get_coordinates()
     j, i = np.unravel_index(np.argmin(values), values.shape)
     x, y = corners[j : j + 2, i : i + 2].reshape(4, 2).mean(0)

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.text import Text
 
 from landscape.geometry.trajectory import Trajectory
+from landscape.render.plots.options import ContourOptions
 from landscape.render.plots.panels import plot_metrics, plot_panel
 from landscape.render.style import save
 from landscape.surface.surface import Surface
@@ -37,7 +38,7 @@ def bars(figure) -> list:
 
 
 def test_all_share_scale_levels_and_one_bar() -> None:
-    figure = plot_panel([surface("a"), surface("b", 100), surface("c", 0.1)])
+    figure = plot_panel([surface("a"), surface("b", 100), surface("c", 0.1)]).figure
     axes = panels(figure)
     assert [ax.get_title() for ax in axes] == ["a", "b", "c"]
     assert len(bars(figure)) == 1
@@ -59,7 +60,7 @@ def test_all_share_scale_levels_and_one_bar() -> None:
     [(1, "page", (1, 1)), (2, "page", (1, 2)), (4, "page", (1, 4)), (5, "neurips", (2, 3)), (3, "column", (2, 2))],
 )
 def test_the_grid_follows_from_the_count_and_the_width(count: int, size: str, grid: tuple[int, int]) -> None:
-    figure = plot_panel([surface(f"{i}") for i in range(count)], style="heat", size=size)
+    figure = plot_panel([surface(f"{i}") for i in range(count)], options=ContourOptions(style="heat", size=size)).figure
     axes = panels(figure)
     assert len(axes) == count
     assert axes[0].get_subplotspec().get_gridspec().get_geometry() == grid
@@ -69,15 +70,15 @@ def test_the_grid_follows_from_the_count_and_the_width(count: int, size: str, gr
 
 
 def test_ranges_that_differ_are_said_and_each_panel_keeps_its_own() -> None:
-    figure = plot_panel([surface("a"), surface("b", right=3.0)], style="heat")
+    figure = plot_panel([surface("a"), surface("b", right=3.0)], options=ContourOptions(style="heat")).figure
     assert [ax.get_xlim() for ax in panels(figure)] == [(-1, 1.5), (-1, 3)]
     assert any("ranges differ" in text.get_text() for text in figure.texts)
-    assert not plot_panel([surface("a"), surface("b")], style="heat").texts
+    assert not plot_panel([surface("a"), surface("b")], options=ContourOptions(style="heat")).figure.texts
 
 
 def test_a_run_has_one_colour_in_all_panels() -> None:
     paths = {"a": [trajectory("SGD"), trajectory("Adam")], "b": [trajectory("Adam")]}
-    figure = plot_panel([surface("a"), surface("b")], trajectories=paths, style="heat")
+    figure = plot_panel([surface("a"), surface("b")], paths, options=ContourOptions(style="heat")).figure
     colours = [{line.get_label(): line.get_color() for line in ax.lines} for ax in panels(figure)]
     assert colours[0]["Adam"] == colours[1]["Adam"] != colours[0]["SGD"]
     (legend,) = figure.legends
@@ -85,14 +86,14 @@ def test_a_run_has_one_colour_in_all_panels() -> None:
 
 
 def test_one_that_is_not_computed_yet_stands_beside_the_others() -> None:
-    figure = plot_panel([surface("a"), surface("b", status=0)])
-    assert any("not computed yet" in text.get_text() for text in figure.texts)
+    figure = plot_panel([surface("a"), surface("b", status=0)]).figure
+    assert any("not yet computed" in text.get_text() for text in figure.texts)
     with pytest.raises(ValueError, match="nothing is computed yet"):
         plot_panel([surface("b", status=0)])
 
 
 def test_small_print_and_labels_do_not_meet_and_saving_twice_gives_one_file(tmp_path: Path) -> None:
-    figure = plot_panel([surface("a"), surface("b", right=3.0)], trajectories=[[trajectory("SGD")]] * 2)
+    figure = plot_panel([surface("a"), surface("b", right=3.0)], [[trajectory("SGD")]] * 2).figure
     first = save(figure, tmp_path / "a.png", 80).read_bytes()
     assert first == save(figure, tmp_path / "b.png", 80).read_bytes()
     renderer = figure.canvas.get_renderer()
@@ -106,7 +107,7 @@ def test_small_print_and_labels_do_not_meet_and_saving_twice_gives_one_file(tmp_
 
 
 def test_metrics_side_by_side_have_their_own_scales() -> None:
-    figure = plot_metrics(surface("a"), trajectories=[trajectory("SGD")])
+    figure = plot_metrics(surface("a"), [trajectory("SGD")]).figure
     assert len(panels(figure)) == 2
     labels = [child.get_ylabel() for ax in panels(figure) for child in ax.child_axes]
     assert labels == ["training loss", "training accuracy (%)"]
@@ -119,15 +120,15 @@ def test_metrics_side_by_side_have_their_own_scales() -> None:
 def test_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="at least one surface"):
         plot_panel([])
-    with pytest.raises(ValueError, match="no surface has that name; there are a"):
-        plot_panel([surface("a")], trajectories={"b": []})
+    with pytest.raises(ValueError, match="no surface has that name; expected names among a"):
+        plot_panel([surface("a")], {"b": []})
     with pytest.raises(ValueError, match="for each of 2 surfaces"):
-        plot_panel([surface("a"), surface("b")], trajectories=[[trajectory("SGD")]])
+        plot_panel([surface("a"), surface("b")], [[trajectory("SGD")]])
 
 
 def test_noise_is_asked_of_the_metrics_that_have_an_error(slope) -> None:
     given = slope(x=(-0.5, 0.5), nx=9)
-    figure = plot_metrics(given, ["train_loss", "train_acc"], noise=True)
-    assert sum("no more than noise" in text.get_text().replace("\n", " ") for text in figure.findobj(Text)) == 1
+    figure = plot_metrics(given, metrics=["train_loss", "train_acc"], options=ContourOptions(noise=True)).figure
+    assert sum("indistinguishable" in text.get_text().replace("\n", " ") for text in figure.findobj(Text)) == 1
     with pytest.raises(ValueError, match="train_acc has no standard error"):
-        plot_metrics(given, ["train_acc"], noise=True)
+        plot_metrics(given, metrics=["train_acc"], options=ContourOptions(noise=True))

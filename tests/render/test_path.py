@@ -7,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from landscape.geometry.trajectory import Trajectory
+from landscape.render.plots.options import PathOptions
 from landscape.render.plots.path import learning_rate_changes, path_handles, plot_path
 
 
@@ -20,7 +21,7 @@ def trajectory(coordinates, name: str = "SGD", **known) -> Trajectory:
 
 def test_line_points_start_and_end_are_at_the_checkpoints() -> None:
     path = trajectory([(2, 1), (np.nan, np.nan), (1, 3), (0, 0)])
-    artists = plot_path(path, Figure().add_subplot())
+    artists = plot_path(path, ax=Figure().add_subplot())
     for artist in (artists.line, artists.points):
         np.testing.assert_array_equal(np.transpose(artist.get_data()), path.coordinates)
     assert np.ravel(artists.start.get_data()).tolist() == [2, 1]
@@ -39,40 +40,44 @@ def test_jumps_of_the_learning_rate_are_marked_and_schedules_that_glide_are_not(
     assert not learning_rate_changes(np.array([0.1])).size
     path = trajectory([(0, 0), (1, 0), (2, 0)], learning_rate=[0.1, 0.1, 0.01])
     assert np.ravel(plot_path(path).rates.get_data()).tolist() == [1, 0]
-    assert plot_path(path, learning_rate=False).rates is None
+    assert plot_path(path, options=PathOptions(learning_rate=False)).rates is None
 
 
 def test_leaving_is_counted_against_the_limits_given_or_drawn() -> None:
     path = trajectory([(3, 0), (1, -2), (1, 1), (0, 0)])
     artists = plot_path(path, limits=((-1, 1), (1, -1)))
-    assert artists.notes == ("SGD leaves the drawn range (2 of 4 checkpoints outside)",)
+    assert artists.notes == ("SGD leaves the plotted range (2 of 4 checkpoints outside)",)
     assert artists.axes.get_xlim() == (-1, 1)
     assert artists.axes.get_ylim() == (-1, 1)
     assert plot_path(path).notes == ()
     ax = Figure().add_subplot()
     ax.plot([-5, 5], [-5, 5])
     limits = ax.get_xlim()
-    assert plot_path(path, ax).notes == ()
+    assert plot_path(path, ax=ax).notes == ()
     assert ax.get_xlim() == limits
 
 
 def test_the_distance_from_the_plane_is_said_beside_that_from_the_origin() -> None:
     path = trajectory([(1, 0), (0, 0)], distance=[2.5, 0], displacement=[3.25, 0])
-    assert plot_path(path, distance=True).notes == ("SGD: up to 2.5 away from the plane, 3.25 from its origin",)
-    assert plot_path(trajectory([(1, 0)]), distance=True).notes == ("SGD: distance from the plane unknown",)
+    assert plot_path(path, options=PathOptions(distance=True)).notes == (
+        "SGD: up to 2.5 from the plane, 3.25 from its origin",
+    )
+    assert plot_path(trajectory([(1, 0)]), options=PathOptions(distance=True)).notes == (
+        "SGD: distance from the plane unknown",
+    )
 
 
 def test_notes_of_several_paths_stand_in_one_text() -> None:
     ax = Figure().add_subplot()
     for name in ("SGD", "Adam", "SGD"):
-        plot_path(trajectory([(9, 9), (0, 0)], name), ax, limits=((-1, 1), (-1, 1)))
+        plot_path(trajectory([(9, 9), (0, 0)], name), ax=ax, limits=((-1, 1), (-1, 1)))
     (text,) = ax.texts
     assert text.get_text().replace("\n", " ").count("leaves") == 2
 
 
 def test_several_paths_look_different_and_a_white_one_has_a_dark_rim() -> None:
     ax = Figure().add_subplot()
-    paths = [plot_path(trajectory([(i, 0), (0, 0)], f"run {i}"), ax, index=i) for i in range(6)]
+    paths = [plot_path(trajectory([(i, 0), (0, 0)], f"run {i}"), ax=ax, options=PathOptions(index=i)) for i in range(6)]
     assert len({(path.line.get_color(), path.points.get_marker()) for path in paths}) == 6
     labels = [handle.get_label() for handle in path_handles(paths)]
     assert labels == [f"run {i}" for i in range(6)] + ["start", "end"]

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from landscape.render.pgf import tex
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
+from landscape.render.plots.options import ContourOptions
 from landscape.render.style import save
 from landscape.surface.surface import Surface
 
@@ -34,7 +35,7 @@ def contour(slope, walk):
     def draw(style="both"):
         surface = slope(name="a_b")
         path = walk([(0, 0.2), (1, 0.8)], r"50% & #1_{a} ~x^2 \b $3")
-        return plot_contour(surface, trajectories=[path], style=style)
+        return plot_contour(surface, [path], options=ContourOptions(style=style))
 
     return draw
 

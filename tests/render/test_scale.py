@@ -160,7 +160,7 @@ def test_a_cut_is_said_and_pointed_at() -> None:
     assert whole.extend == "neither"
     cut = choose_scale(values, vmin=0.1, vmax=10)
     assert cut.extend == "both"
-    assert cut.note("training loss") == "training loss below 0.1 not resolved; training loss above 10 not resolved"
+    assert cut.note("training loss") == "training loss clipped to 0.1–10"
     assert choose_scale(values, vmax=10).extend == "max"
     assert cut.levels().max() < 10
     assert "≤ 0 not drawn" in choose_scale(np.array([0.0, 1.0, 10.0]), "log").note()

@@ -31,7 +31,7 @@ def test_mean_and_spread_are_those_of_the_values() -> None:
     np.testing.assert_allclose(spread.values["train_loss_max"], stack.max(0))
     assert np.isnan(spread.values["train_loss_min"][1, 3])
     assert (spread.status[0, 0], spread.status[2, 2], spread.status[1, 1]) == (0, 2, 1)
-    artists = plot_contour(spread, "train_loss_std")
+    artists = plot_contour(spread, metric="train_loss_std")
     assert artists.colour_bar.ax.get_ylabel() == "standard deviation of training loss"
 
 
@@ -50,7 +50,7 @@ def test_a_band_on_a_log_scale_is_geometric() -> None:
 
 def test_a_band_on_a_linear_scale_is_arithmetic() -> None:
     surfaces = [line(0.5), line(1.5)]
-    artists = plot_seed_band(surfaces, "train_acc", spread="range")
+    artists = plot_seed_band(surfaces, metric="train_acc", spread="range")
     np.testing.assert_allclose(artists.lines[0].get_ydata(), 90 - line(1.0).values["train_loss"])
     vertices = artists.bands[0].get_paths()[0].vertices
     assert vertices[:, 1].min() == pytest.approx(90 - 1.5 * (0.1 + 20 * 1.5**2))
@@ -70,7 +70,7 @@ def test_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="at least two"):
         seed_spread([line(1)])
     other = Surface((X + 1,), dict(line(1).values), np.ones(11, np.uint8))
-    with pytest.raises(ValueError, match="one grid"):
+    with pytest.raises(ValueError, match="same grid"):
         seed_spread([line(1), other])
     with pytest.raises(ValueError, match="std or range"):
         plot_seed_band([line(1), line(2)], spread="iqr")

@@ -137,9 +137,9 @@ def test_wrong_study(arguments, message):
     ("kind", "points", "message"),
     [
         ("tangent", ((1.0,),), "coordinates"),
-        ("tangent", ((99.0, 0.0),), "inside the drawn range"),
+        ("tangent", ((99.0, 0.0),), "inside the plotted range"),
         ("tangent", ((0.0, 0.0), (1.0, 1.0)), "takes one point, got 2"),
-        ("steepest", ((0.0, 0.0),), "a slope"),
+        ("steepest", ((0.0, 0.0),), "gradient is not zero"),
         ("arrows", (), "unknown kind of figure"),
     ],
 )

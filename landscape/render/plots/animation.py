@@ -1,4 +1,4 @@
-"""Paths in motion: the steps of a figure's paths one after the other, as GIF, as MP4, or as single pictures."""
+"""Animations of paths: the steps of a figure one after the other, as GIF, MP4, or single pictures."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.render.plots.descent import DescentArtists
+from landscape.render.plots.artists import DescentArtists
 from landscape.render.video import FASTEST_GIF, check_video, write_video
 
 if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 MAX_FRAMES = 60
-"""Frames of an animation at most: of longer paths every so many steps are shown."""
+"""Default for the largest number of frames; longer paths are thinned evenly."""
 HOLD_FRAMES = 8
-"""Frames that the last picture stays."""
+"""Number of additional frames that show the last picture."""
 
 
 def animate(
@@ -28,28 +28,27 @@ def animate(
     dpi: float = 110,
     frames: int = MAX_FRAMES,
 ) -> Path:
-    """Write a figure's paths as they grow, step by step.
+    """Write the paths of a figure as they grow, step by step.
 
     Args:
-        artists: a figure with its paths whole. It is left as it was.
-        path: a ``.gif``, a ``.mp4`` (by ffmpeg), or a name without an ending: a folder filled with
-            ``frame-00000.png`` and so on.
-        seconds: how long one pass takes.
+        artists: a figure with complete paths; it is restored afterwards.
+        path: a ``.gif``, a ``.mp4`` (needs ffmpeg), or a name without suffix: a folder for ``frame-00000.png`` etc.
+        seconds: duration of one pass.
         dpi: dots per inch.
-        frames: pictures at most.
+        frames: largest number of frames.
 
     Returns:
-        What was written: the file, or the folder.
+        The file or folder written.
 
     Raises:
-        ValueError: another ending, or times and numbers that are not above zero.
-        MissingLibraryError: an MP4, and there is no ffmpeg.
+        ValueError: another suffix, or numbers that are not positive.
+        MissingLibraryError: ffmpeg is needed and not installed.
         LandscapeError: ffmpeg failed.
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     path = Path(path)
     if not seconds > 0 or frames < 2 or not dpi > 0:
-        raise ValueError(f"seconds and dpi above 0 and at least 2 frames expected, got {seconds}, {dpi}, {frames}")
+        raise ValueError(f"expected seconds > 0, dpi > 0 and frames >= 2, got {seconds}, {dpi} and {frames}")
     growing = _growing(artists)
     last = max(len(x) for _, x, _, _ in growing) - 1
     steps = np.unique(np.linspace(0, last, min(frames, last + 1)).round().astype(int))
@@ -64,7 +63,7 @@ def animate(
         with figure.style():
             for _ in range(2):
                 figure.draw_without_rendering()
-            # Frozen: a layout made anew for each frame would jump.
+            # A new layout for each frame would make the axes jump.
             figure.set_layout_engine("none")
             with write_video(path, rate) as writer:
                 for step in steps:
@@ -82,7 +81,7 @@ _Growing = list[tuple["Line2D", np.ndarray, np.ndarray, bool]]
 
 
 def _growing(artists: DescentArtists) -> _Growing:
-    """Lines with their data; the last flag says that only the newest point is shown."""
+    """Return lines with their complete data; the flag is True where only the newest point is shown."""
     found: _Growing = []
     for path in artists.paths:
         x, y = (np.asarray(data) for data in path.line.get_data())
@@ -90,7 +89,7 @@ def _growing(artists: DescentArtists) -> _Growing:
     for lines in artists.lines:
         found += [(line, *(np.asarray(data) for data in line.get_data()), False) for line in lines]
     if not found:
-        raise ValueError("a figure with at least one path expected")
+        raise ValueError("expected a figure with at least one path, got none")
     return found
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from landscape.render.figure import add_note, legend_layout, small_size, wrap_notes
-from landscape.render.plots.contour import plot_contour
+from landscape.render.plots.artists import DescentArtists, PathArtists
+from landscape.render.plots.contour import plane_limits, plot_contour
 from landscape.render.plots.curve import plot_curve
-from landscape.render.plots.path import PathArtists, draw_path, outside_notes, path_handles, plot_path
+from landscape.render.plots.options import ContourOptions, CurveOptions, DescentOptions, PathOptions
+from landscape.render.plots.path import MAX_PATHS, draw_path, is_white, outside_notes, path_handles, plot_path
 from landscape.render.scale import Scale, choose_scale
 from landscape.render.style import TRAJECTORY_COLOURS, halo_effects, named_size, new_figure
 
@@ -23,26 +25,8 @@ if TYPE_CHECKING:
     from landscape.render.figure import StyledFigure
     from landscape.surface.surface import Surface
 
-MAX_PATHS = len(TRAJECTORY_COLOURS)
-"""Paths that a reader can tell apart in one axes."""
-AXES = ("x", "y")
-
-
-@dataclass(frozen=True)
-class DescentArtists:
-    """What was drawn.
-
-    Attributes:
-        figure: the figure.
-        axes: all axes with data, paths first.
-        paths: what was drawn of each path on the function.
-        lines: of each path, its lines against the step: coordinates, then the value.
-    """
-
-    figure: StyledFigure
-    axes: tuple[Axes, ...]
-    paths: tuple[PathArtists, ...]
-    lines: tuple[tuple[Line2D, ...], ...] = ()
+_VARIABLES = ("x", "y")
+_MARK = "known"  # group id of the crosses
 
 
 def plot_descents(
@@ -50,70 +34,67 @@ def plot_descents(
     trajectories: Sequence[Trajectory],
     points: Sequence[tuple[float, ...]] = (),
     *,
-    scale: str = "auto",
-    style: str = "both",
-    steps: bool = False,
-    marked: str = "known extremum",
-    notes: Sequence[str] = (),
-    size: str = "page",
+    options: DescentOptions | None = None,
 ) -> DescentArtists:
-    """Draw paths on a function: one panel for each on a curve, all of them on the contours of a surface.
+    """Draw paths on a function: on a curve one panel for each path, on the contours of a surface all of them.
 
-    On a curve each path is drawn at its own values, so its points lie on the curve. A path of a surface is cut off
-    where the drawn range ends, which the figure says.
+    On a curve each path is drawn at its own values, so its points are on the curve. On a surface the axes clip the
+    paths at the plotted range, which the small print states. The figure is always a new one.
 
     Args:
         surface: the function on a grid of one or two axes; its first metric is drawn and names the axis.
-        trajectories: at most :data:`MAX_PATHS` of them, of as many axes; their ``loss`` is the function's value.
-        points: places to mark with a cross.
-        scale: of the values; ``auto`` is linear on a curve, and as :func:`function_scale` says on a surface.
-        style: of contours; see ``plot_contour``.
-        steps: add, beside it, the coordinates and the value of each path against the step.
-        marked: what a legend calls ``points``.
-        notes: small print.
-        size: of the figure.
+        trajectories: at most :data:`MAX_PATHS` paths of the same number of axes; ``loss`` is the value of the function.
+        points: points to mark with a cross.
+        options: appearance; see :class:`DescentOptions`.
+
+    Returns:
+        The figure, its axes, and the artists of each path.
 
     Raises:
-        ValueError: no path, too many, or of another number of axes than the surface.
+        ValueError: there are no paths, too many, or one has another number of axes than the surface.
     """
     _check(surface, trajectories)
     plot = _on_curves if len(surface.coordinates) == 1 else _on_contours
-    return plot(surface, trajectories, points, scale, style, steps, marked, notes, size)
+    return plot(surface, trajectories, points, options or DescentOptions())
 
 
 def plot_steps(
     surface: Surface, trajectories: Sequence[Trajectory], *, notes: Sequence[str] = (), size: str = "page"
 ) -> DescentArtists:
-    """Draw the coordinates and the value of each path against the step, in panels beside each other.
+    """Draw the coordinates and the value of each path against the step, in panels side by side.
 
     Args:
-        surface: of which the paths are; names the value.
-        trajectories: at most :data:`MAX_PATHS` of them.
+        surface: the function of the paths; its first metric names the value.
+        trajectories: at most :data:`MAX_PATHS` paths.
         notes: small print.
-        size: of the figure.
+        size: name of the size of the figure, which is always a new one.
+
+    Returns:
+        The figure, its axes, and the curves of each path.
 
     Raises:
-        ValueError: as :func:`plot_descents`.
+        ValueError: as for :func:`plot_descents`.
     """
     _check(surface, trajectories)
     panels = len(surface.coordinates) + 1
     figure = new_figure(size)
     with figure.style():
         figure.set_figheight(figure.get_figwidth() / panels * 0.85)
-        axes = figure.subplots(1, panels)
+        axes = list(figure.subplots(1, panels))
         lines = _against_steps(axes, surface, trajectories)
-        _foot(figure, _legend(lines), notes)
+        _add_legend_and_notes(figure, [own[0] for own in lines], notes)
     return DescentArtists(figure, tuple(axes), (), lines)
 
 
 def function_scale(surface: Surface, kind: str = "auto") -> Scale:
-    """The scale of a function of two variables: linear, unless it is nowhere negative and reaches far up.
+    """Return the scale of a function of two variables.
 
-    Test functions touch zero in narrow valleys, where a logarithm would draw the grid and not the function. So ``auto``
-    is symlog where the highest value is above a hundred, nearly linear below the decade of a hundredth of the median.
+    ``auto`` is linear, except for functions that are nowhere negative and exceed 100: these get a symlog scale that is
+    nearly linear below the decade of a hundredth of the median. Test functions touch zero in narrow valleys, where a
+    logarithm would show the grid instead of the function.
 
     Raises:
-        ValueError: see ``choose_scale``.
+        ValueError: as for :func:`choose_scale`.
     """
     values = surface.metric()
     finite = values[np.isfinite(values)]
@@ -129,92 +110,88 @@ def _on_curves(
     surface: Surface,
     trajectories: Sequence[Trajectory],
     points: Sequence[tuple[float, ...]],
-    scale: str,
-    style: str,
-    steps: bool,
-    marked: str,
-    notes: Sequence[str],
-    size: str,
+    options: DescentOptions,
 ) -> DescentArtists:
     count = len(trajectories)
     columns = min(count, 3)
     rows = -(-count // columns)
-    figure = new_figure(size)
+    figure = new_figure(options.size)
     with figure.style():
         width = figure.get_figwidth()
         width = max(width * min(1.0, 0.28 + 0.24 * columns), min(width, named_size("column").width))
         figure.set_figwidth(width)
-        extra = 1 if steps else 0
+        extra = 1 if options.steps else 0
         figure.set_figheight(width * (rows / columns * (0.85 if columns > 1 else 0.7) + 0.4 * extra))
-        # One, two or three panels in a row, and two below them, in as few cells as that takes: narrow ones collapse.
+        # One to three panels in a row, and two below them, on the coarsest grid that fits both: narrow cells collapse.
         cells = 6 if columns == 3 else 2
-        tall = [1.0] * rows + [0.4 * columns / (0.85 if columns > 1 else 0.7)] * extra
-        grid, wide = figure.add_gridspec(rows + extra, cells, height_ratios=tall), cells // columns
-        paths, lines = [], []
+        heights = [1.0] * rows + [0.4 * columns / (0.85 if columns > 1 else 0.7)] * extra
+        grid, span = figure.add_gridspec(rows + extra, cells, height_ratios=heights), cells // columns
+        look = CurveOptions(
+            scale="linear" if options.scale == "auto" else options.scale, legend=False, show_notes=False, xlabel="$x$"
+        )
+        limits = [(float(surface.x.min()), float(surface.x.max()))]
+        paths = []
         for i, trajectory in enumerate(trajectories):
             row, column = divmod(i, columns)
-            ax = figure.add_subplot(grid[row, column * wide : (column + 1) * wide])
-            drawn = plot_curve(
-                surface, ax=ax, scale="linear" if scale == "auto" else scale, legend=False, note=False, xlabel="$x$"
-            )
-            _cross(ax, [(*p, _on_curve(surface, p[0])) for p in points], marked)
+            ax = figure.add_subplot(grid[row, column * span : (column + 1) * span])
+            drawn = plot_curve(surface, ax=ax, options=look)
+            _mark_points(ax, [(*p, _value_on_curve(surface, p[0])) for p in points], options.mark_label)
             ax.set_title(trajectory.name)
-            inside = _inside(surface, trajectory)
-            path = _line_path(ax, trajectory, i)
-            paths.append(path)
-            if inside:
-                add_note(ax, *inside)
+            outside = outside_notes(trajectory, limits)
+            paths.append(_path_on_curve(ax, trajectory, i))
+            if outside:
+                add_note(ax, *outside)
             if i % columns:
                 ax.set_ylabel("")
             ax.set_ylim(drawn.axes.get_ylim())
         below = [figure.add_subplot(grid[rows, k * cells // 2 : (k + 1) * cells // 2]) for k in range(2 * extra)]
-        if below:
-            lines = _against_steps(below, surface, trajectories)
-        _foot(figure, path_handles(paths) + _cross_handle(paths[0].axes), notes)
-    return DescentArtists(figure, (*(path.axes for path in paths), *below), tuple(paths), tuple(lines))
+        lines = _against_steps(below, surface, trajectories) if below else ()
+        _add_legend_and_notes(figure, path_handles(paths) + _mark_handles(paths[0].axes), options.notes)
+    return DescentArtists(figure, (*(path.axes for path in paths), *below), tuple(paths), lines)
 
 
 def _on_contours(
     surface: Surface,
     trajectories: Sequence[Trajectory],
     points: Sequence[tuple[float, ...]],
-    scale: str,
-    style: str,
-    steps: bool,
-    marked: str,
-    notes: Sequence[str],
-    size: str,
+    options: DescentOptions,
 ) -> DescentArtists:
-    figure = new_figure(size if steps else "column" if size == "page" else size)
+    figure = new_figure("column" if options.size == "page" and not options.steps else options.size)
     with figure.style():
-        lines: Sequence[tuple[Line2D, ...]] = ()
-        if steps:
+        if options.steps:
             figure.set_figheight(0.5 * figure.get_figwidth())
             grid = figure.add_gridspec(3, 2, width_ratios=(1.25, 1))
             ax, beside = figure.add_subplot(grid[:, 0]), [figure.add_subplot(grid[k, 1]) for k in range(3)]
         else:
             ax, beside = figure.add_subplot(), []
         drawn = plot_contour(
-            surface, ax=ax, scale=function_scale(surface, scale), style=style, legend=False, note=False, centre=False,
-            axis_labels=("$x$", "$y$"),
-        )  # fmt: skip
-        _cross(ax, points, marked)
-        limits = tuple((float(axis.min()), float(axis.max())) for axis in surface.coordinates)
-        paths = tuple(plot_path(t, ax, index=i, limits=limits, note=False) for i, t in enumerate(trajectories))
-        if steps:
-            lines = _against_steps(beside, surface, trajectories)
-            for one in beside[:-1]:
-                one.set_xlabel("")
-        said = [note for path in paths for note in path.notes] + list(drawn.notes) + list(notes)
-        if not steps:
+            surface, ax=ax, options=function_options(scale=function_scale(surface, options.scale), style=options.style)
+        )
+        _mark_points(ax, points, options.mark_label)
+        limits = plane_limits(surface)
+        paths = tuple(
+            plot_path(trajectory, ax=ax, limits=limits, options=PathOptions(index, show_notes=False))
+            for index, trajectory in enumerate(trajectories)
+        )
+        lines = _against_steps(beside, surface, trajectories) if beside else ()
+        for upper in beside[:-1]:
+            upper.set_xlabel("")
+        notes = [note for path in paths for note in path.notes] + list(drawn.notes) + list(options.notes)
+        if not beside:
             figure.fit_height()
-        _foot(figure, path_handles(paths) + _cross_handle(ax), said)
-    return DescentArtists(figure, (ax, *beside), paths, tuple(lines))
+        _add_legend_and_notes(figure, path_handles(paths) + _mark_handles(ax), notes)
+    return DescentArtists(figure, (ax, *beside), paths, lines)
 
 
-def _line_path(ax: Axes, trajectory: Trajectory, index: int) -> PathArtists:
+def function_options(**changes: Any) -> ContourOptions:
+    """Return the options of the contours of a function, which has no origin and no runs of its own."""
+    base = ContourOptions(legend=False, show_notes=False, mark_origin=False, axis_labels=("$x$", "$y$"))
+    return replace(base, **changes)
+
+
+def _path_on_curve(ax: Axes, trajectory: Trajectory, index: int) -> PathArtists:
     limits = ax.get_xlim(), ax.get_ylim()
-    path = draw_path(ax, trajectory.coordinates[:, 0], trajectory.loss, trajectory, index=index)
+    path = draw_path(ax, trajectory.coordinates[:, 0], trajectory.loss, trajectory, PathOptions(index))
     ax.set_xlim(limits[0])
     ax.set_ylim(limits[1])
     return path
@@ -223,7 +200,7 @@ def _line_path(ax: Axes, trajectory: Trajectory, index: int) -> PathArtists:
 def _against_steps(
     axes: Sequence[Axes], surface: Surface, trajectories: Sequence[Trajectory]
 ) -> tuple[tuple[Line2D, ...], ...]:
-    """Coordinates and value against the step, in as many axes; one tuple of lines for each path."""
+    """Draw coordinates and value against the step, each in one of ``axes``; return the lines of each path."""
     metric = surface.metrics[0]
     lines = []
     for i, trajectory in enumerate(trajectories):
@@ -231,71 +208,61 @@ def _against_steps(
         own = []
         for ax, values in zip(axes, columns, strict=True):
             (line,) = ax.plot(trajectory.step, values, color=TRAJECTORY_COLOURS[i], label=trajectory.name)
-            if TRAJECTORY_COLOURS[i].lower() in ("white", "#ffffff"):
+            if is_white(TRAJECTORY_COLOURS[i]):
                 line.set_path_effects(halo_effects(2.2 * line.get_linewidth(), "black"))
             own.append(line)
         lines.append(tuple(own))
-    for ax, name in zip(axes, [*(f"${a}$" for a in AXES[: len(axes) - 1]), metric], strict=True):
+    names = [f"${variable}$" for variable in _VARIABLES[: len(axes) - 1]]
+    for ax, name in zip(axes, [*names, metric], strict=True):
         ax.set_ylabel(name)
         ax.set_xlabel("step")
         ax.margins(x=0.02)
-    _value_scale(axes[-1], trajectories)
+    values = np.concatenate([trajectory.loss for trajectory in trajectories])
+    if values.min() > 0 and values.max() > 100 * values.min():
+        axes[-1].set_yscale("log")
     return tuple(lines)
 
 
-def _value_scale(ax: Axes, trajectories: Sequence[Trajectory]) -> None:
-    """Logarithmic where all values are above zero and span more than a factor of a hundred."""
-    values = np.concatenate([trajectory.loss for trajectory in trajectories])
-    if values.min() > 0 and values.max() > 100 * values.min():
-        ax.set_yscale("log")
-
-
-def _foot(figure: StyledFigure, handles: Sequence[Line2D], notes: Sequence[str]) -> None:
+def _add_legend_and_notes(figure: StyledFigure, handles: Sequence[Line2D], notes: Sequence[str]) -> None:
     if handles:
-        ordered, columns = legend_layout(handles, figure.get_figwidth())
-        figure.legend(ordered, [handle.get_label() for handle in ordered], loc="outside upper center", **columns)
-    kept = list(dict.fromkeys(note for note in notes if note))
-    if kept:
-        figure.add_footnote(wrap_notes(kept, 0.97 * figure.get_figwidth()), small_size())
+        ordered, look = legend_layout(handles, figure.get_figwidth())
+        figure.legend(ordered, [handle.get_label() for handle in ordered], loc="outside upper center", **look)
+    written = list(dict.fromkeys(note for note in notes if note))
+    if written:
+        figure.add_footnote(wrap_notes(written, 0.97 * figure.get_figwidth()), small_size())
 
 
-def _legend(lines: Sequence[tuple[Line2D, ...]]) -> list[Line2D]:
-    return [own[0] for own in lines]
-
-
-def _cross(ax: Axes, points: Sequence[tuple[float, ...]], label: str) -> None:
+def _mark_points(ax: Axes, points: Sequence[tuple[float, ...]], label: str) -> None:
     limits = ax.get_xlim(), ax.get_ylim()
     inside = [p for p in points if all(low <= c <= high for c, (low, high) in zip(p, limits, strict=True))]
     if inside:
         (mark,) = ax.plot(*np.array(inside).T, "x", color="black", markersize=5, markeredgewidth=1.2, zorder=4)
         mark.set_path_effects(halo_effects(2.6))
         mark.set_label(label)
-        mark.set_gid("known")
+        mark.set_gid(_MARK)
     ax.set_xlim(limits[0])
     ax.set_ylim(limits[1])
 
 
-def _cross_handle(ax: Axes) -> list[Line2D]:
+def _mark_handles(ax: Axes) -> list[Line2D]:
     from matplotlib.lines import Line2D
 
-    known = next((line for line in ax.lines if line.get_gid() == "known"), None)
-    if known is None:
+    mark = next((line for line in ax.lines if line.get_gid() == _MARK), None)
+    if mark is None:
         return []
-    return [Line2D([], [], linestyle="none", marker="x", color="black", markersize=4.5, label=known.get_label())]
+    return [Line2D([], [], linestyle="none", marker="x", color="black", markersize=4.5, label=mark.get_label())]
 
 
-def _on_curve(surface: Surface, x: float) -> float:
+def _value_on_curve(surface: Surface, x: float) -> float:
     return float(surface.interpolate(np.array([[x]]))[0])
-
-
-def _inside(surface: Surface, trajectory: Trajectory) -> list[str]:
-    return outside_notes(trajectory, [(float(surface.x.min()), float(surface.x.max()))])
 
 
 def _check(surface: Surface, trajectories: Sequence[Trajectory]) -> None:
     if not 1 <= len(trajectories) <= MAX_PATHS:
-        raise ValueError(f"one to {MAX_PATHS} paths expected, which a reader can tell apart, got {len(trajectories)}")
-    wanted = len(surface.coordinates)
+        raise ValueError(f"expected one to {MAX_PATHS} paths, which a reader can tell apart, got {len(trajectories)}")
+    dimensions = len(surface.coordinates)
     for trajectory in trajectories:
-        if trajectory.coordinates.shape[1] != wanted:
-            raise ValueError(f"path {trajectory.name!r}: {wanted} axes expected, got {trajectory.coordinates.shape[1]}")
+        if trajectory.coordinates.shape[1] != dimensions:
+            raise ValueError(
+                f"path {trajectory.name!r}: expected {dimensions} axes, got {trajectory.coordinates.shape[1]}"
+            )

@@ -1,4 +1,4 @@
-"""Training curves of several runs, and the loss along their paths beside the loss that the plane shows there."""
+"""Training curves of several runs, and the loss along their paths beside the loss on the plane."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from landscape.render.figure import add_note, legend_above
+from landscape.render.plots.artists import HistoryArtists
 from landscape.render.plots.curve import apply_scale
 from landscape.render.plots.path import learning_rate_changes
-from landscape.render.scale import Scale, metric_scale
+from landscape.render.scale import metric_scale
 from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, new_figure, style_context
 from landscape.render.ticks import metric_label
 
@@ -22,18 +23,19 @@ if TYPE_CHECKING:
     from landscape.geometry.trajectory import Trajectory
 
 By = Literal["epoch", "step"]
+_Metrics = Sequence[str | Sequence[str]]
 
 
 @dataclass(frozen=True)
 class History:
-    """What a run measured while it trained.
+    """Metrics of a training run.
 
     Attributes:
-        name: what a legend calls the run.
-        step: ``(n,)`` optimizer steps taken.
+        name: name of the run in legends.
+        step: ``(n,)`` optimizer steps.
         epoch: ``(n,)`` passes over the training data.
-        values: ``(n,)`` arrays by metric (``train_loss``, ``test_acc`` ...), NaN where not measured.
-        learning_rate: ``(n,)``, or None where unknown.
+        values: ``(n,)`` arrays by metric (``train_loss``, ``test_acc``, ...), NaN where not measured.
+        learning_rate: ``(n,)`` learning rates, or None if unknown.
     """
 
     name: str
@@ -44,76 +46,70 @@ class History:
 
     def __post_init__(self) -> None:
         n = len(self.step)
-        rate = {} if self.learning_rate is None else {"learning_rate": self.learning_rate}
-        for name, array in {"epoch": self.epoch, **self.values, **rate}.items():
+        rates = {} if self.learning_rate is None else {"learning_rate": self.learning_rate}
+        for name, array in {"epoch": self.epoch, **self.values, **rates}.items():
             if np.shape(array) != (n,):
                 raise ValueError(
-                    f"{name} of run {self.name!r}: shape ({n},) expected as for step, got {np.shape(array)}"
+                    f"{name} of run {self.name!r}: expected shape ({n},) as for step, got {np.shape(array)}"
                 )
 
     @staticmethod
-    def of(columns: Mapping[str, Any], name: str = "") -> History:
-        """A history from columns by name: ``step``, ``epoch``, perhaps ``learning_rate``, and metrics.
+    def from_columns(columns: Mapping[str, Any], name: str = "") -> History:
+        """Create a history from columns by name: ``step`` or ``epoch``, ``learning_rate`` (optional), and metrics.
 
-        ``loss`` and ``accuracy`` or ``acc`` without a split are those of training.
+        ``loss``, ``accuracy`` and ``acc`` without a split are those of training.
 
         Raises:
-            ValueError: neither ``step`` nor ``epoch``, or columns of different lengths.
+            ValueError: there is neither ``step`` nor ``epoch``, or columns have different lengths.
         """
         arrays = {key: np.asarray(column, dtype=np.float64) for key, column in columns.items() if key != "name"}
         if not {"step", "epoch"} & set(arrays):
-            raise ValueError(f"a column 'step' or 'epoch' expected, got {', '.join(arrays) or 'none'}")
+            raise ValueError(f"expected a column 'step' or 'epoch', got {', '.join(arrays) or 'none'}")
         step = arrays.pop("step", None)
         epoch = arrays.pop("epoch", step)
-        rate = arrays.pop("learning_rate", None)
+        rates = arrays.pop("learning_rate", None)
         known = {"loss": "train_loss", "accuracy": "train_acc", "acc": "train_acc"}
         values = {known.get(key, key.replace("accuracy", "acc")): array for key, array in arrays.items()}
-        return History(name or str(columns.get("name", "")), epoch if step is None else step, epoch, values, rate)
-
-
-@dataclass(frozen=True)
-class HistoryArtists:
-    """What was drawn: for each axes its metric's scale and lines, run by run."""
-
-    axes: tuple[Axes, ...]
-    scales: tuple[Scale, ...]
-    lines: tuple[tuple[Line2D, ...], ...]
-    rates: tuple[Line2D, ...]
+        return History(name or str(columns.get("name", "")), epoch if step is None else step, epoch, values, rates)
 
 
 def plot_history(
     runs: Sequence[History | Mapping[str, Any]],
-    metrics: Sequence[str | Sequence[str]] = ("train_loss", "train_acc"),
-    ax: Axes | Sequence[Axes] | None = None,
+    metrics: _Metrics = ("train_loss", "train_acc"),
     *,
+    ax: Axes | Sequence[Axes] | None = None,
     by: By = "epoch",
     scale: str = "auto",
     learning_rate: bool = True,
     legend: bool = True,
     size: str = "column",
 ) -> HistoryArtists:
-    """Draw metrics of several runs against epoch or step.
+    """Draw metrics of several runs against the epoch or the step.
 
     Args:
-        runs: at least one; a mapping is taken as ``History.of`` it.
-        metrics: one entry for each axes: a metric, or several that share it (``("train_loss", "test_loss")``, told
-            apart by line style). A run without the metric is left out there.
-        ax: as many axes as entries (one axes for one entry); a new figure of axes above each other for None, or side
-            by side where ``size`` is wider than a column.
-        by: ``epoch`` or ``step``.
-        scale: of the losses; see ``choose_scale``.
-        learning_rate: mark on the first axes where the learning rate jumps.
+        runs: at least one run; a mapping is read by :meth:`History.from_columns`.
+        metrics: one entry for each axes: a metric, or several metrics that share the axes and differ by line style
+            (``("train_loss", "test_loss")``). A run without a metric is left out there.
+        ax: as many axes as entries (a single axes for one entry); by default those of a new figure, stacked, or side by
+            side if ``size`` is wider than a column.
+        by: ``"epoch"`` or ``"step"``.
+        scale: scale of the losses, as for :class:`ContourOptions`.
+        learning_rate: mark jumps of the learning rate on the first axes.
         legend: name the runs above the first axes.
-        size: of a new figure.
+        size: name of the size of a new figure.
+
+    Returns:
+        Everything that was drawn, by axes.
 
     Raises:
-        ValueError: no run, no run with a metric, as many axes as metrics are missing, an unknown ``by``.
+        ValueError: there are no runs, no run has a metric, the number of axes differs from that of the entries, or
+            ``by`` is unknown.
     """
-    histories = [run if isinstance(run, History) else History.of(run) for run in runs]
+    histories = [run if isinstance(run, History) else History.from_columns(run) for run in runs]
     if not histories:
-        raise ValueError("at least one run expected, got none")
+        raise ValueError("expected at least one run, got none")
     if by not in ("epoch", "step"):
-        raise ValueError(f"by={by!r}: expected epoch or step")
+        raise ValueError(f"expected by='epoch' or by='step', got {by!r}")
     groups = [(entry,) if isinstance(entry, str) else tuple(entry) for entry in metrics]
     for group in groups:
         if not any(name in run.values for run in histories for name in group):
@@ -129,7 +125,7 @@ def plot_history(
             scales.append(own)
             kinds = list(dict.fromkeys(name.partition("_")[2] or name for name in group))
             one.set_ylabel(metric_label(group[0] if len(group) == 1 else kinds[0]))
-            # Axes above each other share the x axis, and the lowest names it.
+            # Stacked axes share the x axis, and the lowest one labels it.
             if ax is not None or one is axes[-1] or not one.get_shared_x_axes().joined(one, axes[-1]):
                 one.set_xlabel(by)
         if learning_rate:
@@ -144,25 +140,36 @@ def plot_history(
 
 def plot_plane_loss(
     trajectories: Sequence[Trajectory],
-    ax: Axes | None = None,
     *,
+    ax: Axes | None = None,
     by: By = "epoch",
     scale: str = "auto",
     legend: bool = True,
     size: str = "column",
 ) -> HistoryArtists:
-    """Draw the true loss of each run (solid) beside the loss of the plane under its path (dashed).
+    """Draw the true loss of each run (solid) and the loss on the plane below its path (dashed).
 
-    Where the two part, the plane does not show what the run went through.
+    Where the two differ, the plane does not show the landscape that the run traversed.
+
+    Args:
+        trajectories: paths with ``loss`` and ``surface_loss``.
+        ax: axes to draw on; by default those of a new figure.
+        by: ``"epoch"`` or ``"step"``.
+        scale: scale of the losses, as for :class:`ContourOptions`.
+        legend: name the runs above the axes.
+        size: name of the size of a new figure.
+
+    Returns:
+        Everything that was drawn.
 
     Raises:
-        ValueError: no trajectory, or none with a finite loss.
+        ValueError: there are no trajectories, or none has a finite loss.
     """
     histories = [
         History(t.name, t.step, t.epoch, {"train_loss": t.loss, "plane_loss": t.surface_loss}, t.learning_rate)
         for t in trajectories
     ]
-    return plot_history(histories, [("train_loss", "plane_loss")], ax, by=by, scale=scale, legend=legend, size=size)
+    return plot_history(histories, [("train_loss", "plane_loss")], ax=ax, by=by, scale=scale, legend=legend, size=size)
 
 
 def _axes(ax: Axes | Sequence[Axes] | None, count: int, size: str) -> list[Axes]:
@@ -177,7 +184,7 @@ def _axes(ax: Axes | Sequence[Axes] | None, count: int, size: str) -> list[Axes]
             return list(figure.subplots(rows, columns, squeeze=False, sharex=rows > 1).ravel())
     axes = list(ax) if isinstance(ax, (Sequence, np.ndarray)) else [ax]
     if len(axes) != count:
-        raise ValueError(f"{count} axes expected, one for each entry of metrics, got {len(axes)}")
+        raise ValueError(f"expected {count} axes, one for each entry of metrics, got {len(axes)}")
     return axes
 
 

@@ -1,232 +1,217 @@
-"""Several surfaces or metrics side by side, and the comparison of optimizers."""
+"""Several surfaces or metrics side by side."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
-
-import numpy as np
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from landscape.analysis.noise import error_name, noise_of
 from landscape.render.figure import (
+    StyledFigure,
+    add_note,
     bar_extend,
     label_colour_bar,
+    legend_above,
     legend_layout,
-    non_breaking,
     small_size,
     wrap_notes,
 )
-from landscape.render.plots.contour import (
-    ContourArtists,
-    ContourStyle,
-    bar_ticks,
-    label_levels,
-    plot_contour,
-)
-from landscape.render.plots.descent import MAX_PATHS
-from landscape.render.plots.history import History, plot_history
-from landscape.render.plots.path import path_handles, plot_path
+from landscape.render.plots.artists import ContourArtists, PanelArtists, figure_of
+from landscape.render.plots.contour import bar_ticks, contour_levels, label_levels, plane_limits, plot_contour
+from landscape.render.plots.options import ContourOptions
+from landscape.render.plots.path import path_handles
 from landscape.render.scale import Scale, metric_scale
-from landscape.render.style import TRAJECTORY_COLOURS, halo_effects, named_size, new_figure
+from landscape.render.style import named_size, new_figure, style_context
 from landscape.render.ticks import metric_label
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
 
     from landscape.geometry.trajectory import Trajectory
-    from landscape.render.figure import StyledFigure
     from landscape.surface.surface import Surface
 
-_NARROWEST = 1.45
-"""Inches below which a panel cannot be read."""
+_MIN_WIDTH = 1.45  # inches; narrower panels are illegible
 
-Paths = Sequence[Sequence["Trajectory"]] | Mapping[str, Sequence["Trajectory"]]
+PathGroups = Sequence[Sequence["Trajectory"]] | Mapping[str, Sequence["Trajectory"]]
+"""Trajectories of several surfaces: in the order of the surfaces, or by their names."""
 
 
 def plot_panel(
     surfaces: Sequence[Surface],
-    metric: str | None = None,
+    trajectories: PathGroups = (),
     *,
-    trajectories: Paths = (),
-    style: ContourStyle = "both",
-    scale: str | Scale = "auto",
-    levels: int | Sequence[float] = 12,
-    columns: int | None = None,
+    metric: str | None = None,
     titles: Sequence[str] | None = None,
-    aspect: Literal["auto", "equal", "free"] = "auto",
-    axis_labels: tuple[str, str] = ("direction 1", "direction 2"),
-    distance: bool = False,
-    noise: bool = False,
-    cmap: str | None = None,
-    size: str = "page",
-) -> Figure:
-    """A figure that compares surfaces of two axes on one scale, with the same contour levels in each.
+    columns: int | None = None,
+    ax: Sequence[Axes] | None = None,
+    options: ContourOptions | None = None,
+) -> PanelArtists:
+    """Compare surfaces of two axes in panels with one scale and the same contour levels.
 
-    Each panel keeps its own coordinate range; where ranges differ the small print says so.
+    Each panel keeps its own coordinate range; the small print states if ranges differ.
 
     Args:
-        surfaces: at least one; ``surface.name`` is the panel's title.
-        metric: which values; the first loss of the first surface by default.
-        trajectories: for each surface its paths, in order or by the surface's name. A run has the same colour in all
-            panels: by its name.
-        style: as for ``plot_contour``.
-        scale: shared by all; chosen from all values together.
-        levels: shared by all.
-        columns: panels in a row; by default as many as can be read, evenly filled.
-        titles: other titles.
-        aspect: as for ``plot_contour``.
-        axis_labels: written at the left and the lower border of the figure.
-        distance: say how far from the plane each run was.
-        noise: as for ``plot_contour``, each surface against its own origin.
-        cmap: another colour map.
-        size: width of the figure by name; its height follows from the panels.
+        surfaces: at least one surface with values ``(ny, nx)``.
+        trajectories: paths of each surface, in order or by the name of the surface. A run has the same colour in all
+            panels, by its name.
+        metric: metric to draw; by default the first one of the first surface.
+        titles: titles of the panels; by default the names of the surfaces.
+        columns: panels in a row; by default as many as are legible, in rows of equal length.
+        ax: one axes for each surface; by default those of a new figure, whose height follows from the panels.
+        options: appearance of all panels; see :class:`ContourOptions`.
+
+    Returns:
+        The figure, the artists of each panel, and the shared colour bar.
 
     Raises:
-        ValueError: no surface, a surface of other than two axes, trajectories that belong to no surface.
+        ValueError: there is no surface, one does not have two axes, ``trajectories`` names an unknown surface, or the
+            number of trajectory groups, titles or axes differs from that of the surfaces.
     """
     if not surfaces:
-        raise ValueError("at least one surface expected, got none")
+        raise ValueError("expected at least one surface, got none")
+    options = options or ContourOptions()
     name = metric or surfaces[0].metrics[0]
-    paths = _paths_of(surfaces, trajectories)
-    scale = scale if isinstance(scale, Scale) else metric_scale(name, [s.metric(name) for s in surfaces], scale)
-    levels = scale.levels(levels) if isinstance(levels, int) else levels
-    figure = new_figure(size, layout="compressed")
-    figure.get_layout_engine().set(w_pad=0.06)
+    paths = _group_paths(surfaces, trajectories)
+    titles = titles or [surface.name for surface in surfaces]
+    if isinstance(options.scale, Scale):
+        scale = options.scale
+    else:
+        scale = metric_scale(name, [s.metric(name) for s in surfaces], options.scale, vmax=options.clip)
+    size = options.size or "page"
     rows, columns = _grid(len(surfaces), columns, named_size(size).width)
-    with figure.style():
-        same = len({_range(s) for s in surfaces}) == 1
-        axes = figure.subplots(rows, columns, sharex=same, sharey=same, squeeze=False).ravel()
-        for spare in axes[len(surfaces) :]:
-            spare.remove()
-        axes = axes[: len(surfaces)]
+    same = len({plane_limits(surface) for surface in surfaces}) == 1
+    new = None
+    if ax is None:
+        new = new_figure(size, layout="compressed")
+        new.set_layout_pads(w_pad=0.06)
+    with style_context(new or ax[0]):
+        axes = _axes(new, ax, len(surfaces), (rows, columns), shared=same)
         runs = list(dict.fromkeys(path.name for group in paths for path in group))
-        drawn: list[ContourArtists] = []
-        for i, (surface, ax) in enumerate(zip(surfaces, axes, strict=True)):
-            drawn.append(
-                plot_contour(
-                    surface,
-                    name,
-                    ax,
-                    style=style,
-                    scale=scale,
-                    levels=levels,
-                    trajectories=paths[i],
-                    indices=[runs.index(path.name) for path in paths[i]],
-                    colorbar=False,
-                    labels=False,
-                    legend=False,
-                    distance=distance,
-                    note=False,
-                    noise=noise,
-                    aspect=aspect,
-                    axis_labels=("", ""),
-                    cmap=cmap,
-                )
+        common = replace(
+            options, scale=scale, levels=tuple(contour_levels(scale, options.levels)), colour_bar=False,
+            level_labels=False, legend=False, show_notes=False, axis_labels=("", ""),
+        )  # fmt: skip
+        panels = [
+            plot_contour(
+                surface,
+                group,
+                metric=name,
+                ax=one,
+                options=replace(common, title=title, path_indices=[runs.index(path.name) for path in group]),
             )
-            ax.set_title(titles[i] if titles else surface.name)
-        _label_outer(axes, columns, axis_labels, hide=same)
-        figure.align_xlabels(axes)
-        shown = next((artists for artists in drawn if artists.mappable is not None), None)
-        if shown is not None:
-            look = {"pad": 0.015, "aspect": 22 * rows, "fraction": 0.05, **bar_extend(shown.mappable, scale)}
-            bar = figure.colorbar(shown.mappable, ax=list(axes), **look)
-            ticks, position = bar_ticks(scale, shown.levels, style)
-            label_colour_bar(bar, scale, metric_label(name), ticks, position)
-            if shown.filled is not None and shown.lines is not None:
-                bar.add_lines(shown.lines, erase=False)
-        _legend(figure, drawn)
-        notes = [note for artists in drawn for note in artists.notes]
+            for surface, group, title, one in zip(surfaces, paths, titles, axes, strict=True)
+        ]
+        _label_outer(axes, columns if new else 1, options.axis_labels, hide=same and new is not None)
+        if new:
+            new.align_xlabels(axes)
+        bar = None
+        if options.colour_bar is not False:
+            bar = _shared_bar(axes, panels, rows, metric_label(name), options.style)
+        notes = [note for panel in panels for note in panel.notes]
         if not same:
-            notes.append("ranges differ between panels")
-        figure.fit_height()
-        figure.add_footnote(
-            wrap_notes(list(dict.fromkeys(notes)), figure.get_figwidth()) if notes else "", small_size()
-        )
-        _write_levels(drawn, paths, style)
-    return figure
+            notes.append("axis ranges differ between panels")
+        notes = list(dict.fromkeys(notes))
+        _finish(new, axes, panels, notes, options)
+        panels = _label_lines(panels, paths, options)
+    return PanelArtists(figure_of(axes[0]), tuple(panels), bar, tuple(notes))
 
 
 def plot_metrics(
     surface: Surface,
-    metrics: Sequence[str] | None = None,
-    *,
     trajectories: Sequence[Trajectory] = (),
-    style: ContourStyle = "both",
-    noise: bool = False,
-    axis_labels: tuple[str, str] = ("direction 1", "direction 2"),
-    size: str = "page",
-) -> Figure:
-    """A figure that shows several metrics of one surface, such as loss next to accuracy, each with its own scale.
+    *,
+    metrics: Sequence[str] | None = None,
+    ax: Sequence[Axes] | None = None,
+    options: ContourOptions | None = None,
+) -> PanelArtists:
+    """Draw several metrics of one surface, such as loss and accuracy, in panels with their own scales.
 
-    With ``noise``, those that have a standard error are hatched as by ``plot_contour``.
+    Args:
+        surface: values ``(ny, nx)``.
+        trajectories: paths to draw on each panel.
+        metrics: metrics to draw; by default all of them.
+        ax: one axes for each metric; by default those of a new figure.
+        options: appearance of all panels; see :class:`ContourOptions`. With ``noise``, those metrics are hatched that
+            have standard errors.
+
+    Returns:
+        The figure and the artists of each panel.
 
     Raises:
-        ValueError: the surface has not two axes, an unknown metric, or ``noise`` where no metric has a standard error.
+        ValueError: the surface does not have two axes, a metric is unknown, or ``noise`` is requested and no metric
+            has standard errors.
     """
+    options = options or ContourOptions()
     names = list(metrics or surface.metrics)
-    if noise and not any(error_name(surface, name) for name in names):
-        noise_of(surface, names[0])  # says why there is none
-    figure = new_figure(size)
-    # A colour bar and its numbers take about half an inch beside each panel.
+    if options.noise and not any(error_name(surface, name) for name in names):
+        noise_of(surface, names[0])  # raises an error that says what is missing
+    size = options.size or "page"
+    new = new_figure(size) if ax is None else None
+    # A colour bar and its tick labels take about half an inch beside each panel.
     rows, columns = _grid(len(names), None, named_size(size).width - 0.7 * len(names))
-    with figure.style():
-        axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        drawn = [
+    with style_context(new or (ax or [])[0]):
+        axes = _axes(new, ax, len(names), (rows, columns), shared=False)
+        common = replace(options, level_labels=False, legend=False, show_notes=False, axis_labels=("", ""))
+        panels = [
             plot_contour(
                 surface,
-                name,
-                ax,
-                style=style,
-                trajectories=trajectories,
-                labels=False,
-                legend=False,
-                note=False,
-                noise=noise and error_name(surface, name) is not None,
-                axis_labels=("", ""),
+                trajectories,
+                metric=name,
+                ax=one,
+                options=replace(common, noise=options.noise and error_name(surface, name) is not None),
             )
-            for name, ax in zip(names, axes, strict=False)
+            for name, one in zip(names, axes, strict=True)
         ]
-        for spare in axes[len(names) :]:
-            spare.remove()
-        _label_outer(axes[: len(names)], columns, axis_labels, hide=False)
-        _legend(figure, drawn)
-        notes = list(dict.fromkeys(note for artists in drawn for note in artists.notes))
-        figure.fit_height()
-        figure.add_footnote(wrap_notes(notes, figure.get_figwidth()) if notes else "", small_size())
-        _write_levels(drawn, [trajectories] * len(drawn), style)
-    return figure
+        _label_outer(axes, columns if new else 1, options.axis_labels, hide=False)
+        notes = list(dict.fromkeys(note for panel in panels for note in panel.notes))
+        _finish(new, axes, panels, notes, options)
+        panels = _label_lines(panels, [trajectories] * len(panels), options)
+    return PanelArtists(figure_of(axes[0]), tuple(panels), None, tuple(notes))
 
 
-def _paths_of(surfaces: Sequence[Surface], trajectories: Paths) -> list[Sequence[Trajectory]]:
+def _group_paths(surfaces: Sequence[Surface], trajectories: PathGroups) -> list[Sequence[Trajectory]]:
     if isinstance(trajectories, Mapping):
-        strangers = set(trajectories) - {surface.name for surface in surfaces}
-        if strangers:
+        unknown = set(trajectories) - {surface.name for surface in surfaces}
+        if unknown:
             raise ValueError(
-                f"trajectories for {', '.join(sorted(strangers))}: no surface has that name; "
-                f"there are {', '.join(surface.name for surface in surfaces)}"
+                f"trajectories for {', '.join(sorted(unknown))}: no surface has that name; "
+                f"expected names among {', '.join(surface.name for surface in surfaces)}"
             )
         return [trajectories.get(surface.name, ()) for surface in surfaces]
     if trajectories and len(trajectories) != len(surfaces):
         raise ValueError(
-            f"one sequence of trajectories for each of {len(surfaces)} surfaces expected, got {len(trajectories)}"
+            f"expected one sequence of trajectories for each of {len(surfaces)} surfaces, got {len(trajectories)}"
         )
     return list(trajectories) or [()] * len(surfaces)
 
 
 def _grid(count: int, columns: int | None, width: float) -> tuple[int, int]:
-    """Rows and columns: no panel narrower than can be read, rows evenly filled."""
-    most = columns or max(1, min(count, int(width / _NARROWEST)))
+    """Return rows and columns: no panel too narrow to be legible, and rows of equal length."""
+    most = columns or max(1, min(count, int(width / _MIN_WIDTH)))
     rows = math.ceil(count / most)
     return rows, columns or math.ceil(count / rows)
 
 
-def _range(surface: Surface) -> tuple[float, ...]:
-    return tuple(float(end) for axis in surface.coordinates for end in (axis.min(), axis.max()))
+def _axes(
+    new: StyledFigure | None, given: Sequence[Axes] | None, count: int, grid: tuple[int, int], *, shared: bool
+) -> list[Axes]:
+    """Return the given axes, or ``count`` axes in a new figure."""
+    if new is None:
+        axes = list(given or ())
+        if len(axes) != count:
+            raise ValueError(f"expected {count} axes, one for each panel, got {len(axes)}")
+        return axes
+    axes = list(new.subplots(*grid, sharex=shared, sharey=shared, squeeze=False).ravel())
+    for spare in axes[count:]:
+        spare.remove()
+    return axes[:count]
 
 
-def _label_outer(axes: Sequence, columns: int, labels: tuple[str, str], *, hide: bool) -> None:
-    """Axis labels at the left and where no panel follows below; tick texts, too, only there with ``hide``."""
+def _label_outer(axes: Sequence[Axes], columns: int, labels: tuple[str, str], *, hide: bool) -> None:
+    """Label axes at the left and where no panel follows below; with ``hide``, tick labels are only there, too."""
     for i, ax in enumerate(axes):
         left, bottom = i % columns == 0, i + columns >= len(axes)
         ax.set_xlabel(labels[0] if bottom else "")
@@ -235,89 +220,55 @@ def _label_outer(axes: Sequence, columns: int, labels: tuple[str, str], *, hide:
             ax.tick_params(labelleft=left, labelbottom=bottom)
 
 
-def _write_levels(drawn: Sequence[ContourArtists], paths: Sequence[Sequence[Trajectory]], style: str) -> None:
-    """Values on the lines, once the panels have their final size."""
-    for artists, group in zip(drawn, paths, strict=True):
-        if style in ("both", "lines") and artists.lines is not None:
-            label_levels(artists.axes, artists.lines, artists.scale, artists.levels, group)
+def _shared_bar(
+    axes: Sequence[Axes], panels: Sequence[ContourArtists], rows: int, label: str, style: str
+) -> Colorbar | None:
+    """Draw one colour bar beside all panels."""
+    shown = next((panel for panel in panels if panel.mappable is not None), None)
+    if shown is None or shown.mappable is None:
+        return None
+    extend = bar_extend(shown.mappable, shown.scale)
+    bar = figure_of(axes[0]).colorbar(
+        shown.mappable, ax=list(axes), pad=0.015, aspect=22 * rows, fraction=0.05, **extend
+    )
+    ticks, position = bar_ticks(shown.scale, shown.levels, style)
+    label_colour_bar(bar, shown.scale, label, ticks, position)
+    if shown.filled is not None and shown.lines is not None:
+        bar.add_lines(shown.lines, erase=False)
+    return bar
 
 
-def _legend(figure: Figure, drawn: Sequence[ContourArtists]) -> None:
-    paths = {path.line.get_label(): path for artists in drawn for path in artists.paths}
-    if not paths:
+def _finish(
+    new: StyledFigure | None,
+    axes: Sequence[Axes],
+    panels: Sequence[ContourArtists],
+    notes: Sequence[str],
+    options: ContourOptions,
+) -> None:
+    """Add legend and notes: around a new figure, otherwise above and below the first of the given axes."""
+    paths = {path.line.get_label(): path for panel in panels for path in panel.paths}
+    handles = path_handles(list(paths.values())) if options.legend else []
+    if new is None:
+        legend_above(axes[0], handles)
+        if options.show_notes:
+            add_note(axes[0], *notes)
         return
-    handles = path_handles(list(paths.values()))
-    ordered, look = legend_layout(handles, figure.get_figwidth())
-    figure.legend(handles=ordered, loc="outside upper center", borderaxespad=0.1, **look)
+    if handles:
+        ordered, look = legend_layout(handles, new.get_figwidth())
+        new.legend(handles=ordered, loc="outside upper center", borderaxespad=0.1, **look)
+    new.fit_height()
+    if notes and options.show_notes:
+        new.add_footnote(wrap_notes(notes, new.get_figwidth()), small_size())
 
 
-def plot_comparison(
-    surface: Surface,
-    trajectories: Sequence[Trajectory],
-    histories: Sequence[History],
-    *,
-    metrics: Sequence[str] = ("train_loss", "test_acc"),
-    scale: str = "auto",
-    axis_labels: tuple[str, str] = ("direction 1", "direction 2"),
-    notes: Sequence[str] = (),
-    size: str = "page",
-) -> StyledFigure:
-    """Draw paths on the contours of one surface, and what the runs measured against the step, in the same colours.
-
-    The small print says how far from the plane each run was, as a share of how far it was from the plane's origin.
-
-    Args:
-        surface: over the joint plane.
-        trajectories: at most as many as can be told apart, one for each run.
-        histories: of the same runs, in the same order.
-        metrics: one panel for each, below one another.
-        scale: of the surface; see ``plot_contour``.
-        axis_labels: of the plane.
-        notes: further small print.
-        size: of the figure.
-
-    Raises:
-        ValueError: no run, too many, or not as many histories as paths.
-    """
-    if not 1 <= len(trajectories) <= MAX_PATHS or len(histories) != len(trajectories):
-        raise ValueError(
-            f"expected one to {MAX_PATHS} runs, each with path and history, "
-            f"got {len(trajectories)} and {len(histories)}"
-        )
-    figure = new_figure(size)
-    with figure.style():
-        figure.set_figheight(0.52 * figure.get_figwidth())
-        grid = figure.add_gridspec(len(metrics), 2, width_ratios=(1.3, 1))
-        ax = figure.add_subplot(grid[:, 0])
-        beside = [figure.add_subplot(grid[k, 1]) for k in range(len(metrics))]
-        drawn = plot_contour(
-            surface, ax=ax, scale=scale, legend=False, note=False, centre=False, aspect="free", axis_labels=axis_labels
-        )
-        limits = tuple((float(axis.min()), float(axis.max())) for axis in surface.coordinates)
-        paths = [plot_path(t, ax, index=i, limits=limits, note=False) for i, t in enumerate(trajectories)]
-        lines = plot_history(histories, metrics, beside, by="step", learning_rate=False, legend=False)
-        for group in lines.lines:
-            for line, colour in zip(group, TRAJECTORY_COLOURS, strict=False):
-                line.set_color(colour)
-                if colour.lower() in ("white", "#ffffff"):
-                    line.set_path_effects(halo_effects(2.2 * line.get_linewidth(), "black"))
-        for one in beside[:-1]:
-            one.set_xlabel("")
-        handles = path_handles(paths)
-        ordered, columns = legend_layout(handles, figure.get_figwidth())
-        figure.legend(ordered, [handle.get_label() for handle in ordered], loc="outside upper center", **columns)
-        said = [*notes, distances_note(trajectories), *(note for path in paths for note in path.notes), *drawn.notes]
-        figure.add_footnote(wrap_notes([note for note in said if note], 0.97 * figure.get_figwidth()), small_size())
-    return figure
-
-
-def distances_note(trajectories: Sequence[Trajectory]) -> str:
-    """How far from the plane each run was at most, and which share of its way there was not along the plane."""
-    parts = []
-    for trajectory in trajectories:
-        if np.isnan(trajectory.distance).all():  # files of Li et al. hold coordinates alone
-            continue
-        k = int(np.nanargmax(trajectory.distance))
-        share = trajectory.distance[k] / trajectory.displacement[k] if trajectory.displacement[k] > 0 else 0.0
-        parts.append(f"{non_breaking(trajectory.name)}: {trajectory.distance[k]:.3g} ({share:.0%})")
-    return f"largest distance from the plane (share of that from its origin): {'; '.join(parts)}" if parts else ""
+def _label_lines(
+    panels: Sequence[ContourArtists], paths: Sequence[Sequence[Trajectory]], options: ContourOptions
+) -> list[ContourArtists]:
+    """Write values on the lines, once the panels have their final size."""
+    wanted = options.style in ("both", "lines") if options.level_labels is None else options.level_labels
+    return [
+        replace(panel, labels=label_levels(panel.axes, panel.lines, panel.scale, panel.levels, group))
+        if wanted and panel.lines is not None
+        else panel
+        for panel, group in zip(panels, paths, strict=True)
+    ]

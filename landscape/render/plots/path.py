@@ -1,14 +1,15 @@
-"""A trajectory drawn on the axes of a contour figure: line, checkpoints, start, end, learning-rate changes."""
+"""Trajectories on the axes of a plot: line, checkpoints, start, end, and changes of the learning rate."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from landscape.render.figure import add_note, non_breaking
+from landscape.render.plots.artists import PathArtists
+from landscape.render.plots.options import PathOptions
 from landscape.render.style import TRAJECTORY_COLOURS, TRAJECTORY_MARKERS, add_halo, halo_effects, styled_axes
 
 if TYPE_CHECKING:
@@ -17,89 +18,57 @@ if TYPE_CHECKING:
 
     from landscape.geometry.trajectory import Trajectory
 
-RATE_FACTOR = 1.5
-"""A learning rate that changes by less than this factor between checkpoints is not marked (cosine, warm-up)."""
-
-_LIGHT = ("white", "#ffffff")
-
-
-@dataclass(frozen=True)
-class PathArtists:
-    """What was drawn of one trajectory.
-
-    Attributes:
-        axes: the axes drawn on.
-        line: the path.
-        points: a marker at each checkpoint.
-        start: marker of the first checkpoint.
-        end: marker of the last checkpoint.
-        rates: markers of the last checkpoint before each change of the learning rate, or None.
-        notes: what the figure says about the path.
-    """
-
-    axes: Axes
-    line: Line2D
-    points: Line2D
-    start: Line2D
-    end: Line2D
-    rates: Line2D | None
-    notes: tuple[str, ...]
+MAX_PATHS = len(TRAJECTORY_COLOURS)
+"""Number of paths that a reader can tell apart in one plot."""
+_LEARNING_RATE_FACTOR = 1.5  # smaller changes between two checkpoints (cosine schedule, warm-up) are not marked
+_WHITE = ("white", "#ffffff")
 
 
 def plot_path(
     trajectory: Trajectory,
-    ax: Axes | None = None,
     *,
-    index: int = 0,
-    colour: str | None = None,
-    marker: str | None = None,
+    ax: Axes | None = None,
     limits: Sequence[tuple[float, float]] | None = None,
-    learning_rate: bool = True,
-    distance: bool = False,
-    note: bool = True,
-    size: str = "column",
+    options: PathOptions | None = None,
 ) -> PathArtists:
     """Draw a trajectory of two axes.
 
-    The path is drawn at its measured coordinates; what leaves ``limits`` (those of ``ax`` by default, when it shows
-    something already) is cut off by the axes, and the small print says how many checkpoints that are.
+    The axes clip the path at ``limits``, and the small print states how many checkpoints are outside.
 
     Args:
-        trajectory: coordinates ``(n, 2)``.
-        ax: where to draw; a new figure for None.
-        index: number of the path among several; it picks colour and marker.
-        colour: another colour.
-        marker: another marker for the checkpoints.
-        limits: ``((xmin, xmax), (ymin, ymax))`` of the surface below.
-        learning_rate: mark where the learning rate changes by a factor of 1.5 or more.
-        distance: say in the small print how far from the plane the run was.
-        note: write the notes below the axes; otherwise they are only in the result.
-        size: of a new figure.
+        trajectory: coordinates ``(n, 2)``, drawn as measured.
+        ax: axes to draw on; by default those of a new figure.
+        limits: ``((xmin, xmax), (ymin, ymax))`` of the surface below; by default the limits of ``ax`` if it shows
+            something already.
+        options: appearance; see :class:`PathOptions`.
+
+    Returns:
+        Everything that was drawn.
 
     Raises:
-        ValueError: the trajectory is empty or has another number of axes.
+        ValueError: the trajectory is empty or does not have two axes.
     """
+    options = options or PathOptions()
     if trajectory.coordinates.shape[1] != 2 or not len(trajectory):
         raise ValueError(
-            f"trajectory {trajectory.name!r}: coordinates of shape (n, 2) with n > 0 expected, "
+            f"trajectory {trajectory.name!r}: expected coordinates of shape (n, 2) with n > 0, "
             f"got {trajectory.coordinates.shape}; project it on the plane of this surface"
         )
     x, y = trajectory.coordinates.T
-    with styled_axes(ax, size) as axes:
+    with styled_axes(ax, options.size) as axes:
         limits = limits or ((axes.get_xlim(), axes.get_ylim()) if axes.has_data() else None)
         notes = []
         if limits:
             notes += outside_notes(trajectory, limits)
-        if distance:
+        if options.distance:
             notes.append(distance_note(trajectory))
-        artists = draw_path(
-            axes, x, y, trajectory, index=index, colour=colour, marker=marker, learning_rate=learning_rate, notes=notes
-        )
+        artists = draw_path(axes, x, y, trajectory, options, notes)
         if limits:
-            # Lines autoscale the view; the surface's range is what the figure shows.
-            axes.set_xlim(sorted(limits[0]))
-            axes.set_ylim(sorted(limits[1]))
-        if note:
+            # Lines autoscale the view, but the figure shows the range of the surface.
+            (left, right), (bottom, top) = (sorted(pair) for pair in limits)
+            axes.set_xlim(left, right)
+            axes.set_ylim(bottom, top)
+        if options.show_notes:
             add_note(axes, *notes)
     return artists
 
@@ -109,19 +78,26 @@ def draw_path(
     x: np.ndarray,
     y: np.ndarray,
     trajectory: Trajectory,
-    *,
-    index: int,
-    colour: str | None = None,
-    marker: str | None = None,
-    learning_rate: bool = True,
+    options: PathOptions | None = None,
     notes: Sequence[str] = (),
 ) -> PathArtists:
-    """Draw the path at ``x``, ``y`` (``(n,)``, data units of ``ax``) with its marks."""
+    """Draw a path at ``x``, ``y`` (each ``(n,)``, in data units of ``ax``) with its markers.
+
+    Args:
+        ax: axes to draw on.
+        x: x positions of the checkpoints.
+        y: y positions of the checkpoints.
+        trajectory: name and learning rates of the path.
+        options: colour and markers; the other options are not used.
+        notes: remarks to return with the artists.
+    """
     import matplotlib
 
-    colour = colour or TRAJECTORY_COLOURS[index % len(TRAJECTORY_COLOURS)]
-    marker = marker or TRAJECTORY_MARKERS[index % len(TRAJECTORY_MARKERS)]
-    rim = "black" if colour in _LIGHT else "white"
+    options = options or PathOptions()
+    index = options.index
+    colour = options.colour or TRAJECTORY_COLOURS[index % len(TRAJECTORY_COLOURS)]
+    marker = options.marker or TRAJECTORY_MARKERS[index % len(TRAJECTORY_MARKERS)]
+    rim = "black" if is_white(colour) else "white"
     width, dot = matplotlib.rcParams["lines.linewidth"], matplotlib.rcParams["lines.markersize"]
     crowd = 0.75 if len(trajectory) <= 40 else 0.45
     z = 5 + 0.1 * index
@@ -130,7 +106,7 @@ def draw_path(
     (points,) = ax.plot(x, y, marker, color=colour, markersize=crowd * dot, markeredgewidth=0, zorder=z + 0.01)
     line.set_label(trajectory.name or "trajectory")
     rates = None
-    changes = learning_rate_changes(trajectory.learning_rate) if learning_rate else np.empty(0, dtype=int)
+    changes = learning_rate_changes(trajectory.learning_rate) if options.learning_rate else np.empty(0, dtype=int)
     if changes.size:
         (rates,) = ax.plot(
             x[changes], y[changes], "D", color=rim, markeredgecolor=colour, markersize=1.25 * dot, zorder=z + 0.02
@@ -143,8 +119,13 @@ def draw_path(
     return PathArtists(ax, line, points, start, end, rates, tuple(notes))
 
 
+def is_white(colour: object) -> bool:
+    """Return True for white, which needs a dark rim."""
+    return str(colour).lower() in _WHITE
+
+
 def path_handles(paths: Sequence[PathArtists]) -> list[Line2D]:
-    """Legend handles: one for each path, then what the marks mean, in grey, once."""
+    """Return legend handles: one for each path, then one for each kind of marker, in grey."""
     from matplotlib.lines import Line2D
 
     if not paths:
@@ -155,7 +136,7 @@ def path_handles(paths: Sequence[PathArtists]) -> list[Line2D]:
         handle = Line2D([], [], color=line.get_color(), marker=points.get_marker(), label=line.get_label())
         handle.set_markersize(1.3 * points.get_markersize())
         handle.set_markeredgewidth(0)
-        if handle.get_color() in _LIGHT:
+        if is_white(handle.get_color()):
             handle.set_path_effects(halo_effects(2 * line.get_linewidth(), "black"))
         handles.append(handle)
     marks = [("o", "start", paths[0].start), ("*", "end", paths[0].end)]
@@ -169,22 +150,25 @@ def path_handles(paths: Sequence[PathArtists]) -> list[Line2D]:
     return handles
 
 
-def learning_rate_changes(rate: np.ndarray) -> np.ndarray:
-    """Indices of the last checkpoint before each jump of the learning rate ``(n,)``.
+def learning_rate_changes(rates: np.ndarray) -> np.ndarray:
+    """Return the indices of the last checkpoint before each jump of the learning rate.
 
-    A jump is a change by ``RATE_FACTOR`` or more beside which the rate stands still: the end of a cosine, where the
-    rate halves from one checkpoint to the next, is none.
+    A jump is a change by a factor of at least 1.5 with constant rates on both sides. The end of a cosine schedule,
+    where the rate halves from one checkpoint to the next, is not a jump.
+
+    Args:
+        rates: ``(n,)`` learning rates, NaN where unknown.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        # Each checkpoint's rate is that of the step that led to it; NaN, where unknown, compares as no change.
-        change = np.abs(np.log(rate[1:] / rate[:-1]))
+        # The rate of a checkpoint is the one of the step that led to it. NaN compares as no change.
+        change = np.abs(np.log(rates[1:] / rates[:-1]))
     around = np.concatenate(([0.0], change, [0.0]))
-    still = ~((around[:-2] > 1e-3) | (around[2:] > 1e-3))
-    return np.flatnonzero((change >= np.log(RATE_FACTOR)) & still)
+    constant = ~((around[:-2] > 1e-3) | (around[2:] > 1e-3))
+    return np.flatnonzero((change >= np.log(_LEARNING_RATE_FACTOR)) & constant)
 
 
 def outside_notes(trajectory: Trajectory, limits: Sequence[tuple[float, float]]) -> list[str]:
-    """The note on checkpoints outside ``limits``, one pair for each axis; empty where all are inside."""
+    """Return the note on checkpoints outside ``limits`` (one pair for each axis); empty if there are none."""
     low, high = np.array([sorted(pair) for pair in limits], dtype=np.float64).T
     slack = 1e-9 * (high - low)
     inside = ((trajectory.coordinates >= low - slack) & (trajectory.coordinates <= high + slack)).all(axis=1)
@@ -192,15 +176,15 @@ def outside_notes(trajectory: Trajectory, limits: Sequence[tuple[float, float]])
     if not outside:
         return []
     name = non_breaking(trajectory.name or "path")
-    return [f"{name} leaves the drawn range ({outside} of {len(trajectory)} checkpoints outside)"]
+    return [f"{name} leaves the plotted range ({outside} of {len(trajectory)} checkpoints outside)"]
 
 
 def distance_note(trajectory: Trajectory) -> str:
-    """How far from the plane the run was, beside how far from its origin."""
+    """Return the note on the largest distance of the run from the plane, and from the origin of the plane."""
     name = non_breaking(trajectory.name or "path")
     finite = trajectory.distance[np.isfinite(trajectory.distance)]
     if not finite.size:
         return f"{name}: distance from the plane unknown"
     away = trajectory.displacement[np.isfinite(trajectory.displacement)]
-    beside = f", {away.max():.3g} from its origin" if away.size else ""
-    return f"{name}: up to {finite.max():.3g} away from the plane{beside}"
+    from_origin = f", {away.max():.3g} from its origin" if away.size else ""
+    return f"{name}: up to {finite.max():.3g} from the plane{from_origin}"

@@ -1,15 +1,16 @@
-"""Several surfaces of one plane that differ by seed only: their mean, their spread, and the band between them."""
+"""Surfaces of one plane that differ by seed only: their mean, their spread, and the band between them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from landscape.render.figure import add_note, legend_above
+from landscape.render.plots.artists import BandArtists
 from landscape.render.plots.curve import apply_scale
+from landscape.render.plots.options import CurveOptions
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import CURVE_COLOURS, styled_axes
 from landscape.render.ticks import metric_label
@@ -17,36 +18,28 @@ from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.collections import PolyCollection
-    from matplotlib.lines import Line2D
 
 Spread = Literal["std", "range"]
 
 
-@dataclass(frozen=True)
-class BandArtists:
-    """What was drawn of each group of seeds: the middle, the band, and the single curves where asked for."""
-
-    axes: Axes
-    scale: Scale
-    lines: tuple[Line2D, ...]
-    bands: tuple[PolyCollection, ...]
-    curves: tuple[Line2D, ...]
-    notes: tuple[str, ...]
-
-
 def seed_spread(surfaces: Sequence[Surface], metric: str | None = None, name: str = "") -> Surface:
-    """The mean over seeds at each point, and how far the seeds are apart.
+    """Return the mean over seeds at each point, and measures of the spread, as a surface.
 
-    Values of the result: ``<metric>`` (arithmetic mean), ``<metric>_median``, ``<metric>_std`` (standard deviation with
-    ``n - 1``), ``<metric>_min`` and ``<metric>_max``. A point counts where every surface has computed it; elsewhere it
-    is NaN.
+    Args:
+        surfaces: at least two surfaces on the same grid.
+        metric: metric to combine; by default the first one.
+        name: name of the result; by default that of the first surface.
+
+    Returns:
+        A surface with the values ``<metric>`` (arithmetic mean), ``<metric>_median``, ``<metric>_std`` (standard
+        deviation, ``n - 1`` in the denominator), ``<metric>_min`` and ``<metric>_max``; NaN where a surface has no
+        value.
 
     Raises:
-        ValueError: fewer than two surfaces, or surfaces on different grids.
+        ValueError: there are fewer than two surfaces, or their grids differ.
     """
     if len(surfaces) < 2:
-        raise ValueError(f"at least two surfaces expected, got {len(surfaces)}")
+        raise ValueError(f"expected at least two surfaces, got {len(surfaces)}")
     first = surfaces[0]
     metric = metric or first.metrics[0]
     for other in surfaces[1:]:
@@ -54,7 +47,9 @@ def seed_spread(surfaces: Sequence[Surface], metric: str | None = None, name: st
             np.array_equal(a, b) for a, b in zip(first.coordinates, other.coordinates, strict=True)
         )
         if not same:
-            raise ValueError(f"surfaces on one grid expected, got shapes {first.shape} and {other.shape} or other axes")
+            raise ValueError(
+                f"expected surfaces on the same grid, got different axes (shapes {first.shape} and {other.shape})"
+            )
     stack = np.stack([surface.metric(metric) for surface in surfaces])
     states = np.stack([surface.status for surface in surfaces])
     status = np.full(first.shape, DONE)
@@ -73,76 +68,80 @@ def seed_spread(surfaces: Sequence[Surface], metric: str | None = None, name: st
 
 def plot_seed_band(
     surfaces: Sequence[Surface] | Mapping[str, Sequence[Surface]],
-    metric: str | None = None,
-    ax: Axes | None = None,
     *,
+    metric: str | None = None,
     spread: Spread = "std",
     curves: bool = False,
-    scale: str | Scale = "auto",
-    legend: bool = True,
-    note: bool = True,
-    xlabel: str = "coordinate along the direction",
-    size: str = "column",
+    ax: Axes | None = None,
+    options: CurveOptions | None = None,
 ) -> BandArtists:
-    """Draw the mean over seeds of one-dimensional surfaces, with a band.
+    """Draw the mean over seeds of surfaces of one axis, with a band for the spread.
 
-    Both are taken on the scale: on a log scale the line is the geometric mean and a standard deviation a factor, so
-    that the band stays above zero and one seed far above the others does not decide.
+    Mean and spread are computed on the scale: on a log scale the line is the geometric mean and the standard deviation
+    a factor, so the band stays above zero, and a single seed far above the others does not dominate.
 
     Args:
-        surfaces: two or more on one grid; or several such groups by name, on one scale.
-        metric: which values; the first loss by default.
-        ax: where to draw; a new figure of this ``size`` for None.
-        spread: ``std`` (one standard deviation to each side) or ``range`` (smallest to largest seed).
+        surfaces: two or more surfaces on the same grid, or several such groups by name, drawn on one scale.
+        metric: metric to draw; by default the first one, a loss.
+        spread: ``"std"`` (one standard deviation on each side) or ``"range"`` (minimum to maximum).
         curves: draw each seed as a thin line, too.
-        scale: of the axis; see ``plot_contour``.
-        legend: name the groups above the axes, where there are several.
-        note: say below the axes what the band is.
-        xlabel: text of the axis.
-        size: of a new figure.
+        ax: axes to draw on; by default those of a new figure.
+        options: appearance. Scale, labels, legend, notes and size apply; bands of standard errors, the right axis and
+            distances do not.
+
+    Returns:
+        Everything that was drawn.
 
     Raises:
-        ValueError: as ``seed_spread``, or surfaces of more than one axis, or an unknown ``spread``.
+        ValueError: as for :func:`seed_spread`, or a surface has several axes, or ``spread`` is unknown.
     """
+    options = options or CurveOptions()
     if spread not in ("std", "range"):
-        raise ValueError(f"spread {spread!r}: expected std or range")
+        raise ValueError(f"expected spread std or range, got {spread!r}")
     groups = dict(surfaces) if isinstance(surfaces, Mapping) else {"": list(surfaces)}
     everything = [surface for group in groups.values() for surface in group]
     for group in groups.values():
-        together = seed_spread(group, metric)
-        if len(together.coordinates) != 1:
-            raise ValueError(f"surfaces of one axis expected, got shape {together.shape}; draw the spread as a contour")
-    metric = metric or everything[0].metrics[0]
-    values = [surface.metric(metric) for surface in everything]
-    scale = scale if isinstance(scale, Scale) else metric_scale(metric, values, scale)
-    with styled_axes(ax, size) as ax:
+        combined = seed_spread(group, metric)
+        if len(combined.coordinates) != 1:
+            raise ValueError(
+                f"expected surfaces of one axis, got shape {combined.shape}; draw seed_spread by plot_contour"
+            )
+    name = metric or everything[0].metrics[0]
+    if isinstance(options.scale, Scale):
+        scale = options.scale
+    else:
+        scale = metric_scale(name, [surface.metric(name) for surface in everything], options.scale, vmax=options.clip)
+    with styled_axes(ax, options.size) as axes:
         lines, bands, single = [], [], []
-        for index, (name, group) in enumerate(groups.items()):
+        for index, (label, group) in enumerate(groups.items()):
             colour = CURVE_COLOURS[index % len(CURVE_COLOURS)]
-            middle, low, high = _band(scale, np.stack([surface.metric(metric) for surface in group]), spread)
-            (line,) = ax.plot(group[0].x, middle, color=colour, label=name or None, zorder=3)
+            middle, low, high = _band(scale, np.stack([surface.metric(name) for surface in group]), spread)
+            (line,) = axes.plot(group[0].x, middle, color=colour, label=label or None, zorder=3)
             lines.append(line)
-            bands.append(ax.fill_between(group[0].x, low, high, color=colour, alpha=0.25, linewidth=0))
-            thin = {"color": colour, "linewidth": 0.4 * line.get_linewidth(), "alpha": 0.6}
-            single += [ax.plot(s.x, s.metric(metric), **thin)[0] for s in group] if curves else []
-        apply_scale(ax, scale)
-        ax.set_xlim(min(float(s.x.min()) for s in everything), max(float(s.x.max()) for s in everything))
-        ax.set_xlabel(xlabel)
-        ax.set_ylabel(metric_label(metric))
-        if legend and len(groups) > 1:
-            legend_above(ax, lines)
-        mean = {"linear": "mean", "log": "geometric mean", "symlog": "mean on the scale"}[scale.kind]
-        width = "one standard deviation" if spread == "std" else "smallest to largest"
+            bands.append(axes.fill_between(group[0].x, low, high, color=colour, alpha=0.25, linewidth=0))
+            width = 0.4 * line.get_linewidth()
+            for surface in group if curves else ():
+                single += axes.plot(surface.x, surface.metric(name), color=colour, linewidth=width, alpha=0.6)
+        apply_scale(axes, scale)
+        axes.set_xlim(min(float(s.x.min()) for s in everything), max(float(s.x.max()) for s in everything))
+        axes.set_xlabel(options.xlabel)
+        axes.set_ylabel(metric_label(name))
+        if options.title:
+            axes.set_title(options.title)
+        if options.legend and len(groups) > 1:
+            legend_above(axes, lines)
+        mean = {"linear": "mean", "log": "geometric mean", "symlog": "mean (on the symlog scale)"}[scale.kind]
+        width_text = "one standard deviation" if spread == "std" else "minimum to maximum"
         counts = " and ".join(dict.fromkeys(str(len(group)) for group in groups.values()))
-        notes = (f"{mean} of {counts} seeds, shaded: {width}", scale.note(metric_label(metric)))
-        notes = tuple(text for text in notes if text)
-        if note:
-            add_note(ax, *notes)
-    return BandArtists(ax, scale, tuple(lines), tuple(bands), tuple(single), notes)
+        notes = [f"{mean} of {counts} seeds, shaded: {width_text}", scale.note(metric_label(name))]
+        notes = [note for note in notes if note]
+        if options.show_notes:
+            add_note(axes, *notes)
+    return BandArtists(axes, scale, tuple(lines), tuple(bands), tuple(single), tuple(notes))
 
 
 def _band(scale: Scale, values: np.ndarray, spread: Spread) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Middle, lower and upper end ``(nx,)`` of ``values`` ``(seeds, nx)``, taken on the scale; NaN at gaps."""
+    """Return middle, lower and upper end ``(nx,)`` of ``values`` ``(seeds, nx)``, computed on the scale."""
     heights = scale.transform(values)
     heights = np.where(np.isfinite(heights), heights, np.nan)
     middle = heights.mean(0)

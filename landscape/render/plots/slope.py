@@ -1,60 +1,68 @@
-"""Slopes made visible: tangents, partial derivatives as slices, the gradient field, and the steepest direction."""
+"""Slopes of functions: tangents, partial derivatives as slices, the gradient field, and the steepest direction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
+from numpy.typing import ArrayLike
 
-from landscape.render.figure import small_size, wrap_notes
+from landscape.render.figure import StyledFigure, add_note, small_size, wrap_notes
+from landscape.render.plots.artists import SlopeArtists, figure_of
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
-from landscape.render.plots.descent import function_scale
-from landscape.render.style import CURVE_COLOURS, colour_map, halo_effects, new_figure
+from landscape.render.plots.descent import function_options, function_scale
+from landscape.render.plots.options import CurveOptions
+from landscape.render.style import CURVE_COLOURS, colour_map, halo_effects, new_figure, styled_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from mpl_toolkits.mplot3d import Axes3D
 
-    from landscape.render.figure import StyledFigure
     from landscape.surface.surface import Surface
 
-_HERE = "#e31a1c"
+_HIGHLIGHT = "#e31a1c"
 
 
 def plot_tangents(
     surface: Surface,
     points: Sequence[tuple[float, float, float]],
     *,
+    ax: Axes | None = None,
     notes: Sequence[str] = (),
     size: str = "column",
-) -> StyledFigure:
-    """Draw a curve with its tangent at each of some points, and the slope written beside it.
+) -> SlopeArtists:
+    """Draw a curve with its tangents at some points, labelled with their slopes.
 
     Args:
         surface: values ``(nx,)``.
-        points: ``(x, value, slope)`` of each.
+        points: ``(x, value, slope)`` of each point.
+        ax: axes to draw on; by default those of a new figure.
         notes: small print.
-        size: of the figure.
+        size: name of the size of a new figure.
+
+    Returns:
+        The figure and its axes.
 
     Raises:
-        ValueError: a surface of two axes, or no point.
+        ValueError: the surface has two axes, or there are no points.
     """
     if len(surface.coordinates) != 1 or not points:
-        raise ValueError(f"a curve and at least one point expected, got {len(surface.coordinates)} axes, {len(points)}")
-    figure = new_figure(size)
-    with figure.style():
-        ax = figure.add_subplot()
-        plot_curve(surface, ax=ax, scale="linear", legend=False, note=False, xlabel="$x$")
-        reach = 0.11 * (surface.x[-1] - surface.x[0])
+        raise ValueError(
+            f"expected a curve and at least one point, got {len(surface.coordinates)} axes and {len(points)} points"
+        )
+    new = new_figure(size) if ax is None else None
+    with styled_axes(new or ax) as axes:
+        plot_curve(surface, ax=axes, options=CurveOptions(scale="linear", legend=False, show_notes=False, xlabel="$x$"))
+        reach = 0.11 * float(surface.x[-1] - surface.x[0])
         for i, (x, value, slope) in enumerate(points):
             colour = CURVE_COLOURS[1 + i % (len(CURVE_COLOURS) - 1)]
-            _tangent(ax, x, value, slope, reach, colour)
-            _say(ax, x, value, f"slope ${_number(slope)}$", colour)
-        _finish(figure, notes)
-    return figure
+            _draw_tangent(axes, x, value, slope, reach, colour)
+            _label_point(axes, x, value, f"slope ${_number(slope)}$", colour)
+        return _finish(new, [axes], notes)
 
 
 def plot_tangent_plane(
@@ -65,22 +73,25 @@ def plot_tangent_plane(
     *,
     notes: Sequence[str] = (),
     size: str = "page",
-) -> StyledFigure:
+) -> SlopeArtists:
     """Draw a surface with its tangent plane at a point, and the two slices through the point with their tangents.
 
-    The slice along x holds y fixed, and its slope is the partial derivative to x; likewise the other. The slices are
-    those of the surface's grid, interpolated.
+    The slice along x has constant y, and its slope is the partial derivative with respect to x; likewise the other.
+    Slices are interpolated on the grid of the surface. The figure is always a new one.
 
     Args:
         surface: values ``(ny, nx)``.
         at: the point.
-        value: of the function there.
-        gradient: of the function there.
+        value: value of the function at the point.
+        gradient: gradient of the function at the point.
         notes: small print.
-        size: of the figure.
+        size: name of the size of the figure.
+
+    Returns:
+        The figure and its axes: the surface in 3-D, then the slices.
 
     Raises:
-        ValueError: a surface of one axis, or a point outside of it.
+        ValueError: the surface has one axis, or the point is outside of it.
     """
     _require_plane(surface, at)
     metric = surface.metrics[0]
@@ -89,14 +100,15 @@ def plot_tangent_plane(
         figure.set_figheight(0.46 * figure.get_figwidth())
         grid = figure.add_gridspec(2, 2, width_ratios=(1.3, 1))
         relief = figure.add_subplot(grid[:, 0], projection="3d")
-        _relief(relief, surface, at, value, gradient)
+        _draw_relief(relief, surface, at, value, gradient)
+        slices = []
         for axis, (name, other) in enumerate((("x", "y"), ("y", "x"))):
             ax = figure.add_subplot(grid[axis, 1])
             along = surface.coordinates[axis]
-            heights = surface.interpolate(_line(surface, at, axis))
+            heights = surface.interpolate(_grid_line(surface, at, axis))
             ax.plot(along, heights, color=CURVE_COLOURS[axis])
             limits = ax.get_ylim()
-            _tangent(ax, at[axis], value, gradient[axis], 0.2 * (along[-1] - along[0]), _HERE)
+            _draw_tangent(ax, at[axis], value, gradient[axis], 0.2 * float(along[-1] - along[0]), _HIGHLIGHT)
             ax.set_ylim(limits)
             ax.set_xlim(along[0], along[-1])
             ax.set_xlabel(f"${name}$")
@@ -104,116 +116,122 @@ def plot_tangent_plane(
             ax.set_title(
                 rf"${other} = {_number(at[1 - axis])}$:  $\partial f/\partial {name} = {_number(gradient[axis])}$"
             )
-        _finish(figure, notes)
-    return figure
+            slices.append(ax)
+        return _finish(figure, [relief, *slices], notes)
 
 
 def plot_field(
     surface: Surface,
-    at: Any,
-    gradient: Any,
+    at: ArrayLike,
+    gradient: ArrayLike,
     *,
     uphill: bool = True,
     scale: str = "auto",
+    ax: Axes | None = None,
     notes: Sequence[str] = (),
     size: str = "column",
-) -> StyledFigure:
+) -> SlopeArtists:
     """Draw the gradient as arrows on the contours of a function.
 
-    Arrows show the direction only: all are of one length, since lengths that span decades cannot be drawn. Where the
-    gradient is zero there is none.
+    Arrows show the direction only: all have the same length, since lengths that span decades cannot be drawn. There is
+    none where the gradient is zero.
 
     Args:
         surface: values ``(ny, nx)``.
-        at: ``(n, 2)``: where the arrows stand, by their middle.
-        gradient: ``(n, 2)``.
-        uphill: whether arrows point along the gradient, or against it.
-        scale: of the contours.
+        at: ``(n, 2)`` midpoints of the arrows.
+        gradient: ``(n, 2)`` gradients at these points.
+        uphill: draw arrows along the gradient; otherwise along its negative.
+        scale: scale of the contours.
+        ax: axes to draw on; by default those of a new figure.
         notes: small print.
-        size: of the figure.
+        size: name of the size of a new figure.
+
+    Returns:
+        The figure and its axes.
 
     Raises:
-        ValueError: a surface of one axis.
+        ValueError: the surface has one axis.
     """
     at, gradient = np.asarray(at, dtype=np.float64), np.asarray(gradient, dtype=np.float64)
     if len(surface.coordinates) != 2:
-        raise ValueError("a function of two variables expected; that of one has its slope alone: plot_tangents")
-    figure = new_figure(size)
-    with figure.style():
-        drawn = plot_contour(
-            surface, ax=figure.add_subplot(), scale=function_scale(surface, scale), style="filled", colorbar=True,
-            legend=False, note=False, centre=False, axis_labels=("$x$", "$y$"),
-        )  # fmt: skip
-        ax = drawn.axes
+        raise ValueError(
+            "expected a function of two variables, got one; plot_tangents draws the slopes of a function of one"
+        )
+    new = new_figure(size) if ax is None else None
+    with styled_axes(new or ax) as axes:
+        look = function_options(scale=function_scale(surface, scale), style="filled", colour_bar=True)
+        drawn = plot_contour(surface, ax=axes, options=look)
         length = np.linalg.norm(gradient, axis=1)
         moving = length > 0
         units = gradient[moving] / length[moving, None] * (1 if uphill else -1)
-        arrows = ax.quiver(
+        arrows = axes.quiver(
             *at[moving].T, *units.T, angles="xy", pivot="mid", color="black", width=0.005, scale=24, zorder=5,
             headwidth=4, headlength=4.5, headaxislength=4,
         )  # fmt: skip
         arrows.set_path_effects(halo_effects(0.9))
-        figure.fit_height()
-        word = "along" if uphill else "against"
-        _finish(figure, [f"arrows of one length point {word} the gradient", *drawn.notes, *notes])
-    return figure
+        if new:
+            new.fit_height()
+        direction = "along the gradient" if uphill else "along the negative gradient"
+        return _finish(new, [axes], [f"arrows of equal length point {direction}", *drawn.notes, *notes])
 
 
 def plot_steepest(
     surface: Surface,
     at: tuple[float, float],
     gradient: tuple[float, float],
-    derivative: Any,
+    derivative: ArrayLike,
     *,
     scale: str = "auto",
     notes: Sequence[str] = (),
     size: str = "page",
-) -> StyledFigure:
-    """Draw the slope in every direction from a point, with the gradient on the contours beside it.
+) -> SlopeArtists:
+    """Draw the gradient on the contours of a function, and the slope in every direction beside it.
+
+    The figure is always a new one.
 
     Args:
         surface: values ``(ny, nx)``.
         at: the point.
-        gradient: of the function there.
-        derivative: ``(n,)``: the slope in ``n`` directions, evenly spread, from that of x counterclockwise.
-        scale: of the contours.
+        gradient: gradient of the function at the point.
+        derivative: ``(n,)`` slopes in ``n`` evenly spaced directions, counterclockwise from that of x.
+        scale: scale of the contours.
         notes: small print.
-        size: of the figure.
+        size: name of the size of the figure.
+
+    Returns:
+        The figure and its axes: contours, then slopes.
 
     Raises:
-        ValueError: a surface of one axis, a point outside of it, or a gradient of zero.
+        ValueError: the surface has one axis, the point is outside of it, or the gradient is zero.
     """
     _require_plane(surface, at)
-    derivative, gradient = np.asarray(derivative), np.asarray(gradient, dtype=np.float64)
-    length = float(np.linalg.norm(gradient))
+    slopes, uphill = np.asarray(derivative, dtype=np.float64), np.asarray(gradient, dtype=np.float64)
+    length = float(np.linalg.norm(uphill))
     if not length > 0:
-        raise ValueError(f"a point where the function has a slope expected, at {at} there is none: take another --at")
+        raise ValueError(f"expected a point where the gradient is not zero, got {at}; choose another point")
     figure = new_figure(size)
     with figure.style():
         figure.set_figheight(0.46 * figure.get_figwidth())
         left, right = figure.subplots(1, 2)
-        plot_contour(
-            surface, ax=left, scale=function_scale(surface, scale), legend=False, note=False, centre=False,
-            axis_labels=("$x$", "$y$"),
-        )  # fmt: skip
+        plot_contour(surface, ax=left, options=function_options(scale=function_scale(surface, scale)))
         reach = 0.22 * min(surface.x[-1] - surface.x[0], surface.y[-1] - surface.y[0])
-        for sign, colour, name in ((1, _HERE, "gradient"), (-1, "white", "against it")):
-            tip = np.asarray(at) + sign * reach * gradient / length
+        for sign, colour, name in ((1, _HIGHLIGHT, "gradient"), (-1, "white", "negative gradient")):
+            tip = np.asarray(at) + sign * reach * uphill / length
             arrow = left.annotate(
                 "", tip, at, arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.6, "mutation_scale": 11}
             )
             arrow.arrow_patch.set_path_effects(halo_effects(3.2, "black"))
             arrow.set_label(name)
-        left.plot(*at, "o", color=_HERE, markeredgecolor="black", markersize=4.5, zorder=6)
-        angles = np.arange(len(derivative)) * 360 / len(derivative)
+        left.plot(*at, "o", color=_HIGHLIGHT, markeredgecolor="black", markersize=4.5, zorder=6)
+        angles = np.arange(len(slopes)) * 360 / len(slopes)
         right.axhline(0, color="0.6", linewidth=0.6)
-        right.plot(angles, derivative, color=CURVE_COLOURS[0])
-        toward = np.rad2deg(np.arctan2(gradient[1], gradient[0])) % 360
+        right.plot(angles, slopes, color=CURVE_COLOURS[0])
+        toward = float(np.rad2deg(np.arctan2(uphill[1], uphill[0])) % 360)
         for angle, height, text in (
             (toward, length, "along the gradient"),
-            ((toward + 180) % 360, -length, "against it"),
+            ((toward + 180) % 360, -length, "against the gradient"),
         ):
-            right.plot(angle, height, "o", color=_HERE, markersize=4.5, zorder=4)
+            right.plot(angle, height, "o", color=_HIGHLIGHT, markersize=4.5, zorder=4)
             side = "left" if angle < 200 else "right"
             right.annotate(
                 f"{text}: {angle:.0f}°, slope ${_number(height)}$", (angle, height), ha=side, fontsize=small_size(),
@@ -224,31 +242,32 @@ def plot_steepest(
         right.set_xlim(0, 360)
         right.set_xticks(range(0, 361, 90))
         right.margins(y=0.14)
-        right.set_xlabel("direction from that of $x$ (degrees)")
+        right.set_xlabel("direction, counterclockwise from $x$ (degrees)")
         right.set_ylabel("slope in this direction")
-        _finish(figure, ["red: the gradient; white: against it", *notes])
-    return figure
+        return _finish(figure, [left, right], ["red: gradient; white: negative gradient", *notes])
 
 
-def _relief(ax: Axes, surface: Surface, at: tuple[float, float], value: float, gradient: tuple[float, float]) -> None:
-    """The surface, pale, with the tangent plane and both slices on it."""
+def _draw_relief(
+    ax: Axes3D, surface: Surface, at: tuple[float, float], value: float, gradient: tuple[float, float]
+) -> None:
+    """Draw the surface in pale colours, with the tangent plane and both slices on it."""
     values = surface.metric()
     x, y = np.meshgrid(surface.x, surface.y)
     stride = max(1, max(values.shape) // 90)
-    # Pale and opaque: where translucent facets overlap, seams and moire are all one sees. What lies on the surface is
-    # drawn after it. As a picture the facets fit to each other in every viewer.
+    # Pale and opaque colours, since overlapping translucent facets show seams and moire. Whatever is on the surface is
+    # drawn after it. Rasterized facets fit together without seams in every PDF viewer.
     ax.computed_zorder = False
     pale = LinearSegmentedColormap.from_list("pale", 0.35 + 0.65 * colour_map("loss")(np.linspace(0, 1, 256)))
     look = {"linewidth": 0, "antialiased": False, "rasterized": True}
     ax.plot_surface(x, y, values, cmap=pale, rstride=stride, cstride=stride, zorder=1, **look)
     for axis in range(2):
-        line = _line(surface, at, axis)
+        line = _grid_line(surface, at, axis)
         ax.plot(*line.T, surface.interpolate(line), color=CURVE_COLOURS[axis], linewidth=1.6, zorder=5)
     reach = [0.18 * (c[-1] - c[0]) for c in surface.coordinates]
     dx, dy = np.meshgrid([-reach[0], reach[0]], [-reach[1], reach[1]])
     plane = value + gradient[0] * dx + gradient[1] * dy
-    ax.plot_surface(at[0] + dx, at[1] + dy, plane, color=_HERE, alpha=0.6, zorder=6)
-    ax.plot(*([c] for c in at), [value], "o", color=_HERE, markersize=4, zorder=7)
+    ax.plot_surface(at[0] + dx, at[1] + dy, plane, color=_HIGHLIGHT, alpha=0.6, zorder=6)
+    ax.plot(*([c] for c in at), [value], "o", color=_HIGHLIGHT, markersize=4, zorder=7)
     ax.set_xlabel("$x$", labelpad=-6)
     ax.set_ylabel("$y$", labelpad=-6)
     ax.tick_params(pad=-3, labelsize=small_size())
@@ -257,16 +276,16 @@ def _relief(ax: Axes, surface: Surface, at: tuple[float, float], value: float, g
     ax.view_init(elev=32, azim=-58)
 
 
-def _line(surface: Surface, at: tuple[float, float], axis: int) -> np.ndarray:
-    """``(n, 2)``: the points of the grid line through ``at`` along ``axis``."""
+def _grid_line(surface: Surface, at: tuple[float, float], axis: int) -> np.ndarray:
+    """Return the points ``(n, 2)`` of the grid line through ``at`` along ``axis``."""
     along = surface.coordinates[axis]
     line = np.tile(np.asarray(at, dtype=np.float64), (len(along), 1))
     line[:, axis] = along
     return line
 
 
-def _tangent(ax: Axes, x: float, value: float, slope: float, reach: float, colour: str) -> None:
-    # As long on the page as a level one, so that steep tangents do not run out of the figure.
+def _draw_tangent(ax: Axes, x: float, value: float, slope: float, reach: float, colour: str) -> None:
+    # All tangents have the same length on the page, so steep ones stay inside the figure.
     low, high = ax.get_ylim()
     left, right = ax.get_xlim()
     rise = slope * (right - left) / (high - low)
@@ -275,7 +294,7 @@ def _tangent(ax: Axes, x: float, value: float, slope: float, reach: float, colou
     ax.plot([x], [value], "o", color=colour, markersize=4, zorder=5)
 
 
-def _say(ax: Axes, x: float, value: float, text: str, colour: str) -> None:
+def _label_point(ax: Axes, x: float, value: float, text: str, colour: str) -> None:
     label = ax.annotate(
         text, (x, value), xytext=(5, -9), textcoords="offset points", color=colour, fontsize=small_size(), zorder=6
     )
@@ -283,7 +302,7 @@ def _say(ax: Axes, x: float, value: float, text: str, colour: str) -> None:
 
 
 def _number(value: float) -> str:
-    """Three figures, as mathematics for what stands between dollars or beside them."""
+    """Return three significant digits as mathtext, to be put between dollar signs."""
     mantissa, _, power = f"{value:.3g}".partition("e")
     if float(mantissa) == 0:
         return "0"
@@ -292,15 +311,19 @@ def _number(value: float) -> str:
 
 def _require_plane(surface: Surface, at: tuple[float, float]) -> None:
     if len(surface.coordinates) != 2:
-        raise ValueError(f"a function of two variables expected, got {len(surface.coordinates)}")
+        raise ValueError(f"expected a function of two variables, got {len(surface.coordinates)}")
     for name, c, axis in zip("xy", at, surface.coordinates, strict=True):
         if not axis[0] <= c <= axis[-1]:
             raise ValueError(
-                f"a point inside the drawn range expected; {name} = {c:g} is not in {axis[0]:g}..{axis[-1]:g}"
+                f"expected a point inside the plotted range; {name} = {c:g} is not in {axis[0]:g}..{axis[-1]:g}"
             )
 
 
-def _finish(figure: StyledFigure, notes: Sequence[str]) -> None:
-    kept = list(dict.fromkeys(note for note in notes if note))
-    if kept:
-        figure.add_footnote(wrap_notes(kept, 0.97 * figure.get_figwidth()), small_size())
+def _finish(new: StyledFigure | None, axes: Sequence[Axes], notes: Sequence[str]) -> SlopeArtists:
+    """Add the notes: at the foot of a new figure, otherwise below the first of the given axes."""
+    written = tuple(dict.fromkeys(note for note in notes if note))
+    if new is None:
+        add_note(axes[0], *written)
+    elif written:
+        new.add_footnote(wrap_notes(written, 0.97 * new.get_figwidth()), small_size())
+    return SlopeArtists(figure_of(axes[0]), tuple(axes), written)

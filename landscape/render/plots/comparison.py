@@ -1,0 +1,102 @@
+"""Training runs compared: their paths on one surface, and their training curves beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from landscape.render.figure import legend_layout, non_breaking, small_size, wrap_notes
+from landscape.render.plots.artists import ComparisonArtists
+from landscape.render.plots.contour import plane_limits, plot_contour
+from landscape.render.plots.history import History, plot_history
+from landscape.render.plots.options import ContourOptions, PathOptions
+from landscape.render.plots.path import MAX_PATHS, is_white, path_handles, plot_path
+from landscape.render.style import TRAJECTORY_COLOURS, halo_effects, new_figure
+
+if TYPE_CHECKING:
+    from landscape.geometry.trajectory import Trajectory
+    from landscape.surface.surface import Surface
+
+
+def plot_comparison(
+    surface: Surface,
+    trajectories: Sequence[Trajectory],
+    histories: Sequence[History],
+    *,
+    metrics: Sequence[str] = ("train_loss", "test_acc"),
+    scale: str = "auto",
+    axis_labels: tuple[str, str] = ("direction 1", "direction 2"),
+    notes: Sequence[str] = (),
+    size: str = "page",
+) -> ComparisonArtists:
+    """Draw the paths of several runs on one surface, and their metrics against the step in the same colours.
+
+    The small print states the distance of each run from the plane. The figure is always a new one.
+
+    Args:
+        surface: surface over a plane for all runs, values ``(ny, nx)``.
+        trajectories: one path for each run, at most :data:`MAX_PATHS`.
+        histories: training curves of the same runs, in the same order.
+        metrics: metrics of the training curves, one panel for each, stacked.
+        scale: scale of the surface, as for :class:`ContourOptions`.
+        axis_labels: labels of the axes of the plane.
+        notes: further small print.
+        size: name of the size of the figure.
+
+    Returns:
+        The figure and everything that was drawn.
+
+    Raises:
+        ValueError: there are no runs, too many, or different numbers of paths and training curves.
+    """
+    if not 1 <= len(trajectories) <= MAX_PATHS or len(histories) != len(trajectories):
+        raise ValueError(
+            f"expected one to {MAX_PATHS} runs, each with path and history, "
+            f"got {len(trajectories)} and {len(histories)}"
+        )
+    figure = new_figure(size)
+    with figure.style():
+        figure.set_figheight(0.52 * figure.get_figwidth())
+        grid = figure.add_gridspec(len(metrics), 2, width_ratios=(1.3, 1))
+        ax = figure.add_subplot(grid[:, 0])
+        beside = [figure.add_subplot(grid[k, 1]) for k in range(len(metrics))]
+        options = ContourOptions(
+            scale=scale, legend=False, show_notes=False, mark_origin=False, aspect="free", axis_labels=axis_labels
+        )
+        contour = plot_contour(surface, ax=ax, options=options)
+        limits = plane_limits(surface)
+        paths = tuple(
+            plot_path(trajectory, ax=ax, limits=limits, options=PathOptions(index, show_notes=False))
+            for index, trajectory in enumerate(trajectories)
+        )
+        history = plot_history(histories, metrics, ax=beside, by="step", learning_rate=False, legend=False)
+        for group in history.lines:
+            for line, colour in zip(group, TRAJECTORY_COLOURS, strict=False):
+                line.set_color(colour)
+                if is_white(colour):
+                    line.set_path_effects(halo_effects(2.2 * line.get_linewidth(), "black"))
+        for upper in beside[:-1]:
+            upper.set_xlabel("")
+        handles = path_handles(paths)
+        ordered, look = legend_layout(handles, figure.get_figwidth())
+        figure.legend(ordered, [handle.get_label() for handle in ordered], loc="outside upper center", **look)
+        found = [*notes, distances_note(trajectories), *(note for path in paths for note in path.notes), *contour.notes]
+        written = [note for note in found if note]
+        figure.add_footnote(wrap_notes(written, 0.97 * figure.get_figwidth()), small_size())
+    return ComparisonArtists(figure, contour, paths, history, tuple(written))
+
+
+def distances_note(trajectories: Sequence[Trajectory]) -> str:
+    """Return the note on the largest distance of each run from the plane; empty if unknown."""
+    parts = []
+    for trajectory in trajectories:
+        if np.isnan(trajectory.distance).all():  # files of Li et al. hold coordinates only
+            continue
+        k = int(np.nanargmax(trajectory.distance))
+        ratio = trajectory.distance[k] / trajectory.displacement[k] if trajectory.displacement[k] > 0 else 0.0
+        parts.append(f"{non_breaking(trajectory.name)}: {trajectory.distance[k]:.3g} ({ratio:.0%})")
+    if not parts:
+        return ""
+    return f"largest distance from the plane (relative to the distance from its origin): {'; '.join(parts)}"

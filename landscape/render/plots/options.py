@@ -1,0 +1,140 @@
+"""Options of the plot functions. Every field has a default, so a plain call needs none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from landscape.render.scale import Scale
+from landscape.render.style import Size
+
+ContourStyle = Literal["both", "lines", "filled", "heat"]
+CONTOUR_STYLES: tuple[ContourStyle, ...] = ("both", "lines", "filled", "heat")
+
+
+@dataclass(frozen=True)
+class PathOptions:
+    """Options of one trajectory on a plot.
+
+    Attributes:
+        index: number of the path among several, which selects its colour and marker.
+        colour: colour, if not the one of ``index``.
+        marker: marker of the checkpoints, if not the one of ``index``.
+        learning_rate: mark checkpoints where the learning rate changes by a factor of 1.5 or more.
+        distance: state the distance of the run from the plane in the small print.
+        show_notes: write the notes below the axes; they are part of the result in any case.
+        size: name of the size of a new figure.
+    """
+
+    index: int = 0
+    colour: str | None = None
+    marker: str | None = None
+    learning_rate: bool = True
+    distance: bool = False
+    show_notes: bool = True
+    size: str | Size = "column"
+
+
+@dataclass(frozen=True)
+class ContourOptions:
+    """Options of contour plots and heat maps.
+
+    Attributes:
+        style: ``"both"`` (bands and lines), ``"lines"`` (for black-and-white print), ``"filled"``, or ``"heat"`` (one
+            cell for each measured point, nothing interpolated).
+        scale: ``"auto"``, ``"log"``, ``"linear"``, ``"symlog"``, or a :class:`Scale`, for instance one shared by
+            several plots. ``"auto"`` follows :func:`choose_scale`, except that accuracies are linear.
+        clip: upper end of the scale, where it is not a :class:`Scale`; higher values get the colour of the top.
+        levels: approximate number of contour levels, or the levels themselves in the unit of the metric.
+        aspect: ``"equal"`` (same unit on both axes), ``"free"``, or ``"auto"``: equal unless one axis is more than 2.5
+            times as long as the other.
+        axis_labels: labels of the x and y axes.
+        title: title above the axes.
+        colour_map: name of a matplotlib colour map, or of a quantity as in :func:`style.colour_map`; by default it
+            depends on the metric.
+        colour_bar: draw a colour bar; by default yes, except for labelled ``"lines"``.
+        level_labels: write values on the lines; by default for the styles with lines.
+        legend: name the paths and their markers above the axes.
+        show_notes: write the notes below the axes; they are part of the result in any case.
+        noise: hatch the region that is indistinguishable from the origin; see :func:`analysis.noise.noise_of`.
+        distance: state the distance of each run from the plane in the small print.
+        mark_origin: mark the origin of the plane if it is in range.
+        path_indices: for each path, the number that selects its colour and marker; by default 0, 1, ...
+        size: name of the size of a new figure; by default ``"column"``, and ``"page"`` for several panels.
+    """
+
+    style: ContourStyle = "both"
+    scale: str | Scale = "auto"
+    clip: float | None = None
+    levels: int | Sequence[float] = 12
+    aspect: Literal["auto", "equal", "free"] = "auto"
+    axis_labels: tuple[str, str] = ("direction 1", "direction 2")
+    title: str = ""
+    colour_map: str | None = None
+    colour_bar: bool | None = None
+    level_labels: bool | None = None
+    legend: bool = True
+    show_notes: bool = True
+    noise: bool = False
+    distance: bool = False
+    mark_origin: bool = True
+    path_indices: Sequence[int] | None = None
+    size: str | Size | None = None
+
+    def __post_init__(self) -> None:
+        if self.style not in CONTOUR_STYLES:
+            raise ValueError(f"expected a contour style among {', '.join(CONTOUR_STYLES)}, got {self.style!r}")
+
+
+@dataclass(frozen=True)
+class CurveOptions:
+    """Options of curves.
+
+    Attributes:
+        scale: scale of the left axis, as for :class:`ContourOptions`.
+        clip: upper end of the left scale, where it is not a :class:`Scale`.
+        second_scale: scale of the right axis.
+        band: shade one standard error around a metric that has ``<metric>_stderr``.
+        noise: shade two standard errors of the difference from the origin instead, and mark the value at the origin:
+            where the band contains it, the curve is indistinguishable from the origin.
+        distance: state the distance of each run from the line in the small print.
+        xlabel: label of the x axis.
+        title: title above the axes.
+        legend: name the curves above the axes if there are several.
+        show_notes: write the notes below the axes; they are part of the result in any case.
+        size: name of the size of a new figure.
+    """
+
+    scale: str | Scale = "auto"
+    clip: float | None = None
+    second_scale: str | Scale = "auto"
+    band: bool = True
+    noise: bool = False
+    distance: bool = False
+    xlabel: str = "coordinate along the direction"
+    title: str = ""
+    legend: bool = True
+    show_notes: bool = True
+    size: str | Size = "column"
+
+
+@dataclass(frozen=True)
+class DescentOptions:
+    """Options of optimizers on a function.
+
+    Attributes:
+        scale: scale of the values; ``"auto"`` is linear on a curve and follows :func:`function_scale` on a surface.
+        style: style of the contours, as for :class:`ContourOptions`.
+        steps: add the coordinates and the value of each path against the step.
+        mark_label: legend entry of the marked points.
+        notes: further small print.
+        size: name of the size of the figure.
+    """
+
+    scale: str = "auto"
+    style: ContourStyle = "both"
+    steps: bool = False
+    mark_label: str = "known extremum"
+    notes: Sequence[str] = ()
+    size: str | Size = "page"
