@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -13,6 +14,9 @@ patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("searching", patient)
 settings.register_profile("patient", patient, derandomize=True)
 settings.load_profile("patient")
+
+# Commands run in the process of the test; tests of several ranks ask for them.
+os.environ["LANDSCAPE_RANKS"] = "1"
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from landscape.cli.options import PATH, AutoAxis, AxisType, overwrite_option, require_new
+from landscape.cli.options import PATH, AxisType, overwrite_option, require_new
+from landscape.sweep.grid import AutoAxis
 
 KINDS = ("paths", "steps", "both", "relief", "field", "tangent", "steepest")
 WITH_PATHS = ("paths", "steps", "both", "relief")

@@ -11,12 +11,12 @@ from landscape.cli.options import PATH, overwrite_option
 
 @click.command()
 @click.argument("shards", metavar="SHARD...", type=PATH, nargs=-1, required=True)
-@click.option("--out", type=PATH, required=True, help="The surface to make.")
+@click.option("--out", type=PATH, required=True, help="Surface file to create.")
 @overwrite_option
 def command(shards: tuple[Path, ...], out: Path, overwrite: bool) -> int:
-    """Join SHARDs of one surface, computed with `landscape surface --shard i/n`.
+    """Merge SHARDs of one surface, computed with `landscape surface --shard i/n`.
 
-    All must be of the same settings; a point that two of them computed must be the same in both.
+    All shards must have the same settings, and a point computed in several of them must have the same values.
 
     \b
     landscape merge shard-*.h5 --out surface.h5
@@ -25,8 +25,12 @@ def command(shards: tuple[Path, ...], out: Path, overwrite: bool) -> int:
 
     report = merge(shards, out, overwrite)
     click.echo(f"{out}: {report.done} of {report.total} points from {len(shards)} files", err=True)
-    if report.done < report.total:
-        click.echo(f"{report.total - report.done} points are in none of them; `landscape surface` with the same "
-                   f"settings and --out {out} computes them", err=True)  # fmt: skip
+    missing = report.total - report.done
+    if missing:
+        click.echo(
+            f"{missing} points are in none of them; `landscape surface` with the same settings and --out {out} "
+            "computes them",
+            err=True,
+        )
         return 3
     return 0

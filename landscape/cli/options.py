@@ -1,9 +1,9 @@
-"""Options that several commands share, and the objects of the library that they stand for."""
+"""Options that several commands share, and the library objects that they describe."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,42 +14,35 @@ from landscape._utils.legacy import ENGINES
 if TYPE_CHECKING:
     from landscape.evaluation.config import EvaluationConfig
     from landscape.problem.spec import ProblemSpec
+    from landscape.sweep.grid import AutoAxis, Axis
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _Choice = click.Choice[str] if TYPE_CHECKING else click.Choice  # not generic at run time before click 8.2
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-class EngineType(_Choice):
-    """The name of an evaluation engine; spellings of version 0.1 are accepted and not shown."""
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return super().convert(ENGINES.get(value, value), param, ctx)
-
-
-@dataclass(frozen=True)
-class AutoAxis:
-    """An axis of ``count`` points whose range is found by rule."""
-
-    count: int = 51
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turn a ``ValueError`` into a usage error, for objects made from options before any rank has joined."""
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 class AxisType(click.ParamType):
-    """``min:max:n``, or ``auto`` or ``auto:n``."""
+    """``min:max:n``, ``auto`` or ``auto:n``."""
 
     name = "min:max:n"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from landscape.sweep.grid import Axis
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Axis | AutoAxis:
+        """Return the axis that ``value`` describes."""
+        from landscape.sweep.grid import parse_axis
 
-        if isinstance(value, (Axis, AutoAxis)):
-            return value
-        word, colon, count = value.partition(":")
-        if word == "auto":
-            if colon and not (count.isdigit() and int(count) > 1):
-                self.fail(f"auto or auto:n with n of at least 2 expected, as in auto:51, got {value!r}", param, ctx)
-            return AutoAxis(int(count)) if colon else AutoAxis()
+        if not isinstance(value, str):
+            axis: Axis | AutoAxis = value
+            return axis
         try:
-            return Axis.parse(value)
+            return parse_axis(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -60,6 +53,7 @@ class ArgumentsType(click.ParamType):
     name = "key=value,..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
+        """Return the arguments that ``value`` lists."""
         from landscape.problem.arguments import parse_arguments
 
         if isinstance(value, dict):
@@ -71,30 +65,32 @@ class ArgumentsType(click.ParamType):
 
 
 class ShardType(click.ParamType):
-    """``i/n`` as a pair, i counted from 0."""
+    """``i/n`` as a pair, counted from 0."""
 
     name = "i/n"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Return ``(i, n)``."""
         if isinstance(value, tuple):
             return value
         part, slash, parts = value.partition("/")
         if not (slash and part.isdigit() and parts.isdigit() and int(part) < int(parts)):
-            self.fail(f"i/n with i from 0 to n-1 expected, as in 3/16, got {value!r}", param, ctx)
+            self.fail(f"expected i/n with i from 0 to n-1, like 3/16, got {value!r}", param, ctx)
         return int(part), int(parts)
 
 
 class SeedsType(click.ParamType):
-    """``a:b``, the seeds from a up to, not including, b."""
+    """``a:b``, the seeds from a up to, but not including, b."""
 
     name = "a:b"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the seeds."""
         if isinstance(value, tuple):
             return value
         first, colon, end = value.partition(":")
         if not (colon and first.isdigit() and end.isdigit() and int(first) < int(end)):
-            self.fail(f"a:b with a below b expected, as in 0:5 for the seeds 0 to 4, got {value!r}", param, ctx)
+            self.fail(f"expected a:b with a below b, like 0:5 for seeds 0 to 4, got {value!r}", param, ctx)
         return tuple(range(int(first), int(end)))
 
 
@@ -104,6 +100,7 @@ class BytesType(click.ParamType):
     name = "bytes"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes."""
         if isinstance(value, int):
             return value
         number, unit = value.strip().upper().removesuffix("B").removesuffix("I"), 1
@@ -114,15 +111,38 @@ class BytesType(click.ParamType):
         except ValueError:
             count = -1.0
         if not 0 <= count < 2**63:
-            self.fail(f"a number of bytes expected, as in 500M or 8G, got {value!r}", param, ctx)
+            self.fail(f"expected a number of bytes, like 500M or 8G, got {value!r}", param, ctx)
         return int(count)
+
+
+class EngineType(_Choice):
+    """The name of an evaluation engine; spellings of version 0.1 are accepted and not shown."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name of the engine."""
+        return super().convert(ENGINES.get(value, value), param, ctx)
+
+
+class RanksType(click.ParamType):
+    """A number of ranks, or ``auto``."""
+
+    name = "N|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Return the number, or ``"auto"``."""
+        if isinstance(value, int) or value == "auto":
+            ranks: int | str = value
+            return ranks
+        if not (value.isdigit() and int(value) > 0):
+            self.fail(f"expected a positive number or auto, got {value!r}", param, ctx)
+        return int(value)
 
 
 PATH = click.Path(path_type=Path)
 
 
 def together(*options: Decorator) -> Decorator:
-    """Several options as one decorator, in the order in which ``--help`` shows them."""
+    """Return several options as one decorator, in the order in which ``--help`` shows them."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
@@ -133,27 +153,42 @@ def together(*options: Decorator) -> Decorator:
 
 
 problem_options = together(
-    click.option("--model", metavar="NAME", help="A name of the zoo, or pkg.mod:function."),
-    click.option("--model-arg", "model_args", type=ArgumentsType(), multiple=True, help="For the model's constructor."),
-    click.option("--dataset", metavar="NAME", help="digits, cifar10, text, or pkg.mod:function.  [default: digits]"),
-    click.option("--dataset-arg", "dataset_args", type=ArgumentsType(), multiple=True, help="For the data set."),
-    click.option("--data", metavar="PATH", help="Where a data set on disk lies."),
-    click.option("--samples", type=click.IntRange(1), help="A fixed, class-balanced subset of so many samples."),
+    click.option("--model", metavar="NAME", help="Network: a name like resnet20, or pkg.mod:function."),
     click.option(
-        "--problem", metavar="REF", help="pkg.mod:factory or file.py:factory that returns a Problem, for all the above."
+        "--model-arg", "model_args", type=ArgumentsType(), multiple=True, help="Arguments of the network's constructor."
     ),
-    click.option("--problem-arg", "problem_args", type=ArgumentsType(), multiple=True, help="For that factory."),
+    click.option(
+        "--dataset", metavar="NAME", help="Data set: digits, cifar10, text, or pkg.mod:function.  [default: digits]"
+    ),
+    click.option(
+        "--dataset-arg", "dataset_args", type=ArgumentsType(), multiple=True, help="Arguments of the data set."
+    ),
+    click.option("--data", metavar="PATH", help="Folder or file of a data set on disk."),
+    click.option("--samples", type=click.IntRange(1), help="Size of a fixed, class-balanced subset of the data."),
+    click.option(
+        "--problem",
+        metavar="REF",
+        help="pkg.mod:factory or file.py:factory that returns a Problem; replaces the options above.",
+    ),
+    click.option(
+        "--problem-arg", "problem_args", type=ArgumentsType(), multiple=True, help="Arguments of the factory."
+    ),
 )
 
 evaluation_options = together(
-    click.option("--device", default="cpu", show_default=True, help="cpu, cuda (one GPU per rank), cuda:1, auto."),
+    click.option(
+        "--device", default="cpu", show_default=True, help="Device: cpu, cuda (one GPU per rank), cuda:1, or auto."
+    ),
     click.option(
         "--dtype",
         default="float32",
         show_default=True,
-        help="float32, float64; or reduced, its error being measured at some points: bfloat16, float16, tf32 (CUDA).",
+        help="Precision: float32, float64, or reduced: bfloat16, float16, tf32 (CUDA). The error of reduced precision "
+        "is measured at some points first.",
     ),
-    click.option("--batch-size", type=click.IntRange(1), help="Samples per forward pass.  [default: by their size]"),
+    click.option(
+        "--batch-size", type=click.IntRange(1), help="Samples per forward pass.  [default: depends on their size]"
+    ),
     click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads per rank."),
     click.option(
         "--bn",
@@ -167,8 +202,8 @@ evaluation_options = together(
         type=EngineType(["auto", "eager", "bn_folded", "mlp", "batched_mlp", "compiled"]),
         default="auto",
         show_default=True,
-        help="Forward-pass engine. eager calls the module itself; auto takes the first faster form that reproduces "
-        "its outputs; compiled (torch.compile) takes up to a minute before the first point and is never automatic.",
+        help="Forward-pass engine: eager calls the module itself; auto takes the first faster form that reproduces its "
+        "outputs; compiled (torch.compile) takes up to a minute before the first point and is never automatic.",
     ),
 )
 
@@ -176,12 +211,12 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an ou
 
 
 def merged(arguments: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """One dict of several given on the command line; the later wins."""
+    """Return several dicts of arguments as one; later ones win."""
     return {key: value for some in arguments for key, value in some.items()}
 
 
 def spec_of(options: dict[str, Any]) -> ProblemSpec | None:
-    """The problem that :data:`problem_options` name, or None where they name neither a model nor a factory."""
+    """Return the problem that :data:`problem_options` name, or None without a model and a factory."""
     from landscape.problem.spec import ProblemSpec
 
     if options["model"] is None and options["problem"] is None:
@@ -199,16 +234,18 @@ def spec_of(options: dict[str, Any]) -> ProblemSpec | None:
 
 
 def evaluation_of(options: dict[str, Any]) -> EvaluationConfig:
-    """What :data:`evaluation_options` say, the device by kind."""
+    """Return the evaluation settings that :data:`evaluation_options` give."""
     from landscape.evaluation.config import EvaluationConfig
 
     return EvaluationConfig(
-        device=options["device"].partition(":")[0],
+        device=options["device"],
         dtype=options["dtype"],
         batch_size=options["batch_size"],
         threads=options["threads"],
         bn=options["bn"],
         engine=options["engine"],
+        paired=options.get("paired", False),
+        stop_above=options.get("stop_above"),
     )
 
 
@@ -217,4 +254,4 @@ def require_new(path: Path, overwrite: bool) -> None:
     from landscape.errors import StoreError
 
     if path.exists() and not overwrite:
-        raise StoreError(f"{path} exists; name another --out, or give --overwrite to replace it")
+        raise StoreError(f"{path} exists; choose another --out, or replace it with --overwrite")

@@ -1,16 +1,21 @@
-"""How a command ends when it runs on several ranks: the root speaks, and nobody is left waiting."""
+"""Commands on several ranks of a launcher: the root alone speaks, and no rank leaves before it has spoken."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-_joined: list = []
+if TYPE_CHECKING:
+    from landscape.parallel.ranks import Ranks
+
+DIVIDED = ("surface",)
+"""Commands that divide their work among ranks."""
+_joined: list[Ranks] = []
 
 
-def join():
-    """This process's place among the ranks; remembered for the end."""
+def join() -> Ranks:
+    """Join the ranks that the launcher started, and remember them for the end of the program."""
     from landscape.parallel.ranks import Ranks
 
     ranks = Ranks.join()
@@ -19,37 +24,44 @@ def join():
 
 
 def speaks() -> bool:
-    """Whether this process is the one that says what is wrong with a command that all ranks were given alike.
+    """Return True if this process reports errors that all ranks meet alike, such as a wrong command line.
 
-    Before the ranks have joined, by what the launcher says; SLURM's word counts only inside of a step.
+    Before the ranks have joined, the launcher's environment decides.
     """
-    if _joined:
-        return _joined[0].is_root
-    names = ["OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"]
-    names += ["SLURM_PROCID"] if "SLURM_STEP_NUM_TASKS" in os.environ else []
-    return all(os.environ.get(name, "0") == "0" for name in names)
+    from landscape.parallel.ranks import rank_from_environment
+
+    return _joined[0].is_root if _joined else rank_from_environment() == 0
+
+
+def usage_code(code: int) -> int:
+    """Return this process's exit code after a wrong command line, which every rank has seen.
+
+    Open MPI ends the job as soon as one rank fails, at worst before the root has spoken. So before the ranks have
+    joined, only the root fails.
+    """
+    return code if _joined or speaks() else 0
 
 
 def leave(code: int) -> int:
-    """The exit code of this process, if the program's is to be ``code``; the very last thing on every rank."""
+    """Return this process's exit code if the program's is ``code``; the last call on every rank."""
     return _joined[0].leave(code) if _joined else code
 
 
 def end_job(error: BaseException, fail: Callable[[], int]) -> int:
-    """The exit code after ``error``, in agreement with the other ranks.
+    """Return the exit code after ``error``, in agreement with the other ranks.
 
-    Where every rank knows of the error, the root says it and all end by themselves. Where only this one does, the
-    others would wait for ever, so the whole job is ended.
+    If every rank knows of the error, the root reports it and all end by themselves. If only this one does, the others
+    would wait for it without end, so the whole job is aborted.
     """
-    from landscape.parallel import ranks as library
+    from landscape.parallel.ranks import host_description, is_collective
 
     if not _joined or _joined[0].comm is None:
         return fail()
     ranks = _joined[0]
-    if library.is_collective(error):
+    if is_collective(error):
         return fail() if ranks.is_root else 1
     code = fail()
-    sys.stderr.write(f"rank {ranks.rank} of {ranks.size} ({library.host_description()}) ends the job\n")
+    sys.stderr.write(f"rank {ranks.rank} of {ranks.size} ({host_description()}) ends the job\n")
     sys.stderr.flush()
     ranks.comm.Abort(code)
     return code

@@ -67,6 +67,38 @@ def _short(value: float) -> str:
     return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
+DEFAULT_COUNT = 51
+"""Points per axis by default."""
+
+
+@dataclass(frozen=True)
+class AutoAxis:
+    """An axis whose range is found by rule.
+
+    Attributes:
+        count: number of points.
+    """
+
+    count: int = DEFAULT_COUNT
+
+    def __str__(self) -> str:
+        return f"auto:{self.count}"
+
+
+def parse_axis(text: str) -> Axis | AutoAxis:
+    """Return the axis written as ``min:max:n``, ``auto`` or ``auto:n``.
+
+    Raises:
+        ValueError: another form; the message shows a correct one.
+    """
+    word, colon, count = text.partition(":")
+    if word != "auto":
+        return Axis.parse(text)
+    if colon and not (count.isdigit() and int(count) > 1):
+        raise ValueError(f"expected auto or auto:n with n of at least 2, like auto:51, got {text!r}")
+    return AutoAxis(int(count)) if colon else AutoAxis()
+
+
 @dataclass(frozen=True)
 class Grid:
     """Points over one to three axes, numbered with x running fastest.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,45 +14,15 @@ from landscape.geometry.ranges import AxisRange, range_by_loss, range_of_paths
 from landscape.geometry.trajectory import Trajectory
 from landscape.problem.problem import Problem
 from landscape.surface.trajectory_files import read_trajectories
-from landscape.sweep.grid import Axis, Grid
+from landscape.sweep.grid import DEFAULT_COUNT, AutoAxis, Axis, Grid, parse_axis
 
-POINTS = 51
-"""Points per axis by default."""
 PATH_MARGIN = 0.2
 """Margin around paths on an axis whose range is found by rule, as a fraction of their extent: enough to see what they
 avoid."""
 
 
-@dataclass(frozen=True)
-class AutoAxis:
-    """An axis whose range is found by rule.
-
-    Attributes:
-        count: number of points.
-    """
-
-    count: int = POINTS
-
-    def __str__(self) -> str:
-        return f"auto:{self.count}"
-
-
 AnyAxis: TypeAlias = Axis | AutoAxis
 AnyGrid: TypeAlias = Grid | Sequence[AnyAxis | str]
-
-
-def parse_axis(text: str) -> AnyAxis:
-    """Return the axis written as ``min:max:n``, ``auto`` or ``auto:n``.
-
-    Raises:
-        ValueError: another form; the message shows a correct one.
-    """
-    word, colon, count = text.partition(":")
-    if word != "auto":
-        return Axis.parse(text)
-    if colon and not (count.isdigit() and int(count) > 1):
-        raise ValueError(f"expected auto or auto:n with n of at least 2, like auto:51, got {text!r}")
-    return AutoAxis(int(count)) if colon else AutoAxis()
 
 
 def axes_of(grid: AnyGrid | None, ndim: int = 2) -> tuple[AnyAxis, ...]:
@@ -66,7 +35,7 @@ def axes_of(grid: AnyGrid | None, ndim: int = 2) -> tuple[AnyAxis, ...]:
         return grid.axes
     axes: tuple[AnyAxis, ...]
     if grid is None:
-        axes = (Axis(-1, 1, POINTS),) * ndim
+        axes = (Axis(-1, 1, DEFAULT_COUNT),) * ndim
     elif isinstance(grid, str):
         axes = (parse_axis(grid),)
     else:

@@ -142,7 +142,7 @@ def test_data_that_do_not_fit_change_nothing(run, tmp_path, program):
     assert all(np.array_equal(one.values[name], other.values[name]) for name in one.values)
     code, said, _ = program("surface", run, "--data-memory", "much", "--out", tmp_path / "no.h5")
     assert code == 2
-    assert "a number of bytes expected, as in 500M or 8G" in said
+    assert "expected a number of bytes, like 500M or 8G" in said
 
 
 def test_paths_on_a_surface_and_on_their_own_plane(run, surface, tmp_path, program):

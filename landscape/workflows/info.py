@@ -1,0 +1,223 @@
+"""Describe a surface, a trajectory, a plane, a checkpoint or a run: its content, how it was made, how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import h5py
+import numpy as np
+
+from landscape.analysis.noise import error_name, noise_of
+from landscape.errors import LandscapeError, StoreError
+from landscape.evaluation.precision import words_of as describe_precision
+from landscape.geometry.trajectory import Trajectory
+from landscape.surface.hdf5 import attributes, reading
+from landscape.surface.reading import read_surface
+from landscape.surface.surface import DONE, FAILED, STOPPED, Surface
+from landscape.surface.trajectory_files import read_trajectories
+from landscape.training.checkpoint import load_checkpoint
+from landscape.training.run import Run
+from landscape.workflows.planes import describe_recipe
+from landscape.workflows.sources import PathName
+
+Kind: TypeAlias = Literal["surface", "trajectory", "directions", "checkpoint", "run"]
+
+
+@dataclass(frozen=True)
+class Info:
+    """Facts about a file or a run.
+
+    Attributes:
+        path: the file or run directory.
+        kind: what it is.
+        facts: the essential facts by name, in the order to show them; values are text, numbers or JSON values.
+        details: further facts: digests, versions, all settings.
+    """
+
+    path: Path
+    kind: Kind
+    facts: Mapping[str, Any]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        width = max(map(len, self.facts), default=0)
+        return "\n".join([f"{self.path}: {self.kind}", *(f"  {key:<{width}}  {self.facts[key]}" for key in self.facts)])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all facts and details in one dict, with ``file`` and ``kind``."""
+        return {"file": str(self.path), "kind": self.kind, **self.details}
+
+
+def info(path: Run | PathName) -> Info:
+    """Describe a file or a run, also a surface that is being computed.
+
+    Args:
+        path: a surface, trajectory, direction or checkpoint file, a run, or the path of a run directory.
+
+    Raises:
+        LandscapeError: not there, unreadable, or of no known kind.
+    """
+    if isinstance(path, Run):
+        return _run(path)
+    path = Path(path)
+    if path.is_dir():
+        return _run(Run.open(path))
+    if not path.exists():
+        raise LandscapeError(f"{path}: no such file")
+    if not h5py.is_hdf5(path):
+        return _checkpoint(path)
+    with reading(path) as file:
+        is_surface = "xcoordinates" in file
+        is_trajectory = "trajectories" in file or "proj_xcoord" in file
+    if is_surface:
+        return _surface(path)
+    return _trajectories(path) if is_trajectory else _directions(path)
+
+
+def _surface(path: Path) -> Info:
+    surface = read_surface(path)
+    facts: dict[str, Any] = {"title": surface.name}
+    names = [*"xyz"[: len(surface.coordinates)]]
+    if surface.seeds:
+        names[-1] = "seeds"
+    for name, axis in zip(names, surface.coordinates, strict=True):
+        facts[name] = f"{axis[0]:g} to {axis[-1]:g}, {len(axis)} points"
+    facts["points"] = _points(surface)
+    for metric in surface.metrics:
+        if text := _range(surface, metric):
+            facts[metric] = text
+    facts.update(_noise(surface))
+    return Info(path, "surface", facts | _origin(surface), facts | _everything(surface.attributes))
+
+
+def _points(surface: Surface) -> str:
+    done, failed, stopped = (int((surface.status == status).sum()) for status in (DONE, FAILED, STOPPED))
+    text = f"{done} of {surface.status.size} done" + (f", {failed} failed" if failed else "")
+    return text + (f", {stopped} stopped above {surface.metrics[0]} {surface.stop_above:g}" if stopped else "")
+
+
+def _range(surface: Surface, metric: str) -> str:
+    """Return the range of a metric and how many of its values are not finite; empty if nothing is computed."""
+    values, text = surface.metric(metric), ""
+    finite = values[np.isfinite(values)]
+    if finite.size:
+        lowest = np.unravel_index(np.nanargmin(np.where(np.isfinite(values), values, np.nan)), values.shape)
+        at = ", ".join(f"{surface.coordinates[k][i]:g}" for k, i in enumerate(reversed(lowest)))
+        text = f"{finite.min():.6g} (at {at}) to {finite.max():.6g}"
+    bad = int(((surface.status == DONE) & ~np.isfinite(values)).sum())
+    return f"{text or 'nowhere finite'}; {bad} points not finite" if bad else text
+
+
+def _noise(surface: Surface) -> dict[str, str]:
+    """Return how much of the relief is no more than noise, if the file holds paired errors."""
+    metric = surface.metrics[0] if surface.metrics else ""
+    if not (error_name(surface, metric) or "").endswith("_paired_stderr"):
+        return {}
+    try:
+        noise = noise_of(surface, metric)
+    except ValueError:
+        return {}
+    return {"noise": f"{noise.share:.1%} of the points are {noise.words} ({metric} {noise.reference:.6g})"}
+
+
+def _origin(surface: Surface) -> dict[str, Any]:
+    """Return how a surface was made, in the words of the commands."""
+    found = surface.attributes
+    facts: dict[str, Any] = {}
+    problem, settings = found.get("problem"), found.get("settings")
+    if isinstance(problem, Mapping) and problem:
+        facts["problem"] = _problem_name(problem) + (
+            f", {problem['samples']} samples" if problem.get("samples") else ""
+        )
+    if "checkpoint" in found:
+        step = found.get("checkpoint_step", -1)
+        facts["checkpoint"] = str(found["checkpoint"]) + (f" (step {step})" if step >= 0 else "")
+    for axis, recipe in zip("xyz", found.get("recipes") or [], strict=False):
+        facts[f"{axis} direction"] = describe_recipe(recipe, bool(surface.seeds))
+    for pair in ("xy", "xz", "yz"):
+        if f"cosine_{pair}" in found:
+            facts[f"cosine {pair}"] = f"{found[f'cosine_{pair}']:.4f}"
+    if isinstance(settings, Mapping):
+        shown = ("dtype", "device", "engine", "batch_size", "threads", "bn")
+        facts["evaluation"] = ", ".join(f"{key} {settings[key]}" for key in shown if key in settings)
+    if isinstance(found.get("precision"), Mapping):
+        facts["precision"] = describe_precision(found["precision"])
+    for key in ("started", "finished", "command", "commit", "remark"):
+        if found.get(key) not in (None, "", "null"):
+            facts[key] = found[key]
+    return facts
+
+
+def _problem_name(problem: Mapping[str, Any]) -> str:
+    return str(problem.get("factory") or f"{problem.get('model')} on {problem.get('dataset')}")
+
+
+def _everything(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all attributes of a file, settings last."""
+    settings = found.get("settings")
+    kept = {key: value for key, value in found.items() if key != "settings"}
+    return kept | (
+        {f"setting {key}": value for key, value in settings.items()} if isinstance(settings, Mapping) else {}
+    )
+
+
+def _trajectories(path: Path) -> Info:
+    paths = {f"run {trajectory.name}": _path(trajectory) for trajectory in read_trajectories(path)}
+    with reading(path) as file:
+        found = dict(attributes(file))
+    shown = {key: found[key] for key in ("surface", "command") if key in found}
+    return Info(path, "trajectory", paths | shown, paths | found)
+
+
+def _path(trajectory: Trajectory) -> str:
+    first, last = (", ".join(f"{c:.4g}" for c in trajectory.coordinates[i]) for i in (0, -1))
+    moved = trajectory.displacement[0]
+    fraction = trajectory.distance[0] / moved if moved > 0 else float("nan")
+    return (
+        f"{len(trajectory)} checkpoints, steps {trajectory.step[0]} to {trajectory.step[-1]}, from ({first}) to "
+        f"({last}); the first is {trajectory.distance[0]:.4g} from the plane, {fraction:.1%} of its displacement"
+    )
+
+
+def _directions(path: Path) -> Info:
+    with reading(path) as file:
+        groups = [f"{axis}direction" for axis in "xyz" if f"{axis}direction" in file]
+        if not groups:
+            raise StoreError(
+                f"{path} is HDF5, but neither a surface, a trajectory nor directions; "
+                f"it has {', '.join(file) or 'nothing'}"
+            )
+        facts = {**{group: f"{len(file[group])} tensors" for group in groups}, **dict(attributes(file))}
+    return Info(path, "directions", facts, facts)
+
+
+def _checkpoint(path: Path) -> Info:
+    checkpoint = load_checkpoint(path)
+    numbers = sum(tensor.numel() for tensor in checkpoint.state_dict.values())
+    facts = {
+        "step": checkpoint.step,
+        "epoch": checkpoint.epoch,
+        **checkpoint.metrics,
+        "tensors": f"{len(checkpoint.state_dict)} with {numbers:,} numbers",
+    }
+    return Info(path, "checkpoint", facts, facts)
+
+
+def _run(run: Run) -> Info:
+    steps, record = run.saved_steps, run.record
+    facts: dict[str, Any] = {"checkpoints": f"{len(steps)}, steps {steps[0]} to {steps[-1]}" if steps else "none yet"}
+    if steps:
+        facts.update({key: f"{value:.6g}" for key, value in run.load().metrics.items()})
+    details = facts | {key: value for key, value in record.to_json().items() if key != "format"}
+    facts["problem"] = _problem_name(record.problem)
+    optimizer = record.optimizer
+    given = {key: value for key, value in optimizer.arguments.items() if value not in (None, False, 0)}
+    facts["optimizer"] = f"{optimizer.name}: {', '.join(f'{key} {value}' for key, value in given.items())}"
+    shown = ("epochs", "batch_size", "schedule", "seed", "dtype")
+    facts["settings"] = ", ".join(f"{key} {getattr(record.settings, key)}" for key in shown)
+    facts["steps"] = f"{record.steps}, {record.steps_per_epoch} per epoch"
+    facts["finished"] = record.finished or "not yet; the same command resumes"
+    return Info(run.path, "run", facts, details)
