@@ -10,11 +10,13 @@ from typing import Any, Literal, TypeAlias
 import h5py
 import numpy as np
 
+from landscape._utils.provenance import Environment
 from landscape.analysis.noise import error_name, noise_of
 from landscape.errors import LandscapeError, StoreError
 from landscape.evaluation.precision import words_of as describe_precision
 from landscape.geometry.trajectory import Trajectory
 from landscape.surface.hdf5 import attributes, reading
+from landscape.surface.metadata import SurfaceMetadata
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import DONE, FAILED, STOPPED, Surface
 from landscape.surface.trajectory_files import read_trajectories
@@ -90,7 +92,7 @@ def _surface(path: Path) -> Info:
         if text := _range(surface, metric):
             facts[metric] = text
     facts.update(_noise(surface))
-    return Info(path, "surface", facts | _origin(surface), facts | _everything(surface.attributes))
+    return Info(path, "surface", facts | _origin(surface.metadata), facts | _everything(surface.metadata))
 
 
 def _points(surface: Surface) -> str:
@@ -123,45 +125,45 @@ def _noise(surface: Surface) -> dict[str, str]:
     return {"noise": f"{noise.share:.1%} of the points are {noise.words} ({metric} {noise.reference:.6g})"}
 
 
-def _origin(surface: Surface) -> dict[str, Any]:
+def _origin(metadata: SurfaceMetadata) -> dict[str, Any]:
     """Return how a surface was made, in the words of the commands."""
-    found = surface.attributes
     facts: dict[str, Any] = {}
-    problem, settings = found.get("problem"), found.get("settings")
-    if isinstance(problem, Mapping) and problem:
-        facts["problem"] = _problem_name(problem) + (
-            f", {problem['samples']} samples" if problem.get("samples") else ""
-        )
-    if "checkpoint" in found:
-        step = found.get("checkpoint_step", -1)
-        facts["checkpoint"] = str(found["checkpoint"]) + (f" (step {step})" if step >= 0 else "")
-    for axis, recipe in zip("xyz", found.get("recipes") or [], strict=False):
-        facts[f"{axis} direction"] = describe_recipe(recipe, bool(surface.seeds))
-    for pair in ("xy", "xz", "yz"):
-        if f"cosine_{pair}" in found:
-            facts[f"cosine {pair}"] = f"{found[f'cosine_{pair}']:.4f}"
-    if isinstance(settings, Mapping):
+    problem, checkpoint, settings = metadata.problem, metadata.checkpoint, metadata.settings
+    if problem:
+        samples = problem.get("samples")
+        facts["problem"] = _problem_name(problem) + (f", {samples} samples" if samples else "")
+    if checkpoint is not None:
+        facts["checkpoint"] = checkpoint.path + (f" (step {checkpoint.step})" if checkpoint.step is not None else "")
+    for axis, recipe in zip("xyz", metadata.recipes, strict=False):
+        facts[f"{axis} direction"] = describe_recipe(recipe, bool(settings and settings.seeds))
+    for pair, cosine in metadata.cosines.items():
+        facts[f"cosine {pair}"] = f"{cosine:.4f}"
+    if settings is not None:
+        values = settings.to_json()
         shown = ("dtype", "device", "engine", "batch_size", "threads", "bn")
-        facts["evaluation"] = ", ".join(f"{key} {settings[key]}" for key in shown if key in settings)
-    if isinstance(found.get("precision"), Mapping):
-        facts["precision"] = describe_precision(found["precision"])
-    for key in ("started", "finished", "command", "commit", "remark"):
-        if found.get(key) not in (None, "", "null"):
-            facts[key] = found[key]
-    return facts
+        facts["evaluation"] = ", ".join(f"{key} {values[key]}" for key in shown if key in values)
+    if metadata.precision is not None:
+        facts["precision"] = describe_precision(metadata.precision)
+    environment = metadata.environment or Environment()
+    ends = {
+        "started": metadata.started,
+        "finished": metadata.finished,
+        "command": environment.command,
+        "commit": environment.commit,
+        "remark": metadata.remark,
+    }
+    return facts | {key: value for key, value in ends.items() if value}
 
 
 def _problem_name(problem: Mapping[str, Any]) -> str:
     return str(problem.get("factory") or f"{problem.get('model')} on {problem.get('dataset')}")
 
 
-def _everything(found: Mapping[str, Any]) -> dict[str, Any]:
+def _everything(metadata: SurfaceMetadata) -> dict[str, Any]:
     """Return all attributes of a file, settings last."""
-    settings = found.get("settings")
-    kept = {key: value for key, value in found.items() if key != "settings"}
-    return kept | (
-        {f"setting {key}": value for key, value in settings.items()} if isinstance(settings, Mapping) else {}
-    )
+    found = dict(sorted(metadata.to_json().items()))
+    settings = found.pop("settings", {})
+    return found | {f"setting {key}": value for key, value in settings.items()}
 
 
 def _trajectories(path: Path) -> Info:
