@@ -1,27 +1,119 @@
-"""Loss landscapes of neural networks: train, sweep a plane of weights on many ranks, draw what comes out.
+"""Loss landscapes of neural networks: train, compute surfaces of the loss over planes of weights, draw them.
 
-The way of the data: ``problem`` -> ``training`` -> ``geometry`` -> ``evaluation`` -> ``sweep`` -> ``surface`` ->
-``render``.
+Everything that the command line does is a function here. Names are imported when they are first used, so that
+``import landscape`` is quick.
 """
 
-from landscape._utils.lazy import lazy
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy(
-    __name__,
-    {
-        "EvaluationConfig": "evaluation.config",
-        "Grid": "sweep.grid",
-        "Plane": "geometry.plane",
-        "Problem": "problem.problem",
-        "Split": "problem.problem",
-        "Surface": "surface.surface",
-        "SweepConfig": "sweep.config",
-        "Weights": "geometry.weights",
-        "compute_surface": "workflows.surface",
-        "random_direction": "geometry.direction",
-        "random_plane": "geometry.plane",
-        "read_surface": "surface.reading",
-    },
-)
+if TYPE_CHECKING:
+    from landscape.analysis.checks import Finding as Finding
+    from landscape.errors import CheckpointError as CheckpointError
+    from landscape.errors import DataError as DataError
+    from landscape.errors import LandscapeError as LandscapeError
+    from landscape.errors import MissingLibraryError as MissingLibraryError
+    from landscape.errors import NonFiniteLossError as NonFiniteLossError
+    from landscape.errors import StoreError as StoreError
+    from landscape.evaluation.config import EvaluationConfig as EvaluationConfig
+    from landscape.geometry.direction import Direction as Direction
+    from landscape.geometry.direction import random_direction as random_direction
+    from landscape.geometry.plane import Plane as Plane
+    from landscape.geometry.plane import plane_through as plane_through
+    from landscape.geometry.plane import principal_plane as principal_plane
+    from landscape.geometry.plane import random_plane as random_plane
+    from landscape.geometry.trajectory import Trajectory as Trajectory
+    from landscape.geometry.weights import Weights as Weights
+    from landscape.problem.measures import accuracy as accuracy
+    from landscape.problem.measures import cross_entropy as cross_entropy
+    from landscape.problem.problem import Problem as Problem
+    from landscape.problem.problem import Split as Split
+    from landscape.problem.spec import ProblemSpec as ProblemSpec
+    from landscape.render.scenes.animation import animate_scene as animate_scene
+    from landscape.render.scenes.scene import render_scene as render_scene
+    from landscape.surface.merge import merge as merge
+    from landscape.surface.reading import read_surface as read_surface
+    from landscape.surface.surface import Surface as Surface
+    from landscape.surface.trajectory_files import read_trajectories as read_trajectories
+    from landscape.sweep.config import SweepConfig as SweepConfig
+    from landscape.sweep.config import SweepResult as SweepResult
+    from landscape.sweep.grid import Axis as Axis
+    from landscape.sweep.grid import Grid as Grid
+    from landscape.training.checkpoint import Checkpoint as Checkpoint
+    from landscape.training.checkpoint import load_checkpoint as load_checkpoint
+    from landscape.training.checkpoint import save_checkpoint as save_checkpoint
+    from landscape.training.run import Run as Run
+    from landscape.training.settings import TrainingSettings as TrainingSettings
+    from landscape.workflows.check import check as check
+    from landscape.workflows.export import ExportOptions as ExportOptions
+    from landscape.workflows.export import export as export
+    from landscape.workflows.figures import PlotOptions as PlotOptions
+    from landscape.workflows.figures import plot as plot
+    from landscape.workflows.figures import save_figure as save_figure
+    from landscape.workflows.info import Info as Info
+    from landscape.workflows.info import info as info
+    from landscape.workflows.planes import PlaneConfig as PlaneConfig
+    from landscape.workflows.surface import compute_surface as compute_surface
+    from landscape.workflows.train import resume as resume
+    from landscape.workflows.train import train as train
+    from landscape.workflows.trajectory import principal_plane_of as principal_plane_of
+    from landscape.workflows.trajectory import project as project
+else:
+    from landscape._utils.lazy import lazy
+
+    __getattr__, __dir__, __all__ = lazy(
+        __name__,
+        {
+            "Axis": "sweep.grid",
+            "Checkpoint": "training.checkpoint",
+            "CheckpointError": "errors",
+            "DataError": "errors",
+            "Direction": "geometry.direction",
+            "EvaluationConfig": "evaluation.config",
+            "ExportOptions": "workflows.export",
+            "Finding": "analysis.checks",
+            "Grid": "sweep.grid",
+            "Info": "workflows.info",
+            "LandscapeError": "errors",
+            "MissingLibraryError": "errors",
+            "NonFiniteLossError": "errors",
+            "Plane": "geometry.plane",
+            "PlaneConfig": "workflows.planes",
+            "PlotOptions": "workflows.figures",
+            "Problem": "problem.problem",
+            "ProblemSpec": "problem.spec",
+            "Run": "training.run",
+            "Split": "problem.problem",
+            "StoreError": "errors",
+            "Surface": "surface.surface",
+            "SweepConfig": "sweep.config",
+            "SweepResult": "sweep.config",
+            "TrainingSettings": "training.settings",
+            "Trajectory": "geometry.trajectory",
+            "Weights": "geometry.weights",
+            "accuracy": "problem.measures",
+            "animate_scene": "render.scenes.animation",
+            "check": "workflows.check",
+            "compute_surface": "workflows.surface",
+            "cross_entropy": "problem.measures",
+            "export": "workflows.export",
+            "info": "workflows.info",
+            "load_checkpoint": "training.checkpoint",
+            "merge": "surface.merge",
+            "plane_through": "geometry.plane",
+            "plot": "workflows.figures",
+            "principal_plane": "geometry.plane",
+            "principal_plane_of": "workflows.trajectory",
+            "project": "workflows.trajectory",
+            "random_direction": "geometry.direction",
+            "random_plane": "geometry.plane",
+            "read_surface": "surface.reading",
+            "read_trajectories": "surface.trajectory_files",
+            "render_scene": "render.scenes.scene",
+            "resume": "workflows.train",
+            "save_checkpoint": "training.checkpoint",
+            "save_figure": "workflows.figures",
+            "train": "workflows.train",
+        },
+    )
