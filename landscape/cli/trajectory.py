@@ -79,6 +79,6 @@ def command(
 def _sentence(trajectory: Trajectory, plane: Plane) -> str:
     away, moved = trajectory.distance[0], trajectory.displacement[0]
     fraction = f" ({away / moved:.0%} of its displacement)" if moved > 0 else ""
-    ratios = [direction.recipe.get("explained_variance_ratio") for direction in plane.directions]
+    ratios = [direction.recipe.explained_variance_ratio or 0.0 for direction in plane.directions]
     kept = f"; the plane holds {sum(ratios):.1%} of the variance" if all(ratios) else ""
     return f"{trajectory.name}: {len(trajectory)} checkpoints; the first is {away:.4g} from the plane{fraction}{kept}"

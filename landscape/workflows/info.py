@@ -22,7 +22,6 @@ from landscape.surface.surface import DONE, FAILED, STOPPED, Surface
 from landscape.surface.trajectory_files import read_trajectories
 from landscape.training.checkpoint import load_checkpoint
 from landscape.training.run import Run
-from landscape.workflows.planes import describe_recipe
 from landscape.workflows.sources import PathName
 
 Kind: TypeAlias = Literal["surface", "trajectory", "directions", "checkpoint", "run"]
@@ -135,7 +134,7 @@ def _origin(metadata: SurfaceMetadata) -> dict[str, Any]:
     if checkpoint is not None:
         facts["checkpoint"] = checkpoint.path + (f" (step {checkpoint.step})" if checkpoint.step is not None else "")
     for axis, recipe in zip("xyz", metadata.recipes, strict=False):
-        facts[f"{axis} direction"] = describe_recipe(recipe, bool(settings and settings.seeds))
+        facts[f"{axis} direction"] = recipe.describe(bool(settings and settings.seeds))
     for pair, cosine in metadata.cosines.items():
         facts[f"cosine {pair}"] = f"{cosine:.4f}"
     if settings is not None:
