@@ -1,4 +1,4 @@
-"""What is measured: models by name, data sets, losses and metrics, joined in a :class:`Problem`."""
+"""Problems: models by name, data sets, losses and metrics, joined in a :class:`Problem`."""
 
 from landscape.problem.arguments import parse_arguments, parse_named
 from landscape.problem.data.subset import subset

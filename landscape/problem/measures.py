@@ -1,4 +1,4 @@
-"""What can be measured on a batch: one value per sample, so that means are weighted by samples and have an error."""
+"""Losses and metrics on a batch: one value per sample, so that means are weighted by samples and have an error."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from torch import Tensor
 from torch.nn import functional
 
 FEW_CLASSES = 32
-"""Up to so many classes torch's CPU kernel is faster with the classes not on the last axis, where it takes samples
-together: 32 against 319 us for 1797 x 10. With more classes it is slower."""
+"""Number of classes up to which torch's CPU kernel is faster if the classes aren't on the last axis: 32 against 319 us
+for 1797 x 10. With more classes it is slower."""
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy in nats of each sample; the mean over the tokens of each sequence for a language model.
+    """Return the cross-entropy of each sample in nats; for sequences, the mean over the tokens.
 
     Args:
-        outputs: logits ``(batch, classes)``, or ``(batch, ..., classes)`` for sequences; half precision is raised to
-            float32 first.
+        outputs: logits ``(batch, classes)``, or ``(batch, ..., classes)`` for sequences; half precision is converted
+            to float32 first.
         targets: class indices ``(batch,)``, or ``(batch, ...)``, integers.
 
     Returns:
-        ``(batch,)``.
+        Losses ``(batch,)``.
 
     Raises:
-        ValueError: the shapes do not belong together.
+        ValueError: the shapes don't match.
     """
     _check_classes("cross_entropy", outputs, targets)
     logits = _at_least_float32(outputs)
@@ -36,33 +36,33 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Accuracy in percent: 0 or 100 for each sample; for sequences the percentage of tokens that are right.
+    """Return the accuracy in percent: 0 or 100 for each sample; for sequences, the percentage of correct tokens.
 
-    Arguments, shape of the result and what raises are those of :func:`cross_entropy`.
+    Arguments, shape of the result and exceptions are those of :func:`cross_entropy`.
     """
     _check_classes("accuracy", outputs, targets)
-    # The first of equals, as argmax gives it, and on a CPU in two thirds of its time.
-    right = (outputs.max(dim=-1).indices == targets).to(torch.promote_types(outputs.dtype, torch.float32))
-    return 100 * _mean_per_sample(right)
+    # Of equal maxima the first, like argmax, but on a CPU in two thirds of its time.
+    correct = (outputs.max(dim=-1).indices == targets).to(torch.promote_types(outputs.dtype, torch.float32))
+    return 100 * _mean_per_sample(correct)
 
 
 def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean of the squared differences of each sample, over all axes but the first.
+    """Return the mean squared difference of each sample, over all axes but the first.
 
     Args:
-        outputs: ``(batch, ...)``, real.
-        targets: of the same shape. Shapes that would only broadcast are refused: ``(n, 1)`` against ``(n,)`` would
-            compare every sample with every other.
+        outputs: real values ``(batch, ...)``.
+        targets: values of the same shape. Broadcasting is rejected: ``(n, 1)`` against ``(n,)`` would compare every
+            sample with every other.
 
     Returns:
-        ``(batch,)``.
+        Losses ``(batch,)``.
 
     Raises:
         ValueError: the shapes differ.
     """
     if outputs.shape != targets.shape:
         raise ValueError(
-            f"mean_squared_error: outputs and targets of one shape expected, got {tuple(outputs.shape)} and "
+            f"mean_squared_error: expected outputs and targets of the same shape, got {tuple(outputs.shape)} and "
             f"{tuple(targets.shape)}"
         )
     return _mean_per_sample((_at_least_float32(outputs) - targets).square())
@@ -71,7 +71,7 @@ def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
 def _check_classes(measure: str, outputs: Tensor, targets: Tensor) -> None:
     if outputs.dim() < 2 or outputs.shape[:-1] != targets.shape:
         raise ValueError(
-            f"{measure}: logits (batch, ..., classes) and class indices (batch, ...) expected, got shapes "
+            f"{measure}: expected logits (batch, ..., classes) and class indices (batch, ...), got shapes "
             f"{tuple(outputs.shape)} and {tuple(targets.shape)}"
         )
 

@@ -1,4 +1,4 @@
-"""What is measured: a model, its data, a loss and metrics, in one frozen object that every later stage takes."""
+"""The problem: a model, its data, a loss and metrics, in one frozen object that every later stage takes."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from torch import Tensor, nn
 from landscape._utils.torch_compat import tree_leaves, tree_map
 
 Measure = Callable[[Any, Any], Tensor]
-"""(outputs, targets) -> values ``(batch,)``, or a scalar that is the mean over the batch."""
+"""Function ``(outputs, targets) -> values``: ``(batch,)``, or a scalar that is the mean over the batch."""
 
 Augmentation = Callable[[Any, torch.Generator], Any]
-"""(inputs, generator) -> inputs of the same shape; every random number comes from the generator."""
+"""Function ``(inputs, generator) -> inputs`` of the same shape; all random numbers come from the generator."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a data set, resident as tensors.
+    """One part of a data set, in memory as tensors.
 
     Attributes:
-        inputs: a tensor ``(n, ...)``, or a tuple, list or dict of such tensors, handed to the model as they are.
-        targets: a tensor ``(n, ...)``, or a nest of such tensors, handed to the loss as they are.
+        inputs: tensor ``(n, ...)``, or a tuple, list or dict of such tensors, passed to the model as they are.
+        targets: tensor ``(n, ...)``, or nested tensors as for ``inputs``, passed to the loss as they are.
 
     Raises:
-        TypeError: something in the nests is not a tensor.
-        ValueError: the tensors differ in length, or have none.
+        TypeError: a leaf of ``inputs`` or ``targets`` is not a tensor.
+        ValueError: the tensors differ in length, or are scalars.
     """
 
     inputs: Any
@@ -40,27 +40,27 @@ class Split:
         leaves = tree_leaves((self.inputs, self.targets))
         for leaf in leaves:
             if not isinstance(leaf, Tensor):
-                raise TypeError(f"inputs and targets as tensors expected, got {type(leaf).__name__}")
+                raise TypeError(f"expected inputs and targets as tensors, got {type(leaf).__name__}")
         lengths = {len(leaf) if leaf.dim() else "none (a scalar)" for leaf in leaves}
         if len(lengths) != 1 or not all(leaf.dim() for leaf in leaves):
-            raise ValueError(f"inputs and targets of one length expected, got lengths {sorted(map(str, lengths))}")
+            raise ValueError(f"expected inputs and targets of the same length, got lengths {sorted(map(str, lengths))}")
 
     def __len__(self) -> int:
         return len(tree_leaves(self.inputs)[0])
 
     def take(self, index: Tensor | slice) -> Split:
-        """The samples at ``index``, as a split of their own."""
+        """Return the samples at ``index`` as a new split."""
         return Split(*tree_map(lambda leaf: leaf[index], (self.inputs, self.targets)))
 
     def batches(self, size: int) -> Iterator[Split]:
-        """The samples in order, ``size`` at a time; the last batch may be shorter."""
+        """Yield the samples in order, ``size`` at a time; the last batch may be shorter."""
         if size < 1:
-            raise ValueError(f"a batch of at least one sample expected, got {size}")
+            raise ValueError(f"expected a batch size of at least 1, got {size}")
         for start in range(0, len(self), size):
             yield self.take(slice(start, start + size))
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Split:
-        """A copy on ``device``; floating-point tensors become ``dtype`` where it is given, integers keep theirs."""
+        """Return a copy on ``device``; floating-point tensors become ``dtype`` if it is given, integers keep theirs."""
 
         def move(leaf: Tensor) -> Tensor:
             return leaf.to(device=device, dtype=dtype if leaf.is_floating_point() else None)
@@ -68,7 +68,7 @@ class Split:
         return Split(*tree_map(move, (self.inputs, self.targets)))
 
     def digest(self) -> str:
-        """SHA-256 over shapes, dtypes and bytes, as hexadecimal: tells whether two files used the same data."""
+        """Return the SHA-256 of shapes, dtypes and bytes in hexadecimal, which identifies the data."""
         digest = hashlib.sha256()
         for leaf in tree_leaves((self.inputs, self.targets)):
             digest.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
@@ -78,22 +78,22 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A problem without its model: data, what to measure on it, and what a model has to know about it.
+    """A problem without its model: data, loss and metrics, and the arguments of models that fit.
 
     Attributes:
         splits: data by name, as in :class:`Problem`.
         loss: per-sample loss, as in :class:`Problem`.
         metrics: further measures by name, as in :class:`Problem`.
-        augment: applied to training batches only, as in :class:`Problem`.
-        facts: what a model's constructor may want, by the name of its argument (``num_classes``, ``in_channels``).
-        description: what a file should say about where the data come from; plain values.
+        augment: augmentation of training batches, as in :class:`Problem`.
+        model_hints: arguments for a model's constructor (``num_classes``, ``in_channels``), passed if it has them.
+        description: origin of the data for the provenance in files; plain values.
     """
 
     splits: Mapping[str, Split]
     loss: Measure
     metrics: Mapping[str, Measure] = field(default_factory=dict)
     augment: Augmentation | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    model_hints: Mapping[str, Any] = field(default_factory=dict)
     description: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -102,16 +102,16 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Problem:
-    """A model, the data it is measured on, and what is measured.
+    """A model with data, a loss and metrics.
 
     Attributes:
-        model: the network, with whatever weights it was built with.
-        splits: data by name; the names become the prefix of the datasets in a surface file (``train_loss``).
-        loss: per-sample loss ``(outputs, targets) -> (batch,)``. A scalar is taken as the mean over the batch; the
+        model: the network, with its current weights.
+        splits: data by name; the names are the prefixes of the datasets in a surface file (``train_loss``).
+        loss: per-sample loss ``(outputs, targets) -> (batch,)``. A scalar is taken as the mean over the batch, and the
             standard error of the loss is then unknown.
         metrics: further measures by name (``acc``: accuracy in percent), of the same form as ``loss``.
-        augment: ``(inputs, generator) -> inputs``, applied to training batches only.
-        description: what the file should say about the problem (model and data set by name, their arguments).
+        augment: function ``(inputs, generator) -> inputs``, applied to training batches only.
+        description: model and data set by name and their arguments, for the provenance in files; plain values.
     """
 
     model: nn.Module
@@ -123,14 +123,15 @@ class Problem:
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):
-            raise TypeError(f"a torch.nn.Module as model expected, got {type(self.model).__name__}")
+            raise TypeError(f"expected a torch.nn.Module as model, got {type(self.model).__name__}")
         _check_measured("problem", self.splits, self.loss, self.metrics, self.augment)
 
     def describe(self) -> dict[str, Any]:
-        """The description, and what can be seen of the problem itself, as plain values for a file's provenance.
+        """Return the description and properties of the problem itself, as plain values for the provenance in files.
 
-        Adds ``parameters`` (number of trainable weights), ``loss`` and ``metrics`` by their functions' names, and
-        ``splits``: for each its number of ``samples`` and the ``digest`` of its tensors. Reads all data once.
+        The properties are ``parameters`` (number of trainable weights), ``loss`` and ``metrics`` by the names of their
+        functions, and for each of ``splits`` its number of ``samples`` and the ``digest`` of its tensors. All data are
+        read once.
         """
         return {
             **self.description,
@@ -148,24 +149,24 @@ def _check_measured(
     metrics: Mapping[str, Measure],
     augment: Augmentation | None,
 ) -> None:
-    """Raises where the parts that a data set and a problem have in common cannot be measured."""
+    """Check the parts that data sets and problems have in common."""
     if not splits:
-        raise ValueError(f"a {kind} needs at least one split, as in splits={{'train': Split(inputs, targets)}}")
+        raise ValueError(f"a {kind} needs at least one split, such as splits={{'train': Split(inputs, targets)}}")
     for name, split in splits.items():
         if not isinstance(split, Split):
-            raise TypeError(f"split {name!r} of a {kind}: a Split expected, got {type(split).__name__}")
+            raise TypeError(f"split {name!r} of a {kind}: expected a Split, got {type(split).__name__}")
         if not len(split):
-            raise ValueError(f"split {name!r} of a {kind} has no samples; at least one expected")
+            raise ValueError(f"split {name!r} of a {kind} has no samples; expected at least one")
     if "loss" in metrics:
-        raise ValueError("a metric cannot be named 'loss': that name is the loss's own")
+        raise ValueError("a metric cannot be called 'loss', which is the name of the loss")
     # The names become HDF5 dataset names <split>_<metric>, where a slash would open a group.
     for name in (*splits, *metrics):
         if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
-            raise ValueError(f"letters, digits, '_' and '-' as the name of a split or metric expected, got {name!r}")
+            raise ValueError(f"expected a split or metric name of letters, digits, '_' and '-', got {name!r}")
     functions = {"loss": loss, **metrics} | ({} if augment is None else {"augment": augment})
     for name, function in functions.items():
         if not callable(function):
-            raise TypeError(f"{name} of a {kind}: a function expected, got {type(function).__name__}")
+            raise TypeError(f"{name} of a {kind}: expected a function, got {type(function).__name__}")
 
 
 def _name(function: Any) -> str:

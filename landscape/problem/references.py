@@ -1,70 +1,69 @@
-"""The way in for everything that has no name here: ``pkg.mod:name`` or ``file.py:name`` becomes the object it names."""
+"""References to code: ``pkg.mod:name`` or ``file.py:name`` becomes the object that it names."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from landscape._utils.names import unknown
 
 _MOVED = {"landscape.problem.analytic:problem": "landscape.functions.problem:problem"}
-"""References that files of version 0.1 hold, and where their objects are today."""
+"""References in files of version 0.1, and the current ones of the same objects."""
 
 
 def resolve(reference: str) -> Callable[..., Any]:
-    """The callable that a reference names.
+    """Import the callable that a reference names. This runs the code of its module or file.
 
-    A module is looked for where Python looks, and then in the working directory. The folder of a file is added at the
-    end of ``sys.path``, so that the file can import its neighbours. A file is run once for each of its contents.
+    Modules are searched for where Python searches, and then in the working directory. The directory of a file is
+    appended to ``sys.path``, so that the file can import its neighbours. A file is run once for each of its contents.
 
     Args:
         reference: ``pkg.mod:name`` or ``path/to/file.py:name``; the name may have dots (``Class.method``).
 
     Raises:
-        ValueError: the reference is malformed, or the file, the module or the name in it does not exist (with the
-            nearest name that does), or it failed while it was imported.
-        TypeError: what the reference names cannot be called.
+        ValueError: the reference is malformed; the file, module or name doesn't exist (the message suggests the
+            nearest name); or the import failed.
+        TypeError: the named object cannot be called.
     """
     place, colon, name = current_reference(reference).rpartition(":")
     if not colon or not place or not name:
-        raise ValueError(f"'pkg.mod:name' or 'path/file.py:name' expected, got {reference!r}")
-    found: Any = _from_file(Path(place)) if is_file(reference) else _from_module(place)
+        raise ValueError(f"expected a reference like 'pkg.mod:name' or 'path/file.py:name', got {reference!r}")
+    found: Any = _from_file(Path(place)) if names_file(reference) else _from_module(place)
     for part in name.split("."):
         if not hasattr(found, part):
             raise unknown(f"name in {place}:", part, _callables(found))
         found = getattr(found, part)
     if not callable(found):
-        raise TypeError(f"{reference}: something to call expected, got {type(found).__name__}")
-    return found
+        raise TypeError(f"{reference}: expected a callable, got {type(found).__name__}")
+    return cast(Callable[..., Any], found)
 
 
 def current_reference(reference: str) -> str:
-    """Return the reference of the same object today, if the object has moved since version 0.1."""
+    """Return today's reference of the same object, if it has moved since version 0.1."""
     return _MOVED.get(reference, reference)
 
 
-def is_file(reference: str) -> bool:
-    """Whether a reference names a file rather than a module."""
+def names_file(reference: str) -> bool:
+    """Return True if a reference names a file, False if it names a module."""
     place = reference.rpartition(":")[0]
     return place.endswith(".py") or "/" in place or os.sep in place
 
 
-def absolute(reference: str) -> str:
-    """The same reference, valid in every working directory: a file's path becomes absolute, a name stays."""
+def absolute_reference(reference: str) -> str:
+    """Return a reference that is valid in every working directory: the path of a file becomes absolute."""
     place, colon, name = reference.rpartition(":")
-    return os.path.abspath(os.path.expanduser(place)) + colon + name if is_file(reference) else reference
+    return os.path.abspath(os.path.expanduser(place)) + colon + name if names_file(reference) else reference
 
 
 def accepts(function: Callable[..., Any], argument: str) -> bool:
-    """Whether the function names this argument; ``**kwargs`` name nothing."""
+    """Return True if ``function`` has an argument of this name; ``**kwargs`` doesn't count."""
     return argument in _named_arguments(function)
 
 
@@ -73,21 +72,21 @@ def call(
     arguments: Mapping[str, Any],
     *,
     name: str,
-    offered: Mapping[str, Any] | None = None,
+    injected: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Calls ``function`` with ``arguments``, and with those of ``offered`` that it names.
+    """Call ``function`` with ``arguments``, and with those of ``injected`` that it has arguments for.
 
     Args:
-        function: what to call, by keyword only.
-        arguments: what the caller asked for; each must be accepted. They win over ``offered``.
-        name: what messages call the function.
-        offered: what else is at hand; passed only where the function names it (not into ``**kwargs``).
+        function: function to be called, by keyword only.
+        arguments: given arguments, each of which the function must accept. They override ``injected``.
+        name: name of the function in messages.
+        injected: further arguments, passed only if the function names them (not into ``**kwargs``).
 
     Raises:
-        ValueError: an argument that the function does not have, or one that it needs is missing.
+        ValueError: an argument is unknown, or a required one is missing.
     """
     named = _named_arguments(function)
-    passed = {key: value for key, value in (offered or {}).items() if key in named} | dict(arguments)
+    passed = {key: value for key, value in (injected or {}).items() if key in named} | dict(arguments)
     signature = _signature(function)
     if signature is not None:
         if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
@@ -104,7 +103,7 @@ def call(
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
     try:
         return inspect.signature(function)
-    except (TypeError, ValueError):  # some builtins do not tell
+    except (TypeError, ValueError):  # some builtins have none
         return None
 
 
@@ -115,19 +114,19 @@ def _named_arguments(function: Callable[..., Any]) -> list[str]:
     return [p.name for p in signature.parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
 
 
-def _from_module(place: str) -> ModuleType:
-    _search_also(os.getcwd())
+def _from_module(name: str) -> ModuleType:
+    _append_to_path(os.getcwd())
     try:
-        return importlib.import_module(place)
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name is not None and (place == error.name or place.startswith(f"{error.name}.")):
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise ValueError(
-                f"no module {place!r}: neither installed nor below {os.getcwd()}. A file is named with its ending, as "
-                "in path/file.py:name"
+                f"there is no module {name!r}, neither installed nor below {os.getcwd()}. A file is named with its "
+                "suffix, like path/file.py:name"
             ) from error
-        raise _failed(place, error) from error
+        raise _import_error(name, error) from error
     except Exception as error:
-        raise _failed(place, error) from error
+        raise _import_error(name, error) from error
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -135,13 +134,13 @@ def _from_file(path: Path) -> ModuleType:
     try:
         source = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{path}: a Python file expected, but it cannot be read ({error.strerror})") from error
+        raise ValueError(f"cannot read the Python file {path}: {error.strerror}") from error
     # Named by its contents: pickle and dataclasses find it in sys.modules, and an edited file is another module.
     digest = hashlib.sha256(os.fsencode(path) + b"\0" + source).hexdigest()[:16]
     module_name = f"{path.stem}_{digest}"
     if module_name in sys.modules:
         return sys.modules[module_name]
-    _search_also(str(path.parent))
+    _append_to_path(str(path.parent))
     module = ModuleType(module_name)
     module.__file__ = str(path)
     sys.modules[module_name] = module
@@ -149,12 +148,12 @@ def _from_file(path: Path) -> ModuleType:
         exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
     except Exception as error:
         del sys.modules[module_name]
-        raise _failed(str(path), error) from error
+        raise _import_error(str(path), error) from error
     return module
 
 
-def _search_also(folder: str) -> None:
-    # At the end, so that nothing of the user's hides an installed package.
+def _append_to_path(folder: str) -> None:
+    # At the end, so that nothing there hides an installed package.
     if folder not in sys.path and not ("" in sys.path and folder == os.getcwd()):
         sys.path.append(folder)
 
@@ -165,5 +164,5 @@ def _callables(place: Any) -> list[str]:
     ]
 
 
-def _failed(place: str, error: Exception) -> ValueError:
-    return ValueError(f"{place} failed while it was imported: {type(error).__name__}: {error}")
+def _import_error(place: str, error: Exception) -> ValueError:
+    return ValueError(f"importing {place} failed: {type(error).__name__}: {error}")

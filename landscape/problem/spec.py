@@ -1,4 +1,4 @@
-"""A problem as plain values: what a run's folder remembers, and from which the same problem is built again."""
+"""A problem as plain values: stored with a run, and sufficient to build the same problem again."""
 
 from __future__ import annotations
 
@@ -19,32 +19,33 @@ from landscape._utils.torch_state import cuda_in_use, evaluation_mode, preserve_
 from landscape.problem.data import registry as datasets
 from landscape.problem.data.subset import check_samples
 from landscape.problem.problem import Dataset, Problem
-from landscape.problem.references import absolute, accepts, call, resolve
+from landscape.problem.references import absolute_reference, accepts, call, resolve
 
 DATA_SEED = 0
-"""Seeds a data set of the user's that draws from torch's global generator, so that data never depend on the run."""
+"""Random seed for user-defined data sets that draw from torch's global generator, so that data never depend on the
+seed of the run."""
 
 
 @dataclass(frozen=True)
 class ProblemSpec:
-    """Names and arguments of a problem; either ``model`` and ``dataset``, or ``factory``.
+    """Names and arguments of a problem: either ``model`` and ``dataset``, or ``factory``.
 
-    Arguments are plain values (numbers, strings, booleans, ``None``, and sequences and dicts of these); lists become
-    tuples, so that what is read back from JSON equals what was written. Paths become absolute.
+    Arguments are plain values (numbers, strings, booleans, ``None``, and sequences and dicts of these). Lists become
+    tuples, so that a specification read back from JSON equals the one written. Paths become absolute.
 
     Attributes:
-        model: a name of the zoo, or ``pkg.mod:function`` or ``file.py:function`` that returns a module.
-        model_args: for the model's constructor; they win over what the data set knows of itself.
-        dataset: a name, or a reference to a function that returns a ``Dataset``; ``digits`` by default.
-        dataset_args: for the data set.
-        data: the folder or file that the data set, or the factory, reads.
-        samples: a fixed subset of so many samples of each split.
-        factory: a reference to a function that returns a ``Problem``, instead of a model and a data set.
-        factory_args: for the factory.
+        model: name of an architecture, or ``pkg.mod:function`` or ``file.py:function`` that returns a module.
+        model_args: arguments of the model; they override the hints of the data set.
+        dataset: name of a data set, or a reference to a function that returns a ``Dataset``; ``digits`` by default.
+        dataset_args: arguments of the data set.
+        data: file or directory that the data set, or the factory, reads.
+        samples: number of samples in a fixed subset of each split; None for all.
+        factory: reference to a function that returns a ``Problem``, instead of a model and a data set.
+        factory_args: arguments of the factory.
 
     Raises:
-        ValueError: both or none of ``model`` and ``factory``, or arguments without what they are for.
-        TypeError: an argument that is no plain value.
+        ValueError: both or neither of ``model`` and ``factory`` are given, or arguments without what they apply to.
+        TypeError: an argument is not a plain value.
     """
 
     model: str | None = None
@@ -59,70 +60,74 @@ class ProblemSpec:
     def __post_init__(self) -> None:
         if (self.model is None) == (self.factory is None):
             raise ValueError(
-                "either a model (with a data set) or a factory of a whole problem expected, got "
-                + ("none of them" if self.model is None else f"model {self.model!r} and factory {self.factory!r}")
+                "expected either a model (with a data set) or a factory of a whole problem, got "
+                + ("neither" if self.model is None else f"model {self.model!r} and factory {self.factory!r}")
             )
+        stray: dict[str, Any]
         if self.factory is None:
             stray = {"factory_args": self.factory_args}
         else:
             stray = {"model_args": self.model_args, "dataset": self.dataset, "dataset_args": self.dataset_args}
         for name, value in stray.items():
             if value:
-                raise ValueError(f"{name} {value!r} has nothing to apply to beside {self._subject()}")
+                needed = "factory" if self.factory is None else "model"
+                raise ValueError(f"{name} requires a {needed}, but {self._subject()} was given ({name}={value!r})")
         for name in ("data", "samples", "splits"):
             if name in self.dataset_args:
-                raise ValueError(f"dataset_args cannot hold {name!r}: that is said once for the whole problem")
+                raise ValueError(f"dataset_args cannot contain {name!r}, which is set once for the whole problem")
         check_samples(self.samples)
         set_field = object.__setattr__  # the documented way to normalize in a frozen dataclass
         if self.factory is None and self.dataset is None:
             set_field(self, "dataset", "digits")
         for name in ("model", "dataset", "factory"):
             if getattr(self, name) is not None:
-                set_field(self, name, absolute(getattr(self, name)))
+                set_field(self, name, absolute_reference(getattr(self, name)))
         if self.data is not None:
             set_field(self, "data", os.path.abspath(os.path.expanduser(self.data)))
         for name in ("model_args", "dataset_args", "factory_args"):
             set_field(
-                self, name, {key: _plain(value, f"{name}[{key!r}]") for key, value in getattr(self, name).items()}
+                self, name, {key: _frozen(value, f"{name}[{key!r}]") for key, value in getattr(self, name).items()}
             )
 
     def build(self, splits: Sequence[str] | None = None, seed: int = 0) -> Problem:
-        """The problem, the same each time.
+        """Build the problem; equal arguments give equal problems.
 
-        The model is handed those ``facts`` of its data set that its constructor names, overridden by ``model_args``.
-        The global random state is left as it was.
+        The model gets those ``model_hints`` of its data set that its constructor has arguments for, overridden by
+        ``model_args``. The global random state is left unchanged.
 
         Args:
-            splits: exactly these splits; all that there are by default.
-            seed: of the initial weights. A factory that names ``seed``, ``splits``, ``samples`` or ``data`` among
-                its arguments is handed them.
+            splits: names of the splits to build; all by default.
+            seed: random seed of the initial weights. A factory with arguments called ``seed``, ``splits``, ``samples``
+                or ``data`` gets these values.
 
         Returns:
-            The problem, whose ``description`` says what it was built from.
+            The problem, whose ``description`` says how it was built.
 
         Raises:
-            ValueError: an unknown name, argument or split, or a model that cannot take the data.
-            TypeError: a function of the user's returned something else than it should.
+            ValueError: a name, argument or split is unknown, or the model doesn't fit the data.
+            TypeError: a user-defined function returned an object of the wrong type.
             DataError: the data are missing or damaged.
         """
         if self.factory is not None:
             return self._from_factory(self.factory, splits, seed)
-        return self._from_parts(splits, seed)
+        assert self.model is not None  # one of the two is given, and a model has a data set
+        assert self.dataset is not None
+        return self._from_parts(self.model, self.dataset, splits, seed)
 
     def describe(self) -> dict[str, Any]:
-        """What is set, as plain values for a file's provenance; ``Problem.describe`` adds digests of the data."""
+        """Return the fields that are set, as plain values; ``Problem.describe`` adds digests of the data."""
         return {key: value for key, value in self.to_json().items() if value not in (None, {})}
 
     def to_json(self) -> dict[str, Any]:
-        """All fields as JSON writes them; :meth:`from_json` gives an equal object."""
-        return {field.name: _listed(getattr(self, field.name)) for field in fields(self)}
+        """Return all fields as JSON writes them; :meth:`from_json` gives an equal object."""
+        return {field.name: _as_json(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ProblemSpec:
-        """The spec that :meth:`to_json` wrote, also after a way through JSON.
+        """Return the specification that :meth:`to_json` wrote.
 
         Raises:
-            ValueError: a field that does not exist, or what the constructor raises.
+            ValueError: an unknown field, or as for the constructor.
         """
         known = [field.name for field in fields(cls)]
         for key in values:
@@ -136,25 +141,25 @@ class ProblemSpec:
     def _from_factory(self, reference: str, splits: Sequence[str] | None, seed: int) -> Problem:
         factory = resolve(reference)
         if self.data is not None and not accepts(factory, "data"):
-            raise ValueError(f"factory {reference!r} has no argument 'data', but was told to read {self.data}")
-        offered = {"splits": splits, "samples": self.samples, "seed": seed, "data": self.data}
+            raise ValueError(f"factory {reference!r} has no argument 'data' for {self.data}")
+        injected = {"splits": splits, "samples": self.samples, "seed": seed, "data": self.data}
         with _seeded(seed):
-            problem = call(factory, self.factory_args, name=f"factory {reference!r}", offered=offered)
+            problem = call(factory, self.factory_args, name=f"factory {reference!r}", injected=injected)
         if not isinstance(problem, Problem):
             raise TypeError(
-                f"factory {reference!r}: a landscape.problem.Problem expected, got {type(problem).__name__}"
+                f"factory {reference!r}: expected a landscape.problem.Problem, got {type(problem).__name__}"
             )
-        chosen = datasets.restrict(problem.splits, splits, self.samples, f"factory {reference!r}")
+        selected = datasets.select_splits(problem.splits, splits, self.samples, f"factory {reference!r}")
         description = {**problem.description, **self.describe(), "seed": seed}
-        return replace(problem, splits=chosen, description=description)
+        return replace(problem, splits=selected, description=description)
 
-    def _from_parts(self, splits: Sequence[str] | None, seed: int) -> Problem:
+    def _from_parts(self, model_name: str, dataset_name: str, splits: Sequence[str] | None, seed: int) -> Problem:
         with _seeded(DATA_SEED):
             dataset = datasets.load(
-                self.dataset, data=self.data, splits=splits, samples=self.samples, **self.dataset_args
+                dataset_name, data=self.data, splits=splits, samples=self.samples, **self.dataset_args
             )
         with _seeded(seed):
-            model, arguments = self._model(dataset)
+            model, arguments = self._build_model(model_name, dataset)
             problem = Problem(
                 model=model,
                 splits=dataset.splits,
@@ -163,44 +168,44 @@ class ProblemSpec:
                 augment=dataset.augment,
                 description={
                     **self.describe(),
-                    "model_args": _listed(arguments),
+                    "model_args": _as_json(arguments),
                     "data_description": dict(dataset.description),
                     "seed": seed,
                 },
             )
-            self._try(problem)
+            self._check_fit(problem)
         return problem
 
-    def _model(self, dataset: Dataset) -> tuple[nn.Module, dict[str, Any]]:
-        """The model, and the arguments it was built with."""
-        name = self.model
+    def _build_model(self, name: str, dataset: Dataset) -> tuple[nn.Module, dict[str, Any]]:
+        """Return the model and the arguments it was built with."""
+        hints, given = dict(dataset.model_hints), dict(self.model_args)
         if ":" in name:
             function = resolve(name)
-            arguments = {key: value for key, value in dataset.facts.items() if accepts(function, key)} | self.model_args
+            arguments = {key: value for key, value in hints.items() if accepts(function, key)} | given
             model = call(function, arguments, name=f"model {name!r}")
             if not isinstance(model, nn.Module):
-                raise TypeError(f"model {name!r}: a torch.nn.Module expected, got {type(model).__name__}")
+                raise TypeError(f"model {name!r}: expected a torch.nn.Module, got {type(model).__name__}")
             return model, arguments
         known = models.parameters(name)
-        arguments = {key: value for key, value in dataset.facts.items() if key in known} | self.model_args
+        arguments = {key: value for key, value in hints.items() if key in known} | given
         for key in arguments:
             if key not in known:
                 raise unknown(f"argument of model {name!r}", key, known)
         return models.build(name, **arguments), arguments
 
-    def _try(self, problem: Problem) -> None:
-        """Measures one sample, so that a model and a data set that do not fit are told here and not in training."""
+    def _check_fit(self, problem: Problem) -> None:
+        """Measure one sample, so that a model and a data set that don't fit are reported here and not in training."""
         model, (name, split) = problem.model, next(iter(problem.splits.items()))
         sample = split.take(slice(1))
         try:
             with evaluation_mode(model), torch.no_grad():
                 problem.loss(model(sample.inputs), sample.targets)
         except (ArithmeticError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-            kinds = tree_map(lambda leaf: f"{tuple(leaf.shape)} {leaf.dtype}", sample.inputs)
+            inputs = tree_map(lambda leaf: f"{tuple(leaf.shape)} {leaf.dtype}", sample.inputs)
             reason = str(error).partition("\n")[0]
             raise ValueError(
-                f"model {self.model!r} and data set {self.dataset!r} do not fit: with one sample of split {name!r}, "
-                f"{kinds}: {reason}"
+                f"model {self.model!r} doesn't fit data set {self.dataset!r}: one sample of split {name!r}, "
+                f"{inputs}, gives: {reason}"
             ) from error
 
 
@@ -213,8 +218,8 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _plain(value: Any, name: str) -> Any:
-    """``value`` as JSON can say it, with sequences as tuples: they are frozen, and equal after a round trip."""
+def _frozen(value: Any, name: str) -> Any:
+    """Return ``value`` as JSON can store it, with sequences as tuples, which are equal after a round trip."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, Integral):
@@ -222,18 +227,18 @@ def _plain(value: Any, name: str) -> Any:
     if isinstance(value, Real):
         return float(value)
     if isinstance(value, list | tuple):
-        return tuple(_plain(item, f"{name}[{position}]") for position, item in enumerate(value))
+        return tuple(_frozen(item, f"{name}[{position}]") for position, item in enumerate(value))
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: _plain(item, f"{name}[{key!r}]") for key, item in value.items()}
+        return {key: _frozen(item, f"{name}[{key!r}]") for key, item in value.items()}
     raise TypeError(
-        f"{name}: numbers, strings, booleans, None, and sequences or dicts of these expected, got "
+        f"{name}: expected numbers, strings, booleans, None, and sequences or dicts of these, got "
         f"{type(value).__name__}. A factory can build anything else itself"
     )
 
 
-def _listed(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     if isinstance(value, tuple | list):
-        return [_listed(item) for item in value]
+        return [_as_json(item) for item in value]
     if isinstance(value, Mapping):
-        return {key: _listed(item) for key, item in value.items()}
+        return {key: _as_json(item) for key, item in value.items()}
     return value

@@ -106,7 +106,7 @@ def _constant(done: float) -> float:
 
 def _step(done: float) -> float:
     # Powers by division: 0.1 ** 3 isn't the float nearest to what three divisions of 1 by ten give.
-    return 1.0 / 10 ** sum(done >= milestone for milestone in _MILESTONES)
+    return 1.0 / math.prod(10.0 for milestone in _MILESTONES if done >= milestone)
 
 
 def _cosine(done: float) -> float:

@@ -154,7 +154,7 @@ class Trainer:
         self._history = run.history_file
         self._steps, self._steps_per_epoch = run.record.steps, run.record.steps_per_epoch
         self._schedule = find_schedule(settings.schedule)
-        self._base_rates = [group.get("lr") for group in optimizer.param_groups]
+        self._base_rates: list[Any] = [group.get("lr") for group in optimizer.param_groups]
         self._take_step = TrainingStep(
             problem,
             optimizer,

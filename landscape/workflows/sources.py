@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from landscape.errors import CheckpointError
 from landscape.geometry.weights import Weights
-from landscape.problem.data.registry import restrict
+from landscape.problem.data.registry import select_splits
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
 from landscape.surface.metadata import CheckpointReference
@@ -112,7 +112,7 @@ def open_source(
         if split is None and samples is None:
             return Source(source)
         names = None if split is None else SPLITS[split]
-        return Source(replace(source, splits=restrict(source.splits, names, samples, "problem")))
+        return Source(replace(source, splits=select_splits(source.splits, names, samples, "problem")))
     checkpoint, spec = find_checkpoint(source, problem)
     if samples is not None:
         spec = replace(spec, samples=samples)

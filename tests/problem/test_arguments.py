@@ -87,15 +87,15 @@ def test_nothing_is_no_arguments() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("lr", "key=value between commas expected, got 'lr'"),
-        ("lr=", "key=value between commas expected, got 'lr='"),
-        ("lr=1,", "key=value between commas expected, got ''"),
-        ("=1", "before '=' expected, got ''"),
-        ("weight-decay=1", "before '=' expected, got 'weight-decay'"),
+        ("lr", "key=value pairs separated by commas, got 'lr'"),
+        ("lr=", "key=value pairs separated by commas, got 'lr='"),
+        ("lr=1,", "key=value pairs separated by commas, got ''"),
+        ("=1", "before '=', got ''"),
+        ("weight-decay=1", "before '=', got 'weight-decay'"),
         ("lr=1,lr=2", "'lr' is given twice"),
         ("betas=(1,2", r"'\(' is not closed"),
-        ("betas=1,2)", r"'\)' at position 9 .* closes nothing"),
-        ("x=(1]", "closes nothing"),
+        ("betas=1,2)", r"'\)' at position 9 .* has no opening counterpart"),
+        ("x=(1]", "has no opening counterpart"),
         ("x='a", '"\'" is not closed'),
     ],
 )
@@ -122,7 +122,7 @@ def test_named(text: str, name: str, arguments: dict) -> None:
 
 @pytest.mark.parametrize("text", ["", "  ", "sgd:", ":lr=1", ":x"])
 def test_names_that_are_none(text: str) -> None:
-    with pytest.raises(ValueError, match=r"name or name:key=value,\.\.\. expected, got"):
+    with pytest.raises(ValueError, match=r"expected name or name:key=value,\.\.\., got"):
         parse_named(text)
 
 

@@ -54,7 +54,7 @@ def test_read_wherever_it_lies(cifar: object, tmp_path: Path, version: str, plac
         torch.testing.assert_close(loaded.splits[name].inputs.double(), inputs, rtol=0, atol=1e-6)
         assert loaded.splits[name].inputs.dtype == torch.float32
         assert loaded.splits[name].targets.tolist() == targets
-    assert dict(loaded.facts) == {"num_classes": 10, "in_channels": 3, "in_features": 3072}
+    assert dict(loaded.model_hints) == {"num_classes": 10, "in_channels": 3, "in_features": 3072}
     assert loaded.description["version"] == version
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -119,7 +119,7 @@ def test_unpacked_wins_over_packed(cifar: object, tmp_path: Path) -> None:
 
 def test_other_sizes_are_said(cifar: object, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     datasets.load("cifar10", data=cifar.write(tmp_path, "binary"), splits=["test"])
-    assert "test_batch.bin holds 20 images, not the 10000 of the published archive" in caplog.text
+    assert "test_batch.bin holds 20 images instead of the 10000 in the published archive" in caplog.text
 
 
 def test_published_sizes_are_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -137,7 +137,7 @@ def test_missing_says_where_and_what(tmp_path: Path) -> None:
     for place in (tmp_path, *(tmp_path / name for name in (*INSIDE.values(), *ARCHIVE.values()))):
         assert str(place) in message
     assert "https://www.cs.toronto.edu/~kriz/cifar.html" in message
-    with pytest.raises(DataError, match="--data FOLDER"):
+    with pytest.raises(DataError, match="data=DIRECTORY"):
         datasets.load("cifar10")
 
 
@@ -152,9 +152,9 @@ def test_unknown_split(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (bytes(3073 * 2 - 1), "records of 3073 bytes expected, got 6145 bytes"),
+        (bytes(3073 * 2 - 1), "expected records of 3073 bytes, got 6145 bytes"),
         (b"", "got 0 bytes"),
-        (bytes(3073) + b"\x0a" + bytes(3072), "label 10 of record 1"),
+        (bytes(3073) + b"\x0a" + bytes(3072), "got 10 in record 1"),
     ],
 )
 def test_damaged_binary(tmp_path: Path, raw: bytes, message: str) -> None:
@@ -169,8 +169,8 @@ IMAGES = np.zeros((2, 3072), np.uint8)
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        ([1, 2], "a dict expected, got list"),
-        ({"data": IMAGES}, "'data' and 'labels' expected, got"),
+        ([1, 2], "expected a dict, got list"),
+        ({"data": IMAGES}, "expected 'data' and 'labels', got"),
         ({"data": IMAGES.tolist(), "labels": [0, 1]}, "got list"),
         ({"data": IMAGES[:, 1:], "labels": [0, 1]}, r"got uint8 \(2, 3071\)"),
         ({"data": IMAGES.astype(np.float32), "labels": [0, 1]}, "got float32"),
@@ -179,7 +179,7 @@ IMAGES = np.zeros((2, 3072), np.uint8)
         ({"data": IMAGES, "labels": [0]}, "'labels' as 2 integers"),
         ({"data": IMAGES, "labels": [0, "1"]}, "'labels' as 2 integers"),
         ({"data": IMAGES, "labels": np.array([0.0, 1.0])}, "'labels' as 2 integers"),
-        ({"data": IMAGES, "labels": [0, -1]}, "label -1 of record 1"),
+        ({"data": IMAGES, "labels": [0, -1]}, "got -1 in record 1"),
         ({"data": IMAGES, "labels": [0, 10**30]}, "'labels' as 2 integers"),
     ],
 )
@@ -201,7 +201,7 @@ def test_damaged_archive(cifar: object, tmp_path: Path, version: str) -> None:
         b"",
     ):
         packed.write_bytes(damaged)
-        with pytest.raises(DataError, match=f"{ARCHIVE[version]} is damaged or incomplete .*Fetch it again"):
+        with pytest.raises(DataError, match=f"{ARCHIVE[version]} is damaged or incomplete .*Download it again"):
             datasets.load("cifar10", data=tmp_path, splits=["test"])
 
 
@@ -209,7 +209,7 @@ def test_archive_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats" / "cat.txt").write_text("cat")
     archive = shutil.make_archive(str(tmp_path / "cats"), "gztar", tmp_path / "cats")
-    with pytest.raises(DataError, match=r"cats\.tar\.gz is an archive without CIFAR-10's batches"):
+    with pytest.raises(DataError, match=r"cats\.tar\.gz is an archive without the batches of CIFAR-10"):
         datasets.load("cifar10", data=archive)
 
 
@@ -223,7 +223,7 @@ def test_hostile_pickle_runs_nothing(tmp_path: Path) -> None:
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         raw = pickle.dumps({"data": Hostile(), "labels": [0]}, protocol=protocol)
         (tmp_path / "test_batch").write_bytes(raw)
-        with pytest.raises(DataError, match=r"test_batch: refused, as it asks for (posix|nt)\.system"):
+        with pytest.raises(DataError, match=r"test_batch: refused because it needs (posix|nt)\.system"):
             datasets.load("cifar10", data=tmp_path, splits=["test"])
         assert not mark.exists()
     pickle.loads(raw)  # it would have

@@ -17,7 +17,7 @@ from landscape.problem import Dataset, Split, mean_squared_error
 def tiny(n=6, data=None):
     x = torch.arange(float(n))
     splits = {name: Split(x[:, None], x[:, None]) for name in ("train", "valid")}
-    return Dataset(splits, mean_squared_error, facts={"in_features": 1}, description={"data": data})
+    return Dataset(splits, mean_squared_error, model_hints={"in_features": 1}, description={"data": data})
 
 def early(samples, splits):
     assert samples == 2 and splits == ["train"]
@@ -57,7 +57,7 @@ def test_by_reference(file: Path) -> None:
     [
         ("digit", {}, ValueError, "unknown data set 'digit'; did you mean 'digits'"),
         ("digits", {"sise": 8}, ValueError, "unknown argument of data set 'digits' 'sise'; did you mean 'size'"),
-        ("digits", {"data": "x"}, ValueError, "reads nothing from disk, but was told to read x"),
+        ("digits", {"data": "x"}, ValueError, "reads nothing from disk, but got data=x"),
         (
             "digits",
             {"splits": ["tests"]},
@@ -65,8 +65,8 @@ def test_by_reference(file: Path) -> None:
             "unknown split of data set 'digits' 'tests'; did you mean 'test'",
         ),
         ("digits", {"splits": []}, ValueError, "at least one split"),
-        ("digits", {"samples": 0}, ValueError, "at least 1 expected, got 0"),
-        ("FILE:wrong", {}, TypeError, r"a landscape\.problem\.Dataset expected, got list"),
+        ("digits", {"samples": 0}, ValueError, "at least 1, got 0"),
+        ("FILE:wrong", {}, TypeError, r"expected a landscape\.problem\.Dataset, got list"),
         ("FILE:tiny", {"splits": ["test"]}, ValueError, "unknown split of .*Known: train, valid"),
         ("FILE:early", {"samples": 2, "data": "x"}, ValueError, "reads nothing from disk"),
     ],

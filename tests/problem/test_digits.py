@@ -25,7 +25,7 @@ def test_shapes_and_facts(loaded: object) -> None:
     assert train.inputs.shape == (1437, 1, 8, 8)
     assert train.inputs.dtype == torch.float32
     assert train.targets.dtype == torch.int64
-    assert dict(loaded.facts) == {"num_classes": 10, "in_channels": 1, "in_features": 64}
+    assert dict(loaded.model_hints) == {"num_classes": 10, "in_channels": 1, "in_features": 64}
     assert loaded.augment is None
 
 
@@ -59,7 +59,7 @@ def test_the_split_is_pinned(loaded: object) -> None:
 def test_enlarged_is_bilinear(loaded: object) -> None:
     large = datasets.load("digits", size=32)
     assert large.splits["test"].inputs.shape == (360, 1, 32, 32)
-    assert large.facts["in_features"] == 1024
+    assert large.model_hints["in_features"] == 1024
     assert torch.equal(large.splits["test"].targets, loaded.splits["test"].targets)
     # Pixel centres: output k lies at (k + 1/2) / 4 - 1/2 of the input, clamped to its rim.
     small = loaded.splits["test"].inputs[0, 0].double().numpy()
@@ -74,7 +74,7 @@ def test_enlarged_is_bilinear(loaded: object) -> None:
 
 @pytest.mark.parametrize("size", [7, 0, 8.0, "32"])
 def test_sizes_that_are_none(size: object) -> None:
-    with pytest.raises(ValueError, match="size of at least 8 pixels expected, got"):
+    with pytest.raises(ValueError, match="expected a size of at least 8 pixels, got"):
         datasets.load("digits", size=size)
 
 

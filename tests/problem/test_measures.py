@@ -83,10 +83,10 @@ def test_mean_squared_error() -> None:
     ("outputs", "targets"), [((5, 3), (4,)), ((5, 3), (5, 3)), ((5,), ()), ((2, 3, 4), (2, 4)), ((5, 1), (5, 1))]
 )
 def test_class_shapes_that_do_not_belong_together(measure: object, outputs: tuple, targets: tuple) -> None:
-    with pytest.raises(ValueError, match=r"class indices \(batch, \.\.\.\) expected, got shapes"):
+    with pytest.raises(ValueError, match=r"class indices \(batch, \.\.\.\), got shapes"):
         measure(torch.zeros(outputs), torch.zeros(targets, dtype=torch.int64))
 
 
 def test_mean_squared_error_does_not_broadcast() -> None:
-    with pytest.raises(ValueError, match=r"one shape expected, got \(5, 1\) and \(5,\)"):
+    with pytest.raises(ValueError, match=r"the same shape, got \(5, 1\) and \(5,\)"):
         mean_squared_error(torch.zeros(5, 1), torch.zeros(5))

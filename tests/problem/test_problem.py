@@ -23,7 +23,7 @@ def test_batches_cover_a_nest_in_order(nested: Split) -> None:
     assert torch.equal(torch.cat([batch.inputs["image"] for batch in batches]), nested.inputs["image"])
     assert torch.equal(batches[1].inputs["more"][0], torch.tensor([4, 5]))
     assert torch.equal(batches[1].targets, torch.tensor([40, 50]))
-    with pytest.raises(ValueError, match="at least one sample expected, got 0"):
+    with pytest.raises(ValueError, match="expected a batch size of at least 1, got 0"):
         next(nested.batches(0))
 
 
@@ -69,7 +69,7 @@ def test_digest_does_not_mind_memory_layout() -> None:
         (torch.ones(3), torch.ones(2), ValueError, "lengths"),
         (torch.tensor(1.0), torch.ones(1), ValueError, "a scalar"),
         ((), (), ValueError, "lengths"),
-        ([1, 2], torch.ones(2), TypeError, "tensors expected, got int"),
+        ([1, 2], torch.ones(2), TypeError, "as tensors, got int"),
     ],
 )
 def test_split_refuses(inputs: object, targets: object, kind: type[Exception], message: str) -> None:
@@ -84,12 +84,12 @@ SPLIT = Split(torch.ones(2, 3), torch.tensor([0, 1]))
     ("change", "kind", "message"),
     [
         ({"splits": {}}, ValueError, "at least one split"),
-        ({"splits": {"train": (1, 2)}}, TypeError, "a Split expected, got tuple"),
+        ({"splits": {"train": (1, 2)}}, TypeError, "expected a Split, got tuple"),
         ({"splits": {"train": SPLIT.take(slice(0, 0))}}, ValueError, "no samples"),
         ({"splits": {"a/b": SPLIT}}, ValueError, "'a/b'"),
-        ({"metrics": {"loss": cross_entropy}}, ValueError, "cannot be named 'loss'"),
-        ({"metrics": {"acc": 3}}, TypeError, "acc of a .*: a function expected, got int"),
-        ({"loss": "cross_entropy"}, TypeError, "loss of a .*: a function expected, got str"),
+        ({"metrics": {"loss": cross_entropy}}, ValueError, "cannot be called 'loss'"),
+        ({"metrics": {"acc": 3}}, TypeError, "acc of a .*: expected a function, got int"),
+        ({"loss": "cross_entropy"}, TypeError, "loss of a .*: expected a function, got str"),
         ({"augment": 1}, TypeError, "augment of a"),
     ],
 )
@@ -102,7 +102,7 @@ def test_dataset_and_problem_refuse(change: dict, kind: type[Exception], message
 
 
 def test_problem_wants_a_module() -> None:
-    with pytest.raises(TypeError, match=r"torch\.nn\.Module as model expected, got type"):
+    with pytest.raises(TypeError, match=r"expected a torch\.nn\.Module as model, got type"):
         Problem(model=nn.Linear, splits={"train": SPLIT}, loss=cross_entropy)
 
 

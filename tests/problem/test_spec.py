@@ -27,7 +27,7 @@ def net(num_classes, in_channels=1, width=3):
 
 def noise():
     x = torch.randn(20, 4)
-    return Dataset({"train": Split(x, x)}, mean_squared_error, facts={"num_classes": 4})
+    return Dataset({"train": Split(x, x)}, mean_squared_error, model_hints={"num_classes": 4})
 
 def problem(depth=1, seed=None, data=None):
     split = Split(torch.arange(30.0)[:, None], torch.arange(30) % 3)
@@ -85,7 +85,7 @@ def test_random_states_are_left_alone(file: Path) -> None:
         ProblemSpec(factory=f"{file}:problem"),
     ):
         spec.build(seed=3)
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="doesn't fit"):
         ProblemSpec("transformer").build()
     assert torch.equal(states[0], torch.get_rng_state())
     assert states[1] == random.getstate()
@@ -196,18 +196,18 @@ def test_digits_are_the_default() -> None:
 @pytest.mark.parametrize(
     ("fields", "kind", "message"),
     [
-        ({}, ValueError, "got none of them"),
+        ({}, ValueError, "got neither"),
         ({"model": "mlp", "factory": "a:b"}, ValueError, "got model 'mlp' and factory 'a:b'"),
         (
             {"factory": "a:b", "model_args": {"x": 1}},
             ValueError,
-            "model_args .* nothing to apply to beside factory 'a:b'",
+            "model_args requires a model, but factory 'a:b' was given",
         ),
-        ({"factory": "a:b", "dataset": "digits"}, ValueError, "dataset 'digits' has nothing"),
-        ({"model": "mlp", "factory_args": {"x": 1}}, ValueError, "beside model 'mlp'"),
-        ({"model": "mlp", "dataset_args": {"data": "x"}}, ValueError, "dataset_args cannot hold 'data'"),
-        ({"model": "mlp", "samples": 0}, ValueError, "at least 1 expected"),
-        ({"model": "mlp", "model_args": {"f": len}}, TypeError, r"model_args\['f'\]: numbers.*got builtin"),
+        ({"factory": "a:b", "dataset": "digits"}, ValueError, "dataset requires a model"),
+        ({"model": "mlp", "factory_args": {"x": 1}}, ValueError, "factory_args requires a factory, but model 'mlp'"),
+        ({"model": "mlp", "dataset_args": {"data": "x"}}, ValueError, "dataset_args cannot contain 'data'"),
+        ({"model": "mlp", "samples": 0}, ValueError, "at least 1"),
+        ({"model": "mlp", "model_args": {"f": len}}, TypeError, r"model_args\['f'\]: expected numbers.*got builtin"),
         ({"model": "mlp", "model_args": {"f": [1, {2: 3}]}}, TypeError, r"model_args\['f'\]\[1\]: .*got dict"),
     ],
 )
@@ -228,13 +228,13 @@ def test_unknown_field() -> None:
         ({"model": "mlp", "model_args": {"width": 3}}, ValueError, "argument.*'width'; did you mean 'widths'"),
         ({"model": "mlp", "dataset": "digit"}, ValueError, "unknown data set 'digit'"),
         ({"model": "FILE:net", "model_args": {"widht": 3}}, ValueError, "'widht'; did you mean 'width'"),
-        ({"model": "FILE:no_module"}, TypeError, r"a torch\.nn\.Module expected, got int"),
+        ({"model": "FILE:no_module"}, TypeError, r"expected a torch\.nn\.Module, got int"),
         (
             {"model": "mlp", "model_args": {"in_features": 3}},
             ValueError,
-            r"'mlp' and .*'digits' do not fit: .*\(1, 1, 8, 8\)",
+            r"'mlp' doesn't fit data set 'digits': .*\(1, 1, 8, 8\)",
         ),
-        ({"factory": "FILE:wrong"}, TypeError, r"a landscape\.problem\.Problem expected, got Linear"),
+        ({"factory": "FILE:wrong"}, TypeError, r"expected a landscape\.problem\.Problem, got Linear"),
         ({"factory": "FILE:wrong", "data": "x"}, ValueError, "has no argument 'data'"),
         ({"factory": "FILE:problem", "factory_args": {"deph": 2}}, ValueError, "'deph'; did you mean 'depth'"),
         ({"factory": "FILE:problm"}, ValueError, "did you mean 'problem'"),

@@ -93,10 +93,10 @@ def test_admitted_names_do_only_what_they_are_for(raw: bytes) -> None:
     [
         ((1, (5,), np.dtype("u1"), False, b"1234"), r"an array \(5,\) of uint8 has 4 bytes"),
         ((1, (2**62, 4), np.dtype("u1"), False, b""), "has 0 bytes"),
-        ((1, (-1,), np.dtype("u1"), False, b""), "the shape of an array expected"),
-        ((1, [4], np.dtype("u1"), False, b"1234"), "the shape of an array expected"),
-        ((1, (4,), "u1", False, b"1234"), "the type and bytes of an array expected"),
-        ((1, (1,), np.dtype("u1"), False, [1]), "the type and bytes of an array expected"),
+        ((1, (-1,), np.dtype("u1"), False, b""), "expected the shape of an array"),
+        ((1, [4], np.dtype("u1"), False, b"1234"), "expected the shape of an array"),
+        ((1, (4,), "u1", False, b"1234"), "expected the type and bytes of an array"),
+        ((1, (1,), np.dtype("u1"), False, [1]), "expected the type and bytes of an array"),
         ((1, (4,), np.dtype("u1"), False), "not enough values"),
     ],
 )

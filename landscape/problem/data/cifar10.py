@@ -9,21 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from landscape.errors import DataError
 from landscape.problem.data import cifar10_archive
-from landscape.problem.data.subset import choose
+from landscape.problem.data.subset import subset_indices
 from landscape.problem.measures import accuracy, cross_entropy
 from landscape.problem.problem import Dataset, Split
 
 MEAN = (125.3, 123.0, 113.9)
-"""Of red, green and blue over the training images, in steps of 0..255."""
+"""Mean of red, green and blue over the training images, in 0..255."""
 STD = (63.0, 62.1, 66.7)
-"""Standard deviation, likewise."""
+"""Standard deviation of red, green and blue, in 0..255."""
 PADDING = 4
-"""Pixels of black around an image before it is cropped at random, in training."""
+"""Width of the black border, in pixels, added to an image before it is cropped at random in training."""
 
 
 def load(
@@ -32,13 +33,13 @@ def load(
     splits: Sequence[str] | None = None,
     samples: int | None = None,
 ) -> Dataset:
-    """The 50,000 training and 10,000 test images of CIFAR-10.
+    """Load the 50,000 training and 10,000 test images of CIFAR-10.
 
     Args:
-        data: the folder that holds the published archive, packed or unpacked, its Python or its binary version; or
-            one of these itself.
-        splits: which of ``train`` and ``test`` to read; both by default.
-        samples: take a fixed subset of so many images of each split; see ``subset.choose``. Only these become floats.
+        data: directory of the published archive, packed or unpacked, in its Python or binary version; or the archive
+            or unpacked directory itself.
+        splits: names of the splits to read, ``train`` and ``test``; both by default.
+        samples: number of images in a fixed subset of each split; only these become floats. None for all.
 
     Returns:
         Splits of inputs ``(n, 3, 32, 32)`` float32, normalized by :data:`MEAN` and :data:`STD`, and targets ``(n,)``
@@ -46,13 +47,13 @@ def load(
 
     Raises:
         DataError: the archive is missing or damaged.
-        ValueError: no such split.
+        ValueError: a split is unknown.
     """
     wanted = cifar10_archive.check_splits(splits)
     if data is None:
         raise DataError(
-            f"cifar10 is read from disk and never downloaded: say where it lies by data=FOLDER (--data FOLDER). "
-            f"{cifar10_archive.HOW_TO_GET}"
+            f"cifar10 is read from disk and never downloaded: name its directory with data=DIRECTORY. "
+            f"{cifar10_archive.DOWNLOAD_HINT}"
         )
     source, read = cifar10_archive.read(Path(data).expanduser(), wanted)
     return Dataset(
@@ -60,52 +61,52 @@ def load(
         loss=cross_entropy,
         metrics={"acc": accuracy},
         augment=CropAndFlip(padding=PADDING, border=normalize(torch.zeros(1, 3, 1, 1, dtype=torch.uint8)).flatten()),
-        facts={"num_classes": 10, "in_channels": 3, "in_features": 3 * 32 * 32},
+        model_hints={"num_classes": 10, "in_channels": 3, "in_features": 3 * 32 * 32},
         description=_describe(source),
     )
 
 
 def normalize(images: Tensor) -> Tensor:
-    """``(n, 3, height, width)`` uint8 to float32, as the published order does: over 255, minus mean, by deviation."""
+    """Normalize ``(n, 3, height, width)`` uint8 to float32, in the published order: / 255, - mean, / deviation."""
     shape = (1, 3, 1, 1)
     values = images.to(torch.float32).div_(255)
     return values.sub_(torch.tensor(MEAN).div(255).view(shape)).div_(torch.tensor(STD).div(255).view(shape))
 
 
-def _split(images: np.ndarray, labels: np.ndarray, samples: int | None) -> Split:
+def _split(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], samples: int | None) -> Split:
     pixels, targets = torch.from_numpy(images), torch.from_numpy(labels)
     if samples is not None and samples < len(targets):
         # Before the pixels become floats of four times the size.
-        chosen = choose(targets, samples)
-        pixels, targets = pixels[chosen], targets[chosen]
+        selected = subset_indices(targets, samples)
+        pixels, targets = pixels[selected], targets[selected]
     return Split(normalize(pixels), targets)
 
 
-def _describe(source: cifar10_archive.Source) -> dict[str, Any]:
+def _describe(source: cifar10_archive.ArchiveSource) -> dict[str, Any]:
     return {"source": source.path.name, "version": source.version, "mean": list(MEAN), "std": list(STD)}
 
 
 @dataclass(frozen=True)
 class CropAndFlip:
-    """Each image padded on all sides, cropped at random to its size, and mirrored left to right in half of the cases.
+    """Random crops of padded images, mirrored left to right with probability one half.
 
-    He et al. (2016, section 4.2); Li et al. (2018) pad the raw image and normalize afterwards, so that the border is
+    As in He et al. (2016, section 4.2). Li et al. (2018) pad the raw image and normalize afterwards, so the border is
     black and not the mean colour.
 
     Attributes:
-        padding: pixels on each side.
-        border: ``(channels,)``, what black became under the normalization of the data set.
+        padding: width of the border in pixels.
+        border: value of black after the normalization of the data set, ``(channels,)``.
     """
 
     padding: int
     border: Tensor
 
     def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        """Augments a batch.
+        """Augment a batch.
 
         Args:
-            inputs: ``(batch, channels, height, width)``, normalized.
-            generator: gives all random numbers, on its own device; three draws of ``(batch,)`` each.
+            inputs: normalized images ``(batch, channels, height, width)``.
+            generator: source of all random numbers, on its own device; three draws of ``(batch,)`` each.
 
         Returns:
             A new tensor of the same shape, dtype and device.

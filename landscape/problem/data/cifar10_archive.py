@@ -1,4 +1,4 @@
-"""The published CIFAR-10 archive: where it may lie, packed or unpacked, and its two formats."""
+"""Reader of the published CIFAR-10 archive, packed or unpacked, in both of its formats."""
 
 from __future__ import annotations
 
@@ -11,34 +11,38 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import numpy.typing as npt
 
 from landscape._utils.names import unknown
 from landscape.errors import DataError
 from landscape.problem.data import unpickle
 
 BATCHES = {"train": tuple(f"data_batch_{number}" for number in range(1, 6)), "test": ("test_batch",)}
-"""The files of each split, in order, without the ending that tells the versions apart."""
-ENDINGS = {"python": "", "binary": ".bin"}
-"""What those files' names end in, by version of the archive."""
+"""Files of each split, in order, without the suffix that distinguishes the versions."""
+SUFFIXES = {"python": "", "binary": ".bin"}
+"""Suffix of these files by version of the archive."""
 FOLDERS = {"python": "cifar-10-batches-py", "binary": "cifar-10-batches-bin"}
 ARCHIVES = {"python": "cifar-10-python.tar.gz", "binary": "cifar-10-binary.tar.gz"}
-HOW_TO_GET = (
-    f"Get {ARCHIVES['python']} or {ARCHIVES['binary']} from "
-    "https://www.cs.toronto.edu/~kriz/cifar.html; it need not be unpacked"
+DOWNLOAD_HINT = (
+    f"Download {ARCHIVES['python']} or {ARCHIVES['binary']} from "
+    "https://www.cs.toronto.edu/~kriz/cifar.html; there is no need to unpack it"
 )
 
 PIXELS = 3 * 32 * 32
 PUBLISHED_RECORDS = 10_000
+
+Arrays = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
+"""Images and labels."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ArchiveSource:
-    """Where a data set was read from.
+    """The origin of the data.
 
     Attributes:
-        path: the folder that holds the batches, or the packed archive.
+        path: directory of the batches, or the packed archive.
         version: ``python`` or ``binary``.
     """
 
@@ -47,33 +51,37 @@ class ArchiveSource:
 
 
 def check_splits(splits: Sequence[str] | None) -> tuple[str, ...]:
-    """The splits asked for, all of them by default; ``ValueError`` where one is not there."""
+    """Return the requested splits, all by default; raise ``ValueError`` for an unknown one."""
     for name in splits or ():
         if name not in BATCHES:
             raise unknown("split of cifar10", name, BATCHES)
     return tuple(BATCHES if splits is None else splits)
 
 
-def read(place: Path, splits: Sequence[str]) -> tuple[ArchiveSource, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """Images ``(n, 3, 32, 32)`` uint8 and labels ``(n,)`` int64 of each split, in the published order.
+def read(place: Path, splits: Sequence[str]) -> tuple[ArchiveSource, dict[str, Arrays]]:
+    """Read splits of the archive.
 
     Args:
-        place: an unpacked folder, a packed archive, or a folder that holds one of these.
-        splits: which of ``train`` and ``test``.
+        place: an unpacked directory, a packed archive, or a directory that holds one of these.
+        splits: names of the splits, ``train`` and ``test``.
+
+    Returns:
+        The origin of the data, and for each split images ``(n, 3, 32, 32)`` uint8 and labels ``(n,)`` int64, in the
+        published order.
 
     Raises:
-        DataError: nothing is found there, or a file is missing or damaged.
+        DataError: there is no archive, or a file is missing or damaged.
     """
     source = find(place)
     batches = [batch for split in splits for batch in BATCHES[split]]
-    raw = _read_files(source, [batch + ENDINGS[source.version] for batch in batches])
+    raw = _read_files(source, [batch + SUFFIXES[source.version] for batch in batches])
     decode = {"python": _decode_python, "binary": _decode_binary}[source.version]
 
-    def gather(split: str) -> tuple[np.ndarray, np.ndarray]:
-        # Taken out of the dict as they are decoded, so that the training images are in memory twice and not thrice.
+    def gather(split: str) -> Arrays:
+        # Removed from the dict as they are decoded, so that training images are in memory twice, not three times.
         parts = []
         for batch in BATCHES[split]:
-            file = batch + ENDINGS[source.version]
+            file = batch + SUFFIXES[source.version]
             parts.append(decode(raw.pop(file), f"{source.path}: {file}"))
         images, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
         return images.reshape(-1, 3, 32, 32), labels
@@ -82,10 +90,10 @@ def read(place: Path, splits: Sequence[str]) -> tuple[ArchiveSource, dict[str, t
 
 
 def find(place: Path) -> ArchiveSource:
-    """Where the data are: in ``place`` itself, in one of the published folders in it, or packed.
+    """Find the data: in ``place`` itself, in one of the published directories in it, or packed.
 
     Raises:
-        DataError: nowhere; the message says where it was looked for.
+        DataError: there are none; the message lists the places that were searched.
     """
     if place.is_file():
         return ArchiveSource(place, _version(_members(place), place))
@@ -93,7 +101,7 @@ def find(place: Path) -> ArchiveSource:
     for folder in folders:
         if folder.is_dir():
             names = {path.name for path in folder.iterdir()}
-            for version in ENDINGS:
+            for version in SUFFIXES:
                 if names & _files(version):
                     return ArchiveSource(folder, version)
     archives = {version: place / name for version, name in ARCHIVES.items()}
@@ -101,19 +109,19 @@ def find(place: Path) -> ArchiveSource:
         if archive.is_file():
             return ArchiveSource(archive, version)
     looked = ", ".join(str(path) for path in (*folders, *archives.values()))
-    raise DataError(f"cifar10 was not found: looked for its batches in {looked}. {HOW_TO_GET}")
+    raise DataError(f"cannot find the batches of cifar10 in any of {looked}. {DOWNLOAD_HINT}")
 
 
 def _files(version: str) -> set[str]:
-    return {batch + ENDINGS[version] for batches in BATCHES.values() for batch in batches}
+    return {batch + SUFFIXES[version] for batches in BATCHES.values() for batch in batches}
 
 
 def _version(names: Iterable[str], place: Path) -> str:
     for name in names:
-        for version in ENDINGS:
+        for version in SUFFIXES:
             if name in _files(version):
                 return version
-    raise DataError(f"{place} is an archive without CIFAR-10's batches. {HOW_TO_GET}")
+    raise DataError(f"{place} is an archive without the batches of CIFAR-10. {DOWNLOAD_HINT}")
 
 
 def _members(archive: Path) -> Iterable[str]:
@@ -132,51 +140,55 @@ def _read_files(source: ArchiveSource, wanted: Sequence[str]) -> dict[str, bytes
             except FileNotFoundError:
                 continue
             except OSError as error:
-                raise DataError(f"{path} cannot be read: {error.strerror}") from error
+                raise DataError(f"cannot read {path}: {error.strerror}") from error
     else:
-        # One pass in the archive's own order: a compressed file cannot be searched.
+        # One pass in the order of the archive: a compressed file has no random access.
         with _open(source.path) as tar:
             for member in tar:
                 name = PurePosixPath(member.name).name
-                if name in wanted and member.isfile():
-                    raw[name] = tar.extractfile(member).read()
+                if name in wanted and member.isfile() and (stored := tar.extractfile(member)) is not None:
+                    raw[name] = stored.read()
             # To the very end, where the compressed file has its checksum.
-            while tar.fileobj.read(2**20):
+            while tar.fileobj is not None and tar.fileobj.read(2**20):
                 pass
     missing = [name for name in wanted if name not in raw]
     if missing:
-        raise DataError(f"{source.path} lacks {', '.join(missing)} of CIFAR-10's batches. Fetch and unpack it again")
+        raise DataError(
+            f"{source.path} lacks {', '.join(missing)} of the batches of CIFAR-10. Download and unpack it again"
+        )
     return raw
 
 
 @contextmanager
 def _open(archive: Path) -> Iterator[tarfile.TarFile]:
-    """A packed archive; whatever is raised because it is damaged becomes a ``DataError`` that names it."""
+    """Open a packed archive; any error due to damage becomes a ``DataError`` that names it."""
     try:
         with tarfile.open(archive, "r:*") as tar:
             yield tar
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        reason = str(error).partition(":\n")[0]  # tarfile lists on further lines what it tried
-        raise DataError(f"{archive} is damaged or incomplete ({reason}). Fetch it again") from error
+        reason = str(error).partition(":\n")[0]  # tarfile lists its attempts on further lines
+        raise DataError(f"{archive} is damaged or incomplete ({reason}). Download it again") from error
 
 
-def _decode_binary(raw: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Records of one label byte and 3,072 pixels: red, green and blue planes, row by row."""
+def _decode_binary(raw: bytes, name: str) -> Arrays:
+    """Decode records of one label byte and 3,072 pixels: red, green and blue planes, row by row."""
     record = 1 + PIXELS
     if not raw or len(raw) % record:
-        raise DataError(f"{name} is damaged: records of {record} bytes expected, got {len(raw)} bytes. Fetch it again")
+        raise DataError(
+            f"{name} is damaged: expected records of {record} bytes, got {len(raw)} bytes. Download it again"
+        )
     records = np.frombuffer(raw, np.uint8).reshape(-1, record)
     return _checked(records[:, 1:], records[:, 0].astype(np.int64), name)
 
 
-def _decode_python(raw: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """A pickled dict, whose keys are bytes where Python 2 wrote it: ``data`` (n, 3072) and ``labels``, a list."""
+def _decode_python(raw: bytes, name: str) -> Arrays:
+    """Decode a pickled dict, with bytes as keys if Python 2 wrote it: ``data`` (n, 3072) and ``labels``, a list."""
     batch = unpickle.load(raw, name)
     if not isinstance(batch, Mapping):
-        raise DataError(f"{name}: a dict expected, got {type(batch).__name__}. It is not the published file")
+        raise DataError(f"{name}: expected a dict, got {type(batch).__name__}. This is not the published file")
     fields = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in batch.items()}
     if not {"data", "labels"} <= fields.keys():
-        raise DataError(f"{name}: 'data' and 'labels' expected, got {sorted(map(str, fields))}")
+        raise DataError(f"{name}: expected 'data' and 'labels', got {sorted(map(str, fields))}")
     images, labels = fields["data"], fields["labels"]
     if (
         not isinstance(images, np.ndarray)
@@ -186,18 +198,20 @@ def _decode_python(raw: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
         or images.shape[1] != PIXELS
     ):
         found = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
-        raise DataError(f"{name}: 'data' as uint8 (n, {PIXELS}) expected, got {found}")
+        raise DataError(f"{name}: expected 'data' as uint8 (n, {PIXELS}), got {found}")
     if isinstance(labels, list) and all(type(label) is int for label in labels):
         labels = np.array(labels)
     if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.shape != (len(images),):
-        raise DataError(f"{name}: 'labels' as {len(images)} integers, one for each image, expected")
+        raise DataError(f"{name}: expected 'labels' as {len(images)} integers, one for each image")
     return _checked(np.asarray(images), np.asarray(labels, dtype=np.int64), name)
 
 
-def _checked(images: np.ndarray, labels: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _checked(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], name: str) -> Arrays:
     wrong = np.flatnonzero((labels < 0) | (labels > 9))
     if len(wrong):
-        raise DataError(f"{name} is damaged: label {labels[wrong[0]]} of record {wrong[0]}, where 0 to 9 are expected")
+        raise DataError(f"{name} is damaged: expected labels 0 to 9, got {labels[wrong[0]]} in record {wrong[0]}")
     if len(labels) != PUBLISHED_RECORDS:
-        _log.warning("%s holds %d images, not the %d of the published archive", name, len(labels), PUBLISHED_RECORDS)
+        _log.warning(
+            "%s holds %d images instead of the %d in the published archive", name, len(labels), PUBLISHED_RECORDS
+        )
     return images, labels

@@ -1,4 +1,4 @@
-"""The data sets that have a name, and the way to those that have none."""
+"""Data sets by name or by reference."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOADERS: Mapping[str, Callable[..., Dataset]] = {
 
 
 def names() -> list[str]:
-    """The names that :func:`load` knows, sorted."""
+    """Return the names that :func:`load` knows, sorted."""
     return sorted(_LOADERS)
 
 
@@ -34,20 +34,20 @@ def load(
     samples: int | None = None,
     **arguments: Any,
 ) -> Dataset:
-    """A data set by name, or by ``pkg.mod:function`` or ``file.py:function`` that returns a ``Dataset``.
+    """Load a data set by name, or by ``pkg.mod:function`` or ``file.py:function`` that returns a ``Dataset``.
 
     Args:
-        name: one of :func:`names`, or a reference. A function of the user's is handed ``data``, ``splits`` and
-            ``samples`` where it has arguments of these names.
-        data: the folder or file to read, for data sets that lie on disk.
-        splits: exactly these splits; all that there are by default.
-        samples: a fixed subset of so many samples of each split, the same in every run, balanced over classes; all
-            of a split that has fewer.
-        arguments: the data set's own.
+        name: one of :func:`names`, or a reference. A user-defined function gets ``data``, ``splits`` and ``samples`` if
+            it has arguments of these names.
+        data: file or directory to read, for data sets on disk.
+        splits: names of the splits to load; all by default.
+        samples: number of samples in a fixed subset of each split, the same in every run and balanced over classes;
+            a smaller split is taken whole. None for all samples.
+        **arguments: arguments of the data set.
 
     Raises:
-        ValueError: an unknown data set, split or argument, or ``data`` for a data set that reads none.
-        TypeError: a function of the user's returned something else.
+        ValueError: a data set, split or argument is unknown, or ``data`` is given for a data set that reads none.
+        TypeError: a user-defined function returned an object of the wrong type.
         DataError: the data are missing or damaged.
     """
     check_samples(samples)
@@ -55,26 +55,32 @@ def load(
         raise unknown("data set", name, names())
     loader = _LOADERS[name] if name in _LOADERS else resolve(name)
     if data is not None and not accepts(loader, "data"):
-        raise ValueError(f"data set {name!r} reads nothing from disk, but was told to read {os.fspath(data)}")
-    offered = {"data": data, "splits": splits, "samples": samples}
-    dataset = call(loader, arguments, name=f"data set {name!r}", offered=offered)
+        raise ValueError(f"data set {name!r} reads nothing from disk, but got data={os.fspath(data)}")
+    injected = {"data": data, "splits": splits, "samples": samples}
+    dataset = call(loader, arguments, name=f"data set {name!r}", injected=injected)
     if not isinstance(dataset, Dataset):
-        raise TypeError(f"data set {name!r}: a landscape.problem.Dataset expected, got {type(dataset).__name__}")
-    return replace(dataset, splits=restrict(dataset.splits, splits, samples, f"data set {name!r}"))
+        raise TypeError(f"data set {name!r}: expected a landscape.problem.Dataset, got {type(dataset).__name__}")
+    return replace(dataset, splits=select_splits(dataset.splits, splits, samples, f"data set {name!r}"))
 
 
-def restrict(
-    available: Mapping[str, Split], wanted: Sequence[str] | None, samples: int | None, name: str
+def select_splits(
+    available: Mapping[str, Split], names: Sequence[str] | None, samples: int | None, source: str
 ) -> dict[str, Split]:
-    """The splits that are wanted (all by default), each with at most ``samples`` samples.
+    """Return the named splits (all by default), each with at most ``samples`` samples.
+
+    Args:
+        available: splits by name.
+        names: names of the splits to return; None for all.
+        samples: number of samples in a fixed subset of each split; None for all.
+        source: origin of the splits in messages.
 
     Raises:
-        ValueError: a wanted split is not available, or none is wanted.
+        ValueError: a split is not available.
     """
-    for split in wanted or ():
-        if split not in available:
-            raise unknown(f"split of {name}", split, available)
+    for name in names or ():
+        if name not in available:
+            raise unknown(f"split of {source}", name, available)
     return {
-        split: subset(available[split], samples, f"{name}, split {split!r}")
-        for split in (available if wanted is None else wanted)
+        name: subset(available[name], samples, f"{source}, split {name!r}")
+        for name in (available if names is None else names)
     }
