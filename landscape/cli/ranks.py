@@ -44,7 +44,7 @@ def usage_code(code: int) -> int:
 
 def leave(code: int) -> int:
     """Return this process's exit code if the program's is ``code``; the last call on every rank."""
-    return _joined[0].leave(code) if _joined else code
+    return _joined[0].finalize(code) if _joined else code
 
 
 def end_job(error: BaseException, fail: Callable[[], int]) -> int:

@@ -1,38 +1,41 @@
-"""What Open MPI under ``mpiexec --with-ft ulfm`` allows: noticing that a rank died, and going on without it.
+"""Fault tolerance of Open MPI under ``mpiexec --with-ft ulfm``: notice dead ranks, and continue without them.
 
-Elsewhere the MPI library or its launcher ends the whole job when a rank dies, and nothing here is ever called.
+Elsewhere the MPI library or its launcher ends the whole job when a rank dies, and nothing here is called.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 
 def is_process_failure(error: BaseException) -> bool:
-    """Whether an MPI error says that another process died."""
+    """Return True if an MPI error says that another process died."""
     from mpi4py import MPI
 
-    losses = (MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING, MPI.ERR_REVOKED)
-    return isinstance(error, MPI.Exception) and error.Get_error_class() in losses
+    failures = (MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING, MPI.ERR_REVOKED)
+    return isinstance(error, MPI.Exception) and error.Get_error_class() in failures
 
 
 def is_mpi_error(error: BaseException) -> bool:
-    """Whether an error is one of communication, of which the other ranks cannot have been told."""
+    """Return True if communication itself failed, so that the other ranks cannot have been notified."""
     return type(error).__module__.partition(".")[0] == "mpi4py"
 
 
-def failed_ranks(comm: Any) -> list[int]:
-    """All ranks of ``comm`` that have died; acknowledged, so that messages from the others come through again."""
+def failed_ranks(comm: MPI.Comm) -> list[int]:
+    """Return all dead ranks of ``comm``, and acknowledge them so that messages from the others arrive again."""
     from mpi4py import MPI
 
     comm.Ack_failed()
-    gone = comm.Get_failed()
-    return MPI.Group.Translate_ranks(gone, list(range(gone.size)), comm.Get_group())
+    failed = comm.Get_failed()
+    return MPI.Group.Translate_ranks(failed, list(range(failed.size)), comm.Get_group())
 
 
-def without_failed(comm: Any) -> Any:
-    """A communicator of the survivors, in their old order; all of them call this together.
+def without_failed(comm: MPI.Intracomm) -> MPI.Intracomm:
+    """Return a communicator of the ranks that are alive, in their old order; all of them call this together.
 
-    The old one is not revoked before: a survivor that has yet to read its last message would lose it.
+    The old one is not revoked: a survivor that has yet to read its last message would lose it.
     """
-    return comm.Shrink()
+    return cast("MPI.Intracomm", comm.Shrink())  # its stub says Comm

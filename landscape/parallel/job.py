@@ -29,7 +29,7 @@ from typing import Any, Self
 import landscape
 from landscape.errors import MissingLibraryError
 from landscape.parallel.launch import mpi_command, mpi_environment
-from landscape.parallel.ranks import OVERRIDE, RankError, Ranks, launched
+from landscape.parallel.ranks import MPI_VARIABLE, RankError, Ranks, launched_ranks
 from landscape.parallel.worker import ORPHAN_SECONDS, RankContext, rebuild_error
 
 POLL_SECONDS = 0.1
@@ -88,10 +88,10 @@ def run_on_ranks(
     """
     if ranks < 1:
         raise ValueError(f"expected at least one rank, got {ranks}")
-    if launched() > 1 and ranks > 1:
+    if launched_ranks() > 1 and ranks > 1:
         raise RankError(
-            f"this process is one of {launched()} ranks of an MPI job and cannot start {ranks} more; leave out either "
-            "the launcher or the number of ranks"
+            f"this process is one of {launched_ranks()} ranks of an MPI job and cannot start {ranks} more; leave out "
+            "either the launcher or the number of ranks"
         )
     if ranks == 1:
         return _call_here(Call(function, arguments), on_progress, stop)
@@ -217,7 +217,7 @@ class _Job:
         environment = mpi_environment(self._threads)
         if self._ranks > 1:
             command = mpi_command(self._ranks, command)
-            environment.pop(OVERRIDE, None)
+            environment.pop(MPI_VARIABLE, None)
         # The package itself must be found first; the rest of the path comes with the job.
         roots = [str(Path(landscape.__file__).parent.parent), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(root for root in roots if root)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from landscape._utils.machine import core_budget, memory_limit
 from landscape.errors import MissingLibraryError
-from landscape.parallel.ranks import OVERRIDE, launched_by_mpi
+from landscape.parallel.ranks import MPI_VARIABLE, launched_by_mpi
 
 RANKS_VARIABLE = "LANDSCAPE_RANKS"
 """Environment variable that overrides :func:`auto_ranks`, for shared machines and tests."""
@@ -98,7 +98,7 @@ def auto_ranks(threads: int = 1, device: str = "cpu", rank_bytes: int = 0) -> in
     Raises:
         ValueError: ``LANDSCAPE_RANKS`` is not a positive number.
     """
-    if launched_by_mpi() or os.environ.get(OVERRIDE) == "0":
+    if launched_by_mpi() or os.environ.get(MPI_VARIABLE) == "0":
         return 1
     override = os.environ.get(RANKS_VARIABLE, "auto")
     if override != "auto":

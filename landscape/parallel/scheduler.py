@@ -1,4 +1,4 @@
-"""Which rank computes which points: pure bookkeeping without communication, so that it can be tested and simulated."""
+"""Scheduling of points: which rank computes which, without communication, so that it can be tested and simulated."""
 
 from __future__ import annotations
 
@@ -7,52 +7,53 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 CHUNK_SECONDS = 0.25
-"""Work handed out at a time: long against a message, short against a person's patience for what a crash costs."""
+"""Duration of a chunk: long compared to a message, short as the loss that a crash causes."""
 CHUNK_POINTS = 256
-"""Most points in one message: larger ones would not leave the root before the other side listens."""
+"""Largest number of points in a message: a larger one would be sent only once the receiver listens."""
 AHEAD_SECONDS = 0.1
-"""Points shorter than this are handed out ahead of need; for longer ones a message's way is nothing, and a point that
-waits behind another one is a point that an idle rank could have taken."""
-STREAK = 3
-"""Failures in a row after which a rank is taken for broken (a lost GPU fails every point, and quickly)."""
+"""Points shorter than this are sent before the rank runs out of them. For longer ones, the time of a message does not
+matter, and a point that waits behind another one could have been computed by an idle rank."""
+BROKEN_AFTER = 3
+"""Failures in a row after which a rank counts as broken: a lost GPU fails every point, and quickly."""
 
 
 @dataclass
 class _Rank:
+    """State of a rank; ``pace`` is its time per point in seconds, a moving average."""
+
     held: set[int] = field(default_factory=set)
     pace: float = 0.0
-    """Seconds per point, the last ones counting most."""
     timed: int = 0
-    streak: int = 0
+    failures: int = 0
 
     def time(self, seconds: float) -> None:
         self.timed += 1
-        # The first point of a rank pays for warming up: the second replaces it.
+        # The first point of a rank includes its warm-up: the second replaces it.
         self.pace += (seconds - self.pace) / min(max(self.timed - 1, 1), 8)
 
 
 class Scheduler:
-    """Hands out points in order, in chunks sized by the measured time per point, and takes back what failed.
+    """Hands out points in order, in chunks sized by the measured time per point, and requeues failed ones.
 
-    A chunk is never more than a fair share of half of what is left, so that all ranks finish together. A point that
-    fails is handed to another rank once (to the same where it is the only one); a second failure is final. A rank
-    that fails :data:`STREAK` times in a row gets nothing more while another one works.
+    A chunk is at most a quarter of a fair share of the waiting points, so that all ranks finish at the same time. A
+    failed point goes to another rank once (to the same one if it is the only one); a second failure is final. A rank
+    that fails :data:`BROKEN_AFTER` times in a row receives no more points while another one works.
 
     Args:
-        points: flat indices still to compute, in the order in which they should be handed out.
-        ranks: how many ranks compute.
+        points: flat indices to compute, in the order in which they are handed out.
+        ranks: number of ranks.
     """
 
     def __init__(self, points: Iterable[int], ranks: int) -> None:
         if ranks < 1:
-            raise ValueError(f"at least one rank expected, got {ranks}")
+            raise ValueError(f"expected at least one rank, got {ranks}")
         self._waiting = deque(int(point) for point in points)
-        self._again: list[tuple[int, int]] = []  # (point, rank it failed on)
+        self._retries: list[tuple[int, int]] = []  # (point, rank on which it failed)
         self._failed_once: set[int] = set()
         self._ranks = {rank: _Rank() for rank in range(ranks)}
-        self._all = _Rank()  # the pace of all ranks together, for one that has none of its own yet
+        self._all = _Rank()  # the pace over all ranks, for a rank that has none of its own yet
         self._broken: set[int] = set()
-        self._out = 0
+        self._outstanding = 0
         self._stopped = False
 
     def __contains__(self, rank: int) -> bool:
@@ -60,31 +61,31 @@ class Scheduler:
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        """Ranks that are still there."""
+        """Ranks that are alive."""
         return tuple(self._ranks)
 
     @property
     def left(self) -> int:
-        """Points neither done nor failed for good: waiting and handed out."""
-        return len(self._waiting) + len(self._again) + self._out
+        """Number of points that are neither done nor finally failed: waiting or handed out."""
+        return len(self._waiting) + len(self._retries) + self._outstanding
 
     @property
     def outstanding(self) -> int:
-        """Points handed out and not yet back."""
-        return self._out
+        """Number of points that are handed out and not yet back."""
+        return self._outstanding
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is out, and nothing will be."""
-        return not self._out and (self._stopped or not self.left)
+        """True if no point is handed out, and none will be."""
+        return not self._outstanding and (self._stopped or not self.left)
 
     def holds(self, rank: int) -> int:
-        """Points that ``rank`` has and has not brought back; 0 for one that is gone."""
+        """Return the number of points that ``rank`` holds; 0 for a dead one."""
         return len(self._ranks[rank].held) if rank in self._ranks else 0
 
     def take(self, rank: int) -> list[int]:
-        """The next chunk for ``rank``; empty when it holds enough or nothing waits for it."""
-        if self._stopped or not (self._waiting or self._again) or rank not in self._working():
+        """Return the next chunk for ``rank``; empty if it holds enough, or if no point waits for it."""
+        if self._stopped or not (self._waiting or self._retries) or rank not in self._working():
             return []
         me = self._ranks[rank]
         share = len(self._waiting) / (4 * len(self._ranks))
@@ -96,69 +97,69 @@ class Scheduler:
             return []
         chunk = self._retry(rank) or [self._waiting.popleft() for _ in range(min(max(size, 1), len(self._waiting)))]
         me.held.update(chunk)
-        self._out += len(chunk)
+        self._outstanding += len(chunk)
         return chunk
 
     def _working(self) -> dict[int, _Rank]:
-        """Ranks that get work: all but the broken ones, unless all are broken."""
+        """Return the ranks that receive points: all but the broken ones, or all if every rank is broken."""
         if not self._broken:
             return self._ranks
         return {i: rank for i, rank in self._ranks.items() if i not in self._broken} or self._ranks
 
     def _retry(self, rank: int) -> list[int]:
-        """A point that failed elsewhere (or here, where nobody else works), alone in its chunk."""
+        """Return a point that failed on another rank (or on this one, if no other works), alone in its chunk."""
         others = self._working().keys() - {rank}
-        for entry in self._again:
+        for entry in self._retries:
             point, where = entry
             if where != rank or not others:
-                self._again.remove(entry)
+                self._retries.remove(entry)
                 return [point]
         return []
 
     def done(self, rank: int, point: int, seconds: float) -> None:
-        """``rank`` brought back a value that took ``seconds``."""
-        self._back(rank, point)
-        self._ranks[rank].streak = 0
+        """Record that ``rank`` computed a point in ``seconds``."""
+        self._take_back(rank, point)
+        self._ranks[rank].failures = 0
         self._broken.discard(rank)
         for pace in (self._ranks[rank], self._all):
             pace.time(seconds)
 
     def failed(self, rank: int, point: int) -> bool:
-        """``rank`` could not compute a point; true if that is final, false if it is tried again."""
-        self._back(rank, point)
-        self._ranks[rank].streak += 1
-        if self._ranks[rank].streak >= STREAK:
+        """Record that a point failed on ``rank``; return True if that is final, False if it is tried again."""
+        self._take_back(rank, point)
+        self._ranks[rank].failures += 1
+        if self._ranks[rank].failures >= BROKEN_AFTER:
             self._broken.add(rank)
-        return self._strike(rank, point)
+        return self._fail(rank, point)
 
-    def _strike(self, rank: int, point: int) -> bool:
+    def _fail(self, rank: int, point: int) -> bool:
         if point in self._failed_once:
             return True
         self._failed_once.add(point)
-        self._again.append((point, rank))
+        self._retries.append((point, rank))
         return False
 
     def returned(self, rank: int, points: Iterable[int]) -> None:
-        """``rank`` gives back points untouched: they wait again."""
+        """Record that ``rank`` returned points untouched: they wait again."""
         for point in sorted(points, reverse=True):
-            self._back(rank, point)
+            self._take_back(rank, point)
             self._waiting.appendleft(point)
 
-    def _back(self, rank: int, point: int) -> None:
+    def _take_back(self, rank: int, point: int) -> None:
         self._ranks[rank].held.remove(point)
-        self._out -= 1
+        self._outstanding -= 1
 
     def lost(self, rank: int) -> list[int]:
-        """``rank`` is gone. What it held is handed out again, one by one, for one of these points may be the cause.
+        """Record that ``rank`` died. Its points are handed out again, one by one, since one of them may be the cause.
 
         Returns:
-            Points that have now cost two ranks, or failed before: those are given up.
+            Points that have now cost two ranks, or failed before; they count as failed.
         """
         held = sorted(self._ranks.pop(rank).held)
         self._broken.discard(rank)
-        self._out -= len(held)
-        return [point for point in held if self._strike(rank, point)]
+        self._outstanding -= len(held)
+        return [point for point in held if self._fail(rank, point)]
 
     def stop(self) -> None:
-        """Hand out nothing more; what is out may still come back."""
+        """Hand out no more points; those that are out may still come back."""
         self._stopped = True

@@ -1,4 +1,4 @@
-"""Signals that ask a run to end in order: what is under way is finished and written, the rest is left for later."""
+"""Signals as requests to stop in order: points under way are finished and written, the rest is left for later."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ from types import FrameType, TracebackType
 from typing import Self
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
-"""Ctrl-C, the end of a job's time (SIGTERM, after some minutes or seconds SIGKILL), and the warnings before it."""
-_BOUNCE = 0.2
-"""Seconds within which a second SIGINT is the first one once more, delivered to the process and to its group."""
+"""Ctrl-C; the end of a job's time (followed by SIGKILL seconds or minutes later); and warnings before it."""
+_SAME_INTERRUPT = 0.2  # seconds: a terminal may deliver one Ctrl-C to the process and to its group
 
 
 class StopSignals:
-    """Catches :data:`SIGNALS` while entered; called, says whether one came.
+    """A context manager that catches :data:`SIGNALS`; calling it returns True once one of them arrived.
 
-    A second Ctrl-C raises ``KeyboardInterrupt`` at once. Python runs handlers between two steps of the main thread,
-    so a signal is seen when the operation under way returns. Entered outside of the main thread, it catches nothing.
+    A second Ctrl-C raises ``KeyboardInterrupt``. Python runs signal handlers between two steps of the main thread, so a
+    signal is noticed when the operation under way returns. Outside the main thread, nothing is caught.
 
     Attributes:
-        name: of the first signal that came, or empty.
+        name: name of the first signal that arrived; empty before.
     """
 
     def __init__(self) -> None:
         self.name = ""
-        self._interrupted = float("inf")
-        self._before: dict[int, object] = {}
+        self._first_interrupt = float("inf")
+        self._previous: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for name in SIGNALS:
-                number = getattr(signal, name, None)  # not every system has them all
+                number = getattr(signal, name, None)  # some systems lack some of them
                 if number is not None:
-                    self._before[number] = signal.signal(number, self._caught)
+                    self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-        self._before.clear()
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
 
     def __call__(self) -> bool:
+        """Return True once a signal arrived."""
         return bool(self.name)
 
-    def _caught(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         self.name = self.name or signal.Signals(number).name
         if number == signal.SIGINT:
             now = time.monotonic()
-            if now - self._interrupted > _BOUNCE:
+            if now - self._first_interrupt > _SAME_INTERRUPT:
                 raise KeyboardInterrupt
-            self._interrupted = min(self._interrupted, now)
+            self._first_interrupt = min(self._first_interrupt, now)

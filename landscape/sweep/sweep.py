@@ -209,9 +209,9 @@ def _gather(
     try:
         for result in results:
             if result.values is None:
-                store.fail(result.index, result.message, result.seconds)
+                store.fail(result.point, result.message, result.seconds)
             else:
-                store.record(result.index, result.values, result.seconds)
+                store.record(result.point, result.values, result.seconds)
                 per_rank[result.rank] += 1
                 done, computed = done + 1, computed + 1
             seconds += result.seconds

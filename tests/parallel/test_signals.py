@@ -27,7 +27,7 @@ def test_a_signal_is_seen_and_the_handlers_come_back(name):
 
 
 def test_a_second_ctrl_c_ends_at_once(monkeypatch):
-    monkeypatch.setattr(stopping, "_BOUNCE", 0.05)
+    monkeypatch.setattr(stopping, "_SAME_INTERRUPT", 0.05)
     with StopSignals() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)  # the same one again, to the process and to its group

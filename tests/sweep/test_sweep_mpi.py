@@ -103,8 +103,8 @@ def test_ranks_whose_problems_differ_are_refused_by_name(launch, tmp_path):
     done = launch("sweeping.py", {"out": str(tmp_path / "surface.h5"), "careless": True}, 2)
     assert done.returncode == 1
     assert "RankError: rank 1 (" in done.stderr
-    assert "would measure something else than the root: data, origin" in done.stderr
-    assert "needs a seed" in done.stderr
+    assert "would not compute the same as the root: data, origin" in done.stderr
+    assert "Seed everything random" in done.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -14,7 +14,7 @@ ranks = Ranks.join()
 if options.get("uncaught") == ranks.rank:
     print(1 / 0)
 if "code" in options:
-    sys.exit(ranks.leave(options["code"]))
+    sys.exit(ranks.finalize(options["code"]))
 
 
 def caught(work):

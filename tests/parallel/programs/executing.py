@@ -75,13 +75,13 @@ def main():
             "wall": wall,
             "cpu": cpu,
             "busy": sum(result.seconds for result in results),
-            "done": {result.index: result.values[0] for result in results if result.values is not None},
-            "failed": {result.index: result.message for result in results if result.values is None},
+            "done": {result.point: result.values[0] for result in results if result.values is not None},
+            "failed": {result.point: result.message for result in results if result.values is None},
             "by": [result.rank for result in results],
             "counts": counts,
         }
         print(json.dumps(said), flush=True)
-    return ranks.leave(0)
+    return ranks.finalize(0)
 
 
 sys.exit(main())

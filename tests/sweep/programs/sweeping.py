@@ -78,4 +78,4 @@ except Exception as error:
     code = 1
     if ranks.is_root:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-sys.exit(ranks.leave(code))
+sys.exit(ranks.finalize(code))
