@@ -80,9 +80,9 @@ def cli(context: click.Context, debug: bool, verbose: bool) -> None:
 
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
     if context.invoked_subcommand not in DIVIDED:
-        from landscape.parallel.ranks import launched
+        from landscape.parallel.ranks import launched_ranks
 
-        if launched() > 1:
+        if launched_ranks() > 1:
             raise click.UsageError(
                 f"`landscape {context.invoked_subcommand}` doesn't divide its work among ranks: start it once, without "
                 "mpiexec or srun"

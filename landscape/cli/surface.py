@@ -137,9 +137,9 @@ def _config(out: Path, options: dict[str, Any]) -> SweepConfig:
 def _ranks(number: int | Literal["auto"] | None) -> int | Literal["auto"] | Ranks:
     """Return the ranks of the launcher that started this process, else how many to start here."""
     from landscape.cli.ranks import join
-    from landscape.parallel.ranks import OVERRIDE, launched
+    from landscape.parallel.ranks import MPI_VARIABLE, launched_ranks
 
-    if launched() == 1 and os.environ.get(OVERRIDE) != "1":
+    if launched_ranks() == 1 and os.environ.get(MPI_VARIABLE) != "1":
         return number or "auto"
     if number is not None:
         raise click.UsageError("--ranks starts ranks itself; leave it out under mpiexec or srun")
