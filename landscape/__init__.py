@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from landscape.problem.problem import Problem as Problem
     from landscape.problem.problem import Split as Split
     from landscape.problem.spec import ProblemSpec as ProblemSpec
-    from landscape.render.scenes.animation import animate_scene as animate_scene
-    from landscape.render.scenes.scene import render_scene as render_scene
     from landscape.surface.merge import merge as merge
     from landscape.surface.reading import read_surface as read_surface
     from landscape.surface.surface import Surface as Surface
@@ -46,10 +44,14 @@ if TYPE_CHECKING:
     from landscape.training.run import Run as Run
     from landscape.training.settings import TrainingSettings as TrainingSettings
     from landscape.workflows.check import check as check
+    from landscape.workflows.compare import compare as compare
+    from landscape.workflows.compare import compare_runs as compare_runs
+    from landscape.workflows.demo import demo as demo
     from landscape.workflows.export import ExportOptions as ExportOptions
     from landscape.workflows.export import export as export
     from landscape.workflows.figures import PlotOptions as PlotOptions
     from landscape.workflows.figures import plot as plot
+    from landscape.workflows.figures import render_scene as render_scene
     from landscape.workflows.figures import save_figure as save_figure
     from landscape.workflows.info import Info as Info
     from landscape.workflows.info import info as info
@@ -93,10 +95,12 @@ else:
             "Trajectory": "geometry.trajectory",
             "Weights": "geometry.weights",
             "accuracy": "problem.measures",
-            "animate_scene": "render.scenes.animation",
             "check": "workflows.check",
+            "compare": "workflows.compare",
+            "compare_runs": "workflows.compare",
             "compute_surface": "workflows.surface",
             "cross_entropy": "problem.measures",
+            "demo": "workflows.demo",
             "export": "workflows.export",
             "info": "workflows.info",
             "load_checkpoint": "training.checkpoint",
@@ -110,7 +114,7 @@ else:
             "random_plane": "geometry.plane",
             "read_surface": "surface.reading",
             "read_trajectories": "surface.trajectory_files",
-            "render_scene": "render.scenes.scene",
+            "render_scene": "workflows.figures",
             "resume": "workflows.train",
             "save_checkpoint": "training.checkpoint",
             "save_figure": "workflows.figures",

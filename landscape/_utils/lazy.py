@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
 
 def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Module-level ``__getattr__``, ``__dir__`` and ``__all__`` of a package whose names live in modules below it.
+    """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package whose names live in modules below it.
 
     Args:
         package: the package's own ``__name__``.
-        homes: public name to module, relative to the package (``"plane"``, ``"surface.store"``).
+        homes: module of each public name, relative to the package (``"plane"``, ``"surface.store"``).
     """
 
     def get(name: str) -> Any:
@@ -20,4 +21,8 @@ def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], 
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(import_module(f"{package}.{homes[name]}"), name)
 
-    return get, lambda: sorted(homes), sorted(homes)
+    def names() -> list[str]:
+        own = (name for name in vars(sys.modules[package]) if name.startswith("__"))
+        return sorted({*homes, *own})
+
+    return get, names, sorted(homes)

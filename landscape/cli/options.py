@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from landscape.problem.spec import ProblemSpec
     from landscape.sweep.grid import AutoAxis, Axis
 
-_Choice = click.Choice[str] if TYPE_CHECKING else click.Choice  # not generic at run time before click 8.2
+if TYPE_CHECKING:
+    _ParamType: TypeAlias = click.ParamType[Any]
+    _Choice: TypeAlias = click.Choice[str]
+else:  # not generic at run time before click 8.2
+    _ParamType, _Choice = click.ParamType, click.Choice
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -29,7 +33,7 @@ def usage_errors() -> Iterator[None]:
         raise click.UsageError(str(error)) from error
 
 
-class AxisType(click.ParamType):
+class AxisType(_ParamType):
     """``min:max:n``, ``auto`` or ``auto:n``."""
 
     name = "min:max:n"
@@ -47,7 +51,7 @@ class AxisType(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class ArgumentsType(click.ParamType):
+class ArgumentsType(_ParamType):
     """``key=value,...`` as a dict."""
 
     name = "key=value,..."
@@ -64,7 +68,7 @@ class ArgumentsType(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class ShardType(click.ParamType):
+class ShardType(_ParamType):
     """``i/n`` as a pair, counted from 0."""
 
     name = "i/n"
@@ -79,7 +83,7 @@ class ShardType(click.ParamType):
         return int(part), int(parts)
 
 
-class SeedsType(click.ParamType):
+class SeedsType(_ParamType):
     """``a:b``, the seeds from a up to, but not including, b."""
 
     name = "a:b"
@@ -94,7 +98,7 @@ class SeedsType(click.ParamType):
         return tuple(range(int(first), int(end)))
 
 
-class BytesType(click.ParamType):
+class BytesType(_ParamType):
     """A number of bytes, with K, M, G or T for powers of 1024."""
 
     name = "bytes"
@@ -120,10 +124,11 @@ class EngineType(_Choice):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the name of the engine."""
-        return super().convert(ENGINES.get(value, value), param, ctx)
+        name: str = super().convert(ENGINES.get(value, value), param, ctx)
+        return name
 
 
-class RanksType(click.ParamType):
+class RanksType(_ParamType):
     """A number of ranks, or ``auto``."""
 
     name = "N|auto"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeAlias
 
 from landscape.errors import StoreError
@@ -15,6 +14,7 @@ from landscape.geometry.trajectory import Trajectory
 from landscape.problem.problem import Problem
 from landscape.surface.trajectory_files import read_trajectories
 from landscape.sweep.grid import DEFAULT_COUNT, AutoAxis, Axis, Grid, parse_axis
+from landscape.workflows.sources import PathName
 
 PATH_MARGIN = 0.2
 """Margin around paths on an axis whose range is found by rule, as a fraction of their extent: enough to see what they
@@ -51,7 +51,7 @@ def resolve_grid(
     plane: Plane,
     evaluation: EvaluationConfig,
     device: str,
-    paths_in: Path | None = None,
+    paths_in: PathName | None = None,
 ) -> tuple[Grid, list[str]]:
     """Return the grid with all ranges known, and the rule behind each range that was found.
 
@@ -86,7 +86,7 @@ def resolve_grid(
     return grid, reasons
 
 
-def _paths_in(file: Path | None) -> list[Trajectory]:
+def _paths_in(file: PathName | None) -> list[Trajectory]:
     """Return the trajectories in a file, if it holds any."""
     if file is None:
         return []

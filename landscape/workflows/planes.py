@@ -1,11 +1,11 @@
-"""Plane options: how the axes of a surface are chosen, as one object that files and other processes can carry."""
+"""Choice of the plane of a surface, as one object that other processes can carry."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -13,7 +13,7 @@ from landscape.geometry.direction import Direction, difference
 from landscape.geometry.plane import Plane, PlaneFamily, random_plane
 from landscape.geometry.weights import Weights
 from landscape.surface.plane_files import read_directions
-from landscape.workflows.sources import weights_at
+from landscape.workflows.sources import PathName, weights_at
 
 
 @dataclass(frozen=True)
@@ -44,23 +44,21 @@ class PlaneConfig:
     """
 
     seed: int = 0
-    seeds: tuple[int, ...] = ()
+    seeds: Sequence[int] = ()
     normalization: str = "filter"
     ignore: str = "biasbn"
-    to: tuple[Path, ...] = ()
+    to: PathName | Sequence[PathName] = ()
     states: bool = False
-    directions: Path | None = None
-    only: tuple[str, ...] = ()
-    freeze: tuple[str, ...] = ()
+    directions: PathName | None = None
+    only: str | Sequence[str] = ()
+    freeze: str | Sequence[str] = ()
     orthogonal: bool = False
     same_direction: bool = False
-    scratch: Path | None = None
+    scratch: PathName | None = None
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__  # the documented way to normalize in a frozen dataclass
-        if isinstance(self.to, (str, Path)):
-            set_field(self, "to", (self.to,))
-        set_field(self, "to", tuple(Path(target) for target in self.to))
+        set_field(self, "to", self._targets)
         for name in ("directions", "scratch"):
             value = getattr(self, name)
             set_field(self, name, None if value is None else Path(value))
@@ -71,6 +69,11 @@ class PlaneConfig:
             raise ValueError("directions and to both choose the axes; expected one of them")
         if self.orthogonal and self.same_direction:
             raise ValueError("orthogonal and same_direction exclude each other; expected one of them")
+
+    @property
+    def _targets(self) -> tuple[Path, ...]:
+        several = (self.to,) if isinstance(self.to, (str, os.PathLike)) else self.to
+        return tuple(Path(target) for target in several)
 
     def make(self, model: nn.Module, axes: int = 2) -> Plane | PlaneFamily:
         """Return the plane with ``axes`` axes around the weights of ``model``, or one plane per seed.
@@ -87,7 +90,7 @@ class PlaneConfig:
             return self._random(origin, self.seed, axes, given)
         if len(given) == axes:
             raise ValueError("seeds: expected at least one random axis, but every axis has a given direction")
-        return PlaneFamily(origin, self.seeds, lambda seed: self._random(origin, seed, axes, given), axes)
+        return PlaneFamily(origin, tuple(self.seeds), lambda seed: self._random(origin, seed, axes, given), axes)
 
     def _given(self, origin: Weights, model: nn.Module, axes: int) -> list[Direction]:
         if self.directions is not None:
@@ -95,28 +98,16 @@ class PlaneConfig:
             if len(found) < axes:
                 raise ValueError(f"{self.directions}: expected directions for {axes} axes, got {len(found)}")
             return found
-        if len(self.to) > axes:
-            raise ValueError(f"to: expected at most one target per axis, got {len(self.to)} for {axes} axes")
-        return [difference(origin, weights_at(target, origin), str(target.resolve())) for target in self.to]
+        targets = self._targets
+        if len(targets) > axes:
+            raise ValueError(f"to: expected at most one target per axis, got {len(targets)} for {axes} axes")
+        return [difference(origin, weights_at(target, origin), str(target.resolve())) for target in targets]
 
     def _random(self, origin: Weights, seed: int, axes: int, first: Sequence[Direction]) -> Plane:
         return random_plane(
             origin, seed, axes, self.normalization, self.ignore, self.only, self.freeze, self.orthogonal,
             self.same_direction, first,
         )  # fmt: skip
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as plain JSON values; paths become absolute."""
-        values = asdict(self)
-        for name in ("directions", "scratch"):
-            values[name] = None if values[name] is None else str(values[name].absolute())
-        return {**values, "to": [str(target.absolute()) for target in self.to]}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> PlaneConfig:
-        """Return the object that :meth:`to_json` described; missing fields take their defaults."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{key: value for key, value in values.items() if key in known})
 
 
 def split_patterns(patterns: str | Sequence[str]) -> tuple[str, ...]:

@@ -198,19 +198,27 @@ def _plane(task: SurfaceTask, problem: Problem, ranks: Ranks) -> Plane | PlaneFa
         return task.plane
     chosen, axes = task.plane, len(task.axes)
 
-    def make() -> Plane | PlaneFamily:
-        return chosen.make(problem.model, axes)
+    def make_one() -> Plane:
+        plane = chosen.make(problem.model, axes)
+        assert isinstance(plane, Plane)  # a family only with seeds
+        return plane
 
     scratch = ranks.share(ranks.collective(lambda: _scratch(task, chosen, problem) if ranks.is_root else None))
     if chosen.seeds:
-        return ranks.collective(lambda: make_in_arena(scratch, make) if scratch else make())
-    return share_plane(ranks, make, scratch)
+        return ranks.collective(
+            lambda: (
+                make_in_arena(scratch, lambda: chosen.make(problem.model, axes))
+                if scratch
+                else chosen.make(problem.model, axes)
+            )
+        )
+    return share_plane(ranks, make_one, scratch)
 
 
 def _scratch(task: SurfaceTask, chosen: PlaneConfig, problem: Problem) -> Path | None:
     """Return the directory for a file that holds origin and directions; None to keep them in memory."""
     if chosen.scratch is not None or task.config.out is None:
-        return chosen.scratch
+        return None if chosen.scratch is None else Path(chosen.scratch)
     moving = movable_tensors(problem.model, chosen.states).values()
     size = (1 + len(task.axes)) * sum(tensor.numel() * max(tensor.element_size(), 4) for tensor in moving)
     return scratch_directory(size, task.config.out.absolute().parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from landscape.problem.problem import Problem
@@ -59,7 +60,14 @@ def train(
         problem = problem.build(seed=settings.seed)
     with reporting(progress, "training", "step", _steps) as report:
         return trainer.train(
-            problem, optimizer, settings, out, arguments=arguments, progress=report, stop=stop, overwrite=overwrite
+            problem,
+            optimizer,
+            settings,
+            Path(out),
+            arguments=arguments,
+            progress=report,
+            stop=stop,
+            overwrite=overwrite,
         )
 
 
@@ -83,7 +91,7 @@ def resume(
         CheckpointError: no run there, a damaged one, or one whose problem was made in Python without names: call
             :func:`train` with the problem instead.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = run if isinstance(run, Run) else Run.open(Path(run))
     if run.finished:
         return run
     optimizer, splits = run.record.optimizer, tuple(run.record.problem["splits"])

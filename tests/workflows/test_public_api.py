@@ -1,0 +1,110 @@
+"""The names in ``landscape`` itself: importable, documented, and the same for type checkers."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import landscape
+import landscape._utils.lazy
+
+ROOT = Path(landscape.__file__).parent
+SCRIPT = """
+from pathlib import Path
+import torch
+from matplotlib.figure import Figure
+import landscape as ls
+
+spec = ls.ProblemSpec(model="mlp", samples=100)
+problem: ls.Problem = spec.build()
+run: ls.Run = ls.train(spec, "adam:lr=0.01", ls.TrainingSettings(epochs=2), "run", progress=True)
+run = ls.resume(run, progress=lambda progress: print(progress.step))
+checkpoint: ls.Checkpoint = ls.load_checkpoint("weights.pt")
+ls.save_checkpoint("copy.pt", checkpoint.state_dict, step=0, epoch=0.0)
+inputs, targets = torch.ones(4, 2), torch.zeros(4, dtype=torch.int64)
+split = ls.Split(inputs, targets)
+loss, hits = ls.cross_entropy(inputs, targets), ls.accuracy(inputs, targets)
+weights: ls.Weights = ls.Weights.from_model(problem.model)
+direction: ls.Direction = ls.random_direction(weights, seed=1)
+planes: list[ls.Plane] = [
+    ls.random_plane(problem.model, seed=0), ls.plane_through(weights, [weights]),
+    ls.principal_plane(weights, [lambda: weights]), ls.principal_plane_of([run, "other"], axes=2),
+]
+result: ls.SweepResult = ls.compute_surface(
+    run, ls.PlaneConfig(seed=1, to=["other"]), ["-1:1:5", "auto:5"],
+    ls.SweepConfig(out=Path("surface.h5")), evaluation=ls.EvaluationConfig(dtype="float64"), ranks="auto",
+    progress=lambda progress: print(progress.done), stop=lambda: False,
+)
+result = ls.compute_surface(problem, planes[0], ls.Grid((ls.Axis(-1, 1, 5), ls.Axis.parse("0:1:3"))))
+surface: ls.Surface = ls.read_surface("surface.h5")
+trajectories: list[ls.Trajectory] = ls.project(["run", run], "surface.h5", out="paths.h5", attach=True)
+trajectories = ls.read_trajectories("paths.h5")
+done: int = ls.merge(["a.h5", "b.h5"], "c.h5").done
+figure: Figure = ls.plot(surface, trajectories, ax=Figure().subplots(), options=ls.PlotOptions(levels=5))
+path: Path = ls.save_figure(ls.render_scene(surface, trajectories), "scene.png")
+ls.export("page.html", surface, trajectories, ls.ExportOptions())
+findings: list[ls.Finding] = ls.check("surface.h5")
+found: ls.Info = ls.info("surface.h5")
+try:
+    ls.compare(spec, out="comparison"), ls.compare_runs([run]), ls.demo("demo")
+except (ls.StoreError, ls.CheckpointError, ls.DataError, ls.NonFiniteLossError, ls.MissingLibraryError) as error:
+    raise ls.LandscapeError(found.kind) from error
+"""
+
+
+def lazy_table() -> dict[str, str]:
+    """The table that ``landscape/__init__.py`` hands to ``lazy``."""
+    call = next(
+        node
+        for node in ast.walk(ast.parse((ROOT / "__init__.py").read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "lazy"
+    )
+    return ast.literal_eval(call.args[1])
+
+
+def test_type_checkers_see_the_lazy_names():
+    (block,) = [node for node in ast.parse((ROOT / "__init__.py").read_text()).body if isinstance(node, ast.If)]
+    seen = {}
+    for node in block.body:
+        assert isinstance(node, ast.ImportFrom)
+        for alias in node.names:
+            assert alias.asname == alias.name  # or strict type checkers take it for private
+            seen[alias.name] = node.module.removeprefix("landscape.")
+    assert seen == lazy_table()
+
+
+@pytest.mark.parametrize("name", landscape.__all__)
+def test_public_name(name):
+    found = getattr(landscape, name)
+    assert found.__module__ == f"landscape.{lazy_table()[name]}", "a name lives where the table says"
+    assert found.__doc__
+
+
+def test_dir_has_the_public_names_and_the_version():
+    assert {*landscape.__all__, "__version__", "__doc__"} <= set(dir(landscape))
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="has no attribute 'surfaces'"):
+        landscape.surfaces  # noqa: B018
+
+
+@pytest.mark.process
+def test_user_script_type_checks_strictly(tmp_path):
+    pytest.importorskip("mypy")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    used = {node.attr for node in ast.walk(ast.parse(SCRIPT)) if isinstance(node, ast.Attribute)}
+    assert set(landscape.__all__) <= used
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "mypy", "--strict", "--disallow-any-expr", "--follow-imports=silent",
+            "--config-file", ROOT.parent / "setup.cfg", script,
+        ],
+        capture_output=True, text=True, cwd=ROOT.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
