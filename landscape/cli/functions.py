@@ -158,7 +158,7 @@ def _check_out(out: Path, kind: Any, overwrite: bool) -> None:
 
 def _draw(name: str, *, out: Path, draw: Any, files: Path | None, overwrite: bool, **options: Any) -> None:
     from landscape.cli.progress import Bar
-    from landscape.functions.descent import Search
+    from landscape.functions.descent import RateSearch
     from landscape.render.style import SUFFIXES
     from landscape.workflows import function_figures as figures
     from landscape.workflows.figures import save_figure
@@ -167,7 +167,7 @@ def _draw(name: str, *, out: Path, draw: Any, files: Path | None, overwrite: boo
     tune, (low, high) = options["tune"], options["tune_range"]
     descent = DescentOptions(
         **{key: options[key] for key in ("steps", "start", "maximize", "noise", "batch_size", "seed")},
-        search=Search(tune, low, high, options["seed"]) if tune else None,
+        search=RateSearch(tune, low, high, options["seed"]) if tune else None,
     )
     look = figures.FunctionFigureOptions(**{key: options[key] for key in ("points", "scale", "style", "size")})
     optimizers = options["optimizers"] or (("sgd",) if tune else ("sgd:lr=0.1",))

@@ -1,1 +1,1 @@
-"""Functions of one and two variables, for teaching."""
+"""Functions of one and two variables: a catalogue, formulas, and descents in memory, for teaching and for tests."""

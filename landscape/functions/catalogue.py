@@ -1,7 +1,7 @@
-"""The functions that have a name: waves and bowls to learn on, and the usual tests of optimizers.
+"""Functions by name: simple ones to learn on, and common test functions of optimization.
 
-The formulas of the tests are those of Surjanovic and Bingham, *Virtual Library of Simulation Experiments*, where no
-other source is given. Coordinates of known points are correct to the last digit of float64.
+Formulas of test functions are those of Surjanovic and Bingham, *Virtual Library of Simulation Experiments*, unless
+another source is given. Coordinates of known points are correct to the last digit of float64.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from landscape._utils.names import unknown
-from landscape.functions.expression import DOMAIN, parse_expression
+from landscape.functions.expression import DEFAULT_DOMAIN, parse_expression
 from landscape.functions.function import Function, KnownPoint
 from landscape.problem.references import resolve
 
@@ -166,26 +166,26 @@ _FUNCTIONS = (
 )  # fmt: skip
 
 FUNCTIONS: Mapping[str, Function] = {function.name: function for function in _FUNCTIONS}
-"""By name."""
+"""Functions by name."""
 
 
 def find_function(text: str) -> Function:
-    """A function by its name, as a reference, or as a formula.
+    """Return a function by its name, reference or formula.
 
     Args:
-        text: a name in :data:`FUNCTIONS`; ``pkg.mod:function`` or ``file.py:function``, a callable of one or two
-            tensors, or a ``Function``; or a formula such as ``x^2 + sin(x)``.
+        text: a name in :data:`FUNCTIONS`; a reference ``pkg.mod:function`` or ``file.py:function`` to a callable of one
+            or two tensors, or to a ``Function``; or a formula such as ``x^2 + sin(x)``.
 
     Raises:
-        ValueError: none of these; the message says what was expected.
-        TypeError: a reference to something that cannot be called.
+        ValueError: it is none of these.
+        TypeError: the reference names an object that cannot be called.
     """
     text = text.strip()
     if text in FUNCTIONS:
         return FUNCTIONS[text]
     if ":" in text:
         return _from_reference(text)
-    # Words of two letters and more; "x-y" is a formula.
+    # Words of two letters or more; "x-y" is a formula.
     if re.fullmatch(r"[a-z]{2,}(-[a-z]{2,})*", text):
         raise unknown("function", text, FUNCTIONS)
     return parse_expression(text)
@@ -196,16 +196,18 @@ def _from_reference(reference: str) -> Function:
     if isinstance(found, Function):
         return found
     try:
-        parameters = inspect.signature(found).parameters.values()
+        parameters = list(inspect.signature(found).parameters.values())
     except (TypeError, ValueError):
-        parameters = ()
-    needed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
-    if len(needed) not in (1, 2):
-        raise ValueError(f"{reference}: a function of x, or of x and y, expected; it takes {len(needed)} arguments")
+        parameters = []
+    required = [
+        p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
+    ]
+    if len(required) not in (1, 2):
+        raise ValueError(f"{reference}: expected a function of x, or of x and y, got {len(required)} arguments")
     name = reference.rpartition(":")[2]
-    return Function(name, name, found, (DOMAIN,) * len(needed), (1.0,) * len(needed))
+    return Function(name, name, found, (DEFAULT_DOMAIN,) * len(required), (1.0,) * len(required))
 
 
-def turned(function: Function, maximize: bool) -> Function:
-    """The same function, to be climbed or to be descended."""
+def with_maximize(function: Function, maximize: bool) -> Function:
+    """Return the same function, to be maximized or minimized."""
     return replace(function, maximize=maximize)

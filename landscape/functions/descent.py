@@ -1,7 +1,7 @@
-"""Descents in memory: every point of an optimizer on a problem of a few parameters, and learning rates found by search.
+"""Descents in memory: every point of an optimizer on a problem with few parameters, and a search for learning rates.
 
-The steps are those of :func:`landscape.training.train`, bit for bit, without a run's folder: a checkpoint for each step
-of a function of two variables would cost a hundred times the step.
+The steps are those of :func:`landscape.training.train`, without the directory of a run: writing a checkpoint for each
+step of a function of two variables would take a hundred times as long as the step.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from landscape._utils.torch_state import preserve_random_state
@@ -21,26 +22,26 @@ from landscape.training.measure import measure
 from landscape.training.optimizers import build, describe
 from landscape.training.step import NonFiniteBatch, TrainingStep
 
-LARGEST = 10_000
-"""Parameters that a descent keeps of each step at most."""
-SCORED = 0.25
-"""The share of the steps, at the end, whose mean loss is what a learning rate is judged by."""
+MAX_PARAMETERS = 10_000
+"""Maximum number of parameters of a descent, which are all kept for each step."""
+SCORED_FRACTION = 0.25
+"""Fraction of the steps, at the end, whose mean loss is the score of a learning rate."""
 
 
 @dataclass(frozen=True)
 class Descent:
-    """Where an optimizer went.
+    """The path of an optimizer.
 
     Attributes:
-        optimizer: as it was asked for, ``sgd:lr=0.1``.
-        points: ``(n + 1, p)`` float64: all parameters, in order, before the first step and after each.
-        losses: ``(n + 1,)`` float64: of all samples, at these points.
-        diverged: whether it ended early because the loss was no longer finite; the points are those before.
+        optimizer: name and arguments as text, ``sgd:lr=0.1``.
+        points: all parameters in order, before the first step and after each, ``(n + 1, p)`` float64.
+        losses: loss over all samples at these points, ``(n + 1,)`` float64.
+        diverged: True if it ended early because the loss was no longer finite; the points are those before.
     """
 
     optimizer: str
-    points: np.ndarray
-    losses: np.ndarray
+    points: npt.NDArray[np.float64]
+    losses: npt.NDArray[np.float64]
     diverged: bool = False
 
     def __len__(self) -> int:
@@ -48,51 +49,59 @@ class Descent:
 
 
 def descend(problem: Problem, optimizer: str, steps: int, *, seed: int = 0, batch_size: int = 1) -> Descent:
-    """Take ``steps`` steps from where the problem's model stands, which itself stays there.
+    """Take ``steps`` optimizer steps on a copy of the problem's model.
 
     Args:
-        problem: with a split ``train`` and at most :data:`LARGEST` parameters.
+        problem: problem with a split ``train`` and at most :data:`MAX_PARAMETERS` trainable parameters.
         optimizer: a name, alone or with arguments; see :func:`landscape.training.optimizers.find`.
-        steps: how many.
-        seed: of the order of the samples, as in ``TrainingSettings``.
-        batch_size: samples of a step; a pass over the data ends with what is left over.
+        steps: number of steps.
+        seed: random seed of the data order, as in ``TrainingSettings``.
+        batch_size: number of samples per step; the last step of an epoch takes the remainder.
 
     Raises:
-        ValueError: too many parameters, or the optimizer is unknown or refuses them.
+        ValueError: there are too many parameters, or the optimizer is unknown or cannot train this model.
     """
     model = copy.deepcopy(problem.model)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not 0 < (count := sum(parameter.numel() for parameter in parameters)) <= LARGEST:
-        raise ValueError(f"1 to {LARGEST:,} parameters expected, got {count:,}: landscape.training.train keeps larger")
-    built = build(optimizer, parameters)
+    if not 0 < (count := sum(parameter.numel() for parameter in parameters)) <= MAX_PARAMETERS:
+        raise ValueError(
+            f"expected 1 to {MAX_PARAMETERS:,} parameters, got {count:,}; use landscape.training.train for more"
+        )
     split = problem.splits["train"]
     take_step = TrainingStep(
-        replace(problem, model=model), built, name=describe(optimizer).name, batch_size=batch_size, seed=seed
+        replace(problem, model=model),
+        build(optimizer, parameters),
+        name=describe(optimizer).name,
+        batch_size=batch_size,
+        seed=seed,
     )
     points, losses = [_flat(parameters)], [measure(model, split, problem.loss, {})["loss"]]
+    diverged = False
     with preserve_random_state(parameters[0].device):
         for step in range(steps):
             try:
                 take_step(step)
             except NonFiniteBatch:
-                return Descent(optimizer, np.array(points), np.array(losses), diverged=True)
+                diverged = True
+                break
             loss = measure(model, split, problem.loss, {})["loss"]
             if not math.isfinite(loss):
-                return Descent(optimizer, np.array(points), np.array(losses), diverged=True)
+                diverged = True
+                break
             points.append(_flat(parameters))
             losses.append(loss)
-    return Descent(optimizer, np.array(points), np.array(losses))
+    return Descent(optimizer, np.array(points), np.array(losses), diverged)
 
 
 @dataclass(frozen=True)
-class Search:
-    """How a learning rate is looked for: draws between two bounds, uniform in the logarithm, the same for everybody.
+class RateSearch:
+    """A random search for a learning rate: log-uniform between two bounds, with the same draws for every optimizer.
 
     Attributes:
-        trials: how many learning rates are tried.
-        low: the smallest.
-        high: the largest.
-        seed: of the draws.
+        trials: number of learning rates.
+        low: lower bound.
+        high: upper bound.
+        seed: random seed of the draws.
     """
 
     trials: int = 20
@@ -103,20 +112,20 @@ class Search:
     def __post_init__(self) -> None:
         if self.trials < 1 or not 0 < self.low < self.high:
             raise ValueError(
-                f"at least one trial and 0 < low < high expected, got {self.trials}, {self.low:g} and {self.high:g}"
+                f"expected at least one trial and 0 < low < high, got {self.trials}, {self.low:g} and {self.high:g}"
             )
 
     @property
-    def rates(self) -> np.ndarray:
-        """``(trials,)``: the learning rates, of three digits each, so that what a figure says is what was used."""
-        shares = np.random.RandomState(self.seed).random_sample(self.trials)
-        drawn = np.exp(np.log(self.low) + shares * np.log(self.high / self.low))
-        return np.array([float(f"{rate:.3g}") for rate in drawn])
+    def rates(self) -> npt.NDArray[np.float64]:
+        """Learning rates ``(trials,)``, rounded to three digits so that figures can state the exact values."""
+        uniform = np.random.RandomState(self.seed).random_sample(self.trials)
+        rates = np.exp(np.log(self.low) + uniform * np.log(self.high / self.low))
+        return np.array([float(f"{rate:.3g}") for rate in rates])
 
     def __str__(self) -> str:
         return (
-            f"learning rates: the best of {self.trials} for each optimizer, drawn log-uniformly from {self.low:g} to "
-            f"{self.high:g} (seed {self.seed}), by the mean over the last {SCORED:.0%} of the steps"
+            f"learning rates: best of {self.trials} for each optimizer, log-uniform from {self.low:g} to {self.high:g} "
+            f"(seed {self.seed}), by the mean loss over the last {SCORED_FRACTION:.0%} of the steps"
         )
 
 
@@ -124,38 +133,53 @@ def tune(
     problem: Problem,
     optimizer: str,
     steps: int,
-    search: Search,
+    search: RateSearch,
     *,
     seed: int = 0,
     batch_size: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> str:
-    """``optimizer`` with the best learning rate of a search; what else it was given stays.
+    """Find the best learning rate of ``optimizer``.
 
-    The score of a rate is the mean loss over the last quarter of its points. One that diverges has none.
+    The score of a rate is the mean loss over the last quarter of the steps; a descent that diverges has none.
+
+    Args:
+        problem: problem to descend on, as in :func:`descend`.
+        optimizer: a name, alone or with arguments other than ``lr``.
+        steps: number of steps of each descent.
+        search: learning rates to try.
+        seed: random seed of the data order.
+        batch_size: number of samples per step.
+        progress: called after each trial with the number of completed and of all trials.
+
+    Returns:
+        ``optimizer`` with the best learning rate and its other arguments.
 
     Raises:
-        ValueError: the optimizer refuses a learning rate ``lr``, or diverges with all of them.
+        ValueError: the optimizer has no argument ``lr`` or one was given, or it diverges with all rates.
     """
-    named = [_with_rate(optimizer, rate) for rate in search.rates]
+    candidates = [_with_rate(optimizer, rate) for rate in search.rates]
     scores = []
-    for done, text in enumerate(named):
+    for done, text in enumerate(candidates):
         descent = descend(problem, text, steps, seed=seed, batch_size=batch_size)
-        tail = descent.losses[-max(1, round(SCORED * steps)) :]
+        tail = descent.losses[-max(1, round(SCORED_FRACTION * steps)) :]
         scores.append(math.inf if descent.diverged else float(tail.mean()))
-        progress(done + 1, len(named))
+        progress(done + 1, len(candidates))
     if not math.isfinite(min(scores)):
-        raise ValueError(f"{optimizer} diverges with each of {search.trials} learning rates from {search.low:g} on")
-    return named[int(np.argmin(scores))]
+        raise ValueError(
+            f"{optimizer} diverges with each of {search.trials} learning rates from {search.low:g} to {search.high:g}"
+        )
+    return candidates[int(np.argmin(scores))]
 
 
 def _with_rate(optimizer: str, rate: float) -> str:
     name, arguments = parse_named(optimizer)
     if "lr" in arguments:
-        raise ValueError(f"{optimizer}: a learning rate is given and to be searched; leave one of the two out")
+        raise ValueError(f"{optimizer} sets the learning rate that is to be searched for; drop lr or the search")
     rest = optimizer[len(name) :].removeprefix(":")
     return f"{name}:lr={rate:g}" + (f",{rest}" if rest else "")
 
 
-def _flat(parameters: Sequence[torch.Tensor]) -> np.ndarray:
-    return torch.cat([p.detach().reshape(-1).to("cpu", torch.float64) for p in parameters]).numpy().copy()
+def _flat(parameters: Sequence[torch.Tensor]) -> npt.NDArray[np.float64]:
+    flat = torch.cat([p.detach().reshape(-1).to("cpu", torch.float64) for p in parameters])
+    return np.array(flat.numpy(), dtype=np.float64)

@@ -1,7 +1,7 @@
-"""Formulas as they are typed, ``25*sin(x) - x^2``, turned into functions of tensors without running any code of theirs.
+"""Formulas such as ``25*sin(x) - x^2`` as functions of tensors, without running code.
 
-The text is parsed by Python's own grammar and then walked: only numbers, ``x``, ``y``, ``pi``, ``e``, the four
-operations, powers, signs and the functions of one table are admitted; anything else is an error that names it.
+The text is parsed with Python's grammar and then translated: only numbers, ``x``, ``y``, ``pi``, ``e``, the four
+operations, powers, signs and the functions of one table are allowed; anything else is an error that names it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import Tensor
 from landscape._utils.names import unknown
 from landscape.functions.function import Function
 
-LONGEST = 1000
-"""Characters of a formula: more is no formula that a person typed."""
-DOMAIN = (-5.0, 5.0)
-"""Of a function whose usual domain nobody has said."""
-_DEEPEST = 60
+MAX_LENGTH = 1000
+"""Maximum length of a formula in characters."""
+DEFAULT_DOMAIN = (-5.0, 5.0)
+"""Domain of a function that doesn't state one."""
+_MAX_DEPTH = 60
 
 _FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "sin": torch.sin, "cos": torch.cos, "tan": torch.tan,
@@ -30,7 +30,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "exp": torch.exp, "log": torch.log, "sqrt": torch.sqrt, "abs": torch.abs,
     "min": torch.minimum, "max": torch.maximum,
 }  # fmt: skip
-_OF_TWO = ("min", "max")
+_BINARY = ("min", "max")
 _CONSTANTS = {"pi": math.pi, "e": math.e}
 _OPERATIONS: Mapping[type[ast.operator], Callable[[Tensor, Tensor], Tensor]] = {
     ast.Add: torch.add, ast.Sub: torch.sub, ast.Mult: torch.mul, ast.Div: torch.div, ast.Pow: torch.pow,
@@ -38,48 +38,48 @@ _OPERATIONS: Mapping[type[ast.operator], Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def parse_expression(text: str) -> Function:
-    """The function of ``x``, or of ``x`` and ``y``, that a formula says.
+    """Parse a formula in ``x``, or in ``x`` and ``y``.
 
-    Powers are ``x^2`` or ``x**2``; products need their ``*``. ``log`` is the natural logarithm. Values that do not
-    exist (``sqrt(-1)``) are NaN.
+    Powers are ``x^2`` or ``x**2``; products need a ``*``. ``log`` is the natural logarithm. Undefined values
+    (``sqrt(-1)``) are NaN.
 
     Returns:
-        A function named by its text, over -5 to 5, which starts at 1 on each axis.
+        A function named by its text, with domain -5 to 5 and start 1 on each axis.
 
     Raises:
-        ValueError: the text is no such formula; the message says what stands in the way.
+        ValueError: the text is not a formula; the message names the offending part.
     """
-    if len(text) > LONGEST:
-        raise ValueError(f"a formula of at most {LONGEST} characters expected, got {len(text)}")
-    # Python's ^ binds weaker than +, a formula's does not; and Python has no other use for it here.
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"expected a formula of at most {MAX_LENGTH} characters, got {len(text)}")
+    # Python's ^ binds weaker than +, unlike that of formulas, and has no other use here.
     source = text.strip().replace("^", "**")
     try:
         with warnings.catch_warnings(action="ignore"):
             body = ast.parse(source, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = getattr(error, "msg", None) or str(error) or type(error).__name__
-        raise ValueError(f"a formula such as x^2 + sin(x) expected, got {text!r} ({reason})") from None
+        raise ValueError(f"expected a formula such as x^2 + sin(x), got {text!r} ({reason})") from None
     names: set[str] = set()
     evaluate = _compile(body, source, names, 0)
     variables = 2 if "y" in names else 1
     if not names:
-        raise ValueError(f"a formula in x, or in x and y, expected, got {text!r}, which has neither")
+        raise ValueError(f"expected a formula in x, or in x and y, got {text!r}, which has neither")
     order = ("x", "y")[:variables]
 
     def value(*coordinates: Tensor) -> Tensor:
         return evaluate(dict(zip(order, coordinates, strict=True))) + 0 * coordinates[0]
 
     name = " ".join(text.split())
-    return Function(name, name, value, (DOMAIN,) * variables, (1.0,) * variables)
+    return Function(name, name, value, (DEFAULT_DOMAIN,) * variables, (1.0,) * variables)
 
 
 _Evaluate = Callable[[Mapping[str, Tensor]], Tensor]
 
 
 def _compile(node: ast.expr, source: str, names: set[str], depth: int) -> _Evaluate:
-    """What computes ``node`` from the variables; the variables that occur are added to ``names``."""
-    if depth > _DEEPEST:
-        raise ValueError(f"a formula nested at most {_DEEPEST} deep expected")
+    """Return a function that computes ``node`` from the variables, and add the variables in it to ``names``."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"expected a formula of nesting depth at most {_MAX_DEPTH}")
 
     def inner(part: ast.expr) -> _Evaluate:
         return _compile(part, source, names, depth + 1)
@@ -105,19 +105,19 @@ def _compile(node: ast.expr, source: str, names: set[str], depth: int) -> _Evalu
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
             if name not in _FUNCTIONS:
                 raise unknown("function in a formula", name, _FUNCTIONS)
-            wanted = 2 if name in _OF_TWO else 1
-            if len(arguments) != wanted:
-                raise ValueError(f"{name} takes {wanted} argument{'s' if wanted > 1 else ''}, got {len(arguments)}")
+            count = 2 if name in _BINARY else 1
+            if len(arguments) != count:
+                raise ValueError(f"{name} takes {count} argument{'s' if count > 1 else ''}, got {len(arguments)}")
             function, parts = _FUNCTIONS[name], [inner(argument) for argument in arguments]
             return lambda at: function(*(part(at) for part in parts))
     found = ast.get_source_segment(source, node) or type(node).__name__
     raise ValueError(
-        f"numbers, x, y, pi, e, + - * / ^ and {', '.join(_FUNCTIONS)} are what a formula may hold; {found!r} is none"
+        f"expected numbers, x, y, pi, e, + - * / ^ and {', '.join(_FUNCTIONS)} in a formula, got {found!r}"
     )
 
 
 def _constant(number: float) -> _Evaluate:
-    # A tensor of no dimensions on the CPU takes part on every device, and does not raise the precision of the others.
+    # A scalar tensor on the CPU can be combined with tensors on any device, and doesn't raise their precision.
     return lambda at: torch.tensor(number, dtype=next(iter(at.values())).dtype)
 
 
@@ -125,4 +125,4 @@ def _as_float(number: float) -> float:
     try:
         return float(number)
     except OverflowError:
-        raise ValueError("numbers that fit into float64 expected in a formula") from None
+        raise ValueError("expected numbers in a formula that fit into float64") from None

@@ -1,6 +1,6 @@
-"""A function as a problem: a model of one or two parameters whose loss is the function.
+"""A function as a problem: a model with one or two parameters whose loss is the function.
 
-Everything that works on networks works on it: optimizers, runs, trajectories, planes, surfaces and figures.
+Everything that works for networks works for it: optimizers, runs, trajectories, planes, surfaces and figures.
 """
 
 from __future__ import annotations
@@ -8,24 +8,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from landscape.functions.catalogue import find_function, turned
+from landscape.functions.catalogue import find_function, with_maximize
 from landscape.functions.function import Function
 from landscape.problem.problem import Problem, Split
 
 REFERENCE = "landscape.functions.problem:problem"
-"""How a run remembers such a problem."""
+"""Reference to :func:`problem`, by which runs store such a problem."""
 AXES = ("x", "y")
+"""Names of the variables."""
 
 
 class FunctionModel(nn.Module):
     """A model whose parameters ``x`` (and ``y``) are the variables of a function.
 
-    A sample is a slope ``(variables,)`` that is added to the function: its output is the function's value (or its
-    negative, to climb) plus the slope times the point. The slopes of a data set add up to zero, so that their mean is
-    the function itself, and the gradient on a sample is that of the function plus noise whose mean is zero.
+    A sample is a slope ``(variables,)``: its output is the value of the function (or its negative, to maximize) plus
+    the inner product of slope and point. The slopes of a data set add up to zero, so the mean over samples is the
+    function itself, and the gradient on a sample is that of the function plus noise of mean zero.
     """
 
     def __init__(self, function: Function, start: Sequence[float]) -> None:
@@ -36,22 +38,22 @@ class FunctionModel(nn.Module):
             self.register_parameter(name, nn.Parameter(torch.tensor(float(value), dtype=torch.float64)))
 
     def point(self) -> list[Tensor]:
-        """The variables, as scalars."""
+        """Return the variables as scalars."""
         return list(self.parameters())
 
     def forward(self, slopes: Tensor) -> Tensor:
-        """Slopes ``(batch, variables)`` to values ``(batch,)``."""
+        """Return values ``(batch,)`` for slopes ``(batch, variables)``."""
         point = self.point()
         value = self.function(*point)
         value = -value if self.function.maximize else value
-        # Not through a product with the point: 0 * inf at a diverged point would be NaN where the value is infinite.
+        # Not as a product with the point: 0 * inf at a diverged point would be NaN where the value is infinite.
         if not slopes.any():
             return value.expand(len(slopes))
         return value + sum(slope * variable for slope, variable in zip(slopes.unbind(1), point, strict=True))
 
 
 def value(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The loss: what the model returns is what is to be minimized."""
+    """Return the outputs: the loss is the value that the model returns."""
     return outputs
 
 
@@ -63,27 +65,27 @@ def problem(
     maximize: bool | None = None,
     noise_seed: int = 0,
 ) -> Problem:
-    """A function as a problem, from plain values.
+    """Build the problem of a function from plain values.
 
     Args:
-        function: a name, a reference or a formula; see :func:`landscape.functions.catalogue.find_function`.
-        start: where the model stands at first; the function's usual start by default.
-        noise: variance of the gradient on a single sample, of each of its components. It is exact over the data set: a
-            batch of ``n`` samples has the n-th part of it. The gradient's mean is that of the function.
-        draws: samples in the data set. Without noise they are all alike.
-        maximize: whether the loss is the negative of the function; as the function says by default.
-        noise_seed: of the draws.
+        function: a name, reference or formula; see :func:`landscape.functions.catalogue.find_function`.
+        start: initial values of the parameters; the usual start of the function by default.
+        noise: variance of each component of the gradient on a single sample, exact over the data set. On a batch of
+            ``n`` samples it is divided by ``n``. The mean gradient is that of the function.
+        draws: number of samples in the data set. Without noise they are all equal.
+        maximize: True to take the negative of the function as loss; by default as the function says.
+        noise_seed: random seed of the noise.
 
     Raises:
-        ValueError: no such function, a start of another number of coordinates, a variance below 0, or fewer than two
-            draws of noise.
+        ValueError: the function is unknown, ``start`` has another number of coordinates, the variance is negative, or
+            there are fewer than two draws of noise.
     """
     found = find_function(function)
     if maximize is not None:
-        found = turned(found, maximize)
+        found = with_maximize(found, maximize)
     start = found.start if start is None else (start,) if isinstance(start, int | float) else tuple(start)
     if not noise >= 0 or draws < 1:
-        raise ValueError(f"a variance of 0 or more and at least one draw expected, got {noise} and {draws}")
+        raise ValueError(f"expected a variance of at least 0 and at least one draw, got {noise} and {draws}")
     slopes = torch.from_numpy(_noise(noise, draws, found.variables, noise_seed))
     return Problem(
         FunctionModel(found, start),
@@ -93,12 +95,12 @@ def problem(
     )
 
 
-def _noise(variance: float, draws: int, variables: int, seed: int) -> np.ndarray:
-    """``(draws, variables)`` normal numbers whose mean is zero and whose variance over the draws is exactly that."""
+def _noise(variance: float, draws: int, variables: int, seed: int) -> npt.NDArray[np.float64]:
+    """Draw normal numbers ``(draws, variables)`` with mean zero and exactly this variance over the draws."""
     if not variance:
         return np.zeros((draws, variables))
     if draws < 2:
-        raise ValueError(f"at least two draws of noise expected, got {draws}: one alone has no mean of zero")
-    drawn = np.random.RandomState(seed).standard_normal((draws, variables))
-    drawn -= drawn.mean(axis=0)
-    return drawn * np.sqrt(variance / (drawn**2).mean(axis=0))
+        raise ValueError(f"expected at least two draws of noise, got {draws}: a single one cannot have mean zero")
+    normal: npt.NDArray[np.float64] = np.random.RandomState(seed).standard_normal((draws, variables))
+    normal -= normal.mean(axis=0)
+    return np.asarray(normal * np.sqrt(variance / (normal**2).mean(axis=0)))

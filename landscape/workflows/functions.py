@@ -12,7 +12,7 @@ import torch
 from landscape._utils.provenance import Environment
 from landscape.evaluation.config import EvaluationConfig
 from landscape.functions.catalogue import FUNCTIONS
-from landscape.functions.descent import Descent, Search, descend, tune
+from landscape.functions.descent import Descent, RateSearch, descend, tune
 from landscape.functions.function import Function, KnownPoint
 from landscape.functions.problem import FunctionModel
 from landscape.functions.problem import problem as function_problem
@@ -57,7 +57,7 @@ class DescentOptions:
     noise: float = 0.0
     batch_size: int = 1
     seed: int = 0
-    search: Search | None = None
+    search: RateSearch | None = None
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,7 @@ def _tune(
     problem: Problem,
     optimizers: Sequence[str],
     options: DescentOptions,
-    search: Search,
+    search: RateSearch,
     report: Callable[[Steps], None],
 ) -> list[str]:
     """Return the optimizers with the learning rates that the search finds."""

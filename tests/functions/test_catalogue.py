@@ -193,7 +193,7 @@ def test_objects_that_make_no_sense():
         Function("f", "f", torch.sin, (), ())
     with pytest.raises(ValueError, match="low to high"):
         Function("f", "f", torch.sin, ((1.0, 1.0),), (0.0,))
-    with pytest.raises(ValueError, match="as many coordinates"):
+    with pytest.raises(ValueError, match="expected 1 coordinates, one per variable"):
         Function("f", "f", torch.sin, ((0.0, 1.0),), (0.0,), (KnownPoint("minimum", (0.0, 0.0), 0.0),))
 
 

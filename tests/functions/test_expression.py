@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landscape.functions.expression import LONGEST, parse_expression
+from landscape.functions.expression import MAX_LENGTH, parse_expression
 
 RIGHT = [
     ("x^2", 9.0),
@@ -98,7 +98,7 @@ def test_what_does_not_exist_is_nan():
         "1e999999999999*x" if False else "x" * 3,
         "(" * 300 + "x" + ")" * 300,
         "-" * 500 + "x",
-        "x" + "+x" * LONGEST,
+        "x" + "+x" * MAX_LENGTH,
         "1" * 900 + "*x",
         "\0",
     ],

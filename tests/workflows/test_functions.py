@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from landscape.functions.catalogue import FUNCTIONS
-from landscape.functions.descent import Search
+from landscape.functions.descent import RateSearch
 from landscape.surface.reading import read_surface
 from landscape.surface.trajectory_files import read_trajectories
 from landscape.sweep.grid import Axis
@@ -83,11 +83,11 @@ def test_saved_study(hills, tmp_path):
 
 
 def test_search_is_reproducible_and_noted(tmp_path):
-    options = DescentOptions(steps=6, search=Search(3))
+    options = DescentOptions(steps=6, search=RateSearch(3))
     steps, pages = [], []
     for k in range(2):
         study = study_function("booth", ["sgd", "adam"], options, x=11, y=9, progress=steps.append)
-        assert "the best of 3 for each optimizer" in study.notes[0]
+        assert "best of 3 for each optimizer" in study.notes[0]
         assert all("lr=" in path.optimizer for path in study.paths)
         pages.append(save_figure(draw_study(study), tmp_path / f"{k}.svg").read_bytes())
     assert pages[0] == pages[1]
