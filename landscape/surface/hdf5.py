@@ -1,4 +1,4 @@
-"""Opening HDF5 files safely: readers that never stop a writer, and files that appear whole or not at all."""
+"""Opening HDF5 files: reading without locks, and creating files that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -8,132 +8,149 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
+from landscape._utils.files import sync_folder
 from landscape.errors import StoreError
-from landscape.surface.raw_files import DeferredErrorFile, claimed
+from landscape.surface.raw_files import DeferredErrorFile, locked
 
-LARGE, ALIGN = 4096, 64
-"""Datasets of this many bytes or more begin at multiples of 64, so that they can be used where they lie."""
-PATIENCE = 1.0
-"""Seconds for which a reader tries again when it meets a file whose last word (its end) is being written."""
+ALIGNED_FROM, ALIGNMENT = 4096, 64
+"""Datasets of 4096 bytes or more begin at multiples of 64, so that tensors can be mapped from the file."""
+RETRY_SECONDS = 1.0
+"""Time for which opening is retried: a reader may meet the moment in which a writer changes the end of the file."""
+_INTERNAL_ATTRIBUTES = ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST")
 
 
 @contextmanager
-def reading(path: str | os.PathLike[str], patience: float = PATIENCE) -> Iterator[h5py.File]:
-    """Open a file for reading without a lock, so that a running sweep is neither stopped nor waited for.
+def open_hdf5(path: str | os.PathLike[str], retry_seconds: float = RETRY_SECONDS) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading, without a lock: a running sweep is not disturbed.
 
     Args:
         path: the file.
-        patience: seconds for which it may be unreadable; 0 for whoever holds its lock.
+        retry_seconds: time for which opening is retried; 0 for a caller that holds the file's lock.
 
     Raises:
-        StoreError: there is no such file, or it is not HDF5, or it stays unreadable.
+        StoreError: the file does not exist, is not HDF5, or stays unreadable.
     """
-    file = _patiently(Path(path), patience)
+    file = _open_with_retries(Path(path), retry_seconds)
     try:
         yield file
     finally:
         file.close()
 
 
-def _patiently(path: Path, patience: float) -> h5py.File:
+def _open_with_retries(path: Path, retry_seconds: float) -> h5py.File:
     if not path.exists():
         raise StoreError(f"{path}: no such file")
     if path.is_dir():
-        raise StoreError(f"{path} is a folder; an HDF5 file is expected")
-    deadline = time.monotonic() + (patience if h5py.is_hdf5(path) else 0.0)
+        raise StoreError(f"{path} is a directory; expected an HDF5 file")
+    deadline = time.monotonic() + (retry_seconds if h5py.is_hdf5(path) else 0.0)
     while True:
         try:
             return h5py.File(path, "r", locking=False)
         except OSError as error:
             if isinstance(error, PermissionError):
-                raise StoreError(f"{path}: not readable: permission denied") from error
+                raise StoreError(f"{path}: cannot be read: permission denied") from error
             if time.monotonic() >= deadline:
-                raise StoreError(f"{path} is not a readable HDF5 file: damaged, cut off, or another format") from error
+                raise StoreError(f"{path} is not a readable HDF5 file: damaged, truncated or another format") from error
             time.sleep(0.02)
 
 
 @contextmanager
-def created(path: Path, overwrite: bool = False, like: Path | None = None) -> Iterator[h5py.File]:
-    """A new file that stands under its name only once it is whole and on the disk.
+def create_hdf5(path: Path, overwrite: bool = False, like: Path | None = None) -> Iterator[h5py.File]:
+    """Create an HDF5 file that gets its name once it is complete and on the disk.
+
+    An error raised by the block passes through unchanged, and nothing is left of the file.
 
     Args:
-        path: its name.
-        overwrite: replace a file of that name, unless another process writes it.
-        like: begin with a copy of this file.
+        path: name of the file.
+        overwrite: replace an existing file, unless another process writes it.
+        like: file whose copy is the start of the new one.
 
     Raises:
-        StoreError: the name is taken (and ``overwrite`` was not asked), or the folder cannot be written.
+        StoreError: the file exists and ``overwrite`` is False, or the file cannot be written.
     """
     if path.exists() and not overwrite:
-        raise StoreError(f"{path} exists; name another --out, or give --overwrite to replace it")
-    draft = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+        raise StoreError(f"{path} exists; choose another name, or overwrite it")
+    # With the host's name: several hosts may share the directory.
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+    raised_by_caller: OSError | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with claimed(path) if path.exists() else nullcontext():
-            _sweep_up(path)
+        with locked(path) if path.exists() else nullcontext():
+            _remove_abandoned(path)
             if like is not None:
-                shutil.copyfile(like, draft)
-            with DeferredErrorFile(draft) as target:
-                aligned = {"alignment_threshold": LARGE, "alignment_interval": ALIGN} if like is None else {}
-                with h5py.File(target, "w" if like is None else "r+", **aligned) as file:
-                    yield file
-                target.finish()
+                shutil.copyfile(like, temporary)
+            with DeferredErrorFile(temporary) as target:
+                alignment = {} if like else {"alignment_threshold": ALIGNED_FROM, "alignment_interval": ALIGNMENT}
+                with h5py.File(target, "r+" if like else "w", **alignment) as file:
+                    try:
+                        yield file
+                    except OSError as error:
+                        raised_by_caller = None if _raised_by_hdf5(error) else error
+                        raise
+                target.commit()
                 if overwrite:
-                    os.replace(draft, path)
+                    os.replace(temporary, path)
                 else:
-                    _claim(draft, path)
-            sync(path.parent)
+                    _link(temporary, path)
+            sync_folder(path.parent)
     except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {reason(error)}") from error
+        if error is raised_by_caller:
+            raise
+        raise StoreError(f"{path}: cannot be written: {system_message(error)}") from error
     finally:
         with suppress(OSError):
-            draft.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
-def _sweep_up(path: Path) -> None:
-    """Remove what a process left that was killed while it made ``path``: drafts that nobody holds locked."""
-    for draft in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        with suppress(StoreError, OSError), claimed(draft) as locks:
-            if locks:
-                draft.unlink()
+def _raised_by_hdf5(error: OSError) -> bool:
+    """True for an error of the file itself, raised by h5py."""
+    return "h5py" in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts
 
 
-def _claim(draft: Path, path: Path) -> None:
-    """Give the draft its name unless somebody took it meanwhile."""
+def _remove_abandoned(path: Path) -> None:
+    """Remove the temporary files of killed processes that were creating ``path``: those that nobody has locked."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(StoreError, OSError), locked(temporary) as is_locked:
+            if is_locked:
+                temporary.unlink()
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give the temporary file its name, unless another process took the name meanwhile."""
     try:
-        os.link(draft, path)
+        os.link(temporary, path)
     except FileExistsError as error:
-        raise StoreError(f"{path} was made by another process just now; is this command running twice?") from error
+        message = f"{path} was created by another process just now; is this command running twice?"
+        raise StoreError(message) from error
     except OSError:  # a file system without hard links
-        os.replace(draft, path)
+        os.replace(temporary, path)
 
 
-def reason(error: BaseException) -> str:
-    """Why the system refused, in its own few words; HDF5 wraps them in many."""
+def system_message(error: BaseException) -> str:
+    """Return the system's message for an error, without the text that HDF5 puts around it."""
     number = getattr(error, "errno", None) or next(iter(re.findall(r"errno = (\d+)", str(error))), None)
     if number:
         return os.strerror(int(number))
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
-def sync(path: Path) -> None:
-    """Ask the system to put a file or folder on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def read_array(node: h5py.Dataset) -> NDArray[Any]:
+    """Return the contents of a dataset as an array in memory."""
+    return np.asarray(node[()])
 
 
-def attribute(value: Any) -> Any:
-    """An attribute's value as Python has it: text for bytes, plain numbers for NumPy's."""
+def python_value(value: Any) -> Any:
+    """Return an attribute's value as a Python object: text for bytes, numbers and lists for NumPy's."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
@@ -141,11 +158,6 @@ def attribute(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def attributes(node: h5py.Group | h5py.Dataset) -> Mapping[str, Any]:
-    """All attributes of a node that are values, not references, as Python has them."""
-    found = {}
-    for key in node.attrs:
-        if key in ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"):
-            continue
-        found[key] = attribute(node.attrs[key])
-    return found
+def read_attributes(node: h5py.Group | h5py.Dataset) -> dict[str, Any]:
+    """Return the attributes of a node as Python objects, without the references that HDF5 keeps there itself."""
+    return {key: python_value(node.attrs[key]) for key in node.attrs if key not in _INTERNAL_ATTRIBUTES}

@@ -1,4 +1,4 @@
-"""Shards of an array job into one surface: equal settings, one plane, and each point from where it was done."""
+"""Merging the shards of an array job into one surface file."""
 
 from __future__ import annotations
 
@@ -7,29 +7,31 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from landscape._utils.provenance import now
+from landscape._utils.interpolation import Floats
 from landscape.errors import StoreError
-from landscape.surface.hdf5 import attribute, created, reading
+from landscape.surface.hdf5 import create_hdf5, open_hdf5, python_value, read_array
 from landscape.surface.metadata import SweepSettings
-from landscape.surface.store import failures_of, stored_settings, write_failures
+from landscape.surface.store import read_failures, read_settings, write_failures, write_finished
 from landscape.surface.surface import FAILED, PENDING, is_complete
 
-_PLANE = ("origin", "xdirection", "ydirection", "zdirection")
+_PLANE_GROUPS = ("origin", "xdirection", "ydirection", "zdirection")
 
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What a merge found.
+    """Result of a merge.
 
     Attributes:
-        total: points of the grid.
-        done: points that a shard has computed, or stopped.
-        failed: points that failed wherever they were tried.
-        overlapping: points that several shards have computed, equally.
-        per_shard: points taken from each shard, in the order given.
+        total: number of points of the grid.
+        done: number of points that a shard has computed or stopped.
+        failed: number of points that failed in every shard that tried them.
+        overlapping: number of points that several shards have computed, with equal values.
+        per_shard: number of points taken from each shard, in the given order.
     """
 
     total: int
@@ -40,7 +42,7 @@ class MergeReport:
 
     @property
     def pending(self) -> int:
-        """Points that no shard has tried."""
+        """Number of points that no shard has tried."""
         return self.total - self.done - self.failed
 
 
@@ -49,110 +51,110 @@ class _Shard:
     path: Path
     settings: SweepSettings
     metrics: list[str]
-    plane: dict[str, str]
-    values: np.ndarray
-    status: np.ndarray
-    seconds: np.ndarray
+    plane_digests: dict[str, str]
+    values: Floats
+    status: NDArray[np.uint8]
+    seconds: NDArray[np.float32]
     messages: dict[int, str]
 
 
 def merge(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], overwrite: bool = False) -> MergeReport:
-    """Join surface files of equal settings into the new file ``out``; points that none has stay pending.
+    """Merge surface files with equal settings into a new file; points that no file has stay pending.
 
-    Everything else (plane, provenance) is that of the first shard, bit for bit. Shards may still be computed: what
-    they have now is taken. The new file is continued like any other, by the same command without its shard.
+    Everything else (plane, provenance) comes from the first file, bit for bit. Files may still be written by a running
+    sweep: their present points are taken. The new file can be resumed like any other, without a shard.
 
     Args:
-        paths: the shards; one file per task of an array job.
-        out: the file to make.
-        overwrite: replace a file of that name.
+        paths: the shards, one file per task of an array job.
+        out: the file to create.
+        overwrite: replace an existing file.
 
     Raises:
-        StoreError: shards of different settings (each named with both values), a point that two shards computed
-            differently, an unreadable shard, or ``out`` exists or cannot be written.
-        ValueError: no shards.
+        StoreError: the settings of two shards differ (each is named with both values), two shards have different values
+            at a point, a shard cannot be read, or ``out`` exists or cannot be written.
+        ValueError: ``paths`` is empty.
     """
     files = [Path(path) for path in paths]
     if not files:
-        raise ValueError("at least one shard expected, got none")
+        raise ValueError("expected at least one shard, got none")
     out = Path(out)
     same = [path for path in files if out.exists() and path.exists() and path.samefile(out)]
     if same:
-        raise StoreError(f"{same[0]} is both a shard and the file to make; name another --out")
-    merged: _Shard | None = None
-    per_shard, overlapping = [], 0
-    for path in files:
+        raise StoreError(f"{same[0]} is both a shard and the output; choose another name for the output")
+    merged = _read(files[0])
+    per_shard, overlapping = [int(is_complete(merged.status).sum())], 0
+    for path in files[1:]:
         shard = _read(path)
-        if merged is None:
-            merged = shard
-            per_shard.append(int(is_complete(shard.status).sum()))
-        else:
-            _require_equal(merged, shard)
-            taken, both = _add(merged, shard)
-            per_shard.append(taken)
-            overlapping += both
-    with created(out, overwrite, like=merged.path) as file:
+        _require_equal(merged, shard)
+        added, common = _add(merged, shard)
+        per_shard.append(added)
+        overlapping += common
+    done, failed = int(is_complete(merged.status).sum()), int((merged.status == FAILED).sum())
+    with create_hdf5(out, overwrite, like=merged.path) as file:
         for name, values in zip(merged.metrics, merged.values, strict=True):
             file[name][...] = values
         file["seconds"][...] = merged.seconds
         file["status"][...] = merged.status
         write_failures(file, merged.messages)
-        complete = bool(is_complete(merged.status).all())
-        file.attrs.modify("finished", np.bytes_(now() if complete else ""))
+        write_finished(file, done == merged.status.size)
         file.attrs["merged_from"] = json.dumps([path.name for path in files])
-    done, failed = int(is_complete(merged.status).sum()), int((merged.status == FAILED).sum())
     return MergeReport(merged.status.size, done, failed, overlapping, tuple(per_shard))
 
 
 def _read(path: Path) -> _Shard:
-    with reading(path) as file:
-        settings = stored_settings(file, path)
-        metrics = json.loads(file.attrs["metrics"])
-        plane = {name: attribute(file[name].attrs["digest"]) for name in _PLANE if name in file}
-        # Status first: a value that is marked done was written before its mark.
-        status = file["status"][()]
-        values = np.stack([file[name][()] for name in metrics])
-        return _Shard(path, settings, metrics, plane, values, status, file["seconds"][()], failures_of(file))
+    with open_hdf5(path) as file:
+        settings = read_settings(file, path)
+        metrics: list[str] = json.loads(file.attrs["metrics"])
+        digests = {name: python_value(file[name].attrs["digest"]) for name in _PLANE_GROUPS if name in file}
+        # Status first: the values of a point are written before its status.
+        status = read_array(file["status"])
+        values = np.stack([read_array(file[name]) for name in metrics])
+        seconds = read_array(file["seconds"])
+        return _Shard(path, settings, metrics, digests, values, status, seconds, read_failures(file))
 
 
 def _require_equal(first: _Shard, other: _Shard) -> None:
     differing = first.settings.differences(other.settings)
-    for name, one, two in (
+    fixed: list[tuple[str, Any, Any]] = [
         ("metrics", first.metrics, other.metrics),
-        ("plane", first.plane, other.plane),
+        ("plane", first.plane_digests, other.plane_digests),
         ("shape", first.status.shape, other.status.shape),
-    ):
-        if one != two:
-            differing.append((name, one, two))
+    ]
+    differing += [(name, one, two) for name, one, two in fixed if one != two]
     if differing:
+        listed = "; ".join(f"{name} is {one!r} in the first and {two!r} in the second" for name, one, two in differing)
         raise StoreError(
-            f"{first.path} and {other.path} were made with different settings and cannot be merged: "
-            + "; ".join(f"{name} is {one!r} in the first and {two!r} in the second" for name, one, two in differing)
+            f"{first.path} and {other.path} were made with different settings and cannot be merged: {listed}"
         )
 
 
 def _add(merged: _Shard, shard: _Shard) -> tuple[int, int]:
-    """Take from ``shard`` what ``merged`` lacks, in place; returns how much that was, and how much both had."""
-    both = is_complete(merged.status) & is_complete(shard.status)
-    bits = [array[:, both].view(np.int64) for array in (merged.values, shard.values)]
-    unequal = (bits[0] != bits[1]).any(axis=0)
-    if unequal.any():
-        where = np.argwhere(both)[unequal.argmax()]
-        old, new = (array[(slice(None), *where)] for array in (merged.values, shard.values))
-        name = next(n for n, a, b in zip(merged.metrics, old, new, strict=True) if a.tobytes() != b.tobytes())
-        i = merged.metrics.index(name)
-        raise StoreError(
-            f"{merged.path} and {shard.path} disagree at {int(unequal.sum())} points, first at index "
-            f"{tuple(int(k) for k in where)}: {name} is {old[i]!r} and {new[i]!r}; they were not computed alike"
-        )
+    """Add the points of ``shard`` that ``merged`` lacks, in place; return the numbers of added and of common points."""
+    common = is_complete(merged.status) & is_complete(shard.status)
+    _require_same_values(merged, shard, common)
     new = is_complete(shard.status) & ~is_complete(merged.status)
     failed = (shard.status == FAILED) & (merged.status == PENDING)
     merged.values[:, new] = shard.values[:, new]
     merged.seconds[new | failed] = shard.seconds[new | failed]
     merged.status[new], merged.status[failed] = shard.status[new], FAILED
-    for index in np.flatnonzero(new):
-        merged.messages.pop(int(index), None)
+    for index in np.flatnonzero(new).tolist():
+        merged.messages.pop(index, None)
     for index, message in shard.messages.items():
         if merged.status.flat[index] == FAILED:
             merged.messages.setdefault(index, message)
-    return int(new.sum()), int(both.sum())
+    return int(new.sum()), int(common.sum())
+
+
+def _require_same_values(first: _Shard, other: _Shard, common: NDArray[np.bool_]) -> None:
+    """Raise ``StoreError`` unless the values at common points are equal bit for bit, NaN included."""
+    bits = [np.ascontiguousarray(shard.values[:, common]).view(np.int64) for shard in (first, other)]
+    unequal = (bits[0] != bits[1]).any(axis=0)
+    if not unequal.any():
+        return
+    index = tuple(np.argwhere(common)[unequal.argmax()].tolist())
+    one, two = first.values[:, *index], other.values[:, *index]
+    i = next(i for i in range(len(one)) if one[i].tobytes() != two[i].tobytes())
+    raise StoreError(
+        f"{first.path} and {other.path} disagree at {int(unequal.sum())} points, first at index {index}: "
+        f"{first.metrics[i]} is {one[i]!r} and {two[i]!r}; they were not computed with the same program or hardware"
+    )

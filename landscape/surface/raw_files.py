@@ -1,4 +1,8 @@
-"""Files below HDF5: locks, deferred write errors, and writes to datasets in place."""
+"""File access below HDF5: locks, deferred write errors, and overwriting datasets in place.
+
+HDF5 loses data that it has buffered when the disk is full, and crashes at exit. Values are therefore written with
+``pwrite`` into datasets that exist already, and files are laid out through an object that defers the first error.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +12,29 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Self
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from landscape.errors import StoreError
 
+fcntl: ModuleType | None
 try:
     import fcntl
-except ImportError:  # pragma: no cover (not on this system)
-    fcntl = None  # type: ignore[assignment]
+except ImportError:  # pragma: no cover (Windows)
+    fcntl = None
+
+_log = logging.getLogger(__name__)
 
 
 def lock(handle: int, path: Path) -> bool:
-    """Take the lock that HDF5 takes for writing, for as long as ``handle`` is open.
+    """Take the lock that HDF5 takes for writing; it is held until ``handle`` is closed.
 
     Returns:
-        False on a file system without locks, where nobody can be refused.
+        False on a file system without locks, where a second writer cannot be refused.
 
     Raises:
         StoreError: another process has the file open.
@@ -44,17 +52,21 @@ def lock(handle: int, path: Path) -> bool:
     return True
 
 
+def _open_for_writing(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be opened for writing: {os.strerror(error.errno or 0)}") from error
+
+
 @contextmanager
-def claimed(path: Path) -> Iterator[bool]:
-    """Hold the :func:`lock` of an existing file; yields what that returns.
+def locked(path: Path) -> Iterator[bool]:
+    """Hold the :func:`lock` of an existing file, and yield its result.
 
     Raises:
-        StoreError: another process has the file open, or it may not be written.
+        StoreError: another process has the file open, or it cannot be opened for writing.
     """
-    try:
-        handle = os.open(path, os.O_RDWR)
-    except OSError as error:
-        raise StoreError(f"{path}: not writable: {os.strerror(error.errno or 0)}") from error
+    handle = _open_for_writing(path)
     try:
         yield lock(handle, path)
     finally:
@@ -62,24 +74,24 @@ def claimed(path: Path) -> Iterator[bool]:
 
 
 class DeferredErrorFile:
-    """A file-like object for ``h5py.File``, which writes to ``path``.
+    """A file object for ``h5py.File`` whose write errors are raised at the end.
 
-    A library whose write is refused (a full disk) cannot close its file, and crashes when the process ends. Here the
-    first refusal is kept, what follows is dropped in silence, and :meth:`finish` raises.
+    HDF5 cannot close a file whose writes fail (a full disk), and crashes when the process exits. Here, the first error
+    is kept, later writes are dropped, and :meth:`commit` raises the error.
 
     Args:
-        path: the file, made if it is not there.
-        locked: take a writer's lock; false for who holds it already.
+        path: the file; created if it does not exist.
+        take_lock: take a writer's lock; False for a caller that holds it.
     """
 
-    def __init__(self, path: Path, locked: bool = True) -> None:
-        self._path, self._locked = path, locked
+    def __init__(self, path: Path, take_lock: bool = True) -> None:
+        self._path, self._take_lock = path, take_lock
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        self._at = self._size = 0
-        self._refusal: OSError | None = None
+        self._position = self._size = 0
+        self._error: OSError | None = None
 
     def __enter__(self) -> Self:
-        if self._locked:
+        if self._take_lock:
             lock(self._handle, self._path)
         self._size = os.fstat(self._handle).st_size
         return self
@@ -89,26 +101,27 @@ class DeferredErrorFile:
     ) -> None:
         os.close(self._handle)
 
-    def finish(self) -> None:
-        """Put the file on the disk.
+    def commit(self) -> None:
+        """Wait until the file is on the disk.
 
         Raises:
-            OSError: the disk refused, now or earlier.
+            OSError: the first error of a write, or of this call.
         """
-        if self._refusal is not None:
-            raise self._refusal
+        if self._error is not None:
+            raise self._error
         os.fsync(self._handle)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        return self._at
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = start + offset
+        return self._position
 
     def tell(self) -> int:
-        return self._at
+        return self._position
 
     def read(self, size: int = -1) -> bytes:
-        data = os.pread(self._handle, self._size - self._at if size < 0 else size, self._at)
-        self._at += len(data)
+        data = os.pread(self._handle, self._size - self._position if size < 0 else size, self._position)
+        self._position += len(data)
         return data
 
     def readinto(self, buffer: Any) -> int:
@@ -119,104 +132,108 @@ class DeferredErrorFile:
 
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
-        if self._refusal is None:
+        if self._error is None:
             try:
-                write_all(self._handle, view, self._at)
+                write_all(self._handle, view, self._position)
             except OSError as error:
-                self._refusal = error
-        self._at += len(view)
-        self._size = max(self._size, self._at)
+                self._error = error
+        self._position += len(view)
+        self._size = max(self._size, self._position)
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
-        self._size = self._at if size is None else size
-        if self._refusal is None:
+        self._size = self._position if size is None else size
+        if self._error is None:
             try:
                 os.ftruncate(self._handle, self._size)
             except OSError as error:
-                self._refusal = error
+                self._error = error
         return self._size
 
     def flush(self) -> None:
-        """Nothing is held back here."""
+        """Do nothing: writes are not buffered."""
 
 
 def write_all(handle: int, data: memoryview, offset: int) -> None:
-    """All of ``data`` at ``offset``: the system may take less at a time.
+    """Write ``data`` at ``offset``, in several calls if the system takes less at a time.
 
     Raises:
-        OSError: the disk is full, or gone.
+        OSError: the disk is full or gone.
     """
     while data:
         written = os.pwrite(handle, data, offset)
         data, offset = data[written:], offset + written
 
 
-_log = logging.getLogger(__name__)
-
-
 class DatasetWriter:
-    """An existing file, open for overwriting and locked until :meth:`close`.
+    """An existing HDF5 file whose datasets are overwritten in place, locked until :meth:`close`.
 
     Args:
         path: the file.
 
     Raises:
-        StoreError: another process has the file open, or it may not be written.
+        StoreError: another process has the file open, or it cannot be opened for writing.
     """
 
     def __init__(self, path: Path) -> None:
         self._handle = -1
-        try:
-            self._handle = os.open(path, os.O_RDWR)
-        except OSError as error:
-            raise StoreError(f"{path}: not writable: {os.strerror(error.errno or 0)}") from error
-        self._places: dict[str, tuple[int, np.dtype, tuple[int, ...]]] = {}
+        self._handle = _open_for_writing(path)
+        self._datasets: dict[str, tuple[int, np.dtype[Any], tuple[int, ...]]] = {}
         try:
             if not lock(self._handle, path):
-                _log.warning("%s lies on a file system without locks: a second writer would not be noticed", path)
+                _log.warning("%s is on a file system without locks: a second writer would not be noticed", path)
         except BaseException:
             self.close()
             raise
 
-    def locate(self, file: h5py.File, names: Iterable[str]) -> None:
-        """Note where datasets lie, by a look into the file through HDF5.
+    def register(self, file: h5py.File, names: Iterable[str]) -> None:
+        """Look up the offsets of datasets.
+
+        Args:
+            file: the same file, opened with h5py.
+            names: paths of the datasets.
 
         Raises:
-            ValueError: a dataset does not lie in one piece, as all of ours do.
+            ValueError: a dataset is not contiguous; every dataset that a store creates is.
         """
         for name in names:
             offset = file[name].id.get_offset()
             if offset is None:
-                raise ValueError(f"dataset {name} does not lie in one piece")
-            self._places[name] = (offset, file[name].dtype, file[name].shape)
+                raise ValueError(f"dataset {name} is not contiguous")
+            self._datasets[name] = (offset, file[name].dtype, file[name].shape)
 
-    def write(self, name: str, rows: slice, values: np.ndarray) -> None:
-        """Overwrite ``rows`` (along the first axis) of a dataset by the same rows of ``values``, all of its shape.
+    def write(self, name: str, rows: slice, values: NDArray[Any]) -> None:
+        """Overwrite some rows of a dataset.
+
+        Args:
+            name: path of a registered dataset.
+            rows: rows along the first axis.
+            values: array of the shape of the dataset, of which ``rows`` are written.
 
         Raises:
-            OSError: the disk is full, or gone.
+            OSError: the disk is full or gone.
+            ValueError: ``values`` has another shape than the dataset.
         """
-        offset, dtype, shape = self._places[name]
+        offset, dtype, shape = self._datasets[name]
         if values.shape != shape:
-            raise ValueError(f"{name}: values of shape {shape} expected, got {values.shape}")
+            raise ValueError(f"{name}: expected values of shape {shape}, got {values.shape}")
         part = np.ascontiguousarray(values[rows], dtype=dtype)
         start = rows.start * int(np.prod(shape[1:])) * dtype.itemsize
-        write_all(self._handle, memoryview(part).cast("B"), offset + start)
+        write_all(self._handle, part.data.cast("B"), offset + start)
 
     def sync(self) -> None:
-        """Wait until what was written is on the disk.
+        """Wait until written data are on the disk.
 
         Raises:
-            OSError: it never will be.
+            OSError: they cannot be written.
         """
         os.fsync(self._handle)
 
     def close(self) -> None:
-        """Let go of the file and its lock."""
+        """Close the file and release its lock."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
 
-    def __del__(self) -> None:  # a store that nobody closed must not keep its lock until the process ends
+    def __del__(self) -> None:  # a store that was never closed must not hold its lock until the process exits
         self.close()

@@ -1,4 +1,4 @@
-"""Stores that a sweep writes to: in memory, and in an HDF5 file."""
+"""Stores for the values of a sweep: in memory, and in an HDF5 file that can be resumed."""
 
 from __future__ import annotations
 
@@ -9,103 +9,110 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Self
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
+from landscape._utils.interpolation import Floats
 from landscape._utils.provenance import now
 from landscape.errors import StoreError
-from landscape.surface.hdf5 import attribute, created, reading, reason
+from landscape.surface.hdf5 import create_hdf5, open_hdf5, python_value, read_array, system_message
 from landscape.surface.metadata import FORMAT, FORMAT_VERSION, Header, SweepSettings
 from landscape.surface.raw_files import DatasetWriter, DeferredErrorFile
 from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface, is_complete
-from landscape.surface.vtkhdf import write_collection
+from landscape.surface.vtkhdf import write_image_block
 
 
 class MemoryStore:
-    """Values, status and times of a grid's points, by flat index (C order, x fastest).
+    """Values, status and times of the points of a grid, by flat index (C order, x fastest).
 
     Attributes:
-        header: what is fixed about the surface.
-        values: one row per dataset, ``(len(header.metrics), *shape)`` float64, NaN where not computed.
+        header: parts of the surface that are fixed from the start.
+        values: ``(len(header.metrics), *shape)`` float64, NaN where not computed.
         status: ``shape`` uint8.
         seconds: ``shape`` float32, time spent on each point.
-        messages: why points failed, by flat index.
-        interpolated: by dataset, values for points that are not measured, NaN where they are.
+        messages: error messages of failed points, by flat index.
+        interpolated: interpolated values by dataset, each of ``shape``; NaN at measured points.
+        sweep_complete: True if no further point is to be measured although some are pending: an adaptive sweep
+            interpolates them.
     """
 
     def __init__(self, header: Header) -> None:
         self.header = header
-        self.values = np.full((len(header.metrics), *header.shape), np.nan)
-        self.status = np.full(header.shape, PENDING, dtype=np.uint8)
-        self.seconds = np.zeros(header.shape, dtype=np.float32)
+        self.values: Floats = np.full((len(header.metrics), *header.shape), np.nan)
+        self.status: NDArray[np.uint8] = np.full(header.shape, PENDING, dtype=np.uint8)
+        self.seconds: NDArray[np.float32] = np.zeros(header.shape, dtype=np.float32)
         self.messages: dict[int, str] = {}
-        self.interpolated: dict[str, np.ndarray] = {}
-        self.whole = False
-        """Set when nothing more is to be measured, although points are pending: the others are interpolated."""
+        self.interpolated: dict[str, Floats] = {}
+        self.sweep_complete = False
 
-    def pending(self, retry_failed: bool = False) -> np.ndarray:
-        """Flat indices of the points still to compute, in order."""
-        wanted = ~is_complete(self.status) if retry_failed else self.status == PENDING
-        return np.flatnonzero(wanted)
+    def pending(self, retry_failed: bool = False) -> NDArray[np.intp]:
+        """Return the flat indices of the points to compute, ascending; with ``retry_failed``, failed points too."""
+        return np.flatnonzero(~is_complete(self.status) if retry_failed else self.status == PENDING)
 
-    def record(self, index: int, values: Sequence[float], seconds: float) -> None:
-        """Keep the values of the point at flat ``index``, in the order of ``header.metrics``.
+    def record(self, index: int, values: Sequence[float] | Floats, seconds: float) -> None:
+        """Store the values of a point.
 
-        With the setting ``stop_above``, a first value above it is the bound of a point that was stopped.
+        Args:
+            index: flat index of the point.
+            values: values in the order of ``header.metrics``. If the settings have ``stop_above`` and the first value
+                is above it, that value is a lower bound and the point is marked as stopped.
+            seconds: time spent on the point.
         """
         self.values.reshape(len(self.header.metrics), -1)[:, index] = values
         self.seconds.flat[index] = seconds
-        limit = self.header.settings.stop_above
-        self.status.flat[index] = STOPPED if limit is not None and values[0] > limit else DONE
+        threshold = self.header.settings.stop_above
+        self.status.flat[index] = STOPPED if threshold is not None and values[0] > threshold else DONE
         self.messages.pop(index, None)
 
     def fail(self, index: int, message: str, seconds: float = 0.0) -> None:
-        """Mark the point at flat ``index`` as failed and keep why."""
+        """Mark the point at flat ``index`` as failed, with an error message."""
         self.seconds.flat[index] = seconds
         self.status.flat[index] = FAILED
         self.messages[index] = message
 
-    def tick(self) -> None:
-        """Flush if it is time; called often, also while no point comes in."""
-
-    def fill(self, name: str, values: np.ndarray) -> None:
-        """Keep interpolated values, apart from measured ones."""
+    def record_interpolated(self, name: str, values: Floats) -> None:
+        """Store interpolated values of a dataset, apart from the measured ones."""
         self.interpolated[name] = values
 
+    def flush_if_due(self) -> None:
+        """Flush if enough time has passed; called often, also between points."""
+
     def flush(self) -> None:
-        """Make what was recorded durable; nothing to do in memory."""
+        """Write recorded points to the disk; does nothing in memory."""
 
     def close(self) -> None:
-        """Flush, and let go of what is held."""
+        """Flush, and release the file."""
 
-    def __enter__(self) -> MemoryStore:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self.close()
 
     def surface(self, name: str = "") -> Surface:
-        """A copy of what is there now."""
+        """Return a copy of the present state as a surface."""
         values = {metric: self.values[i].copy() for i, metric in enumerate(self.header.metrics)}
         return Surface(self.header.coordinates, values, self.status.copy(), self.header.metadata, name)
 
 
-FLUSH_SECONDS = 5.0
-"""What a crash can cost at most: points of so long, where the disk is slow ..."""
-FLUSH_SHARE = 50.0
-"""... and where it is not, of so many times as long as it takes to write them: some milliseconds."""
+MAX_FLUSH_INTERVAL = 5.0
+"""Longest time in seconds between flushes, on a slow disk: the most that a crash can lose."""
+FLUSH_COST_FACTOR = 50.0
+"""Time between flushes on a fast disk, in units of the time that a flush takes (some milliseconds): 2 % overhead."""
 INTERPOLATED_GROUP = "interpolated"
-"""The group of what was not measured: by the names of the measured datasets."""
-MESSAGES = 256
-"""Failed points whose message is kept; the status of the others is kept all the same."""
-_message = np.dtype([("index", "<i8"), ("message", "S240")])
+"""HDF5 group of the interpolated values, in datasets with the names of the measured ones."""
+MAX_MESSAGES = 256
+"""Number of failed points whose message is stored; the status of all is stored."""
+_FAILURE = np.dtype([("index", "<i8"), ("message", "S240")])
 
 
 class FileStore(MemoryStore):
-    """A store whose points are in an HDF5 file within a second; see ``docs/format.md`` for the file.
+    """A store that keeps its points in an HDF5 file; ``docs/format.md`` specifies the file.
 
-    Use :meth:`open`; the constructor takes a file that is locked and was checked.
+    Use :meth:`open`; the constructor expects a file that is locked and was checked.
     """
 
     def __init__(self, path: Path, header: Header, file: h5py.File, writer: DatasetWriter) -> None:
@@ -113,129 +120,135 @@ class FileStore(MemoryStore):
         self.path = path
         self._writer: DatasetWriter | None = writer
         for i, name in enumerate(header.metrics):
-            self.values[i] = file[name][()]
-        self.status[...] = file["status"][()]
-        self.seconds[...] = file["seconds"][()]
-        self.messages = failures_of(file)
-        writer.locate(file, (*header.metrics, "status", "seconds", "failures"))
-        self._fillable = {name for name in header.metrics if f"{INTERPOLATED_GROUP}/{name}" in file}
-        writer.locate(file, (f"{INTERPOLATED_GROUP}/{name}" for name in self._fillable))
-        self._finished = bool(attribute(file.attrs["finished"]))
+            self.values[i] = read_array(file[name])
+        self.status[...] = read_array(file["status"])
+        self.seconds[...] = read_array(file["seconds"])
+        self.messages = read_failures(file)
+        writer.register(file, (*header.metrics, "status", "seconds", "failures"))
+        self._interpolated_names = {name for name in header.metrics if f"{INTERPOLATED_GROUP}/{name}" in file}
+        writer.register(file, (f"{INTERPOLATED_GROUP}/{name}" for name in self._interpolated_names))
+        self._finished = bool(python_value(file.attrs["finished"]))
         self._written_messages = dict(self.messages)
-        self._row = int(np.prod(header.shape[1:]))  # points per step along the file's first axis
-        self._dirty: tuple[int, int] | None = None  # rows not yet in the file
-        self._flush_at = 0.0
+        self._points_per_row = int(np.prod(header.shape[1:]))  # a row is one step along the first axis of the datasets
+        self._dirty_rows: tuple[int, int] | None = None  # not yet in the file
+        self._next_flush = 0.0
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], header: Header, overwrite: bool = False) -> FileStore:
-        """Create the file, or continue the one that is there.
+        """Create the file, or resume an existing one.
+
+        Args:
+            path: the file.
+            header: header of the surface; settings that an older file lacks count as their defaults.
+            overwrite: replace an existing file.
 
         Raises:
-            StoreError: what is there is damaged, foreign, open in another process, or was made with other settings
-                (each named, with the stored and the asked value); or it cannot be written.
+            StoreError: the existing file is damaged, of another format, open in another process, or was made with other
+                settings (each named, with both values); or it cannot be written.
         """
         path = Path(path)
         if overwrite or not path.exists():
-            with created(path, overwrite) as file:
-                _lay_out(file, header)
+            with create_hdf5(path, overwrite) as file:
+                _create_contents(file, header)
         writer = DatasetWriter(path)
         try:
-            with reading(path, patience=0.0) as file:
-                header.require_settings(stored_settings(file, path), str(path))
-                with _intact(path):
+            with open_hdf5(path, retry_seconds=0.0) as file:
+                header.require_settings(read_settings(file, path), str(path))
+                with _reporting_damage(path):
                     store = cls(path, header, file, writer)
             if not header.interpolated and len(store.pending()):
-                store._note(finished=False)  # an adaptive surface that is now to be measured in full
+                store._write_finished(False)  # an adaptive surface, now to be measured in full
             return store
         except BaseException:
             writer.close()
             raise
 
-    def record(self, index: int, values: Sequence[float], seconds: float) -> None:
+    def record(self, index: int, values: Sequence[float] | Floats, seconds: float) -> None:
         super().record(index, values, seconds)
-        self._touch(index)
+        self._mark_dirty(index)
 
     def fail(self, index: int, message: str, seconds: float = 0.0) -> None:
         super().fail(index, message, seconds)
-        self._touch(index)
+        self._mark_dirty(index)
 
-    def fill(self, name: str, values: np.ndarray) -> None:
-        super().fill(name, values)
-        # A file that was begun as a full sweep has no room for what is not measured, and shows gaps there.
-        if self._writer is not None and name in self._fillable:
+    def record_interpolated(self, name: str, values: Floats) -> None:
+        super().record_interpolated(name, values)
+        # A file that was created for a full sweep has no datasets for these values; figures show gaps there.
+        if self._writer is not None and name in self._interpolated_names:
             try:
                 self._writer.write(f"{INTERPOLATED_GROUP}/{name}", slice(0, len(values)), values)
             except OSError as error:
-                raise self._failure(error) from error
+                raise self._write_error(error) from error
 
-    def _touch(self, index: int) -> None:
-        row = int(index) // self._row
-        self._dirty = (min(self._dirty[0], row), max(self._dirty[1], row + 1)) if self._dirty else (row, row + 1)
-        self.tick()
+    def _mark_dirty(self, index: int) -> None:
+        row = int(index) // self._points_per_row
+        low, high = self._dirty_rows or (row, row + 1)
+        self._dirty_rows = (min(low, row), max(high, row + 1))
+        self.flush_if_due()
 
-    def tick(self) -> None:
-        if self._dirty and time.monotonic() >= self._flush_at:
+    def flush_if_due(self) -> None:
+        if self._dirty_rows and time.monotonic() >= self._next_flush:
             self.flush()
 
     def flush(self) -> None:
-        """Put what is new on the disk: values, then what says that they are there.
+        """Write new values to the disk, then the status that marks them as done.
 
         Raises:
-            StoreError: the disk is full, or gone. Points that the file says are done are done.
+            StoreError: the disk is full or gone. Points that the file marks as done are done.
         """
-        if self._writer is None or self._dirty is None:
+        if self._writer is None or self._dirty_rows is None:
             return
         begin = time.monotonic()
-        # Whole rows in one write per dataset: what lies between new points is written again as it is.
-        rows = slice(*self._dirty)
+        # Whole rows in one write per dataset; points between the new ones are written again unchanged.
+        rows = slice(*self._dirty_rows)
         try:
             for i, name in enumerate(self.header.metrics):
                 self._writer.write(name, rows, self.values[i])
             self._writer.write("seconds", rows, self.seconds)
             if self.messages != self._written_messages:
-                self._writer.write("failures", slice(0, MESSAGES), _rows(self.messages))
+                self._writer.write("failures", slice(0, MAX_MESSAGES), _failure_rows(self.messages))
                 self._written_messages = dict(self.messages)
-            self._writer.sync()  # or the disk could see the mark before the values
+            self._writer.sync()  # otherwise the disk could get the status before the values
             self._writer.write("status", rows, self.status)
         except OSError as error:
-            raise self._failure(error) from error
-        self._dirty = None
-        # Often where the disk is quick, so that little is lost; and seldom enough that it costs next to nothing.
-        now = time.monotonic()
-        self._flush_at = now + min(FLUSH_SHARE * (now - begin), FLUSH_SECONDS)
+            raise self._write_error(error) from error
+        self._dirty_rows = None
+        end = time.monotonic()
+        self._next_flush = end + min(FLUSH_COST_FACTOR * (end - begin), MAX_FLUSH_INTERVAL)
 
-    def _failure(self, error: OSError) -> StoreError:
+    def _write_error(self, error: OSError) -> StoreError:
         return StoreError(
-            f"{self.path}: writing failed: {reason(error)}. What was flushed before is kept; the same command continues"
+            f"{self.path}: writing failed: {system_message(error)}. Points that were flushed are kept; run the same "
+            "sweep again to continue"
         )
 
     def close(self) -> None:
-        """Flush everything to the disk, note the time if nothing is left to do, and let go of the file.
+        """Flush, record the time if no point is left, and release the file.
 
         Raises:
-            StoreError: as :meth:`flush`; the file is let go all the same.
+            StoreError: see :meth:`flush`; the file is released nevertheless.
         """
         if self._writer is None:
             return
         try:
             self.flush()
             self._writer.sync()
-            if self.whole or is_complete(self.status).all():
-                self._note(finished=True)
+            if self.sweep_complete or is_complete(self.status).all():
+                self._write_finished(True)
         except OSError as error:
-            raise self._failure(error) from error
+            raise self._write_error(error) from error
         finally:
             self._writer.close()
             self._writer = None
 
-    def _note(self, finished: bool) -> None:
-        """Write when the last point came in, or that it has yet to come, where the file says otherwise."""
+    def _write_finished(self, finished: bool) -> None:
+        """Write the attribute ``finished``, unless it says so already: the time, or nothing while points are left."""
         if finished == self._finished:
             return
-        with DeferredErrorFile(self.path, locked=False) as target:  # under the lock held here
+        with DeferredErrorFile(self.path, take_lock=False) as target:  # this store holds the lock
             with h5py.File(target, "r+") as file:
-                file.attrs.modify("finished", np.bytes_(now() if finished else ""))
-            target.finish()
+                write_finished(file, finished)
+            target.commit()
         self._finished = finished
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
@@ -243,64 +256,70 @@ class FileStore(MemoryStore):
             self.close()
 
 
-def stored_settings(file: h5py.File, path: Path) -> SweepSettings:
-    """The settings in one of our surface files, after a look at whether everything that should be there is.
+def read_settings(file: h5py.File, path: Path) -> SweepSettings:
+    """Return the settings in a surface file, after checking that the file has all its parts.
 
     Raises:
-        StoreError: foreign, of another version, or damaged.
+        StoreError: the file is of another format or version, or damaged.
     """
-    with _intact(path):
-        if attribute(file.attrs.get("format", "")) != FORMAT:
-            raise StoreError(f"{path} is not a surface file of ours and is left alone; name another --out")
+    with _reporting_damage(path):
+        if python_value(file.attrs.get("format", "")) != FORMAT:
+            raise StoreError(f"{path} is not a surface file of this program and is left unchanged; choose another name")
         version = int(file.attrs["format_version"])
         if version != FORMAT_VERSION:
-            raise StoreError(f"{path} is of format version {version}; this program knows version {FORMAT_VERSION}")
+            raise StoreError(f"{path} has format version {version}; this program reads version {FORMAT_VERSION}")
         shape = file["status"].shape
         for name in (*json.loads(file.attrs["metrics"]), "seconds"):
             if file[name].shape != shape:
                 raise ValueError(f"dataset {name} has another shape than 'status'")
-        file["failures"], file.attrs["finished"]
+        file["failures"], file.attrs["finished"]  # raise KeyError if missing
         return SweepSettings.from_json(json.loads(file.attrs["settings"]))
 
 
 @contextmanager
-def _intact(path: Path) -> Iterator[None]:
-    """What goes wrong while an existing file is read is said to be damage."""
+def _reporting_damage(path: Path) -> Iterator[None]:
+    """Report an error in reading an existing file as damage."""
     try:
         yield
-    except (KeyError, ValueError, TypeError, OSError, RuntimeError) as error:
-        raise StoreError(f"{path} is damaged ({reason(error)}); give --overwrite to replace it") from error
+    except (KeyError, ValueError, TypeError, AttributeError, OSError, RuntimeError) as error:
+        message = f"{path} is damaged ({system_message(error)}); restore the file, or overwrite it"
+        raise StoreError(message) from error
 
 
-def failures_of(file: h5py.File) -> dict[int, str]:
-    """Why points failed, by flat index."""
-    rows = file["failures"][()]
+def write_finished(file: h5py.File, finished: bool) -> None:
+    """Set the attribute ``finished`` to the time, or to an empty text."""
+    file.attrs.modify("finished", np.bytes_(now() if finished else ""))
+
+
+def read_failures(file: h5py.File) -> dict[int, str]:
+    """Return the error messages of failed points, by flat index."""
+    rows = read_array(file["failures"])
     return {int(row["index"]): row["message"].decode("utf-8", "replace") for row in rows if row["index"] >= 0}
 
 
 def write_failures(file: h5py.File, messages: Mapping[int, str]) -> None:
-    """Keep the first :data:`MESSAGES` of ``messages``."""
-    file["failures"][...] = _rows(messages)
+    """Store the first :data:`MAX_MESSAGES` of ``messages``."""
+    file["failures"][...] = _failure_rows(messages)
 
 
-def _rows(messages: Mapping[int, str]) -> np.ndarray:
-    rows = np.zeros(MESSAGES, dtype=_message)
+def _failure_rows(messages: Mapping[int, str]) -> NDArray[Any]:
+    rows = np.zeros(MAX_MESSAGES, dtype=_FAILURE)
     rows["index"] = -1
     for row, (index, message) in zip(rows, sorted(messages.items()), strict=False):
         row["index"], row["message"] = index, message.encode("utf-8")[:240]
     return rows
 
 
-def _lay_out(file: h5py.File, header: Header) -> None:
-    """Everything that the file will ever hold, prefilled."""
+def _create_contents(file: h5py.File, header: Header) -> None:
+    """Create every dataset and attribute that the file will have, prefilled."""
     axes = "xyz"[: len(header.coordinates)]
-    for axis, values in zip(axes, header.coordinates, strict=True):
-        file[f"{axis}coordinates"] = np.asarray(values, dtype=np.float64)
+    for axis, coordinates in zip(axes, header.coordinates, strict=True):
+        file[f"{axis}coordinates"] = np.asarray(coordinates, dtype=np.float64)
         file[f"{axis}coordinates"].make_scale(axis)
-    grids = {name: np.full(header.shape, np.nan) for name in header.metrics}
+    grids: dict[str, NDArray[Any]] = {name: np.full(header.shape, np.nan) for name in header.metrics}
     if header.interpolated:
-        fillable = [name for name in header.metrics if not name.endswith("_stderr")]
-        grids |= {f"{INTERPOLATED_GROUP}/{name}": np.full(header.shape, np.nan) for name in fillable}
+        names = [name for name in header.metrics if not name.endswith("_stderr")]
+        grids |= {f"{INTERPOLATED_GROUP}/{name}": np.full(header.shape, np.nan) for name in names}
     grids["status"] = np.zeros(header.shape, dtype=np.uint8)
     grids["seconds"] = np.zeros(header.shape, dtype=np.float32)
     for name, values in grids.items():
@@ -308,17 +327,21 @@ def _lay_out(file: h5py.File, header: Header) -> None:
         for dimension, axis in enumerate(reversed(axes)):
             dataset.dims[dimension].label = axis
             dataset.dims[dimension].attach_scale(file[f"{axis}coordinates"])
-    file["failures"] = _rows({})
-    write_collection(file, header.coordinates, {name: f"/{name}" for name in grids if "/" not in name})
+    file["failures"] = _failure_rows({})
+    write_image_block(file, header.coordinates, {name: f"/{name}" for name in grids if "/" not in name})
     if header.plane is not None:
-        from landscape.surface.plane_files import write_plane
+        from landscape.surface.plane_files import write_plane  # imports torch
 
         write_plane(file, header.plane)
     metadata = replace(
-        header.metadata, settings=header.settings, metrics=header.metrics, format=FORMAT, format_version=FORMAT_VERSION,
+        header.metadata,
+        settings=header.settings,
+        metrics=header.metrics,
+        format=FORMAT,
+        format_version=FORMAT_VERSION,
         started=now(),
-    )  # fmt: skip
+    )
     for key, value in metadata.to_attributes().items():
-        if key != "finished":  # of fixed length, so that it can be written in place later
+        if key != "finished":
             file.attrs[key] = value
-    file.attrs.create("finished", np.bytes_(""), dtype="S32")
+    file.attrs.create("finished", np.bytes_(""), dtype="S32")  # of fixed length, to be overwritten in place

@@ -41,7 +41,8 @@ PENDING, DONE, FAILED, STOPPED, INTERPOLATED = PointStatus
 
 def is_complete(status: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return a mask of the points that need no further computation: done or stopped."""
-    return (status == DONE) | (status == STOPPED)
+    complete: NDArray[np.bool_] = (status == DONE) | (status == STOPPED)
+    return complete
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -1,89 +1,124 @@
-"""Trajectories in HDF5: one group per run, readable as Li et al.'s projection file, alone or in a surface's file."""
+"""Trajectories in HDF5: one group per run, in a file of their own or in a surface file."""
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
+from landscape._utils.provenance import Environment
 from landscape.errors import StoreError
 from landscape.geometry.trajectory import Trajectory
-from landscape.surface.hdf5 import attribute, created, reading
+from landscape.surface.hdf5 import create_hdf5, open_hdf5, python_value, read_array
+from landscape.surface.metadata import as_attribute
 from landscape.surface.surface import PENDING
-from landscape.surface.vtkhdf import write_polylines
+from landscape.surface.vtkhdf import write_path_block
 
 if TYPE_CHECKING:
     from landscape.geometry.plane import Plane
 
-FORMAT, VERSION = "landscape-trajectory", 1
+TRAJECTORY_FORMAT, TRAJECTORY_VERSION = "landscape-trajectory", 1
 _COLUMNS = ("step", "epoch", "distance", "displacement", "loss", "surface_loss", "learning_rate")
 _AXES = "xyz"
+
+
+@dataclass(frozen=True)
+class TrajectoryMetadata:
+    """Provenance of a trajectory file.
+
+    Attributes:
+        environment: command, host and versions of packages; None if unknown.
+        runs: paths of the run directories.
+        surface: path of the surface file whose plane was used; empty if none was.
+        origin: digest of the weights at the origin of that plane.
+        other: attributes under any other name.
+    """
+
+    environment: Environment | None = None
+    runs: tuple[str, ...] = ()
+    surface: str = ""
+    origin: str = ""
+    other: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_attributes(self) -> dict[str, Any]:
+        """Return the metadata as HDF5 attributes; objects, lists and None are JSON text."""
+        values: dict[str, Any] = {} if self.environment is None else self.environment.to_json()
+        named = {"runs": self.runs, "surface": self.surface, "origin": self.origin}
+        values |= {name: value for name, value in named.items() if value}
+        return {key: as_attribute(value) for key, value in {**values, **self.other}.items()}
 
 
 def write_trajectories(
     path: str | os.PathLike[str],
     trajectories: Sequence[Trajectory],
     plane: Plane | None = None,
-    provenance: Mapping[str, Any] | None = None,
+    metadata: TrajectoryMetadata | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write the paths of one or more runs on one plane.
 
+    The coordinates of the first path are also written under the names of Li et al.'s projection files.
+
     Args:
-        path: the file to make.
-        trajectories: at least one; all of the same number of axes.
-        plane: stored where it is not in a surface file already, as that of principal components.
-        provenance: what a reader may want to know, plain JSON values.
-        overwrite: replace a file of that name.
+        path: the file to create.
+        trajectories: one or more trajectories with the same number of axes.
+        plane: plane to store with them, if it is not in a surface file already (a plane of principal components).
+        metadata: provenance to store.
+        overwrite: replace an existing file.
 
     Raises:
-        ValueError: no trajectories, or of different numbers of axes.
-        StoreError: the name is taken or the file cannot be written.
+        ValueError: there are no trajectories, or they differ in the number of axes.
+        StoreError: the file exists and ``overwrite`` is False, or it cannot be written.
     """
     axes = _common_axes(trajectories)
-    with created(Path(path), overwrite) as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = VERSION
-        for key, value in (provenance or {}).items():
-            file.attrs[key] = json.dumps(value) if isinstance(value, (dict, list, tuple)) or value is None else value
+    with create_hdf5(Path(path), overwrite) as file:
+        file.attrs["format"] = TRAJECTORY_FORMAT
+        file.attrs["format_version"] = TRAJECTORY_VERSION
+        for key, value in (metadata or TrajectoryMetadata()).to_attributes().items():
+            file.attrs[key] = value
         _write_groups(file, trajectories)
         for axis in _AXES[:axes]:
-            # Under these names Li et al.'s scripts look for the one path that their file holds.
             file[f"proj_{axis}coord"] = file[f"trajectories/0/{axis}coord"]
         if plane is not None:
-            from landscape.surface.plane_files import write_plane
+            from landscape.surface.plane_files import write_plane  # imports torch
 
             write_plane(file, plane)
 
 
 def attach_trajectories(path: str | os.PathLike[str], trajectories: Sequence[Trajectory]) -> None:
-    """Put paths into the file of a finished surface, for ParaView (block ``trajectory``) and for our own readers.
+    """Add trajectories to the file of a finished surface, also as block ``trajectory`` for ParaView.
 
-    The file is copied, the copy is completed and takes the file's name in one step: whoever reads meanwhile sees the
-    one or the other, and a crash leaves the old one. Paths that were attached before are replaced.
+    The file is copied, and the completed copy replaces it in one step: a reader finds the old file or the new one, and
+    a crash leaves the old one. Trajectories that were attached before are replaced.
+
+    Args:
+        path: a finished surface file of this program.
+        trajectories: one or more trajectories with as many axes as the surface.
 
     Raises:
-        ValueError: no trajectories, or of another number of axes than the surface.
-        StoreError: no surface file of ours, not finished, open for writing elsewhere, or it cannot be written.
+        ValueError: there are no trajectories, or their number of axes is not that of the surface.
+        StoreError: the file is not a surface file of this program, is not finished, is open in another process, or
+            cannot be written.
     """
     axes = _common_axes(trajectories)
     path = Path(path).resolve()  # a link stays a link
-    with reading(path) as file:
+    with open_hdf5(path) as file:
         if "status" not in file or "VTKHDF" not in file:
-            raise StoreError(f"{path} is no surface file of ours; trajectories can be attached only to those")
-        pending = int((file["status"][()] == PENDING).sum())
-        if pending and not attribute(file.attrs["finished"]):  # of an adaptive surface not all are measured
-            raise StoreError(f"{path} has {pending} points still to compute; attach trajectories once it is finished")
-        if file["status"].ndim != axes:
-            raise ValueError(f"trajectories of {file['status'].ndim} axes expected, as the surface has, got {axes}")
+            raise StoreError(f"{path}: expected a surface file of this program to attach trajectories to")
+        status = read_array(file["status"])
+        pending = int((status == PENDING).sum())
+        if pending and not python_value(file.attrs["finished"]):  # a finished adaptive surface has pending points
+            raise StoreError(f"{path} has {pending} points left to compute; attach trajectories when it is finished")
+        if status.ndim != axes:
+            raise ValueError(f"expected trajectories with {status.ndim} axes, as many as the surface, got {axes}")
     mode = stat.S_IMODE(path.stat().st_mode)
-    with created(path, overwrite=True, like=path) as file:
+    with create_hdf5(path, overwrite=True, like=path) as file:
         if "trajectories" in file:
             del file["trajectories"]
         _write_groups(file, trajectories)
@@ -92,14 +127,17 @@ def attach_trajectories(path: str | os.PathLike[str], trajectories: Sequence[Tra
 
 
 def read_trajectories(path: str | os.PathLike[str]) -> list[Trajectory]:
-    """The trajectories in a file: one of ours, also a surface's that some are attached to, or a projection file of
-    Li et al. (coordinates only, as they stand there, the rest unknown).
+    """Read the trajectories in a file.
+
+    Args:
+        path: a trajectory file, a surface file with trajectories attached, or a projection file of Li et al., which
+            holds coordinates only: the other columns are NaN.
 
     Raises:
-        StoreError: unreadable, or no trajectories.
+        StoreError: the file cannot be read, or holds no trajectories.
     """
     path = Path(path)
-    with reading(path) as file:
+    with open_hdf5(path) as file:
         if "trajectories" in file:
             try:
                 return [_read_group(file[f"trajectories/{i}"]) for i in range(len(file["trajectories"]))]
@@ -108,20 +146,20 @@ def read_trajectories(path: str | os.PathLike[str]) -> list[Trajectory]:
         found = [f"proj_{axis}coord" for axis in _AXES if f"proj_{axis}coord" in file]
         if not found:
             raise StoreError(
-                f"{path} holds no trajectory: a group 'trajectories' or a dataset 'proj_xcoord' is expected; "
-                f"it has {', '.join(file) or 'nothing'}"
+                f"{path} holds no trajectory: expected a group 'trajectories' or a dataset 'proj_xcoord', found "
+                f"{', '.join(file) or 'nothing'}"
             )
-        coordinates = np.stack([np.asarray(file[name][()], dtype=np.float64) for name in found], axis=1)
+        coordinates = np.stack([np.asarray(read_array(file[name]), dtype=np.float64) for name in found], axis=1)
     count = len(coordinates)
     unknown = np.full(count, np.nan)
     return [Trajectory(path.stem, np.arange(count), np.arange(count, dtype=np.float64), coordinates, *[unknown] * 5)]
 
 
 def _common_axes(trajectories: Sequence[Trajectory]) -> int:
-    axes = {trajectory.coordinates.shape[1] for trajectory in trajectories}
+    axes: set[int] = {trajectory.coordinates.shape[1] for trajectory in trajectories}
     if len(axes) != 1:
-        met = "none" if not axes else f"some of {' and some of '.join(map(str, sorted(axes)))} axes"
-        raise ValueError(f"at least one trajectory, all on one plane, expected, got {met}")
+        found = f"trajectories with {' and '.join(map(str, sorted(axes)))} axes" if axes else "none"
+        raise ValueError(f"expected one or more trajectories on one plane, got {found}")
     return axes.pop()
 
 
@@ -137,18 +175,18 @@ def _write_groups(file: h5py.File, trajectories: Sequence[Trajectory]) -> None:
 
 def _read_group(group: h5py.Group) -> Trajectory:
     return Trajectory(
-        name=attribute(group.attrs["name"]),
-        coordinates=np.stack([group[f"{axis}coord"][()] for axis in _AXES if f"{axis}coord" in group], axis=1),
-        **{column: group[column][()] for column in _COLUMNS},
+        name=python_value(group.attrs["name"]),
+        coordinates=np.stack([read_array(group[f"{axis}coord"]) for axis in _AXES if f"{axis}coord" in group], axis=1),
+        **{column: read_array(group[column]) for column in _COLUMNS},
     )
 
 
 def _write_block(file: h5py.File, trajectories: Sequence[Trajectory]) -> None:
-    """The block ``trajectory`` of the file's VTKHDF collection, in the plane of the image: z is zero there."""
-    lines = [
+    """Write the block for ParaView, in the plane of the image, where z is zero."""
+    paths = [
         np.pad(trajectory.coordinates, ((0, 0), (0, 3 - trajectory.coordinates.shape[1])))
         for trajectory in trajectories
     ]
     arrays = {column: np.concatenate([getattr(t, column) for t in trajectories]) for column in _COLUMNS}
     arrays["run"] = np.repeat(np.arange(len(trajectories)), [len(t) for t in trajectories])
-    write_polylines(file, lines, arrays)
+    write_path_block(file, paths, arrays)

@@ -145,7 +145,7 @@ def settle_round(store: MemoryStore, refinement: Refinement) -> bool:
     refinement.settle(np.stack([values[name] for name in losses]), ceilings)
     for name, array in values.items():
         if not name.endswith("_stderr"):
-            store.fill(name, interpolated(array, is_complete(store.status), logarithm=name in losses))
+            store.record_interpolated(name, interpolated(array, is_complete(store.status), logarithm=name in losses))
     return bool(len(refinement.points))
 
 

@@ -154,7 +154,7 @@ def run_sweep(
             if stop():
                 store.flush()  # what asked for the end may not wait for the points under way
                 return True
-            store.tick()
+            store.flush_if_due()
             return False
 
         refinement = None if plan.adaptive is None else Refinement(grid.shape, plan.adaptive)
@@ -172,7 +172,7 @@ def run_sweep(
                     ranks.collective(lambda o=outcome: not o.pending and settle_round(store, refinement))
                 )
                 if not more:
-                    store.whole = outcome.complete
+                    store.sweep_complete = outcome.complete
                     outcome = replace(outcome, surface=store.surface(outcome.surface.name), error=refinement.error)
                     break
             ranks.collective(store.close)

@@ -15,7 +15,7 @@ from landscape.geometry.weights import Weights
 from landscape.parallel.devices import visible
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
-from landscape.surface.hdf5 import reading
+from landscape.surface.hdf5 import open_hdf5
 from landscape.surface.plane_files import read_plane
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import Surface
@@ -87,7 +87,7 @@ def _check_file(path: Path, evaluate: bool) -> list[Finding]:
 
 
 def _has_plane(path: Path) -> bool:
-    with reading(path) as file:
+    with open_hdf5(path) as file:
         return "origin" in file or "members" in file or "xdirection" in file
 
 

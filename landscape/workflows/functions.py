@@ -23,10 +23,10 @@ from landscape.geometry.weights import Weights
 from landscape.problem.problem import Problem
 from landscape.render.labels import optimizer_labels
 from landscape.render.plots.path import MAX_PATHS
-from landscape.surface.metadata import Header, SurfaceMetadata
+from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
 from landscape.surface.store import FileStore
 from landscape.surface.surface import Surface
-from landscape.surface.trajectory_files import write_trajectories
+from landscape.surface.trajectory_files import TrajectoryMetadata, write_trajectories
 from landscape.sweep.grid import Axis, Grid
 from landscape.sweep.sweep import run_sweep
 from landscape.training.optimizers import describe
@@ -192,12 +192,11 @@ def save_study(study: FunctionStudy, folder: str | os.PathLike[str], *, overwrit
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    provenance = {
-        **Environment.current(("landscape", "torch", "numpy", "h5py")).to_json(),
-        "title": study.function.name,
-        "formula": study.function.formula,
-    }
-    metadata = SurfaceMetadata.from_json({**provenance, "settings": {"formula": study.function.formula}})
+    environment = Environment.current(("landscape", "torch", "numpy", "h5py"))
+    formula = {"formula": study.function.formula}
+    metadata = SurfaceMetadata(
+        SweepSettings.from_json(formula), title=study.function.name, environment=environment, other=formula
+    )
     header = Header(study.surface.coordinates, ("f_value",), metadata)
     files = [folder / "surface.h5"]
     with FileStore.open(files[0], header, overwrite) as store:
@@ -205,7 +204,8 @@ def save_study(study: FunctionStudy, folder: str | os.PathLike[str], *, overwrit
             store.record(index, [value], 0.0)
     if study.paths:
         files.append(folder / "trajectory.h5")
-        write_trajectories(files[1], study.trajectories, provenance=provenance, overwrite=overwrite)
+        described = TrajectoryMetadata(environment, other={"title": study.function.name, **formula})
+        write_trajectories(files[1], study.trajectories, metadata=described, overwrite=overwrite)
     return files
 
 

@@ -15,7 +15,7 @@ from landscape.analysis.noise import error_name, noise_of
 from landscape.errors import LandscapeError, StoreError
 from landscape.evaluation.precision import words_of as describe_precision
 from landscape.geometry.trajectory import Trajectory
-from landscape.surface.hdf5 import attributes, reading
+from landscape.surface.hdf5 import open_hdf5, read_attributes
 from landscape.surface.metadata import SurfaceMetadata
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import DONE, FAILED, STOPPED, Surface
@@ -70,7 +70,7 @@ def info(path: Run | PathName) -> Info:
         raise LandscapeError(f"{path}: no such file")
     if not h5py.is_hdf5(path):
         return _checkpoint(path)
-    with reading(path) as file:
+    with open_hdf5(path) as file:
         is_surface = "xcoordinates" in file
         is_trajectory = "trajectories" in file or "proj_xcoord" in file
     if is_surface:
@@ -167,8 +167,8 @@ def _everything(metadata: SurfaceMetadata) -> dict[str, Any]:
 
 def _trajectories(path: Path) -> Info:
     paths = {f"run {trajectory.name}": _path(trajectory) for trajectory in read_trajectories(path)}
-    with reading(path) as file:
-        found = dict(attributes(file))
+    with open_hdf5(path) as file:
+        found = dict(read_attributes(file))
     shown = {key: found[key] for key in ("surface", "command") if key in found}
     return Info(path, "trajectory", paths | shown, paths | found)
 
@@ -184,14 +184,14 @@ def _path(trajectory: Trajectory) -> str:
 
 
 def _directions(path: Path) -> Info:
-    with reading(path) as file:
+    with open_hdf5(path) as file:
         groups = [f"{axis}direction" for axis in "xyz" if f"{axis}direction" in file]
         if not groups:
             raise StoreError(
                 f"{path} is HDF5, but neither a surface, a trajectory nor directions; "
                 f"it has {', '.join(file) or 'nothing'}"
             )
-        facts = {**{group: f"{len(file[group])} tensors" for group in groups}, **dict(attributes(file))}
+        facts = {**{group: f"{len(file[group])} tensors" for group in groups}, **dict(read_attributes(file))}
     return Info(path, "directions", facts, facts)
 
 

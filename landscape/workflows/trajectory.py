@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from landscape._utils.provenance import Environment
 from landscape.errors import StoreError
@@ -15,7 +16,7 @@ from landscape.geometry.weights import Weights
 from landscape.surface.plane_files import read_plane
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import Surface
-from landscape.surface.trajectory_files import attach_trajectories, write_trajectories
+from landscape.surface.trajectory_files import TrajectoryMetadata, attach_trajectories, write_trajectories
 from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into
 from landscape.training.measure import measure as measure_split
 from landscape.training.run import Run
@@ -66,14 +67,11 @@ def project(
         raise ValueError("attach: expected the path of a surface file as plane")
     if out is not None and Path(out).exists() and not overwrite:
         raise StoreError(f"{out} exists; name another file, or overwrite it")
-    provenance: dict[str, Any] = {
-        **Environment.current(_PACKAGES).to_json(),
-        "runs": [str(run.path.resolve()) for run in opened],
-    }
+    metadata = TrajectoryMetadata(Environment.current(_PACKAGES), tuple(str(run.path.resolve()) for run in opened))
     surface: Surface | None = None
     if file is not None:
         chosen, surface = read_plane(file, mapped=True), read_surface(file)
-        provenance.update(surface=str(file.resolve()), origin=chosen.origin.digest())
+        metadata = replace(metadata, surface=str(file.resolve()), origin=chosen.origin.digest())
     else:
         chosen = plane if isinstance(plane, Plane) else principal_plane_of(opened, axes=axes)
     with reporting(progress, "projecting", "checkpoint", lambda steps: steps) as report:
@@ -82,7 +80,7 @@ def project(
         trajectories = [surface.sample_along(trajectory) for trajectory in trajectories]
     if out is not None:
         stored = chosen if file is None else None
-        write_trajectories(out, trajectories, plane=stored, provenance=provenance, overwrite=overwrite)
+        write_trajectories(out, trajectories, plane=stored, metadata=metadata, overwrite=overwrite)
     if attach and file is not None:
         attach_trajectories(file, trajectories)
     return trajectories

@@ -151,11 +151,11 @@ def test_what_is_no_shard_is_refused(make, tmp_path):
     foreign = tmp_path / "foreign.h5"
     with h5py.File(foreign, "w") as file:
         file["a"] = 1
-    with pytest.raises(StoreError, match="not a surface file of ours"):
+    with pytest.raises(StoreError, match="not a surface file of this program"):
         merge([make("0.h5", [0]), foreign], tmp_path / "no.h5")
     with pytest.raises(StoreError, match="no such file"):
         merge([tmp_path / "none.h5"], tmp_path / "no.h5")
-    with pytest.raises(ValueError, match="at least one shard"):
+    with pytest.raises(ValueError, match="expected at least one shard"):
         merge([], tmp_path / "no.h5")
 
 
@@ -164,7 +164,7 @@ def test_an_output_that_exists_is_replaced_only_when_told_to_and_never_if_it_is_
     before = second.read_bytes()
     with pytest.raises(StoreError, match="exists"):
         merge([first], second)
-    with pytest.raises(StoreError, match="both a shard and the file to make"):
+    with pytest.raises(StoreError, match="both a shard and the output"):
         merge([first, second], second, overwrite=True)
     assert second.read_bytes() == before
     merge([first], second, overwrite=True)

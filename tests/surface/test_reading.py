@@ -60,7 +60,7 @@ def test_what_is_no_surface(tmp_path):
     path = tmp_path / "other.h5"
     with h5py.File(path, "w") as file:
         file["proj_xcoord"] = np.zeros(3)
-    with pytest.raises(StoreError, match="holds no surface: a dataset 'xcoordinates' is expected; it has proj_xcoord"):
+    with pytest.raises(StoreError, match="holds no surface: expected a dataset 'xcoordinates', found proj_xcoord"):
         read_surface(path)
     with h5py.File(path, "w") as file:
         file["xcoordinates"] = np.zeros(3)

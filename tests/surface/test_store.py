@@ -18,7 +18,7 @@ from landscape.errors import StoreError
 from landscape.surface import FileStore, read_surface
 from landscape.surface import raw_files as locks
 from landscape.surface import store as module
-from landscape.surface.hdf5 import created, reading
+from landscape.surface.hdf5 import create_hdf5, open_hdf5
 from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
 from landscape.surface.store import MemoryStore
 from landscape.surface.surface import DONE, FAILED, PENDING
@@ -112,7 +112,7 @@ def test_a_file_is_finished_once(tmp_path, monkeypatch):
         with FileStore.open(path, header()) as store:
             for index in store.pending():
                 store.record(index, [0, 0], 0)
-    with reading(path) as file:
+    with open_hdf5(path) as file:
         assert file.attrs["finished"] == b"first"
         assert file.attrs["started"] == "first"
 
@@ -133,7 +133,7 @@ def test_lines_planes_and_volumes(tmp_path, shape):
 
 
 def test_more_failures_than_messages_are_kept_keep_their_status(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "MESSAGES", 3)
+    monkeypatch.setattr(module, "MAX_MESSAGES", 3)
     with FileStore.open(tmp_path / "s.h5", header()) as store:
         for index in range(5):
             store.fail(index, f"message {index}")
@@ -223,10 +223,10 @@ def test_foreign_damaged_and_unwritable_files_are_left_alone(tmp_path):
     with h5py.File(foreign, "w") as file:
         file["xcoordinates"] = X
     before = foreign.read_bytes()
-    with pytest.raises(StoreError, match="not a surface file of ours and is left alone"):
+    with pytest.raises(StoreError, match="not a surface file of this program and is left unchanged"):
         FileStore.open(foreign, header())
     assert foreign.read_bytes() == before
-    with pytest.raises(StoreError, match="not writable: Is a directory"):
+    with pytest.raises(StoreError, match="cannot be opened for writing: Is a directory"):
         FileStore.open(tmp_path, header())
     with pytest.raises(StoreError, match=r"cannot be written: (Not a directory|File exists)"):
         FileStore.open(text / "s.h5", header())
@@ -238,7 +238,7 @@ def test_a_missing_dataset_is_named(tmp_path, name):
     FileStore.open(path, header()).close()
     with h5py.File(path, "r+") as file:
         del file[name]
-    with pytest.raises(StoreError, match=f"is damaged .*{name}.*--overwrite"):
+    with pytest.raises(StoreError, match=f"is damaged .*{name}.*restore the file, or overwrite it"):
         FileStore.open(path, header())
 
 
@@ -247,7 +247,7 @@ def test_another_version_is_named(tmp_path):
     FileStore.open(path, header()).close()
     with h5py.File(path, "r+") as file:
         file.attrs["format_version"] = 9
-    with pytest.raises(StoreError, match="format version 9; this program knows version 1"):
+    with pytest.raises(StoreError, match="format version 9; this program reads version 1"):
         FileStore.open(path, header())
 
 
@@ -279,15 +279,15 @@ def test_a_writer_killed_while_it_makes_the_file_leaves_nothing_behind_for_long(
 
 def test_a_draft_that_somebody_is_writing_is_left_alone(tmp_path, monkeypatch):
     path = tmp_path / "s.h5"
-    with created(path) as file:
+    with create_hdf5(path) as file:
         (draft,) = tmp_path.iterdir()
         monkeypatch.setattr(os, "getpid", lambda: 1)  # another process makes the same file
-        with created(path) as other:
+        with create_hdf5(path) as other:
             other["a"] = 2
         assert draft.exists()
         path.unlink()
         file["a"] = 1
-    with reading(path) as file:
+    with open_hdf5(path) as file:
         assert file["a"][()] == 1
 
 
@@ -295,11 +295,11 @@ def test_of_two_that_make_a_file_at_once_the_later_is_refused(tmp_path):
     path = tmp_path / "s.h5"
 
     def make():
-        with created(path) as file:
+        with create_hdf5(path) as file:
             file["a"] = 1
             path.write_bytes(b"the other's")
 
-    with pytest.raises(StoreError, match="made by another process just now; is this command running twice"):
+    with pytest.raises(StoreError, match="created by another process just now; is this command running twice"):
         make()
     assert path.read_bytes() == b"the other's"
     assert [child.name for child in tmp_path.iterdir()] == ["s.h5"]
@@ -307,13 +307,38 @@ def test_of_two_that_make_a_file_at_once_the_later_is_refused(tmp_path):
 
 def test_an_error_while_a_file_is_made_leaves_nothing(tmp_path):
     def make():
-        with created(tmp_path / "s.h5") as file:
+        with create_hdf5(tmp_path / "s.h5") as file:
             file["a"] = np.zeros(10**5)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         make()
     assert not list(tmp_path.iterdir())
+
+
+def test_create_passes_on_os_error_of_caller(tmp_path):
+    def make():
+        with create_hdf5(tmp_path / "s.h5"):
+            (tmp_path / "data.csv").read_text()
+
+    with pytest.raises(FileNotFoundError, match=r"data\.csv"):
+        make()
+    assert not list(tmp_path.iterdir())
+
+
+def test_create_reports_error_of_hdf5(tmp_path):
+    """A damaged file that is copied: h5py's own OSError is about this file."""
+    with h5py.File(tmp_path / "like.h5", "w") as file:
+        file["a"] = 1
+
+    def make():
+        with create_hdf5(tmp_path / "s.h5", like=tmp_path / "like.h5") as file:
+            file["b"] = h5py.ExternalLink("missing.h5", "/a")
+            h5py.File(tmp_path / "missing.h5", "r")
+
+    with pytest.raises(StoreError, match=r"s\.h5: cannot be written: No such file"):
+        make()
+    assert [child.name for child in tmp_path.iterdir()] == ["like.h5"]
 
 
 def test_an_error_of_the_disk_does_not_hide_the_error_before_it(tmp_path, monkeypatch):
@@ -344,7 +369,7 @@ def test_a_point_is_in_the_file_at_once_where_the_disk_is_quick(tmp_path, monkey
         for index in range(5):
             store.record(index, [1, 2], 0)
             time.sleep(0.3)
-            store.tick()
+            store.flush_if_due()
             assert done_in(tmp_path / "s.h5") == set(range(index + 1))
 
 
@@ -363,8 +388,8 @@ def test_a_slow_disk_is_asked_seldom_but_every_few_seconds(tmp_path, monkeypatch
             clock[0] += 0.1
             store.record(step % 12, [1, 2], 0)
         gaps = np.diff(writes)
-        assert np.all(gaps >= module.FLUSH_SECONDS)
-        assert np.all(gaps <= module.FLUSH_SECONDS + 1.2)
+        assert np.all(gaps >= module.MAX_FLUSH_INTERVAL)
+        assert np.all(gaps <= module.MAX_FLUSH_INTERVAL + 1.2)
 
 
 def test_values_are_on_the_disk_before_their_marks(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ import pytest
 
 from landscape.errors import StoreError
 from landscape.surface import FileStore
-from landscape.surface.hdf5 import reading
+from landscape.surface.hdf5 import open_hdf5
 from landscape.surface.metadata import Header
 from landscape.surface.surface import DONE
 
@@ -56,13 +56,13 @@ def test_a_disk_that_refuses_a_value_costs_one_clear_line_and_marks_nothing(tmp_
     with FileStore.open(path, HEADER) as store:
         for index in range(300):
             store.record(index, [index, -index], 0.1)
-    with reading(path) as file:
+    with open_hdf5(path) as file:
         limit = file[metric].id.get_offset() + 301 * 8
     refused = write(path, -1, limit)
     assert refused.returncode == 1
     assert refused.stderr == ""
     (line,) = refused.stdout.splitlines()
-    assert "s.h5: writing failed: File too large. What was flushed before is kept; the same command continues" in line
+    assert "s.h5: writing failed: File too large. Points that were flushed are kept; run the same sweep again" in line
     assert right_in(path) == 300
     assert write(path).returncode == 0
     assert right_in(path) == ALL

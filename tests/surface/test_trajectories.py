@@ -19,7 +19,12 @@ from landscape.surface.metadata import Header, SurfaceMetadata
 from landscape.surface.plane_files import read_plane
 from landscape.surface.reading import read_surface
 from landscape.surface.store import FileStore
-from landscape.surface.trajectory_files import attach_trajectories, read_trajectories, write_trajectories
+from landscape.surface.trajectory_files import (
+    TrajectoryMetadata,
+    attach_trajectories,
+    read_trajectories,
+    write_trajectories,
+)
 
 
 def path(name: str, count: int, axes: int = 2, seed: int = 0) -> Trajectory:
@@ -49,7 +54,7 @@ def surface_file(tmp_path):
 def test_written_and_read_bit_for_bit(tmp_path, axes):
     paths = [path("sgd", 5, axes), path("adam / β₂", 3, axes, 1)]
     plane = random_plane(Weights({"w": torch.ones(2, 2)}), axes=axes)
-    write_trajectories(tmp_path / "t.h5", paths, plane, {"runs": ["a", "b"]})
+    write_trajectories(tmp_path / "t.h5", paths, plane, TrajectoryMetadata(runs=("a", "b")))
     found = read_trajectories(tmp_path / "t.h5")
     assert [same(a, b) for a, b in zip(found, paths, strict=True)] == [True, True]
     assert [f.dtype for f in (found[0].step, found[0].epoch)] == [np.int64, np.float64]
@@ -60,9 +65,9 @@ def test_written_and_read_bit_for_bit(tmp_path, axes):
 
 
 def test_what_makes_no_file(tmp_path):
-    with pytest.raises(ValueError, match="at least one trajectory, all on one plane, expected, got none"):
+    with pytest.raises(ValueError, match="expected one or more trajectories on one plane, got none"):
         write_trajectories(tmp_path / "t.h5", [])
-    with pytest.raises(ValueError, match="expected, got some of 1 and some of 2 axes"):
+    with pytest.raises(ValueError, match="got trajectories with 1 and 2 axes"):
         write_trajectories(tmp_path / "t.h5", [path("a", 3, 1), path("b", 3, 2)])
     assert not list(tmp_path.iterdir())
 
@@ -70,7 +75,7 @@ def test_what_makes_no_file(tmp_path):
 def test_files_without_trajectories(tmp_path):
     with h5py.File(tmp_path / "t.h5", "w") as file:
         file["train_loss"] = np.zeros(3)
-    with pytest.raises(StoreError, match="holds no trajectory: a group 'trajectories' or a dataset 'proj_xcoord'"):
+    with pytest.raises(StoreError, match="holds no trajectory: expected a group 'trajectories' or a dataset"):
         read_trajectories(tmp_path / "t.h5")
     write_trajectories(tmp_path / "t.h5", [path("a", 3)], overwrite=True)
     with h5py.File(tmp_path / "t.h5", "r+") as file:
@@ -134,7 +139,7 @@ def test_an_unfinished_surface_is_left_alone(tmp_path):
     with FileStore.open(file, Header((np.linspace(-1, 2, 4),), ("train_loss",))) as store:
         store.record(1, [1.0], 0.1)
     before = file.read_bytes()
-    with pytest.raises(StoreError, match="has 3 points still to compute; attach trajectories once it is finished"):
+    with pytest.raises(StoreError, match="has 3 points left to compute; attach trajectories when it is finished"):
         attach_trajectories(file, [path("sgd", 5, 1)])
     assert file.read_bytes() == before
 
@@ -158,13 +163,13 @@ def test_a_file_that_is_being_written_is_left_alone(surface_file):
     attach_trajectories(surface_file, [path("sgd", 5)])
 
 
-def test_a_failure_on_the_way_leaves_the_file(surface_file, monkeypatch):
+def test_attach_on_full_disk_leaves_file(surface_file, monkeypatch):
     before = surface_file.read_bytes()
 
-    def full(*arguments):
+    def full(self):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("landscape.surface.trajectory_files.write_polylines", full)
+    monkeypatch.setattr("landscape.surface.raw_files.DeferredErrorFile.commit", full)
     with pytest.raises(StoreError, match="cannot be written: No space left on device"):
         attach_trajectories(surface_file, [path("sgd", 5)])
     assert surface_file.read_bytes() == before
@@ -172,10 +177,10 @@ def test_a_failure_on_the_way_leaves_the_file(surface_file, monkeypatch):
 
 
 def test_only_to_surfaces_of_ours_and_of_as_many_axes(tmp_path, surface_file):
-    with pytest.raises(ValueError, match="trajectories of 2 axes expected, as the surface has, got 3"):
+    with pytest.raises(ValueError, match="expected trajectories with 2 axes, as many as the surface, got 3"):
         attach_trajectories(surface_file, [path("sgd", 5, 3)])
     write_trajectories(tmp_path / "t.h5", [path("sgd", 5)])
-    with pytest.raises(StoreError, match=r"t\.h5 is no surface file of ours"):
+    with pytest.raises(StoreError, match=r"t\.h5: expected a surface file of this program"):
         attach_trajectories(tmp_path / "t.h5", [path("sgd", 5)])
 
 

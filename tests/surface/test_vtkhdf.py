@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from landscape.surface.vtkhdf import write_collection
+from landscape.surface.vtkhdf import write_image_block
 
 pytest.importorskip("vtkmodules")
 
@@ -25,7 +25,7 @@ def test_an_image_of_links(tmp_path, counts):
     values.flat[-1] = np.nan
     with h5py.File(tmp_path / "s.h5", "w") as file:
         file["train_loss"] = values
-        write_collection(file, coordinates, {"loss": "/train_loss"})
+        write_image_block(file, coordinates, {"loss": "/train_loss"})
         assert isinstance(file.get("VTKHDF/surface/PointData/loss", getlink=True), h5py.SoftLink)
     reader = vtkHDFReader()
     reader.SetFileName(str(tmp_path / "s.h5"))

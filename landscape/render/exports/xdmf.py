@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from landscape.errors import StoreError
-from landscape.surface.hdf5 import attribute, reading
+from landscape.surface.hdf5 import open_hdf5, python_value
 
 _AXES = "xyz"
 
@@ -49,12 +49,12 @@ def write_xdmf(
     collection = ET.SubElement(
         ET.SubElement(root, "Domain"), "Grid", Name="landscape", GridType="Collection", CollectionType="Spatial"
     )
-    with reading(surface) as file:
+    with open_hdf5(surface) as file:
         _grid(collection, file, _beside(path, surface))
         if "trajectories" in file:
             _paths(collection, file, _beside(path, surface))
     for name in trajectories:
-        with reading(name) as file:
+        with open_hdf5(name) as file:
             if "trajectories" not in file:
                 raise StoreError(f"{name} is no trajectory file of ours: a group 'trajectories' is expected")
             _paths(collection, file, _beside(path, name))
@@ -96,7 +96,7 @@ def _paths(parent: ET.Element, file: h5py.File, place: str) -> None:
         group = file[f"trajectories/{i}"]
         columns = [group[f"{axis}coord"][()] for axis in _AXES if f"{axis}coord" in group]
         points = np.column_stack([*columns, *[np.zeros(len(columns[0]))] * (3 - len(columns))])
-        grid = ET.SubElement(parent, "Grid", Name=str(attribute(group.attrs["name"])), GridType="Uniform")
+        grid = ET.SubElement(parent, "Grid", Name=str(python_value(group.attrs["name"])), GridType="Uniform")
         topology = ET.SubElement(
             grid, "Topology", TopologyType="Polyline", NumberOfElements="1", NodesPerElement=str(len(points))
         )

@@ -1,8 +1,8 @@
-"""Direction and PCA files of Li et al. (2018): numbered arrays without names, both ways, and onto a network.
+"""Direction and PCA files of Li et al. (2018): numbered arrays without names, in both directions.
 
-Their groups ``xdirection`` and ``ydirection`` hold the datasets "0", "1", ... in the order of the network's parameters
-(``--dir_type weights``) or of its whole ``state_dict`` (``states``), 0-dimensional batch counters among them. A PCA
-file holds ``explained_variance_ratio_``, ``explained_variance_`` and ``singular_values_`` beside them.
+The groups ``xdirection`` and ``ydirection`` hold datasets "0", "1", ... in the order of the network's parameters
+(``--dir_type weights``) or of its whole ``state_dict`` (``--dir_type states``), including 0-dimensional batch counters.
+A PCA file also holds ``explained_variance_ratio_``, ``explained_variance_`` and ``singular_values_``.
 """
 
 from __future__ import annotations
@@ -11,86 +11,62 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import h5py
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from landscape._utils.interpolation import Floats
 from landscape.errors import StoreError
 from landscape.geometry.arena import empty_like, zeros
 from landscape.geometry.direction import Direction
 from landscape.geometry.weights import Weights
-from landscape.surface.hdf5 import created, reading
+from landscape.surface.hdf5 import create_hdf5, open_hdf5, read_array
 
-Layout = Mapping[str, Tensor]
-"""A network's ``state_dict()``: names, shapes and types in order, and which names are one tensor."""
-PCA = ("explained_variance_ratio_", "explained_variance_", "singular_values_")
+StateDict: TypeAlias = Mapping[str, Tensor]
+"""A network's ``state_dict()``: names, shapes and dtypes in order, and which names share a tensor."""
+ArrayLike: TypeAlias = "NDArray[Any] | h5py.Dataset"
+"""An array, or a dataset that is read when it is needed."""
+PCA_DATASETS = ("explained_variance_ratio_", "explained_variance_", "singular_values_")
 
 
 @dataclass(frozen=True)
 class DirectionArrays:
-    """What a direction file holds, as it stands there.
+    """Contents of a direction file, unchanged.
 
     Attributes:
-        directions: for each axis, x first, its arrays in the file's order, with their types.
-        pca: the datasets in :data:`PCA` that are there.
+        directions: arrays of each axis, x first, in the order and with the dtypes of the file.
+        pca: contents of the datasets in :data:`PCA_DATASETS` that the file has.
     """
 
-    directions: tuple[tuple[np.ndarray, ...], ...]
-    pca: Mapping[str, np.ndarray] = field(default_factory=dict)
+    directions: tuple[tuple[NDArray[Any], ...], ...]
+    pca: Mapping[str, Floats] = field(default_factory=dict)
 
 
 def read_direction_arrays(path: str | os.PathLike[str]) -> DirectionArrays:
-    """All arrays of a direction file, theirs or ours, untouched.
+    """Read the arrays of a direction file of Li et al. or of this program, unchanged.
 
     Raises:
-        StoreError: unreadable, or without directions.
+        StoreError: the file cannot be read, or holds no directions.
     """
-    with reading(path) as file:
+    with open_hdf5(path) as file:
+        groups = direction_groups(file, str(path))
         return DirectionArrays(
-            tuple(tuple(read_arrays(group, str(path))) for group in direction_groups(file, str(path))),
-            {name: file[name][()] for name in PCA if name in file},
+            tuple(tuple(read_array(dataset) for dataset in numbered_datasets(group, str(path))) for group in groups),
+            {name: read_array(file[name]) for name in PCA_DATASETS if name in file},
         )
-
-
-def direction_groups(file: h5py.File, path: str) -> list[h5py.Group]:
-    """The groups ``xdirection``, ``ydirection``, ``zdirection``, as many as there are.
-
-    Raises:
-        StoreError: there is no first one.
-    """
-    if "xdirection" not in file:
-        raise StoreError(
-            f"{path} holds no directions: a group 'xdirection' is expected, it has {', '.join(file) or 'nothing'}"
-        )
-    return [file[f"{axis}direction"] for axis in "xyz" if f"{axis}direction" in file]
-
-
-def read_arrays(group: h5py.Group, path: str) -> list[np.ndarray]:
-    """The arrays "0", "1", ... of a group.
-
-    Raises:
-        StoreError: it is no group of that kind.
-    """
-    return [np.asarray(dataset[()]) for dataset in datasets_of(group, path)]
-
-
-def datasets_of(group: h5py.Group, path: str) -> list[h5py.Dataset]:
-    """As :func:`read_arrays`, not yet read."""
-    names = [str(index) for index in range(len(group))] if isinstance(group, h5py.Group) else []
-    if not names or any(name not in group or not isinstance(group[name], h5py.Dataset) for name in names):
-        raise StoreError(f"{path}:{group.name} holds no direction: datasets '0', '1', ... are expected")
-    return [group[name] for name in names]
 
 
 def write_direction_arrays(path: str | os.PathLike[str], arrays: DirectionArrays, overwrite: bool = False) -> None:
-    """A direction file as the published scripts read it.
+    """Write a direction file for the published scripts.
 
     Raises:
-        StoreError: the name is taken or the file cannot be written.
+        StoreError: the file exists and ``overwrite`` is False, or it cannot be written.
     """
-    with created(Path(path), overwrite) as file:
+    with create_hdf5(Path(path), overwrite) as file:
         for axis, direction in zip("xyz", arrays.directions, strict=False):
             group = file.create_group(f"{axis}direction")
             for index, array in enumerate(direction):
@@ -99,124 +75,152 @@ def write_direction_arrays(path: str | os.PathLike[str], arrays: DirectionArrays
             file[name] = array
 
 
-def as_arrays(directions: Sequence[Direction], layout: Layout | None = None) -> DirectionArrays:
-    """Directions of ours as a direction file of theirs holds them.
-
-    Args:
-        directions: one or two (their scripts know of no third).
-        layout: the network's ``state_dict()`` for the form that moves running statistics (``--dir_type states``),
-            where integers are zeros; None for parameters alone (``--dir_type weights``).
+def direction_groups(file: h5py.File, path: str) -> list[h5py.Group]:
+    """Return the groups ``xdirection``, ``ydirection``, ``zdirection`` that a file has.
 
     Raises:
-        ValueError: more than two directions, or running statistics that the form without ``layout`` would lose.
+        StoreError: the file has no ``xdirection``.
+    """
+    if "xdirection" not in file:
+        raise StoreError(
+            f"{path} holds no directions: expected a group 'xdirection', found {', '.join(file) or 'nothing'}"
+        )
+    return [file[f"{axis}direction"] for axis in "xyz" if f"{axis}direction" in file]
+
+
+def numbered_datasets(group: h5py.Group, path: str) -> list[h5py.Dataset]:
+    """Return the datasets "0", "1", ... of a group, in order.
+
+    Raises:
+        StoreError: the group has none, or something else.
+    """
+    names = [str(index) for index in range(len(group))] if isinstance(group, h5py.Group) else []
+    if not names or any(name not in group or not isinstance(group[name], h5py.Dataset) for name in names):
+        raise StoreError(f"{path}:{group.name} holds no direction: expected datasets '0', '1', ...")
+    return [group[name] for name in names]
+
+
+def to_arrays(directions: Sequence[Direction], state_dict: StateDict | None = None) -> DirectionArrays:
+    """Convert directions to the arrays of a direction file of Li et al.
+
+    Args:
+        directions: one or two directions; the published scripts have no third.
+        state_dict: the network's ``state_dict()``, for a file that moves running statistics (``--dir_type states``), in
+            which integers are zeros; None for a file of parameters only (``--dir_type weights``).
+
+    Raises:
+        ValueError: there are more than two directions, or ``state_dict`` is needed for running statistics that move.
     """
     if not 1 <= len(directions) <= 2:
-        raise ValueError(f"one or two directions expected, as Li et al.'s scripts take, got {len(directions)}")
+        raise ValueError(f"expected one or two directions, as Li et al.'s scripts take, got {len(directions)}")
     columns = []
     for direction in directions:
         weights = direction.weights
-        lost = [name for name in weights.buffers if layout is None and weights.tensors[name].any()]
-        if lost:
-            raise ValueError(f"the direction moves running statistics ({min(lost)}): give layout=model.state_dict()")
-        if layout is None:
+        moving = [name for name in weights.buffers if weights.tensors[name].any()]
+        if state_dict is None and moving:
+            raise ValueError(
+                f"the direction moves running statistics ({min(moving)}): pass state_dict=model.state_dict()"
+            )
+        if state_dict is None:
             column = [tensor for name, tensor in weights if name not in weights.buffers]
         else:
-            homes = _homes(layout)
-            column = [weights.tensors.get(homes[name], torch.zeros_like(like)) for name, like in layout.items()]
+            first_names = _first_names(state_dict)
+            column = [weights.tensors.get(first_names[n], torch.zeros_like(t)) for n, t in state_dict.items()]
         columns.append(tuple(tensor.detach().cpu().numpy() for tensor in column))
-    return DirectionArrays(tuple(columns), _pca(directions))
+    return DirectionArrays(tuple(columns), _pca_arrays(directions))
 
 
-def _pca(directions: Sequence[Direction]) -> dict[str, np.ndarray]:
-    if not all(direction.recipe.kind == "pca" for direction in directions):
+def _pca_arrays(directions: Sequence[Direction]) -> dict[str, Floats]:
+    recipes = [direction.recipe for direction in directions]
+    if not all(recipe.kind == "pca" for recipe in recipes):
         return {}
-    variance = np.array([direction.recipe.explained_variance for direction in directions])
+    variance = np.array([recipe.explained_variance for recipe in recipes], dtype=np.float64)
     return {
-        "explained_variance_ratio_": np.array([d.recipe.explained_variance_ratio for d in directions]),
+        "explained_variance_ratio_": np.array([recipe.explained_variance_ratio for recipe in recipes]),
         "explained_variance_": variance,
-        "singular_values_": np.sqrt(variance * ((directions[0].recipe.checkpoints or 0) - 1)),
+        "singular_values_": np.sqrt(variance * ((recipes[0].checkpoints or 0) - 1)),
     }
 
 
-def lay_over(
-    arrays: Sequence[np.ndarray | h5py.Dataset] | Mapping[str, np.ndarray | h5py.Dataset],
+def weights_from_arrays(
+    arrays: Sequence[ArrayLike] | Mapping[str, ArrayLike],
     origin: Weights,
     where: str,
-    layout: Layout | None = None,
+    state_dict: StateDict | None = None,
 ) -> Weights:
-    """Arrays of a direction as the tensors of a network.
+    """Assign the arrays of a direction to the tensors of a network.
 
     Args:
-        arrays: by name, or in the order of the network's parameters, of its ``state_dict``, or of its ``state_dict``
-            without integers (as torch before 0.4.1 wrote it); datasets are read one at a time.
-        origin: the weights that the direction will move.
-        where: the file and group, for messages.
-        layout: the network's ``state_dict()``; without it only the order of parameters is known.
+        arrays: arrays by name, or in the order of the network's parameters, of its ``state_dict``, or of its
+            ``state_dict`` without integers (as torch before 0.4.1 wrote it). Datasets are read one at a time.
+        origin: weights that the direction is to move.
+        where: file and group, for messages.
+        state_dict: the network's ``state_dict()``; without it, only the order of parameters is tried.
 
     Returns:
-        Weights of the layout and dtypes of ``origin``. Counters are passed over; running statistics that the
-        arrays do not tell of are zero.
+        Weights in the layout and dtypes of ``origin``. Counters are ignored; running statistics without an array are
+        zero.
 
     Raises:
-        StoreError: the arrays are of another network, or move what ``origin`` does not hold.
+        StoreError: the arrays belong to another network, or move tensors that ``origin`` does not include.
     """
-    named = dict(arrays) if isinstance(arrays, Mapping) else _named(arrays, origin, where, layout)
+    named = dict(arrays) if isinstance(arrays, Mapping) else _match_names(arrays, origin, where, state_dict)
     missing = [name for name in origin.tensors if name not in named and name not in origin.buffers]
     if missing:
-        raise StoreError(f"{where} is of another network: it has no tensor {missing[0]!r} ({len(missing)} missing)")
+        raise StoreError(f"{where} belongs to another network: it lacks tensor {missing[0]!r} ({len(missing)} missing)")
     tensors = {}
     for name, tensor in origin:
         array = named.get(name)
-        if array is not None and array.shape != tuple(tensor.shape):
-            raise StoreError(
-                f"{where} is of another network: shape {tuple(tensor.shape)} expected for {name}, got {array.shape}"
-            )
-        tensors[name] = (
-            zeros(tensor.shape, tensor.dtype, tensor.device)
-            if array is None
-            else empty_like(tensor).copy_(torch.from_numpy(np.array(array)))
-        )
-    homes = _homes(layout) if layout is not None else {}
+        if array is None:
+            tensors[name] = zeros(tensor.shape, tensor.dtype, tensor.device)
+            continue
+        if array.shape != tuple(tensor.shape):
+            raise _wrong_shape(where, name, tuple(tensor.shape), array.shape)
+        tensors[name] = empty_like(tensor).copy_(torch.from_numpy(np.array(array)))
+    first_names = _first_names(state_dict) if state_dict is not None else {}
     for name, array in named.items():
         is_counter = array.ndim == 0 or not np.issubdtype(array.dtype, np.floating)
         if name in tensors or is_counter or not np.any(array):
             continue
-        home = homes.get(name, name)
-        if home != name and home in named and np.array_equal(named[home], array):
-            continue  # a second name of a tensor that moves already
+        first = first_names.get(name, name)
+        if first != name and first in named and np.array_equal(named[first], array):
+            continue  # another name of a tensor that moves already
         raise StoreError(
-            f"{where} moves {name} too, which keeps still here. If these are running statistics, let them move with "
-            "--states; otherwise the direction is of another network"
+            f"{where} moves {name} too, which stays at rest here. If it moves running statistics, include them in the "
+            "origin (Weights.from_model(model, buffers=True)); otherwise it belongs to another network"
         )
     return origin.with_tensors(tensors)
 
 
-def _named(arrays: Sequence[np.ndarray], origin: Weights, where: str, layout: Layout | None) -> dict[str, np.ndarray]:
-    """The arrays by name, found by number and shapes."""
+def _match_names(
+    arrays: Sequence[ArrayLike], origin: Weights, where: str, state_dict: StateDict | None
+) -> dict[str, ArrayLike]:
+    """Return the arrays by name, matched by number and shapes."""
     orders = {"its parameters": [name for name in origin.tensors if name not in origin.buffers]}
-    if layout is not None:
-        orders["its state_dict"] = list(layout)
-        orders["its state_dict without counters"] = [n for n, t in layout.items() if t.is_floating_point()]
-    counts = {what: len(order) for what, order in orders.items()}
-    fitting = [order for order in orders.values() if len(order) == len(arrays)]
-    if not fitting:
-        expected = ", ".join(f"{count} for {what}" for what, count in counts.items())
-        raise StoreError(
-            f"{where} is of another network: it holds {len(arrays)} tensors; expected for this one are {expected}"
-        )
-    shapes = {name: tuple(tensor.shape) for name, tensor in (*(layout or {}).items(), *origin)}
-    for order in fitting:
+    if state_dict is not None:
+        orders["its state_dict"] = list(state_dict)
+        orders["its state_dict without counters"] = [n for n, t in state_dict.items() if t.is_floating_point()]
+    candidates = [order for order in orders.values() if len(order) == len(arrays)]
+    if not candidates:
+        expected = ", ".join(f"{len(order)} for {kind}" for kind, order in orders.items())
+        raise StoreError(f"{where} belongs to another network: expected {expected}, got {len(arrays)} tensors")
+    shapes = {name: tuple(tensor.shape) for name, tensor in (*(state_dict or {}).items(), *origin)}
+    for order in candidates:
         if all(array.shape == shapes[name] for name, array in zip(order, arrays, strict=True)):
             return dict(zip(order, arrays, strict=True))
-    odd, array = next((n, a) for n, a in zip(fitting[0], arrays, strict=True) if a.shape != shapes[n])
-    raise StoreError(f"{where} is of another network: shape {shapes[odd]} expected for {odd}, got {array.shape}")
+    name, array = next((n, a) for n, a in zip(candidates[0], arrays, strict=True) if a.shape != shapes[n])
+    raise _wrong_shape(where, name, shapes[name], array.shape)
 
 
-def _homes(layout: Layout) -> dict[str, str]:
-    """Each name of a ``state_dict`` to the first name of the same tensor."""
-    first: dict[tuple, str] = {}
-    homes = {}
-    for name, tensor in layout.items():
+def _wrong_shape(where: str, name: str, expected: tuple[int, ...], found: tuple[int, ...]) -> StoreError:
+    return StoreError(f"{where} belongs to another network: expected shape {expected} for {name}, got {found}")
+
+
+def _first_names(state_dict: StateDict) -> dict[str, str]:
+    """Map each name of a ``state_dict`` to the first name of the same tensor."""
+    first: dict[tuple[Any, ...], str] = {}
+    names = {}
+    for name, tensor in state_dict.items():
         memory = (tensor.data_ptr(), tuple(tensor.shape)) if tensor.numel() and tensor.data_ptr() else (name,)
-        homes[name] = first.setdefault(memory, name)
-    return homes
+        names[name] = first.setdefault(memory, name)
+    return names

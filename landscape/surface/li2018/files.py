@@ -1,4 +1,4 @@
-"""Surface and projection files of Li et al. (2018): written from ours, and their values made ours."""
+"""Surface and projection files of Li et al. (2018): writing them, and converting their values."""
 
 from __future__ import annotations
 
@@ -8,33 +8,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from landscape.surface.hdf5 import created
+from landscape._utils.interpolation import Floats
+from landscape.surface.hdf5 import create_hdf5
 from landscape.surface.surface import DONE, PENDING, Surface
 
-if TYPE_CHECKING:  # a surface is read without torch
+if TYPE_CHECKING:  # surfaces are read without torch
     from landscape.geometry.plane import Plane
     from landscape.geometry.trajectory import Trajectory
 
-_UNKNOWN = {"min_eig": 1.0}
-"""Their mark for a point that is not computed: -1 everywhere but here, since they reduce this one by its minimum."""
+_MISSING_VALUES = {"min_eig": 1.0}
+"""Values that mark a missing point; -1 for other metrics. Their ranks reduce this metric by its minimum."""
 
 
-def unknown_mark(metric: str) -> float:
-    """The value that stands in their files for a point that is not computed."""
-    return _UNKNOWN.get(metric, -1.0)
+def missing_value(metric: str) -> float:
+    """Return the value that marks a point as not computed in their files."""
+    return _MISSING_VALUES.get(metric, -1.0)
 
 
-def from_li(values: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> tuple[dict[str, np.ndarray], np.ndarray, str]:
-    """Their arrays as ours: values with NaN where not computed, status, and a remark where one is due.
+def from_li_values(
+    values: Mapping[str, Floats], shape: tuple[int, ...]
+) -> tuple[dict[str, Floats], NDArray[np.uint8], str]:
+    """Convert the arrays of a surface file of Li et al.
 
-    A point is done where its first loss is known (or, without losses, anything is). Their scheduler fills an array of
-    shape ``(nx, ny)`` in the order of a grid of shape ``(ny, nx)``: with as many points along y as along x that is
-    the same; otherwise the order in memory still tells which value belongs where, and the array is read by it.
+    A point is done if its first loss is known, or, in a file without losses, any value. The published scheduler fills
+    an array of shape ``(nx, ny)`` in the order of a grid of shape ``(ny, nx)``. For a square grid that is the same; for
+    others, the order in memory still tells which value belongs to which point, so the array is read by it.
 
     Args:
-        values: arrays by name, of ``shape`` or of its reverse.
+        values: arrays by name, of ``shape`` or its reverse.
         shape: ``(nx,)`` or ``(ny, nx)``.
+
+    Returns:
+        Values with NaN where they are not computed, the status of each point, and a remark if the grid is not square
+        (else empty).
     """
     remark = ""
     arrays = {}
@@ -45,7 +53,7 @@ def from_li(values: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> tuple[d
                 "arrays; they are read in the order in which it computes"
             )
         arrays[name] = np.ascontiguousarray(array).reshape(shape)
-    known = {name: array != unknown_mark(name) for name, array in arrays.items()}
+    known = {name: array != missing_value(name) for name, array in arrays.items()}
     losses = [name for name in ("train_loss", "test_loss") if name in known]
     done = known[losses[0]] if losses else np.any(list(known.values()), axis=0)
     status = np.where(done, DONE, PENDING).astype(np.uint8)
@@ -55,63 +63,68 @@ def from_li(values: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> tuple[d
 def write_li_surface(
     path: str | os.PathLike[str], surface: Surface, dir_file: str = "", overwrite: bool = False
 ) -> None:
-    """A surface file as the published scripts read it: -1 for what is not computed, NaN and infinity as they are.
+    """Write a surface file for the published scripts: -1 for points not computed, NaN and infinity as they are.
 
     Args:
-        path: the file to make.
-        surface: one axis, or two with as many points along one as along the other.
-        dir_file: what their files say of where the directions are.
-        overwrite: replace a file of that name.
+        path: the file to create.
+        surface: a surface with one axis, or with two axes of equal length.
+        dir_file: name of the direction file, which the format records.
+        overwrite: replace an existing file.
 
     Raises:
-        ValueError: a surface that their format does not hold: three axes, a grid that is not square, or a value that
-            means "not computed" there.
-        StoreError: the name is taken or the file cannot be written.
+        ValueError: the format cannot hold the surface: it has three axes, its grid is not square, or a value is the one
+            that marks missing points.
+        StoreError: the file exists and ``overwrite`` is False, or it cannot be written.
     """
     if len(surface.coordinates) == 3:
-        raise ValueError("one or two axes expected, since Li et al.'s files know of no third, got three")
+        raise ValueError("expected one or two axes, as the files of Li et al. have, got three")
     if len(set(surface.shape)) > 1:
         raise ValueError(
-            f"as many points along y as along x expected, since the published scheduler transposes other grids, got "
-            f"{surface.shape[1]} along x and {surface.shape[0]} along y"
+            f"expected a square grid, since the published scheduler transposes others, got {surface.shape[1]} points "
+            f"along x and {surface.shape[0]} along y"
         )
     for name, values in surface.values.items():
-        if np.any((surface.status == DONE) & (values == unknown_mark(name))):
+        if np.any((surface.status == DONE) & (values == missing_value(name))):
             raise ValueError(
-                f"{name} is {unknown_mark(name):g} at a point, which Li et al.'s files take as not computed"
+                f"{name} is {missing_value(name):g} at a point, which marks a missing value in files of Li et al."
             )
-    with created(Path(path), overwrite) as file:
+    with create_hdf5(Path(path), overwrite) as file:
         file["dir_file"] = dir_file
-        for axis, values in zip("xy", surface.coordinates, strict=False):
-            file[f"{axis}coordinates"] = np.asarray(values, dtype=np.float64)
+        for axis, coordinates in zip("xy", surface.coordinates, strict=False):
+            file[f"{axis}coordinates"] = np.asarray(coordinates, dtype=np.float64)
         for name, values in surface.values.items():
-            file[name] = np.where(surface.status == DONE, values, unknown_mark(name))
+            file[name] = np.where(surface.status == DONE, values, missing_value(name))
 
 
 def write_li_projection(path: str | os.PathLike[str], trajectory: Trajectory, overwrite: bool = False) -> None:
-    """A projection file as the published scripts read it; it holds the coordinates of one path and nothing else.
+    """Write a projection file for the published scripts; it holds the coordinates of one trajectory and nothing else.
 
     Raises:
-        ValueError: a trajectory of more than two axes.
-        StoreError: the name is taken or the file cannot be written.
+        ValueError: the trajectory has more than two axes.
+        StoreError: the file exists and ``overwrite`` is False, or it cannot be written.
     """
     if trajectory.coordinates.shape[1] > 2:
-        raise ValueError("one or two axes expected, since Li et al.'s files know of no third, got three")
-    with created(Path(path), overwrite) as file:
+        raise ValueError("expected one or two axes, as the files of Li et al. have, got three")
+    with create_hdf5(Path(path), overwrite) as file:
         for axis, values in zip("xy", trajectory.coordinates.T, strict=False):
             file[f"proj_{axis}coord"] = values
 
 
-def from_cosine(coordinates: np.ndarray, plane: Plane) -> np.ndarray:
-    """Coordinates in the units of the axes from those that their ``cos`` projection stores.
+def from_cosine_projection(coordinates: Floats, plane: Plane) -> Floats:
+    """Convert coordinates of a ``cos`` projection file to multiples of the directions.
 
-    Their coordinate along ``d`` is ``<w, d> / ||d||``: a length, and the coordinate of the point only if ``d`` has norm
-    one and the axes are orthogonal, as principal components are. The inner products are still in it, so the least
-    squares solution is too: ``c = G^-1 (||d_k|| x_k)`` with the Gram matrix ``G`` of the directions.
+    The stored coordinate along ``d`` is ``<w, d> / ||d||``: a length, which is the coordinate of the point only if
+    ``d`` has norm one and the axes are orthogonal, as principal components are. The inner products determine the
+    least-squares solution: ``c = G^-1 (||d_k|| x_k)`` with the Gram matrix ``G`` of the directions.
 
     Args:
         coordinates: ``(n, k)`` as stored in a file ``..._proj_cos.h5``.
-        plane: the plane of the directions that they were made with.
+        plane: plane of the directions used for the projection.
+
+    Returns:
+        ``(n, k)`` float64.
     """
     lengths = np.sqrt(np.diag(plane.gram))
-    return np.linalg.solve(plane.cosines, np.asarray(coordinates, dtype=np.float64).T).T / lengths
+    lengths_along = np.asarray(coordinates, dtype=np.float64).T
+    solution: Floats = np.linalg.solve(plane.cosines, lengths_along).T / lengths
+    return solution

@@ -1,10 +1,10 @@
-"""What the names of Li et al.'s files say: how a direction was made, over which range, from which training run.
+"""Parsing the names of Li et al.'s files: directions, ranges and training run.
 
-Their scripts keep no settings inside of a file; its name is the only record::
+Their scripts store no settings in a file; its name is the only record::
 
     <checkpoint>_weights_xignore=biasbn_xnorm=filter_yignore=biasbn_ynorm=filter.h5_[-1.0,1.0,51]x[-1.0,1.0,51].h5
 
-A name ends in ``.h5``; what stands before a further ``.h5_`` is the file that it was made from.
+A name ends in ``.h5``; the part before another ``.h5_`` is the name of the file that it was made from.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ _DIRECTIONS = re.compile(
     r"\.h5$"
 )
 _CHECKPOINT = r"\.(?:t7|pth|pt|pkl|tar|ckpt|bin)"
-_TWO = re.compile(rf"^(?P<origin>.+?{_CHECKPOINT})_(?P<to>.+{_CHECKPOINT})$")
+_PAIR = re.compile(rf"^(?P<origin>.+?{_CHECKPOINT})_(?P<to>.+{_CHECKPOINT})$")
 _RUN = re.compile(
     r"(?P<model>[a-z]+[0-9]+(?:_[0-9]+)?(?:_noshort)?)_(?P<optimizer>sgd|adam)_lr=(?P<lr>[^_/]+)"
     r"(?:_lr_decay=(?P<lr_decay>[^_/]+))?_bs=(?P<batch_size>\d+)_wd=(?P<weight_decay>[^_/]+)(?:_mom=(?P<momentum>[^_/]+))?"
 )
 _EPOCH = re.compile(r"model_(\d+)\.t7")
-_NORMS = {"": "none", "dfilter": "unit-filter", "dlayer": "unit-layer"}  # where their words are not ours
+_NORMALIZATIONS = {"": "none", "dfilter": "unit-filter", "dlayer": "unit-layer"}  # the others have the same names here
 
 
 @dataclass(frozen=True)
 class LiName:
-    """A file's name, taken apart.
+    """Parts of the name of a file of Li et al.
 
     Attributes:
-        kind: ``surface``, ``projection`` or ``directions``.
-        axes: of a surface, as ours are typed: ``("-1:1:51", "-1:1:51")``.
-        recipes: how each axis was made (``to`` as the name has it); empty where the name does not say.
-        states: whether running statistics are among the directions.
-        checkpoint: the file of the plane's origin, with as much of its path as the name holds.
-        epoch: of that checkpoint, None where its name does not say.
-        run: hyperparameters in the name of the training run's folder, as text: ``model``, ``optimizer``, ``lr``, ...
-        index: the number of the repetition. It does not enter their random seed: all repetitions are equal.
-        raw_data: inputs were not normalized.
-        part: ``(i, n)`` of a split data set, None for all of it.
-        projection: ``cos`` or ``lstsq``, of a projection file.
+        kind: kind of the file: ``surface``, ``projection`` or ``directions``.
+        axes: axes of a surface, in the form of :class:`landscape.sweep.grid.Axis`: ``("-1:1:51", "-1:1:51")``.
+        recipes: recipe of each direction; ``to`` is part of the name only. Empty if the name does not say.
+        states: True if directions include running statistics.
+        checkpoint: file of the checkpoint at the origin, with as much of its path as the name holds.
+        epoch: epoch of that checkpoint; None if its name does not say.
+        run: hyperparameters in the name of the run directory, as text: ``model``, ``optimizer``, ``lr``, ...
+        index: number of the repetition. It is not part of their random seed, so all repetitions are equal.
+        raw_data: True if inputs were not normalized.
+        part: ``(i, n)`` for the i-th of n parts of the data set; None for all of it.
+        projection: method of a projection file, ``cos`` or ``lstsq``.
     """
 
     kind: str
@@ -72,17 +72,20 @@ class LiName:
 
 
 def parse_li_name(path: str) -> LiName | None:
-    """What a name says, None where it is not one of theirs.
+    """Parse the name of a file of Li et al.
 
     Args:
-        path: a file's name, with as many of its folders as are known: theirs run into the name.
+        path: name of the file, with as many directories as are known: their scripts join them into the name.
+
+    Returns:
+        The parts of the name; None if the name is not one of theirs.
     """
     path = path.replace("\\", "/")
     facts: dict[str, Any] = {"kind": "directions"}
     if match := _SURFACE.match(path):
         facts = {
             "kind": "surface",
-            "axes": tuple(_typed(text) for text in (match["x"], match["y"]) if text),
+            "axes": tuple(_axis_text(text) for text in (match["x"], match["y"]) if text),
             "raw_data": match["raw"] is not None,
             "part": (int(match["part"]), int(match["parts"])) if match["parts"] else None,
         }
@@ -96,8 +99,8 @@ def parse_li_name(path: str) -> LiName | None:
     return LiName(**facts, **directions)
 
 
-def recipe_of(path: str) -> dict[str, Any]:
-    """What a surface file's name says, under the names that our own files use; empty where it says nothing."""
+def metadata_from_name(path: str) -> dict[str, Any]:
+    """Return what the name of a surface file says, as attributes of a surface file of this program; may be empty."""
     name = parse_li_name(path)
     if name is None or name.kind != "surface":
         return {}
@@ -110,22 +113,22 @@ def recipe_of(path: str) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value not in ([], "", None, {})}
 
 
-def _typed(axis: str) -> str:
+def _axis_text(axis: str) -> str:
     low, high, count = axis.strip("[]").split(",")
     return f"{float(low):g}:{float(high):g}:{int(count)}"
 
 
 def _directions(path: str, axes: int) -> dict[str, Any] | None:
-    """What the name of a direction file says; ``axes`` is how many a surface has, 0 where that is not known."""
+    """Parse the name of a direction file; ``axes`` is the number of axes of the surface, 0 if unknown."""
     if match := _PRINCIPAL.match(path):
         recipe = DirectionRecipe("pca", ignore=match["ignore"] or "none")
         return {"recipes": (recipe, recipe), "states": match["type"] == "states", "run": _run(match["run"] or "")}
     match = _DIRECTIONS.match(path)
     if not match or not (re.search(_CHECKPOINT, match["checkpoints"]) or "=" in path):
         return None
-    two = _TWO.match(match["checkpoints"])
-    origin = two["origin"] if two else match["checkpoints"]
-    to = {"x": two["to"] if two else "", "y": match["to"].strip("_/")}
+    pair = _PAIR.match(match["checkpoints"])
+    origin = pair["origin"] if pair else match["checkpoints"]
+    to = {"x": pair["to"] if pair else "", "y": match["to"].strip("_/")}
     if match["same"]:
         to["y"] = to["x"]
     has_y = axes == 2 or match["yignore"] or match["ynorm"] or match["same"] or to["y"]
@@ -138,7 +141,7 @@ def _directions(path: str, axes: int) -> dict[str, Any] | None:
             if to[axis]
             else DirectionRecipe(
                 "random",
-                normalization=_norm(match[f"{source}norm"]),
+                normalization=_normalization(match[f"{source}norm"]),
                 ignore=match[f"{source}ignore"] or "none",
                 same_direction=bool(match["same"]) and axis == "y",
             )
@@ -153,8 +156,8 @@ def _directions(path: str, axes: int) -> dict[str, Any] | None:
     }
 
 
-def _norm(word: str | None) -> str:
-    return _NORMS.get(word or "", word or "none")
+def _normalization(name: str | None) -> str:
+    return _NORMALIZATIONS.get(name or "", name or "none")
 
 
 def _run(path: str) -> dict[str, str]:

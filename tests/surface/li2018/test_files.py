@@ -16,7 +16,7 @@ from landscape.errors import StoreError
 from landscape.geometry import PathPoint, Weights, project_path
 from landscape.geometry.plane import random_plane
 from landscape.geometry.recipe import DirectionRecipe
-from landscape.surface.li2018.files import from_cosine, write_li_projection, write_li_surface
+from landscape.surface.li2018.files import from_cosine_projection, write_li_projection, write_li_surface
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import DONE, FAILED, PENDING, Surface
 from landscape.surface.trajectory_files import read_trajectories
@@ -142,11 +142,11 @@ def test_what_their_format_does_not_hold_is_refused(tmp_path):
         axes = tuple(np.arange(float(n)) for n in counts)
         return Surface(axes, {"train_loss": values}, values.astype(np.uint8))
 
-    with pytest.raises(ValueError, match=r"as many points along y as along x expected.* got 4 along x and 3 along y"):
+    with pytest.raises(ValueError, match=r"expected a square grid.* got 4 points along x and 3 along y"):
         write_li_surface(tmp_path / "s.h5", surface(4, 3))
-    with pytest.raises(ValueError, match="files know of no third, got three"):
+    with pytest.raises(ValueError, match=r"expected one or two axes, .* got three"):
         write_li_surface(tmp_path / "s.h5", surface(2, 2, 2))
-    with pytest.raises(ValueError, match="train_loss is -1 at a point, which Li et al"):
+    with pytest.raises(ValueError, match="train_loss is -1 at a point, which marks a missing value"):
         write_li_surface(tmp_path / "s.h5", replace(surface(2, 2), values={"train_loss": np.full((2, 2), -1.0)}))
     assert not list(tmp_path.iterdir()), "nothing half-written"
     write_li_surface(tmp_path / "s.h5", surface(3, 3))
@@ -179,7 +179,7 @@ def test_projection_files(tmp_path, path_on_plane):
     assert np.isnan(found.loss).all()
     assert np.isnan(found.distance).all()
     volume = replace(path, coordinates=np.pad(path.coordinates, ((0, 0), (0, 1))))
-    with pytest.raises(ValueError, match="files know of no third"):
+    with pytest.raises(ValueError, match="expected one or two axes"):
         write_li_projection(tmp_path / "volume.h5", volume)
 
 
@@ -188,4 +188,4 @@ def test_their_cosine_projection_made_exact(path_on_plane):
     plane, points, path = path_on_plane
     stored = [[(p - plane.origin).dot(d.weights) / d.weights.norm() for d in plane.directions] for p in points]
     assert not np.allclose(stored, path.coordinates, rtol=0.1), "the published numbers are far from the coordinates"
-    np.testing.assert_allclose(from_cosine(np.array(stored), plane), path.coordinates, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(from_cosine_projection(np.array(stored), plane), path.coordinates, rtol=1e-5, atol=1e-7)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from landscape.geometry.recipe import DirectionRecipe
-from landscape.surface.li2018.names import parse_li_name, recipe_of
+from landscape.surface.li2018.names import metadata_from_name, parse_li_name
 
 FILTER = DirectionRecipe("random", normalization="filter", ignore="biasbn")
 
@@ -103,14 +103,14 @@ def test_principal_components_and_projections():
 @pytest.mark.parametrize("path", ["surface.h5", "my_weights.h5", "run/trajectory.h5", "model_300.t7", "", "[1,2].h5"])
 def test_names_that_are_not_theirs(path):
     assert parse_li_name(path) is None
-    assert recipe_of(path) == {}
+    assert metadata_from_name(path) == {}
 
 
 def test_a_surface_of_directions_with_a_name_of_their_own():
     name = parse_li_name("mine.h5_[-1.0,1.0,51].h5")
     assert name.axes == ("-1:1:51",)
     assert name.recipes == ()
-    assert recipe_of("mine.h5_[-1.0,1.0,51].h5") == {}
+    assert metadata_from_name("mine.h5_[-1.0,1.0,51].h5") == {}
 
 
 def test_windows_paths():
