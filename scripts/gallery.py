@@ -1,8 +1,8 @@
-"""Runs the commands of the tutorial's pages, keeps their pictures in docs/images, and writes docs/gallery.md.
+"""Run the commands of the tutorial, store their figures in docs/images, and write docs/gallery.md.
 
-A page shows a picture, and under it, in a block marked ``sh``, the commands that make it. The picture's file is named
-like what the command writes, with dashes for slashes and as WebP: ``optimizers/compare.png`` is
-``optimizers-compare.webp``. That keeps all colours of a shaded surface and sharp letters in a third of a PNG's size.
+A page shows a figure and, in the next ``sh`` block, the commands that make it. The file of the figure is named like the
+output of the command, with dashes for slashes and as WebP: ``optimizers/compare.png`` becomes
+``optimizers-compare.webp``. WebP keeps all colours of a shaded surface and sharp text in a third of the size of a PNG.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import re
 import shlex
 import shutil
@@ -23,21 +22,21 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGES, IMAGES, GALLERY = ROOT / "docs" / "tutorial", ROOT / "docs" / "images", ROOT / "docs" / "gallery.md"
 TIMES = "times.json"
-LARGEST_PICTURE = 150_000
-WIDEST, QUALITY = 1400, 90
-JUDGED = "## Looked at\n"
-"""Heading, the last of docs/gallery.md, of what is written by hand."""
+MAX_PICTURE_BYTES = 150_000
+MAX_WIDTH, QUALITY = 1400, 90
+REVIEW = "## Review\n"
+"""Heading of the last section of docs/gallery.md, which is written by hand."""
 README_PICTURES = {"compare-3d.png": "two residual networks, with and without shortcuts", "paths.png": "SGD and Adam"}
 
 
 @dataclass(frozen=True)
 class Block:
-    """Commands on a page.
+    """A block of commands on a page.
 
     Attributes:
-        page: the file.
-        commands: one a line, without the shell's continuations.
-        pictures: ``(text, file name)`` of the pictures that stand right above.
+        page: path of the page.
+        commands: the commands, each on one line.
+        pictures: ``(alternative text, file name)`` of the figures right above the block.
     """
 
     page: Path
@@ -46,7 +45,7 @@ class Block:
 
 
 def blocks_of(page: Path) -> list[Block]:
-    """The blocks of commands on a page, in order."""
+    """Return the blocks of commands on a page, in order."""
     found, pictures = [], []
     parts = re.split(r"^```(\w*)\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     for text, language, code in zip(parts[::3], [*parts[1::3], ""], [*parts[2::3], ""], strict=True):
@@ -57,12 +56,12 @@ def blocks_of(page: Path) -> list[Block]:
             found.append(Block(page, commands, tuple(pictures)))
             pictures = []
     if pictures:
-        raise ValueError(f"{page.name}: pictures without a command under them: {pictures}")
+        raise ValueError(f"{page.name}: expected commands below each figure; none below {pictures}")
     return found
 
 
 def outputs_of(command: str) -> list[str]:
-    """The pictures a command writes, by the names that pages give them."""
+    """Return the outputs of a command, as paths in the folder where it runs."""
     words = shlex.split(command)
     if "--out" not in words:
         return []
@@ -73,16 +72,16 @@ def outputs_of(command: str) -> list[str]:
 
 
 def shown_as(output: str) -> str:
-    """What the pages call the picture of this name."""
+    """Return the file name that pages use for an output."""
     return re.sub(r"\.png$", ".webp", output.replace("/", "-"))
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="PREFIX", help="pages whose names begin so")
-    parser.add_argument("--work", type=Path, default=ROOT / "build" / "gallery", help="where commands run")
-    parser.add_argument("--keep", action="store_true", help="do not do again what is there (runs, surfaces, pictures)")
-    parser.add_argument("--no-demo", action="store_true", help="leave the README's pictures, made by the demo, alone")
+    parser.add_argument("--only", default="", metavar="PREFIX", help="run only pages whose names begin with PREFIX")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "gallery", help="folder to run the commands in")
+    parser.add_argument("--keep", action="store_true", help="keep outputs that exist (runs, surfaces, figures)")
+    parser.add_argument("--no-demo", action="store_true", help="skip the figures of the README, which the demo makes")
     options = parser.parse_args(argv)
     if not options.keep:
         shutil.rmtree(options.work, ignore_errors=True)
@@ -100,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run_block(block: Block, work: Path, times: dict[str, float], keep: bool) -> None:
-    """Run the commands of a block and keep its pictures."""
+    """Run the commands of a block and store its figures."""
     for command in block.commands:
         made = [work / out for out in outputs_of(command)]
         if keep and made and all(path.exists() for path in made):
@@ -113,28 +112,23 @@ def run_block(block: Block, work: Path, times: dict[str, float], keep: bool) -> 
     written = {shown_as(out): work / out for command in block.commands for out in outputs_of(command)}
     for _, name in block.pictures:
         if name not in written:
-            raise ValueError(f"{block.page.name}: the commands under {name} write {', '.join(written)}, not it")
+            raise ValueError(f"{block.page.name}: the commands below {name} write {', '.join(written)} instead")
         keep_picture(written[name], IMAGES / "tutorial" / name)
 
 
 def run(words: list[str], work: Path) -> None:
-    """Run a command of this program, alone or under mpiexec."""
-    beside = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{beside}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    # In a container one is root, and Open MPI wants to be told that this is meant.
-    environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    environment |= {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
-    at = words.index("landscape")
-    words = [*words[:at], sys.executable, "-m", "landscape", *words[at + 1 :]]
+    """Run a command of this program."""
+    assert words[0] == "landscape", words
+    command = [sys.executable, "-m", *words]
     if not {"animate", "functions", "plot", "render", "trajectory"}.isdisjoint(words):
-        words.append("--overwrite")
-    done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True)
+        command.append("--overwrite")
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{shlex.join(words)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
 
 
 def run_demo(work: Path, times: dict[str, float], keep: bool) -> None:
-    """The pictures of the README, by the demo."""
+    """Make the figures of the README with the demo."""
     command = "landscape demo --out demo"
     if not (keep and (work / "demo" / "figures").is_dir()):
         begin = time.monotonic()
@@ -147,17 +141,17 @@ def run_demo(work: Path, times: dict[str, float], keep: bool) -> None:
 
 
 def keep_whole(source: Path, target: Path) -> None:
-    """Copy a picture that is seen first in all its colours, as wide as a page shows it."""
+    """Copy a figure as a PNG, which keeps all its colours, at the width of a page."""
     from PIL import Image
 
     with Image.open(source) as opened:
         picture = opened.convert("RGB")
-    size = (WIDEST, round(picture.height * WIDEST / picture.width))
+    size = (MAX_WIDTH, round(picture.height * MAX_WIDTH / picture.width))
     picture.resize(size, Image.Resampling.LANCZOS).save(target, "PNG", optimize=True)
 
 
 def keep_picture(source: Path, target: Path) -> None:
-    """Copy a picture; a PNG as WebP, as wide as a page shows it, of 150 kB at most."""
+    """Copy a figure; a PNG becomes a WebP at the width of a page, of at most 150 kB."""
     if target.suffix != ".webp":
         shutil.copyfile(source, target)
         return
@@ -165,33 +159,34 @@ def keep_picture(source: Path, target: Path) -> None:
 
     with Image.open(source) as opened:
         picture = opened.convert("RGB")
-    width, buffer = min(picture.width, WIDEST), io.BytesIO()
+    width, buffer = min(picture.width, MAX_WIDTH), io.BytesIO()
     while True:
         size = (width, round(picture.height * width / picture.width))
         small = picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
         buffer.seek(0)
         buffer.truncate()
         small.save(buffer, "WEBP", quality=QUALITY, method=6, use_sharp_yuv=True)
-        if buffer.tell() <= LARGEST_PICTURE or width < 400:
+        if buffer.tell() <= MAX_PICTURE_BYTES or width < 400:
             target.write_bytes(buffer.getvalue())
             return
         width = int(0.9 * width)
 
 
 def read_times(work: Path) -> dict[str, float]:
+    """Return how many seconds each command took."""
     file = work / TIMES
     return json.loads(file.read_text()) if file.exists() else {}
 
 
 def write_gallery(times: dict[str, float]) -> None:
-    """Write docs/gallery.md: every picture with its commands and how long they took; what was found by eye stays."""
+    """Write docs/gallery.md: each figure with its commands and their run time; the last section is kept."""
     before = GALLERY.read_text() if GALLERY.exists() else ""
-    judged = before[before.index(JUDGED) :].rstrip() if JUDGED in before else ""
+    review = before[before.index(REVIEW) :].rstrip() if REVIEW in before else ""
     lines = [
         "# Gallery",
         "",
-        "Every figure of the documentation, with the command that makes it and the time that took on two busy cores.",
-        "This page is written by `scripts/gallery`, which runs them all, but for its last section, what one sees.",
+        "Every figure of the documentation, with the command that makes it and the time it took on two busy cores.",
+        "`scripts/gallery` runs all commands and writes this page, except for the last section.",
     ]
     for page in sorted(PAGES.glob("*.md")):
         blocks = [block for block in blocks_of(page) if block.pictures]
@@ -213,7 +208,7 @@ def write_gallery(times: dict[str, float]) -> None:
     lines += ["", "```sh", "landscape demo --out demo", "```"]
     if "landscape demo --out demo" in times:
         lines += ["", f"{times['landscape demo --out demo']:.0f} s"]
-    lines += ["", judged] if judged else []
+    lines += ["", review] if review else []
     GALLERY.write_text("\n".join(lines) + "\n")
 
 
