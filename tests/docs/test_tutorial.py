@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from landscape.cli.main import main
-from landscape.functions.descent import Search
+from landscape.functions.descent import RateSearch
 from landscape.training.optimizers import build
 from landscape.workflows.functions import DescentOptions, study_function
 
@@ -182,5 +182,5 @@ def test_claims_about_noise():
 
 def test_search_is_fair():
     """Each method tries the same learning rates."""
-    assert len(Search(20).rates) == 20
-    np.testing.assert_array_equal(Search(20).rates, Search(20).rates)
+    assert len(RateSearch(20).rates) == 20
+    np.testing.assert_array_equal(RateSearch(20).rates, RateSearch(20).rates)
