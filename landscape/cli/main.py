@@ -130,4 +130,7 @@ def run() -> None:
     # Must be set before torch and numpy are loaded.
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    # Figures are drawn without pyplot. A notebook's backend in the environment keeps matplotlib from being imported
+    # where the notebook's packages are missing.
+    os.environ["MPLBACKEND"] = "agg"
     sys.exit(leave(main()))
