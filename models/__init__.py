@@ -1,10 +1,10 @@
-"""Architectures by name: the networks of Li et al. (2018), and small ones of other kinds.
+"""Architectures by name: the networks of Li et al. (2018) and small networks of other kinds.
 
     from landscape import models
 
     model = models.build("resnet20_noshort", num_classes=10, in_channels=1)
 
-Nothing here knows of the rest of the package. Initial weights come from torch's global random state.
+The package is independent of the rest of landscape. Initial weights come from torch's global random state.
 """
 
 from .registry import build, names, parameters

@@ -22,10 +22,10 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = {
 
 
 def activation_by_name(name: str) -> nn.Module:
-    """The activation ``name`` of the table, as a module.
+    """Return the activation called ``name`` as a module.
 
     Raises:
-        ValueError: the table has no such name.
+        ValueError: the name is unknown.
     """
     if name not in ACTIVATIONS:
         raise unknown("unknown activation", name, ACTIVATIONS)

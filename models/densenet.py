@@ -14,7 +14,7 @@ fx.wrap("check_images")
 
 
 class _Layer(nn.Module):
-    """A 1x1 convolution to 4 x growth channels, a 3x3 one to ``growth``; the result goes in front of the input."""
+    """A 1x1 convolution to 4 x growth channels and a 3x3 one to ``growth``, concatenated before the input."""
 
     def __init__(self, inputs: int, growth: int) -> None:
         super().__init__()
@@ -39,16 +39,16 @@ class _Transition(nn.Module):
 
 
 class DenseNet(nn.Module):
-    """Dense blocks ``dense1``, ... with transitions ``trans1``, ... between them that halve channels and resolution.
+    """Dense blocks ``dense1``, ..., separated by transitions ``trans1``, ... that halve channels and resolution.
 
-    Images ``(batch, in_channels, height, width)`` give logits ``(batch, num_classes)``. A transition leaves nothing of
-    a single pixel, so four blocks need images of at least 8x8.
+    Images ``(batch, in_channels, height, width)`` give logits ``(batch, num_classes)``. Each transition halves height
+    and width, so four blocks need images of at least 8x8 pixels.
 
     Args:
-        blocks: layers a block.
-        growth: channels that a layer adds; the first convolution has twice as many.
-        num_classes: length of the output.
-        in_channels: channels of the images.
+        blocks: number of layers in each block.
+        growth: number of channels that a layer adds; the first convolution has twice as many.
+        num_classes: number of outputs.
+        in_channels: number of image channels.
     """
 
     def __init__(self, blocks: Sequence[int], growth: int, *, num_classes: int = 10, in_channels: int = 3) -> None:
@@ -57,7 +57,7 @@ class DenseNet(nn.Module):
         self.smallest = 2 ** (len(blocks) - 1)
         channels = 2 * growth
         self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
-        self._stages = []
+        self._stages: list[str] = []
         for number, count in enumerate(blocks, start=1):
             layers = [_Layer(channels + index * growth, growth) for index in range(count)]
             channels += count * growth
@@ -77,4 +77,5 @@ class DenseNet(nn.Module):
         out = self.conv1(check_images(images, self.in_channels, self.smallest))
         for stage in self._stages:
             out = self.get_submodule(stage)(out)
-        return self.linear(global_average(F.relu(self.bn(out))))
+        logits: Tensor = self.linear(global_average(F.relu(self.bn(out))))
+        return logits

@@ -1,4 +1,4 @@
-"""LeNet-5 (LeCun et al., 1998), the small convolutional network."""
+"""LeNet-5 (LeCun et al., 1998), a small convolutional network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .lookup import unknown
 
 fx.wrap("check_images")
 
-_FIELD = 32  # the published input: characters centred in a larger field, so that strokes at the rim are seen whole
+_FIELD = 32  # as published: characters are centred in a larger field, so that strokes at the border are seen whole
 _POOLINGS: Mapping[str, type[nn.Module]] = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}
 
 
@@ -21,19 +21,19 @@ class LeNet(nn.Module):
     """Two 5x5 convolutions, each with activation and 2x2 pooling, and three fully connected layers.
 
     Images ``(batch, in_channels, height, width)`` of up to 32x32 pixels, centred in a 32x32 field of zeros as
-    published, give logits ``(batch, num_classes)``; the weights have one shape for all sizes. As LeNet-5 is used today,
-    the pooling has no coefficients of its own, the second convolution sees all maps of the first, and the output layer
-    is linear and not of radial basis functions. Initialization is PyTorch's; the published one, uniform in
-    2.4 / fan-in, belongs to the published scaled tanh.
+    published, give logits ``(batch, num_classes)``; the weights have the same shapes for all sizes. As usual today, the
+    pooling has no coefficients, the second convolution sees all maps of the first, and the output layer is linear
+    instead of radial basis functions. The initialization is PyTorch's; the published one, uniform in 2.4 / fan-in,
+    belongs to the published scaled tanh.
 
     Args:
-        num_classes: length of the output.
-        in_channels: channels of the images.
-        activation: a name of the table in ``activation.py``.
+        num_classes: number of outputs.
+        in_channels: number of image channels.
+        activation: name of the activation, see ``activation.py``.
         pooling: "average", as published, or "max".
 
     Raises:
-        ValueError: an unknown activation or pooling.
+        ValueError: the activation or pooling is unknown.
     """
 
     def __init__(
@@ -53,11 +53,12 @@ class LeNet(nn.Module):
         out = self.pool(self.activation(self.conv1(out)))
         out = self.pool(self.activation(self.conv2(out)))
         out = self.activation(self.fc1(out.flatten(1)))
-        return self.fc3(self.activation(self.fc2(out)))
+        logits: Tensor = self.fc3(self.activation(self.fc2(out)))
+        return logits
 
 
 @fx.wrap
 def _centre(images: Tensor) -> Tensor:
-    """``images`` in the middle of a field of zeros ``(batch, channels, 32, 32)``; an odd pixel goes right and below."""
+    """Centre ``images`` in zeros ``(batch, channels, 32, 32)``; an odd row or column goes to the bottom or right."""
     height, width = (_FIELD - size for size in images.shape[2:])
     return F.pad(images, (width // 2, width - width // 2, height // 2, height - height // 2))

@@ -1,4 +1,4 @@
-"""The error for a name that a table does not have."""
+"""The error for an unknown name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> ValueError:
-    """An error that says ``what`` is not known, names the nearest known one where there is one, and lists them all."""
+    """Return an error that names what is unknown, suggests the nearest known name, and lists all of them."""
     known = list(known)
     nearest = get_close_matches(str(name).lower(), known, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ";"

@@ -1,9 +1,10 @@
-"""The multilayer perceptron: fully connected layers with one activation between them."""
+"""The multilayer perceptron: fully connected layers with an activation between them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -11,18 +12,18 @@ from .activation import activation_by_name
 
 
 class MLP(nn.Module):
-    """Fully connected layers on the flattened input ``(batch, ...)``, giving logits ``(batch, num_classes)``.
+    """Fully connected layers that map flattened inputs ``(batch, ...)`` to logits ``(batch, num_classes)``.
 
-    Initialization is PyTorch's.
+    The initialization is PyTorch's.
 
     Args:
-        in_features: values of one sample, after flattening.
-        num_classes: length of the output.
-        widths: widths of the hidden layers, from the input on; one number for one layer, none for a linear model.
-        activation: a name of the table in ``activation.py``.
+        in_features: number of values in a sample after flattening.
+        num_classes: number of outputs.
+        widths: widths of the hidden layers in order; a number for a single layer, empty for a linear model.
+        activation: name of the activation, see ``activation.py``.
 
     Raises:
-        ValueError: a width that is not a positive whole number, or an unknown activation.
+        ValueError: a width is not a positive integer, or the activation is unknown.
     """
 
     def __init__(
@@ -34,13 +35,13 @@ class MLP(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        widths = (widths,) if isinstance(widths, Integral) else widths
-        if not isinstance(widths, tuple | list) or not all(map(_is_count, widths)):
-            raise ValueError(f"widths are positive whole numbers, as in (128, 64), got {widths!r}")
+        hidden: list[Any] = list(widths) if isinstance(widths, tuple | list) else [widths]
+        if not all(map(_is_count, hidden)):
+            raise ValueError(f"expected widths as positive integers such as (128, 64), got {widths!r}")
         self.in_features = in_features
         layers: list[nn.Module] = []
         features = in_features
-        for width in widths:
+        for width in hidden:
             layers += [nn.Linear(features, width), activation_by_name(activation)]
             features = width
         layers.append(nn.Linear(features, num_classes))
@@ -50,11 +51,12 @@ class MLP(nn.Module):
         flat = inputs.flatten(1) if inputs.dim() > 1 else inputs
         if flat.dim() != 2 or flat.shape[1] != self.in_features:
             raise ValueError(
-                f"samples of {self.in_features} values expected, (batch, ...), got shape {tuple(inputs.shape)}; "
+                f"expected samples (batch, ...) of {self.in_features} values, got shape {tuple(inputs.shape)}; "
                 "build the model with the in_features of the data"
             )
-        return self.layers(flat)
+        logits: Tensor = self.layers(flat)
+        return logits
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value > 0
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) > 0

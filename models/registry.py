@@ -1,4 +1,4 @@
-"""The table of architectures, and building one by its name."""
+"""Architectures by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .resnet import BasicBlock, Bottleneck, FourStageResNet, ThreeStageResNet
 from .transformer import Transformer
 from .vgg import VGG9
 
-# What an entry leaves open in the signature are the arguments that a caller may give; the rest is the architecture.
+# Arguments left open in the signature of an entry may be given by the caller; the others define the architecture.
 # The order is that of Li et al.'s own list.
 _TABLE: Mapping[str, Callable[..., nn.Module]] = {
     "vgg9": VGG9,
@@ -58,29 +58,29 @@ _TABLE: Mapping[str, Callable[..., nn.Module]] = {
 
 
 def names() -> list[str]:
-    """The names that :func:`build` knows, the 29 of Li et al. first."""
+    """Return the names that :func:`build` knows, beginning with the 29 of Li et al."""
     return list(_TABLE)
 
 
 def parameters(name: str) -> Mapping[str, Any]:
-    """The keyword arguments that the architecture ``name`` takes, with their defaults, read-only.
+    """Return the keyword arguments of the architecture ``name`` with their defaults, read-only.
 
     Raises:
-        ValueError: no architecture has this name.
+        ValueError: the name is unknown.
     """
     signature = inspect.signature(_entry(name))
     return MappingProxyType({key: value.default for key, value in signature.parameters.items()})
 
 
 def build(name: str, **arguments: Any) -> nn.Module:
-    """The architecture ``name``, newly initialized.
+    """Build the architecture ``name`` with new initial weights.
 
     Args:
         name: one of :func:`names`.
         **arguments: any of :func:`parameters`; the others keep their defaults.
 
     Raises:
-        ValueError: no architecture has this name, it takes no such argument, or the argument's value makes no sense.
+        ValueError: the name or an argument is unknown, or a value is out of range.
     """
     accepted = parameters(name)
     for key, value in arguments.items():
@@ -97,12 +97,12 @@ def _entry(name: str) -> Callable[..., nn.Module]:
 
 
 def _check_value(name: str, key: str, value: Any, default: Any) -> None:
-    """Refuse what would fail deep inside torch, or not fail at all: every number here is a count."""
-    # bool first: it is an int for isinstance, and num_classes=True is as wrong as tied=2.
+    """Reject values that would fail deep inside torch, or not at all: every number here is a count."""
+    # bool first, since it is an int for isinstance: num_classes=True is as wrong as tied=2.
     if isinstance(default, bool):
         if not isinstance(value, bool):
-            raise ValueError(f"model {name!r}: {key} is True or False, got {value!r}")
+            raise ValueError(f"model {name!r}: expected True or False for {key}, got {value!r}")
     elif isinstance(default, str) and not isinstance(value, str):
-        raise ValueError(f"model {name!r}: {key} is a word, as {default!r}, got {value!r}")
+        raise ValueError(f"model {name!r}: expected a string such as {default!r} for {key}, got {value!r}")
     elif isinstance(default, int) and (isinstance(value, bool) or not isinstance(value, Integral) or value < 1):
-        raise ValueError(f"model {name!r}: {key} is a whole number of at least 1, got {value!r}")
+        raise ValueError(f"model {name!r}: expected an integer of at least 1 for {key}, got {value!r}")

@@ -1,4 +1,4 @@
-"""Residual networks for small images, and the same networks without their shortcuts, as in Li et al. (2018)."""
+"""Residual networks for small images, with and without shortcuts, as in Li et al. (2018)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ fx.wrap("check_images")
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions, and a shortcut around them unless the network is plain; both end in a ReLU.
+    """Two 3x3 convolutions with an optional shortcut around them, followed by a ReLU.
 
     ``expansion`` is the number of output channels per plane.
     """
@@ -33,7 +33,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """A 1x1 convolution to few channels, a 3x3 one there, a 1x1 one back; without a shortcut it ends without a ReLU."""
+    """A 1x1 convolution to fewer channels, a 3x3 one, and a 1x1 one back; no final ReLU without a shortcut."""
 
     expansion = 4
 
@@ -55,8 +55,8 @@ class Bottleneck(nn.Module):
 class _ResNet(nn.Module):
     """A 3x3 convolution, stages ``layer1``, ``layer2``, ... of blocks, global average pooling and a linear classifier.
 
-    The first stage keeps the resolution, each later one halves it. Images ``(batch, in_channels, height, width)`` of
-    any size give logits ``(batch, num_classes)``. Published with a fixed window that covers the last map at 32x32.
+    The first stage keeps the resolution and each later one halves it. Images ``(batch, in_channels, height, width)`` of
+    any size give logits ``(batch, num_classes)``; the published pooling window covers the last map of 32x32 images.
     """
 
     def __init__(
@@ -87,37 +87,38 @@ class _ResNet(nn.Module):
         out = F.relu(self.bn1(self.conv1(check_images(images, self.in_channels))))
         for stage in self._stages:
             out = self.get_submodule(stage)(out)
-        return self.linear(global_average(out))
+        logits: Tensor = self.linear(global_average(out))
+        return logits
 
 
 class ThreeStageResNet(_ResNet):
     """The CIFAR networks of He et al. (2016a), section 4.2: three stages of 16, 32, 64 planes, 6n + 2 layers.
 
     Args:
-        depth: 6n + 2, n basic blocks a stage.
-        width: factor on all planes (Zagoruyko and Komodakis, 2016).
+        depth: number of layers, 6n + 2 for n basic blocks per stage.
+        width: multiplier of all planes (Zagoruyko and Komodakis, 2016).
         shortcuts: ``False`` for the plain network.
-        num_classes: length of the output.
-        in_channels: channels of the images.
+        num_classes: number of outputs.
+        in_channels: number of image channels.
     """
 
     def __init__(self, depth: int, width: int, shortcuts: bool, *, num_classes: int = 10, in_channels: int = 3) -> None:
         blocks, rest = divmod(depth - 2, 6)
         if rest or blocks < 1:
-            raise ValueError(f"a depth of 6n + 2 (8, 14, 20, ...) expected, got {depth}")
+            raise ValueError(f"expected a depth of 6n + 2 (8, 14, 20, ...), got {depth}")
         planes = [16 * width, 32 * width, 64 * width]
         super().__init__(BasicBlock, [blocks] * 3, planes, shortcuts, num_classes, in_channels)
 
 
 class FourStageResNet(_ResNet):
-    """The ImageNet networks of He et al. (2016a), four stages of 64 to 512 planes, begun without downsampling.
+    """The ImageNet networks of He et al. (2016a): four stages of 64 to 512 planes, without the initial downsampling.
 
     Args:
         block: :class:`BasicBlock` or :class:`Bottleneck`.
-        blocks: blocks a stage, four numbers.
+        blocks: number of blocks in each of the four stages.
         shortcuts: ``False`` for the plain network.
-        num_classes: length of the output.
-        in_channels: channels of the images.
+        num_classes: number of outputs.
+        in_channels: number of image channels.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
-    """The identity where the shape stays, otherwise a 1x1 convolution with batch-norm."""
+    """Return the identity if the shape stays the same, otherwise a 1x1 convolution with batch norm."""
     if stride == 1 and inputs == outputs:
         return nn.Identity()
     return nn.Sequential(_convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))

@@ -1,4 +1,4 @@
-"""VGG-9 for small images, as in Li et al. (2018): Simonyan and Zisserman's scheme, shortened, with batch-norm."""
+"""VGG-9 for small images, as in Li et al. (2018): a shortened network of Simonyan and Zisserman with batch norm."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ fx.wrap("check_images")
 fx.wrap("pool_to")
 
 _STAGES = ((64, 64), (128, 128), (256, 256, 256))
-_GRID = 4  # height and width of the last map of a 32x32 image, for which the first fully connected layer is made
+_GRID = 4  # height and width of the last map of a 32x32 image, which the first fully connected layer expects
 
 
 class VGG9(nn.Module):
     """Seven 3x3 convolutions in three stages, each followed by 2x2 max pooling that rounds up, and two linear layers.
 
-    Images ``(batch, in_channels, height, width)`` of any size give logits ``(batch, num_classes)``. The last map is
-    averaged (or, from images below 25 pixels, repeated) to 4x4, which it is for images of 25 to 32 pixels, so that the
-    weights have one shape for all sizes.
+    Images ``(batch, in_channels, height, width)`` of any size give logits ``(batch, num_classes)``. The last map, which
+    is 4x4 for images of 25 to 32 pixels, is otherwise averaged or repeated to 4x4, so that the weights have the same
+    shapes for all sizes.
 
     Args:
-        num_classes: length of the output.
-        in_channels: channels of the images.
+        num_classes: number of outputs.
+        in_channels: number of image channels.
     """
 
     def __init__(self, *, num_classes: int = 10, in_channels: int = 3) -> None:
@@ -42,4 +42,5 @@ class VGG9(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.features(check_images(images, self.in_channels))
-        return self.classifier(self.fc(pool_to(features, _GRID).flatten(1)))
+        logits: Tensor = self.classifier(self.fc(pool_to(features, _GRID).flatten(1)))
+        return logits

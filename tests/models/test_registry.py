@@ -71,12 +71,12 @@ def test_unknown_argument():
 @pytest.mark.parametrize(
     ("name", "argument", "value", "message"),
     [
-        ("resnet20", "num_classes", 0, "num_classes is a whole number of at least 1, got 0"),
-        ("vgg9", "in_channels", "3", "in_channels is a whole number of at least 1, got '3'"),
-        ("densenet121", "num_classes", 2.0, "num_classes is a whole number of at least 1, got 2.0"),
-        ("lenet", "num_classes", True, "num_classes is a whole number of at least 1, got True"),
-        ("transformer", "tied", 1, "tied is True or False, got 1"),
-        ("mlp", "activation", ["relu"], r"activation is a word, as 'relu', got \['relu'\]"),
+        ("resnet20", "num_classes", 0, "expected an integer of at least 1 for num_classes, got 0"),
+        ("vgg9", "in_channels", "3", "expected an integer of at least 1 for in_channels, got '3'"),
+        ("densenet121", "num_classes", 2.0, "expected an integer of at least 1 for num_classes, got 2.0"),
+        ("lenet", "num_classes", True, "expected an integer of at least 1 for num_classes, got True"),
+        ("transformer", "tied", 1, "expected True or False for tied, got 1"),
+        ("mlp", "activation", ["relu"], r"expected a string such as 'relu' for activation, got \['relu'\]"),
     ],
 )
 def test_values_that_make_no_sense(name, argument, value, message):

@@ -125,10 +125,10 @@ def test_gradients_of_first_and_second_order_reach_every_weight(tied):
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (tokens(2, 10), "1 to 9 tokens a sequence expected, got 10; build the model with a longer context"),
-        (tokens(2, 0), "1 to 9 tokens a sequence expected, got 0"),
-        (tokens(5), r"integer tokens \(batch, time\) expected, got torch.int64 of shape \(5,\)"),
-        (tokens(2, 5).float(), r"integer tokens \(batch, time\) expected, got torch.float32 of shape \(2, 5\)"),
+        (tokens(2, 10), "expected sequences of 1 to 9 tokens, got 10; build the model with a longer context"),
+        (tokens(2, 0), "expected sequences of 1 to 9 tokens, got 0"),
+        (tokens(5), r"expected integer tokens \(batch, time\), got torch.int64 of shape \(5,\)"),
+        (tokens(2, 5).float(), r"expected integer tokens \(batch, time\), got torch.float32 of shape \(2, 5\)"),
     ],
 )
 def test_wrong_input_is_named(x, message):
@@ -137,5 +137,5 @@ def test_wrong_input_is_named(x, message):
 
 
 def test_width_must_divide_among_the_heads():
-    with pytest.raises(ValueError, match="width is a multiple of heads, got width=10 and heads=3"):
+    with pytest.raises(ValueError, match="expected width as a multiple of heads, got width=10 and heads=3"):
         models.build("transformer", width=10, heads=3)
