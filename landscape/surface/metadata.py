@@ -28,7 +28,7 @@ LI_FORMAT = "li-et-al"
 class SweepSettings:
     """Settings on which the values of a surface depend; a sweep is resumed only with equal settings.
 
-    Every field has a default, so that a file written before a field existed still compares equal.
+    The default of each field is the behavior before the field existed, so that older files still compare equal.
 
     Attributes:
         axes: axes of the grid as text, x first: ``("-1:1:51", "-1:1:51")``.
@@ -175,14 +175,14 @@ class SurfaceMetadata:
     def from_json(cls, values: Mapping[str, Any]) -> SurfaceMetadata:
         """Return the metadata that :meth:`to_json` wrote; fields that are missing have their defaults."""
         rest = dict(values)
-        recipes = [DirectionRecipe.from_json(recipe) for recipe in rest.pop("recipes", None) or []]
+        recipes = tuple(DirectionRecipe.from_json(recipe) for recipe in rest.pop("recipes", None) or ())
         known: dict[str, Any] = {
             key: _as_tuples(rest.pop(key)) if key in ("metrics", "merged_from") else rest.pop(key)
             for key in ("title", "problem", "precision", "origin_values", "metrics", "started", "finished",
                         "merged_from", "remark", "format", "format_version")
             if rest.get(key) is not None
         }  # fmt: skip
-        if "settings" in rest:
+        if isinstance(rest.get("settings"), Mapping):
             known["settings"] = SweepSettings.from_json(rest.pop("settings"))
         if "checkpoint" in rest:
             path, step, epoch = (rest.pop(f"checkpoint{part}", None) for part in ("", "_step", "_epoch"))
@@ -192,7 +192,7 @@ class SurfaceMetadata:
         if environment:
             known["environment"] = Environment.from_json(environment)
         cosines = {pair: rest.pop(f"cosine_{pair}") for pair in ("xy", "xz", "yz") if f"cosine_{pair}" in rest}
-        return cls(**known, recipes=tuple(recipes), cosines=cosines, other=rest)
+        return cls(**known, recipes=recipes, cosines=cosines, other=rest)
 
     def to_json(self) -> dict[str, Any]:
         """Return the metadata as one flat object, under the names that the attributes of a file have."""
@@ -229,7 +229,7 @@ class SurfaceMetadata:
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> SurfaceMetadata:
-        """Return the metadata in the HDF5 attributes of a file, as :func:`landscape.surface.hdf5.attributes` reads."""
+        """Return the metadata in HDF5 attributes, as :func:`landscape.surface.hdf5.read_attributes` returns them."""
         return cls.from_json({key: _unpacked(value) for key, value in attributes.items()})
 
     def to_attributes(self) -> dict[str, Any]:

@@ -146,6 +146,10 @@ def test_orthogonalize_in_order(weights):
     np.testing.assert_allclose(flat[4], rest, atol=1e-5)
 
 
+def test_orthogonalize_nothing():
+    assert orthogonalize([]) == []
+
+
 def test_dependent_directions_are_refused(weights):
     drawn = gaussian(weights)
     twice = Direction(drawn.weights.with_tensors({n: 2 * t for n, t in drawn.weights}))

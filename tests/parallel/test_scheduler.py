@@ -251,3 +251,16 @@ def simulated(costs, ranks, latency):
 def test_ranks_are_idle_less_than_a_tenth_whatever_the_points_cost(ranks, cost):
     costs = cost * np.random.default_rng(3).uniform(1, 10, 100 * ranks)
     assert simulated(costs, ranks, 1e-3) < 0.1
+
+
+def test_success_resets_failures_in_a_row():
+    scheduler = Scheduler(range(100), 2)
+    for succeeds in (False, False, True, False, False):
+        (point,) = scheduler.take(0)[:1]
+        if succeeds:
+            scheduler.done(0, point, 10.0)
+        else:
+            scheduler.failed(0, point)
+    (point,) = scheduler.take(0)  # never three failures in a row: the rank is not broken
+    scheduler.failed(0, point)
+    assert scheduler.take(0) == []

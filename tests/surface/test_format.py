@@ -1,4 +1,4 @@
-"""A surface file read with bare h5py by ``docs/format.md`` alone, and recomputed from what is in it."""
+"""A surface file read with plain h5py as ``docs/format.md`` specifies, and recomputed from its contents."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def path(data, tmp_path_factory):
     return out
 
 
-def test_values_are_those_of_the_weights_that_the_page_says(path, data):
+def test_values_match_weights_at_coordinates(path, data):
     """``train_loss[j, i]`` belongs to ``origin + x[i] * xdirection + y[j] * ydirection``."""
     model = network()
     with h5py.File(path, "r", locking=False) as file:
@@ -77,7 +77,7 @@ def test_axes_are_dimension_scales(path):
             assert file[name].dims[0][0].name == "/ycoordinates"
 
 
-def test_attributes_are_those_of_the_page(path):
+def test_root_attributes(path):
     with h5py.File(path, "r", locking=False) as file:
         assert file.attrs["format"] == "landscape-surface"
         assert file.attrs["format_version"] == 1
@@ -93,7 +93,7 @@ def test_attributes_are_those_of_the_page(path):
         assert re.fullmatch("[0-9a-f]{64}", file["xdirection"].attrs["digest"])
 
 
-def test_what_paraview_reads_are_links(path):
+def test_vtkhdf_arrays_are_links(path):
     with h5py.File(path, "r", locking=False) as file:
         block = file["VTKHDF/surface"]
         assert list(block.attrs["WholeExtent"]) == [0, 3, 0, 2, 0, 0]
@@ -102,15 +102,15 @@ def test_what_paraview_reads_are_links(path):
             assert block["PointData"][name] == file[name]
 
 
-def test_everything_in_the_file_is_on_the_page(path):
-    """Nothing that a reader would have to guess."""
+def test_page_covers_all_names_in_file(path):
+    """Every name in the file is explained on the page."""
     described = PAGE.replace("<split>_loss", "train_loss train_loss_stderr").replace("<split>_<metric>", "train_acc")
     with h5py.File(path, "r", locking=False) as file:
         unknown = [name for name in [*file, *file.attrs] if not re.search(rf"\b{name}\b", described)]
     assert not unknown
 
 
-def test_dtypes_and_unused_rows_are_as_on_the_page(path):
+def test_dtypes_and_unused_failure_rows(path):
     with h5py.File(path, "r", locking=False) as file:
         assert file["train_loss"].dtype == np.float64
         assert file["status"].dtype == np.uint8

@@ -1,4 +1,4 @@
-"""Shards into one surface: what they hold bit for bit, and what cannot be one surface."""
+"""Merging shards: values are kept bit for bit, and shards that do not match are refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def plane():
 
 @pytest.fixture
 def make(plane, tmp_path):
-    """``make(name, points, **settings)``: a shard that has computed these points, with awkward values among them."""
+    """``make(name, points, **settings)`` writes a shard with these points, NaN and infinity among them."""
 
     def write(name, points, failed=(), values=None, plane=plane, **settings):
         digests = tuple(direction.weights.digest() for direction in plane.directions)
@@ -62,7 +62,7 @@ def value(point):
 
 
 def raw(path):
-    """Bytes of every dataset but ``failures``."""
+    """Return the bytes of every dataset except ``failures``."""
     found = {}
     with h5py.File(path, "r", locking=False) as file:
         file.visititems(
@@ -73,7 +73,7 @@ def raw(path):
 
 
 @pytest.mark.parametrize("parts", [1, 2, 5])
-def test_shards_give_the_bits_of_the_whole(make, tmp_path, parts):
+def test_merge_equals_unsharded_sweep_bit_for_bit(make, tmp_path, parts):
     whole = make("whole.h5", range(SIZE))
     shards = [make(f"{i}.h5", range(i, SIZE, parts)) for i in range(parts)]
     report = merge(shards, tmp_path / "merged.h5")
@@ -86,7 +86,7 @@ def test_shards_give_the_bits_of_the_whole(make, tmp_path, parts):
     assert surface.metadata.settings == read_surface(whole).metadata.settings
 
 
-def test_the_plane_is_carried_over_bit_for_bit(make, plane, tmp_path):
+def test_merge_keeps_plane_bit_for_bit(make, plane, tmp_path):
     merge([make("0.h5", [0]), make("1.h5", [1])], tmp_path / "merged.h5")
     carried = read_plane(tmp_path / "merged.h5")
     assert carried.origin.digest() == plane.origin.digest()
@@ -95,7 +95,7 @@ def test_the_plane_is_carried_over_bit_for_bit(make, plane, tmp_path):
         assert one.recipe == other.recipe
 
 
-def test_points_that_no_shard_has_stay_pending_and_are_counted(make, tmp_path):
+def test_merge_counts_pending_points(make, tmp_path):
     report = merge([make("0.h5", range(0, 10)), make("1.h5", range(20, 30), failed=[31])], tmp_path / "merged.h5")
     assert (report.done, report.failed, report.pending) == (20, 1, 14)
     status = read_surface(tmp_path / "merged.h5").status.ravel()
@@ -103,14 +103,14 @@ def test_points_that_no_shard_has_stay_pending_and_are_counted(make, tmp_path):
     assert not read_surface(tmp_path / "merged.h5").metadata.finished
 
 
-def test_the_merged_file_is_continued_like_any_other(make, tmp_path):
+def test_resume_merged_file(make, tmp_path):
     merged = tmp_path / "merged.h5"
     merge([make("0.h5", range(10)), make("1.h5", range(20, 30))], merged)
     make("merged.h5", [*range(10, 20), *range(30, 35)])
     assert raw(merged) == raw(make("whole.h5", range(SIZE)))
 
 
-def test_what_failed_in_one_shard_may_be_done_in_another(make, tmp_path):
+def test_merge_prefers_done_over_failed(make, tmp_path):
     first, second = make("0.h5", [0, 1], failed=[5, 6]), make("1.h5", [5], failed=[6, 7])
     for order in ([first, second], [second, first]):
         report = merge(order, tmp_path / "merged.h5", overwrite=True)
@@ -121,7 +121,7 @@ def test_what_failed_in_one_shard_may_be_done_in_another(make, tmp_path):
     assert messages == {6: b"1.h5 could not do 6", 7: b"1.h5 could not do 7"}
 
 
-def test_points_of_both_must_agree_to_the_last_bit(make, tmp_path):
+def test_merge_refuses_different_values(make, tmp_path):
     first, same = make("0.h5", [3, 4, 8]), make("1.h5", [3, 4, 9])
     assert merge([first, same], tmp_path / "merged.h5").overlapping == 2
     other = make("2.h5", [4], values=[0.0, 5e-324])  # zero of the other sign
@@ -132,7 +132,7 @@ def test_points_of_both_must_agree_to_the_last_bit(make, tmp_path):
     assert not (tmp_path / "no.h5").exists()
 
 
-def test_other_settings_are_named_with_both_values(make, tmp_path):
+def test_merge_names_differing_settings(make, tmp_path):
     with pytest.raises(
         StoreError,
         match=r"0.h5 and .*1.h5 were made with different settings.*seed is 1 in the first and 2",
@@ -141,13 +141,13 @@ def test_other_settings_are_named_with_both_values(make, tmp_path):
     assert not (tmp_path / "no.h5").exists()
 
 
-def test_other_planes_are_refused(make, plane, tmp_path):
+def test_merge_refuses_other_plane(make, plane, tmp_path):
     turned = Plane(plane.origin, plane.directions[::-1])
     with pytest.raises(StoreError, match="directions is"):
         merge([make("0.h5", [0]), make("1.h5", [1], plane=turned)], tmp_path / "no.h5")
 
 
-def test_what_is_no_shard_is_refused(make, tmp_path):
+def test_merge_refuses_foreign_files(make, tmp_path):
     foreign = tmp_path / "foreign.h5"
     with h5py.File(foreign, "w") as file:
         file["a"] = 1
@@ -159,7 +159,7 @@ def test_what_is_no_shard_is_refused(make, tmp_path):
         merge([], tmp_path / "no.h5")
 
 
-def test_an_output_that_exists_is_replaced_only_when_told_to_and_never_if_it_is_a_shard(make, tmp_path):
+def test_merge_overwrite(make, tmp_path):
     first, second = make("0.h5", [0]), make("1.h5", [1])
     before = second.read_bytes()
     with pytest.raises(StoreError, match="exists"):
@@ -171,9 +171,9 @@ def test_an_output_that_exists_is_replaced_only_when_told_to_and_never_if_it_is_
     assert read_surface(second).status.ravel()[:2].tolist() == [DONE, PENDING]
 
 
-def test_shards_may_still_be_computed(make, tmp_path):
+def test_merge_running_shard(make, tmp_path):
     path = make("0.h5", [0, 1])
-    with h5py.File(path, "r+"):  # somebody holds the writer's lock
+    with h5py.File(path, "r+"):  # holds the writer's lock
         code = (
             f"from landscape.surface.merge import merge; print(merge([{str(path)!r}], {str(tmp_path / 'm.h5')!r}).done)"
         )
@@ -181,7 +181,7 @@ def test_shards_may_still_be_computed(make, tmp_path):
     assert said.stdout.strip() == "2"
 
 
-def test_merging_needs_no_torch():
+def test_merge_does_not_import_torch():
     code = "import sys, landscape.surface.merge; print('torch' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert said.stdout.strip() == "False"

@@ -1,4 +1,4 @@
-"""Reading surfaces: what is no surface is said to be none, and a file's words come back as they were."""
+"""Reading surfaces: values, status, metadata and names; other files are refused."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def surface_file(tmp_path):
     return tmp_path / "surface.h5"
 
 
-def test_values_status_and_words(surface_file):
+def test_read_values_status_and_metadata(surface_file):
     surface = read_surface(surface_file)
     assert surface.shape == (3, 4)
     assert surface.status.ravel().tolist() == [DONE] * 10 + [FAILED, PENDING]
     loss = surface.values["train_loss"].ravel()
     np.testing.assert_array_equal(loss, [0, 1, 2, 3, np.nan, 5, 6, 7, 8, 9, np.nan, np.nan])
     assert surface.values["train_loss_stderr"][1, 0] == np.inf
-    assert list(surface.values) == ["train_loss", "train_loss_stderr", "train_acc"], "in the order of the settings"
+    assert list(surface.values) == ["train_loss", "train_loss_stderr", "train_acc"], "in the order of the file"
     assert surface.name == "a net"
     assert surface.metadata.settings == SweepSettings(dtype="float64")
     assert surface.metadata.recipes == (DirectionRecipe("random", seed=3),)
@@ -49,14 +49,14 @@ def test_values_status_and_words(surface_file):
     np.testing.assert_array_equal(surface.x, np.linspace(-1, 2, 4))
 
 
-def test_names(surface_file):
+def test_surface_name(surface_file):
     assert read_surface(surface_file, "mine").name == "mine"
     with h5py.File(surface_file, "r+") as file:
         del file.attrs["title"]
     assert read_surface(surface_file).name == "surface"
 
 
-def test_what_is_no_surface(tmp_path):
+def test_read_refuses_other_files(tmp_path):
     path = tmp_path / "other.h5"
     with h5py.File(path, "w") as file:
         file["proj_xcoord"] = np.zeros(3)

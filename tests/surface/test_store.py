@@ -1,4 +1,4 @@
-"""Stores: memory and file behave alike; a file is continued or refused, and survives whatever ends its writer."""
+"""Stores: memory and file behave alike, and a file is resumed, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ import pytest
 
 from landscape._utils.provenance import Environment
 from landscape.errors import StoreError
-from landscape.surface import FileStore, read_surface
-from landscape.surface import raw_files as locks
+from landscape.surface import FileStore, raw_files, read_surface
 from landscape.surface import store as module
-from landscape.surface.hdf5 import create_hdf5, open_hdf5
+from landscape.surface.hdf5 import open_hdf5
 from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
 from landscape.surface.store import MemoryStore
 from landscape.surface.surface import DONE, FAILED, PENDING
@@ -48,7 +47,7 @@ def store(request, tmp_path):
         yield made
 
 
-def test_points_lie_where_their_index_says(store):
+def test_record_by_flat_index(store):
     store.record(6, [0.5, 90.0], 0.25)
     surface = store.surface("s")
     assert surface.shape == (3, 4)
@@ -66,7 +65,7 @@ def test_nan_and_infinity_are_values(store):
     assert np.isinf(store.surface().metric("train_acc")[0, 0])
 
 
-def test_failures_wait_until_they_are_asked_for(store):
+def test_failed_points_are_pending_with_retry(store):
     store.fail(3, "out of memory", 1.0)
     store.record(4, [1, 2], 0.0)
     assert store.status.flat[3] == FAILED
@@ -77,14 +76,14 @@ def test_failures_wait_until_they_are_asked_for(store):
     assert store.messages == {}
 
 
-def test_a_surface_is_a_copy(store):
+def test_surface_is_a_copy(store):
     surface = store.surface()
     store.record(0, [1, 2], 0.0)
     assert surface.status.flat[0] == PENDING
     assert np.isnan(surface.metric("train_loss").flat[0])
 
 
-def test_what_was_recorded_is_there_after_closing_and_continues(tmp_path):
+def test_resume_after_close(tmp_path):
     path = tmp_path / "s.h5"
     with FileStore.open(path, header()) as store:
         store.record(5, [0.1, 1.0], 0.5)
@@ -105,7 +104,7 @@ def test_what_was_recorded_is_there_after_closing_and_continues(tmp_path):
         assert store.messages == {}
 
 
-def test_a_file_is_finished_once(tmp_path, monkeypatch):
+def test_finished_is_written_once(tmp_path, monkeypatch):
     path = tmp_path / "s.h5"
     for moment in ("first", "second"):
         monkeypatch.setattr(module, "now", lambda moment=moment: moment)
@@ -118,7 +117,7 @@ def test_a_file_is_finished_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 3), (2, 3, 4)])
-def test_lines_planes_and_volumes(tmp_path, shape):
+def test_one_to_three_axes(tmp_path, shape):
     axes = tuple(np.arange(float(n)) for n in reversed(shape))
     size = int(np.prod(shape))
     with FileStore.open(tmp_path / "s.h5", Header(axes, ("train_loss",))) as store:
@@ -132,7 +131,7 @@ def test_lines_planes_and_volumes(tmp_path, shape):
     assert surface.metric().ravel().tolist() == list(range(size))
 
 
-def test_more_failures_than_messages_are_kept_keep_their_status(tmp_path, monkeypatch):
+def test_more_failures_than_messages(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_MESSAGES", 3)
     with FileStore.open(tmp_path / "s.h5", header()) as store:
         for index in range(5):
@@ -142,10 +141,10 @@ def test_more_failures_than_messages_are_kept_keep_their_status(tmp_path, monkey
         assert (store.status == FAILED).sum() == 5
 
 
-# ---- what is refused
+# ---- refused files
 
 
-def test_other_settings_are_named_with_both_values(tmp_path):
+def test_resume_names_differing_settings(tmp_path):
     path = tmp_path / "s.h5"
     FileStore.open(path, header()).close()
     before = path.read_bytes()
@@ -157,7 +156,7 @@ def test_other_settings_are_named_with_both_values(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_overwriting_is_asked_for(tmp_path):
+def test_overwrite(tmp_path):
     path = tmp_path / "s.h5"
     with FileStore.open(path, header()) as store:
         store.record(0, [1, 2], 0)
@@ -167,7 +166,7 @@ def test_overwriting_is_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_second_writer_is_refused_and_does_no_harm(tmp_path, overwrite):
+def test_second_writer_is_refused(tmp_path, overwrite):
     path = tmp_path / "s.h5"
     with FileStore.open(path, header()) as store:
         with pytest.raises(StoreError, match="open in another process: a second writer is refused"):
@@ -177,7 +176,7 @@ def test_a_second_writer_is_refused_and_does_no_harm(tmp_path, overwrite):
     assert [child.name for child in tmp_path.iterdir()] == ["s.h5"]
 
 
-def test_a_store_that_nobody_closed_keeps_no_lock(tmp_path):
+def test_deleted_store_releases_lock(tmp_path):
     path = tmp_path / "s.h5"
     store = FileStore.open(path, header())
     del store
@@ -185,21 +184,21 @@ def test_a_store_that_nobody_closed_keeps_no_lock(tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_said_and_used(tmp_path, monkeypatch, caplog, number):
+def test_file_system_without_locks(tmp_path, monkeypatch, caplog, number):
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    monkeypatch.setattr(raw_files.fcntl, "flock", refuse)
     leftover = tmp_path / ".s.h5.elsewhere.1.part"
     leftover.touch()
     with FileStore.open(tmp_path / "s.h5", header()) as store:
         store.record(0, [1, 2], 0)
     assert done_in(tmp_path / "s.h5") == {0}
     assert "a file system without locks: a second writer would not be noticed" in caplog.text
-    assert leftover.exists(), "whether somebody writes it cannot be known here"
+    assert leftover.exists(), "without locks nobody knows whether it is in use"
 
 
-def test_hdf5_itself_is_refused_while_we_write(tmp_path):
+def test_lock_excludes_hdf5_writer(tmp_path):
     path = tmp_path / "s.h5"
     code = f"import h5py\ntry:\n    h5py.File({str(path)!r}, 'r+')\nexcept OSError as e:\n    print(type(e).__name__)"
     with FileStore.open(path, header()):
@@ -207,14 +206,14 @@ def test_hdf5_itself_is_refused_while_we_write(tmp_path):
     assert said.stdout.strip() == "BlockingIOError"
 
 
-def test_we_are_refused_while_hdf5_writes(tmp_path):
+def test_hdf5_writer_excludes_store(tmp_path):
     path = tmp_path / "s.h5"
     FileStore.open(path, header()).close()
     with h5py.File(path, "r+"), pytest.raises(StoreError, match="open in another process"):
         FileStore.open(path, header())
 
 
-def test_foreign_damaged_and_unwritable_files_are_left_alone(tmp_path):
+def test_foreign_and_unwritable_files_are_kept(tmp_path):
     text = tmp_path / "text.h5"
     text.write_text("no HDF5")
     with pytest.raises(StoreError, match=r"text.h5 is not a readable HDF5 file"):
@@ -233,7 +232,7 @@ def test_foreign_damaged_and_unwritable_files_are_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("name", [*METRICS, "status", "seconds", "failures"])
-def test_a_missing_dataset_is_named(tmp_path, name):
+def test_missing_dataset_is_named(tmp_path, name):
     path = tmp_path / "s.h5"
     FileStore.open(path, header()).close()
     with h5py.File(path, "r+") as file:
@@ -242,7 +241,7 @@ def test_a_missing_dataset_is_named(tmp_path, name):
         FileStore.open(path, header())
 
 
-def test_another_version_is_named(tmp_path):
+def test_other_format_version_is_refused(tmp_path):
     path = tmp_path / "s.h5"
     FileStore.open(path, header()).close()
     with h5py.File(path, "r+") as file:
@@ -251,7 +250,7 @@ def test_another_version_is_named(tmp_path):
         FileStore.open(path, header())
 
 
-def test_files_cut_off_or_spoilt_anywhere_never_raise_anything_else(tmp_path):
+def test_damaged_file_raises_store_error(tmp_path):
     path, spoilt = tmp_path / "s.h5", tmp_path / "spoilt.h5"
     with FileStore.open(path, header()) as store:
         store.record(0, [1, 2], 0)
@@ -269,79 +268,7 @@ def test_files_cut_off_or_spoilt_anywhere_never_raise_anything_else(tmp_path):
             FileStore.open(spoilt, header()).close()
 
 
-def test_a_writer_killed_while_it_makes_the_file_leaves_nothing_behind_for_long(tmp_path):
-    path = tmp_path / "s.h5"
-    leftover = tmp_path / ".s.h5.elsewhere.4711.part"
-    leftover.write_bytes(b"half a file")
-    FileStore.open(path, header()).close()
-    assert [child.name for child in tmp_path.iterdir()] == ["s.h5"]
-
-
-def test_a_draft_that_somebody_is_writing_is_left_alone(tmp_path, monkeypatch):
-    path = tmp_path / "s.h5"
-    with create_hdf5(path) as file:
-        (draft,) = tmp_path.iterdir()
-        monkeypatch.setattr(os, "getpid", lambda: 1)  # another process makes the same file
-        with create_hdf5(path) as other:
-            other["a"] = 2
-        assert draft.exists()
-        path.unlink()
-        file["a"] = 1
-    with open_hdf5(path) as file:
-        assert file["a"][()] == 1
-
-
-def test_of_two_that_make_a_file_at_once_the_later_is_refused(tmp_path):
-    path = tmp_path / "s.h5"
-
-    def make():
-        with create_hdf5(path) as file:
-            file["a"] = 1
-            path.write_bytes(b"the other's")
-
-    with pytest.raises(StoreError, match="created by another process just now; is this command running twice"):
-        make()
-    assert path.read_bytes() == b"the other's"
-    assert [child.name for child in tmp_path.iterdir()] == ["s.h5"]
-
-
-def test_an_error_while_a_file_is_made_leaves_nothing(tmp_path):
-    def make():
-        with create_hdf5(tmp_path / "s.h5") as file:
-            file["a"] = np.zeros(10**5)
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        make()
-    assert not list(tmp_path.iterdir())
-
-
-def test_create_passes_on_os_error_of_caller(tmp_path):
-    def make():
-        with create_hdf5(tmp_path / "s.h5"):
-            (tmp_path / "data.csv").read_text()
-
-    with pytest.raises(FileNotFoundError, match=r"data\.csv"):
-        make()
-    assert not list(tmp_path.iterdir())
-
-
-def test_create_reports_error_of_hdf5(tmp_path):
-    """A damaged file that is copied: h5py's own OSError is about this file."""
-    with h5py.File(tmp_path / "like.h5", "w") as file:
-        file["a"] = 1
-
-    def make():
-        with create_hdf5(tmp_path / "s.h5", like=tmp_path / "like.h5") as file:
-            file["b"] = h5py.ExternalLink("missing.h5", "/a")
-            h5py.File(tmp_path / "missing.h5", "r")
-
-    with pytest.raises(StoreError, match=r"s\.h5: cannot be written: No such file"):
-        make()
-    assert [child.name for child in tmp_path.iterdir()] == ["like.h5"]
-
-
-def test_an_error_of_the_disk_does_not_hide_the_error_before_it(tmp_path, monkeypatch):
+def test_write_error_does_not_hide_earlier_error(tmp_path, monkeypatch):
     store = FileStore.open(tmp_path / "s.h5", header())
 
     def refuse(*_):
@@ -360,10 +287,10 @@ def test_an_error_of_the_disk_does_not_hide_the_error_before_it(tmp_path, monkey
     FileStore.open(tmp_path / "s.h5", header()).close()
 
 
-# ---- how often
+# ---- flushing
 
 
-def test_a_point_is_in_the_file_at_once_where_the_disk_is_quick(tmp_path, monkeypatch):
+def test_fast_disk_is_flushed_at_once(tmp_path, monkeypatch):
     with FileStore.open(tmp_path / "s.h5", header()) as store:
         monkeypatch.setattr(store._writer, "sync", lambda: None)  # the disk of a busy machine is not quick
         for index in range(5):
@@ -373,7 +300,7 @@ def test_a_point_is_in_the_file_at_once_where_the_disk_is_quick(tmp_path, monkey
             assert done_in(tmp_path / "s.h5") == set(range(index + 1))
 
 
-def test_a_slow_disk_is_asked_seldom_but_every_few_seconds(tmp_path, monkeypatch):
+def test_slow_disk_is_flushed_every_few_seconds(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
     with FileStore.open(tmp_path / "s.h5", header()) as store:
@@ -392,7 +319,7 @@ def test_a_slow_disk_is_asked_seldom_but_every_few_seconds(tmp_path, monkeypatch
         assert np.all(gaps <= module.MAX_FLUSH_INTERVAL + 1.2)
 
 
-def test_values_are_on_the_disk_before_their_marks(tmp_path, monkeypatch):
+def test_values_are_synced_before_status(tmp_path, monkeypatch):
     with FileStore.open(tmp_path / "s.h5", header()) as store:
         calls = []
         write, sync = store._writer.write, store._writer.sync
@@ -401,3 +328,46 @@ def test_values_are_on_the_disk_before_their_marks(tmp_path, monkeypatch):
         store.record(0, [1, 2], 0)
         store.flush()
         assert calls == ["train_loss", "train_acc", "seconds", "sync", "status"]
+
+
+# ---- interpolated values
+
+
+def adaptive_header():
+    metrics = ("train_loss", "train_loss_stderr", "train_acc")
+    return Header((X, Y), metrics, metadata_of({}), interpolated=True)
+
+
+def test_interpolated_values_have_datasets_without_standard_errors(tmp_path):
+    with FileStore.open(tmp_path / "s.h5", adaptive_header()) as store:
+        store.record_interpolated("train_loss", np.full((3, 4), 2.0))
+    with h5py.File(tmp_path / "s.h5") as file:
+        assert sorted(file["interpolated"]) == ["train_acc", "train_loss"]
+        assert (file["interpolated/train_loss"][()] == 2.0).all()
+        assert np.isnan(file["interpolated/train_acc"][()]).all()
+
+
+def test_interpolated_values_without_dataset_stay_in_memory(tmp_path):
+    """A file that was created for a full sweep has no room for them."""
+    with FileStore.open(tmp_path / "s.h5", header()) as store:
+        store.record_interpolated("train_loss", np.full((3, 4), 2.0))
+        assert (store.interpolated["train_loss"] == 2.0).all()
+    with h5py.File(tmp_path / "s.h5") as file:
+        assert "interpolated" not in file
+
+
+def test_interpolated_values_after_close_stay_in_memory(tmp_path):
+    with FileStore.open(tmp_path / "s.h5", adaptive_header()) as store:
+        pass
+    store.record_interpolated("train_loss", np.full((3, 4), 2.0))
+    assert (store.interpolated["train_loss"] == 2.0).all()
+
+
+def test_write_error_of_interpolated_values(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "full")
+
+    with FileStore.open(tmp_path / "s.h5", adaptive_header()) as store, monkeypatch.context() as patch:
+        patch.setattr(store._writer, "write", refuse)
+        with pytest.raises(StoreError, match=r"s\.h5: writing failed: No space left on device"):
+            store.record_interpolated("train_loss", np.full((3, 4), 2.0))

@@ -1,4 +1,4 @@
-"""What ends a writer: it is killed, or the disk refuses. What is marked done is right, and the run continues."""
+"""Crashes: a killed writer or a full disk. Points marked as done are correct, and the sweep can be resumed."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def write(*words):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def right_in(path):
-    """How many points are marked done; all of them must be right."""
+def count_done(path):
+    """Return the number of points marked as done, after checking their values."""
     with h5py.File(path, "r", locking=False) as file:
         done = np.flatnonzero(file["status"][()].ravel() == DONE)
         assert np.array_equal(file["train_loss"][()].ravel()[done], done)
@@ -38,20 +38,20 @@ def right_in(path):
     return len(done)
 
 
-def test_a_killed_writer_loses_nothing_that_was_flushed_and_leaves_no_lock(tmp_path):
+def test_killed_writer_keeps_flushed_points(tmp_path):
     path, said = tmp_path / "s.h5", -1
     for lines in (3, 40, 11, 60):
         with subprocess.Popen([sys.executable, str(PROGRAM), str(path)], stdout=subprocess.PIPE, text=True) as writer:
             for _ in range(lines):
                 said = int(writer.stdout.readline())
             writer.send_signal(signal.SIGKILL)
-        assert said + 1 <= right_in(path) < ALL
+        assert said + 1 <= count_done(path) < ALL
     assert write(path).returncode == 0
-    assert right_in(path) == ALL
+    assert count_done(path) == ALL
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_a_disk_that_refuses_a_value_costs_one_clear_line_and_marks_nothing(tmp_path, metric):
+def test_write_error_marks_nothing_done(tmp_path, metric):
     path = tmp_path / "s.h5"
     with FileStore.open(path, HEADER) as store:
         for index in range(300):
@@ -63,13 +63,13 @@ def test_a_disk_that_refuses_a_value_costs_one_clear_line_and_marks_nothing(tmp_
     assert refused.stderr == ""
     (line,) = refused.stdout.splitlines()
     assert "s.h5: writing failed: File too large. Points that were flushed are kept; run the same sweep again" in line
-    assert right_in(path) == 300
+    assert count_done(path) == 300
     assert write(path).returncode == 0
-    assert right_in(path) == ALL
+    assert count_done(path) == ALL
 
 
 @pytest.mark.parametrize("size", [0, 3000, 20_000])
-def test_a_disk_too_full_for_the_file_leaves_none(tmp_path, size):
+def test_create_on_full_disk_leaves_nothing(tmp_path, size):
     refused = write(tmp_path / "s.h5", size)
     assert refused.returncode == 1
     assert refused.stderr == ""
@@ -91,7 +91,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_a_full_disk(small_disk):
+def test_full_disk(small_disk):
     other, path = small_disk / "other", small_disk / "s.h5"
     other.write_bytes(b"x" * 250_000)
     with pytest.raises(StoreError, match="cannot be written: No space left on device"):
@@ -101,7 +101,7 @@ def test_a_full_disk(small_disk):
     store = FileStore.open(path, HEADER)
     with pytest.raises(OSError, match="No space left"):
         other.write_bytes(b"x" * 400_000)
-    with store:  # the file's room was taken at the start: a disk that fills up later costs nothing
+    with store:  # the file has its full size from the start, so a disk that fills up later does no harm
         for index in store.pending():
             store.record(index, [index, -index], 0.1)
-    assert right_in(path) == ALL
+    assert count_done(path) == ALL

@@ -1,6 +1,8 @@
-"""Surfaces in memory: interpolation against SciPy, and what lies outside or is not computed."""
+"""Surfaces in memory: access to metrics, interpolation against SciPy, and points that are not computed."""
 
 from __future__ import annotations
+
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 
+from landscape.errors import MissingLibraryError
 from landscape.geometry.trajectory import Trajectory
 from landscape.surface.metadata import SurfaceMetadata, SweepSettings
 from landscape.surface.surface import DONE, FAILED, INTERPOLATED, PENDING, STOPPED, Surface
@@ -25,7 +28,7 @@ AXES = (np.linspace(-0.5, 2, 7), np.linspace(0, 1, 4), np.linspace(-3, -1, 3))
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
-def test_as_scipy_between_the_points(axes):
+def test_interpolate_equals_scipy(axes):
     s = surface(*AXES[:axes])
     low, high = [axis[0] for axis in AXES[:axes]], [axis[-1] for axis in AXES[:axes]]
     points = np.random.default_rng(1).uniform(low, high, size=(200, axes))
@@ -35,21 +38,21 @@ def test_as_scipy_between_the_points(axes):
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
-def test_on_the_points_the_values_themselves(axes):
+def test_interpolate_at_grid_points(axes):
     s = surface(*AXES[:axes])
     mesh = np.meshgrid(*s.coordinates[::-1], indexing="ij")
     points = np.stack([m.ravel() for m in reversed(mesh)], axis=1)
     assert np.array_equal(s.interpolate(points), s.values["train_loss"].ravel())
 
 
-def test_a_plane_is_its_own_interpolation():
+def test_interpolate_linear_function():
     x, y = AXES[:2]
     s = surface(x, y, values=3 + 2 * x[None, :] - 5 * y[:, None])
     points = np.array([[0.1, 0.9], [2.0, 0.0], [-0.5, 1.0]])
     np.testing.assert_allclose(s.interpolate(points), 3 + 2 * points[:, 0] - 5 * points[:, 1], atol=1e-13)
 
 
-def test_outside_is_unknown():
+def test_interpolate_outside_is_nan():
     s = surface(*AXES[:2])
     points = [[-0.51, 0.5], [2.01, 0.5], [1, -0.001], [1, 1.001], [np.nan, 0.5], [1, np.inf]]
     assert np.isnan(s.interpolate(np.array(points))).all()
@@ -57,7 +60,7 @@ def test_outside_is_unknown():
 
 
 @pytest.mark.parametrize("mark", ["nan", PENDING, FAILED])
-def test_a_neighbour_that_counts_must_be_known(mark):
+def test_interpolate_with_unknown_neighbours(mark):
     x = y = np.array([0.0, 1.0, 2.0])
     values, status = np.arange(9.0).reshape(3, 3), np.full((3, 3), DONE, dtype=np.uint8)
     if mark == "nan":
@@ -70,12 +73,12 @@ def test_a_neighbour_that_counts_must_be_known(mark):
     np.testing.assert_allclose(s.interpolate(np.array(apart)), [1, 2.5, 3, 3.5])
 
 
-def test_infinite_values_stay_infinite():
+def test_interpolate_infinite_values():
     s = surface(np.array([0.0, 1.0]), values=np.array([1.0, np.inf]))
     assert s.interpolate(np.array([[0.5], [1.0], [0.0]])).tolist() == [np.inf, np.inf, 1.0]
 
 
-def test_an_axis_of_one_point():
+def test_interpolate_axis_of_one_point():
     s = surface(np.array([0.0, 1.0]), np.array([0.25]), values=np.array([[1.0, 3.0]]))
     found = s.interpolate(np.array([[0.5, 0.25], [0.5, 0.26], [1.0, 0.25]]))
     np.testing.assert_array_equal(found, [2.0, np.nan, 3.0])
@@ -83,7 +86,7 @@ def test_an_axis_of_one_point():
 
 @settings(max_examples=60)
 @given(st.data(), st.integers(1, 3))
-def test_between_its_neighbours(data, axes):
+def test_interpolate_is_bounded_by_values(data, axes):
     axis = st.sets(st.integers(-20, 20), min_size=1, max_size=4).map(lambda found: np.array(sorted(found)) / 4)
     coordinates = [data.draw(axis) for _ in range(axes)]
     s = surface(*coordinates)
@@ -95,7 +98,7 @@ def test_between_its_neighbours(data, axes):
     assert (found <= values.max() + 1e-12).all()
 
 
-def test_under_a_trajectory():
+def test_sample_along_trajectory():
     x, y = AXES[:2]
     s = surface(x, y, values=x[None, :] + 10 * y[:, None])
     n = np.zeros(3)
@@ -104,7 +107,7 @@ def test_under_a_trajectory():
     assert s.sample_along(path).loss is path.loss
 
 
-def test_what_does_not_fit_is_refused():
+def test_wrong_shapes_are_refused():
     s = surface(*AXES[:2])
     with pytest.raises(ValueError, match=r"expected coordinates of shape \(n, 2\), got \(4, 3\)"):
         s.interpolate(np.zeros((4, 3)))
@@ -118,7 +121,7 @@ def test_what_does_not_fit_is_refused():
         Surface((), {}, np.zeros(()))
 
 
-def test_metrics_in_order():
+def test_metrics_order():
     zeros = np.zeros(2)
     values = {"train_acc": zeros, "train_loss_stderr": zeros, "train_loss": zeros, "test_loss": zeros}
     s = Surface((np.array([0.0, 1.0]),), values, np.ones(2, np.uint8))
@@ -126,7 +129,7 @@ def test_metrics_in_order():
     assert s.x.tolist() == [0, 1]
 
 
-def test_estimates_fill_only_what_was_not_measured():
+def test_with_interpolated_fills_pending_points():
     values = np.array([1.0, np.nan, np.nan, np.nan, np.nan])
     status = np.array([DONE, DONE, PENDING, FAILED, PENDING], np.uint8)
     guesses = {"train_loss": np.array([9.0, 9.0, 3.0, 9.0, np.nan])}
@@ -138,7 +141,7 @@ def test_estimates_fill_only_what_was_not_measured():
     assert surface(np.arange(3.0)).with_interpolated().estimates == {}
 
 
-def test_estimates_above_a_threshold_are_out_of_range_and_bounds_are_no_values():
+def test_with_interpolated_above_threshold():
     x, nan = np.arange(6.0), np.nan
     status = np.array([DONE, STOPPED, PENDING, PENDING, PENDING, FAILED], np.uint8)
     values = {"train_loss": np.array([1, 5.5, nan, nan, nan, nan]), "train_acc": np.array([9, nan, nan, nan, nan, nan])}
@@ -153,6 +156,55 @@ def test_estimates_above_a_threshold_are_out_of_range_and_bounds_are_no_values()
     np.testing.assert_array_equal(filled.values["train_loss"], [1, 5.5, 2, 5, 5, nan])
     np.testing.assert_array_equal(filled.values["train_acc"], [9, nan, 8, nan, nan, nan])
     np.testing.assert_array_equal(filled.metric(), [1, nan, 2, nan, nan, nan])
-    assert np.isnan(s.values["train_loss"][3]), "the surface itself is left alone"
+    assert np.isnan(s.values["train_loss"][3]), "the surface itself does not change"
     ordinary = Surface((x,), values, status, estimates=estimates).with_interpolated()
     assert ordinary.status.tolist() == [DONE, STOPPED, INTERPOLATED, INTERPOLATED, PENDING, FAILED]
+
+
+def test_repr_is_one_line():
+    status = np.full((4, 7), DONE, np.uint8)
+    status[0, 0] = PENDING
+    s = surface(*AXES[:2], status=status)
+    assert repr(s) == "<Surface '': x -0.5 to 2 (7), y 0 to 1 (4); train_loss, train_acc; 27 of 28 points done>"
+
+
+def test_metrics_by_name():
+    s = surface(np.arange(3.0), status=np.array([DONE, STOPPED, DONE], np.uint8))
+    np.testing.assert_array_equal(s["train_acc"], s.metric("train_acc"))
+    assert np.isnan(s["train_loss"][1])
+    assert "train_loss" in s
+    assert "test_loss" not in s
+    assert list(s) == ["train_loss", "train_acc"]
+    with pytest.raises(KeyError, match="test_loss"):
+        s["test_loss"]
+
+
+def test_for_seed():
+    values = np.arange(6.0).reshape(2, 3)
+    metadata = SurfaceMetadata(SweepSettings(seeds=(4, 5)), title="net")
+    s = Surface(
+        (np.arange(3.0), np.array([4.0, 5.0])), {"train_loss": values}, np.ones((2, 3), np.uint8), metadata, "net"
+    )
+    one = s.for_seed(5)
+    assert (one.name, one.seeds, one.shape) == ("net, seed 5", (), (3,))
+    np.testing.assert_array_equal(one.metric(), values[1])
+    assert one.metadata.title == "net"
+    with pytest.raises(ValueError, match="no seed 3 on this surface; it has 4, 5"):
+        s.for_seed(3)
+    with pytest.raises(ValueError, match="no seed 3 on this surface; it has none"):
+        one.for_seed(3)
+
+
+def test_to_xarray():
+    pytest.importorskip("xarray")
+    s = surface(*AXES[:2])
+    found = s.to_xarray()
+    assert found["train_loss"].dims == ("y", "x")
+    np.testing.assert_array_equal(found["train_loss"], s.metric())
+    np.testing.assert_array_equal(found["x"], s.x)
+
+
+def test_to_xarray_without_xarray(monkeypatch):
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    with pytest.raises(MissingLibraryError, match="to_xarray needs xarray: pip install xarray"):
+        surface(np.arange(3.0)).to_xarray()

@@ -1,4 +1,4 @@
-"""The VTKHDF blocks as VTK's own reader sees them: links, spacing, and no copy of any value."""
+"""VTKHDF blocks as VTK's own reader sees them: links and spacing, without a copy of the values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytest.importorskip("vtkmodules")
 
 
 @pytest.mark.parametrize("counts", [(5,), (5, 3), (5, 3, 4), (1,), (1, 3)])
-def test_an_image_of_links(tmp_path, counts):
+def test_image_block_links(tmp_path, counts):
     from vtkmodules.util.numpy_support import vtk_to_numpy
     from vtkmodules.vtkIOHDF import vtkHDFReader
 

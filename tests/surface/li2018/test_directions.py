@@ -1,4 +1,4 @@
-"""Direction files of Li et al.: as they stand, onto a network in both of their orders, and back bit for bit."""
+"""Direction files of Li et al.: read unchanged, assigned to a network in either order, and written bit for bit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from landscape.surface.plane_files import read_directions
 
 
 def published(path, **groups) -> None:
-    """A file as the published script writes it: one group per axis, datasets numbered from 0, nothing else."""
+    """Write a file as the published script does: one group per axis, datasets numbered from 0, nothing else."""
     with h5py.File(path, "w") as file:
         for name, arrays in groups.items():
             if isinstance(arrays, list):
@@ -45,7 +45,7 @@ def resnet() -> nn.Module:
 
 
 def state_arrays(model: nn.Module, seed: int = 0) -> list[np.ndarray]:
-    """A difference of two state_dicts, 0-dimensional integer counters among them."""
+    """Return a difference of two state_dicts, including 0-dimensional integer counters."""
     stream = np.random.default_rng(seed)
     return [
         stream.normal(size=tuple(t.shape)).astype(np.float32)
@@ -55,7 +55,7 @@ def state_arrays(model: nn.Module, seed: int = 0) -> list[np.ndarray]:
     ]
 
 
-def test_read_and_written_again_bit_for_bit(tmp_path, resnet):
+def test_direction_file_round_trip_bit_for_bit(tmp_path, resnet):
     x, y = state_arrays(resnet, 0), state_arrays(resnet, 1)
     assert any(a.ndim == 0 for a in x)
     published(tmp_path / "li.h5", xdirection=x, ydirection=y, explained_variance_ratio_=np.array([0.7, 0.2]))
@@ -78,7 +78,7 @@ any_array = st.sampled_from([np.float32, np.float64, np.int64]).flatmap(
 
 @settings(max_examples=25)
 @given(st.lists(st.lists(any_array, min_size=1, max_size=4), min_size=1, max_size=2))
-def test_any_arrays_survive(tmp_path_factory, directions):
+def test_any_arrays_round_trip(tmp_path_factory, directions):
     path = tmp_path_factory.mktemp("li") / "directions.h5"
     write_direction_arrays(path, DirectionArrays(tuple(map(tuple, directions))))
     found = read_direction_arrays(path)
@@ -86,7 +86,7 @@ def test_any_arrays_survive(tmp_path_factory, directions):
         assert [(x.dtype, x.shape, x.tobytes()) for x in a] == [(x.dtype, x.shape, x.tobytes()) for x in b]
 
 
-def test_in_the_order_of_parameters(tmp_path, resnet):
+def test_arrays_in_order_of_parameters(tmp_path, resnet):
     arrays = [np.full(tuple(p.shape), i, dtype=np.float32) for i, p in enumerate(resnet.parameters())]
     published(tmp_path / "li.h5", xdirection=arrays)
     for layout in (None, resnet.state_dict()):
@@ -97,7 +97,7 @@ def test_in_the_order_of_parameters(tmp_path, resnet):
 
 
 @pytest.mark.parametrize("counters", [True, False], ids=["with counters", "torch before 0.4.1"])
-def test_in_the_order_of_the_state_dict(tmp_path, resnet, counters):
+def test_arrays_in_order_of_state_dict(tmp_path, resnet, counters):
     layout = resnet.state_dict()
     arrays = {name: array for name, array in zip(layout, state_arrays(resnet), strict=True)}
     kept = [array for name, array in arrays.items() if counters or layout[name].is_floating_point()]
@@ -110,8 +110,8 @@ def test_in_the_order_of_the_state_dict(tmp_path, resnet, counters):
         read_directions(tmp_path / "li.h5", Weights.from_model(resnet), layout)
 
 
-def test_statistics_at_rest_need_no_states(tmp_path, resnet):
-    """--dir_type states with --xignore biasbn, as in the published scripts: zeros for all that is one-dimensional."""
+def test_zero_statistics_need_no_buffers(tmp_path, resnet):
+    """``--dir_type states`` with ``--xignore biasbn`` writes zeros for all one-dimensional tensors."""
     layout = resnet.state_dict()
     arrays = [array if array.ndim > 1 else np.zeros_like(array) for array in state_arrays(resnet)]
     published(tmp_path / "li.h5", xdirection=arrays)
@@ -120,7 +120,7 @@ def test_statistics_at_rest_need_no_states(tmp_path, resnet):
         assert name not in found.weights.tensors or np.array_equal(found.weights.tensors[name].numpy(), array)
 
 
-def test_tied_tensors_stand_twice_in_a_state_dict(tmp_path):
+def test_tied_tensors(tmp_path):
     model = nn.Sequential(nn.Embedding(4, 3), nn.Linear(3, 4, bias=False))
     model[1].weight = model[0].weight
     moved = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -136,13 +136,13 @@ def test_tied_tensors_stand_twice_in_a_state_dict(tmp_path):
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["weights", "states"])
-def test_ours_written_for_their_scripts(tmp_path, resnet, whole):
+def test_to_arrays_for_published_scripts(tmp_path, resnet, whole):
     plane = random_plane(resnet)
     layout = resnet.state_dict() if whole else None
     write_direction_arrays(tmp_path / "ours.h5", to_arrays(plane.directions, layout))
     expected = list(resnet.state_dict()) if whole else [name for name, _ in resnet.named_parameters()]
     with h5py.File(tmp_path / "ours.h5") as file:
-        # What their loader does: as many datasets as tensors, "0", "1", ... in order.
+        # As their loader does: as many datasets as tensors, "0", "1", ... in order.
         for axis, direction in zip("xy", plane.directions, strict=True):
             loaded = [file[f"{axis}direction"][str(i)][()] for i in range(len(file[f"{axis}direction"]))]
             assert len(loaded) == len(expected)
@@ -154,7 +154,7 @@ def test_ours_written_for_their_scripts(tmp_path, resnet, whole):
     assert [d.weights.digest() for d in found] == [d.weights.digest() for d in plane.directions]
 
 
-def test_a_principal_plane_as_their_pca_file(tmp_path):
+def test_to_arrays_of_principal_plane(tmp_path):
     stream = torch.Generator().manual_seed(0)
     points = [
         Weights({"w": torch.randn(4, 6, generator=stream), "b": torch.randn(4, generator=stream)}) for _ in range(9)
@@ -170,7 +170,7 @@ def test_a_principal_plane_as_their_pca_file(tmp_path):
     assert found[1].recipe.explained_variance_ratio == pytest.approx(reference.explained_variance_ratio_[1])
 
 
-def test_statistics_are_not_lost_silently(resnet):
+def test_to_arrays_keeps_running_statistics(resnet):
     origin = Weights.from_model(resnet, buffers=True)
     target = origin.with_tensors({name: t + 1 for name, t in origin})
     direction = difference(origin, target)
@@ -182,12 +182,12 @@ def test_statistics_are_not_lost_silently(resnet):
     assert whole["bn1.num_batches_tracked"].dtype == np.int64
 
 
-def test_no_third_direction(resnet):
+def test_to_arrays_refuses_three_directions(resnet):
     with pytest.raises(ValueError, match=r"expected one or two directions, as Li et al\.'s scripts take, got 3"):
         to_arrays(random_plane(resnet, axes=3).directions)
 
 
-def test_files_of_another_network_or_of_none(tmp_path, resnet):
+def test_directions_of_another_network(tmp_path, resnet):
     origin, layout = Weights.from_model(resnet), resnet.state_dict()
     published(tmp_path / "li.h5", xdirection=[np.zeros(3), np.zeros(4)])
     with pytest.raises(StoreError, match=r"expected 65 for its parameters, 128 for its .*, got 2 tensors"):
@@ -212,8 +212,8 @@ def test_files_of_another_network_or_of_none(tmp_path, resnet):
         read_direction_arrays(tmp_path / "li.h5")
 
 
-def test_a_surface_continues_in_their_directions(tmp_path):
-    """The displacement is theirs, not normalized again."""
+def test_directions_are_not_normalized_again(tmp_path):
+    """The displacement is the one in the file."""
     model = nn.Linear(3, 2)
     arrays = [np.full((2, 3), 5, dtype=np.float32), np.full(2, -1, dtype=np.float32)]
     published(tmp_path / "li.h5", xdirection=arrays)

@@ -1,4 +1,4 @@
-"""Surface and projection files of Li et al., both ways, beside the published scheduler's own order."""
+"""Surface and projection files of Li et al., read and written, in the order of the published scheduler."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from landscape.surface.trajectory_files import read_trajectories
 
 
 def as_published(path, x: np.ndarray, y: np.ndarray | None, function, skip=(), **more) -> None:
-    """A file filled as the published scheduler fills it: flat indices, coordinates from meshgrid."""
+    """Write a file as the published scheduler does: flat indices, coordinates from meshgrid."""
     shape = (len(x),) if y is None else (len(x), len(y))
     losses, accuracies = -np.ones(shape), -np.ones(shape)
     points = [(a,) for a in x] if y is None else [m.ravel() for m in np.meshgrid(x, y)]
@@ -45,7 +45,7 @@ def hill(a: float, b: float = 0.0) -> float:
     return a**2 + 10 * b + 30
 
 
-def test_a_square_surface(tmp_path):
+def test_read_square_surface(tmp_path):
     x, y = np.linspace(-1, 1, 5), np.linspace(-1, 1, 5)
     as_published(tmp_path / "s.h5", x, y, hill, skip=(7, 8))
     surface = read_surface(tmp_path / "s.h5")
@@ -59,14 +59,14 @@ def test_a_square_surface(tmp_path):
     assert not surface.metadata.remark
 
 
-def test_a_curve(tmp_path):
+def test_read_curve(tmp_path):
     as_published(tmp_path / "s.h5", np.linspace(-0.5, 1.5, 7), None, hill)
     surface = read_surface(tmp_path / "s.h5")
     np.testing.assert_array_equal(surface.values["train_loss"], np.linspace(-0.5, 1.5, 7) ** 2 + 30)
     assert (surface.status == DONE).all()
 
 
-def test_a_grid_that_is_not_square_is_read_in_the_order_it_was_computed_in_and_said_so(tmp_path, caplog):
+def test_read_transposed_grid(tmp_path, caplog):
     x, y = np.linspace(-1, 1, 6), np.linspace(0, 1, 3)
     as_published(tmp_path / "s.h5", x, y, hill)
     with h5py.File(tmp_path / "s.h5") as file:
@@ -77,7 +77,7 @@ def test_a_grid_that_is_not_square_is_read_in_the_order_it_was_computed_in_and_s
     assert "s.h5 is not square" in caplog.text
 
 
-def test_eigenvalues_have_a_mark_of_their_own(tmp_path):
+def test_missing_value_of_eigenvalues(tmp_path):
     x = np.linspace(-1, 1, 3)
     smallest, largest = np.array([1.0, -0.3, 1.0]), np.array([-1.0, 2.0, -1.0])
     as_published(tmp_path / "s.h5", x, None, hill, min_eig=smallest, max_eig=largest)
@@ -98,7 +98,7 @@ def test_nan_and_infinity_are_values(tmp_path):
     np.testing.assert_array_equal(surface.values["train_loss"], [1.0, np.nan, np.inf])
 
 
-def test_the_name_of_the_file_is_its_record(tmp_path):
+def test_metadata_from_file_name(tmp_path):
     folder = tmp_path / "resnet56_sgd_lr=0.1_bs=128_wd=0.0005"
     folder.mkdir()
     name = (
@@ -117,7 +117,7 @@ status = st.sampled_from([PENDING, DONE, FAILED])
 
 @settings(max_examples=30)
 @given(st.data(), st.integers(1, 5), st.booleans())
-def test_written_for_them_and_read_again(tmp_path_factory, data, size, is_curve):
+def test_surface_round_trip(tmp_path_factory, data, size, is_curve):
     path = tmp_path_factory.mktemp("li") / "s.h5"
     shape = (size,) if is_curve else (size, size)
     marks = data.draw(npst.arrays(np.uint8, shape, elements=status))
@@ -136,7 +136,7 @@ def test_written_for_them_and_read_again(tmp_path_factory, data, size, is_curve)
         np.testing.assert_array_equal(found.values[name], np.where(marks == DONE, expected, np.nan))
 
 
-def test_what_their_format_does_not_hold_is_refused(tmp_path):
+def test_write_refuses_what_format_cannot_hold(tmp_path):
     def surface(*counts: int) -> Surface:
         values = np.ones(counts[::-1])
         axes = tuple(np.arange(float(n)) for n in counts)
@@ -148,7 +148,7 @@ def test_what_their_format_does_not_hold_is_refused(tmp_path):
         write_li_surface(tmp_path / "s.h5", surface(2, 2, 2))
     with pytest.raises(ValueError, match="train_loss is -1 at a point, which marks a missing value"):
         write_li_surface(tmp_path / "s.h5", replace(surface(2, 2), values={"train_loss": np.full((2, 2), -1.0)}))
-    assert not list(tmp_path.iterdir()), "nothing half-written"
+    assert not list(tmp_path.iterdir()), "nothing is left"
     write_li_surface(tmp_path / "s.h5", surface(3, 3))
     with pytest.raises(StoreError, match="exists"):
         write_li_surface(tmp_path / "s.h5", surface(3, 3))
@@ -167,7 +167,7 @@ def path_on_plane():
     return plane, points, path
 
 
-def test_projection_files(tmp_path, path_on_plane):
+def test_projection_round_trip(tmp_path, path_on_plane):
     _, _, path = path_on_plane
     write_li_projection(tmp_path / "proj.h5", path)
     with h5py.File(tmp_path / "proj.h5") as file:
@@ -183,8 +183,8 @@ def test_projection_files(tmp_path, path_on_plane):
         write_li_projection(tmp_path / "volume.h5", volume)
 
 
-def test_their_cosine_projection_made_exact(path_on_plane):
-    """<w, d> / ||d|| for each axis by itself: lengths, which the Gram matrix turns into coordinates."""
+def test_from_cosine_projection(path_on_plane):
+    """The stored ``<w, d> / ||d||`` of each axis is a length; the Gram matrix turns lengths into coordinates."""
     plane, points, path = path_on_plane
     stored = [[(p - plane.origin).dot(d.weights) / d.weights.norm() for d in plane.directions] for p in points]
     assert not np.allclose(stored, path.coordinates, rtol=0.1), "the published numbers are far from the coordinates"

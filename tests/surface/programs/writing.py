@@ -1,6 +1,6 @@
-"""Writes points into a surface file, says which have been flushed, and meets a disk that refuses.
+"""Write points to a surface file, print the flushed ones, and stop at a limit of the file size.
 
-python writing.py PATH [LIMIT_AT_START LIMIT_AFTER]: no file may grow, or be written, beyond these many bytes.
+python writing.py PATH [LIMIT_AT_START LIMIT_AFTER]: largest size of a file in bytes, when it is created and afterwards.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Trajectories in files of their own and in a surface's file, as we, h5py and VTK read them."""
+"""Trajectories in their own files and in surface files, read by this package, h5py and VTK."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def surface_file(tmp_path):
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
-def test_written_and_read_bit_for_bit(tmp_path, axes):
+def test_trajectory_round_trip_bit_for_bit(tmp_path, axes):
     paths = [path("sgd", 5, axes), path("adam / β₂", 3, axes, 1)]
     plane = random_plane(Weights({"w": torch.ones(2, 2)}), axes=axes)
     write_trajectories(tmp_path / "t.h5", paths, plane, TrajectoryMetadata(runs=("a", "b")))
@@ -64,7 +64,7 @@ def test_written_and_read_bit_for_bit(tmp_path, axes):
         assert ("proj_ycoord" in file) == (axes > 1)
 
 
-def test_what_makes_no_file(tmp_path):
+def test_write_refuses_unequal_axes(tmp_path):
     with pytest.raises(ValueError, match="expected one or more trajectories on one plane, got none"):
         write_trajectories(tmp_path / "t.h5", [])
     with pytest.raises(ValueError, match="got trajectories with 1 and 2 axes"):
@@ -72,7 +72,7 @@ def test_what_makes_no_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_files_without_trajectories(tmp_path):
+def test_read_refuses_other_files(tmp_path):
     with h5py.File(tmp_path / "t.h5", "w") as file:
         file["train_loss"] = np.zeros(3)
     with pytest.raises(StoreError, match="holds no trajectory: expected a group 'trajectories' or a dataset"):
@@ -84,7 +84,7 @@ def test_files_without_trajectories(tmp_path):
         read_trajectories(tmp_path / "t.h5")
 
 
-def test_attached_to_a_surface(surface_file):
+def test_attach(surface_file):
     before = read_surface(surface_file)
     paths = [path("sgd", 5), path("adam", 3, seed=1)]
     attach_trajectories(surface_file, paths)
@@ -96,7 +96,7 @@ def test_attached_to_a_surface(surface_file):
     assert [p.name for p in surface_file.parent.iterdir()] == ["surface.h5"], "no copy is left"
 
 
-def test_attached_again_replaces(surface_file):
+def test_attach_again_replaces(surface_file):
     attach_trajectories(surface_file, [path("sgd", 5), path("adam", 3)])
     attach_trajectories(surface_file, [path("lbfgs", 4)])
     (found,) = read_trajectories(surface_file)
@@ -106,7 +106,7 @@ def test_attached_again_replaces(surface_file):
         assert list(file["VTKHDF/Assembly"]) == ["surface", "trajectory"]
 
 
-def test_as_vtk_reads_it(surface_file):
+def test_attached_paths_in_vtk(surface_file):
     pytest.importorskip("vtkmodules")
     from vtkmodules.util.numpy_support import vtk_to_numpy
     from vtkmodules.vtkIOHDF import vtkHDFReader
@@ -134,7 +134,7 @@ def test_as_vtk_reads_it(surface_file):
     assert cells == [5, 3]
 
 
-def test_an_unfinished_surface_is_left_alone(tmp_path):
+def test_attach_refuses_unfinished_surface(tmp_path):
     file = tmp_path / "surface.h5"
     with FileStore.open(file, Header((np.linspace(-1, 2, 4),), ("train_loss",))) as store:
         store.record(1, [1.0], 0.1)
@@ -144,7 +144,7 @@ def test_an_unfinished_surface_is_left_alone(tmp_path):
     assert file.read_bytes() == before
 
 
-def test_a_file_that_is_being_written_is_left_alone(surface_file):
+def test_attach_refuses_file_in_use(surface_file):
     before = surface_file.read_bytes()
     code = (
         "import h5py, sys\n"
@@ -176,7 +176,7 @@ def test_attach_on_full_disk_leaves_file(surface_file, monkeypatch):
     assert [p.name for p in surface_file.parent.iterdir()] == ["surface.h5"]
 
 
-def test_only_to_surfaces_of_ours_and_of_as_many_axes(tmp_path, surface_file):
+def test_attach_refuses_other_files_and_axes(tmp_path, surface_file):
     with pytest.raises(ValueError, match="expected trajectories with 2 axes, as many as the surface, got 3"):
         attach_trajectories(surface_file, [path("sgd", 5, 3)])
     write_trajectories(tmp_path / "t.h5", [path("sgd", 5)])
@@ -184,7 +184,7 @@ def test_only_to_surfaces_of_ours_and_of_as_many_axes(tmp_path, surface_file):
         attach_trajectories(tmp_path / "t.h5", [path("sgd", 5)])
 
 
-def test_a_link_stays_a_link_and_the_mode_stays(tmp_path, surface_file):
+def test_attach_keeps_link_and_mode(tmp_path, surface_file):
     surface_file.chmod(0o640)
     link = tmp_path / "link.h5"
     link.symlink_to(surface_file)

@@ -1,4 +1,4 @@
-"""A surface computed twice from one direction file: as the published loop computes it, and as we do."""
+"""A surface computed from one direction file by the published loop and by ``run_sweep``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from landscape.sweep import Grid, run_sweep
 
 
 def published_surface(model: nn.Module, split: Split, path, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Loops as theirs: weights as a list, one displacement per tensor, a mean per batch, meshgrid and flat indices."""
+    """The published loop: weights as a list, one displacement per tensor, a mean per batch, meshgrid, flat indices."""
     criterion = nn.CrossEntropyLoss()
     weights = [p.data.clone() for p in model.parameters()]
     with h5py.File(path) as file:
@@ -37,7 +37,7 @@ def published_surface(model: nn.Module, split: Split, path, x: np.ndarray, y: np
     return losses
 
 
-def test_the_same_losses(tmp_path):
+def test_same_losses_as_published_loop(tmp_path):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = models.build("resnet20")
@@ -59,7 +59,7 @@ def test_the_same_losses(tmp_path):
     ours = run_sweep(problem, plane, Grid.parse("-0.2:0.4:3", "-0.3:0.1:3")).surface
     read = read_surface(tmp_path / "surface.h5")
     np.testing.assert_allclose(ours.values["train_loss"], read.values["train_loss"], rtol=1e-5)
-    assert np.ptp(theirs) > 0.05, "there is a relief to agree on"
-    assert not np.allclose(theirs, theirs.T, rtol=1e-3), "and a swap of axes would be seen"
+    assert np.ptp(theirs) > 0.05, "the surface is not flat"
+    assert not np.allclose(theirs, theirs.T, rtol=1e-3), "swapped axes would be noticed"
     for a, b in zip(ours.coordinates, read.coordinates, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-15)

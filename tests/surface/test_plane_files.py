@@ -1,4 +1,4 @@
-"""Planes in files: written and read bit for bit, and directions laid over a network by name."""
+"""Planes in files: round trips bit for bit, and directions assigned to a network by name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def equal(a: Weights, b: Weights) -> bool:
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_bit_for_bit(tmp_path, axes, dtype):
+def test_plane_round_trip_bit_for_bit(tmp_path, axes, dtype):
     plane = random_plane(Weights.from_model(network()).to(dtype=dtype), axes=axes, only=["0.*"])
     write_directions(tmp_path / "plane.h5", plane)
     found = read_plane(tmp_path / "plane.h5")
@@ -43,7 +43,7 @@ def test_bit_for_bit(tmp_path, axes, dtype):
         assert a.recipe == b.recipe, "lists and numbers as they were"
 
 
-def test_with_statistics(tmp_path):
+def test_plane_with_running_statistics(tmp_path):
     origin, target = (Weights.from_model(network(seed), buffers=True) for seed in (0, 1))
     plane = Plane(origin, (difference(origin, target, "b.pt"),))
     write_directions(tmp_path / "plane.h5", plane)
@@ -52,7 +52,7 @@ def test_with_statistics(tmp_path):
     assert equal(found.directions[0].weights, plane.directions[0].weights)
 
 
-def test_the_cosine_of_every_pair_of_axes_is_in_the_file(tmp_path):
+def test_cosines_in_attributes(tmp_path):
     plane = random_plane(network(), axes=3)
     write_directions(tmp_path / "plane.h5", plane)
     with h5py.File(tmp_path / "plane.h5") as file:
@@ -61,7 +61,7 @@ def test_the_cosine_of_every_pair_of_axes_is_in_the_file(tmp_path):
 
 
 def _plain(value: str) -> bool:
-    """Text that is JSON itself is read as what it says."""
+    """Text that looks like JSON is parsed when it is read."""
     return value != "null" and not value.startswith(("[", "{"))
 
 
@@ -74,21 +74,21 @@ values = st.one_of(numbers, text.filter(_plain), st.lists(text, max_size=3))
 
 @settings(max_examples=30)
 @given(st.dictionaries(st.sampled_from(["kind", "seed", "file", "only"]), values))
-def test_any_recipe_survives(tmp_path_factory, recipe):
+def test_recipe_round_trip(tmp_path_factory, recipe):
     path = tmp_path_factory.mktemp("recipe") / "plane.h5"
     origin = Weights({"w": torch.ones(2)})
     write_directions(path, Plane(origin, (Direction(origin, DirectionRecipe.from_json(recipe)),)))
     assert read_plane(path).directions[0].recipe.to_json() == recipe
 
 
-def test_text_that_only_begins_like_json_is_text(tmp_path):
+def test_recipe_text_like_json(tmp_path):
     origin = Weights({"w": torch.ones(2)})
     name = "[-1.0,1.0,51]x[-1.0,1.0,51].h5"
     write_directions(tmp_path / "plane.h5", Plane(origin, (Direction(origin, DirectionRecipe("file", file=name)),)))
     assert read_plane(tmp_path / "plane.h5").directions[0].recipe.file == name
 
 
-def test_damage_is_noticed(tmp_path):
+def test_damaged_plane_is_refused(tmp_path):
     path = tmp_path / "plane.h5"
     write_directions(path, random_plane(network()))
     with h5py.File(path, "r+") as file:
@@ -105,7 +105,7 @@ def test_damage_is_noticed(tmp_path):
         read_plane(path)
 
 
-def test_a_file_in_the_way_is_left_alone(tmp_path):
+def test_existing_file_is_kept(tmp_path):
     path = tmp_path / "plane.h5"
     path.write_text("mine")
     with pytest.raises(StoreError, match=r"plane\.h5 exists"):
@@ -115,7 +115,7 @@ def test_a_file_in_the_way_is_left_alone(tmp_path):
     assert read_plane(path).ndim == 2
 
 
-def test_directions_by_name_over_another_origin(tmp_path):
+def test_directions_match_by_name(tmp_path):
     plane = random_plane(network(), seed=5)
     write_directions(tmp_path / "plane.h5", plane)
     found = read_directions(tmp_path / "plane.h5", Weights.from_model(network(1)))
@@ -126,12 +126,12 @@ def test_directions_by_name_over_another_origin(tmp_path):
     assert wide[0].weights.tensors["scale"].dtype == torch.float64
 
 
-def test_directions_with_and_without_statistics(tmp_path):
+def test_directions_with_running_statistics(tmp_path):
     path = tmp_path / "plane.h5"
     plain, full = Weights.from_model(network()), Weights.from_model(network(), buffers=True)
     write_directions(path, random_plane(plain))
     (x, _) = read_directions(path, full)
-    assert not x.weights.tensors["1.running_mean"].any(), "a file without them leaves them at rest"
+    assert not x.weights.tensors["1.running_mean"].any(), "a file without them does not move them"
     assert x.weights.buffers == full.buffers
     write_directions(path, random_plane(full), overwrite=True)
     assert read_directions(path, plain)[0].weights.digest() == random_plane(plain).directions[0].weights.digest()
