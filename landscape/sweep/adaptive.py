@@ -1,41 +1,45 @@
-"""Which points of a grid to measure so that the picture is resolved: cells are halved where they are not yet."""
+"""Adaptive refinement: which points of a grid to compute so that a figure of the surface is resolved.
+
+The grid is divided into cells. A cell is halved along every axis as long as new values inside it differ from what the
+known ones predict; the points that are never computed are interpolated.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from landscape.surface.store import MemoryStore
 from landscape.surface.surface import STOPPED, is_complete
 
-Cell = tuple[tuple[int, int], ...]
+Cell: TypeAlias = tuple[tuple[int, int], ...]
 """First and last index along each axis of an array, in the array's order of axes."""
 
 START_CELLS = 8
-"""Cells along each axis at the start: what is smaller than an eighth of the picture may be missed altogether."""
+"""Cells along each axis at the start: a feature smaller than an eighth of the figure may be missed."""
 NEIGHBOURS = 24
-"""Measured points that a value between them is interpolated from."""
-
-LEAST_RANGE = 1e-6
-"""Of the logarithm of the loss; a surface that varies less varies by rounding, which no refinement resolves."""
+"""Number of computed points from which a value between them is interpolated, per axis beyond the first."""
+SMALLEST_RANGE = 1e-6
+"""Smallest range of the log loss to which errors are relative; a smaller one is rounding, which cannot be resolved."""
 
 
 @dataclass(frozen=True)
 class Adaptive:
-    """How far a surface is refined.
+    """Tolerance and budget of an adaptive sweep.
 
     Attributes:
-        tolerance: a cell is halved while what is measured inside of it differs from what was expected there by more
-            than this share of the range of the logarithm of the loss. No bound on the error between the measured
-            points: of what is smaller than a cell nothing is known. On nine of ten surfaces of networks the largest
-            error was below it, on the tenth 1.1 to 1.8 times as large, at up to 20 of 2,601 points.
-        budget: most points to measure; None for no bound.
+        tolerance: a cell is halved while a value inside it differs from its prediction by more than this, relative to
+            the range of the log loss. It does not bound the error of the interpolation: nothing is known of features
+            smaller than a cell. On nine of ten surfaces of networks, the largest error was below it; on the tenth, it
+            was 1.1 to 1.8 times as large, at up to 20 of 2,601 points.
+        budget: largest number of points to compute; None for no limit.
 
     Raises:
-        ValueError: a tolerance that is not a positive share, or a budget below one.
+        ValueError: the tolerance is not between 0 and 1, or the budget is below one.
     """
 
     tolerance: float
@@ -43,29 +47,31 @@ class Adaptive:
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerance < 1:
-            raise ValueError(f"tolerance: a share of the log-loss range between 0 and 1 expected, got {self.tolerance}")
+            raise ValueError(
+                f"tolerance: expected a fraction of the log-loss range between 0 and 1, got {self.tolerance}"
+            )
         if self.budget is not None and self.budget < 1:
-            raise ValueError(f"budget: 1 or more points expected, got {self.budget}")
+            raise ValueError(f"budget: expected at least one point, got {self.budget}")
 
 
 class Refinement:
-    """Rounds of points: a coarse grid, then again and again the halves of the cells that are not resolved.
+    """Rounds of points: a coarse grid first, then the halves of the cells that are not resolved.
 
-    A round is settled by measured values alone, so equal surfaces are refined alike on any number of ranks, in any
-    order within a round, and after an interruption: start anew and hand in what there is. The points are points of
-    the regular grid; their values are those of the full grid.
+    A round depends on computed values only. Hence equal surfaces are refined equally on any number of ranks, in any
+    order within a round, and after an interruption: start again, and pass the values that exist. All points are points
+    of the regular grid, and their values are those of the full grid.
 
-    ``while len(refinement.points): measure them; refinement.settle(losses)``
+    ``while len(refinement.points): compute them; refinement.update(losses)``
 
     Args:
-        shape: of the grid.
+        shape: shape of the grid.
         adaptive: tolerance and budget.
 
     Attributes:
-        points: flat indices of this round, ascending; none when all is resolved or the budget is spent.
-        known: of ``shape``, which points earlier rounds have measured.
-        error: largest difference between expectation and measurement in cells that were not halved any further, as a
-            share of the range: what the picture may still be off by; NaN before a cell was looked into.
+        points: flat indices of this round, ascending; empty if all cells are resolved or the budget is spent.
+        known: points that earlier rounds have computed, boolean, of ``shape``.
+        error: largest difference between prediction and value in cells that were not halved any further, relative to
+            the range of the log loss, which is the error that the figure may still have; NaN before the first cell.
     """
 
     def __init__(self, shape: tuple[int, ...], adaptive: Adaptive) -> None:
@@ -79,51 +85,52 @@ class Refinement:
                 break
             cells = halves
         self._cells: list[Cell] = cells
-        self._corners = True  # the first round measures the corners of the cells, later ones what halves them
+        # The first round computes the corners of the cells, later ones the points that halve them.
+        self._at_corners = True
         self.points = self._affordable([(np.inf, cell) for cell in cells])
 
     @property
-    def asked(self) -> np.ndarray:
-        """Flat indices of all points that were asked for until now, this round's included, ascending."""
+    def requested(self) -> np.ndarray:
+        """Flat indices of the points of all rounds, including this one, ascending."""
         return np.union1d(np.flatnonzero(self.known), self.points)
 
-    def settle(self, losses: np.ndarray, ceilings: Sequence[float] | None = None) -> None:
-        """Take in the round's values and set up the next.
+    def update(self, losses: np.ndarray, ceilings: Sequence[float] | None = None) -> None:
+        """Take in the values of this round, and choose the points of the next.
 
         Args:
-            losses: ``(k, *shape)``, one or more losses; only points of this and earlier rounds are looked at.
-            ceilings: of each loss, what the picture ends at, where points beyond it were stopped: those are infinite,
-                and how far beyond anything lies is all the same.
+            losses: one or more losses, ``(k, *shape)``; only points of this and earlier rounds are used.
+            ceilings: for each loss, the upper end of the figure if points above it were stopped: those are infinite,
+                and differences above it do not count.
         """
         new = np.zeros(self.shape, dtype=bool)
         new.flat[self.points] = True
-        if self._corners:
+        if self._at_corners:
             unresolved = [(np.inf, cell) for cell in self._cells]
-            self._corners = False
+            self._at_corners = False
         else:
             errors = np.max(
                 [
-                    _surprise(loss, self.known, new, ceiling)
+                    _prediction_error(loss, self.known, new, ceiling)
                     for loss, ceiling in zip(losses, ceilings or [np.inf] * len(losses), strict=True)
                 ],
                 axis=0,
             )
-            judged = [(float(errors[_points(cell, self.shape)].max()), cell) for cell in self._cells]
+            judged = [(float(errors[_points(cell)].max()), cell) for cell in self._cells]
             unresolved = [(e, half) for e, cell in judged if e > self.adaptive.tolerance for half in _halves(cell)]
-            settled = [e for e, cell in judged if e <= self.adaptive.tolerance or not _halves(cell)]
-            self.error = float(np.nanmax([self.error, *settled])) if settled else self.error
+            final = [e for e, cell in judged if e <= self.adaptive.tolerance or not _halves(cell)]
+            self.error = float(np.nanmax([self.error, *final])) if final else self.error
         self.known |= new
         self._cells = [cell for _, cell in unresolved]
         self.points = self._affordable(unresolved)
 
     def _affordable(self, cells: Sequence[tuple[float, Cell]]) -> np.ndarray:
-        """New points of ``cells``, those of the largest errors first where the budget does not suffice for all."""
+        """Return the new points of ``cells``; if the budget is too small, those with the largest errors."""
         left = np.inf if self.adaptive.budget is None else self.adaptive.budget - int(self.known.sum())
         chosen: set[int] = set()
         taken = []
         flat = self.known.reshape(-1)
         for _, cell in sorted(cells, key=lambda entry: (-entry[0], entry[1])):
-            fresh = {int(i) for i in _flat(cell, self.shape, self._corners) if not flat[i]} - chosen
+            fresh = {int(i) for i in _flat_points(cell, self.shape, self._at_corners) if not flat[i]} - chosen
             if len(chosen) + len(fresh) > left:
                 break
             chosen |= fresh
@@ -132,100 +139,102 @@ class Refinement:
         return np.array(sorted(chosen), dtype=np.int64)
 
 
-def settle_round(store: MemoryStore, refinement: Refinement) -> bool:
-    """Settle a round by what a store holds, interpolate what is not measured; whether there is another round."""
+def finish_round(store: MemoryStore, refinement: Refinement) -> bool:
+    """Update a refinement from a store, interpolate the unknown points, and return True if another round follows."""
     names, limit = store.header.metrics, store.header.settings.stop_above
     losses, stopped = [name for name in names if name.endswith("_loss")], store.status == STOPPED
-    # Where points were stopped a loss is beyond what is drawn, and nothing else is known.
+    # At stopped points, the loss is above the figure, and nothing else is known.
     values = {
         name: np.where(stopped, np.inf if name in losses else np.nan, array)
         for name, array in zip(names, store.values, strict=True)
     }
-    ceilings = None if limit is None else [limit, *(_highest(values[name]) for name in losses[1:])]
-    refinement.settle(np.stack([values[name] for name in losses]), ceilings)
+    ceilings = None if limit is None else [limit, *(_largest(values[name]) for name in losses[1:])]
+    refinement.update(np.stack([values[name] for name in losses]), ceilings)
     for name, array in values.items():
         if not name.endswith("_stderr"):
-            store.record_interpolated(name, interpolated(array, is_complete(store.status), logarithm=name in losses))
+            store.record_interpolated(
+                name, interpolate_unknown(array, is_complete(store.status), logarithm=name in losses)
+            )
     return bool(len(refinement.points))
 
 
-def _highest(values: np.ndarray) -> float:
+def _largest(values: np.ndarray) -> float:
     finite = values[np.isfinite(values) & (values > 0)]
     return float(finite.max()) if finite.size else 1.0
 
 
-def interpolated(values: np.ndarray, known: np.ndarray, logarithm: bool = False) -> np.ndarray:
-    """Values for the points of a grid that were not measured, from those that were.
+def interpolate_unknown(values: np.ndarray, known: np.ndarray, logarithm: bool = False) -> np.ndarray:
+    """Return interpolated values for the points of a grid that were not computed.
 
-    By thin-plate splines through the nearest measured points, in units of the grid's cells. A point whose nearest
-    measured one is not finite is like that.
+    Thin-plate splines run through the nearest known points, in units of the grid's cells. A point takes the value of
+    its nearest known point if that is not finite.
 
     Args:
-        values: of the grid's shape.
-        known: which of them are measured.
-        logarithm: interpolate the logarithm; values are then positive.
+        values: values, of the shape of the grid.
+        known: points that are computed, boolean, of the same shape.
+        logarithm: True to interpolate the logarithm; values are then positive.
 
     Returns:
-        Of the grid's shape; NaN where ``known``, so that nothing is mistaken for a measurement.
+        Values of the same shape, NaN where ``known``, so that nothing is mistaken for a measurement.
     """
     result = np.full(values.shape, np.nan)
-    result[~known] = _between(values, known, np.argwhere(~known), logarithm)
+    result[~known] = _interpolate(values, known, np.argwhere(~known), logarithm)
     return result
 
 
-def _between(values: np.ndarray, known: np.ndarray, where: np.ndarray, logarithm: bool) -> np.ndarray:
-    """Interpolation at indices ``where``, ``(n, axes)``."""
-    from scipy.interpolate import RBFInterpolator
+def _interpolate(values: np.ndarray, known: np.ndarray, where: np.ndarray, logarithm: bool) -> np.ndarray:
+    """Return interpolated values at the indices ``where``, ``(n, axes)``."""
     from scipy.spatial import cKDTree
 
-    nodes, given = np.argwhere(known), _scaled(values[known]) if logarithm else values[known]
+    nodes, given = np.argwhere(known), _log_of(values[known]) if logarithm else values[known]
     finite = np.isfinite(given)
     if not len(where) or not len(nodes):
         return np.full(len(where), np.nan)
-    nearest = given[cKDTree(nodes).query(where)[1]]
-    inside = np.isfinite(nearest)
+    result: np.ndarray = given[cKDTree(nodes).query(where)[1]]
+    inside = np.isfinite(result)
     if inside.any():
-        spline = _spline(RBFInterpolator, nodes[finite], given[finite])
-        nearest[inside] = spline(where[inside].astype(float))
-    return np.exp(nearest) if logarithm else nearest
+        result[inside] = _spline(nodes[finite], given[finite], where[inside])
+    return np.exp(result) if logarithm else result
 
 
-def _spline(kind: type, nodes: np.ndarray, given: np.ndarray):
-    """Thin-plate spline; with too few points for its linear part, one that has none."""
+def _spline(nodes: np.ndarray, given: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Return a thin-plate spline at ``where``; with too few nodes for its linear part, a linear one without it."""
+    from scipy.interpolate import RBFInterpolator
+
     degree = 1 if np.linalg.matrix_rank(nodes - nodes[0]) == nodes.shape[1] else 0
     count = min(NEIGHBOURS * max(nodes.shape[1] - 1, 1), len(nodes))
-    kernel = "thin_plate_spline" if degree else "linear"
-    return kind(nodes.astype(float), given, neighbors=count, kernel=kernel, degree=degree)
+    kernel: Literal["thin_plate_spline", "linear"] = "thin_plate_spline" if degree else "linear"
+    spline = RBFInterpolator(nodes.astype(float), given, neighbors=count, kernel=kernel, degree=degree)
+    return np.asarray(spline(where.astype(float)))
 
 
-def _scaled(losses: np.ndarray) -> np.ndarray:
-    """Logarithms; a loss of zero or below counts as the smallest positive one."""
+def _log_of(losses: np.ndarray) -> np.ndarray:
+    """Return logarithms; a loss of zero or below counts as the smallest positive one."""
     positive = losses[np.isfinite(losses) & (losses > 0)]
     floor = positive.min() if positive.size else 1.0
     with np.errstate(invalid="ignore"):
         return np.log(np.where(losses > floor, losses, np.where(np.isnan(losses), np.nan, floor)))
 
 
-def _surprise(loss: np.ndarray, known: np.ndarray, new: np.ndarray, ceiling: float = np.inf) -> np.ndarray:
-    """How far new values lie from what the known ones let expect, as a share of the range; 0 elsewhere.
+def _prediction_error(loss: np.ndarray, known: np.ndarray, new: np.ndarray, ceiling: float = np.inf) -> np.ndarray:
+    """Return the differences between new values and their interpolation from known ones, relative to the range.
 
-    Both count at most as the ``ceiling``.
-
-    Infinite where one of the two is finite and the other is not.
+    Both are cut at ``ceiling``. The error is infinite if one of the two is finite and the other is not, and 0 at points
+    that are not new.
     """
     error = np.zeros(loss.shape)
     if not new.any():
         return error
-    expected = np.full(loss.shape, np.nan)
-    expected[new] = np.minimum(_between(loss, known, np.argwhere(new), logarithm=True), ceiling)
-    measured = np.minimum(_scaled(np.where(known | new, loss, np.nan)), np.log(ceiling))
-    finite = measured[np.isfinite(measured)]
-    span = max(np.ptp(finite), LEAST_RANGE) if finite.size else 1.0
+    predicted = np.full(loss.shape, np.nan)
+    predicted[new] = np.minimum(_interpolate(loss, known, np.argwhere(new), logarithm=True), ceiling)
+    computed = np.minimum(_log_of(np.where(known | new, loss, np.nan)), np.log(ceiling))
+    finite = computed[np.isfinite(computed)]
+    span = max(np.ptp(finite), SMALLEST_RANGE) if finite.size else 1.0
     with np.errstate(invalid="ignore", divide="ignore"):
-        difference = np.abs(measured - np.log(expected)) / span
-    odd = new & ~np.isfinite(difference)
+        difference = np.abs(computed - np.log(predicted)) / span
+    not_finite = new & ~np.isfinite(difference)
     error[new] = difference[new]
-    error[odd] = np.where(np.isfinite(measured[odd]) == np.isfinite(expected[odd]), 0.0, np.inf)
+    error[not_finite] = np.where(np.isfinite(computed[not_finite]) == np.isfinite(predicted[not_finite]), 0.0, np.inf)
     return error
 
 
@@ -234,24 +243,24 @@ def _split(low: int, high: int) -> list[tuple[int, int]]:
     return [(low, high)] if high - low < 2 else [(low, middle), (middle, high)]
 
 
-def _halves(cell: Cell, at_most: int | None = None, among: Sequence[Cell] = ()) -> list[Cell]:
-    """The cell halved along every axis that can be; none where none can.
+def _halves(cell: Cell, limit: int | None = None, cells: Sequence[Cell] = ()) -> list[Cell]:
+    """Return the cell halved along every axis where that is possible; empty if there is none.
 
-    With ``at_most``, axes along which ``among`` has as many intervals already are left alone.
+    With ``limit``, axes along which ``cells`` have as many intervals already are left alone.
     """
     parts = []
     for axis, (low, high) in enumerate(cell):
-        full = at_most is not None and len({c[axis] for c in among}) >= at_most
+        full = limit is not None and len({c[axis] for c in cells}) >= limit
         parts.append([(low, high)] if full else _split(low, high))
-    halves = [tuple(part) for part in product(*parts)]
-    return halves if len(halves) > 1 or at_most is not None else []
+    halves: list[Cell] = [tuple(part) for part in product(*parts)]
+    return halves if len(halves) > 1 or limit is not None else []
 
 
-def _points(cell: Cell, shape: tuple[int, ...], corners: bool = False) -> tuple[np.ndarray, ...]:
-    """Indices of a cell's corners, and of what halves its edges, faces and itself."""
+def _points(cell: Cell, corners: bool = False) -> tuple[np.ndarray, ...]:
+    """Return the indices of a cell's corners and, unless ``corners``, of the points that halve its edges and itself."""
     axes = [sorted({low, high} if corners else {low, (low + high) // 2, high}) for low, high in cell]
     return np.ix_(*axes)
 
 
-def _flat(cell: Cell, shape: tuple[int, ...], corners: bool) -> np.ndarray:
-    return np.ravel_multi_index(np.broadcast_arrays(*_points(cell, shape, corners)), shape).reshape(-1)
+def _flat_points(cell: Cell, shape: tuple[int, ...], corners: bool) -> np.ndarray:
+    return np.ravel_multi_index(tuple(np.broadcast_arrays(*_points(cell, corners))), shape).reshape(-1)

@@ -1,4 +1,4 @@
-"""What a sweep is told and what it tells: how to carry it out, where it stands, what it left behind."""
+"""Configuration, progress and result of a sweep."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from landscape.sweep.adaptive import Adaptive
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """Where a sweep stands, for whoever shows it.
+    """Progress of a sweep.
 
     Attributes:
-        done: points computed, those of earlier runs included.
-        total: points asked for.
-        failed: points given up.
-        per_rank: points each rank has computed in this run.
-        seconds: time spent on the points of this run, over all ranks.
+        done: number of points that are computed, earlier runs included.
+        total: number of points of the sweep; of an adaptive sweep, up to the current round.
+        failed: number of points that failed.
+        per_rank: number of points that each rank has computed in this run.
+        seconds: time spent on the points of this run, summed over all ranks.
     """
 
     done: int
@@ -33,7 +33,7 @@ class SweepProgress:
 
     @property
     def left(self) -> float:
-        """Seconds until the end, by the mean of this run's points; NaN where there are none yet."""
+        """Estimated time to the end in seconds, from the mean time per point; NaN before the first point."""
         computed = sum(self.per_rank.values())
         if not computed:
             return math.nan
@@ -42,16 +42,16 @@ class SweepProgress:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep left behind.
+    """Result of a sweep.
 
     Attributes:
-        surface: the values; on other ranks than the root, None.
-        pending: points still to compute.
-        failed: points that failed.
-        messages: why points failed, by flat index.
-        computed: points computed in this run.
-        error: of an adaptive sweep, by how much the worst point of the cells that were not halved any further came
-            out otherwise than expected, as a share of the log-loss range; otherwise None.
+        surface: values of all points; None on ranks other than the root.
+        pending: number of points that are left to compute.
+        failed: number of points that failed.
+        messages: reasons of failures, by flat index.
+        computed: number of points computed in this run.
+        error: of an adaptive sweep, the largest error of the interpolation in cells that were not halved any further,
+            relative to the range of the log loss; None for other sweeps.
     """
 
     surface: Surface | None
@@ -63,25 +63,27 @@ class SweepResult:
 
     @property
     def complete(self) -> bool:
-        """Whether every point that was asked for is done."""
+        """True if every point of the sweep is done."""
         return not self.pending and not self.failed
 
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """How a sweep is carried out; nothing here changes a value.
+    """Configuration of a sweep: its output and the choice of points. Values do not depend on it.
 
     Attributes:
-        out: the surface file; None keeps the values in memory.
-        overwrite: replace a file of that name instead of continuing it.
-        retry_failed: take up points that failed before.
-        shard: ``(i, n)`` computes only every n-th point from the i-th on, for array jobs whose files are merged.
-        title: what the surface is called on figures.
-        adaptive: measure only points that the picture needs; the others are interpolated, in datasets of their own.
-        data_bytes: see :func:`~landscape.evaluation.evaluator.open_evaluator`.
+        out: surface file; None keeps the values in memory.
+        overwrite: True to replace an existing file instead of resuming it.
+        retry_failed: True to compute points again that failed before.
+        shard: ``(i, n)`` computes every n-th point from the i-th on, for array jobs whose files are merged afterwards.
+        title: name of the surface on figures.
+        adaptive: tolerance of an adaptive sweep, which computes only some points and interpolates the others; None
+            computes every point.
+        data_bytes: memory for the data on the device, in bytes; see
+            :func:`~landscape.evaluation.evaluator.open_evaluator`.
 
     Raises:
-        ValueError: a shard that there is not, or one of an adaptive sweep, whose parts decide together.
+        ValueError: the shard does not exist, or an adaptive sweep has one.
     """
 
     out: Path | None = None
@@ -94,15 +96,18 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         if self.shard is not None and self.adaptive is not None:
-            raise ValueError("an adaptive sweep has no shards: which points it needs depends on all; use ranks")
+            raise ValueError(
+                "an adaptive sweep cannot be split into shards, since its points depend on each other: use ranks"
+            )
         if self.shard is not None:
             part, parts = self.shard
             if not 0 <= part < parts:
-                raise ValueError(f"a shard (i, n) with i from 0 to n-1 expected, got {self.shard}")
+                raise ValueError(f"expected a shard (i, n) with i from 0 to n-1, got {self.shard}")
 
     def mine(self, points: np.ndarray) -> np.ndarray:
-        """Those of ``points`` (flat indices) that belong to the shard."""
+        """Return those of ``points`` (flat indices) that belong to the shard."""
         if self.shard is None:
             return points
         part, parts = self.shard
-        return points[points % parts == part]
+        mine: np.ndarray = points[points % parts == part]
+        return mine

@@ -12,10 +12,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Axis:
-    """``count`` evenly spaced coordinates from ``start`` to ``stop``, both included.
+    """An axis of evenly spaced coordinates.
+
+    Attributes:
+        start: first coordinate.
+        stop: last coordinate.
+        count: number of coordinates.
 
     Raises:
-        ValueError: a bound is not finite, ``count`` is below one, or the bounds do not fit it.
+        ValueError: a bound is not finite, ``count`` is below one, or ``start`` is not below ``stop`` (for one
+            coordinate, not equal to it).
     """
 
     start: float
@@ -24,20 +30,20 @@ class Axis:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.start) and np.isfinite(self.stop)):
-            raise ValueError(f"finite bounds of an axis expected, got {self.start} and {self.stop}")
+            raise ValueError(f"expected finite bounds of an axis, got {self.start} and {self.stop}")
         if self.count < 1:
-            raise ValueError(f"an axis of at least one point expected, got {self.count}")
+            raise ValueError(f"expected an axis of at least one point, got {self.count}")
         if self.count > 1 and not self.start < self.stop:
-            raise ValueError(f"an axis runs from low to high; got {self.start:g} to {self.stop:g}")
+            raise ValueError(f"expected an axis from low to high, got {self.start:g} to {self.stop:g}")
         if self.count == 1 and self.start != self.stop:
-            raise ValueError(f"an axis of one point has equal bounds; got {self.start:g} and {self.stop:g}")
+            raise ValueError(f"expected equal bounds for an axis of one point, got {self.start:g} and {self.stop:g}")
 
     @classmethod
     def parse(cls, text: str) -> Axis:
-        """An axis as typed, ``min:max:n`` (``-1:1:51``).
+        """Return the axis written as ``min:max:n``, for instance ``-1:1:51``.
 
         Raises:
-            ValueError: not of that form; the message shows one that is.
+            ValueError: another form; the message shows a correct one.
         """
         parts = text.split(":")
         try:
@@ -45,7 +51,7 @@ class Axis:
                 raise ValueError
             start, stop, count = float(parts[0]), float(parts[1]), int(parts[2])
         except ValueError:
-            raise ValueError(f"an axis of the form min:max:n expected, as in -1:1:51, got {text!r}") from None
+            raise ValueError(f"expected an axis like -1:1:51 (min:max:n), got {text!r}") from None
         return cls(start, stop, count)
 
     def __str__(self) -> str:
@@ -53,7 +59,7 @@ class Axis:
 
     @property
     def values(self) -> np.ndarray:
-        """``(count,)`` float64. Where the axis is symmetric and ``count`` odd, the middle is exactly zero."""
+        """Coordinates, ``(count,)`` float64; exactly zero in the middle of a symmetric axis with odd ``count``."""
         # Linear interpolation from both ends keeps symmetric axes symmetric bit for bit; linspace does not.
         i = np.arange(self.count, dtype=np.float64)
         last = max(self.count - 1, 1)
@@ -63,7 +69,7 @@ class Axis:
 
 
 def _short(value: float) -> str:
-    """As few digits as give the number back."""
+    """Return the shortest text that gives the number back."""
     return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
@@ -101,36 +107,36 @@ def parse_axis(text: str) -> Axis | AutoAxis:
 
 @dataclass(frozen=True)
 class Grid:
-    """Points over one to three axes, numbered with x running fastest.
+    """A regular grid of one to three axes, whose points are numbered with x running fastest.
 
     Attributes:
-        axes: x first.
+        axes: axes of the grid, x first.
     """
 
     axes: tuple[Axis, ...]
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.axes) <= 3:
-            raise ValueError(f"one to three axes expected, got {len(self.axes)}")
+            raise ValueError(f"expected one to three axes, got {len(self.axes)}")
 
     @classmethod
     def parse(cls, *texts: str) -> Grid:
-        """A grid of axes as typed: ``Grid.parse("-1:1:51", "-1:1:51")``."""
+        """Return the grid of axes written as text: ``Grid.parse("-1:1:51", "-1:1:51")``."""
         return cls(tuple(Axis.parse(text) for text in texts))
 
     def over(self, seeds: Sequence[int]) -> Grid:
-        """This grid once for each of consecutive ``seeds``, which become the last axis.
+        """Return this grid repeated for each of consecutive ``seeds``, which become the last axis.
 
         Raises:
-            ValueError: the seeds are not consecutive, or there is no axis left for them.
+            ValueError: the seeds are not consecutive, or the grid has three axes already.
         """
         if list(seeds) != list(range(seeds[0], seeds[0] + len(seeds))):
-            raise ValueError(f"consecutive seeds expected, as in 0:5, got {list(seeds)}")
+            raise ValueError(f"expected consecutive seeds, got {list(seeds)}")
         return Grid((*self.axes, Axis(seeds[0], seeds[-1], len(seeds))))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """``(nx,)``, ``(ny, nx)`` or ``(nz, ny, nx)``."""
+        """Shape of the arrays of values: ``(nx,)``, ``(ny, nx)`` or ``(nz, ny, nx)``."""
         return tuple(axis.count for axis in reversed(self.axes))
 
     def __len__(self) -> int:
@@ -138,20 +144,20 @@ class Grid:
 
     @property
     def coordinates(self) -> tuple[np.ndarray, ...]:
-        """The axes' values, x first."""
+        """Coordinates along each axis, x first."""
         return tuple(axis.values for axis in self.axes)
 
     @cached_property
-    def _ladders(self) -> list[list[float]]:
-        """The axes' values as plain numbers: a point of a tiny network is not to wait for arrays."""
+    def _coordinate_lists(self) -> list[list[float]]:
+        """Coordinates as plain numbers: for tiny networks, indexing arrays would take longer than a point."""
         return [values.tolist() for values in self.coordinates]
 
     def point(self, index: int) -> tuple[float, ...]:
-        """Coordinates, x first, of the point at flat ``index``."""
+        """Return the coordinates of the point at flat ``index``, x first."""
         if not 0 <= index < len(self):
-            raise IndexError(f"a point from 0 to {len(self) - 1} expected, got {index}")
+            raise IndexError(f"expected a point from 0 to {len(self) - 1}, got {index}")
         rest, found = int(index), []
-        for values in self._ladders:
+        for values in self._coordinate_lists:
             rest, i = divmod(rest, len(values))
             found.append(values[i])
         return tuple(found)

@@ -1,32 +1,34 @@
-"""The whole of a sweep: a problem over a plane's grid into a store, on all ranks, taking up what is already there."""
+"""A sweep: the values of a problem at every point of a grid over a plane, on all ranks, resumed if interrupted.
+
+:func:`run_sweep` prepares the sweep on each rank (:mod:`landscape.sweep.prepared`). Then the root opens the store,
+hands out points and records results, while the other ranks compute; the root computes as well.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from landscape.evaluation.config import EvaluationConfig
-from landscape.evaluation.device import current_device
-from landscape.evaluation.multi_seed import open_multi_seed_evaluator
-from landscape.evaluation.precision import REDUCED, Comparison, alarming, remark_of
+from landscape.evaluation.precision import alarming, remark_of
 from landscape.geometry.plane import Plane, PlaneFamily
-from landscape.geometry.weights import Weights
 from landscape.parallel.devices import oversubscription_warning
-from landscape.parallel.executor import Batched, execute
+from landscape.parallel.executor import execute
 from landscape.parallel.fault_tolerance import is_mpi_error
 from landscape.parallel.messages import Result
 from landscape.parallel.ranks import Ranks, mark_collective
 from landscape.problem.problem import Problem
-from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
+from landscape.surface.metadata import SurfaceMetadata
 from landscape.surface.store import FileStore, MemoryStore
 from landscape.surface.surface import FAILED, PENDING, is_complete
-from landscape.sweep.adaptive import Refinement, settle_round
+from landscape.sweep.adaptive import Refinement, finish_round
 from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
 from landscape.sweep.grid import Grid
+from landscape.sweep.prepared import PreparedSweep, SweepInputs, prepare
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ def run_sweep(
     problem: Problem,
     plane: Plane | PlaneFamily,
     grid: Grid,
-    plan: SweepConfig | None = None,
+    config: SweepConfig | None = None,
     *,
     evaluation: EvaluationConfig | None = None,
     metadata: SurfaceMetadata | None = None,
@@ -45,186 +47,178 @@ def run_sweep(
     progress: Callable[[SweepProgress], None] = lambda progress: None,
     on_warning: Callable[[str], None] | None = None,
 ) -> SweepResult:
-    """Measure ``problem`` at every point of ``grid`` over ``plane``.
+    """Compute the losses and metrics of ``problem`` at every point of ``grid`` over ``plane``.
 
-    Called by every rank of a job with equal arguments; values do not depend on how many there are.
+    Every rank of a job calls this function with equal arguments; values do not depend on the number of ranks. A file
+    that exists is resumed.
 
     Args:
-        problem: model, data, loss and metrics. The model is as before afterwards, bit for bit.
+        problem: model, data, loss and metrics. The model is restored bit for bit.
         plane: origin and directions, as many as the grid has axes; or the planes of several seeds.
-        grid: where to measure, on each plane.
-        plan: where the values go and which points are computed.
+        grid: points to compute, on each plane.
+        config: output, and choice of points.
         evaluation: device, dtype, batch size, threads.
-        metadata: further metadata to store: provenance, and in ``metadata.settings`` the fields ``problem``, ``split``,
-            ``axes_are`` and ``other``, which are compared on resuming; the sweep fills in the rest.
-        ranks: this process's place; alone by default.
-        device: the very device of this rank, where ``evaluation.device`` names only the kind.
-        stop: asked between points; once true, what is under way is finished and written.
-        progress: called on the root after every point.
-        on_warning: called on the root with what should be known before the first point (what reduced precision costs);
-            by default it is logged.
+        metadata: further metadata to store. Of ``metadata.settings``, the fields ``problem``, ``split``, ``axes_are``
+            and ``other`` are taken, and compared on resuming; the sweep fills in the other settings, and recipes,
+            description of the problem and environment if they are missing.
+        ranks: ranks of the job; by default a single process.
+        device: device of this rank, if ``evaluation.device`` names only the kind.
+        stop: polled between points; once true, points under way are finished and written.
+        progress: called on the root after each point.
+        on_warning: called on the root, before the first point, with a message on the cost of reduced precision; by
+            default the message is logged.
+
+    Returns:
+        The surface (None on ranks other than the root), and the number of points that are left or failed.
 
     Raises:
-        ValueError: plane and grid have different numbers of axes; or planes of several seeds, adaptively; or a dtype
-            that the device does not have.
-        StoreError: the file cannot be made, continued or written.
+        ValueError: plane and grid have different numbers of axes, an adaptive sweep has several seeds, or the device
+            does not support the dtype.
+        StoreError: the file cannot be created, resumed or written.
+        RankError: the ranks would compute different things, or the root died.
     """
-    plan, evaluation, ranks = plan or SweepConfig(), evaluation or EvaluationConfig(), ranks or Ranks()
-    if isinstance(plane, PlaneFamily):
-        if plan.adaptive is not None:
-            raise ValueError("an adaptive sweep is over one plane: between seeds there is nothing to interpolate")
-        grid = grid.over(plane.seeds)
-    if plane.ndim != len(grid.coordinates):
-        raise ValueError(f"as many directions as axes expected, got {plane.ndim} and {len(grid.coordinates)}")
-    metadata = metadata or SurfaceMetadata()
-    given = metadata.settings or SweepSettings()
-    target = device or evaluation.device
-    evaluation = ranks.collective(lambda: replace(evaluation, device=target.partition(":")[0]))
-    crowded = oversubscription_warning(ranks, evaluation.threads)
+    ranks, given = ranks or Ranks(), evaluation or EvaluationConfig()
+    target = device or given.device
+    on_device = ranks.collective(lambda: replace(given, device=target.partition(":")[0]))
+    inputs = SweepInputs(
+        problem, plane, grid, config or SweepConfig(), on_device, target, metadata or SurfaceMetadata()
+    )
+    crowded = oversubscription_warning(ranks, on_device.threads)
     if crowded and ranks.is_root:
         _log.warning(crowded)
-    with ExitStack() as stack:
-        # A file that is continued says already what reduced precision costs.
-        fresh = ranks.is_root and (plan.out is None or plan.overwrite or not plan.out.exists())
-        comparison = ranks.collective(
-            lambda: (
-                Comparison(problem, plane, grid.coordinates, evaluation, target, plan.data_bytes)
-                if fresh and evaluation.dtype in REDUCED
-                else None
-            )
-        )
-        # Entered in agreement: a device that fails on one rank must not leave the others waiting for it.
-        evaluate = ranks.collective(
-            lambda: stack.enter_context(open_multi_seed_evaluator(problem, plane, evaluation, target, plan.data_bytes))
-        )
-        precision = ranks.collective(lambda: comparison and comparison.report(evaluate, evaluate.names))
-        header = Header(
-            coordinates=grid.coordinates,
-            metrics=evaluate.names,
-            metadata=replace(
-                metadata,
-                settings=SweepSettings(
-                    axes=tuple(str(axis) for axis in grid.axes),
-                    metrics=tuple(evaluate.names),
-                    samples={name: len(split) for name, split in problem.splits.items()},
-                    data={name: split.digest() for name, split in problem.splits.items()},
-                    origin=plane.origin.digest(),
-                    directions=_digests(plane),
-                    seeds=plane.seeds if isinstance(plane, PlaneFamily) else (),
-                    fixed=_fixed(problem, plane),
-                    **{**evaluation.to_json(), "batch_size": evaluate.batch_size, "engine": evaluate.engine},
-                    problem=given.problem,
-                    split=given.split,
-                    axes_are=given.axes_are,
-                    other=given.other,
-                ),
-                title=plan.title or metadata.title,
-                precision=precision or None,
-                origin_values=evaluate.at_origin or None,
-            ),
-            plane=plane,
-            interpolated=plan.adaptive is not None,
-        )
-        ranks.require_equal(header.settings.to_json())
+    with prepare(inputs, ranks) as prepared:
+        if not ranks.is_root:
+            return _Worker(prepared, ranks, stop).run()
+        return _Root(prepared, ranks, stop, progress, on_warning).run()
 
-        def compute(index: int) -> np.ndarray:
-            with current_device(target):
-                return evaluate(grid.point(index))
 
-        def compute_many(indices: Sequence[int]) -> np.ndarray:
-            with current_device(target):
-                return evaluate.many([grid.point(index) for index in indices])
+@dataclass
+class _Worker:
+    """A rank other than the root: computes points until the root has no more.
 
-        batched = Batched(evaluate.points, compute_many) if evaluate.points > 1 else None
+    Its collective operations are those of :class:`_Root`, in the same order.
+    """
 
-        # Only the root opens the file, but all ranks must hear of it if it cannot.
-        store = ranks.collective(lambda: _open(header, plan) if ranks.is_root else None)
-        if store is None:
-            while True:
-                for _ in execute(ranks, compute, (), stop, batched):
-                    raise AssertionError("only the root is given results")
-                if plan.adaptive is None or not ranks.share(ranks.collective(lambda: False)):
-                    ranks.collective(lambda: None)  # the root closes the file
-                    return SweepResult(None)
+    prepared: PreparedSweep
+    ranks: Ranks
+    stop: Callable[[], bool]
 
-        if precision:
-            (on_warning or (_log.warning if alarming(precision) else _log.info))(remark_of(precision))
+    def run(self) -> SweepResult:
+        """Compute points; the result has no surface."""
+        self.ranks.collective(_nothing)  # the root opens the store
+        is_adaptive = self.prepared.inputs.config.adaptive is not None
+        while True:
+            for _ in execute(self.ranks, self.prepared.compute, (), self.stop, self.prepared.batched):
+                pass  # results go to the root
+            if not is_adaptive or not self.ranks.share(self.ranks.collective(lambda: False)):
+                break
+        self.ranks.collective(_nothing)  # the root closes the store
+        return SweepResult(None)
 
-        def stopping() -> bool:
-            if stop():
-                store.flush()  # what asked for the end may not wait for the points under way
-                return True
-            store.flush_if_due()
-            return False
 
-        refinement = None if plan.adaptive is None else Refinement(grid.shape, plan.adaptive)
-        computed = 0
+class _Root:
+    """The root rank: opens the store, hands out points, records results, and computes as well."""
+
+    def __init__(
+        self,
+        prepared: PreparedSweep,
+        ranks: Ranks,
+        stop: Callable[[], bool],
+        progress: Callable[[SweepProgress], None],
+        on_warning: Callable[[str], None] | None,
+    ) -> None:
+        self._prepared, self._config, self._ranks = prepared, prepared.inputs.config, ranks
+        self._stop, self._progress, self._on_warning = stop, progress, on_warning
+        self._computed = 0
+
+    def run(self) -> SweepResult:
+        """Compute all points, and return the surface."""
+        store = self._ranks.collective(self._open_store)  # if it fails, all ranks end
+        self._report_precision()
         with store:
-            while True:
-                asked = plan.mine(np.arange(len(grid))) if refinement is None else refinement.asked
-                points = np.intersect1d(asked, store.pending(plan.retry_failed))
-                results = execute(ranks, compute, points, stopping, batched)
-                outcome = _gather(results, store, asked, ranks, plan, progress, computed)
-                computed = outcome.computed
-                if refinement is None:
-                    break
-                more = ranks.share(
-                    ranks.collective(lambda o=outcome: not o.pending and settle_round(store, refinement))
-                )
-                if not more:
-                    store.sweep_complete = outcome.complete
-                    outcome = replace(outcome, surface=store.surface(outcome.surface.name), error=refinement.error)
-                    break
-            ranks.collective(store.close)
-        return outcome
+            adaptive = self._config.adaptive
+            if adaptive is None:
+                result = self._compute(store, self._config.mine(np.arange(len(self._prepared.inputs.grid))))
+            else:
+                result = self._refine(store, Refinement(self._prepared.header.shape, adaptive))
+            self._ranks.collective(store.close)
+        return result
 
+    def _open_store(self) -> MemoryStore:
+        if self._config.out is None:
+            return MemoryStore(self._prepared.header)
+        return FileStore.open(self._config.out, self._prepared.header, self._config.overwrite)
 
-def _fixed(problem: Problem, plane: Plane | PlaneFamily) -> str:
-    """Digest of the tensors of the model that the plane does not move: running statistics, frozen buffers."""
-    kept = {k: v for k, v in problem.model.state_dict().items() if k not in plane.origin.tensors}
-    return Weights({k: v.detach() for k, v in kept.items()}).digest()
+    def _report_precision(self) -> None:
+        """Tell the caller what reduced precision costs, if it was measured."""
+        report = self._prepared.precision
+        if report:
+            tell = self._on_warning or (_log.warning if alarming(report) else _log.info)
+            tell(remark_of(report))
 
+    def _refine(self, store: MemoryStore, refinement: Refinement) -> SweepResult:
+        """Compute rounds of points until the surface is resolved or the budget is spent."""
+        while True:
+            result = self._compute(store, refinement.requested)
+            finish = partial(_finish_round, store, refinement, result)
+            if not self._ranks.share(self._ranks.collective(finish)):
+                break
+        store.sweep_complete = result.complete
+        return replace(result, surface=store.surface(self._name), error=refinement.error)
 
-def _digests(plane: Plane | PlaneFamily) -> tuple[str | tuple[str, ...], ...]:
-    return tuple(tuple(d) if isinstance(d, list) else d for d in plane.digests())
+    def _compute(self, store: MemoryStore, requested: np.ndarray) -> SweepResult:
+        """Compute those of the ``requested`` points (flat indices) that are pending, and record their results."""
+        points = np.intersect1d(requested, store.pending(self._config.retry_failed))
+        results = execute(
+            self._ranks, self._prepared.compute, points, lambda: self._should_stop(store), self._prepared.batched
+        )
+        try:
+            self._record(results, store, requested)
+        except Exception as error:
+            results.close()  # releases the workers, with an error of their own
+            if not is_mpi_error(error):
+                mark_collective(error)
+            raise
+        status = store.status.reshape(-1)[requested]
+        return SweepResult(
+            store.surface(self._name),
+            pending=int((status == PENDING).sum()),
+            failed=int((status == FAILED).sum()),
+            messages=dict(store.messages),
+            computed=self._computed,
+        )
 
-
-def _open(header: Header, plan: SweepConfig) -> MemoryStore:
-    return MemoryStore(header) if plan.out is None else FileStore.open(plan.out, header, plan.overwrite)
-
-
-def _gather(
-    results: Generator[Result],
-    store: MemoryStore,
-    asked: np.ndarray,
-    ranks: Ranks,
-    plan: SweepConfig,
-    progress: Callable[[SweepProgress], None],
-    computed: int = 0,
-) -> SweepResult:
-    """Record what comes in; of the points ``asked`` for, say what became of them."""
-    per_rank = dict.fromkeys(range(ranks.size), 0)
-    flat = store.status.reshape(-1)
-    done, seconds = int(is_complete(flat[asked]).sum()), 0.0
-    try:
+    def _record(self, results: Generator[Result], store: MemoryStore, requested: np.ndarray) -> None:
+        """Write results to the store as they arrive, and report progress."""
+        per_rank = dict.fromkeys(range(self._ranks.size), 0)
+        done, seconds = int(is_complete(store.status.reshape(-1)[requested]).sum()), 0.0
         for result in results:
             if result.values is None:
                 store.fail(result.point, result.message, result.seconds)
             else:
                 store.record(result.point, result.values, result.seconds)
                 per_rank[result.rank] += 1
-                done, computed = done + 1, computed + 1
+                done += 1
+                self._computed += 1
             seconds += result.seconds
-            progress(SweepProgress(done, len(asked), len(store.messages), per_rank, seconds))
-    except Exception as error:
-        results.close()  # releases the workers, with an error of their own
-        if not is_mpi_error(error):
-            mark_collective(error)
-        raise
-    return SweepResult(
-        store.surface(plan.title or (plan.out.stem if plan.out else "")),
-        pending=int((flat[asked] == PENDING).sum()),
-        failed=int((flat[asked] == FAILED).sum()),
-        messages=dict(store.messages),
-        computed=computed,
-    )
+            self._progress(SweepProgress(done, len(requested), len(store.messages), per_rank, seconds))
+
+    def _should_stop(self, store: MemoryStore) -> bool:
+        if self._stop():
+            store.flush()  # a signal announces SIGKILL, which may come before the points under way are finished
+            return True
+        store.flush_if_due()
+        return False
+
+    @property
+    def _name(self) -> str:
+        return self._config.title or (self._config.out.stem if self._config.out else "")
+
+
+def _finish_round(store: MemoryStore, refinement: Refinement, result: SweepResult) -> bool:
+    """Finish a round of an adaptive sweep, and return True if another one follows; False if the sweep was stopped."""
+    return not result.pending and finish_round(store, refinement)
+
+
+def _nothing() -> None:
+    """Take part in a collective operation in which only the root acts."""

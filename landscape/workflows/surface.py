@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from landscape._utils.provenance import Environment
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.plane import Plane, PlaneFamily
 from landscape.geometry.weights import movable_tensors
@@ -34,7 +33,6 @@ RanksOption: TypeAlias = int | Literal["auto"] | Ranks
 _IDENTITY = ("model", "model_args", "dataset", "dataset_args", "factory_args")
 """Parts of a problem's description that a resumed file must share. Where the data are may change from host to host;
 their contents are compared by digest."""
-_PACKAGES = ("landscape", "torch", "numpy", "h5py", "mpi4py")
 
 
 @dataclass(frozen=True)
@@ -235,7 +233,6 @@ def _account(source: Source, plane: Plane, several: bool) -> SurfaceMetadata:
         recipes=tuple(direction.recipe for direction in plane.directions),
         checkpoint=source.checkpoint,
         problem=dict(described),
-        environment=Environment.current(_PACKAGES),
     )
 
 

@@ -15,7 +15,7 @@ from landscape.problem.problem import Problem, Split
 from landscape.surface import read_surface
 from landscape.surface.surface import DONE
 from landscape.sweep import Grid, run_sweep
-from landscape.sweep.adaptive import Adaptive, Refinement, interpolated
+from landscape.sweep.adaptive import Adaptive, Refinement, interpolate_unknown
 from landscape.sweep.config import SweepConfig
 
 X, Y = np.meshgrid(np.linspace(-1, 1, 51), np.linspace(-1.5, 0.5, 41))
@@ -30,13 +30,13 @@ def refined(full, tolerance=0.02, budget=None, blind=True):
     while len(refinement.points):
         rounds.append(refinement.points)
         shown.flat[refinement.points] = full.flat[refinement.points]
-        refinement.settle((shown if blind else full)[None])
+        refinement.update((shown if blind else full)[None])
     return refinement, shown, rounds
 
 
 def largest_error(full, known):
     logs = np.log(full)
-    guess = np.where(known, logs, np.log(interpolated(full, known, logarithm=True)))
+    guess = np.where(known, logs, np.log(interpolate_unknown(full, known, logarithm=True)))
     return np.abs(guess - logs).max() / np.ptp(logs)
 
 
@@ -99,7 +99,7 @@ def test_where_the_loss_is_not_finite_only_its_border_is_resolved():
     known = refinement.known
     assert known.mean() < 0.7
     assert known[np.isnan(full)].mean() < 0.7
-    guess = np.where(known, full, interpolated(full, known, logarithm=True))
+    guess = np.where(known, full, interpolate_unknown(full, known, logarithm=True))
     assert (np.isfinite(guess) == np.isfinite(full)).mean() > 0.97
 
 
@@ -109,22 +109,24 @@ def test_constant_zero_and_several_losses():
     assert refined(zero)[0].known.mean() < 0.7
     refinement = Refinement((41, 51), Adaptive(0.02))
     while len(refinement.points):
-        refinement.settle(np.stack([SMOOTH, NOISE]))
+        refinement.update(np.stack([SMOOTH, NOISE]))
     assert refinement.known.all()
 
 
 def test_interpolation_is_never_where_a_measurement_is():
     known = refined(SMOOTH)[0].known
-    guess = interpolated(SMOOTH, known)
+    guess = interpolate_unknown(SMOOTH, known)
     assert np.isnan(guess[known]).all()
     assert np.isfinite(guess[~known]).all()
-    np.testing.assert_allclose(interpolated(1 + 2 * X - 3 * Y, known)[~known], (1 + 2 * X - 3 * Y)[~known], atol=1e-9)
+    np.testing.assert_allclose(
+        interpolate_unknown(1 + 2 * X - 3 * Y, known)[~known], (1 + 2 * X - 3 * Y)[~known], atol=1e-9
+    )
 
 
 def test_what_is_asked_is_checked():
-    with pytest.raises(ValueError, match="tolerance: a share of the log-loss range between 0 and 1 expected, got 2"):
+    with pytest.raises(ValueError, match="tolerance: expected a fraction of the log-loss range between 0 and 1, got 2"):
         Adaptive(2)
-    with pytest.raises(ValueError, match="budget: 1 or more points expected, got 0"):
+    with pytest.raises(ValueError, match="budget: expected at least one point, got 0"):
         Adaptive(0.1, 0)
 
 
@@ -208,5 +210,5 @@ def test_interrupted_and_continued_is_the_same_and_so_is_the_full_sweep_after_it
 
 
 def test_an_adaptive_sweep_has_no_shards():
-    with pytest.raises(ValueError, match="an adaptive sweep has no shards"):
+    with pytest.raises(ValueError, match="an adaptive sweep cannot be split into shards"):
         SweepConfig(shard=(0, 2), adaptive=Adaptive(0.1))

@@ -37,13 +37,13 @@ def test_an_axis_as_text_gives_the_axis_back(start, width, count):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("-1:1", "min:max:n expected, as in -1:1:51, got '-1:1'"),
-        ("a:1:5", "min:max:n expected"),
-        ("0:1:2.5", "min:max:n expected"),
-        ("0:1:0", "at least one point expected, got 0"),
-        ("1:-1:5", "from low to high; got 1 to -1"),
+        ("-1:1", r"expected an axis like -1:1:51 \(min:max:n\), got '-1:1'"),
+        ("a:1:5", "like -1:1:51"),
+        ("0:1:2.5", "like -1:1:51"),
+        ("0:1:0", "at least one point, got 0"),
+        ("1:-1:5", "from low to high, got 1 to -1"),
         ("0:0:5", "from low to high"),
-        ("0:1:1", "one point has equal bounds"),
+        ("0:1:1", "expected equal bounds for an axis of one point"),
         ("0:inf:5", "finite bounds"),
         ("nan:1:5", "finite bounds"),
     ],
@@ -64,6 +64,6 @@ def test_points_are_numbered_with_x_running_fastest():
 
 def test_one_to_three_axes():
     for count in (0, 4):
-        with pytest.raises(ValueError, match=f"one to three axes expected, got {count}"):
+        with pytest.raises(ValueError, match=f"expected one to three axes, got {count}"):
             Grid((Axis(0, 1, 2),) * count)
     assert Grid.parse("2:2:1").point(0) == (2.0,)

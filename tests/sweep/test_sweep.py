@@ -249,7 +249,7 @@ def test_what_is_recorded_is_in_the_file_when_the_end_is_asked_for(problem, plan
 
 
 def test_wrong_arguments(problem, plane, tmp_path):
-    with pytest.raises(ValueError, match="as many directions as axes expected, got 2 and 1"):
+    with pytest.raises(ValueError, match="expected as many directions as axes, got 2 and 1"):
         run_sweep(problem, plane, Grid.parse("0:1:3"))
     for shard in ((3, 3), (-1, 2), (0, 0)):
         with pytest.raises(ValueError, match="a shard"):

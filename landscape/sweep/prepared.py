@@ -1,0 +1,180 @@
+"""The preparation of a sweep on each rank: evaluator, settings and metadata, before the first point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from landscape._utils.provenance import Environment
+from landscape.evaluation.config import EvaluationConfig
+from landscape.evaluation.device import current_device
+from landscape.evaluation.evaluator import Evaluator
+from landscape.evaluation.multi_seed import MultiSeedEvaluator, open_multi_seed_evaluator
+from landscape.evaluation.precision import REDUCED, Comparison
+from landscape.geometry.plane import Plane, PlaneFamily
+from landscape.geometry.weights import Weights
+from landscape.parallel.executor import Batched
+from landscape.parallel.ranks import Ranks
+from landscape.problem.problem import Problem
+from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
+from landscape.sweep.config import SweepConfig
+from landscape.sweep.grid import Grid
+
+RECORDED_PACKAGES = ("landscape", "torch", "numpy", "h5py", "mpi4py")
+"""Packages whose versions are stored with a surface."""
+
+
+@dataclass(frozen=True)
+class SweepInputs:
+    """The inputs of a sweep on one rank.
+
+    Attributes:
+        problem: model, data, loss and metrics.
+        plane: origin and directions, or the planes of several seeds.
+        grid: points of the sweep; for several seeds, the last axis counts them.
+        config: output and choice of points.
+        evaluation: settings of the evaluation.
+        device: device of this rank, with its index.
+        metadata: metadata given by the caller.
+    """
+
+    problem: Problem
+    plane: Plane | PlaneFamily
+    grid: Grid
+    config: SweepConfig
+    evaluation: EvaluationConfig
+    device: str
+    metadata: SurfaceMetadata
+
+    def __post_init__(self) -> None:
+        if isinstance(self.plane, PlaneFamily):
+            if self.config.adaptive is not None:
+                raise ValueError("an adaptive sweep takes one plane: between seeds, nothing can be interpolated")
+            object.__setattr__(self, "grid", self.grid.over(self.plane.seeds))
+        if self.plane.ndim != len(self.grid.coordinates):
+            raise ValueError(
+                f"expected as many directions as axes, got {self.plane.ndim} and {len(self.grid.coordinates)}"
+            )
+
+
+@dataclass(frozen=True)
+class PreparedSweep:
+    """A sweep on one rank, ready to compute points.
+
+    Attributes:
+        inputs: problem, plane, grid and configuration.
+        header: grid, datasets and metadata of the surface.
+        precision: measured error of a reduced precision; None if it was not measured.
+    """
+
+    inputs: SweepInputs
+    header: Header
+    precision: dict[str, Any] | None
+    _evaluate: Evaluator | MultiSeedEvaluator
+
+    def compute(self, point: int) -> np.ndarray:
+        """Return the values of the point at a flat index, ``(metrics,)``."""
+        with current_device(self.inputs.device):
+            return self._evaluate(self.inputs.grid.point(point))
+
+    def compute_many(self, points: Sequence[int]) -> np.ndarray:
+        """Return the values of several points, ``(points, metrics)``."""
+        with current_device(self.inputs.device):
+            return self._evaluate.many([self.inputs.grid.point(point) for point in points])
+
+    @property
+    def batched(self) -> Batched | None:
+        """The computation of several points at once; None if they are computed one by one."""
+        count = self._evaluate.points
+        return Batched(count, self.compute_many) if count > 1 else None
+
+
+@contextmanager
+def prepare(inputs: SweepInputs, ranks: Ranks) -> Iterator[PreparedSweep]:
+    """Make the model of each rank ready to be evaluated, and check that all ranks would compute the same.
+
+    Every rank enters this context; an error on one rank is raised on all of them.
+
+    Raises:
+        RankError: the ranks have different problems, planes or settings.
+    """
+    with ExitStack() as stack:
+        prepared = ranks.collective(lambda: _prepare(inputs, ranks.is_root, stack))
+        ranks.require_equal(prepared.header.settings.to_json())
+        yield prepared
+
+
+def _prepare(inputs: SweepInputs, is_root: bool, stack: ExitStack) -> PreparedSweep:
+    config, evaluation = inputs.config, inputs.evaluation
+    # A file that is resumed already holds the cost of reduced precision.
+    is_new = config.out is None or config.overwrite or not config.out.exists()
+    comparison = None
+    if is_root and is_new and evaluation.dtype in REDUCED:
+        comparison = Comparison(
+            inputs.problem, inputs.plane, inputs.grid.coordinates, evaluation, inputs.device, config.data_bytes
+        )
+    evaluate = stack.enter_context(
+        open_multi_seed_evaluator(inputs.problem, inputs.plane, evaluation, inputs.device, config.data_bytes)
+    )
+    precision = comparison.report(evaluate, evaluate.names) if comparison else None
+    metadata = replace(
+        _with_provenance(inputs) if is_root else inputs.metadata,
+        settings=_settings(inputs, evaluate),
+        title=config.title or inputs.metadata.title,
+        precision=precision,
+        origin_values=evaluate.at_origin or None,
+    )
+    header = Header(
+        coordinates=inputs.grid.coordinates,
+        metrics=tuple(evaluate.names),
+        metadata=metadata,
+        plane=inputs.plane,
+        interpolated=config.adaptive is not None,
+    )
+    return PreparedSweep(inputs, header, precision, evaluate)
+
+
+def _settings(inputs: SweepInputs, evaluate: Evaluator | MultiSeedEvaluator) -> SweepSettings:
+    """Return the settings on which the values depend."""
+    problem, plane = inputs.problem, inputs.plane
+    given = inputs.metadata.settings or SweepSettings()
+    return SweepSettings(
+        axes=tuple(str(axis) for axis in inputs.grid.axes),
+        metrics=tuple(evaluate.names),
+        samples={name: len(split) for name, split in problem.splits.items()},
+        data={name: split.digest() for name, split in problem.splits.items()},
+        origin=plane.origin.digest(),
+        directions=tuple(tuple(each) if isinstance(each, list) else each for each in plane.digests()),
+        seeds=plane.seeds if isinstance(plane, PlaneFamily) else (),
+        fixed=_digest_of_fixed(problem, plane),
+        **{**inputs.evaluation.to_json(), "batch_size": evaluate.batch_size, "engine": evaluate.engine},
+        problem=given.problem,
+        split=given.split,
+        axes_are=given.axes_are,
+        other=given.other,
+    )
+
+
+def _with_provenance(inputs: SweepInputs) -> SurfaceMetadata:
+    """Return the given metadata with what is missing: recipes, description of the problem, and the environment."""
+    given, plane = inputs.metadata, inputs.plane
+    recipes = given.recipes
+    if not recipes:
+        directions = plane.directions if isinstance(plane, Plane) else plane.directions(plane.seeds[0])
+        recipes = tuple(direction.recipe for direction in directions)
+    return replace(
+        given,
+        recipes=recipes,
+        problem=given.problem if given.problem is not None else dict(inputs.problem.description) or None,
+        environment=given.environment or Environment.current(RECORDED_PACKAGES),
+    )
+
+
+def _digest_of_fixed(problem: Problem, plane: Plane | PlaneFamily) -> str:
+    """Return the digest of the tensors that the plane does not move: running statistics, frozen buffers."""
+    state = problem.model.state_dict()
+    return Weights({name: state[name].detach() for name in state if name not in plane.origin.tensors}).digest()
