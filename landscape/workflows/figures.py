@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.options import ContourOptions, ContourStyle, CurveOptions
 from landscape.render.plots.panels import plot_metrics, plot_panel
 from landscape.render.plots.seeds import plot_seed_band
-from landscape.render.scale import Scale, choose_scale, metric_scale
+from landscape.render.scale import Scale
 from landscape.render.style import DPI, save
 from landscape.workflows.inputs import SurfaceSource, TrajectorySource, load_surfaces, load_trajectories
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from landscape.geometry.trajectory import Trajectory
     from landscape.render.figure import StyledFigure
     from landscape.surface.surface import Surface
-
-Trajectories = Sequence[Sequence["Trajectory"]]
 
 
 @dataclass(frozen=True)
@@ -98,120 +96,84 @@ def plot(
         raise ValueError(
             "expected surfaces with the same number of axes in one figure, got some of one and of two axes"
         )
-    draw = _curves if dimensions == {1} else _contours
-    return draw(loaded, paths, ax, options)
+    if dimensions == {1}:
+        (axes,) = _axes(ax, 1)
+        return _plot_curves(loaded, paths, axes, options)
+    return _plot_contours(loaded, paths, ax, options)
 
 
-def _curves(
-    surfaces: Sequence[Surface], paths: Trajectories, ax: Axes | Sequence[Axes] | None, options: PlotOptions
+def _plot_curves(
+    surfaces: Sequence[Surface], paths: Sequence[Sequence[Trajectory]], ax: Axes | None, options: PlotOptions
 ) -> Figure:
-    (axes,) = _axes(ax, 1)
-    if any(surface.seeds for surface in surfaces):
-        return _bands(surfaces, axes, options)
-    metrics = options.metrics or (surfaces[0].metrics[0],)
-    artists = plot_curve(
-        surfaces,
-        [trajectory for group in paths for trajectory in group],
-        metric=metrics,
-        second=options.second or None,
-        ax=axes,
-        options=CurveOptions(
-            scale=_scale(surfaces, metrics, options),
-            distance=options.distance,
-            noise=options.noise,
-            xlabel=axis_labels(surfaces)[0],
-            size=options.size or "column",
-        ),
+    common = CurveOptions(
+        scale=options.scale,
+        clip=options.clip,
+        distance=options.distance,
+        noise=options.noise,
+        xlabel=axis_labels(surfaces)[0],
+        size=options.size or "column",
     )
-    return _figure(artists.axes)
-
-
-def _bands(surfaces: Sequence[Surface], axes: Axes | None, options: PlotOptions) -> Figure:
-    """Draw the mean and the spread of curves over several seeds."""
+    if not any(surface.seeds for surface in surfaces):
+        curves = plot_curve(
+            surfaces,
+            [trajectory for group in paths for trajectory in group],
+            metric=options.metrics or None,
+            second=options.second or None,
+            ax=ax,
+            options=common,
+        )
+        return _figure(curves.axes)
     if options.noise:
         raise ValueError("noise needs a single seed: select one; the band of several seeds shows their spread")
     if not all(surface.seeds for surface in surfaces):
         raise ValueError("expected curves that all have one seed or all have several; select a seed")
-    artists = plot_seed_band(
+    band = plot_seed_band(
         {surface.name: [surface.for_seed(seed) for seed in surface.seeds] for surface in surfaces},
         metric=options.metrics[0] if options.metrics else None,
-        ax=axes,
-        options=CurveOptions(scale=options.scale, xlabel=axis_labels(surfaces)[0], size=options.size or "column"),
+        ax=ax,
+        options=common,
     )
-    return _figure(artists.axes)
+    return _figure(band.axes)
 
 
-def _contours(
-    surfaces: Sequence[Surface], paths: Trajectories, ax: Axes | Sequence[Axes] | None, options: PlotOptions
+def _plot_contours(
+    surfaces: Sequence[Surface],
+    paths: Sequence[Sequence[Trajectory]],
+    ax: Axes | Sequence[Axes] | None,
+    options: PlotOptions,
 ) -> Figure:
     metrics = options.metrics or (surfaces[0].metrics[0],)
     if len(surfaces) == 1 and not options.metrics and f"{metrics[0]}_median" in surfaces[0].values:
         metrics = (f"{metrics[0]}_median", f"{metrics[0]}_std")
+    if len(metrics) > 1 and len(surfaces) > 1:
+        raise ValueError("expected one metric for several surfaces, or one surface for several metrics")
+    common = ContourOptions(
+        style=options.style,
+        scale=options.scale,
+        clip=options.clip,
+        levels=options.levels,
+        axis_labels=axis_labels(surfaces),
+        distance=options.distance,
+        noise=options.noise,
+        size=options.size,
+    )
+    axes = _axes(ax, max(len(metrics), len(surfaces)))
+    given = None if ax is None else [one for one in axes if one is not None]
     if len(metrics) > 1:
-        if len(surfaces) > 1:
-            raise ValueError("expected one metric for several surfaces, or one surface for several metrics")
-        if ax is not None:
-            return _on_axes([(surfaces[0], paths[0], metric) for metric in metrics], ax, options)
-        return plot_metrics(
-            surfaces[0],
-            paths[0],
-            metrics=metrics,
-            options=ContourOptions(
-                style=options.style, noise=options.noise, axis_labels=axis_labels(surfaces), size=options.size
-            ),
-        ).figure
-    scale = _scale(surfaces, metrics, options)
-    if len(surfaces) == 1 or ax is not None:
-        if not isinstance(scale, Scale):
-            scale = metric_scale(metrics[0], [surface.metric(metrics[0]) for surface in surfaces], scale)
-        panels = [(surface, group, metrics[0]) for surface, group in zip(surfaces, paths, strict=True)]
-        return _on_axes(panels, ax, replace(options, scale=scale))
-    return plot_panel(
-        surfaces,
-        paths,
-        metric=metrics[0],
-        options=ContourOptions(
-            style=options.style, scale=scale, levels=options.levels, axis_labels=axis_labels(surfaces),
-            distance=options.distance, noise=options.noise, size=options.size,
-        ),
-    ).figure  # fmt: skip
-
-
-def _on_axes(
-    panels: Sequence[tuple[Surface, Sequence[Trajectory], str]], ax: Axes | Sequence[Axes] | None, options: PlotOptions
-) -> Figure:
-    """Draw each ``(surface, trajectories, metric)`` on axes of its own."""
-    labels = axis_labels([surface for surface, _, _ in panels])
-    # A run keeps its colour in all panels.
-    runs = list(dict.fromkeys(path.name for _, paths, _ in panels for path in paths)) if len(panels) > 1 else []
-    axes = _axes(ax, len(panels))
-    for (surface, paths, metric), one in zip(panels, axes, strict=True):
-        artists = plot_contour(
-            surface,
-            paths,
-            metric=metric,
-            ax=one,
-            options=ContourOptions(
-                style=options.style,
-                scale=_scale([surface], [metric], options),
-                levels=options.levels,
-                path_indices=[runs.index(path.name) for path in paths] if runs else None,
-                distance=options.distance,
-                noise=options.noise,
-                axis_labels=labels,
-                size=options.size,
-            ),
-        )
-        if len(panels) > 1:
-            artists.axes.set_title(surface.name)
-    return _figure(artists.axes)
+        return plot_metrics(surfaces[0], paths[0], metrics=metrics, ax=given, options=common).figure
+    if len(surfaces) > 1:
+        return plot_panel(surfaces, paths, metric=metrics[0], ax=given, options=common).figure
+    contours = plot_contour(surfaces[0], paths[0], metric=metrics[0], ax=axes[0], options=common)
+    return _figure(contours.axes)
 
 
 def _axes(ax: Axes | Sequence[Axes] | None, count: int) -> list[Axes | None]:
     """Return ``count`` axes to draw on, None for those of a new figure."""
     from matplotlib.axes import Axes
 
-    axes: list[Axes | None] = [ax] if ax is None or isinstance(ax, Axes) else list(ax)
+    if ax is None:
+        return [None] * count
+    axes: list[Axes | None] = [ax] if isinstance(ax, Axes) else list(ax)
     if len(axes) != count:
         raise ValueError(f"expected {count} axes to draw on, one for each panel, got {len(axes)}")
     return axes
@@ -222,14 +184,6 @@ def _figure(axes: Axes) -> Figure:
     if figure is None:
         raise ValueError("expected axes that belong to a figure")
     return figure
-
-
-def _scale(surfaces: Sequence[Surface], metrics: Sequence[str], options: PlotOptions) -> str | Scale:
-    """Return the requested scale, ending at ``options.clip`` where that is given."""
-    if options.clip is None or isinstance(options.scale, Scale):
-        return options.scale
-    values = [surface.metric(metric) for surface in surfaces for metric in metrics]
-    return choose_scale(values, options.scale, vmax=options.clip)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float = DPI, *, transparent: bool = False) -> Path:
