@@ -83,12 +83,13 @@ def _spread() -> Figure:
 
 
 def _scene(*names: str, trajectories: bool = False) -> Figure:
+    from landscape.render.scenes.options import SceneOptions
     from landscape.render.scenes.scene import render_scene
 
     drawn = [surfaces()[name] for name in names]
     if len(drawn) == 1:
-        return render_scene(drawn, paths() if trajectories else (), size=(480, 380), style="column")
-    return render_scene(drawn, size=(600, 270))
+        return render_scene(drawn, paths() if trajectories else (), SceneOptions(size=(480, 380), style="column"))
+    return render_scene(drawn, options=SceneOptions(size=(600, 270)))
 
 
 def _contour(surface: Surface, trajectories: Sequence[Trajectory] = (), style: ContourStyle = "both") -> Figure:

@@ -9,7 +9,6 @@ import click
 
 from landscape.cli.figure_options import scene_options, surfaces_argument, trajectory_option
 from landscape.cli.options import PATH, overwrite_option, require_new
-from landscape.render.labels import axis_labels
 
 
 @click.command()
@@ -63,14 +62,14 @@ def command(files: tuple[Path, ...], paths: tuple[Path, ...], out: Path, overwri
     surfaces = load_surfaces(files, seed=options.pop("seed"), z=options.pop("z"))
     trajectories = load_trajectories(paths, len(surfaces))
     from landscape.cli.progress import Bar
-    from landscape.render.scenes.animation import animate_scene
+    from landscape.render.scenes.animation import Motion, animate_scene
+    from landscape.render.scenes.options import SceneOptions
 
+    motion = Motion(**{name: options.pop(name) for name in ("orbit", "descent", "turn", "seconds", "fps", "hold")})
     out.parent.mkdir(parents=True, exist_ok=True)
     with Bar("drawing", "frame", every=15.0) as bar:
-        written = animate_scene(
-            surfaces, trajectories, out, axis_labels=axis_labels(surfaces), progress=bar.update, **options
-        )
-    click.echo(f"{written}: {options['seconds']:g} s, {_size(written)}, from {', '.join(map(str, files))}", err=True)
+        written = animate_scene(surfaces, trajectories, out, SceneOptions(**options), motion, progress=bar.update)
+    click.echo(f"{written}: {motion.seconds:g} s, {_size(written)}, from {', '.join(map(str, files))}", err=True)
 
 
 def _require_new(out: Path, overwrite: bool) -> None:

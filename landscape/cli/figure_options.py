@@ -117,9 +117,9 @@ def scene_options(size: str) -> Decorator:
 def _check_size(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Reject an impossible size before any file is read."""
     if value is not None:
-        from landscape.render.scenes.layout import figure_size_of
+        from landscape.render.scenes.options import resolve_figure_size
 
-        figure_size_of(value, None, None, (4, 3))
+        resolve_figure_size(value, None, None, (4, 3))
     return value
 
 

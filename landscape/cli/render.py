@@ -16,7 +16,6 @@ from landscape.cli.figure_options import (
     trajectory_option,
 )
 from landscape.cli.options import overwrite_option
-from landscape.render.labels import axis_labels
 
 
 @click.command()
@@ -42,7 +41,8 @@ def command(
 
     surfaces = load_surfaces(files, seed=options.pop("seed"), z=options.pop("z"))
     trajectories = load_trajectories(paths, len(surfaces))
+    from landscape.render.scenes.options import SceneOptions
     from landscape.render.scenes.scene import render_scene
 
-    figure = render_scene(surfaces, trajectories, axis_labels=axis_labels(surfaces), **options)
+    figure = render_scene(surfaces, trajectories, SceneOptions(**options))
     save_figures(figure, outs, files, dpi=figure.dpi, transparent=options["transparent"])

@@ -199,8 +199,9 @@ def choose_scale(
             raise ValueError(f"a log scale needs positive values, the largest is {highest:g}; take symlog or linear")
         bottom = float(flat[flat > 0].min())
     lower, upper = bottom if vmin is None else vmin, highest if vmax is None else vmax
-    if lower == upper and vmin is None and vmax is None:
-        # A constant: room on both sides, so that norms and axes are defined.
+    free = vmin is None and vmax is None
+    if free and (lower == upper or not np.ptp(Scale(kind, lower, upper, linthresh).transform([lower, upper])) > 0):
+        # A constant, or values that rounding makes equal on the scale: widened, so that norms and axes are defined.
         lower, upper = (lower / 2, upper * 2) if kind == "log" else (lower - abs(lower) / 2, upper + abs(upper) / 2)
         lower, upper = (lower, upper) if lower < upper else (-1.0, 1.0)
     return Scale(kind, float(lower), float(upper), linthresh, lowest, highest)

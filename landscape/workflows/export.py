@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from landscape.errors import StoreError
 from landscape.geometry.trajectory import Trajectory
+from landscape.render.exports.job import ExportOptions
 from landscape.surface.surface import Surface
 from landscape.workflows.inputs import (
     SurfaceSource,
@@ -20,23 +20,6 @@ from landscape.workflows.inputs import (
 
 _KEEP_ALL = (".html", ".xdmf", ".h5")
 """Formats that keep every measured value."""
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """Content of an exported file.
-
-    Attributes:
-        metric: the metric that gives the height; by default the first loss.
-        scale: ``auto``, ``log``, ``linear`` or ``symlog``: scale of the height.
-        clip: value above which ``.glb``, ``.obj``, ``.stl`` and ``.html`` draw nothing.
-        reduction: fraction of the triangles to remove from ``.glb``, ``.obj`` and ``.stl``.
-    """
-
-    metric: str | None = None
-    scale: str = "auto"
-    clip: float | None = None
-    reduction: float = 0.0
 
 
 def export(
@@ -92,7 +75,10 @@ def export(
     path.parent.mkdir(parents=True, exist_ok=True)
     if suffix == ".html":
         loaded = load_surfaces(sources, seed=seed, z=z)
-        return [_export_page(path, loaded, load_trajectories(trajectories, len(loaded)), options, overwrite)]
+        from landscape.render.exports.page import write_page
+
+        paths = load_trajectories(trajectories, len(loaded))
+        return [write_page(path, loaded, paths, options, overwrite=overwrite)]
     if suffix == ".xdmf":
         if z is not None or seed is not None:
             raise ValueError(".xdmf refers to the whole surface file: a layer or a seed needs another format")
@@ -109,26 +95,7 @@ def export(
     else:
         surface = load_surface(sources[0], seed=seed, z=z)
     (paths,) = load_trajectories(trajectories, 1)
-    return write(
-        path, surface, paths, metric=options.metric, scale=options.scale, clip=options.clip,
-        reduction=options.reduction, overwrite=overwrite,
-    )  # fmt: skip
-
-
-def _export_page(
-    path: Path,
-    surfaces: Sequence[Surface],
-    trajectories: Sequence[Sequence[Trajectory]],
-    options: ExportOptions,
-    overwrite: bool,
-) -> Path:
-    from landscape.render.exports.page import write_page
-    from landscape.render.labels import axis_labels
-
-    return write_page(
-        path, surfaces, trajectories, metric=options.metric, scale=options.scale, clip=options.clip,
-        labels=axis_labels(surfaces), overwrite=overwrite,
-    )  # fmt: skip
+    return write(path, surface, paths, options, overwrite=overwrite)
 
 
 def _export_xdmf(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from landscape.geometry.trajectory import Trajectory
     from landscape.render.figure import StyledFigure
+    from landscape.render.scenes.options import SceneOptions
     from landscape.surface.surface import Surface
 
 
@@ -212,6 +213,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float = DPI, 
 def render_scene(
     surfaces: SurfaceSource | Sequence[SurfaceSource],
     trajectories: TrajectorySource | Sequence[TrajectorySource] = (),
+    options: SceneOptions | None = None,
     *,
     seed: int | None = None,
     z: float | None = None,
@@ -221,4 +223,4 @@ def render_scene(
 
     loaded = load_surfaces(surfaces, seed=seed, z=z)
     paths = load_trajectories(trajectories, len(loaded))
-    return scene.render_scene(loaded, paths, axis_labels=axis_labels(loaded))
+    return scene.render_scene(loaded, paths, options)

@@ -151,16 +151,16 @@ def _draw_paths(study: FunctionStudy, kind: FigureKind, options: FunctionFigureO
 
 
 def _relief(study: FunctionStudy, options: FunctionFigureOptions) -> Figure:
+    from landscape.render.scenes.options import SceneOptions
     from landscape.render.scenes.scene import render_scene
 
-    return render_scene(
-        study.surface,
-        study.trajectories,
+    scene = SceneOptions(
         scale=function_scale(study.surface, options.scale),
         axis_labels=("$x$", "$y$"),
         size=RELIEF_PIXELS,
         style=options.size or "page",
     )
+    return render_scene(study.surface, study.trajectories, scene)
 
 
 def _field(study: FunctionStudy, options: FunctionFigureOptions) -> Figure:

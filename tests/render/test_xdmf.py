@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from landscape.render.scenes.vtk_modules import vtk_to_numpy
 from vtkmodules.vtkIOXdmf2 import vtkXdmfReader
 
 from landscape.errors import StoreError
 from landscape.render.exports.xdmf import write_xdmf
-from landscape.render.scenes.vtk_modules import vtk_to_numpy
 from landscape.surface.metadata import Header
 from landscape.surface.store import FileStore
 from landscape.surface.trajectory_files import attach_trajectories, write_trajectories

@@ -1,54 +1,79 @@
-"""A scene in motion: the camera around it, its paths as they come down step by step, or both at once."""
+"""Animated scenes: an orbit of the camera, paths that grow step by step, or both at once."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from matplotlib.artist import Artist
 
 from landscape.render.scenes import overlay
+from landscape.render.scenes.axes import AxisTicks
 from landscape.render.scenes.camera import Camera
-from landscape.render.scenes.composition import Composition, compose, own_paths
-from landscape.render.scenes.frame import Marks
-from landscape.render.scenes.framing import camera_of, cameras_of, fades
-from landscape.render.scenes.hud import moment
-from landscape.render.scenes.offscreen import Screen
-from landscape.render.scenes.panel import Paths
-from landscape.render.scenes.scene import assembled, draw_around, draw_axes, occluded
+from landscape.render.scenes.composition import Composition, compose
+from landscape.render.scenes.framing import axis_opacities, fit_camera, fit_orbit
+from landscape.render.scenes.hud import path_parameter
+from landscape.render.scenes.offscreen import OffscreenWindow
+from landscape.render.scenes.options import SceneOptions
+from landscape.render.scenes.panel import Trajectories, trajectories_per_panel
+from landscape.render.scenes.scene import draw_annotations, draw_axes, join_panels, supports_occlusion
 from landscape.render.scenes.vtk_scene import VTKScene
 from landscape.render.video import check_video, write_video
 from landscape.surface.surface import Surface
 
 FPS, GIF_FPS = 25.0, 12.5
 SIZE = (960, 720)
-"""Pixels of a film of one surface, unless told otherwise."""
+"""Default size in pixels of an animation of one surface."""
 SUPERSAMPLING = 2.0
-"""Samples to a pixel along each axis: a moving picture needs fewer than a still."""
-_SLOWLY, _HOLD = 60.0, 1.5
+"""Default samples per pixel along each axis: moving pictures need fewer than stills."""
+_FULL_TURN, _TURN_WITH_DESCENT = 360.0, 60.0
+_HOLD = 1.5
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Motion of an animated scene.
+
+    Attributes:
+        orbit: whether the camera turns around the scene; by default only if there are no paths, or with ``turn``.
+        descent: whether the paths grow step by step; by default if there are paths, unless ``orbit`` is set.
+        turn: angle of the orbit in degrees, counter-clockwise from above; 360, or 60 together with a descent. The
+            orbit begins at the scene's view, and together with a descent it ends there.
+        seconds: duration in seconds.
+        fps: frames per second; 25, or 12.5 for a GIF.
+        hold: seconds at the end during which the last picture of a descent stays; 1.5, or a quarter of a shorter
+            animation.
+    """
+
+    orbit: bool | None = None
+    descent: bool | None = None
+    turn: float | None = None
+    seconds: float = 8.0
+    fps: float | None = None
+    hold: float | None = None
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a film.
+    """One picture of an animation.
 
     Attributes:
-        azimuth: from where, in degrees; None where the camera stays where a still's is.
-        step: of the runs; None where their paths are shown whole.
-        times: how often it is shown.
+        azimuth: azimuth of the camera in degrees; None if the camera does not move.
+        step: step up to which the paths are drawn; None for complete paths.
+        repeat: number of frames for which the picture is shown.
     """
 
     azimuth: float | None
     step: float | None
-    times: int = 1
+    repeat: int = 1
 
 
-def frames_of(
+def plan_frames(
     azimuth: float,
     steps: tuple[float, float] | None,
     *,
@@ -57,45 +82,43 @@ def frames_of(
     fps: float,
     hold: float,
 ) -> list[Frame]:
-    """What is shown when.
+    """Return the pictures of an animation.
 
-    Alone, a turn goes on at one speed, so that a whole one closes: the frame after the last would be the first. With
-    ``steps`` the paths run from the first to the last at one speed, the camera turns with them, gently to begin and to
-    end with, and comes to rest at ``azimuth``; then the whole picture stays for ``hold`` seconds.
+    An orbit alone has constant speed, so that a full turn is a loop: the frame after the last would be the first. With
+    ``steps`` the paths grow from the first to the last at constant speed; the camera starts and stops smoothly, and
+    comes to rest at ``azimuth``. The complete picture stays for ``hold`` seconds.
 
     Args:
-        azimuth: of the view asked for, in degrees.
-        steps: first and last of all paths, None to show paths whole.
-        turn: degrees the camera turns, None for a camera that stays.
-        seconds: length of the film.
-        fps: frames a second.
-        hold: seconds of it at the end of a descent.
+        azimuth: azimuth of the scene's view in degrees.
+        steps: first and last step of all paths; None to show complete paths.
+        turn: angle of the orbit in degrees; None if the camera does not move.
+        seconds: duration in seconds.
+        fps: frames per second.
+        hold: seconds at the end during which the last picture of a descent stays.
 
     Raises:
-        ValueError: neither turn nor steps, or too short a time.
+        ValueError: neither ``turn`` nor ``steps``, or a duration that is too short.
     """
     if turn is None and steps is None:
-        raise ValueError("nothing moves: an orbit or a descent expected")
+        raise ValueError("nothing moves: expected an orbit or a descent")
     if not 0 < seconds < float("inf") or not 0 <= hold < float("inf"):
-        raise ValueError(f"seconds above 0 and a hold of at least 0 expected, got {seconds:g} and {hold:g}")
+        raise ValueError(f"expected seconds above 0 and a hold of at least 0, got {seconds:g} and {hold:g}")
     count = round(seconds * fps)
     if steps is None:
-        if count < 2:
-            raise ValueError(f"{seconds:g} s at {fps:g} pictures a second are {count} of them: at least two expected")
+        if count < 2 or turn is None:
+            raise ValueError(f"expected at least two frames, got {count}: {seconds:g} s at {fps:g} frames per second")
         return [Frame(azimuth + turn * k / count, None) for k in range(count)]
     rest = max(1, round(hold * fps))
     moving = count - rest
     if moving < 1:
-        raise ValueError(
-            f"{seconds:g} s with {hold:g} s of rest at the end leave no time for the descent: ask for more seconds"
-        )
+        raise ValueError(f"{seconds:g} s leave no time for the descent before a hold of {hold:g} s; use more seconds")
     u = np.arange(moving + 1) / moving
     eased = u * u * (3 - 2 * u)
     return [
         Frame(
             None if turn is None else azimuth + turn * (float(eased[k]) - 1),
             steps[0] + (steps[1] - steps[0]) * float(u[k]),
-            times=rest if k == moving else 1,
+            repeat=rest if k == moving else 1,
         )
         for k in range(moving + 1)
     ]
@@ -103,118 +126,121 @@ def frames_of(
 
 def animate_scene(
     surfaces: Surface | Sequence[Surface],
-    trajectories: Paths = (),
+    trajectories: Trajectories = (),
     path: str | os.PathLike[str] = "film.mp4",
+    options: SceneOptions | None = None,
+    motion: Motion | None = None,
     *,
-    orbit: bool | None = None,
-    descent: bool | None = None,
-    turn: float | None = None,
-    seconds: float = 8.0,
-    fps: float | None = None,
-    hold: float | None = None,
     progress: Callable[[int, int], None] | None = None,
-    **look: Any,
 ) -> Path:
-    """Film a scene: a turn around it, the descent of its paths step by step, or both at once.
+    """Animate a scene: the camera orbits it, its paths grow step by step, or both at once.
 
-    All frames have one layout and one distance of the camera, the smallest that keeps the whole scene inside
-    the picture all the time. A descent ends with the whole picture, which stays for a while.
+    All frames share one layout and one camera distance, the smallest that keeps the whole scene inside every picture.
+    A descent ends with the complete picture, which stays for a while.
 
     Args:
-        surfaces: of two axes, side by side.
-        trajectories: paths for every surface, or one sequence of paths for each; on one axis of steps.
-        path: a ``.mp4`` (by ffmpeg), a ``.gif``, or a name without an ending: a folder filled with ``frame-00000.png``
-            and so on.
-        orbit: turn around the scene; by default only where there are no paths, or with ``turn``.
-        descent: let the paths run; by default where there are any and no orbit is asked for.
-        turn: degrees of the turn, counter-clockwise from above: 360, and 60 together with a descent. It begins at
-            ``view``, and together with a descent it ends there.
-        seconds: length of the film.
-        fps: frames a second; 25, and 12.5 for a GIF.
-        hold: seconds of it that the last picture of a descent stays; 1.5, or a quarter of a shorter film.
-        progress: called with the numbers of frames drawn and of all frames.
-        **look: as of ``render_scene``: metric, scale, clip, size (960 by 720 pixels), dpi, style, view, cmap, levels,
-            axis_labels, path_height, background, transparent (a folder of pictures only), supersampling (2).
+        surfaces: one or several surfaces of two axes, drawn side by side.
+        trajectories: trajectories for every surface, or one sequence of trajectories per surface.
+        path: a ``.mp4`` (needs ffmpeg), a ``.gif``, or a name without suffix: a folder of ``frame-00000.png`` and so
+            on.
+        options: options of the scene; only a folder of pictures can be transparent.
+        motion: what moves, for how long, and at how many frames per second.
+        progress: called with the number of finished frames and the number of all frames.
 
     Returns:
-        The file or the folder.
+        The file or folder.
 
     Raises:
-        ValueError: an argument out of range, nothing that moves, or a descent without paths.
-        MissingLibraryError: there is no library to draw with, or no ffmpeg for an MP4.
+        ValueError: an option out of range, nothing that moves, or a descent without paths.
+        MissingLibraryError: VTK finds no OpenGL library, or there is no ffmpeg for an MP4.
         LandscapeError: ffmpeg failed.
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
-    path = Path(path)
-    fps = fps if fps is not None else (GIF_FPS if path.suffix.lower() == ".gif" else FPS)
+    path, options, motion = Path(path), options or SceneOptions(), motion or Motion()
+    fps = motion.fps if motion.fps is not None else (GIF_FPS if path.suffix.lower() == ".gif" else FPS)
     check_video(path, fps)
-    if path.suffix and look.get("transparent"):
-        raise ValueError("a film is never transparent; a folder of pictures (a name without an ending) can be")
-    panels = 1 if isinstance(surfaces, Surface) else len(surfaces)
-    size = SIZE if panels == 1 else (600 * panels + 80, 560)
-    look = {"supersampling": SUPERSAMPLING, **{k: v for k, v in look.items() if v is not None}}
-    there = bool(np.size(trajectories))
-    descent = descent if descent is not None else there and not orbit
-    turning = orbit if orbit is not None else turn is not None or not descent
-    composition = compose(surfaces, trajectories, film=descent, default_size=size, **look)
-    if descent and not own_paths(composition.stages):
-        raise ValueError("a descent needs paths: give trajectories, or ask for an orbit")
-    angle = (turn if turn is not None else _SLOWLY if descent else 360.0) if turning else None
-    rest = min(_HOLD, seconds / 4) if hold is None else hold
-    frames = frames_of(
-        composition.view[0], _steps(composition) if descent else None, turn=angle, seconds=seconds, fps=fps, hold=rest
+    if path.suffix and options.transparent:
+        raise ValueError("a video cannot be transparent; write a folder of pictures (a name without suffix) instead")
+    surfaces = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
+    groups = trajectories_per_panel(trajectories, len(surfaces))
+    has_paths = any(groups)
+    descent = motion.descent if motion.descent is not None else has_paths and not motion.orbit
+    orbit = motion.orbit if motion.orbit is not None else motion.turn is not None or not descent
+    if descent and not has_paths:
+        raise ValueError("a descent needs paths; give trajectories, or choose an orbit")
+    if options.supersampling is None:
+        options = replace(options, supersampling=SUPERSAMPLING)
+    size = SIZE if len(surfaces) == 1 else (600 * len(surfaces) + 80, 560)
+    composition = compose(surfaces, groups, options, animated=descent, default_size=size)
+    turn = motion.turn if motion.turn is not None else _TURN_WITH_DESCENT if descent else _FULL_TURN
+    hold = min(_HOLD, motion.seconds / 4) if motion.hold is None else motion.hold
+    steps = _steps(composition) if descent else None
+    frames = plan_frames(
+        composition.view[0], steps, turn=turn if orbit else None, seconds=motion.seconds, fps=fps, hold=hold
     )
-    total, done = sum(frame.times for frame in frames), 0
+    total, done = sum(frame.repeat for frame in frames), 0
     with write_video(path, fps) as writer:
-        for frame, image in zip(frames, pictures(composition, frames), strict=True):
-            writer.add(image, frame.times)
-            done += frame.times
+        for frame, image in zip(frames, render_frames(composition, frames), strict=True):
+            writer.add(image, frame.repeat)
+            done += frame.repeat
             if progress is not None:
                 progress(done, total)
     return path
 
 
-def pictures(composition: Composition, frames: Sequence[Frame]) -> Iterator[np.ndarray]:
-    """The pictures of a film, ``(height, width, 4)`` uint8 RGBA each; the scene is built once and then changed."""
-    cameras, marks = _cameras(composition, frames)
+def render_frames(composition: Composition, frames: Sequence[Frame]) -> Iterator[np.ndarray]:
+    """Yield the pictures of an animation, ``(height, width, 4)`` uint8 RGBA; the scene is built once and updated."""
+    cameras, ticks = _cameras(composition, frames)
     fixed = frames[0].azimuth is None
-    figure, plan = composition.figure, composition.plan
-    with _Panels(composition, cameras[0], marks) as panels:
+    figure, layout = composition.figure, composition.layout
+    with _VTKPanels(composition, cameras[0], ticks) as panels:
         with figure.style():
             ax = overlay.canvas(figure)
-            draw_around(ax, composition, marks)
-            readouts = [
-                readout.artists(ax, place.left + place.width / 2, plan.readout)
-                for readout, place in zip(composition.readouts, plan.panels, strict=False)
+            draw_annotations(ax, composition, ticks)
+            hud_texts = [
+                hud.draw(ax, place.left + place.width / 2, layout.hud)
+                for hud, place in zip(composition.huds, layout.panels, strict=False)
+                if layout.hud is not None
             ]
-        pixels, axes, seen = None, [], None
+        pixels: overlay.PixelImage | None = None
+        axes: list[Artist] = []
+        drawn_camera: Camera | None = None
         for frame, camera in zip(frames, cameras, strict=True):
-            image = panels.picture(camera, frame.step)
+            image = panels.render(camera, frame.step)
             with figure.style():
-                if camera is not seen:
-                    _remove(axes)
-                    axes, seen = draw_axes(ax, composition, camera, marks, () if fixed else fades(camera)), camera
-                for readout, texts in zip(composition.readouts, readouts, strict=False):
-                    for text, said in zip(texts, readout.texts(frame.step), strict=True):
-                        text.set_text(said)
+                if camera is not drawn_camera:
+                    for artist in axes:
+                        artist.remove()
+                    opacities = () if fixed else axis_opacities(camera)
+                    axes, drawn_camera = draw_axes(ax, composition, camera, ticks, opacities), camera
+                if frame.step is not None:
+                    for hud, texts in zip(composition.huds, hud_texts, strict=True):
+                        for text, content in zip(texts, hud.texts(frame.step), strict=True):
+                            text.set_text(content)
                 if pixels is None:
                     pixels = overlay.draw_pixels(ax, image)
                 else:
                     pixels.set_data(image)
-                figure.canvas.draw()
-            yield np.asarray(figure.canvas.buffer_rgba()).copy()
+                rendered = overlay.rgba_of(figure)
+            yield rendered
 
 
-class _Panels:
-    """VTK's part of a film: all of it is here, and gone when the context is left, whoever still holds this."""
+class _VTKPanels:
+    """VTK scenes and windows of all panels; leaving the context releases them, whoever still holds this object."""
 
-    def __init__(self, composition: Composition, camera: Camera, marks: Marks) -> None:
-        self._composition, self._seen, self._shown = composition, camera, False
-        self._built = [VTKScene(composition, stage, marks, camera) for stage in composition.stages]
-        look = {"supersampling": composition.supersampling, "occlusion": occluded(camera)}
-        self._screens: list[Screen] = []
-        for _ in self._built:
-            self._screens.append(Screen(composition.plan.panel_size, **look))
+    def __init__(self, composition: Composition, camera: Camera, ticks: AxisTicks) -> None:
+        self._composition = composition
+        self._camera: Camera | None = camera
+        self._paths_shown = False
+        self._scenes = [VTKScene(composition, panel, ticks, camera) for panel in composition.panels]
+        self._windows: list[OffscreenWindow] = []
+        for _ in self._scenes:
+            window = OffscreenWindow(
+                composition.layout.panel_size,
+                composition.options.supersampling,
+                occlusion=supports_occlusion(camera),
+            )
+            self._windows.append(window)
 
     def __enter__(self) -> Self:
         return self
@@ -222,41 +248,35 @@ class _Panels:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for screen in self._screens:
-            screen.close()
-        self._screens.clear()
-        self._built.clear()
+        for window in self._windows:
+            window.close()
+        self._windows.clear()
+        self._scenes.clear()
 
-    def picture(self, camera: Camera, step: float | None) -> np.ndarray:
-        """All panels in one image, seen with ``camera``, the paths as far as they are after ``step`` steps."""
+    def render(self, camera: Camera, step: float | None) -> np.ndarray:
+        """Return all panels in one image, seen from ``camera``, with the paths up to ``step``."""
         images = []
-        for built, screen, stage in zip(self._built, self._screens, self._composition.stages, strict=True):
-            if camera is not self._seen:
-                built.look(camera)
+        for scene, window, panel in zip(self._scenes, self._windows, self._composition.panels, strict=True):
+            if camera is not self._camera:
+                scene.set_camera(camera)
             if step is not None:
-                built.show_paths([moment(path.trajectory, step) for path in stage.paths])
-            elif not self._shown:
-                built.show_paths()
-            images.append(screen.picture(built.renderer))
-        self._seen, self._shown = camera, True
-        return assembled(self._composition, images)
+                scene.show_paths([path_parameter(path.trajectory, step) for path in panel.paths])
+            elif not self._paths_shown:
+                scene.show_paths()
+            images.append(window.render(scene.renderer))
+        self._camera, self._paths_shown = camera, True
+        return join_panels(self._composition, images)
 
 
-def _cameras(composition: Composition, frames: Sequence[Frame]) -> tuple[list[Camera], Marks]:
-    if frames[0].azimuth is None:
-        camera, marks = camera_of(composition)
-        return [camera] * len(frames), marks
-    return cameras_of(composition, [frame.azimuth for frame in frames])
+def _cameras(composition: Composition, frames: Sequence[Frame]) -> tuple[list[Camera], AxisTicks]:
+    azimuths = [frame.azimuth for frame in frames if frame.azimuth is not None]
+    if not azimuths:
+        camera, ticks = fit_camera(composition)
+        return [camera] * len(frames), ticks
+    return fit_orbit(composition, azimuths)
 
 
 def _steps(composition: Composition) -> tuple[float, float]:
-    """First and last step of all paths."""
-    steps = [path.trajectory.step for stage in composition.stages for path in stage.paths]
-    if not steps:
-        return 0.0, 0.0
+    """Return the first and the last step of all paths."""
+    steps = [path.trajectory.step for panel in composition.panels for path in panel.paths]
     return float(min(s[0] for s in steps)), float(max(s[-1] for s in steps))
-
-
-def _remove(artists: Sequence[Artist]) -> None:
-    for artist in artists:
-        artist.remove()

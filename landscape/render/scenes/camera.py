@@ -1,4 +1,4 @@
-"""Where a scene is looked at from: named views, the side that shows most, and a projection to pixels. Arrays only."""
+"""Camera of a scene: named views, choice of a view with little hidden, projection to pixels. Arrays only."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ VIEWS: dict[str, tuple[float | None, float | None]] = {
     "left": (-150.0, 35.0),
     "top": (-90.0, 90.0),
 }
-"""Azimuth and elevation in degrees, as in matplotlib: the azimuth from the x axis towards y of where the camera is,
-the elevation above the floor. None is chosen so that most is seen."""
+"""Azimuth and elevation of the camera in degrees, as in matplotlib: the azimuth from the x axis towards the y axis, the
+elevation from the floor upwards. None is replaced by the value at which least is hidden."""
 
 _AZIMUTHS = [quarter * 90.0 - 180 + turn for quarter in range(4) for turn in (30, 35, 40, 45, 50, 55, 60)]
 _ELEVATIONS = (32.0, 38.0, 44.0)
-_COARSE = 29
-# Against a score between 0 and 1, the part that is seen: what an unhidden cliff and a flat view are worth.
-_CLIFF_BEHIND, _FLATTER = 8.0, 0.006
+_SAMPLES = 29
+"""Sample points along each axis of a height field from which the visible fraction is estimated."""
+# The score of a view is the visible fraction, from 0 to 1. High ground behind low ground and low elevations add to it.
+_HIGH_GROUND_BEHIND, _PER_DEGREE = 8.0, 0.006
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A perspective camera that looks at a point.
+    """A perspective camera that looks at a focal point.
 
     Attributes:
-        azimuth: degrees, from the x axis towards y.
-        elevation: degrees above the floor.
-        focal: ``(3,)`` the point looked at, in the middle of the picture.
-        distance: to the focal point.
-        angle: vertical opening in degrees.
+        azimuth: direction of the camera in degrees, from the x axis towards the y axis.
+        elevation: elevation of the camera in degrees above the floor.
+        focal: ``(3,)`` focal point, at the centre of the picture.
+        distance: distance from the focal point.
+        angle: vertical field of view in degrees.
     """
 
     azimuth: float
@@ -51,7 +52,7 @@ class Camera:
 
     @property
     def axes(self) -> np.ndarray:
-        """``(3, 3)`` rows: to the right, up in the picture, and from the focal point to the camera."""
+        """``(3, 3)`` unit vectors in rows: right and up in the picture, and from the focal point to the camera."""
         a, e = math.radians(self.azimuth), math.radians(self.elevation)
         back = np.array([math.cos(a) * math.cos(e), math.sin(a) * math.cos(e), math.sin(e)])
         right = np.array([-math.sin(a), math.cos(a), 0.0])
@@ -59,48 +60,53 @@ class Camera:
 
     @property
     def position(self) -> np.ndarray:
-        """``(3,)`` where the camera is."""
+        """``(3,)`` position of the camera."""
         return np.asarray(self.focal) + self.distance * self.axes[2]
 
     def project(self, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Pixels ``(..., 2)`` from the lower left corner of a picture of ``size`` (width, height)."""
+        """Return pixels ``(..., 2)`` of points ``(..., 3)``, from the lower left corner of a picture of ``size``."""
         right, up, depth = np.moveaxis((np.asarray(points) - self.position) @ self.axes.T, -1, 0)
         scale = size[1] / 2 / math.tan(math.radians(self.angle) / 2) / -depth
         return np.stack([size[0] / 2 + scale * right, size[1] / 2 + scale * up], -1)
 
     def pixels_per_unit(self, size: tuple[int, int]) -> float:
-        """Pixels to a length of 1 at the focal point, across the line of sight, in a picture of ``size``."""
+        """Return the pixels per unit of length at the focal point, across the line of sight."""
         return size[1] / (2 * self.distance * math.tan(math.radians(self.angle) / 2))
 
-    def fitted(self, points: np.ndarray, around: np.ndarray, size: tuple[int, int]) -> Camera:
-        """The same view, moved so that ``points``, with what is written around them, just fill a picture.
+    def fitted(self, points: np.ndarray, margins: np.ndarray, size: tuple[int, int]) -> Camera:
+        """Return a camera with the same direction, moved so that points and the text around them just fill a picture.
 
         Args:
-            points: ``(n, 3)``.
-            around: ``(n, 2)`` pixels to be kept free beside and above or below each point.
-            size: width and height in pixels.
+            points: ``(n, 3)`` positions that must be in the picture.
+            margins: ``(n, 2)`` pixels to keep free beside, and above or below, each point.
+            size: width and height of the picture in pixels.
 
         Raises:
-            ValueError: the texts alone are as large as the picture.
+            ValueError: the margins alone fill the picture.
         """
         camera = self
         for _ in range(60):  # a contraction: perspective is nearly affine over a step
             pixels = camera.project(points, size)
-            low, high = np.argmin(pixels - around, 0), np.argmax(pixels + around, 0)
-            free = np.array([size[k] - around[low[k], k] - around[high[k], k] for k in (0, 1)])
+            low, high = np.argmin(pixels - margins, 0), np.argmax(pixels + margins, 0)
+            free = np.array([size[k] - margins[low[k], k] - margins[high[k], k] for k in (0, 1)])
             if free.min() <= 0:
-                raise ValueError(f"{size[0]} x {size[1]} pixels leave no room beside the axes' texts: ask for more")
+                raise ValueError(
+                    f"{size[0]} x {size[1]} pixels leave no room beside the text of the axes; choose a larger size"
+                )
             span = np.array([pixels[high[k], k] - pixels[low[k], k] for k in (0, 1)])
-            middle = np.array([(pixels - around).min(0), (pixels + around).max(0)]).mean(0)
-            off = (middle - np.array(size) / 2) / camera.pixels_per_unit(size)
-            focal = np.asarray(camera.focal) + off @ camera.axes[:2]
+            middle = np.array([(pixels - margins).min(0), (pixels + margins).max(0)]).mean(0)
+            shift = (middle - np.array(size) / 2) / camera.pixels_per_unit(size)
+            focal = np.asarray(camera.focal) + shift @ camera.axes[:2]
             distance = camera.distance * float(np.max(span / free))
-            camera = replace(camera, focal=tuple(map(float, focal)), distance=distance)
+            camera = replace(camera, focal=(float(focal[0]), float(focal[1]), float(focal[2])), distance=distance)
         return camera
 
 
 def parse_view(view: str | tuple[float, float] | None) -> tuple[float | None, float | None]:
-    """Azimuth and elevation (None: to be chosen) of a view: a name, ``"azimuth,elevation"``, or the two numbers.
+    """Return azimuth and elevation of a view, None where they are to be chosen by :func:`best_view`.
+
+    Args:
+        view: a name in ``VIEWS``, ``"azimuth,elevation"``, or the two numbers in degrees; None for ``auto``.
 
     Raises:
         ValueError: an unknown name, or an elevation that is not above the floor.
@@ -114,32 +120,32 @@ def parse_view(view: str | tuple[float, float] | None) -> tuple[float | None, fl
     except (TypeError, ValueError):
         names = ", ".join(VIEWS)
         raise ValueError(
-            f"view {view!r}: expected azimuth,elevation in degrees, as in -60,30, or one of {names}"
+            f"view: expected azimuth,elevation in degrees, like -60,30, or one of {names}, got {view!r}"
         ) from None
     if not (math.isfinite(azimuth) and 0 < elevation <= 90):
-        raise ValueError(f"view {view!r}: an elevation above 0 and at most 90 degrees expected")
+        raise ValueError(f"view: expected an elevation above 0 and up to 90 degrees, got {view!r}")
     return azimuth, elevation
 
 
 def best_view(
-    reliefs: Sequence[HeightField],
+    fields: Sequence[HeightField],
     boxes: Sequence[Box],
     view: tuple[float | None, float | None] = (None, None),
     paths: Sequence[Sequence[np.ndarray]] = (),
 ) -> tuple[float, float]:
-    """Fill in what ``view`` leaves open so that most of what matters is seen: low ground, paths, the cliff behind.
+    """Choose the angles that ``view`` leaves open so that low ground and paths are visible and high ground is behind.
 
-    Tried are the corner views, 30 to 60 degrees off the axes, so that both axes can be read. Seen is a point from
-    which no higher ground lies between it and the camera.
+    The candidates are views across a corner, 30 to 60 degrees off the axes, from which both axes are legible. A point
+    is visible if no higher ground lies between it and the camera.
 
     Args:
-        reliefs: to be drawn from the same side.
-        boxes: one for each.
+        fields: height fields to be drawn from the same side.
+        boxes: placement of each height field.
         view: azimuth and elevation in degrees, None where to be chosen.
-        paths: for each relief the positions ``(m, 3)`` of the paths on it.
+        paths: positions ``(m, 3)`` of the paths on each height field.
 
     Returns:
-        Azimuth in (-180, 180] and elevation.
+        Azimuth in (-180, 180] and elevation, in degrees.
     """
     azimuths = _AZIMUTHS if view[0] is None else (view[0],)
     elevations = _ELEVATIONS if view[1] is None else (view[1],)
@@ -147,9 +153,9 @@ def best_view(
     if len(candidates) == 1:
         return candidates[0]
     scores = np.zeros(len(candidates))
-    for k, (relief, box) in enumerate(zip(reliefs, boxes, strict=True)):
-        x, y = (np.linspace(axis[0], axis[-1], _COARSE) for axis in (relief.x, relief.y))
-        ground = box.place(x[None, :], y[:, None], relief.at(x[None, :], y[:, None])).reshape(-1, 3)
+    for k, (field, box) in enumerate(zip(fields, boxes, strict=True)):
+        x, y = (np.linspace(axis[0], axis[-1], _SAMPLES) for axis in (field.x, field.y))
+        ground = box.place(x[None, :], y[:, None], field.interpolate(x[None, :], y[:, None])).reshape(-1, 3)
         ground = ground[np.isfinite(ground[:, 2])]
         if not len(ground):
             continue
@@ -158,29 +164,31 @@ def best_view(
         points = [ground, *(path[:: max(1, len(path) // 100)] for path in (paths[k] if paths else ()))]
         weights = [weight / weight.sum(), *(np.full(len(path), 1 / len(path)) for path in points[1:])]
         for c, (azimuth, elevation) in enumerate(candidates):
-            seen = [_seen(part, relief, box, azimuth, elevation) for part in points]
-            toward = [math.cos(math.radians(azimuth)), math.sin(math.radians(azimuth))]
-            scores[c] += sum(float(w @ s) for w, s in zip(weights, seen, strict=True)) / len(points)
-            scores[c] -= _CLIFF_BEHIND * float(np.mean(z * (ground[:, :2] @ toward))) + _FLATTER * elevation
-    # matplotlib's habitual side first: symmetric ground must not be turned by rounding.
-    habit = [abs((azimuth + 60 + 180) % 360 - 180) for azimuth, _ in candidates]
-    best = min(range(len(candidates)), key=lambda c: (-round(scores[c], 6), habit[c]))
+            visible = [_visible(part, field, box, azimuth, elevation) for part in points]
+            toward = np.array([math.cos(math.radians(azimuth)), math.sin(math.radians(azimuth))])
+            scores[c] += sum(float(w @ s) for w, s in zip(weights, visible, strict=True)) / len(points)
+            scores[c] -= _HIGH_GROUND_BEHIND * float(np.mean(z * (ground[:, :2] @ toward))) + _PER_DEGREE * elevation
+    # Ties go to the side that matplotlib looks from, so that rounding does not turn symmetric surfaces.
+    off_default = [abs((azimuth + 60 + 180) % 360 - 180) for azimuth, _ in candidates]
+    best = min(range(len(candidates)), key=lambda c: (-round(scores[c], 6), off_default[c]))
     return candidates[best]
 
 
-def outermost(points: np.ndarray) -> np.ndarray:
-    """Those of the points ``(n, 3)`` of a relief that can be at the border of a picture of it: the convex hull's."""
-    # A point far below makes a body of what may be flat.
+def hull_points(points: np.ndarray) -> np.ndarray:
+    """Return the points ``(m, 3)`` of a height field that can touch the border of a picture: its convex hull."""
+    # A point far below gives flat ground a volume, which Qhull needs.
     below = [*points.mean(0)[:2], points[:, 2].min() - 10 * np.ptp(points, axis=0).max()]
     corners = ConvexHull(np.vstack([points, below])).vertices
-    return points[corners[corners < len(points)]]
+    hull: np.ndarray = points[corners[corners < len(points)]]
+    return hull
 
 
-def _seen(points: np.ndarray, relief: HeightField, box: Box, azimuth: float, elevation: float) -> np.ndarray:
-    """For each point whether the ground leaves the line to the camera free."""
+def _visible(points: np.ndarray, field: HeightField, box: Box, azimuth: float, elevation: float) -> np.ndarray:
+    """Return for each point whether the line of sight to the camera is free."""
     a, rise = math.radians(azimuth), math.tan(math.radians(elevation))
     reach = np.linspace(0.04, 1.3, 33)
     sight = points[:, None, :] + reach[:, None] * np.array([math.cos(a), math.sin(a), rise])
     x, y, z = (sight[..., k] / box.factor[k] + box.origin[k] for k in range(3))
-    ground = relief.at(x, y)
-    return ~np.any(np.isfinite(ground) & (ground > z), axis=1)
+    ground = field.interpolate(x, y)
+    visible: np.ndarray = ~np.any(np.isfinite(ground) & (ground > z), axis=1)
+    return visible

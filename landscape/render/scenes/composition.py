@@ -1,4 +1,4 @@
-"""What all pictures of a scene share: the stages, their scale and colours, and the layout of the figure around them."""
+"""Composition of a scene: panels, scale, colours and figure layout, shared by stills and animations."""
 
 from __future__ import annotations
 
@@ -11,145 +11,144 @@ from matplotlib.lines import Line2D
 
 from landscape.render import style as styles
 from landscape.render.figure import StyledFigure, wrap_notes
-from landscape.render.height_field import PathHeight, check_plane
+from landscape.render.height_field import require_plane
+from landscape.render.labels import axis_labels
 from landscape.render.scale import Scale
-from landscape.render.scenes import actors, layout, overlay
+from landscape.render.scenes import actors, overlay
+from landscape.render.scenes.axes import AxisTicks, make_ticks
 from landscape.render.scenes.camera import best_view, parse_view
-from landscape.render.scenes.frame import Marks, marks_of
-from landscape.render.scenes.hud import HUD, hud_of
-from landscape.render.scenes.layout import Asked, figure_size_of
-from landscape.render.scenes.panel import Paths, ScenePanel, notes_of, panels_of, path_colours, paths_of, shared_scale
+from landscape.render.scenes.hud import HUD, make_hud
+from landscape.render.scenes.layout import LIGHT_INK, Layout, arrange, ink, new_figure
+from landscape.render.scenes.options import SceneOptions, resolve_figure_size
+from landscape.render.scenes.panel import (
+    ScenePanel,
+    Trajectories,
+    make_panels,
+    path_colours,
+    scene_notes,
+    shared_scale,
+    trajectories_per_panel,
+)
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import Surface
 
 
 @dataclass(frozen=True)
 class Composition:
-    """A scene before a side to see it from is taken.
+    """Everything of a scene that does not depend on the camera.
 
     Attributes:
-        figure: without anything on it yet, of the scene's size.
-        plan: where its parts go.
-        stages: one for each surface.
+        options: options of the scene.
+        figure: figure of the scene's size, still empty.
+        layout: layout of the figure.
+        panels: one panel per surface.
         view: azimuth and elevation in degrees.
-        scale: of all surfaces.
-        colours: over the scale.
-        lines: values of the contour lines.
-        marks: all ticks there could be.
-        end: colour of the spheres where paths end.
-        handles: of the legend.
-        note: what is said of what is not drawn, in lines.
-        readouts: one for each stage of a film with paths, else none.
-        background: colour behind the scene.
-        transparent: nothing behind the scene.
-        supersampling: samples to a pixel, None for the habit.
+        scale: scale shared by all surfaces.
+        colour_map: colour map over the scale.
+        contours: values of the contour lines.
+        ticks: all ticks that the axes could have.
+        end_colour: colour of the spheres at the ends of paths.
+        legend_handles: entries of the legend.
+        note: note on what is not drawn, wrapped.
+        huds: head-up display of each panel; empty unless the paths are animated.
     """
 
+    options: SceneOptions
     figure: StyledFigure
-    plan: layout.Layout
-    stages: Sequence[ScenePanel]
+    layout: Layout
+    panels: Sequence[ScenePanel]
     view: tuple[float, float]
     scale: Scale
-    colours: Colormap
-    lines: np.ndarray
-    marks: Marks
-    end: str
-    handles: Sequence[Line2D]
+    colour_map: Colormap
+    contours: np.ndarray
+    ticks: AxisTicks
+    end_colour: str
+    legend_handles: Sequence[Line2D]
     note: str
-    readouts: Sequence[HUD]
-    background: str
-    transparent: bool
-    supersampling: float | None
+    huds: Sequence[HUD]
+
+    @property
+    def has_paths(self) -> bool:
+        """Whether there is a path in any panel."""
+        return any(panel.paths for panel in self.panels)
 
 
 def compose(
     surfaces: Surface | Sequence[Surface],
-    trajectories: Paths = (),
+    trajectories: Trajectories = (),
+    options: SceneOptions | None = None,
     *,
-    metric: str | None = None,
-    scale: str | Scale = "auto",
-    clip: float | None = None,
-    size: Asked = None,
-    dpi: float | None = None,
-    style: str | styles.Size | None = None,
-    view: str | tuple[float, float] | None = None,
-    cmap: str | None = None,
-    levels: int = 14,
-    axis_labels: tuple[str, str] = ("direction 1", "direction 2"),
-    path_height: PathHeight = "surface",
-    background: str = "white",
-    transparent: bool = False,
-    supersampling: float | None = None,
-    film: bool = False,
+    animated: bool = False,
     default_size: tuple[int, int] | None = None,
 ) -> Composition:
-    """Arrange a scene; the arguments are those of ``render_scene``, and two more.
+    """Compose a scene.
 
-    For a ``film`` of the paths there is room for what it says of the step it shows; ``default_size`` is in pixels.
+    Args:
+        surfaces: one or several surfaces of two axes.
+        trajectories: trajectories for every surface, or one sequence of trajectories per surface.
+        options: options of the scene.
+        animated: whether the paths are animated, so that the figure needs room for a head-up display.
+        default_size: size in pixels unless the options have one.
 
     Raises:
-        ValueError: a surface of one or three axes, nothing to draw, or an argument out of range.
+        ValueError: a surface of one or three axes, nothing to draw, or an option out of range.
     """
+    options = options or SceneOptions()
     surfaces = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
     if not surfaces:
-        raise ValueError("no surface to draw")
+        raise ValueError("expected at least one surface, got none")
     for surface in surfaces:
-        check_plane(surface)
-    metric = metric or surfaces[0].metrics[0]
-    groups = paths_of(trajectories, len(surfaces))
-    own = [path for group in groups for path in group] if path_height == "loss" else []
-    scale = shared_scale(surfaces, metric, scale, clip, own)
-    stages = panels_of(
-        surfaces, groups, metric, scale, path_height, path_colours(layout.ink(background) == layout.LIGHT_INK)
+        require_plane(surface)
+    metric, path_height = options.metric or surfaces[0].metrics[0], options.path_height
+    groups = trajectories_per_panel(trajectories, len(surfaces))
+    on_scale = [path for group in groups for path in group] if path_height == "loss" else []
+    scale = shared_scale(surfaces, metric, options.scale, options.clip, on_scale)
+    dark = ink(options.background) == LIGHT_INK
+    panels = make_panels(surfaces, groups, metric, scale, path_height, path_colours(dark))
+    colour_map = styles.colour_map(options.colour_map or styles.colour_map_name(metric))
+    size = resolve_figure_size(options.size, options.dpi, options.style, default_size or _default_size(len(panels)))
+    paths = [
+        [panel.positions(segment.points, 0.0) for path in panel.paths for segment in path.segments] for panel in panels
+    ]
+    view = best_view(
+        [panel.field for panel in panels], [panel.box for panel in panels], parse_view(options.view), paths
     )
-    colours = styles.colour_map(cmap or styles.colour_map_name(metric))
-    paper = figure_size_of(size, dpi, style, default_size or _default_size(len(stages)))
-    paths = [[stage.positions(piece.points, 0.0) for path in stage.paths for piece in path.pieces] for stage in stages]
-    seen = best_view([stage.relief for stage in stages], [stage.box for stage in stages], parse_view(view), paths)
-    figure = layout.new_figure(paper, background)
+    figure = new_figure(size, options.background)
     with figure.style():
-        end = actors.end_colour(colours, _end_fractions(stages, scale))
-        handles = _handles(stages, end)
-        said = wrap_notes(notes_of(stages, metric, scale, path_height), 0.97 * figure.get_figwidth())
-        parts = {
-            "legend": overlay.legend_rows(figure, handles),
-            "titles": any(surface.name for surface in surfaces),
-            "note": said.count("\n") + 1 if said else 0,
-        }
+        end_colour = actors.end_colour(colour_map, _end_fractions(panels, scale))
+        handles = _legend_handles(panels, end_colour)
+        note = wrap_notes(scene_notes(panels, metric, scale, path_height), 0.97 * figure.get_figwidth())
         em = overlay.em(figure)
-        plan = layout.arrange(paper.pixels, em, len(stages), **parts)
-        readouts = []
-        if film and own_paths(stages):
-            readouts = [hud_of(stage, metric, scale, figure, plan.panel_size[0]) for stage in stages]
-            rows = max(readout.rows for readout in readouts)
-            plan = layout.arrange(paper.pixels, em, len(stages), **parts, readout=rows)
-        room = (plan.panel_size[0] / plan.em, plan.panel_size[1] / plan.em)
-        marks = marks_of(scale, (*axis_labels, metric_label(metric)), room)
-    if transparent:
+        legend, titles = overlay.legend_rows(figure, handles), any(surface.name for surface in surfaces)
+        lines = note.count("\n") + 1 if note else 0
+        layout = arrange(size.pixels, em, len(panels), legend=legend, titles=titles, note=lines)
+        huds = []
+        if animated and any(panel.paths for panel in panels):
+            huds = [make_hud(panel, metric, scale, figure, layout.panel_size[0]) for panel in panels]
+            rows = max(hud.rows for hud in huds)
+            layout = arrange(size.pixels, em, len(panels), legend=legend, titles=titles, note=lines, hud=rows)
+        panel_size = (layout.panel_size[0] / layout.em, layout.panel_size[1] / layout.em)
+        ticks = make_ticks(scale, (*(options.axis_labels or axis_labels(surfaces)), metric_label(metric)), panel_size)
+    if options.transparent:
         figure.patch.set_facecolor("none")
     return Composition(
-        figure, plan, stages, seen, scale, colours, scale.levels(levels), marks, end, handles, said, readouts,
-        background, transparent, supersampling,
+        options, figure, layout, panels, view, scale, colour_map, scale.levels(options.levels), ticks, end_colour,
+        handles, note, huds,
     )  # fmt: skip
-
-
-def own_paths(stages: Sequence[ScenePanel]) -> bool:
-    """Whether there is a path on any stage."""
-    return any(stage.paths for stage in stages)
 
 
 def _default_size(panels: int) -> tuple[int, int]:
     return (1600, 1200) if panels == 1 else (1050 * panels + 160, 960)
 
 
-def _end_fractions(stages: Sequence[ScenePanel], scale: Scale) -> list[float]:
-    """Where on the colour map the paths end."""
+def _end_fractions(panels: Sequence[ScenePanel], scale: Scale) -> list[float]:
+    """Return the positions on the colour map, from 0 to 1, of the ends of all paths."""
     low, high = map(float, scale.transform([scale.vmin, scale.vmax]))
-    ends = [path.pieces[-1].points[-1, 2] for stage in stages for path in stage.paths if path.pieces]
+    ends = [path.segments[-1].points[-1, 2] for panel in panels for path in panel.paths if path.segments]
     return [float(np.clip((h - low) / (high - low), 0, 1)) for h in ends]
 
 
-def _handles(stages: Sequence[ScenePanel], end: str) -> list[Line2D]:
-    """Legend handles for the paths of all panels, each once, and for start and end."""
-    paths = dict.fromkeys((path.trajectory.name, path.colour) for stage in stages for path in stage.paths)
-    return overlay.legend_handles(list(paths), [("start", actors.START_COLOUR), ("end", end)]) if paths else []
+def _legend_handles(panels: Sequence[ScenePanel], end_colour: str) -> list[Line2D]:
+    """Return legend entries for the paths of all panels, each once, and for start and end."""
+    paths = list(dict.fromkeys((path.trajectory.name, path.colour) for panel in panels for path in panel.paths))
+    return overlay.legend_handles(paths, [("start", actors.START_COLOUR), ("end", end_colour)]) if paths else []

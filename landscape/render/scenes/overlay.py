@@ -1,4 +1,4 @@
-"""Text, ticks, colour bar and legend over the picture of a scene: vectors, placed where the camera puts the axes."""
+"""Text, ticks, colour bar and legend over the picture of a scene, as vectors at the positions that the camera gives."""
 
 from __future__ import annotations
 
@@ -9,50 +9,52 @@ import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from landscape.render.figure import legend_layout, small_size
 from landscape.render.scale import Scale
+from landscape.render.scenes.axes import AxisTicks, SceneAxis
 from landscape.render.scenes.camera import Camera
-from landscape.render.scenes.frame import Axis, Marks
 from landscape.render.scenes.layout import Rectangle
 from landscape.render.style import REC_601, add_halo, luminance
 
+_LEGEND_SPACING = {"columnspacing": 1.8, "handletextpad": 0.6}
+_TITLE_POSITIONS = (0.5, 0.4, 0.6, 0.3, 0.7)
+"""Positions along an axis at which its title may be, in order of preference."""
 
-class Pixels(AxesImage):
-    """An image of a figure's own pixels: at the figure's resolution they are taken as they are, and quickly."""
+
+class PixelImage(AxesImage):
+    """An image of the figure's own pixels, which are copied without resampling at the figure's resolution."""
 
     def make_image(self, renderer: Any, magnification: float = 1.0, unsampled: bool = False) -> Any:
-        """As of ``AxesImage``; rows from below, place, and a transformation."""
-        rows, columns = self._A.shape[:2]
-        box = self.axes.bbox
-        whole = np.allclose(box.bounds, (0, 0, columns, rows), atol=0.01)
-        if unsampled or magnification != 1.0 or not whole or self._A.dtype != np.uint8:
-            return super().make_image(renderer, magnification, unsampled)
-        return np.ascontiguousarray(self._A[::-1]), 0.0, 0.0, None
+        """Return rows from the bottom, position and transform, like ``AxesImage.make_image``."""
+        pixels = self.get_array()
+        if not unsampled and magnification == 1.0 and pixels is not None and pixels.dtype == np.uint8:
+            rows, columns = pixels.shape[:2]
+            if np.allclose(self.axes.bbox.bounds, (0, 0, columns, rows), atol=0.01):
+                return np.ascontiguousarray(np.asarray(pixels)[::-1]), 0.0, 0.0, None
+        return super().make_image(renderer, magnification, unsampled)
 
 
-def draw_pixels(ax: Axes, image: np.ndarray) -> Pixels:
-    """Put ``image`` (``(height, width, 4)`` uint8, first row at the top) under everything on the canvas ``ax``."""
+def draw_pixels(ax: Axes, image: np.ndarray) -> PixelImage:
+    """Draw ``image`` (``(height, width, 4)`` uint8, top row first) below everything else on the canvas ``ax``."""
     height, width = image.shape[:2]
-    pixels = Pixels(ax, extent=(0, width, 0, height), interpolation="none", origin="upper", zorder=0)
+    pixels = PixelImage(ax, extent=(0, width, 0, height), interpolation="none", origin="upper", zorder=0)
     pixels.set_data(image)
     pixels.set_clip_path(ax.patch)
     ax.add_image(pixels)
     return pixels
 
 
-_SPACING = {"columnspacing": 1.8, "handletextpad": 0.6}
-_SHARES = (0.5, 0.4, 0.6, 0.3, 0.7)
-
-
 def canvas(figure: Figure) -> Axes:
-    """Axes over the whole figure whose data coordinates are its pixels."""
+    """Return axes over the whole figure whose data coordinates are its pixels."""
     width, height = figure.get_size_inches() * figure.dpi
     ax = figure.add_axes((0, 0, 1, 1), zorder=1)
     ax.set_xlim(0, width)
@@ -61,46 +63,67 @@ def canvas(figure: Figure) -> Axes:
     return ax
 
 
+def figure_of(artist: Artist) -> Figure:
+    """Return the figure that an artist is drawn on."""
+    figure = artist.get_figure(root=True)
+    if figure is None:
+        raise ValueError(f"expected an artist on a figure, got {artist}")
+    return figure
+
+
+def rgba_of(figure: Figure) -> np.ndarray:
+    """Draw a figure and return its pixels, ``(height, width, 4)`` uint8."""
+    canvas = _agg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba()).copy()
+
+
 def em(figure: Figure) -> float:
-    """Size of the text in pixels."""
+    """Return the font size in pixels."""
     return figure.dpi / 72 * _points("font.size")
 
 
 def draw_axis(
-    ax: Axes, axis: Axis, camera: Camera, panel: Rectangle, ground: np.ndarray | None = None, alpha: float = 1.0
+    ax: Axes,
+    axis: SceneAxis,
+    camera: Camera,
+    panel: Rectangle,
+    ground: np.ndarray | None = None,
+    opacity: float = 1.0,
 ) -> list[Artist]:
-    """Draw line, ticks, texts and title of one axis of the scene in ``panel``; nothing where it is seen end-on.
+    """Draw line, ticks, labels and title of one axis; nothing if it is seen end-on.
 
     Args:
         ax: the canvas.
-        axis: what to draw.
-        camera: of the panel.
-        panel: where the panel is.
-        ground: pixels ``(m, 2)`` of points of the relief: a tick's text that would lie on them is left out, and the
-            title makes way for them.
-        alpha: how much of it is shown.
+        axis: axis to draw.
+        camera: camera of the panel.
+        panel: rectangle of the panel.
+        ground: ``(m, 2)`` pixels that the surface covers: tick labels on them are left out, and the title is moved
+            away from them. None to draw everything at its usual position.
+        opacity: opacity of the axis, from 0 to 1.
 
     Returns:
-        What was drawn.
+        The artists that were added.
     """
-    unit = em(ax.get_figure())
+    unit = em(figure_of(ax))
     size = (round(panel.width), round(panel.height))
 
     def pixels(points: np.ndarray) -> np.ndarray:
         return camera.project(points, size) + np.array([panel.left, panel.bottom])
 
     ends = pixels(axis.ends)
-    if np.linalg.norm(ends[1] - ends[0]) < 3 * unit or not alpha > 0:
+    if np.linalg.norm(ends[1] - ends[0]) < 3 * unit or not opacity > 0:
         return []
     middle = axis.ends.mean(0)
     away = pixels(middle + 1e-3 * axis.outward) - pixels(middle)
     along = (ends[1] - ends[0]) / np.linalg.norm(ends[1] - ends[0])
-    # Texts keep off the line: the part of "outward" across the axis on the picture, and it alone.
+    # Labels keep clear of the line by the component of "outward" across it in the picture, and by that alone.
     across = np.array([-along[1], along[0]])
     across *= np.sign(across @ away) or 1.0
     tick = away / np.linalg.norm(away) * 0.32 * unit
-    look = {"color": _ink(), "alpha": alpha}
-    drawn: list[Artist] = ax.plot(*ends.T, lw=_points("axes.linewidth") * 1.2, solid_capstyle="round", **look)
+    look: dict[str, Any] = {"color": _ink(), "alpha": opacity}
+    width = _points("axes.linewidth")
+    drawn: list[Artist] = [*ax.plot(*ends.T, lw=width * 1.2, solid_capstyle="round", **look)]
     reach = 0.0
     for point, label in zip(pixels(axis.ticks), axis.labels, strict=True):
         text = ax.text(*point, label, fontsize=_points("xtick.labelsize"), ha="center", va="center", **look)
@@ -108,81 +131,80 @@ def draw_axis(
         gap = 0.30 * unit + np.abs(tick / np.linalg.norm(tick)) @ half
         text.set_position(point + tick + tick / np.linalg.norm(tick) * gap)
         reach = max(reach, float((tick + tick / np.linalg.norm(tick) * gap) @ across + np.abs(across) @ half))
-        if ground is not None and _covered(text, ground):
+        if ground is not None and _overlaps(text, ground):
             text.remove()
             continue
-        drawn += [text, *ax.plot(*np.stack([point, point + tick]).T, lw=_points("axes.linewidth"), **look)]
+        drawn += [text, *ax.plot(*np.stack([point, point + tick]).T, lw=width, **look)]
     angle = (np.degrees(np.arctan2(along[1], along[0])) + 90) % 180 - 90
     title = ax.text(*ends.mean(0), axis.title, fontsize=_points("axes.labelsize"), linespacing=1.05, **look)
     title.set(ha="center", va="center", multialignment="center")
-    away_by = reach + _half_extent(title)[1] + 0.3 * unit
+    offset = reach + _half_extent(title)[1] + 0.3 * unit
     if len(axis.title.strip("$")) > 2:
-        title.set_rotation(angle + 180 if angle < (0 if axis.upright else -75) else angle)
-    _settle(title, ends, across * away_by, ground, unit, panel)
+        title.set_rotation(angle + 180 if angle < (0 if axis.vertical else -75) else angle)
+    _place_title(title, ends, across * offset, ground, unit, panel)
     return [*drawn, title]
 
 
-def _settle(
+def _place_title(
     title: Text, ends: np.ndarray, offset: np.ndarray, ground: np.ndarray | None, unit: float, panel: Rectangle
 ) -> None:
-    """Put a title beside the middle of its axis; where ground is there, the nearest free place along or off it."""
+    """Put a title beside the middle of its axis, or at the nearest free position if the surface is in the way."""
     title.set_position(ends.mean(0) + offset)
-    if ground is None or not _covered(title, ground):
+    if ground is None or not _overlaps(title, ground):
         return
     low, high = np.array([(panel.left, panel.bottom), (panel.left + panel.width, panel.bottom + panel.height)])
-    for more in (0.0, 1.0, 2.0):  # in units of the text
-        for share in _SHARES:
-            place = ends[0] + share * (ends[1] - ends[0])
-            title.set_position(place + offset * (1 + more * unit / np.linalg.norm(offset)))
-            box = title.get_window_extent(title.get_figure().canvas.get_renderer())
-            if (box.min >= low).all() and (box.max <= high).all() and not _covered(title, ground):
+    for more in (0.0, 1.0, 2.0):  # in units of the font size
+        for fraction in _TITLE_POSITIONS:
+            position = ends[0] + fraction * (ends[1] - ends[0])
+            title.set_position(position + offset * (1 + more * unit / np.linalg.norm(offset)))
+            box = _extent(title)
+            if (box.min >= low).all() and (box.max <= high).all() and not _overlaps(title, ground):
                 return
     title.set_position(ends.mean(0) + offset)
 
 
-def _covered(text: Text, ground: np.ndarray) -> bool:
-    """Whether a point of the ground is under a text, as it is turned."""
-    box, angle = text.get_window_extent(text.get_figure().canvas.get_renderer()), text.get_rotation()
+def _overlaps(text: Text, ground: np.ndarray) -> bool:
+    """Return whether any of the pixels ``ground`` is under the rotated text."""
+    box, angle = _extent(text), text.get_rotation()
     text.set_rotation(0)
     half = _half_extent(text)
     text.set_rotation(angle)
     c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    off = (ground - (box.min + box.max) / 2) @ np.array([(c, -s), (s, c)])
-    return bool((np.abs(off) <= half).all(1).any())
+    distance = (ground - (box.min + box.max) / 2) @ np.array([(c, -s), (s, c)])
+    return bool((np.abs(distance) <= half).all(1).any())
 
 
 def draw_colour_bar(
-    figure: Figure, box: Rectangle, scale: Scale, colours: Colormap, marks: Marks, lines: np.ndarray
+    figure: Figure, box: Rectangle, scale: Scale, colour_map: Colormap, ticks: AxisTicks, contours: np.ndarray
 ) -> None:
-    """A colour bar in ``box``: its lines are the contours of the relief, bold ones in white."""
+    """Draw a colour bar in ``box`` with lines at the contours of the surface, white ones at the ticks."""
     width, height = figure.get_size_inches() * figure.dpi
-    where = (box.left / width, box.bottom / height, box.width / width, box.height / height)
-    bar = figure.colorbar(ScalarMappable(norm=scale.norm(), cmap=colours), cax=figure.add_axes(where, zorder=2))
-    # A short upright axis has room for two or three numbers; the bar is longer.
-    ticks = marks.heights if len(marks.heights) > 3 else scale.ticks()
-    bar.set_ticks(ticks, labels=scale.labels(ticks))
+    position = (box.left / width, box.bottom / height, box.width / width, box.height / height)
+    mappable = ScalarMappable(norm=scale.norm(), cmap=colour_map)
+    bar = figure.colorbar(mappable, cax=figure.add_axes(position, zorder=2))
+    # A short vertical axis has room for only two or three numbers; the bar is longer.
+    heights = ticks.heights if len(ticks.heights) > 3 else scale.ticks()
+    bar.set_ticks(heights, labels=scale.labels(heights))
     bar.ax.minorticks_off()
-    bar.set_label(marks.name, color=_ink())
+    bar.set_label(ticks.metric, color=_ink())
     bar.outline.set_edgecolor(_ink())
     bar.outline.set_linewidth(_points("axes.linewidth"))
     bar.ax.tick_params(color=_ink(), labelcolor=_ink())
     across = bar.ax.get_yaxis_transform()
-    bar.ax.hlines(lines, 0, 1, color="#16181d", lw=0.35, transform=across)
-    inside = [value for value in marks.heights if scale.vmin < value < scale.vmax]
+    bar.ax.hlines(contours, 0, 1, color="#16181d", lw=0.35, transform=across)
+    inside = [value for value in ticks.heights if scale.vmin < value < scale.vmax]
     bar.ax.hlines(inside, 0, 1, color="white", lw=0.8, transform=across)
 
 
 def legend_handles(paths: Sequence[tuple[str, str]], ends: Sequence[tuple[str, str]]) -> list[Line2D]:
-    """Legend handles for paths and for their ends, each as (name, colour)."""
+    """Return legend entries for paths and for the spheres at their ends, each given as (name, colour)."""
     width = 1.8 * _points("lines.linewidth")
-    handles = [
-        Line2D([], [], color=colour, lw=width, marker="o", ms=1.8 * width, mew=0, label=name or "path")
-        for name, colour in paths
-    ]
-    for handle in handles:
-        # White on white and black on black are seen by their rim.
-        if abs(_lightness(handle.get_color()) - _lightness(_ink())) > 0.8:
+    handles = []
+    for name, colour in paths:
+        handle = Line2D([], [], color=colour, lw=width, marker="o", ms=1.8 * width, mew=0, label=name or "path")
+        if _needs_outline(colour):
             add_halo(handle, 0.5, _ink())
+        handles.append(handle)
     return handles + [
         Line2D([], [], ls="", marker="o", ms=2.9 * width, mfc=colour, mec=_ink(), mew=0.6, label=name)
         for name, colour in ends
@@ -190,71 +212,84 @@ def legend_handles(paths: Sequence[tuple[str, str]], ends: Sequence[tuple[str, s
 
 
 def draw_legend(figure: Figure, handles: Sequence[Line2D], top: float) -> None:
-    """A legend in rows over the middle of the figure, hanging at ``top`` (pixels)."""
+    """Draw a legend in rows at the centre of the figure, with its upper edge at ``top`` pixels."""
     ordered, columns = _columns(figure, handles)
-    middle = (0.5, top / (figure.get_figheight() * figure.dpi))
-    look = {**columns, **_SPACING, "labelcolor": _ink(), "borderaxespad": 0.0}
-    figure.legend(handles=ordered, loc="upper center", bbox_to_anchor=middle, **look)
+    anchor = (0.5, top / (figure.get_figheight() * figure.dpi))
+    look = {**columns, **_LEGEND_SPACING, "labelcolor": _ink(), "borderaxespad": 0.0}
+    figure.legend(handles=ordered, loc="upper center", bbox_to_anchor=anchor, **look)
 
 
 def legend_rows(figure: Figure, handles: Sequence[Line2D]) -> int:
-    """How many rows ``draw_legend`` needs."""
-    return -(-len(handles) // _columns(figure, handles)[1]["ncols"]) if handles else 0
+    """Return the number of rows that ``draw_legend`` needs."""
+    return -(-len(handles) // int(_columns(figure, handles)[1]["ncols"])) if handles else 0
 
 
 def _columns(figure: Figure, handles: Sequence[Line2D]) -> tuple[list[Line2D], dict[str, Any]]:
-    """As ``legend_layout``, with no more columns than the measured texts leave room for."""
-    labels = {handle: text_width(figure, handle.get_label(), small_size()) for handle in handles}
+    """Return ``legend_layout`` with as many columns as the measured labels leave room for."""
+    labels = {handle: text_width(figure, str(handle.get_label()), small_size()) for handle in handles}
     font = figure.dpi / 72 * small_size()
-    for share in np.linspace(1.0, 0.1, 19):
-        ordered, look = legend_layout(handles, share * figure.get_figwidth())
+    for fraction in np.linspace(1.0, 0.1, 19):
+        ordered, look = legend_layout(handles, fraction * figure.get_figwidth())
         groups = np.array_split(np.array([labels[handle] for handle in ordered]), look["ncols"])
-        around = look["handlelength"] + _SPACING["handletextpad"] + _SPACING["columnspacing"]
-        wide = sum(max(group) + around * font for group in groups)
-        if look["ncols"] == 1 or wide <= figure.get_figwidth() * figure.dpi:
+        padding = look["handlelength"] + _LEGEND_SPACING["handletextpad"] + _LEGEND_SPACING["columnspacing"]
+        total = sum(max(group) + padding * font for group in groups)
+        if look["ncols"] == 1 or total <= figure.get_figwidth() * figure.dpi:
             break
     return ordered, look
 
 
-def draw_title(ax: Axes, text: str, middle: float, height: float) -> None:
-    """The name of a panel, centred at these pixels."""
-    ax.text(middle, height, text, ha="center", va="center", color=_ink(), fontsize=_points("axes.titlesize"))
+def draw_title(ax: Axes, text: str, x: float, y: float) -> None:
+    """Draw the name of a panel, centred at these pixels."""
+    ax.text(x, y, text, ha="center", va="center", color=_ink(), fontsize=_points("axes.titlesize"))
 
 
 def draw_note(ax: Axes, text: str, left: float, bottom: float) -> None:
-    """What the figure has to say about what is not drawn, in lines already."""
+    """Draw the note on what is not drawn, with its lower left corner at these pixels."""
     ax.text(
         left, bottom, text, ha="left", va="bottom", color=_ink(), alpha=0.8, fontsize=small_size(), linespacing=1.05
     )
 
 
-def draw_dot(ax: Axes, place: tuple[float, float], colour: str) -> None:
-    """A dot in the colour of a path, at these pixels."""
-    (dot,) = ax.plot(*place, ls="", marker="o", ms=0.55 * small_size(), mfc=colour, mec=_ink(), mew=0.0)
-    if abs(_lightness(colour) - _lightness(_ink())) > 0.8:
+def draw_dot(ax: Axes, position: tuple[float, float], colour: str) -> None:
+    """Draw a dot in the colour of a path at these pixels."""
+    (dot,) = ax.plot(*position, ls="", marker="o", ms=0.55 * small_size(), mfc=colour, mec=_ink(), mew=0.0)
+    if _needs_outline(colour):
         dot.set_markeredgewidth(0.6)
 
 
 def text_width(figure: Figure, text: str, fontsize: float) -> float:
-    """Width in pixels of a text of ``fontsize`` points."""
+    """Return the width in pixels of a text of ``fontsize`` points."""
     drawn = figure.text(0, 0, text, fontsize=fontsize)
-    width = drawn.get_window_extent(figure.canvas.get_renderer()).width
+    width = float(_extent(drawn).width)
     drawn.remove()
-    return float(width)
+    return width
 
 
-def _half_extent(text) -> np.ndarray:
-    box = text.get_window_extent(text.get_figure().canvas.get_renderer())
+def _extent(text: Text) -> Bbox:
+    return text.get_window_extent(_agg(figure_of(text)).get_renderer())
+
+
+def _half_extent(text: Text) -> np.ndarray:
+    box = _extent(text)
     return np.array([box.width / 2, box.height / 2])
 
 
-def _lightness(colour: str) -> float:
-    return float(luminance(np.array(to_rgb(colour)), REC_601))
+def _agg(figure: Figure) -> FigureCanvasAgg:
+    canvas = figure.canvas
+    if not isinstance(canvas, FigureCanvasAgg):
+        raise TypeError(f"expected a figure with an Agg canvas, got {type(canvas).__name__}")
+    return canvas
+
+
+def _needs_outline(colour: str) -> bool:
+    """Return whether a colour is that of the background: white on white, or black on black."""
+    lightness, ink = (float(luminance(np.array(to_rgb(c)), REC_601)) for c in (colour, _ink()))
+    return abs(lightness - ink) > 0.8
 
 
 def _ink() -> str:
-    """Colour of texts and axes: the figure's."""
-    return matplotlib.rcParams["text.color"]
+    """Return the figure's colour for text and axes."""
+    return str(matplotlib.rcParams["text.color"])
 
 
 def _points(name: str) -> float:

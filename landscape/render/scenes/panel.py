@@ -1,4 +1,7 @@
-"""What is where in a scene, before a pixel is drawn: reliefs in boxes, paths laid on them, and what is left out."""
+"""Panels of a scene: surfaces as height fields in boxes, the paths on them, and notes on what is not drawn.
+
+Arrays only; neither VTK nor matplotlib is loaded.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.height_field import Box, HeightField, PathHeight, PathSegment, drape, height_field_of
+from landscape.render.height_field import Box, HeightField, PathHeight, PathSegment, drape
 from landscape.render.missing import stopped_note
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import TRAJECTORY_COLOURS
@@ -16,54 +19,93 @@ from landscape.render.ticks import metric_label
 from landscape.surface.surface import DONE, FAILED, INTERPOLATED, PENDING, STOPPED, Surface
 
 HEIGHT, GAP = 0.52, 0.16
-"""Height of a relief, and of the room between it and the floor, where the base is 1 by 1."""
+"""Height of the surface, and of the gap between it and the floor, over a base of 1 by 1."""
+TUBE_RADIUS = 0.0062
+"""Radius of a path, in units of the width of the base."""
 
-Paths = Sequence[Trajectory] | Sequence[Sequence[Trajectory]]
+Trajectories = Trajectory | Sequence[Trajectory] | Sequence[Sequence[Trajectory]]
+"""Trajectories that are drawn on every surface, or one sequence of trajectories for each surface."""
 
 
 @dataclass(frozen=True)
 class ScenePath:
-    """A trajectory on a relief: its colour and the pieces of it that are over the surface."""
+    """A trajectory on a surface.
+
+    Attributes:
+        trajectory: the trajectory.
+        colour: colour of the path.
+        segments: parts of the path that are over the surface.
+    """
 
     trajectory: Trajectory
     colour: str
-    pieces: Sequence[PathSegment]
+    segments: Sequence[PathSegment]
 
     @property
-    def whole(self) -> bool:
-        """Whether no part of it had to be left out."""
-        return len(self.pieces) == 1 and self.pieces[0].t[0] == 0 and self.pieces[0].t[-1] == len(self.trajectory) - 1
+    def is_complete(self) -> bool:
+        """Whether the whole trajectory is over the surface."""
+        if len(self.segments) != 1:
+            return False
+        t = self.segments[0].t
+        return bool(t[0] == 0 and t[-1] == len(self.trajectory) - 1)
 
 
 @dataclass(frozen=True)
 class ScenePanel:
-    """One surface of a scene.
+    """One surface of a scene, with its paths.
 
     Attributes:
-        surface: as it was measured.
-        relief: its heights.
-        box: where they are placed.
-        paths: that lie on it.
-        draped: whether the paths follow the relief, and have to be lifted off it to be seen.
+        surface: measured surface.
+        field: height field of the drawn metric.
+        box: placement of the height field in the scene.
+        paths: paths on the surface.
+        draped: whether the paths follow the surface and must be lifted off it to be visible.
     """
 
     surface: Surface
-    relief: HeightField
+    field: HeightField
     box: Box
     paths: Sequence[ScenePath]
     draped: bool
 
     def positions(self, points: np.ndarray, lift: float) -> np.ndarray:
-        """Positions ``(m, 3)`` of points (x, y, height) of a path, lifted off the relief along its normal."""
+        """Return positions ``(m, 3)`` of points (x, y, height) of a path, lifted along the normal of the surface."""
         x, y, h = points.T
         placed = self.box.place(x, y, h)
-        return placed + lift * self.relief.normals_at(self.box, x, y) if self.draped else placed
+        return placed + lift * self.field.interpolate_normals(self.box, x, y) if self.draped else placed
+
+    def ground(self, samples: int | None = None) -> np.ndarray:
+        """Return positions ``(m, 3)`` on the surface.
+
+        Args:
+            samples: number of evenly spaced sample points along each axis; None for the grid points.
+        """
+        field = self.field
+        if samples is None:
+            x, y = field.x, field.y
+            heights = np.where(field.heights <= field.cut, field.heights, np.nan)
+        else:
+            x, y = (np.linspace(axis[0], axis[-1], samples) for axis in (field.x, field.y))
+            heights = field.interpolate(x[None, :], y[:, None])
+        ground = self.box.place(x[None, :], y[:, None], heights).reshape(-1, 3)
+        return ground[np.isfinite(ground[:, 2])]
 
 
 def shared_scale(
-    surfaces: Sequence[Surface], metric: str, scale: str | Scale, clip: float | None, trajectories: Sequence[Trajectory]
+    surfaces: Sequence[Surface],
+    metric: str,
+    scale: str | Scale,
+    clip: float | None,
+    trajectories: Sequence[Trajectory] = (),
 ) -> Scale:
-    """The scale for all surfaces, and for the paths that lie at their own loss; ``clip`` is its upper end.
+    """Return the scale of several surfaces.
+
+    Args:
+        surfaces: surfaces to be drawn.
+        metric: metric to be drawn.
+        scale: kind of scale, or a scale.
+        clip: upper end of the scale, if it lies below the largest value.
+        trajectories: paths that are drawn at their own loss, which must be on the scale, too.
 
     Raises:
         ValueError: there is nothing to draw, or nothing below ``clip``.
@@ -73,103 +115,120 @@ def shared_scale(
         scale = metric_scale(metric, values + [trajectory.loss for trajectory in trajectories], scale)
     if clip is None or clip >= scale.highest:
         return scale
-    if not clip > scale.vmin:
-        raise ValueError(f"nothing is left below clip = {clip:g}: the lowest {metric_label(metric)} is {scale.vmin:g}")
+    if not scale.transform(clip) > scale.transform(scale.vmin):
+        raise ValueError(
+            f"clip: expected a value above the lowest {metric_label(metric)} ({scale.vmin:g}), got {clip:g}"
+        )
     return replace(scale, vmax=float(clip))
 
 
-def panels_of(
+def make_panels(
     surfaces: Sequence[Surface],
-    groups: Sequence[Sequence[Trajectory]],
+    trajectories: Sequence[Sequence[Trajectory]],
     metric: str,
     scale: Scale,
-    height: PathHeight,
+    path_height: PathHeight,
     colours: Sequence[str] = TRAJECTORY_COLOURS,
 ) -> list[ScenePanel]:
-    """The stages of a scene, in boxes of one base and one height; cut where the surface rises above the scale.
+    """Return the panels of a scene, in boxes of equal base and height; surfaces are cut off above the scale.
+
+    Args:
+        surfaces: surfaces of two axes.
+        trajectories: trajectories of each surface.
+        metric: metric to be drawn.
+        scale: scale of the heights.
+        path_height: height of the paths.
+        colours: colours of the paths, used in turn.
 
     Raises:
         ValueError: a surface without a single complete cell.
     """
     cut = scale.vmax if scale.vmax < scale.highest else None
-    reliefs = [height_field_of(surface, metric, scale, cut) for surface in surfaces]
-    for surface, relief in zip(surfaces, reliefs, strict=True):
-        if not relief.cells.any():
+    fields = [HeightField.from_surface(surface, metric, scale, cut) for surface in surfaces]
+    for surface, field in zip(surfaces, fields, strict=True):
+        if not field.cells.any():
             raise ValueError(
-                f"surface {surface.name!r}: no cell has four points with a {metric_label(metric)} to draw; "
-                "finish the sweep, or take another metric or scale"
+                f"surface {surface.name!r}: no grid cell has a {metric_label(metric)} to draw at all four corners; "
+                "finish the sweep, or choose another metric or scale"
             )
-    low = float(min(scale.transform(scale.vmin), *(np.nanmin(relief.heights) for relief in reliefs)))
+    low = float(min(scale.transform(scale.vmin), *(np.nanmin(field.heights) for field in fields)))
     high = float(scale.transform(scale.vmax))
-    stages = []
-    for surface, relief, group in zip(surfaces, reliefs, groups, strict=True):
+    if not high > low:
+        raise ValueError(
+            f"a {scale.kind} scale does not separate {scale.vmin!r} and {scale.vmax!r}; choose a linear scale"
+        )
+    panels = []
+    for surface, field, group in zip(surfaces, fields, trajectories, strict=True):
         paths = []
         for k, trajectory in enumerate(group):
             colour = colours[k % len(colours)]
-            paths.append(ScenePath(trajectory, colour, drape(relief, trajectory, height, scale)))
-        stages.append(ScenePanel(surface, relief, unit_box(relief, low, high), paths, draped=height == "surface"))
-    return stages
+            paths.append(ScenePath(trajectory, colour, drape(field, trajectory, path_height, scale)))
+        panels.append(ScenePanel(surface, field, unit_box(field, low, high), paths, draped=path_height == "surface"))
+    return panels
 
 
 def path_colours(dark: bool) -> tuple[str, ...]:
-    """Colours of the paths; on a ``dark`` background black and white change places."""
+    """Return the colours of paths; on a ``dark`` background black and white are swapped."""
     swap = {"#111111": "#ffffff", "#ffffff": "#111111"} if dark else {}
     return tuple(swap.get(colour, colour) for colour in TRAJECTORY_COLOURS)
 
 
-def unit_box(relief: HeightField, low: float, high: float) -> Box:
-    """A base of 1 by 1 around the origin, heights from ``low`` (at 0) to ``high`` (at ``HEIGHT``), the floor below."""
-    (x0, x1), (y0, y1) = (relief.x[0], relief.x[-1]), (relief.y[0], relief.y[-1])
-    rise = HEIGHT / (high - low)
+def unit_box(field: HeightField, low: float, high: float) -> Box:
+    """Return a box with a base of 1 by 1 around the origin and heights from ``low`` (at 0) to ``high`` (``HEIGHT``)."""
+    (x0, x1), (y0, y1) = (field.x[0], field.x[-1]), (field.y[0], field.y[-1])
     origin = (float(x0 + x1) / 2, float(y0 + y1) / 2, low)
-    return Box(origin, (1 / float(x1 - x0), 1 / float(y1 - y0), rise), floor=low - GAP / rise)
+    return Box(origin, (1 / float(x1 - x0), 1 / float(y1 - y0), HEIGHT / (high - low)))
 
 
-def paths_of(trajectories: Paths, count: int) -> list[list[Trajectory]]:
-    """The paths of each of ``count`` surfaces: those of all, or a sequence for each.
+def trajectories_per_panel(trajectories: Trajectories, count: int) -> list[list[Trajectory]]:
+    """Return a list of trajectories for each of ``count`` surfaces.
 
     Raises:
-        ValueError: sequences of another number than surfaces, or a mixture of both.
+        ValueError: a number of sequences other than ``count``, or trajectories and sequences mixed.
     """
-    items = [trajectories] if isinstance(trajectories, Trajectory) else list(trajectories)
-    if all(isinstance(item, Trajectory) for item in items):
-        return [items] * count
-    if any(isinstance(item, Trajectory) for item in items) or len(items) != count:
-        raise ValueError(f"trajectories: paths for all surfaces, or {count} sequences of paths (one each) expected")
-    return [list(item) for item in items]
+    if isinstance(trajectories, Trajectory):
+        return [[trajectories]] * count
+    shared = [item for item in trajectories if isinstance(item, Trajectory)]
+    groups = [list(item) for item in trajectories if not isinstance(item, Trajectory)]
+    if not groups:
+        return [shared] * count
+    if shared or len(groups) != count:
+        raise ValueError(
+            f"trajectories: expected trajectories for all surfaces, or {count} sequences of trajectories (one per "
+            f"surface), got {len(groups)} sequences" + (f" and {len(shared)} trajectories" if shared else "")
+        )
+    return groups
 
 
-def notes_of(stages: Sequence[ScenePanel], metric: str, scale: Scale, height: PathHeight) -> list[str]:
-    """What the figure has to say about what is not drawn as it was measured; empty where there is nothing."""
+def scene_notes(panels: Sequence[ScenePanel], metric: str, scale: Scale, path_height: PathHeight) -> list[str]:
+    """Return notes on everything that is not drawn as it was measured."""
     label = metric_label(metric)
-    parts = []
+    notes = []
     if scale.vmax < scale.highest:
-        parts.append(f"cut off at {label} = {scale.format(scale.vmax)}")
+        notes.append(f"cut off at {label} = {scale.format(scale.vmax)}")
         scale = replace(scale, highest=scale.vmax)
-    parts.append(scale.note(label))
-    statuses = np.concatenate([stage.surface.status.ravel() for stage in stages])
-    values = np.concatenate([stage.surface.metric(metric).ravel() for stage in stages])
+    notes.append(scale.note(label))
+    statuses = np.concatenate([panel.surface.status.ravel() for panel in panels])
+    values = np.concatenate([panel.surface.metric(metric).ravel() for panel in panels])
     pending = int((statuses == PENDING).sum())
     interpolated = int((statuses == INTERPOLATED).sum())
     if interpolated:
-        inside = int((statuses != STOPPED).sum())
-        where = " in range" if inside < values.size else ""
-        parts.append(f"{1 - interpolated / inside:.0%} of the points{where} measured, the others interpolated")
-    stopped = sum(int((stage.surface.status == STOPPED).sum()) for stage in stages)
-    if stopped:
-        parts += dict.fromkeys(stopped_note(s.surface) for s in stages if (s.surface.status == STOPPED).any())
+        in_range = int((statuses != STOPPED).sum())
+        where = " in range" if in_range < values.size else ""
+        notes.append(f"{1 - interpolated / in_range:.0%} of the points{where} measured, the others interpolated")
+    notes += dict.fromkeys(stopped_note(panel.surface) for panel in panels if (panel.surface.status == STOPPED).any())
     broken = int(((~np.isfinite(values) & ~np.isin(statuses, (PENDING, STOPPED))) | (statuses == FAILED)).sum())
     if pending or broken:
         reasons = [f"{broken} not finite or failed"] * bool(broken) + [f"{pending} not computed"] * bool(pending)
-        parts.append(f"holes: {' and '.join(reasons)} of {values.size} points")
-    paths = [path for stage in stages for path in stage.paths]
-    missing = [path for path in paths if not path.pieces]
-    broken_off = [path for path in paths if path.pieces and not path.whole]
-    ground = "surface" if height == "surface" else "grid"
-    for group, text in ((broken_off, f"drawn only where over the {ground}"), (missing, f"nowhere over the {ground}")):
+        notes.append(f"holes: {' and '.join(reasons)} of {values.size} points")
+    paths = [path for panel in panels for path in panel.paths]
+    missing = [path for path in paths if not path.segments]
+    partial = [path for path in paths if path.segments and not path.is_complete]
+    ground = "surface" if path_height == "surface" else "grid"
+    for group, text in ((partial, f"drawn only where over the {ground}"), (missing, f"not over the {ground}")):
         if group:
             names = dict.fromkeys(path.trajectory.name or "path" for path in group)
-            parts.append(f"{', '.join(names)}: {text}")
-    if paths and height == "loss":
-        parts.append("paths at their own loss, hidden where below the surface")
-    return [part for part in parts if part]
+            notes.append(f"{', '.join(names)}: {text}")
+    if paths and path_height == "loss":
+        notes.append("paths at their own loss, hidden where below the surface")
+    return [note for note in notes if note]

@@ -1,4 +1,4 @@
-"""A stage built in VTK: filled once, then seen from any side, with its paths whole or as far as they have come."""
+"""One panel of a scene in VTK: built once, then seen from any side, with its paths complete or partly drawn."""
 
 from __future__ import annotations
 
@@ -7,64 +7,71 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.colors import to_hex, to_rgb, to_rgba
 
-from landscape.render.height_field import point_at, until
-from landscape.render.scenes import actors, layout
+from landscape.render.height_field import interpolate_path
+from landscape.render.scenes import actors
+from landscape.render.scenes.axes import AxisTicks, box_lines
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.composition import Composition
-from landscape.render.scenes.frame import Marks, frame_lines
-from landscape.render.scenes.mesh import refinement, relief_mesh
-from landscape.render.scenes.panel import GAP, ScenePanel, ScenePath
-from landscape.render.scenes.vtk_modules import vtkActor, vtkRenderer
+from landscape.render.scenes.layout import ink
+from landscape.render.scenes.mesh import clip_mesh, refinement_factor, surface_mesh
+from landscape.render.scenes.panel import GAP, TUBE_RADIUS, ScenePanel, ScenePath
+from landscape.render.scenes.vtk_rendering import vtkActor, vtkRenderer
 
 
 class VTKScene:
-    """One panel of a scene without its texts.
+    """One panel of a scene without its text.
+
+    Args:
+        composition: scene that the panel belongs to.
+        panel: panel to build.
+        ticks: ticks of the axes.
+        camera: first camera.
 
     Attributes:
-        renderer: what VTK draws.
+        renderer: VTK renderer with actors, lights and camera.
     """
 
-    def __init__(self, composition: Composition, stage: ScenePanel, marks: Marks, camera: Camera) -> None:
-        self._composition, self._stage, self._marks = composition, stage, marks
-        self._thinnest = actors.thinnest(camera, composition.plan.panel_size)
-        self._frame: vtkActor | None = None
+    def __init__(self, composition: Composition, panel: ScenePanel, ticks: AxisTicks, camera: Camera) -> None:
+        self._composition, self._panel, self._ticks = composition, panel, ticks
+        self._min_radius = actors.min_line_radius(camera, composition.layout.panel_size)
+        self._box: vtkActor | None = None
         self._paths: list[vtkActor] = []
         self._elevation: float | None = None
         self.renderer = vtkRenderer()
-        self.renderer.SetBackground(to_rgba(composition.background)[:3])
-        self.renderer.SetBackgroundAlpha(0.0 if composition.transparent else 1.0)
-        for part in self._still_parts():
-            self.renderer.AddActor(part)
-        self.look(camera)
+        self.renderer.SetBackground(to_rgba(composition.options.background)[:3])
+        self.renderer.SetBackgroundAlpha(0.0 if composition.options.transparent else 1.0)
+        for actor in self._static_actors():
+            self.renderer.AddActor(actor)
+        self.set_camera(camera)
 
-    def _still_parts(self) -> list[vtkActor]:
-        """Whatever does not depend on camera and step."""
-        stage, scale = self._stage, self._composition.scale
+    def _static_actors(self) -> list[vtkActor]:
+        """Return the actors that depend neither on the camera nor on the step."""
+        panel, scale = self._panel, self._composition.scale
         low, high = map(float, scale.transform([scale.vmin, scale.vmax]))
-        # A line at the very edge would fight with the rim for the same pixels.
+        # A contour line at the very edge would compete with the dark edge line for the same pixels.
         slack = 2e-3 * (high - low)
-        heights = (scale.transform(values) for values in (self._composition.lines, self._marks.heights))
+        heights = (scale.transform(values) for values in (self._composition.contours, self._ticks.heights))
         fine, bold = (h[(h > low + slack) & (h < high - slack)] for h in heights)
-        table = actors.lookup_table(self._composition.colours, low, high)
-        mesh = relief_mesh(stage.relief, stage.box, refine=refinement(stage.relief))
-        mesh = actors.clipped(mesh, stage.relief.cut)
+        table = actors.lookup_table(self._composition.colour_map, low, high)
+        mesh = surface_mesh(panel.field, panel.box, refine=refinement_factor(panel.field))
+        mesh = clip_mesh(mesh, panel.field.cut)
         square = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
         plate = np.column_stack([square, np.full(4, -GAP - 0.002)])
         return [
-            actors.relief_actor(mesh, table),
-            actors.rim_actor(mesh, self._thinnest),
-            *actors.contour_actors(mesh, fine, bold, self._thinnest),
-            actors.plate_actor(plate, floor_colour(self._composition.background)),
-            *actors.floor_actors(mesh, -GAP, np.union1d(fine, bold), table, self._thinnest),
+            actors.surface_actor(mesh, table),
+            actors.edge_actor(mesh, self._min_radius),
+            *actors.contour_actors(mesh, fine, bold, self._min_radius),
+            actors.plate_actor(plate, floor_colour(self._composition.options.background)),
+            *actors.floor_actors(mesh, -GAP, np.union1d(fine, bold), table, self._min_radius),
         ]
 
-    def look(self, camera: Camera) -> None:
-        """See it with ``camera``: the walls are behind, and the light comes along."""
-        if self._frame is not None:
-            self.renderer.RemoveActor(self._frame)
-        lines = frame_lines(self._stage, camera, self._composition.scale, self._marks)
-        self._frame = actors.line_actor(lines, thinnest=self._thinnest)
-        self.renderer.AddActor(self._frame)
+    def set_camera(self, camera: Camera) -> None:
+        """Show the panel from ``camera``; the walls stay behind the surface, and the lights follow the camera."""
+        if self._box is not None:
+            self.renderer.RemoveActor(self._box)
+        lines = box_lines(self._panel, camera, self._composition.scale, self._ticks)
+        self._box = actors.line_actor(lines, min_radius=self._min_radius)
+        self.renderer.AddActor(self._box)
         if camera.elevation != self._elevation:
             self.renderer.RemoveAllLights()
             actors.add_lights(self.renderer, camera)
@@ -76,42 +83,47 @@ class VTKScene:
         view.SetViewAngle(camera.angle)
         self.renderer.ResetCameraClippingRange()
 
-    def show_paths(self, moments: Sequence[float | None] | None = None) -> None:
-        """Show the paths up to ``moments``, one for each (None: nothing of it yet); by default all of them whole."""
-        for part in self._paths:
-            self.renderer.RemoveActor(part)
+    def show_paths(self, parameters: Sequence[float | None] | None = None) -> None:
+        """Show the paths up to the given path parameters.
+
+        Args:
+            parameters: one parameter per path, None for a path that has not begun; by default all paths are complete.
+        """
+        for actor in self._paths:
+            self.renderer.RemoveActor(actor)
         self._paths = []
-        if moments is None:
-            moments = [len(path.trajectory) - 1.0 for path in self._stage.paths]
-        for path, t in zip(self._stage.paths, moments, strict=True):
+        if parameters is None:
+            parameters = [len(path.trajectory) - 1.0 for path in self._panel.paths]
+        for path, t in zip(self._panel.paths, parameters, strict=True):
             if t is not None:
-                self._paths += _path_parts(self._stage, path, t, self._composition.end, self._thinnest)
-        for part in self._paths:
-            self.renderer.AddActor(part)
+                self._paths += _path_actors(self._panel, path, t, self._composition.end_colour, self._min_radius)
+        for actor in self._paths:
+            self.renderer.AddActor(actor)
         self.renderer.ResetCameraClippingRange()
 
 
 def floor_colour(background: str) -> str:
-    """A shade off the background, towards that of the texts."""
-    ground, ink = np.array(to_rgb(background)), np.array(to_rgb(layout.ink(background)))
-    return to_hex(ground + 0.045 * (ink - ground))
+    """Return the colour of the floor: the background's, shifted slightly towards that of the text."""
+    ground, text = np.array(to_rgb(background)), np.array(to_rgb(ink(background)))
+    red, green, blue = ground + 0.045 * (text - ground)
+    return to_hex((red, green, blue))
 
 
-def ball_at(stage: ScenePanel, path: ScenePath, t: float) -> np.ndarray | None:
-    """Position ``(3,)`` of the sphere at the end of a path that has come to ``t``; None where it is not over ground."""
-    point = point_at(path.pieces, t)
-    return None if point is None else stage.positions(point[None], 0.6 * actors.END)[0]
+def marker_position(panel: ScenePanel, path: ScenePath, t: float) -> np.ndarray | None:
+    """Return the position ``(3,)`` of the sphere at the path parameter ``t``; None where there is no surface below."""
+    point = interpolate_path(path.segments, t)
+    return None if point is None else panel.positions(point[None], 0.6 * actors.MARKER_RADIUS)[0]
 
 
-def _path_parts(stage: ScenePanel, path: ScenePath, t: float, end: str, thinnest: float) -> list[vtkActor]:
-    """A path up to ``t`` on its relief, and flat on the floor."""
-    reached = [piece for piece in (until(piece, t) for piece in path.pieces) if piece is not None]
-    pieces = [stage.positions(piece.points, actors.TUBE) for piece in reached]
-    checkpoints = [p[piece.t == np.round(piece.t)] for p, piece in zip(pieces, reached, strict=True)]
-    spheres = ((ball_at(stage, path, 0.0), actors.START_COLOUR), (ball_at(stage, path, t), end))
-    marks = [(position, colour) for position, colour in spheres if position is not None]
-    # Lifted along the normal it would lie beside its place where the ground is steep.
-    flat = [stage.positions(piece.points, 0.0)[:, :2] for piece in reached if len(piece.points) > 1]
+def _path_actors(panel: ScenePanel, path: ScenePath, t: float, end: str, min_radius: float) -> list[vtkActor]:
+    """Return the actors of a path up to ``t``, on the surface and projected onto the floor."""
+    reached = [part for part in (segment.truncated(t) for segment in path.segments) if part is not None]
+    lines = [panel.positions(segment.points, TUBE_RADIUS) for segment in reached]
+    checkpoints = [line[segment.t == np.round(segment.t)] for line, segment in zip(lines, reached, strict=True)]
+    spheres = ((marker_position(panel, path, 0.0), actors.START_COLOUR), (marker_position(panel, path, t), end))
+    markers = [(position, colour) for position, colour in spheres if position is not None]
+    # Projected without the lift, which would displace the line where the surface is steep.
+    flat = [panel.positions(segment.points, 0.0)[:, :2] for segment in reached if len(segment.points) > 1]
     shadow = [np.column_stack([line, np.full(len(line), -GAP)]) for line in flat]
-    parts = actors.path_actors(pieces, np.concatenate([*checkpoints, np.empty((0, 3))]), marks, path.colour)
-    return [*parts, actors.line_actor(shadow, 2.4, path.colour, thinnest)] if shadow else parts
+    parts = actors.path_actors(lines, np.concatenate([*checkpoints, np.empty((0, 3))]), markers, path.colour)
+    return [*parts, actors.line_actor(shadow, 2.4, path.colour, min_radius)] if shadow else parts

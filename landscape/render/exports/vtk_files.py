@@ -1,0 +1,171 @@
+"""Surfaces and paths in VTK's XML formats, for ParaView: ``.vts``, ``.vtp``, ``.vti``, ``.vtm`` and ``.pvd``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+
+from landscape.geometry.trajectory import Trajectory
+from landscape.render.exports.data_sets import image, path_mesh, structured_grid
+from landscape.render.exports.job import ExportJob, point_arrays
+from landscape.render.height_field import Box, HeightField, PathSegment, drape, require_plane
+from landscape.render.scenes.mesh import surface_mesh
+from landscape.render.vtk_data import (
+    add_field_data,
+    vtkDataObject,
+    vtkPolyData,
+    vtkStructuredGrid,
+    vtkXMLImageDataWriter,
+    vtkXMLPolyDataWriter,
+    vtkXMLStructuredGridWriter,
+)
+
+_WRITERS = {
+    "vtkImageData": vtkXMLImageDataWriter,
+    "vtkPolyData": vtkXMLPolyDataWriter,
+    "vtkStructuredGrid": vtkXMLStructuredGridWriter,
+}
+_VERSIONS = {"Collection": "0.1", "vtkMultiBlockDataSet": "1.0"}
+
+
+def write_vts(job: ExportJob, folder: Path) -> None:
+    """Write a structured grid; of two axes it is raised by the metric, with each path in a file of its own."""
+    if len(job.surface.coordinates) != 2:
+        write_xml(_grid(job), folder / job.path.name)
+        return
+    field, box = job.raised()
+    write_xml(_grid(job, box), folder / job.path.name)
+    _write_paths(job, field, box, folder)
+
+
+def write_vtp(job: ExportJob, folder: Path) -> None:
+    """Write the raised surface as polygons with normals, and each path to a file of its own."""
+    field, box = job.raised()
+    arrays = point_arrays(job.surface)
+    flips = tuple(slice(None, None, -1 if axis[0] > axis[-1] else 1) for axis in job.surface.coordinates[::-1])
+    data = surface_mesh(field, box, {name: array[flips] for name, array in arrays.items()})
+    data.GetPointData().SetActiveScalars(job.metric)
+    add_field_data(data, job.field_data(box))
+    write_xml(data, folder / job.path.name)
+    _write_paths(job, field, box, folder)
+
+
+def write_vti(job: ExportJob, folder: Path) -> None:
+    """Write a flat image of one to three axes, and each path to a file of its own."""
+    data = image(job.surface)
+    add_field_data(data, job.field_data(None))
+    write_xml(data, folder / job.path.name)
+    if job.trajectories:
+        require_plane(job.surface, "a path on an image")
+        _write_paths(job, *job.flat(), folder)
+
+
+def write_vtm(job: ExportJob, folder: Path) -> None:
+    """Write the raised grid and the paths as one multi-block data set, with its blocks in a folder."""
+    field, box = job.raised()
+    parts = folder / job.path.stem
+    parts.mkdir()
+    blocks: list[tuple[str, str, vtkDataObject]] = [("surface", ".vts", _grid(job, box))]
+    blocks += [(name, ".vtp", data) for name, data in zip(job.path_names(), _paths(job, field, box), strict=True)]
+    entries = []
+    for k, (name, suffix, data) in enumerate(blocks):
+        # Numbered, because a path may have the name "surface", too.
+        file = f"{parts.name}/{k}_{name}{suffix}"
+        write_xml(data, folder / file)
+        entries.append({"index": k, "name": name, "file": file})
+    write_collection("vtkMultiBlockDataSet", entries, folder / job.path.name)
+
+
+def write_pvd(job: ExportJob, folder: Path) -> None:
+    """Write the paths growing over the steps, on the raised grid, with the data of all steps in a folder."""
+    field, box = job.raised()
+    parts = folder / f"{job.path.stem}_steps"
+    parts.mkdir()
+    write_xml(_grid(job, box), parts / "surface.vts")
+    steps = np.unique(np.concatenate([trajectory.step for trajectory in job.trajectories] or [np.zeros(1, np.int64)]))
+    entries = [(int(step), 0, "surface.vts") for step in steps]
+    for k, (name, trajectory) in enumerate(zip(job.path_names(), job.trajectories, strict=True), 1):
+        segments = drape(field, trajectory)
+        written = None
+        for step in steps:
+            count = int(np.searchsorted(trajectory.step, step, side="right"))
+            file = f"{name}_{count:05d}.vtp"
+            if count != written:
+                grown = [PathSegment(s.t[s.t <= count - 1], s.points[s.t <= count - 1]) for s in segments]
+                write_xml(_path(trajectory, [segment for segment in grown if len(segment.t)], box), parts / file)
+                written = count
+            entries.append((int(step), k, file))
+    rows = [{"timestep": t, "part": part, "file": f"{parts.name}/{file}"} for t, part, file in sorted(entries)]
+    write_collection("Collection", rows, folder / job.path.name)
+
+
+def write_xml(data: vtkDataObject, path: Path) -> None:
+    """Write a data set in VTK's XML, compressed, with the binary data inline, which every ParaView reads.
+
+    The default of newer VTK (appended data) cannot be read by ParaView up to 5.11 on common systems.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    writer = _WRITERS[data.GetClassName()]()
+    writer.SetDataModeToBinary()
+    writer.SetCompressorTypeToZLib()
+    # Written to memory first, because these writers crash when the disk is full.
+    writer.WriteToOutputStringOn()
+    writer.SetInputData(data)
+    if not writer.Write():
+        raise OSError(f"{path} cannot be written: VTK reports no reason")
+    path.write_text(writer.GetOutputString(), encoding="utf-8", newline="\n")
+
+
+def write_collection(kind: str, entries: Sequence[Mapping[str, object]], path: Path) -> None:
+    """Write an index of XML files.
+
+    Args:
+        kind: ``vtkMultiBlockDataSet`` or ``Collection``.
+        entries: attributes of each file.
+        path: name of the index.
+    """
+    lines = ["".join(f" {key}={quoteattr(str(value))}" for key, value in entry.items()) for entry in entries]
+    text = "\n".join(
+        [
+            '<?xml version="1.0"?>',
+            f'<VTKFile type="{kind}" version="{_VERSIONS[kind]}" byte_order="LittleEndian">',
+            f"  <{kind}>",
+            *(f"    <DataSet{line}/>" for line in lines),
+            f"  </{kind}>",
+            "</VTKFile>\n",
+        ]
+    )
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _grid(job: ExportJob, box: Box | None = None) -> vtkStructuredGrid:
+    """Return the whole grid, raised if there is a box."""
+    heights = None
+    if box is not None:
+        field = HeightField.from_surface(job.surface, job.metric, job.scale)
+        # The axes of the height field are ascending; the grid keeps the order of the surface.
+        rows, columns = (np.argsort(np.argsort(axis)) for axis in job.surface.coordinates[1::-1])
+        heights = box.factor[2] * (field.heights[np.ix_(rows, columns)] - box.origin[2])
+    grid = structured_grid(job.surface, heights)
+    add_field_data(grid, job.field_data(box))
+    return grid
+
+
+def _paths(job: ExportJob, field: HeightField, box: Box) -> list[vtkPolyData]:
+    return [_path(trajectory, drape(field, trajectory), box) for trajectory in job.trajectories]
+
+
+def _path(trajectory: Trajectory, segments: Sequence[PathSegment], box: Box) -> vtkPolyData:
+    data = path_mesh(trajectory, segments, [box.place(*segment.points.T) for segment in segments])
+    add_field_data(data, {"name": trajectory.name})
+    return data
+
+
+def _write_paths(job: ExportJob, field: HeightField, box: Box, folder: Path) -> None:
+    for name, data in zip(job.path_names(), _paths(job, field, box), strict=True):
+        write_xml(data, folder / f"{job.path.stem}_{name}.vtp")

@@ -1,0 +1,152 @@
+"""Options of a scene, and the size of its picture in pixels, inches and points."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from landscape.render import style as styles
+from landscape.render.height_field import PathHeight
+from landscape.render.scale import Scale
+
+DPI = 300.0
+"""Default resolution, in dots per inch, of a picture whose size is given on paper."""
+_INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4}
+_SIZE = re.compile(r"\s*([\d.]+)\s*[x×]\s*([\d.]+)\s*(px|in|cm|mm)?\s*", re.IGNORECASE)
+
+SizeSpec = str | tuple[int, int] | None
+"""Size of a picture: (width, height) in pixels, ``"1600x1200"``, ``"5.5x4in"``, ``"14x10cm"``, or a name in
+``style.SIZES``; None for the default."""
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """Appearance of a scene, for :func:`render_scene` and :func:`animate_scene`.
+
+    Attributes:
+        metric: metric to draw; by default the first loss.
+        scale: ``auto``, ``log``, ``linear``, ``symlog``, or a :class:`~landscape.render.scale.Scale`.
+        clip: value above which the surfaces are cut off, with a note on the figure.
+        size: size of the picture: pixels, a size on paper, or a name in ``style.SIZES``. The default is 1600 by 1200
+            pixels for a still and 960 by 720 for an animation, and wider for several surfaces.
+        dpi: resolution in dots per inch; 300 by default for a size on paper.
+        style: named size that sets the text sizes and, where nothing else does, the width in inches; ``page`` by
+            default.
+        view: azimuth and elevation in degrees, as numbers or as text, or a name in ``camera.VIEWS``; by default the
+            side from which most of the surface is visible.
+        colour_map: name of a matplotlib colour map, or of a quantity as in :func:`style.colour_map`; by default that of
+            the metric.
+        levels: approximate number of contour lines.
+        axis_labels: labels of the x and y axes; by default those of the surfaces' directions.
+        path_height: ``surface`` to lay paths on the surface, ``loss`` to draw them at the checkpoints' own loss.
+        background: colour behind the scene.
+        transparent: whether the background is transparent.
+        supersampling: samples per pixel along each axis. The default is 3 for a still (fewer above 1.3 megapixels) and
+            2 for an animation.
+    """
+
+    metric: str | None = None
+    scale: str | Scale = "auto"
+    clip: float | None = None
+    size: SizeSpec = None
+    dpi: float | None = None
+    style: str | styles.Size | None = None
+    view: str | tuple[float, float] | None = None
+    colour_map: str | None = None
+    levels: int = 14
+    axis_labels: tuple[str, str] | None = None
+    path_height: PathHeight = "surface"
+    background: str = "white"
+    transparent: bool = False
+    supersampling: float | None = None
+
+
+@dataclass(frozen=True)
+class FigureSize:
+    """Size of a picture.
+
+    Attributes:
+        pixels: width and height in pixels.
+        style: text sizes in points, and the width in inches.
+        dpi: resolution in pixels per inch.
+    """
+
+    pixels: tuple[int, int]
+    style: styles.Size
+    dpi: float
+
+
+def resolve_figure_size(
+    size: SizeSpec,
+    dpi: float | None,
+    style: str | styles.Size | None,
+    default: tuple[int, int],
+    default_style: str = "page",
+) -> FigureSize:
+    """Return the size of a picture from the options that are given.
+
+    Pixels alone are spread over the width of the style; pixels and ``dpi`` make pixels / dpi inches; inches, or a named
+    size, make inches * dpi pixels (at 300 dpi by default). Text has the style's size in points on that paper.
+
+    Args:
+        size: pixels, a size on paper, the name of a size, or None.
+        dpi: resolution in dots per inch, or None.
+        style: named size that sets the text sizes and, where nothing else does, the width; None for ``default_style``.
+        default: width and height in pixels where neither size nor dpi is given, and the aspect ratio of a named size.
+        default_style: style where none is given.
+
+    Raises:
+        ValueError: no such size, or three options that contradict each other.
+    """
+    if dpi is not None and not dpi > 0:
+        raise ValueError(f"dpi: expected a resolution above 0, got {dpi:g}")
+    if isinstance(size, str) and size.strip().lower() in styles.SIZES:
+        named = styles.SIZES[size.strip().lower()]
+        if style is not None and styles.named_size(style) != named:
+            raise ValueError(f"size {size!r} is a style by itself, but another style is given, too; give one of them")
+        style, size = named, None
+        dpi = dpi or DPI
+    text = styles.named_size(default_style if style is None else style)
+    if size is None and dpi is None:
+        return FigureSize(default, text, default[0] / text.width)
+    if size is None and dpi is not None:
+        pixels = round(text.width * dpi), round(text.width * dpi * default[1] / default[0])
+        return _checked(FigureSize(pixels, text, dpi))
+    width, height, unit = _parse_size(size)
+    if unit == "px":
+        pixels = round(width), round(height)
+        if dpi is None:
+            return _checked(FigureSize(pixels, text, pixels[0] / text.width))
+        inches = pixels[0] / dpi
+        if style is not None and abs(text.width * dpi - pixels[0]) > 1:
+            raise ValueError(
+                f"{pixels[0]} pixels at {dpi:g} dpi are {inches:.4g} inches wide, but the style is {text.width:g} "
+                "inches wide; leave out the size, the dpi or the style"
+            )
+        return _checked(FigureSize(pixels, replace(text, width=inches), dpi))
+    dpi, inch = dpi or DPI, _INCHES[unit]
+    pixels = round(width * inch * dpi), round(height * inch * dpi)
+    return _checked(FigureSize(pixels, replace(text, width=width * inch), dpi))
+
+
+def _parse_size(size: SizeSpec) -> tuple[float, float, str]:
+    if isinstance(size, tuple | list):
+        width, height = size
+        return float(width), float(height), "px"
+    match = _SIZE.fullmatch(size or "")
+    try:
+        if match is not None:
+            return float(match[1]), float(match[2]), (match[3] or "px").lower()
+    except ValueError:  # several decimal points
+        pass
+    raise ValueError(
+        f"size: expected pixels like 1600x1200, a size on paper like 5.5x4in or 14x10cm, or one of "
+        f"{', '.join(styles.SIZES)}, got {size!r}"
+    )
+
+
+def _checked(size: FigureSize) -> FigureSize:
+    width, height = size.pixels
+    if width < 1 or height < 1:
+        raise ValueError(f"expected a picture at least one pixel wide and high, got {width} x {height} pixels")
+    return size
