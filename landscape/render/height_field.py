@@ -160,7 +160,8 @@ def require_plane(surface: Surface, purpose: str = "a scene") -> None:
     for name, axis in zip("xy", surface.coordinates, strict=True):
         steps = np.diff(np.asarray(axis, np.float64))
         if len(axis) < 2 or not (np.all(steps > 0) or np.all(steps < 0)):
-            raise ValueError(f"axis {name}: expected at least two ascending (or descending) coordinates, got {axis!r}")
+            got = f"steps from {steps.min():g} to {steps.max():g}" if len(steps) else f"{len(axis)}"
+            raise ValueError(f"axis {name}: expected at least two coordinates, all ascending or descending, got {got}")
 
 
 @dataclass(frozen=True)

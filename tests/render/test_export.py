@@ -17,11 +17,18 @@ from vtkmodules.vtkIOXML import (
     vtkXMLStructuredGridReader,
 )
 
-from landscape.render.exports import formats, writers
-from landscape.render.exports.export import SUFFIXES, export
+from landscape.render.exports import export as export_module
+from landscape.render.exports import vtk_files
+from landscape.render.exports.job import RELIEF_HEIGHT, ExportOptions
 from landscape.render.scale import Scale
-from landscape.render.scenes.vtk_modules import vtk_to_numpy
+from landscape.render.vtk_data import vtk_to_numpy
 from landscape.surface.surface import PENDING, Surface
+
+SUFFIXES = tuple(suffix for suffix in export_module.SUFFIXES if suffix != ".html")
+
+
+def export(path, surface, trajectories=(), *, overwrite=False, **options):
+    return export_module.export(path, surface, trajectories, ExportOptions(**options), overwrite=overwrite)
 
 
 def read(path, reader):
@@ -57,7 +64,7 @@ def expected_height(surface):
     loss = np.where(surface.status == 1, surface.values["train_loss"], np.nan)
     heights = np.log10(np.where(np.isfinite(loss), loss, np.nan))
     low, high = np.nanmin(heights), np.nanmax(heights)
-    return (heights - low) * formats.RELIEF_HEIGHT * 2.0 / (high - low)
+    return (heights - low) * RELIEF_HEIGHT * 2.0 / (high - low)
 
 
 def test_structured_grid(holed, walk, tmp_path):
@@ -147,7 +154,7 @@ def test_paths_lie_on_the_surface_with_all_their_arrays(slope, walk, tmp_path):
     for name in ("step", "epoch", "loss", "distance", "learning_rate"):
         np.testing.assert_array_equal(array(data, name)[number >= 0], getattr(path, name).astype(float))
     x, y, z = points(data).T
-    # log10 loss = 1 + 2 x - y runs from -1 to 4 over a relief 0.6 * 2 high.
+    # log10 loss = 1 + 2 x - y runs from -1 to 4 over a field 0.6 * 2 high.
     np.testing.assert_allclose(z, (1 + 2 * x - y + 1) * 1.2 / 5, atol=1e-9)
     assert field(data, "name") == "SGD"
 
@@ -350,7 +357,7 @@ def test_nothing_is_replaced_unasked_and_a_folder_keeps_what_is_not_ours(slope, 
 
 
 def test_a_failure_half_way_leaves_nothing(slope, walk, tmp_path, monkeypatch):
-    write, calls = writers.write_xml, []
+    write, calls = vtk_files.write_xml, []
 
     def failing(data, path):
         calls.append(path)
@@ -358,7 +365,7 @@ def test_a_failure_half_way_leaves_nothing(slope, walk, tmp_path, monkeypatch):
             raise OSError("no space left on device")
         write(data, path)
 
-    monkeypatch.setattr(writers, "write_xml", failing)
+    monkeypatch.setattr(vtk_files, "write_xml", failing)
     with pytest.raises(OSError, match="no space"):
         export(tmp_path / "a.vts", slope(), [walk([(0, 0), (1, 1)])])
     assert len(calls) == 2

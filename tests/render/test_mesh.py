@@ -5,14 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from landscape.render.height_field import Box, drape, height_field_of
+from landscape.render.exports import data_sets
+from landscape.render.height_field import Box, HeightField, drape
 from landscape.render.scale import Scale
 from landscape.render.scenes import mesh
-from landscape.render.scenes.vtk_modules import vtk_to_numpy
+from landscape.render.vtk_data import add_field_data, vtk_to_numpy
 from landscape.surface.surface import PENDING, Surface
 
 LOG = Scale("log", 1e-3, 1e6)
-BOX = Box((0.25, 0.5, 1.0), (0.5, 2.0, 0.1), 0.0)
+BOX = Box((0.25, 0.5, 1.0), (0.5, 2.0, 0.1))
 
 
 def array(data, name):
@@ -22,7 +23,7 @@ def array(data, name):
 def test_grid_point_iy_ix_has_its_coordinates_height_and_all_metrics(slope):
     surface = slope()
     heights = np.arange(54.0).reshape(6, 9) / 7
-    grid = mesh.structured_grid(surface, heights)
+    grid = data_sets.structured_grid(surface, heights)
     assert grid.GetExtent() == (0, 8, 0, 5, 0, 0)
     for iy in range(6):
         for ix in range(9):
@@ -40,29 +41,29 @@ def test_grid_blanks_points_without_a_height_and_the_cells_around(slope):
     heights[2, 3] = np.nan
     status = surface.status.copy()
     status[5, 8] = PENDING
-    grid = mesh.structured_grid(replace(surface, status=status), heights)
+    grid = data_sets.structured_grid(replace(surface, status=status), heights)
     hidden = [k for k in range(54) if not grid.IsPointVisible(k)]
     assert hidden == [2 * 9 + 3, 5 * 9 + 8]
     assert sum(not grid.IsCellVisible(k) for k in range(8 * 5)) == 4 + 1
     assert np.isfinite(vtk_to_numpy(grid.GetPoints().GetData())).all()
-    assert not mesh.structured_grid(surface, np.ones((6, 9))).HasAnyBlankPoints()
+    assert not data_sets.structured_grid(surface, np.ones((6, 9))).HasAnyBlankPoints()
 
 
 def test_grids_of_one_and_three_axes():
     x, y, z = np.array([0.0, 1, 3]), np.array([5.0, 7]), np.array([-1.0, 0, 2, 4])
     values = np.arange(24.0).reshape(4, 2, 3)
-    cube = mesh.structured_grid(Surface((x, y, z), {"train_loss": values}, np.ones((4, 2, 3), np.uint8)))
+    cube = data_sets.structured_grid(Surface((x, y, z), {"train_loss": values}, np.ones((4, 2, 3), np.uint8)))
     assert cube.GetExtent() == (0, 2, 0, 1, 0, 3)
     number = 2 * 6 + 1 * 3 + 2
     assert cube.GetPoint(number) == (3, 7, 2)
     assert array(cube, "train_loss")[number] == values[2, 1, 2]
-    line = mesh.structured_grid(Surface((x,), {"train_loss": x}, np.ones(3, np.uint8)))
+    line = data_sets.structured_grid(Surface((x,), {"train_loss": x}, np.ones(3, np.uint8)))
     assert line.GetExtent() == (0, 2, 0, 0, 0, 0)
 
 
 def test_image_points_and_values(slope):
     surface = slope()
-    image = mesh.image(surface)
+    image = data_sets.image(surface)
     for iy, ix in ((0, 0), (0, 8), (5, 0), (3, 7)):
         index = image.ComputePointId([ix, iy, 0])
         np.testing.assert_allclose(image.GetPoint(index), (surface.x[ix], surface.y[iy], 0), atol=1e-12)
@@ -72,24 +73,24 @@ def test_image_points_and_values(slope):
 def test_image_refuses_uneven_or_falling_axes(slope):
     surface = slope()
     for x in (surface.x**3, surface.x[::-1]):
-        with pytest.raises(ValueError, match=r"axis x .* write \.vts"):
-            mesh.image(replace(surface, coordinates=(x, surface.y)))
+        with pytest.raises(ValueError, match=r"axis x: .* export as \.vts"):
+            data_sets.image(replace(surface, coordinates=(x, surface.y)))
 
 
 def test_relief_mesh_has_the_points_heights_and_normals_of_the_relief(slope):
-    relief = height_field_of(slope(), None, LOG)
-    data = mesh.relief_mesh(relief, BOX, {"number": np.arange(54).reshape(6, 9)})
+    field = HeightField.from_surface(slope(), None, LOG)
+    data = mesh.surface_mesh(field, BOX, {"number": np.arange(54).reshape(6, 9)})
     assert data.GetNumberOfPolys() == 8 * 5
     points = vtk_to_numpy(data.GetPoints().GetData()).reshape(6, 9, 3)
-    np.testing.assert_allclose(points[3, 7], BOX.place(relief.x[7], relief.y[3], relief.heights[3, 7]))
-    np.testing.assert_allclose(array(data, mesh.HEIGHT).reshape(6, 9), relief.heights)
+    np.testing.assert_allclose(points[3, 7], BOX.place(field.x[7], field.y[3], field.heights[3, 7]))
+    np.testing.assert_allclose(array(data, mesh.HEIGHT).reshape(6, 9), field.heights)
     assert array(data, "number").tolist() == list(range(54))
     normals = vtk_to_numpy(data.GetPointData().GetNormals())
-    np.testing.assert_allclose(normals, relief.normals(BOX).reshape(-1, 3), atol=1e-6)
+    np.testing.assert_allclose(normals, field.normals(BOX).reshape(-1, 3), atol=1e-6)
 
 
 def test_relief_mesh_faces_look_up(slope):
-    data = mesh.relief_mesh(height_field_of(slope(), None, LOG), BOX)
+    data = mesh.surface_mesh(HeightField.from_surface(slope(), None, LOG), BOX)
     points = vtk_to_numpy(data.GetPoints().GetData())
     for k in range(data.GetNumberOfCells()):
         ids = data.GetCell(k).GetPointIds()
@@ -102,7 +103,7 @@ def test_relief_mesh_leaves_out_cells_with_a_hole_and_their_lonely_points(slope)
     values = surface.values["train_loss"].copy()
     values[0, 1] = np.nan
     values[3, 4] = np.inf
-    data = mesh.relief_mesh(height_field_of(replace(surface, values={"train_loss": values}), None, LOG), BOX)
+    data = mesh.surface_mesh(HeightField.from_surface(replace(surface, values={"train_loss": values}), None, LOG), BOX)
     assert data.GetNumberOfPolys() == 40 - 2 - 4
     points = vtk_to_numpy(data.GetPoints().GetData())
     assert len(points) == 54 - 2 - 1, "the holes, and the corner that only a hole's cell had"
@@ -115,30 +116,30 @@ def test_refined_mesh_is_the_same_bilinear_surface(slope):
     surface = slope()
     values = 10 ** rng.normal(size=(6, 9))
     values[2, 2] = np.nan
-    relief = height_field_of(replace(surface, values={"train_loss": values}), None, LOG)
-    coarse, fine = mesh.relief_mesh(relief, BOX), mesh.relief_mesh(relief, BOX, refine=4)
+    field = HeightField.from_surface(replace(surface, values={"train_loss": values}), None, LOG)
+    coarse, fine = mesh.surface_mesh(field, BOX), mesh.surface_mesh(field, BOX, refine=4)
     assert fine.GetNumberOfPolys() == 16 * coarse.GetNumberOfPolys()
     x, y, z = vtk_to_numpy(fine.GetPoints().GetData()).T
     x, y = x / 0.5 + 0.25, y / 2.0 + 0.5
-    inside = relief.at(np.clip(x, *relief.x[[0, -1]]), np.clip(y, *relief.y[[0, -1]]))
+    inside = field.interpolate(np.clip(x, *field.x[[0, -1]]), np.clip(y, *field.y[[0, -1]]))
     known = np.isfinite(inside)
     assert known.mean() > 0.99, "only rims of the hole may round into it"
     np.testing.assert_allclose(z[known], 0.1 * (inside[known] - 1), atol=1e-9)
     np.testing.assert_allclose(coarse.GetBounds(), fine.GetBounds(), atol=1e-12)
     with pytest.raises(ValueError, match="refine=1"):
-        mesh.relief_mesh(relief, BOX, {"a": values}, refine=2)
+        mesh.surface_mesh(field, BOX, {"a": values}, refine=2)
 
 
 def test_refinement_is_bounded(slope):
-    assert mesh.refinement(height_field_of(slope(), None, LOG)) == 6
-    assert mesh.refinement(height_field_of(slope(1001, 1001), None, LOG)) == 1
+    assert mesh.refinement_factor(HeightField.from_surface(slope(), None, LOG)) == 6
+    assert mesh.refinement_factor(HeightField.from_surface(slope(1001, 1001), None, LOG)) == 1
 
 
 def test_path_carries_every_array_exactly_at_checkpoints(slope, walk):
-    relief = height_field_of(slope(), None, LOG)
+    field = HeightField.from_surface(slope(), None, LOG)
     path = walk([(-0.4, 0.1), (1.0, 0.9), (1.2, 0.2)], loss=[3.0, np.nan, 1.0])
-    pieces = drape(relief, path)
-    data = mesh.path_mesh(path, pieces, [BOX.place(*piece.points.T) for piece in pieces])
+    segments = drape(field, path)
+    data = data_sets.path_mesh(path, segments, [BOX.place(*segment.points.T) for segment in segments])
     assert data.GetNumberOfLines() == 1
     assert data.GetNumberOfVerts() == 3
     number = array(data, "checkpoint")
@@ -153,18 +154,18 @@ def test_path_carries_every_array_exactly_at_checkpoints(slope, walk):
 
 
 def test_an_interrupted_path_is_several_lines_and_one_off_the_grid_is_none(slope, walk):
-    relief = height_field_of(slope(), None, LOG)
+    field = HeightField.from_surface(slope(), None, LOG)
     for points, lines in (([(0.5, 0.5), (3.5, 0.5), (3.5, 0.25), (0.5, 0.25)], 2), ([(9, 9), (10, 10)], 0)):
         path = walk(points)
-        pieces = drape(relief, path)
-        data = mesh.path_mesh(path, pieces, [BOX.place(*piece.points.T) for piece in pieces])
+        segments = drape(field, path)
+        data = data_sets.path_mesh(path, segments, [BOX.place(*segment.points.T) for segment in segments])
         assert data.GetNumberOfLines() == lines
 
 
 def test_fields():
     data = mesh.point_cloud(np.zeros((1, 3)))
-    mesh.add_field(data, {"metric": "train_loss", "height_factor": 0.5, "ends": [1.0, 2.0]})
-    field = data.GetFieldData()
-    assert field.GetAbstractArray("metric").GetValue(0) == "train_loss"
-    assert field.GetArray("height_factor").GetValue(0) == 0.5
-    assert field.GetArray("ends").GetNumberOfTuples() == 2
+    add_field_data(data, {"metric": "train_loss", "height_factor": 0.5, "ends": [1.0, 2.0]})
+    fields = data.GetFieldData()
+    assert fields.GetAbstractArray("metric").GetValue(0) == "train_loss"
+    assert fields.GetArray("height_factor").GetValue(0) == 0.5
+    assert fields.GetArray("ends").GetNumberOfTuples() == 2

@@ -31,8 +31,9 @@ from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.options import ContourOptions
 from landscape.render.scenes import scene
 from landscape.render.scenes.mesh import HEIGHT
-from landscape.render.scenes.vtk_modules import vtk_to_numpy
+from landscape.render.scenes.options import SceneOptions
 from landscape.render.style import TRAJECTORY_COLOURS
+from landscape.render.vtk_data import vtk_to_numpy
 from landscape.surface.metadata import Header
 from landscape.surface.reading import read_surface
 from landscape.surface.store import FileStore
@@ -147,12 +148,12 @@ def in_scene(request):
             if actor.GetProperty().GetColor() == pytest.approx(to_rgb(TRAJECTORY_COLOURS[0])):
                 line = vtk_to_numpy(data.GetPoints().GetData()).copy()
                 found["path"] = min(line, found.get("path", line), key=lambda points: points[:, 2].mean())
-        return picture(renderer, *args, **kwargs)
+        return render_once(renderer, *args, **kwargs)
 
-    picture = scene.picture
+    render_once = scene.render_once
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scene, "picture", look)
-        scene.render_scene(surface, paths, size=(400, 300), supersampling=1)
+        patch.setattr(scene, "render_once", look)
+        scene.render_scene(surface, paths, SceneOptions(size=(400, 300), supersampling=1))
     points, heights = found["relief"]
     lowest = int(np.argmin(heights))
     # The lowest line of the path's colour is that on the floor: a thin tube, whose last ring is around the end.

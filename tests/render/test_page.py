@@ -12,11 +12,20 @@ from click.testing import CliRunner
 
 from landscape.errors import MissingLibraryError
 from landscape.render.exports import page
-from landscape.render.exports.page import contour_lines, page_data, plain_text, write_page
-from landscape.render.height_field import height_field_of
+from landscape.render.exports.job import ExportOptions
+from landscape.render.exports.page import contour_lines, plain_text
+from landscape.render.height_field import HeightField
 from landscape.render.scale import choose_scale
 from landscape.surface.metadata import Header, SurfaceMetadata
 from landscape.surface.surface import PENDING, Surface
+
+
+def page_data(surfaces, trajectories=(), **options):
+    return page.page_data(surfaces, trajectories, ExportOptions(**options))
+
+
+def write_page(path, surfaces, trajectories=(), overwrite=False, **options):
+    return page.write_page(path, surfaces, trajectories, ExportOptions(**options), overwrite=overwrite)
 
 
 def unpacked(packed):
@@ -71,16 +80,16 @@ def test_falling_axes_are_turned_round_with_their_values(slope):
 def test_contour_lines_lie_at_their_level_and_end_at_holes(holed):
     scale = choose_scale(holed.values["train_loss"], "log")
     levels = scale.levels()
-    relief = height_field_of(holed, "train_loss", scale)
-    lines = contour_lines(relief, scale, levels)
+    field = HeightField.from_surface(holed, "train_loss", scale)
+    lines = contour_lines(field, scale, levels)
     assert len(levels) >= 8
     for level, parts in zip(levels, lines, strict=True):
         points = np.concatenate(parts)
         # The loss is 10 ** (1 + 2 x - y), so that on its logarithm interpolation is exact.
         np.testing.assert_allclose(1 + 2 * points[:, 0] - points[:, 1], np.log10(level), atol=1e-12)
         middles = np.concatenate([(part[1:] + part[:-1]) / 2 for part in parts])
-        i, j = np.searchsorted(relief.x, middles[:, 0]) - 1, np.searchsorted(relief.y, middles[:, 1]) - 1
-        assert relief.cells[j, i].all()
+        i, j = np.searchsorted(field.x, middles[:, 0]) - 1, np.searchsorted(field.y, middles[:, 1]) - 1
+        assert field.cells[j, i].all()
 
 
 def test_scales_offered(slope):
@@ -128,7 +137,7 @@ def test_several_surfaces_share_metrics_and_scale(slope, walk):
     drawn = data["metrics"]["train_loss"]["scales"]["log"]
     assert (drawn["low"], drawn["high"]) == pytest.approx((-1, 6))
     assert [len(panel["paths"]) for panel in data["panels"]] == [1, 0]
-    with pytest.raises(ValueError, match="metric 'train_acc' that all surfaces have expected; they share train_loss"):
+    with pytest.raises(ValueError, match="got 'train_acc'; the surfaces share train_loss"):
         page_data([one, other], metric="train_acc")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from landscape.geometry.trajectory import Trajectory
+from landscape.render.exports.job import ExportOptions
 from landscape.render.exports.page import write_page
 from landscape.surface.metadata import Header, SurfaceMetadata
 from landscape.surface.reading import read_surface
@@ -63,7 +64,9 @@ def files(tmp_path_factory):
 def browser(files, open_page, tmp_path_factory):
     """The page of two surfaces, open."""
     path = tmp_path_factory.mktemp("page") / "surfaces.html"
-    return open_page(write_page(path, [read_surface(file) for file in files], PATHS, labels=("PC 1", "PC 2")))
+    return open_page(
+        write_page(path, [read_surface(file) for file in files], PATHS, ExportOptions(axis_labels=("PC 1", "PC 2")))
+    )
 
 
 @pytest.fixture(autouse=True)

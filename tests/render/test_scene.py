@@ -12,17 +12,21 @@ from matplotlib.colors import to_rgba
 from vtkmodules.vtkCommonCore import vtkObjectBase
 
 from landscape.render.scale import Scale, choose_scale
-from landscape.render.scenes import actors, frame, layout, scene
-from landscape.render.scenes import panel as stage
-from landscape.render.scenes import vtk_scene as build
+from landscape.render.scenes import actors, axes, layout, mesh, panel, scene
 from landscape.render.scenes.camera import Camera
-from landscape.render.scenes.scene import render_scene
+from landscape.render.scenes.options import SceneOptions
+from landscape.render.scenes.panel import TUBE_RADIUS
+from landscape.render.scenes.vtk_scene import floor_colour
 from landscape.render.style import colour_map, save
 from landscape.surface.surface import PENDING, Surface
 
 SMALL = {"size": (420, 320), "supersampling": 1.0}
 LOG = Scale("log", 0.01, 100.0)
-PLATE = np.array(to_rgba(build.floor_colour("white"))) * 255
+PLATE = np.array(to_rgba(floor_colour("white"))) * 255
+
+
+def render_scene(surfaces, trajectories=(), **options):
+    return scene.render_scene(surfaces, trajectories, SceneOptions(**{**SMALL, **options}))
 
 
 @pytest.fixture
@@ -31,12 +35,12 @@ def pixels(needs_gl, monkeypatch):
 
     def draw(*args, **kwargs):
         pictures, cameras = [], []
-        picture, camera = scene.picture, scene.camera_of
-        monkeypatch.setattr(scene, "picture", lambda *a, **k: pictures.append(picture(*a, **k)) or pictures[-1])
-        monkeypatch.setattr(scene, "camera_of", lambda *a: cameras.append(camera(*a)) or cameras[-1])
-        figure = render_scene(*args, **{**SMALL, **kwargs})
-        monkeypatch.setattr(scene, "picture", picture)
-        monkeypatch.setattr(scene, "camera_of", camera)
+        render_once, camera = scene.render_once, scene.fit_camera
+        monkeypatch.setattr(scene, "render_once", lambda *a, **k: pictures.append(render_once(*a, **k)) or pictures[-1])
+        monkeypatch.setattr(scene, "fit_camera", lambda *a: cameras.append(camera(*a)) or cameras[-1])
+        figure = render_scene(*args, **kwargs)
+        monkeypatch.setattr(scene, "render_once", render_once)
+        monkeypatch.setattr(scene, "fit_camera", camera)
         return figure, [image.astype(float) for image in pictures], cameras[0][0]
 
     return draw
@@ -61,7 +65,7 @@ def test_a_figure_of_exactly_the_size_with_something_on_it(pixels, slope, walk, 
 def test_the_same_pixels_and_bytes_on_a_second_run(needs_gl, slope, walk, tmp_path):
     digests = {}
     for run in "ab":
-        figure = render_scene(slope(), [walk([(0, 0.1), (1, 0.8)])], **SMALL)
+        figure = render_scene(slope(), [walk([(0, 0.1), (1, 0.8)])])
         for suffix in (".png", ".pdf"):
             data = save(figure, tmp_path / f"{run}{suffix}", figure.dpi).read_bytes()
             digests.setdefault(suffix, set()).add(hashlib.sha256(data).hexdigest())
@@ -78,7 +82,7 @@ def level(value, n=15, status=None):
 @pytest.mark.parametrize("value", [0.1, 1.0, 10.0])
 def test_level_ground_has_its_colour_on_the_colour_bar(pixels, value, view):
     _, (image,), camera = pixels(level(value), scale=Scale("log", 0.01, 100.0), view=view, levels=2)
-    z = stage.HEIGHT * (np.log10(value) + 2) / 4
+    z = panel.HEIGHT * (np.log10(value) + 2) / 4
     expected = np.array(colour_map("loss")((np.log10(value) + 2) / 4)) * 255
     seen = np.median([at(image, camera, (x, y, z)) for x in (-0.3, 0, 0.2) for y in (-0.2, 0.1, 0.3)], axis=0)
     # Tinted lights and highlights remain.
@@ -97,10 +101,10 @@ def test_a_hole_shows_the_floor_and_the_figure_says_so(pixels, broken):
     holed = replace(surface, values={"train_loss": values}, status=status)
     options = {"scale": Scale("log", 0.01, 100.0, lowest=values.min()), "view": "top", "levels": 2}
     figure, (image,), camera = pixels(holed, **options)
-    np.testing.assert_allclose(at(image, camera, (0, 0, -stage.GAP)), PLATE, atol=3)
+    np.testing.assert_allclose(at(image, camera, (0, 0, -panel.GAP)), PLATE, atol=3)
     assert np.abs(at(image, camera, (0.3, 0, 0)) - PLATE).max() > 40
     _, (whole,), _ = pixels(surface, **options)
-    assert np.abs(at(whole, camera, (0, 0, -stage.GAP)) - PLATE).max() > 40
+    assert np.abs(at(whole, camera, (0, 0, -panel.GAP)) - PLATE).max() > 40
     said = " ".join(text.get_text() for text in figure.axes[0].texts)
     expected = {"nan": "15 not finite", "inf": "15 not finite", "pending": "15 not computed", "zero": "≤ 0 not drawn"}
     assert expected[broken] in said
@@ -115,8 +119,8 @@ def test_above_the_clip_there_is_nothing_and_the_figure_says_so(pixels, slope):
     for x, y, drawn in ((0.3, 0.9, True), (0.6, 0.9, False), (-0.2, 0.1, True), (0.2, 0.1, False), (1.4, 0.9, False)):
         pixel = at(image, camera, ((x - 0.5) / 2, y - 0.5, 0.0))
         assert (np.abs(pixel - PLATE).max() > 20) == drawn, (x, y, pixel)
-    with pytest.raises(ValueError, match="nothing is left below clip"):
-        render_scene(surface, clip=0.1, **SMALL)
+    with pytest.raises(ValueError, match="clip: expected a value above the lowest"):
+        render_scene(surface, clip=0.1)
     unclipped, _, _ = pixels(surface, clip=1e9)
     assert "cut" not in " ".join(text.get_text() for text in unclipped.axes[0].texts)
 
@@ -126,25 +130,28 @@ def test_the_path_is_above_the_surface_and_cut_at_the_border(pixels, walk):
     figure, (image,), camera = pixels(
         level(1.0), [path], scale=Scale("log", 0.01, 100.0), view="30,40", size=(800, 600)
     )
-    z = stage.HEIGHT / 2
-    red = np.array([at(image, camera, (x, 0.2, z + 2 * actors.TUBE))[:3] for x in np.linspace(0.05, 0.45, 9)])
+    z = panel.HEIGHT / 2
+    red = np.array([at(image, camera, (x, 0.2, z + 2 * TUBE_RADIUS))[:3] for x in np.linspace(0.05, 0.45, 9)])
     assert (red[:, 0] > 120).all()
     assert (red[:, 1:] < 90).all()
     off = at(image, camera, (0.6, 0.2, z))
     assert off[1] > 120, "nothing beyond the grid"
-    start = at(image, camera, (-0.4, -0.4, z + actors.END))
+    start = at(image, camera, (-0.4, -0.4, z + actors.MARKER_RADIUS))
     assert start[:3].min() > 150, "white"
     said = " ".join(text.get_text() for text in figure.axes[0].texts)
     assert "a run: drawn only where over the surface" in said
 
 
 def test_no_line_of_a_small_picture_is_thinner_than_a_pixel(pixels, slope, walk, monkeypatch):
-    radii, tubes = [], actors.tubes
-    monkeypatch.setattr(
-        actors, "tubes", lambda lines, radius, sides: radii.append(radius) or tubes(lines, radius, sides)
-    )
+    radii = []
+
+    def tubes(lines, radius, sides):
+        radii.append(radius)
+        return mesh.tubes(lines, radius, sides)
+
+    monkeypatch.setattr(actors, "tubes", tubes)
     _, (image,), camera = pixels(slope(), [walk([(0, 0.1), (1, 0.8)])], size=(300, 260), style="column", levels=30)
-    small, least = radii.copy(), actors.thinnest(camera, image.shape[1::-1])
+    small, least = radii.copy(), actors.min_line_radius(camera, image.shape[1::-1])
     assert len(small) >= 6
     assert min(small) >= least > actors._FINE
     radii.clear()
@@ -172,7 +179,7 @@ def test_texts_can_be_read_on_any_background(pixels, slope, walk, background, li
     texts += figure.legends[0].get_texts()
     for text in texts:
         assert (np.mean(to_rgba(text.get_color())[:3]) > 0.5) == light, text.get_text()
-    second = stage.path_colours(dark=light)[1]
+    second = panel.path_colours(dark=light)[1]
     assert (np.mean(to_rgba(second)[:3]) > 0.5) == light, "the second path is black on white, white on black"
 
 
@@ -243,7 +250,7 @@ def test_no_text_lies_on_the_relief(pixels, slope, walk, view):
     for text in axis:
         box = text.get_window_extent()
         if text.get_rotation():
-            continue  # its upright box is larger than it
+            continue  # its vertical box is larger than it
         rows, columns = slice(600 - int(box.y1), 600 - int(box.y0)), slice(int(box.x0), int(box.x1))
         assert colourful[rows, columns].mean() < 0.08, text.get_text()
 
@@ -251,8 +258,8 @@ def test_no_text_lies_on_the_relief(pixels, slope, walk, view):
 def rotated(text, renderer):
     """Corners of a text as it is drawn, turned and all, a little smaller than its box."""
     angle = np.radians(text.get_rotation())
-    upright, text_rotation = text.get_window_extent(renderer), text.get_rotation()
-    middle = np.array([(upright.x0 + upright.x1) / 2, (upright.y0 + upright.y1) / 2])
+    vertical, text_rotation = text.get_window_extent(renderer), text.get_rotation()
+    middle = np.array([(vertical.x0 + vertical.x1) / 2, (vertical.y0 + vertical.y1) / 2])
     text.set_rotation(0)
     box = text.get_window_extent(renderer)
     text.set_rotation(text_rotation)
@@ -276,11 +283,11 @@ def test_no_vtk_object_outlives_its_scene(needs_gl, slope, walk):
         gc.collect()
         return sum(issubclass(type(thing), vtkObjectBase) for thing in gc.get_objects())
 
-    render_scene(slope(), [walk([(0, 0), (1, 1)])], **SMALL)
+    render_scene(slope(), [walk([(0, 0), (1, 1)])])
     before = count()
     gc.disable()  # not even until the next collection
     try:
-        figure = render_scene(slope(), [walk([(0, 0), (1, 1)])], clip=20.0, **SMALL)
+        figure = render_scene(slope(), [walk([(0, 0), (1, 1)])], clip=20.0)
         after = sum(issubclass(type(thing), vtkObjectBase) for thing in gc.get_objects())
     finally:
         gc.enable()
@@ -290,7 +297,7 @@ def test_no_vtk_object_outlives_its_scene(needs_gl, slope, walk):
 
 def test_nor_does_vtk_keep_any_for_itself(needs_gl, slope, monkeypatch):
     gone, made = [], []
-    picture = scene.picture
+    render_once = scene.render_once
 
     def note(name, caller, event):
         gone.append(name)
@@ -303,34 +310,34 @@ def test_nor_does_vtk_keep_any_for_itself(needs_gl, slope, monkeypatch):
             made.append(thing.GetClassName())
             thing.AddObserver("DeleteEvent", partial(note, made[-1]))
         del collection, watch, thing
-        return picture(renderer, *args, **options)
+        return render_once(renderer, *args, **options)
 
-    monkeypatch.setattr(scene, "picture", watched)
-    render_scene(slope(), **SMALL)
+    monkeypatch.setattr(scene, "render_once", watched)
+    render_scene(slope())
     assert len(made) > 10
     assert sorted(gone) == sorted(made)
 
 
 def test_what_cannot_be_drawn_is_said(slope, walk):
     line = Surface((np.arange(3.0),), {"train_loss": np.ones(3)}, np.ones(3, np.uint8))
-    with pytest.raises(ValueError, match="landscape plot"):
+    with pytest.raises(ValueError, match="draw it as a curve"):
         render_scene(line)
-    with pytest.raises(ValueError, match="no surface"):
+    with pytest.raises(ValueError, match="at least one surface"):
         render_scene([])
     surface = slope()
     with pytest.raises(ValueError, match="no metric 'val_loss'"):
         render_scene(surface, metric="val_loss")
     with pytest.raises(ValueError, match="azimuth,elevation"):
         render_scene(surface, view="sideways")
-    with pytest.raises(ValueError, match="2 sequences of paths"):
+    with pytest.raises(ValueError, match="2 sequences of trajectories"):
         render_scene([surface, surface], [[walk([(0, 0)])]])
-    with pytest.raises(ValueError, match="two axes expected, got 3"):
+    with pytest.raises(ValueError, match="expected coordinates on two axes, got 3"):
         render_scene(surface, [walk([(0, 0, 0)])])
     with pytest.raises(ValueError, match="too few"):
         render_scene(surface, size=(800, 100))
     dotted = np.zeros((6, 9), np.uint8)
     dotted[::2, ::2] = 1
-    with pytest.raises(ValueError, match="no cell has four points"):
+    with pytest.raises(ValueError, match="no grid cell has a training loss"):
         render_scene(replace(surface, status=dotted))
     with pytest.raises(ValueError, match="no finite value"):
         render_scene(replace(surface, status=np.zeros((6, 9), np.uint8)))
@@ -354,9 +361,9 @@ def test_lookup_table_and_colour_bar_give_a_value_one_colour():
 def test_base_is_square_whatever_the_ranges_and_ticks_are_true(slope):
     surface = slope(nx=9, ny=6, x=(-5.0, 15.0), y=(0.0, 0.1))
     scale = choose_scale(surface.values["train_loss"])
-    (staged,) = stage.panels_of([surface], [[]], "train_loss", scale, "surface")
+    (drawn,) = panel.make_panels([surface], [[]], "train_loss", scale, "surface")
     camera = Camera(-60, 30)
-    x_axis, y_axis, z_axis = frame.axes_of(staged, camera, scale, frame.marks_of(scale, ("a", "b", "c"), (40, 30)))
+    x_axis, y_axis, z_axis = axes.visible_axes(drawn, camera, scale, axes.make_ticks(scale, ("a", "b", "c"), (40, 30)))
     assert np.ptp(x_axis.ends, axis=0).tolist() == [1, 0, 0]
     assert np.ptp(y_axis.ends, axis=0).tolist() == [0, 1, 0]
     for axis, k, coordinates in ((x_axis, 0, surface.x), (y_axis, 1, surface.y)):
@@ -367,7 +374,7 @@ def test_base_is_square_whatever_the_ranges_and_ticks_are_true(slope):
     share = (scale.transform(scale.ticks()) - scale.transform(scale.vmin)) / np.ptp(
         scale.transform([scale.vmin, scale.vmax])
     )
-    np.testing.assert_allclose(z_axis.ticks[:, 2], stage.HEIGHT * share, atol=1e-12)
+    np.testing.assert_allclose(z_axis.ticks[:, 2], panel.HEIGHT * share, atol=1e-12)
     assert list(z_axis.labels) == scale.labels(scale.ticks())
     assert (x_axis.ticks[:, 1] == -0.5).all(), "the edge next to a camera at y < 0"
     assert (y_axis.ticks[:, 0] == 0.5).all()
@@ -376,10 +383,10 @@ def test_base_is_square_whatever_the_ranges_and_ticks_are_true(slope):
 def test_ticks_are_thinned_to_what_there_is_room_for(slope):
     surface = slope()
     scale = Scale("log", 1e-3, 1e6)
-    (staged,) = stage.panels_of([surface], [[]], "train_loss", scale, "surface")
-    camera, marks = Camera(-60, 30), frame.marks_of(scale, ("a", "b", "c"), (40, 30))
-    few = frame.thinned(marks, scale, staged, camera, (200, 150), em=12.0)
-    many = frame.thinned(marks, scale, staged, camera, (2000, 1500), em=12.0)
+    (drawn,) = panel.make_panels([surface], [[]], "train_loss", scale, "surface")
+    camera, ticks = Camera(-60, 30), axes.make_ticks(scale, ("a", "b", "c"), (40, 30))
+    few = axes.thin_ticks(ticks, scale, drawn, camera, (200, 150), em=12.0)
+    many = axes.thin_ticks(ticks, scale, drawn, camera, (2000, 1500), em=12.0)
     assert len(few.heights) < len(many.heights) <= 7
     assert few.counts < many.counts
     assert set(few.heights) <= {1e-3, 1e-2, 1e-1, 1, 10, 100, 1e3, 1e4, 1e5, 1e6}

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from landscape.render.height_field import HeightField
-from landscape.render.scenes.actors import thinnest
-from landscape.render.scenes.camera import VIEWS, Camera, best_view, outermost, parse_view
-from landscape.render.scenes.frame import near_corner
+from landscape.render.scenes.actors import min_line_radius
+from landscape.render.scenes.axes import near_corner
+from landscape.render.scenes.camera import VIEWS, Camera, best_view, hull_points, parse_view
 from landscape.render.scenes.panel import unit_box
-from landscape.render.scenes.vtk_modules import vtkRenderer
+from landscape.render.scenes.vtk_rendering import vtkRenderer
 
 SIZE = (640, 400)
 
@@ -60,7 +60,7 @@ def test_a_unit_across_the_line_of_sight_is_so_many_pixels():
     assert camera.pixels_per_unit(SIZE) == pytest.approx(length, rel=1e-6)
     # A line of the least radius is a pixel wide, or a bit more, in pictures of every size.
     for size in (SIZE, (100, 80), (3840, 2160)):
-        assert 1 <= 2 * thinnest(camera, size) * camera.pixels_per_unit(size) < 1.3
+        assert 1 <= 2 * min_line_radius(camera, size) * camera.pixels_per_unit(size) < 1.3
 
 
 @pytest.mark.parametrize("azimuth", [-180, -90, 0, 90, 180, 270])
@@ -77,7 +77,7 @@ def test_outermost_points_are_all_that_a_fit_needs():
     x, y = np.meshgrid(np.linspace(-0.5, 0.5, 30), np.linspace(-0.5, 0.5, 20))
     for z in (rng.uniform(0, 0.5, x.shape), np.zeros_like(x), 0.3 * x):
         points = np.column_stack([x.ravel(), y.ravel(), z.ravel()])
-        few = outermost(points)
+        few = hull_points(points)
         assert 4 <= len(few) < 0.4 * len(points)
         for azimuth, elevation in ((-60, 30), (100, 75)):
             all_of_them = Camera(azimuth, elevation).fitted(points, np.full((len(points), 2), 9.0), SIZE)
@@ -101,14 +101,14 @@ def turned(quarter):
     for _ in range(quarter):
         x, y = y, -x  # coordinates in the turned frame: the ground turns the other way round, by +90 degrees
     heights = np.clip(x + y, 0, None) ** 2 + 0.1 * (x**2 + y**2)
-    relief = HeightField(axis, axis, heights)
-    return relief, unit_box(relief, 0.0, float(heights.max()))
+    field = HeightField(axis, axis, heights)
+    return field, unit_box(field, 0.0, float(heights.max()))
 
 
 @pytest.mark.parametrize("quarter", range(4))
 def test_the_cliff_is_behind_and_turns_with_the_ground(quarter):
-    relief, box = turned(quarter)
-    azimuth, elevation = best_view([relief], [box])
+    field, box = turned(quarter)
+    azimuth, elevation = best_view([field], [box])
     cliff = 45 + 90 * quarter
     away = (azimuth - cliff) % 360
     assert 150 <= away <= 210
@@ -116,25 +116,25 @@ def test_the_cliff_is_behind_and_turns_with_the_ground(quarter):
 
 
 def test_what_is_asked_for_is_kept_and_only_the_rest_is_chosen():
-    relief, box = turned(0)
-    assert best_view([relief], [box], (12.0, 34.0)) == (12.0, 34.0)
-    assert best_view([relief], [box], (12.0, None))[0] == 12.0
-    assert best_view([relief], [box], (None, 61.0))[1] == 61.0
+    field, box = turned(0)
+    assert best_view([field], [box], (12.0, 34.0)) == (12.0, 34.0)
+    assert best_view([field], [box], (12.0, None))[0] == 12.0
+    assert best_view([field], [box], (None, 61.0))[1] == 61.0
 
 
 def test_a_path_behind_a_ridge_is_brought_to_the_front():
     axis = np.linspace(-1, 1, 41)
     x, _ = np.meshgrid(axis, axis)
-    relief = HeightField(axis, axis, np.exp(-((x / 0.1) ** 2)))  # a ridge along y
-    box = unit_box(relief, 0.0, 1.0)
+    field = HeightField(axis, axis, np.exp(-((x / 0.1) ** 2)))  # a ridge along y
+    box = unit_box(field, 0.0, 1.0)
     for side in (-1, 1):
         xs = np.full(20, side * 0.15)
-        path = box.place(xs, np.linspace(-0.8, 0.8, 20), relief.at(xs, np.linspace(-0.8, 0.8, 20)))
-        azimuth, _ = best_view([relief], [box], (None, 30.0), [[path]])
+        path = box.place(xs, np.linspace(-0.8, 0.8, 20), field.interpolate(xs, np.linspace(-0.8, 0.8, 20)))
+        azimuth, _ = best_view([field], [box], (None, 30.0), [[path]])
         assert np.cos(np.radians(azimuth)) * side > 0
 
 
 def test_level_ground_is_seen_from_the_habitual_side():
-    relief = HeightField(np.arange(5.0), np.arange(4.0), np.zeros((4, 5)))
-    azimuth, _ = best_view([relief], [unit_box(relief, -1.0, 1.0)])
+    field = HeightField(np.arange(5.0), np.arange(4.0), np.zeros((4, 5)))
+    azimuth, _ = best_view([field], [unit_box(field, -1.0, 1.0)])
     assert azimuth == -60

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from landscape.errors import LandscapeError, MissingLibraryError
-from landscape.render import video as films
+from landscape.render import video
 from landscape.render.video import check_video, write_video
 
 
@@ -26,7 +26,7 @@ def square(image):
 
 @pytest.fixture
 def mp4():
-    if films.ffmpeg() is None:
+    if video.find_ffmpeg() is None:
         pytest.skip("no ffmpeg")
     return pytest.importorskip("av")
 
@@ -82,7 +82,7 @@ def test_an_mp4_is_read_by_another_library(mp4, tmp_path, size):
 
 @pytest.mark.parametrize("name", ["a.gif", "a.mp4"])
 def test_the_same_bytes_on_a_second_run(tmp_path, name):
-    if name == "a.mp4" and films.ffmpeg() is None:
+    if name == "a.mp4" and video.find_ffmpeg() is None:
         pytest.skip("no ffmpeg")
     assert write(tmp_path / name, 10).read_bytes() == write(tmp_path / f"again-{name}", 10).read_bytes()
 
@@ -102,7 +102,7 @@ def test_a_folder_holds_a_picture_for_each_frame_and_none_of_an_earlier_film(tmp
 
 @pytest.mark.parametrize("name", ["a.gif", "a.mp4"])
 def test_nothing_is_left_of_a_film_that_was_broken_off(tmp_path, name):
-    if name == "a.mp4" and films.ffmpeg() is None:
+    if name == "a.mp4" and video.find_ffmpeg() is None:
         pytest.skip("no ffmpeg")
     (tmp_path / name).write_text("the one before")
 
@@ -131,8 +131,8 @@ def test_the_program_on_the_path_comes_first(tmp_path, monkeypatch):
     own.write_text("#!/bin/sh\necho this one cannot >&2\nexit 3\n")
     own.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert films.ffmpeg() == str(own)
-    with pytest.raises(LandscapeError, match="ended with 3: this one cannot"):
+    assert video.find_ffmpeg() == str(own)
+    with pytest.raises(LandscapeError, match="failed with exit code 3: this one cannot"):
         write(tmp_path / "a.mp4", 10, size=(800, 600))
     assert not (tmp_path / "a.mp4").exists()
 
@@ -140,7 +140,7 @@ def test_the_program_on_the_path_comes_first(tmp_path, monkeypatch):
 def test_ffmpeg_of_the_package_is_enough(tmp_path, monkeypatch):
     package = pytest.importorskip("imageio_ffmpeg")
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert films.ffmpeg() == package.get_ffmpeg_exe()
+    assert video.find_ffmpeg() == package.get_ffmpeg_exe()
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,12 @@ def test_a_scene_needs_it_and_says_in_one_line_what_to_install(hidden, file, tmp
     assert done.returncode == 1, done.stderr
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    for words in ("no library to draw with", "apt install libegl1 libgl1-mesa-dri", "dnf install", "conda install"):
+    for words in (
+        "no OpenGL library to draw with",
+        "apt install libegl1 libgl1-mesa-dri",
+        "dnf install",
+        "conda install",
+    ):
         assert words in line
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from landscape.render.scenes.vtk_modules import vtk_to_numpy
 from vtkmodules.vtkIOXdmf2 import vtkXdmfReader
 
 from landscape.errors import StoreError
 from landscape.render.exports.xdmf import write_xdmf
+from landscape.render.vtk_data import vtk_to_numpy
 from landscape.surface.metadata import Header
 from landscape.surface.store import FileStore
 from landscape.surface.trajectory_files import attach_trajectories, write_trajectories
@@ -95,11 +95,11 @@ def test_refusals(walk, slope, tmp_path):
     stored(tmp_path / "surface.h5", AXES[:2])
     write_trajectories(tmp_path / "path.h5", [walk([(0, 0), (1, 1)])])
     write_li_surface(tmp_path / "li.h5", slope(6, 6), dir_file="surface.h5", overwrite=False)
-    with pytest.raises(StoreError, match="no surface file of ours"):
+    with pytest.raises(StoreError, match="not a surface file"):
         write_xdmf(tmp_path / "a.xdmf", tmp_path / "path.h5")
-    with pytest.raises(StoreError, match="no surface file of ours"):
+    with pytest.raises(StoreError, match="not a surface file"):
         write_xdmf(tmp_path / "a.xdmf", tmp_path / "li.h5")
-    with pytest.raises(StoreError, match="no trajectory file of ours"):
+    with pytest.raises(StoreError, match="not a trajectory file"):
         write_xdmf(tmp_path / "a.xdmf", tmp_path / "surface.h5", [tmp_path / "surface.h5"])
     assert not (tmp_path / "a.xdmf").exists()
     write_xdmf(tmp_path / "a.xdmf", tmp_path / "surface.h5")

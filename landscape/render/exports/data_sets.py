@@ -61,8 +61,8 @@ def image(surface: Surface) -> vtkImageData:
             even = axis[0] + spacing[k] * np.arange(len(axis))
             if spacing[k] <= 0 or np.abs(even - axis).max() > 1e-6 * abs(spacing[k]):
                 raise ValueError(
-                    f"axis {'xyz'[k]}: expected evenly spaced, ascending coordinates for an image, got {axis!r}; "
-                    "export as .vts"
+                    f"axis {'xyz'[k]}: expected evenly spaced, ascending coordinates for an image, got steps from "
+                    f"{np.diff(axis).min():g} to {np.diff(axis).max():g}; export as .vts"
                 )
     grid = vtkImageData()
     grid.SetDimensions(*[*reversed(surface.shape), 1, 1][:3])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landscape.render.plots.artists import DescentArtists
-from landscape.render.video import FASTEST_GIF, check_video, write_video
+from landscape.render.video import MAX_GIF_FPS, check_video, write_video
 
 if TYPE_CHECKING:
     from matplotlib.lines import Line2D
@@ -54,7 +54,7 @@ def animate(
     steps = np.unique(np.linspace(0, last, min(frames, last + 1)).round().astype(int))
     rate = (len(steps) + HOLD_FRAMES) / seconds
     if path.suffix.lower() == ".gif":
-        rate = min(rate, FASTEST_GIF)
+        rate = min(rate, MAX_GIF_FPS)
     check_video(path, rate)
     figure = artists.figure
     engine, own = figure.get_layout_engine(), figure.dpi

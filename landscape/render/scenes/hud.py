@@ -35,7 +35,7 @@ def path_parameter(trajectory: Trajectory, step: float) -> float | None:
     """
     steps = np.asarray(trajectory.step, np.float64)
     if np.any(np.diff(steps) <= 0):
-        raise ValueError(f"path {trajectory.name!r}: expected ascending steps, got {trajectory.step!r}")
+        raise ValueError(f"path {trajectory.name!r}: expected ascending steps, got {steps.tolist()}")
     if step < steps[0]:
         return None
     return float(np.interp(step, steps, np.arange(len(steps))))

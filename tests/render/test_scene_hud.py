@@ -7,17 +7,22 @@ import pytest
 
 from landscape.render.scenes import overlay
 from landscape.render.scenes.composition import compose
-from landscape.render.scenes.hud import epoch_at, last_known, moment
+from landscape.render.scenes.hud import epoch_at, last_finite, path_parameter
+from landscape.render.scenes.options import SceneOptions
 
 WAY = [(0.0, 0.9), (0.4, 0.5), (0.6, 0.6), (1.2, 0.1)]
 
 
+def scene_of(surfaces, trajectories=(), animated=False, **options):
+    return compose(surfaces, trajectories, SceneOptions(**options), animated=animated)
+
+
 def test_where_a_run_is_after_so_many_steps(walk):
     path = replace(walk(WAY), step=np.array([5, 10, 30, 31]))
-    assert [moment(path, s) for s in (4, 5, 7.5, 10, 20, 30.5, 31, 99)] == [None, 0, 0.5, 1, 1.5, 2.5, 3, 3]
-    assert moment(walk(WAY[:1]), 50) == 0
-    with pytest.raises(ValueError, match="path 'run': steps that rise"):
-        moment(replace(path, step=np.array([0, 5, 4, 6])), 3)
+    assert [path_parameter(path, s) for s in (4, 5, 7.5, 10, 20, 30.5, 31, 99)] == [None, 0, 0.5, 1, 1.5, 2.5, 3, 3]
+    assert path_parameter(walk(WAY[:1]), 50) == 0
+    with pytest.raises(ValueError, match="path 'run': expected ascending steps"):
+        path_parameter(replace(path, step=np.array([0, 5, 4, 6])), 3)
 
 
 def test_an_epoch_is_said_where_the_runs_under_way_agree(walk):
@@ -31,37 +36,37 @@ def test_an_epoch_is_said_where_the_runs_under_way_agree(walk):
 
 def test_a_loss_is_that_of_the_last_checkpoint_that_has_one():
     loss = np.array([2.0, np.nan, 1.0, np.nan])
-    assert [last_known(loss, t) for t in (0, 0.9, 1.0, 1.9, 2.0, 3.0)] == [2, 2, 2, 2, 1, 1]
-    assert np.isnan(last_known(loss[1:], 0.5))
+    assert [last_finite(loss, t) for t in (0, 0.9, 1.0, 1.9, 2.0, 3.0)] == [2, 2, 2, 2, 1, 1]
+    assert np.isnan(last_finite(loss[1:], 0.5))
 
 
 def test_step_epoch_and_losses_are_in_the_picture(slope, walk):
     late = replace(walk(WAY), step=np.array([20, 30, 40, 50]), loss=np.array([9.0, 8, 0.001234, 6]))
-    scene = compose(slope(), [walk(WAY), late], film=True)
-    (readout,) = scene.readouts
-    assert readout.texts(12.0)[:3] == ["step 12, epoch 0.3", "loss:", "1.67"]
-    assert readout.texts(12.0)[3] == "–"
-    assert readout.texts(42.0)[2:] == ["1", "0.00123"]
+    scene = scene_of(slope(), [walk(WAY), late], animated=True)
+    (hud,) = scene.huds
+    assert hud.texts(12.0)[:3] == ["step 12, epoch 0.3", "loss:", "1.67"]
+    assert hud.texts(12.0)[3] == "–"
+    assert hud.texts(42.0)[2:] == ["1", "0.00123"]
     # A loss that nobody measured is not made up: that of the surface is shown, by its name.
     unknown = replace(walk(WAY), loss=np.full(4, np.nan))
-    (readout,) = compose(slope(), [walk(WAY), unknown], film=True).readouts
-    assert readout.texts(10.0)[1] == "training loss of the surface:"
-    assert readout.texts(10.0)[2] == f"{10 ** (1 + 2 * 0.4 - 0.5):.3g}"
-    assert not compose(slope(), [walk(WAY)]).readouts, "a still says nothing of steps"
-    assert not compose(slope(), film=True).readouts
+    (hud,) = scene_of(slope(), [walk(WAY), unknown], animated=True).huds
+    assert hud.texts(10.0)[1] == "training loss of the surface:"
+    assert hud.texts(10.0)[2] == f"{10 ** (1 + 2 * 0.4 - 0.5):.3g}"
+    assert not scene_of(slope(), [walk(WAY)]).huds, "a still says nothing of steps"
+    assert not scene_of(slope(), animated=True).huds
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, (500, 500)), (6, (500, 500)), (6, (420, 600)), (6, (1600, 1200))])
 def test_items_keep_their_places_inside_the_panel_and_apart(slope, walk, count, size):
     losses = [10.0 ** np.linspace(3, -9 - k, 4) for k in range(count)]
-    scene = compose(slope(), [walk(WAY, f"run {k}", loss) for k, loss in enumerate(losses)], film=True, size=size)
-    (readout,), (panel,) = scene.readouts, scene.plan.panels
+    scene = scene_of(slope(), [walk(WAY, f"run {k}", loss) for k, loss in enumerate(losses)], animated=True, size=size)
+    (hud,), (panel,) = scene.huds, scene.layout.panels
     with scene.figure.style():
         ax = overlay.canvas(scene.figure)
-        texts = readout.artists(ax, panel.left + panel.width / 2, scene.plan.readout)
+        texts = hud.draw(ax, panel.left + panel.width / 2, scene.layout.hud)
         places = set()
         for step in (0, 7, 15, 30):
-            for text, said in zip(texts, readout.texts(step), strict=True):
+            for text, said in zip(texts, hud.texts(step), strict=True):
                 text.set_text(said)
             scene.figure.draw_without_rendering()
             boxes = [text.get_window_extent() for text in texts]

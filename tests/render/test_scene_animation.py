@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,21 +9,30 @@ import pytest
 from PIL import Image
 from vtkmodules.vtkCommonCore import vtkObjectBase
 
-from landscape.render.height_field import until
-from landscape.render.scenes import actors, overlay
-from landscape.render.scenes import animation as flight
-from landscape.render.scenes import framing as viewpoint
-from landscape.render.scenes.animation import Frame, animate_scene, frames_of, pictures
+from landscape.render.scenes import actors, animation, framing, overlay
+from landscape.render.scenes.animation import Frame, Motion, plan_frames, render_frames
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.composition import compose
-from landscape.render.scenes.framing import camera_of, cameras_of, fades
-from landscape.render.scenes.hud import moment
-from landscape.render.scenes.offscreen import picture
-from landscape.render.scenes.scene import assembled, draw_around, draw_axes
-from landscape.render.scenes.vtk_scene import VTKScene, ball_at
+from landscape.render.scenes.framing import axis_opacities, fit_camera, fit_orbit
+from landscape.render.scenes.hud import path_parameter
+from landscape.render.scenes.offscreen import render_once
+from landscape.render.scenes.options import SceneOptions
+from landscape.render.scenes.scene import draw_annotations, draw_axes, join_panels
+from landscape.render.scenes.vtk_scene import VTKScene, marker_position
 
 SMALL = {"size": (420, 360), "supersampling": 1.0}
 WAY = [(0.0, 0.9), (0.4, 0.5), (0.6, 0.6), (1.2, 0.1)]
+
+
+def scene_of(surfaces, trajectories=(), animated=False, **options):
+    return compose(surfaces, trajectories, SceneOptions(**options), animated=animated)
+
+
+def animate_scene(surfaces, trajectories=(), path="", progress=None, **options):
+    motion = {field.name: options.pop(field.name) for field in fields(Motion) if field.name in options}
+    return animation.animate_scene(
+        surfaces, trajectories, path, SceneOptions(**options), Motion(**motion), progress=progress
+    )
 
 
 def azimuths(frames):
@@ -31,9 +40,9 @@ def azimuths(frames):
 
 
 def test_a_turn_goes_on_at_one_speed_and_closes():
-    frames = frames_of(-60.0, None, turn=360.0, seconds=4, fps=25, hold=1.5)
+    frames = plan_frames(-60.0, None, turn=360.0, seconds=4, fps=25, hold=1.5)
     assert len(frames) == 100
-    assert {frame.times for frame in frames} == {1}
+    assert {frame.repeat for frame in frames} == {1}
     assert {frame.step for frame in frames} == {None}
     steps = np.diff([*azimuths(frames), -60.0 + 360])
     np.testing.assert_allclose(steps, 3.6)
@@ -41,15 +50,15 @@ def test_a_turn_goes_on_at_one_speed_and_closes():
 
 
 def test_a_descent_runs_at_one_speed_and_rests_on_the_whole():
-    frames = frames_of(30.0, (10.0, 130.0), turn=None, seconds=5, fps=10, hold=2)
-    assert sum(frame.times for frame in frames) == 50
-    assert [frame.times for frame in frames] == [1] * 30 + [20]
+    frames = plan_frames(30.0, (10.0, 130.0), turn=None, seconds=5, fps=10, hold=2)
+    assert sum(frame.repeat for frame in frames) == 50
+    assert [frame.repeat for frame in frames] == [1] * 30 + [20]
     np.testing.assert_allclose([frame.step for frame in frames], np.linspace(10, 130, 31))
     assert {frame.azimuth for frame in frames} == {None}
 
 
 def test_both_at_once_begin_and_end_gently_and_end_at_the_view():
-    frames = frames_of(30.0, (0.0, 1.0), turn=90.0, seconds=8, fps=25, hold=1)
+    frames = plan_frames(30.0, (0.0, 1.0), turn=90.0, seconds=8, fps=25, hold=1)
     assert azimuths(frames)[0] == pytest.approx(-60)
     assert azimuths(frames)[-1] == 30
     speed = np.diff(azimuths(frames))
@@ -62,109 +71,111 @@ def test_both_at_once_begin_and_end_gently_and_end_at_the_view():
     ("more", "said"),
     [
         ({"turn": None}, "nothing moves"),
-        ({"seconds": 0.05}, "at least two"),
+        ({"seconds": 0.05}, "at least two frames"),
         ({"seconds": -1}, "seconds above 0"),
         ({"steps": (0, 5), "seconds": 1, "hold": 1}, "no time for the descent"),
     ],
 )
 def test_what_is_no_film_is_said(more, said):
     with pytest.raises(ValueError, match=said):
-        frames_of(0.0, **{"steps": None, "turn": 360.0, "seconds": 4, "fps": 10, "hold": 1, **more})
+        plan_frames(0.0, **{"steps": None, "turn": 360.0, "seconds": 4, "fps": 10, "hold": 1, **more})
 
 
 @pytest.mark.parametrize("view", ["20,15", "-50,35", "100,60", "top"])
 @pytest.mark.parametrize("turn", [360.0, 75.0])
 def test_every_picture_of_a_turn_holds_all_and_one_of_them_could_not_be_nearer(slope, walk, view, turn):
-    scene = compose([slope(), slope(nx=5, x=(0, 3))], [walk(WAY)], view=view, size=(1000, 460))
+    scene = scene_of([slope(), slope(nx=5, x=(0, 3))], [walk(WAY)], view=view, size=(1000, 460))
     azimuth = scene.view[0] + np.linspace(0, turn, 24, endpoint=False)
-    cameras, _ = cameras_of(scene, azimuth)
+    cameras, _ = fit_orbit(scene, azimuth)
     assert {(c.distance, c.focal, c.elevation, c.angle) for c in cameras} == {
         (cameras[0].distance, cameras[0].focal, cameras[0].elevation, cameras[0].angle)
     }
     assert cameras[0].focal[:2] == (0, 0), "around the middle"
-    size, bodies = scene.plan.panel_size, viewpoint._bodies(scene)
+    size, bodies = scene.layout.panel_size, framing._hulls(scene)
     slack = np.inf
     for camera in cameras:
-        around, points = viewpoint._extent(scene, camera, bodies)
+        around, points = framing._content(scene, camera, bodies)
         seen = camera.project(points, size)
-        low, high = seen - scene.plan.em * around, seen + scene.plan.em * around
+        low, high = seen - scene.layout.em * around, seen + scene.layout.em * around
         slack = min(slack, low.min(), (np.array(size) - high).min())
     assert abs(slack) < 0.05, "all is inside, texts included, and touches the rim"
     assert cameras[-1].azimuth == azimuth[-1]
 
 
 def test_a_turn_of_a_whole_circle_is_the_same_from_wherever_it_begins(slope):
-    scene = compose(slope(), size=(700, 600), view="10,30")
-    one, _ = cameras_of(scene, np.arange(0, 360, 5.0))
-    other, _ = cameras_of(scene, np.arange(90, 450, 5.0))
+    scene = scene_of(slope(), size=(700, 600), view="10,30")
+    one, _ = fit_orbit(scene, np.arange(0, 360, 5.0))
+    other, _ = fit_orbit(scene, np.arange(90, 450, 5.0))
     assert one[0].distance == pytest.approx(other[0].distance, rel=1e-4)
     np.testing.assert_allclose(one[0].focal, other[0].focal, atol=1e-4)
 
 
 def test_axes_fade_where_they_change_sides_and_nowhere_else():
     for azimuth in (-60, 30, 45, 120, 200, 300):
-        assert fades(Camera(azimuth, 30)) == (1, 1, 1)
+        assert axis_opacities(Camera(azimuth, 30)) == (1, 1, 1)
     for azimuth in (0, 180, -5, 368):
-        assert fades(Camera(azimuth, 30)) == (0, 1, 0)
+        assert axis_opacities(Camera(azimuth, 30)) == (0, 1, 0)
     for azimuth in (90, 270, -95):
-        assert fades(Camera(azimuth, 30)) == (1, 0, 0)
-    shown = [fades(Camera(float(a), 30))[0] for a in np.arange(0, 30, 0.5)]
+        assert axis_opacities(Camera(azimuth, 30)) == (1, 0, 0)
+    shown = [axis_opacities(Camera(float(a), 30))[0] for a in np.arange(0, 30, 0.5)]
     assert (np.diff(shown) >= 0).all()
     assert np.diff(shown).max() < 0.15
 
 
 def expected_ball(scene, x, y):
-    """On the ground of ``slope``, whose log10 is 1 + 2 x - y, lifted along its normal; not by way of a relief."""
-    (stage,) = scene.stages
-    place = np.array(stage.box.factor) * (np.array([x, y, 1 + 2 * x - y]) - stage.box.origin)
-    fx, fy, fz = stage.box.factor
+    """On the ground of ``slope``, whose log10 is 1 + 2 x - y, lifted along its normal; not by way of a field."""
+    (panel,) = scene.panels
+    place = np.array(panel.box.factor) * (np.array([x, y, 1 + 2 * x - y]) - panel.box.origin)
+    fx, fy, fz = panel.box.factor
     normal = np.array([-2 * fz / fx, 1 * fz / fy, 1.0])
-    return place + 0.6 * actors.END * normal / np.linalg.norm(normal)
+    return place + 0.6 * actors.MARKER_RADIUS * normal / np.linalg.norm(normal)
 
 
 @pytest.mark.parametrize("step", [0, 10, 20, 30, 3, 14.5, 17, 29.999])
 def test_the_ball_is_at_the_checkpoints_and_evenly_between_them(slope, walk, step):
-    scene = compose(slope(), [walk(WAY)])
-    (path,) = scene.stages[0].paths
+    scene = scene_of(slope(), [walk(WAY)])
+    (path,) = scene.panels[0].paths
     low = min(int(step // 10), 2)
     part = step / 10 - low
     x, y = (1 - part) * np.array(WAY[low]) + part * np.array(WAY[low + 1])
     np.testing.assert_allclose(
-        ball_at(scene.stages[0], path, moment(path.trajectory, step)), expected_ball(scene, x, y), atol=1e-6
+        marker_position(scene.panels[0], path, path_parameter(path.trajectory, step)),
+        expected_ball(scene, x, y),
+        atol=1e-6,
     )
 
 
 def test_paths_of_different_lengths_share_one_axis_of_steps(slope, walk):
     short = walk(WAY[:2], "short")
     late = replace(walk(WAY[::-1], "late"), step=np.array([15, 20, 25, 45]))
-    scene = compose(slope(), [walk(WAY), short, late])
-    assert flight._steps(scene) == (0, 45)
-    assert [moment(t, 12.0) for t in (short, late)] == [1.0, None]
-    assert moment(late, 35.0) == 2.5
-    for path, x, y in zip(scene.stages[0].paths, *np.transpose([WAY[3], WAY[1], (0.2, 0.7)]), strict=True):
-        found = ball_at(scene.stages[0], path, moment(path.trajectory, 35.0))
+    scene = scene_of(slope(), [walk(WAY), short, late])
+    assert animation._steps(scene) == (0, 45)
+    assert [path_parameter(t, 12.0) for t in (short, late)] == [1.0, None]
+    assert path_parameter(late, 35.0) == 2.5
+    for path, x, y in zip(scene.panels[0].paths, *np.transpose([WAY[3], WAY[1], (0.2, 0.7)]), strict=True):
+        found = marker_position(scene.panels[0], path, path_parameter(path.trajectory, 35.0))
         np.testing.assert_allclose(found, expected_ball(scene, x, y), atol=1e-6)
 
 
 def test_the_path_behind_the_ball_is_what_a_still_has_and_ends_at_it(slope, walk):
-    scene = compose(slope(), [walk(WAY)])
-    (piece,) = scene.stages[0].paths[0].pieces
+    scene = scene_of(slope(), [walk(WAY)])
+    (segment,) = scene.panels[0].paths[0].segments
     for t in (0.0, 0.7, 1.0, 2.3):
-        reached = until(piece, t)
+        reached = segment.truncated(t)
         assert reached.t[-1] == t
         count = len(reached.t) - 1
-        np.testing.assert_array_equal(reached.points[:count], piece.points[:count])
-        assert piece.t[count] >= t, "no point is left out"
-    assert until(piece, 3.0) is piece
-    assert until(piece, -1.0) is None
+        np.testing.assert_array_equal(reached.points[:count], segment.points[:count])
+        assert segment.t[count] >= t, "no point is left out"
+    assert segment.truncated(3.0) is segment
+    assert segment.truncated(-1.0) is None
 
 
 def test_off_the_grid_there_is_no_ball(slope, walk):
-    scene = compose(slope(), [walk([(0.0, 0.5), (3.0, 0.5), (1.0, 0.5)])])
-    stage = scene.stages[0]
-    assert ball_at(stage, stage.paths[0], 0.75) is None
-    assert ball_at(stage, stage.paths[0], 0.25) is not None
-    assert ball_at(stage, stage.paths[0], 2.0) is not None
+    scene = scene_of(slope(), [walk([(0.0, 0.5), (3.0, 0.5), (1.0, 0.5)])])
+    panel = scene.panels[0]
+    assert marker_position(panel, panel.paths[0], 0.75) is None
+    assert marker_position(panel, panel.paths[0], 0.25) is not None
+    assert marker_position(panel, panel.paths[0], 2.0) is not None
 
 
 @pytest.fixture
@@ -173,22 +184,22 @@ def two(slope, walk):
 
 
 def test_a_descent_ends_with_the_still_and_begins_without_a_path(needs_gl, two):
-    scene = compose(**two, film=True, **SMALL)
-    first, *_, last = pictures(scene, [Frame(None, 0.0), Frame(None, 12.0), Frame(None, 30.0)])
+    scene = scene_of(**two, animated=True, **SMALL)
+    first, *_, last = render_frames(scene, [Frame(None, 0.0), Frame(None, 12.0), Frame(None, 30.0)])
     # The still, by the way of render_scene, on the same layout.
-    scene = compose(**two, film=True, **SMALL)
-    camera, marks = camera_of(scene)
-    built = VTKScene(scene, scene.stages[0], marks, camera)
+    scene = scene_of(**two, animated=True, **SMALL)
+    camera, ticks = fit_camera(scene)
+    built = VTKScene(scene, scene.panels[0], ticks, camera)
     built.show_paths()
     with scene.figure.style():
         ax = overlay.canvas(scene.figure)
-        overlay.draw_pixels(ax, assembled(scene, [picture(built.renderer, scene.plan.panel_size, 1.0)]))
-        draw_axes(ax, scene, camera, marks)
-        draw_around(ax, scene, marks)
+        overlay.draw_pixels(ax, join_panels(scene, [render_once(built.renderer, scene.layout.panel_size, 1.0)]))
+        draw_axes(ax, scene, camera, ticks)
+        draw_annotations(ax, scene, ticks)
         scene.figure.canvas.draw()
     still = np.asarray(scene.figure.canvas.buffer_rgba())
-    top = round(360 - scene.plan.readout)
-    below = top + round(1.5 * scene.plan.em * max(readout.rows for readout in scene.readouts))
+    top = round(360 - scene.layout.hud)
+    below = top + round(1.5 * scene.layout.em * max(hud.rows for hud in scene.huds))
     np.testing.assert_array_equal(last[below:], still[below:])
     np.testing.assert_array_equal(last[:top], still[:top])
     assert (last[top:below] != still[top:below]).any(), "what is said of the step"
@@ -202,26 +213,26 @@ def test_a_descent_ends_with_the_still_and_begins_without_a_path(needs_gl, two):
 
 
 def test_a_turn_closes_and_each_picture_is_its_own(needs_gl, two):
-    scene = compose(**two, view="-55,35", **SMALL)
+    scene = scene_of(**two, view="-55,35", **SMALL)
     frames = [Frame(-55.0 + 60 * k, None) for k in range(7)]
-    shown = [image.astype(int) for image in pictures(scene, frames)]
+    shown = [image.astype(int) for image in render_frames(scene, frames)]
     difference = np.abs(shown[6] - shown[0]).max(-1)
     assert np.quantile(difference, 0.999) <= 2, "the frame after the last is the first"
     for one, other in pairwise(shown):
         assert (np.abs(one - other).max(-1) > 20).mean() > 0.05
     # Colour bar, legend and note do not move.
-    bar = scene.plan.bar.left
+    bar = scene.layout.bar.left
     for image in shown[1:]:
         np.testing.assert_array_equal(image[:, bar:], shown[0][:, bar:])
 
 
 def test_the_same_pixels_on_a_second_run_and_whatever_was_drawn_before(needs_gl, two):
-    frames = frames_of(0.0, (0.0, 30.0), turn=None, seconds=1, fps=5, hold=0.4)
-    once = list(pictures(compose(**two, film=True, **SMALL), frames))
-    again = list(pictures(compose(**two, film=True, **SMALL), frames))
+    frames = plan_frames(0.0, (0.0, 30.0), turn=None, seconds=1, fps=5, hold=0.4)
+    once = list(render_frames(scene_of(**two, animated=True, **SMALL), frames))
+    again = list(render_frames(scene_of(**two, animated=True, **SMALL), frames))
     for one, other in zip(once, again, strict=True):
         np.testing.assert_array_equal(one, other)
-    (alone,) = pictures(compose(**two, film=True, **SMALL), frames[2:3])
+    (alone,) = render_frames(scene_of(**two, animated=True, **SMALL), frames[2:3])
     np.testing.assert_array_equal(alone, once[2])
 
 
@@ -229,15 +240,15 @@ def test_no_vtk_object_outlives_its_film(needs_gl, two):
     def count():
         return sum(issubclass(type(thing), vtkObjectBase) for thing in gc.get_objects())
 
-    frames = frames_of(0.0, (0.0, 30.0), turn=40.0, seconds=1, fps=4, hold=0.4)
-    list(pictures(compose(**two, film=True, **SMALL), frames))
+    frames = plan_frames(0.0, (0.0, 30.0), turn=40.0, seconds=1, fps=4, hold=0.4)
+    list(render_frames(scene_of(**two, animated=True, **SMALL), frames))
     gc.collect()
     before = count()
     gc.disable()  # not even until the next collection
     try:
-        list(pictures(compose(**two, film=True, **SMALL), frames))
+        list(render_frames(scene_of(**two, animated=True, **SMALL), frames))
         assert count() == before
-        broken_off = pictures(compose(**two, film=True, **SMALL), frames)
+        broken_off = render_frames(scene_of(**two, animated=True, **SMALL), frames)
         next(broken_off)
         assert count() > before
         broken_off.close()
@@ -247,13 +258,13 @@ def test_no_vtk_object_outlives_its_film(needs_gl, two):
 
 
 def test_actors_of_earlier_frames_are_gone(needs_gl, two):
-    scene = compose(**two, film=True, **SMALL)
-    camera, marks = camera_of(scene)
-    built = VTKScene(scene, scene.stages[0], marks, camera)
+    scene = scene_of(**two, animated=True, **SMALL)
+    camera, ticks = fit_camera(scene)
+    built = VTKScene(scene, scene.panels[0], ticks, camera)
     counts = set()
     for t in (1.5, 1.6, 1.7):
         built.show_paths([t, t])
-        built.look(replace(camera, azimuth=camera.azimuth + t))
+        built.set_camera(replace(camera, azimuth=camera.azimuth + t))
         counts.add(built.renderer.GetActors().GetNumberOfItems())
     assert len(counts) == 1
 
@@ -278,15 +289,20 @@ def test_several_surfaces_in_a_gif_and_a_folder(needs_gl, slope, walk, tmp_path)
 
 
 def test_what_is_filmed_by_default(needs_gl, two, monkeypatch, tmp_path):
-    asked = []
-    monkeypatch.setattr(flight, "frames_of", lambda *a, **k: asked.append((a[1], k["turn"])) or [Frame(None, None)])
-    monkeypatch.setattr(flight, "pictures", lambda scene, frames: [np.zeros((4, 4, 4), np.uint8)])
+    planned = []
+
+    def plan_frames(azimuth, steps, *, turn, **more):
+        planned.append((steps, turn))
+        return [Frame(None, None)]
+
+    monkeypatch.setattr(animation, "plan_frames", plan_frames)
+    monkeypatch.setattr(animation, "render_frames", lambda scene, frames: [np.zeros((4, 4, 4), np.uint8)])
     for more in ({}, {"orbit": True}, {"orbit": True, "descent": True}, {"turn": 30.0}, {"descent": True}):
         animate_scene(**two, path=tmp_path / "a", **more)
     animate_scene(two["surfaces"], path=tmp_path / "a")
     animate_scene(two["surfaces"], path=tmp_path / "a", turn=90.0)
     run = (0.0, 30.0)
-    assert asked == [(run, None), (None, 360), (run, 60), (run, 30), (run, None), (None, 360), (None, 90)]
+    assert planned == [(run, None), (None, 360), (run, 60), (run, 30), (run, None), (None, 360), (None, 90)]
 
 
 def test_refusals(two, slope, walk, tmp_path):
@@ -294,9 +310,9 @@ def test_refusals(two, slope, walk, tmp_path):
         animate_scene(slope(), (), tmp_path / "a", descent=True)
     with pytest.raises(ValueError, match="nothing moves"):
         animate_scene(slope(), (), tmp_path / "a", orbit=False)
-    with pytest.raises(ValueError, match="never transparent"):
+    with pytest.raises(ValueError, match="cannot be transparent"):
         animate_scene(**two, path=tmp_path / "a.gif", transparent=True)
     still = replace(walk(WAY), step=np.array([0, 5, 5, 9]))
-    with pytest.raises(ValueError, match="steps that rise"):
+    with pytest.raises(ValueError, match="expected ascending steps"):
         animate_scene(slope(), [still], tmp_path / "a")
     assert not list(tmp_path.iterdir())

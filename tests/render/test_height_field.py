@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import RegularGridInterpolator
 
-from landscape.render.height_field import Box, HeightField, check_plane, drape, height_field_of
+from landscape.render.height_field import Box, HeightField, drape, require_plane
 from landscape.render.scale import Scale, choose_scale
 from landscape.surface.metadata import SurfaceMetadata, SweepSettings
 from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface
@@ -15,10 +15,10 @@ LOG = Scale("log", 1e-3, 1e6)
 
 
 def test_heights_are_the_scaled_values(slope):
-    relief = height_field_of(slope(), None, LOG)
-    expected = 1 + 2 * relief.x[None, :] - relief.y[:, None]
-    np.testing.assert_allclose(relief.heights, expected, atol=1e-12)
-    assert relief.heights.shape == (6, 9)
+    field = HeightField.from_surface(slope(), None, LOG)
+    expected = 1 + 2 * field.x[None, :] - field.y[:, None]
+    np.testing.assert_allclose(field.heights, expected, atol=1e-12)
+    assert field.heights.shape == (6, 9)
 
 
 def test_heights_between_points_agree_with_scipy():
@@ -27,20 +27,20 @@ def test_heights_between_points_agree_with_scipy():
     heights = rng.normal(size=(5, 8))
     px, py = rng.uniform(x[0], x[-1], 300), rng.uniform(y[0], y[-1], 300)
     expected = RegularGridInterpolator((y, x), heights)(np.column_stack([py, px]))
-    np.testing.assert_allclose(HeightField(x, y, heights).at(px, py), expected, atol=1e-12)
+    np.testing.assert_allclose(HeightField(x, y, heights).interpolate(px, py), expected, atol=1e-12)
 
 
 def test_no_height_off_the_grid_in_holes_and_above_the_cut():
     heights = np.arange(12.0).reshape(3, 4)
     heights[1, 2] = np.nan
-    relief = HeightField(np.arange(4.0), np.arange(3.0), heights, cut=9.5)
-    assert np.isnan(relief.at(np.array([-0.01, 3.01, 1.0, 1.0]), np.array([1.0, 1.0, -0.01, 2.01]))).all()
-    assert np.isnan(relief.at(1.5, 0.5))
-    assert np.isnan(relief.at(3.0, 2.0)), "11 is above the cut"
-    assert relief.at(0.0, 0.0) == 0
-    assert relief.at(3.0, 0.0) == 3
-    assert relief.at(1.0, 0.5) == 3, "a rim belongs to the cell beside the hole, too"
-    assert relief.cells.tolist() == [[True, False, False], [True, False, False]]
+    field = HeightField(np.arange(4.0), np.arange(3.0), heights, cut=9.5)
+    assert np.isnan(field.interpolate(np.array([-0.01, 3.01, 1.0, 1.0]), np.array([1.0, 1.0, -0.01, 2.01]))).all()
+    assert np.isnan(field.interpolate(1.5, 0.5))
+    assert np.isnan(field.interpolate(3.0, 2.0)), "11 is above the cut"
+    assert field.interpolate(0.0, 0.0) == 0
+    assert field.interpolate(3.0, 0.0) == 3
+    assert field.interpolate(1.0, 0.5) == 3, "a rim belongs to the cell beside the hole, too"
+    assert field.cells.tolist() == [[True, False, False], [True, False, False]]
 
 
 def test_status_decides_what_is_drawn_not_the_value(slope):
@@ -50,7 +50,7 @@ def test_status_decides_what_is_drawn_not_the_value(slope):
     values = surface.values["train_loss"].copy()
     values[2, 2], values[3, 3], values[4, 4] = np.inf, np.nan, -1
     holed = replace(surface, values={"train_loss": values}, status=status)
-    missing = ~np.isfinite(height_field_of(holed, None, LOG).heights)
+    missing = ~np.isfinite(HeightField.from_surface(holed, None, LOG).heights)
     assert np.argwhere(missing).tolist() == [[0, 0], [1, 1], [2, 2], [3, 3], [4, 4]]
 
 
@@ -61,7 +61,7 @@ def test_falling_axes_give_the_same_relief(slope):
         {name: array[::-1, ::-1] for name, array in surface.values.items()},
         surface.status,
     )
-    a, b = height_field_of(surface, None, LOG), height_field_of(turned, None, LOG)
+    a, b = HeightField.from_surface(surface, None, LOG), HeightField.from_surface(turned, None, LOG)
     np.testing.assert_array_equal(a.heights, b.heights)
     np.testing.assert_array_equal(a.x, b.x)
 
@@ -69,7 +69,7 @@ def test_falling_axes_give_the_same_relief(slope):
 def test_slopes_of_a_quadratic_are_exact_inside_an_uneven_grid():
     x, y = np.array([0.0, 0.4, 1.5, 1.7, 3.0]), np.array([-1.0, 0.0, 0.1, 2.0])
     heights = x[None, :] ** 2 - 3 * y[:, None] ** 2 + x[None, :] * y[:, None]
-    dx, dy = HeightField(x, y, heights).slopes()
+    dx, dy = HeightField(x, y, heights).gradient()
     np.testing.assert_allclose(dx[:, 1:-1], (2 * x[None, :] + y[:, None])[:, 1:-1], atol=1e-12)
     np.testing.assert_allclose(dy[1:-1], (-6 * y[:, None] + x[None, :])[1:-1], atol=1e-12)
 
@@ -78,91 +78,91 @@ def test_slopes_next_to_a_hole_are_one_sided():
     x = np.arange(5.0)
     heights = np.tile(x**2, (3, 1))
     heights[:, 2] = np.nan
-    dx, _ = HeightField(x, np.arange(3.0), heights).slopes()
+    dx, _ = HeightField(x, np.arange(3.0), heights).gradient()
     assert dx[1].tolist() == [1, 1, 0, 7, 7]
 
 
 def test_normals_of_a_plane(slope):
-    relief = height_field_of(slope(), None, LOG)
-    box = Box((0, 0, 0), (0.5, 2.0, 0.1), 0)
+    field = HeightField.from_surface(slope(), None, LOG)
+    box = Box((0, 0, 0), (0.5, 2.0, 0.1))
     expected = np.array([-2 * 0.1 / 0.5, 1 * 0.1 / 2.0, 1.0])
     expected /= np.linalg.norm(expected)
-    np.testing.assert_allclose(relief.normals(box), np.broadcast_to(expected, (6, 9, 3)), atol=1e-12)
-    at = relief.normals_at(box, np.array([0.123, 1.5]), np.array([0.77, 1.0]))
+    np.testing.assert_allclose(field.normals(box), np.broadcast_to(expected, (6, 9, 3)), atol=1e-12)
+    at = field.interpolate_normals(box, np.array([0.123, 1.5]), np.array([0.77, 1.0]))
     np.testing.assert_allclose(at, [expected, expected], atol=1e-12)
 
 
 def test_a_draped_path_lies_on_the_surface_everywhere(slope, walk):
-    relief = height_field_of(slope(), None, LOG)
-    (piece,) = drape(relief, walk([(-0.4, 0.1), (1.0, 0.9), (1.2, 0.2)]))
-    x, y, h = piece.points.T
+    field = HeightField.from_surface(slope(), None, LOG)
+    (segment,) = drape(field, walk([(-0.4, 0.1), (1.0, 0.9), (1.2, 0.2)]))
+    x, y, h = segment.points.T
     np.testing.assert_allclose(h, 1 + 2 * x - y, atol=1e-12)
-    assert (piece.t[0], piece.t[-1]) == (0, 2)
-    assert 1.0 in piece.t, "the checkpoint itself is on it"
-    steps = np.abs(np.diff(piece.points[:, :2], axis=0)) / [2 / 8, 1 / 5]
+    assert (segment.t[0], segment.t[-1]) == (0, 2)
+    assert 1.0 in segment.t, "the checkpoint itself is on it"
+    steps = np.abs(np.diff(segment.points[:, :2], axis=0)) / [2 / 8, 1 / 5]
     assert steps.max() < 0.5, "several points to a cell"
 
 
 def test_a_path_is_cut_exactly_where_it_leaves_the_grid(slope, walk):
-    relief = height_field_of(slope(), None, LOG)
-    first, second = drape(relief, walk([(0.5, 0.5), (3.5, 0.5), (3.5, 0.25), (0.5, 0.25)]))
+    field = HeightField.from_surface(slope(), None, LOG)
+    first, second = drape(field, walk([(0.5, 0.5), (3.5, 0.5), (3.5, 0.25), (0.5, 0.25)]))
     np.testing.assert_allclose(first.points[[0, -1], :2], [(0.5, 0.5), (1.5, 0.5)], atol=1e-9)
     np.testing.assert_allclose(second.points[[0, -1], :2], [(1.5, 0.25), (0.5, 0.25)], atol=1e-9)
     np.testing.assert_allclose(first.t[-1], 1 / 3, atol=1e-9)
 
 
 def test_a_path_from_outside_to_outside_shows_its_middle_and_a_far_one_nothing(slope, walk):
-    relief = height_field_of(slope(), None, LOG)
-    (piece,) = drape(relief, walk([(-100, 0.5), (100, 0.5)]))
-    np.testing.assert_allclose(piece.points[[0, -1], 0], (-0.5, 1.5), atol=1e-9)
-    assert drape(relief, walk([(5, 5), (6, 6)])) == []
+    field = HeightField.from_surface(slope(), None, LOG)
+    (segment,) = drape(field, walk([(-100, 0.5), (100, 0.5)]))
+    np.testing.assert_allclose(segment.points[[0, -1], 0], (-0.5, 1.5), atol=1e-9)
+    assert drape(field, walk([(5, 5), (6, 6)])) == []
 
 
 def test_a_path_is_interrupted_over_holes_and_above_the_cut(walk):
     heights = np.tile(np.arange(11.0), (3, 1))
     heights[:, 4] = np.nan
-    pieces = drape(HeightField(np.arange(11.0), np.arange(3.0), heights, cut=7.25), walk([(0, 1.2), (10, 1.2)]))
-    spans = [(piece.points[0, 0], piece.points[-1, 0]) for piece in pieces]
+    segments = drape(HeightField(np.arange(11.0), np.arange(3.0), heights, cut=7.25), walk([(0, 1.2), (10, 1.2)]))
+    spans = [(segment.points[0, 0], segment.points[-1, 0]) for segment in segments]
     np.testing.assert_allclose(spans, [(0, 3), (5, 7.25)], atol=1e-9)
 
 
 def test_a_path_at_its_own_loss(slope, walk):
-    relief = height_field_of(slope(), None, LOG)
-    (piece,) = drape(relief, walk([(0, 0), (1, 1)], loss=[0.01, 100]), "loss", LOG)
-    np.testing.assert_allclose(piece.points[:, 2], -2 + 4 * piece.t, atol=1e-12)
-    with pytest.raises(ValueError, match="own loss is not known"):
-        drape(relief, walk([(0, 0), (1, 1)], loss=[np.nan, np.nan]), "loss", LOG)
+    field = HeightField.from_surface(slope(), None, LOG)
+    (segment,) = drape(field, walk([(0, 0), (1, 1)], loss=[0.01, 100]), "loss", LOG)
+    np.testing.assert_allclose(segment.points[:, 2], -2 + 4 * segment.t, atol=1e-12)
+    with pytest.raises(ValueError, match="has no loss of its own"):
+        drape(field, walk([(0, 0), (1, 1)], loss=[np.nan, np.nan]), "loss", LOG)
     with pytest.raises(ValueError, match="'surface' or 'loss'"):
-        drape(relief, walk([(0, 0)]), "sky", LOG)
+        drape(field, walk([(0, 0)]), "sky", LOG)
 
 
 def test_paths_of_one_point_and_of_standing_still(slope, walk):
-    relief = height_field_of(slope(), None, LOG)
-    (piece,) = drape(relief, walk([(0.5, 0.5)]))
-    assert piece.points.tolist() == [[0.5, 0.5, 1.5]]
-    (piece,) = drape(relief, walk([(0.5, 0.5), (0.5, 0.5)]))
-    np.testing.assert_allclose(piece.points, np.tile([0.5, 0.5, 1.5], (len(piece.t), 1)))
+    field = HeightField.from_surface(slope(), None, LOG)
+    (segment,) = drape(field, walk([(0.5, 0.5)]))
+    assert segment.points.tolist() == [[0.5, 0.5, 1.5]]
+    (segment,) = drape(field, walk([(0.5, 0.5), (0.5, 0.5)]))
+    np.testing.assert_allclose(segment.points, np.tile([0.5, 0.5, 1.5], (len(segment.t), 1)))
 
 
 def test_what_is_not_a_plane_is_refused(slope, walk):
     line = Surface((np.arange(3.0),), {"train_loss": np.ones(3)}, np.ones(3, np.uint8))
-    with pytest.raises(ValueError, match="plot"):
-        check_plane(line)
+    with pytest.raises(ValueError, match="draw it as a curve"):
+        require_plane(line)
     cube = Surface((np.arange(2.0),) * 3, {"train_loss": np.ones((2, 2, 2))}, np.ones((2, 2, 2), np.uint8))
     with pytest.raises(ValueError, match="three"):
-        check_plane(cube)
+        require_plane(cube)
     surface = slope()
     with pytest.raises(ValueError, match="axis x"):
-        check_plane(replace(surface, coordinates=(np.zeros(9), surface.y)))
-    with pytest.raises(ValueError, match="two axes expected, got 3"):
-        drape(height_field_of(surface, None, LOG), walk(np.zeros((2, 3))))
+        require_plane(replace(surface, coordinates=(np.zeros(9), surface.y)))
+    with pytest.raises(ValueError, match="expected coordinates on two axes, got 3"):
+        drape(HeightField.from_surface(surface, None, LOG), walk(np.zeros((2, 3))))
 
 
 def test_a_cut_needs_a_place_on_the_scale(slope):
     scale = choose_scale(slope().values["train_loss"])
-    assert height_field_of(slope(), None, scale, 10.0).cut == pytest.approx(1)
-    with pytest.raises(ValueError, match="cannot cut at -1"):
-        height_field_of(slope(), None, scale, -1.0)
+    assert HeightField.from_surface(slope(), None, scale, 10.0).cut == pytest.approx(1)
+    with pytest.raises(ValueError, match="expected a positive value on a log scale, got -1"):
+        HeightField.from_surface(slope(), None, scale, -1.0)
 
 
 def test_a_relief_rises_to_the_bounds_of_stopped_points_and_is_cut_at_their_threshold(slope):
@@ -173,11 +173,11 @@ def test_a_relief_rises_to_the_bounds_of_stopped_points_and_is_cut_at_their_thre
     values = {"train_loss": np.where(stopped, 31.0, loss), "train_acc": np.where(stopped, np.nan, loss)}
     cut = replace(given, values=values, status=status, metadata=SurfaceMetadata(SweepSettings(stop_above=30.0)))
     scale = choose_scale(cut.metric(), "log")
-    relief = height_field_of(cut, None, scale)
-    assert relief.cut == pytest.approx(np.log10(30))
-    assert np.allclose(10**relief.heights, values["train_loss"])
-    assert np.isnan(relief.at(cut.x[-1], cut.y[0]))
-    assert height_field_of(cut, None, scale, clip=5.0).cut == pytest.approx(np.log10(5))
-    other = height_field_of(cut, "train_acc", choose_scale(cut.metric("train_acc"), "linear"))
+    field = HeightField.from_surface(cut, None, scale)
+    assert field.cut == pytest.approx(np.log10(30))
+    assert np.allclose(10**field.heights, values["train_loss"])
+    assert np.isnan(field.interpolate(cut.x[-1], cut.y[0]))
+    assert HeightField.from_surface(cut, None, scale, clip=5.0).cut == pytest.approx(np.log10(5))
+    other = HeightField.from_surface(cut, "train_acc", choose_scale(cut.metric("train_acc"), "linear"))
     assert other.cut == np.inf
     assert np.array_equal(np.isnan(other.heights), stopped)

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from landscape.render.scenes.layout import figure_size_of
+from landscape.render.scenes.options import resolve_figure_size
 from landscape.render.style import SIZES
 
 DEFAULT = (1600, 1200)
 
 
 def found(size=None, dpi=None, style=None):
-    paper = figure_size_of(size, dpi, style, DEFAULT)
+    paper = resolve_figure_size(size, dpi, style, DEFAULT)
     assert paper.pixels[0] == pytest.approx(paper.style.width * paper.dpi, abs=0.51)
     return paper
 
@@ -62,16 +62,16 @@ def test_texts_are_the_styles_whatever_the_resolution(size, style, font):
 @pytest.mark.parametrize(
     ("size", "dpi", "style", "said"),
     [
-        ("1600x1200", 300, "page", "1600 pixels at 300 dots per inch are 5.333 inches, and the style"),
+        ("1600x1200", 300, "page", "1600 pixels at 300 dpi are 5.333 inches wide, but the style"),
         ("neurips", None, "column", "give one of them"),
         ("huge", None, None, "or one of column, page"),
         ("1600", None, None, "1600x1200"),
         ("1..2x3in", None, None, "5.5x4in"),
-        ("0x100", None, None, "width and height above 0"),
+        ("0x100", None, None, "at least one pixel wide and high"),
         (None, 0, None, "above 0"),
         (None, None, "poster", "unknown figure size 'poster'"),
     ],
 )
 def test_what_does_not_agree_is_said(size, dpi, style, said):
     with pytest.raises(ValueError, match=said):
-        figure_size_of(size, dpi, style, DEFAULT)
+        resolve_figure_size(size, dpi, style, DEFAULT)

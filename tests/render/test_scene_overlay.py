@@ -7,9 +7,10 @@ from PIL import Image
 
 from landscape.render.scale import Scale
 from landscape.render.scenes import layout, overlay
+from landscape.render.scenes.axes import AxisTicks, SceneAxis, coordinate_ticks
 from landscape.render.scenes.camera import Camera
-from landscape.render.scenes.frame import Axis, Marks, axis_ticks
-from landscape.render.scenes.layout import Rectangle, figure_size_of
+from landscape.render.scenes.layout import Rectangle
+from landscape.render.scenes.options import resolve_figure_size
 from landscape.render.style import colour_map, save
 
 PANEL = Rectangle(40, 30, 500, 400)
@@ -17,24 +18,24 @@ PANEL = Rectangle(40, 30, 500, 400)
 
 @pytest.fixture
 def figure():
-    figure = layout.new_figure(figure_size_of((640, 480), None, "page", (1, 1)))
+    figure = layout.new_figure(resolve_figure_size((640, 480), None, "page", (1, 1)))
     with figure.style():
         yield figure
 
 
-def axis(direction=0, title="direction 1", labels=("0", "1", "2"), upright=False):
+def axis(direction=0, title="direction 1", labels=("0", "1", "2"), vertical=False):
     ends = np.zeros((2, 3))
     ends[:, direction] = (-0.5, 0.5)
     ticks = np.zeros((len(labels), 3))
     ticks[:, direction] = np.linspace(-0.5, 0.5, len(labels))
     outward = np.array([0.0, -1.0, 0.0]) if direction == 0 else np.array([-1.0, 0.0, 0.0])
-    return Axis(ends, outward, ticks, labels, title, upright)
+    return SceneAxis(ends, outward, ticks, labels, title, vertical)
 
 
 @pytest.mark.parametrize("size", [(640, 480), (1600, 1200), (1601, 1199), (3840, 2160), (333, 777), (975, 810)])
 @pytest.mark.parametrize("style", ["page", "column", "slide"])
 def test_a_figure_is_as_many_pixels_as_asked_for(size, style):
-    figure = layout.new_figure(figure_size_of(size, None, style, (1, 1)))
+    figure = layout.new_figure(resolve_figure_size(size, None, style, (1, 1)))
     assert figure.canvas.get_width_height(physical=True) == size
     # Saved at its own resolution it stays so.
     width, height = figure.get_size_inches() * figure.dpi
@@ -71,10 +72,10 @@ def test_a_title_runs_along_its_axis_and_is_never_upside_down(figure):
         turned = (angle + 90) % 360 - 90
         assert -75 <= turned < 110
         assert abs(np.sin(np.radians(turned) - np.arctan2(dy, dx))) < 1e-6
-    overlay.draw_axis(ax, axis(2, upright=True), Camera(-60, 30), PANEL)
+    overlay.draw_axis(ax, axis(2, vertical=True), Camera(-60, 30), PANEL)
     assert 60 < ax.texts[-1].get_rotation() < 120, "upwards"
     overlay.draw_axis(ax, axis(title="x"), Camera(-60, 30), PANEL)
-    assert ax.texts[-1].get_rotation() == 0, "a letter stands upright"
+    assert ax.texts[-1].get_rotation() == 0, "a letter stands vertical"
 
 
 def test_an_axis_seen_end_on_is_left_out(figure):
@@ -85,10 +86,10 @@ def test_an_axis_seen_end_on_is_left_out(figure):
 
 
 def test_axis_ticks_are_round_and_inside():
-    values, texts = axis_ticks(-0.5, 1.5)
+    values, texts = coordinate_ticks(-0.5, 1.5)
     assert values.tolist() == [-0.5, 0, 0.5, 1, 1.5]
     assert texts == ["\N{MINUS SIGN}0.5", "0.0", "0.5", "1.0", "1.5"]
-    values, texts = axis_ticks(0.013, 0.0871, 4)
+    values, texts = coordinate_ticks(0.013, 0.0871, 4)
     assert values.min() >= 0.013
     assert values.max() <= 0.0871
     assert 2 <= len(texts) <= 5
@@ -96,7 +97,7 @@ def test_axis_ticks_are_round_and_inside():
 
 def test_colour_bar_shows_the_scale_with_real_values(figure):
     scale = Scale("log", 1e-2, 1e5)
-    marks = Marks(scale.ticks(), scale.labels(scale.ticks()), "training loss", ("", "", ""))
+    marks = AxisTicks(scale.ticks(), scale.labels(scale.ticks()), "training loss", ("", "", ""))
     overlay.draw_colour_bar(figure, Rectangle(560, 60, 16, 300), scale, colour_map("loss"), marks, scale.levels(10))
     (ax,) = figure.axes
     assert ax.get_ylabel() == "training loss"
@@ -184,7 +185,7 @@ def test_no_text_of_an_axis_lies_on_the_ground(figure):
 
 def test_the_callers_settings_come_back():
     before = dict(matplotlib.rcParams)
-    figure = layout.new_figure(figure_size_of((640, 480), None, "slide", (1, 1)))
+    figure = layout.new_figure(resolve_figure_size((640, 480), None, "slide", (1, 1)))
     with figure.style():
         overlay.draw_axis(overlay.canvas(figure), axis(), Camera(-60, 30), PANEL)
     assert dict(matplotlib.rcParams) == before

@@ -13,15 +13,16 @@ import pytest
 
 from landscape.errors import MissingLibraryError
 from landscape.render.scenes import offscreen
-from landscape.render.scenes.vtk_modules import vtkActor, vtkPolyDataMapper, vtkRenderer, vtkSphereSource
+from landscape.render.scenes.vtk_rendering import vtkActor, vtkPolyDataMapper, vtkRenderer
+from landscape.render.vtk_data import vtkSphereSource
 
 PICTURE = """
     import sys
     from landscape.errors import MissingLibraryError
-    from landscape.render.scenes.offscreen import picture
-    from landscape.render.scenes.vtk_modules import vtkRenderer
+    from landscape.render.scenes.offscreen import render_once
+    from landscape.render.scenes.vtk_rendering import vtkRenderer
     try:
-        print(picture(vtkRenderer(), (20, 10)).shape)
+        print(render_once(vtkRenderer(), (20, 10)).shape)
     except MissingLibraryError as error:
         print("MISSING", error)
 """
@@ -100,7 +101,7 @@ def test_with_them_really_hidden_there_is_an_error_and_no_crash(what):
     if result.returncode == 77 or "unshare" in result.stderr:
         pytest.skip(f"mounts are not allowed here: {result.stderr.strip()}")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("MISSING VTK finds no library"), result.stdout
+    assert result.stdout.startswith("MISSING VTK finds no OpenGL library"), result.stdout
     assert result.stderr == ""
 
 
@@ -139,7 +140,7 @@ def test_first_row_is_at_the_top_and_the_rest_is_transparent(needs_gl):
     renderer = vtkRenderer()
     ball(renderer, -0.5, 0.5)
     view(renderer)
-    image = offscreen.picture(renderer, (60, 40), occlusion=False)
+    image = offscreen.render_once(renderer, (60, 40), occlusion=False)
     assert image.shape == (40, 60, 4)
     assert image.dtype == np.uint8
     rows, columns = np.nonzero(image[..., 3])
@@ -154,7 +155,7 @@ def test_rims_are_averaged_in_alpha_and_keep_their_colour(needs_gl, supersamplin
     renderer = vtkRenderer()
     ball(renderer, 0, 0, radius=0.8)
     view(renderer)
-    image = offscreen.picture(renderer, (50, 50), supersampling, occlusion=False).astype(int)
+    image = offscreen.render_once(renderer, (50, 50), supersampling, occlusion=False).astype(int)
     covered = image[..., 3].sum() / 255 / 50**2
     assert abs(covered - np.pi * 0.16) < 0.01
     rim = (image[..., 3] > 20) & (image[..., 3] < 255)
@@ -169,7 +170,7 @@ def test_the_same_scene_gives_the_same_pixels(needs_gl):
         ball(renderer, 0.1, 0.2)
         ball(renderer, -0.3, 0.2, (0, 1, 0))
         view(renderer)
-        images.append(offscreen.picture(renderer, (80, 60)))
+        images.append(offscreen.render_once(renderer, (80, 60)))
     np.testing.assert_array_equal(*images)
     assert len(np.unique(images[0].reshape(-1, 4), axis=0)) > 10
 
@@ -177,7 +178,7 @@ def test_the_same_scene_gives_the_same_pixels(needs_gl):
 @pytest.mark.parametrize(("size", "supersampling"), [((16200, 12150), None), ((17000, 10), None), ((4000, 3000), 3.0)])
 def test_what_would_stay_black_is_refused(size, supersampling):
     with pytest.raises(ValueError, match="100 million samples"):
-        offscreen.Screen(size, supersampling)
+        offscreen.OffscreenWindow(size, supersampling)
 
 
 def test_one_screen_draws_many_pictures_as_one_alone_would(needs_gl):
@@ -188,10 +189,10 @@ def test_one_screen_draws_many_pictures_as_one_alone_would(needs_gl):
         return renderer
 
     first, other = scene(-0.3), scene(0.4)
-    with offscreen.Screen((60, 40), 2.0) as screen:
-        shown = [screen.picture(renderer) for renderer in (first, first, other, first)]
+    with offscreen.OffscreenWindow((60, 40), 2.0) as window:
+        shown = [window.render(renderer) for renderer in (first, first, other, first)]
     for image, x in zip(shown, (-0.3, -0.3, 0.4, -0.3), strict=True):
-        np.testing.assert_array_equal(image, offscreen.picture(scene(x), (60, 40), 2.0))
+        np.testing.assert_array_equal(image, offscreen.render_once(scene(x), (60, 40), 2.0))
 
 
 def test_a_renderer_is_free_after_its_picture(needs_gl):
@@ -201,7 +202,7 @@ def test_a_renderer_is_free_after_its_picture(needs_gl):
         view(renderer)
         renderer.AddObserver("DeleteEvent", lambda *_: gone.append("renderer"))
         renderer.GetActors().GetLastActor().AddObserver("DeleteEvent", lambda *_: gone.append("actor"))
-        offscreen.picture(renderer, (20, 20))
+        offscreen.render_once(renderer, (20, 20))
 
     gone = []
     draw()
