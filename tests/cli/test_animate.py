@@ -51,7 +51,7 @@ def test_a_turn_as_a_gif(program, files, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("--out", "f.avi"), 2, "or one without an ending"),
+        (("--out", "f.avi"), 2, "or one without a suffix"),
         (("--out", "g.gif", "--fps", 60), 2, "at most 50"),
         (("--out", "g.gif", "--descent"), 2, "a descent needs paths"),
         (("--out", "g.gif", "--size", "1600x1200", "--dpi", 300, "--style", "page"), 2, "leave out the size"),
