@@ -22,8 +22,9 @@ def command(source: Path, no_evaluation: bool) -> int:
     answer comes with its number and with advice. The exit code is 1 if any answer is bad.
 
     \b
-    landscape check surface.h5
-    landscape check run
+    Examples:
+      landscape check surface.h5
+      landscape check run
     """
     from landscape.analysis.checks import worst
     from landscape.workflows.check import check

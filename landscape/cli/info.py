@@ -20,8 +20,9 @@ def command(files: tuple[Path, ...], everything: bool, as_json: bool) -> None:
     FILE is a surface, a trajectory, a checkpoint or a run's folder. A surface may be under computation.
 
     \b
-    landscape info surface.h5
-    landscape info run/
+    Examples:
+      landscape info surface.h5
+      landscape info run/
     """
     from landscape.workflows.info import info
 

@@ -19,7 +19,8 @@ def command(shards: tuple[Path, ...], out: Path, overwrite: bool) -> int:
     All shards must have the same settings, and a point computed in several of them must have the same values.
 
     \b
-    landscape merge shard-*.h5 --out surface.h5
+    Examples:
+      landscape merge shard-*.h5 --out surface.h5
     """
     from landscape.surface.merge import merge
 

@@ -143,7 +143,14 @@ class RanksType(_ParamType):
         return int(value)
 
 
+class _Integer(click.IntRange):
+    """An integer with a lower bound, shown as ``N`` in help texts."""
+
+    name = "n"
+
+
 PATH = click.Path(path_type=Path)
+POSITIVE, NON_NEGATIVE = _Integer(1), _Integer(0)
 
 
 def together(*options: Decorator) -> Decorator:
@@ -169,7 +176,7 @@ problem_options = together(
         "--dataset-arg", "dataset_args", type=ArgumentsType(), multiple=True, help="Arguments of the data set."
     ),
     click.option("--data", metavar="PATH", help="Folder or file of a data set on disk."),
-    click.option("--samples", type=click.IntRange(1), help="Size of a fixed, class-balanced subset of the data."),
+    click.option("--samples", type=POSITIVE, help="Size of a fixed, class-balanced subset of the data."),
     click.option(
         "--problem",
         metavar="REF",
@@ -191,10 +198,8 @@ evaluation_options = together(
         help="Precision: float32, float64, or reduced: bfloat16, float16, tf32 (CUDA). The error of reduced precision "
         "is measured at some points first.",
     ),
-    click.option(
-        "--batch-size", type=click.IntRange(1), help="Samples per forward pass.  [default: depends on their size]"
-    ),
-    click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads per rank."),
+    click.option("--batch-size", type=POSITIVE, help="Samples per forward pass.  [default: depends on their size]"),
+    click.option("--threads", type=POSITIVE, default=1, show_default=True, help="CPU threads per rank."),
     click.option(
         "--bn",
         type=click.Choice(["checkpoint", "recalibrate"]),

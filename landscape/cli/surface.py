@@ -10,9 +10,6 @@ import click
 
 from landscape.cli.options import (
     PATH,
-    BytesType,
-    RanksType,
-    ShardType,
     evaluation_of,
     evaluation_options,
     overwrite_option,
@@ -20,11 +17,11 @@ from landscape.cli.options import (
     spec_of,
     usage_errors,
 )
-from landscape.cli.plane_options import axes_of, grid_options, plane_of, plane_options
+from landscape.cli.surface_options import axes_of, config_of, grid_options, plane_of, plane_options, sweep_options
 
 if TYPE_CHECKING:
     from landscape.parallel.ranks import Ranks
-    from landscape.sweep.config import SweepConfig, SweepResult
+    from landscape.sweep.config import SweepResult
 
 
 @click.command()
@@ -32,48 +29,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=PATH, default=Path("surface.h5"), show_default=True, help="File to create or resume.")
 @grid_options
 @plane_options
-@click.option(
-    "--split", type=click.Choice(["train", "test", "both"]), default="train", show_default=True, help="Data to measure."
-)
-@click.option("--title", default="", help="Title in figures.  [default: name of the network]")
-@click.option(
-    "--ranks",
-    type=RanksType(),
-    help="MPI ranks to start on this machine.  [default: auto, as many as cores or GPUs; 1 for a shard]",
-)
-@click.option(
-    "--shard", type=ShardType(), help="Compute part i of n (i from 0), for array jobs; see `landscape merge`."
-)
-@click.option(
-    "--adaptive",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    metavar="TOL",
-    help="Measure only points where interpolation would be wrong by more than this fraction of the log-loss range, "
-    "for instance 0.02.",
-)
-@click.option("--budget", type=click.IntRange(1), help="With --adaptive: maximum number of points.")
-@click.option(
-    "--data-memory",
-    metavar="BYTES",
-    type=BytesType(),
-    help="Device memory for copies of the data, for instance 8G; more data are copied batch by batch at each point.  "
-    "[default: half of what is free]",
-)
-@click.option(
-    "--paired",
-    is_flag=True,
-    help="Store the standard error of each point's difference to the loss at the origin, paired over samples: it tells "
-    "relief from noise with few --samples (see `landscape plot --noise`).",
-)
-@click.option(
-    "--stop-above",
-    metavar="LOSS",
-    type=click.FloatRange(0, min_open=True),
-    help="Stop computing a point once its loss must exceed this; for losses that are never negative. Figures show such "
-    "points as out of range. The loss is tested after every batch of the first split, so a smaller --batch-size stops "
-    "sooner; a GPU has to wait for each test.",
-)
-@click.option("--retry-failed", is_flag=True, help="Retry points that failed before.")
+@sweep_options
 @overwrite_option
 @problem_options
 @evaluation_options
@@ -85,16 +41,17 @@ def command(source: Path, out: Path, **options: Any) -> int:
     on several; values don't depend on their number, bit for bit.
 
     \b
-    landscape surface run --x -1:1:51 --y -1:1:51
-    landscape surface run --ranks 8 --samples 1000 --paired --out surface.h5
-    landscape surface a.pt --to b.pt --model resnet56 --dataset cifar10 --data ~/data --x -0.5:1.5:101
-    landscape surface run --x -3:3:51 --y -3:3:51 --stop-above 10
-    landscape surface run --seeds 0:5 --x -1:1:51 --out band.h5
-    landscape surface run --shard 3/16 --out shard-3.h5
-    srun landscape surface run --out surface.h5
+    Examples:
+      landscape surface run --x -1:1:51 --y -1:1:51
+      landscape surface run --ranks 8 --samples 1000 --paired --out surface.h5
+      landscape surface a.pt --to b.pt --model resnet56 --dataset cifar10 --data ~/data --x -0.5:1.5:101
+      landscape surface run --x -3:3:51 --y -3:3:51 --stop-above 10
+      landscape surface run --seeds 0:5 --x -1:1:51 --out band.h5
+      landscape surface run --shard 3/16 --out shard-3.h5
+      srun landscape surface run --out surface.h5
     """
     with usage_errors():
-        axes, plane, config = axes_of(options), plane_of(options), _config(out, options)
+        axes, plane, config = axes_of(options), plane_of(options), config_of(out, options)
         evaluation, spec, ranks = evaluation_of(options), spec_of(options), _ranks(options["ranks"])
     from landscape.cli.progress import Bar
     from landscape.parallel.ranks import Ranks
@@ -114,24 +71,6 @@ def command(source: Path, out: Path, **options: Any) -> int:
     if isinstance(ranks, Ranks):
         return ranks.share(_conclude(out, result) if ranks.is_root else 0)
     return _conclude(out, result)
-
-
-def _config(out: Path, options: dict[str, Any]) -> SweepConfig:
-    from landscape.sweep.adaptive import Adaptive
-    from landscape.sweep.config import SweepConfig
-
-    adaptive, budget = options["adaptive"], options["budget"]
-    if budget is not None and adaptive is None:
-        raise click.UsageError("--budget needs --adaptive")
-    return SweepConfig(
-        out=out,
-        overwrite=options["overwrite"],
-        retry_failed=options["retry_failed"],
-        shard=options["shard"],
-        title=options["title"],
-        adaptive=None if adaptive is None else Adaptive(adaptive, budget),
-        data_bytes=options["data_memory"],
-    )
 
 
 def _ranks(number: int | Literal["auto"] | None) -> int | Literal["auto"] | Ranks:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from landscape.cli.options import PATH, overwrite_option, problem_options, spec_of
+from landscape.cli.options import NON_NEGATIVE, PATH, POSITIVE, overwrite_option, problem_options, spec_of
 
 if TYPE_CHECKING:
     from landscape.training.run import Run
@@ -23,11 +23,9 @@ if TYPE_CHECKING:
     help="Optimizer: any class of torch.optim, sadam, samsgrad, a plug-in, or pkg.mod:Class.",
 )
 @click.option(
-    "--epochs", type=click.IntRange(0), default=10, show_default=True, help="Number of passes over the training data."
+    "--epochs", type=NON_NEGATIVE, default=10, show_default=True, help="Number of passes over the training data."
 )
-@click.option(
-    "--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Samples per optimizer step."
-)
+@click.option("--batch-size", type=POSITIVE, default=128, show_default=True, help="Samples per optimizer step.")
 @click.option(
     "--schedule",
     default="constant",
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=NON_NEGATIVE,
     default=0,
     show_default=True,
     help="Random seed for initial weights, data order, augmentation and dropout.",
@@ -45,13 +43,11 @@ if TYPE_CHECKING:
     "--dtype", default="float32", show_default=True, help="Precision: float32, float64, or bfloat16 (autocast)."
 )
 @click.option("--device", default="cpu", show_default=True, help="Device: cpu, cuda or cuda:1.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: one per core]")
-@click.option(
-    "--checkpoint-every", type=click.IntRange(1), default=1, show_default=True, help="Epochs between checkpoints."
-)
+@click.option("--threads", type=POSITIVE, help="CPU threads.  [default: one per core]")
+@click.option("--checkpoint-every", type=POSITIVE, default=1, show_default=True, help="Epochs between checkpoints.")
 @click.option(
     "--checkpoint-steps",
-    type=click.IntRange(1),
+    type=POSITIVE,
     help="Steps between further checkpoints, which resolve the early path.  [default: none]",
 )
 @click.option(
@@ -69,10 +65,11 @@ def command(out: Path, optimizer: str, threads: int | None, overwrite: bool, **o
     The same command resumes an interrupted run, which ends with the same weights as an undisturbed one.
 
     \b
-    landscape train --model resnet20 --dataset digits --optimizer sgd:lr=0.1,momentum=0.9 --out run
-    landscape train --model resnet56_noshort --dataset cifar10 --data ~/data --epochs 300 --schedule step --out run
-    landscape train --model mlp --model-arg widths=[64] --optimizer sadam:lr=0.01 --checkpoint-steps 5 --out run
-    landscape train --problem mine.py:problem --optimizer adamw:lr=1e-3 --out run
+    Examples:
+      landscape train --model resnet20 --dataset digits --optimizer sgd:lr=0.1,momentum=0.9 --out run
+      landscape train --model resnet56_noshort --dataset cifar10 --data ~/data --epochs 300 --schedule step --out run
+      landscape train --model mlp --model-arg widths=[64] --optimizer sadam:lr=0.01 --checkpoint-steps 5 --out run
+      landscape train --problem mine.py:problem --optimizer adamw:lr=1e-3 --out run
     """
     import torch
 

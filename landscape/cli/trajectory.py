@@ -46,8 +46,9 @@ def command(
     surface there.
 
     \b
-    landscape trajectory run --plane surface.h5
-    landscape trajectory sgd adam --plane pca --out joint.h5
+    Examples:
+      landscape trajectory run --plane surface.h5
+      landscape trajectory sgd adam --plane pca --out joint.h5
     """
     import numpy as np
 

@@ -67,7 +67,7 @@ class EvaluationConfig:
         object.__setattr__(self, "engine", LEGACY_ENGINES.get(self.engine, self.engine))
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {self.dtype!r}")
-        if self.dtype == "tf32" and self.device not in ("cuda", "auto"):
+        if self.dtype == "tf32" and self.device.partition(":")[0] not in ("cuda", "auto"):
             raise ValueError(
                 f"dtype tf32 is available on NVIDIA GPUs only, got device {self.device!r}: use device 'cuda', or "
                 "float32, or bfloat16, which works on every device"

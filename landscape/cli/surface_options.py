@@ -1,0 +1,161 @@
+"""Options of ``landscape surface``: grid, plane and sweep, and the library objects that they describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from landscape.cli.options import (
+    NON_NEGATIVE,
+    PATH,
+    POSITIVE,
+    AxisType,
+    BytesType,
+    RanksType,
+    SeedsType,
+    ShardType,
+    together,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from landscape.sweep.config import SweepConfig
+    from landscape.workflows.grids import AnyAxis
+    from landscape.workflows.planes import PlaneConfig
+
+grid_options = together(
+    click.option("--x", type=AxisType(), help="First axis; auto[:n] finds the range by rule.  [default: -1:1:51]"),
+    click.option("--y", type=AxisType(), help="Second axis.  [default: -1:1:51; none if only --x is given]"),
+    click.option("--z", type=AxisType(), help="Third axis.  [default: none]"),
+)
+
+plane_options = together(
+    click.option(
+        "--seed", type=NON_NEGATIVE, default=0, show_default=True, help="Random seed of the random directions."
+    ),
+    click.option("--seeds", type=SeedsType(), help="Compute the same plane for several seeds, in one file: 0:5."),
+    click.option(
+        "--norm",
+        "normalization",
+        default="filter",
+        show_default=True,
+        help="Normalization of random directions: filter, layer, weight, unit-filter, unit-layer, model, none.",
+    ),
+    click.option(
+        "--ignore",
+        default="biasbn",
+        show_default=True,
+        help="Parameters that random directions leave alone: biasbn (biases and batch norm) or none.",
+    ),
+    click.option(
+        "--to",
+        type=PATH,
+        multiple=True,
+        metavar="RUN|CHECKPOINT",
+        help="Make one axis the difference to this checkpoint; repeat it for further axes.",
+    ),
+    click.option("--states", is_flag=True, help="Let differences move batch-norm statistics too."),
+    click.option("--directions", type=PATH, help="Take directions from a file: ours, or one of Li et al. (2018)."),
+    click.option("--only", multiple=True, metavar="PATTERN", help="Move only parameters with matching names."),
+    click.option("--freeze", multiple=True, metavar="PATTERN", help="Don't move parameters with matching names."),
+    click.option("--orthogonal", is_flag=True, help="Make random directions orthogonal before normalization."),
+    click.option("--same-direction", is_flag=True, help="Use the first direction for every axis."),
+    click.option(
+        "--scratch",
+        type=PATH,
+        metavar="DIR",
+        help="Keep origin and directions in a file in DIR instead of memory.  [default: beside --out if they would "
+        "take more than half of the memory]",
+    ),
+)
+
+sweep_options = together(
+    click.option(
+        "--split",
+        type=click.Choice(["train", "test", "both"]),
+        default="train",
+        show_default=True,
+        help="Data to measure.",
+    ),
+    click.option("--title", default="", help="Title in figures.  [default: name of the network]"),
+    click.option(
+        "--ranks",
+        type=RanksType(),
+        metavar="N|auto",
+        help="MPI ranks to start on this machine.  [default: auto, as many as cores or GPUs; 1 for a shard]",
+    ),
+    click.option(
+        "--shard", type=ShardType(), help="Compute part i of n (i from 0), for array jobs; see `landscape merge`."
+    ),
+    click.option(
+        "--adaptive",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        metavar="TOL",
+        help="Measure only points where interpolation would be wrong by more than this fraction of the log-loss range, "
+        "for instance 0.02.",
+    ),
+    click.option("--budget", type=POSITIVE, help="With --adaptive: maximum number of points."),
+    click.option(
+        "--data-memory",
+        metavar="BYTES",
+        type=BytesType(),
+        help="Device memory for copies of the data, for instance 8G; more data are copied batch by batch at each point.  "
+        "[default: half of what is free]",
+    ),
+    click.option(
+        "--paired",
+        is_flag=True,
+        help="Store the standard error of each point's difference to the loss at the origin, paired over samples: it tells "
+        "relief from noise with few --samples (see `landscape plot --noise`).",
+    ),
+    click.option(
+        "--stop-above",
+        metavar="LOSS",
+        type=click.FloatRange(0, min_open=True),
+        help="Stop computing a point once its loss must exceed this; for losses that are never negative. Figures show such "
+        "points as out of range. The loss is tested after every batch of the first split, so a smaller --batch-size stops "
+        "sooner; a GPU has to wait for each test.",
+    ),
+    click.option("--retry-failed", is_flag=True, help="Retry points that failed before."),
+)
+
+_PLANE = (
+    "seed", "normalization", "ignore", "to", "states", "directions", "only", "freeze", "orthogonal", "same_direction",
+    "scratch",
+)  # fmt: skip
+
+
+def axes_of(options: dict[str, Any]) -> list[AnyAxis] | None:
+    """Return the axes that :data:`grid_options` give; None for the default."""
+    axes: list[AnyAxis | None] = [options["x"], options["y"], options["z"]]
+    found = [axis for axis in axes if axis is not None]
+    if found != axes[: len(found)]:
+        raise click.UsageError("--y needs --x, and --z needs both")
+    return found or None
+
+
+def plane_of(options: dict[str, Any]) -> PlaneConfig:
+    """Return the choice of plane that :data:`plane_options` describe."""
+    from landscape.workflows.planes import PlaneConfig
+
+    return PlaneConfig(seeds=options["seeds"] or (), **{name: options[name] for name in _PLANE})
+
+
+def config_of(out: Path, options: dict[str, Any]) -> SweepConfig:
+    """Return how to carry out the sweep, from :data:`sweep_options`."""
+    from landscape.sweep.adaptive import Adaptive
+    from landscape.sweep.config import SweepConfig
+
+    adaptive, budget = options["adaptive"], options["budget"]
+    if budget is not None and adaptive is None:
+        raise click.UsageError("--budget needs --adaptive")
+    return SweepConfig(
+        out=out,
+        overwrite=options["overwrite"],
+        retry_failed=options["retry_failed"],
+        shard=options["shard"],
+        title=options["title"],
+        adaptive=None if adaptive is None else Adaptive(adaptive, budget),
+        data_bytes=options["data_memory"],
+    )
