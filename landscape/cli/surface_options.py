@@ -100,22 +100,22 @@ sweep_options = together(
         "--data-memory",
         metavar="BYTES",
         type=BytesType(),
-        help="Device memory for copies of the data, for instance 8G; more data are copied batch by batch at each point.  "
-        "[default: half of what is free]",
+        help="Device memory for copies of the data, for instance 8G; more data are copied batch by batch at each "
+        "point.  [default: half of what is free]",
     ),
     click.option(
         "--paired",
         is_flag=True,
-        help="Store the standard error of each point's difference to the loss at the origin, paired over samples: it tells "
-        "relief from noise with few --samples (see `landscape plot --noise`).",
+        help="Store the standard error of each point's difference to the loss at the origin, paired over samples: it "
+        "tells relief from noise with few --samples (see `landscape plot --noise`).",
     ),
     click.option(
         "--stop-above",
         metavar="LOSS",
         type=click.FloatRange(0, min_open=True),
-        help="Stop computing a point once its loss must exceed this; for losses that are never negative. Figures show such "
-        "points as out of range. The loss is tested after every batch of the first split, so a smaller --batch-size stops "
-        "sooner; a GPU has to wait for each test.",
+        help="Stop computing a point once its loss must exceed this; for losses that are never negative. Figures show "
+        "such points as out of range. The loss is tested after every batch of the first split, so a smaller "
+        "--batch-size stops sooner; a GPU has to wait for each test.",
     ),
     click.option("--retry-failed", is_flag=True, help="Retry points that failed before."),
 )
