@@ -22,7 +22,7 @@ POINTS = pytest.mark.parametrize(
 )
 
 
-def test_the_functions_that_were_promised_are_there():
+def test_function_names():
     assert set(FUNCTIONS) == {
         "parabola", "sine-bowl", "sine-steps", "sine-hills", "peaks", "bowl", "saddle", "plateau", "rosenbrock",
         "rastrigin", "himmelblau", "beale", "ackley", "booth", "styblinski-tang", "six-hump-camel",
@@ -32,7 +32,7 @@ def test_the_functions_that_were_promised_are_there():
 
 
 @EACH
-def test_the_formula_is_the_function(function):
+def test_formula_equals_function(function):
     """The text that figures show, read by the parser, against the code that is computed with."""
     draw = np.random.RandomState(0)
     coordinates = [draw.uniform(low, high, 200) for low, high in function.domain]
@@ -43,7 +43,7 @@ def test_the_formula_is_the_function(function):
 
 
 @POINTS
-def test_known_points_have_their_value_and_no_slope(function, point):
+def test_known_points_are_stationary(function, point):
     assert point.kind in KINDS
     scale = max(1.0, abs(point.value))
     assert abs(float(function.values(*point.at)) - point.value) <= 4e-15 * scale
@@ -53,7 +53,7 @@ def test_known_points_have_their_value_and_no_slope(function, point):
 
 
 @POINTS
-def test_known_points_are_of_their_kind(function, point):
+def test_kinds_of_known_points(function, point):
     """On a small circle (or on both sides) around the point, the function is above, below, or both."""
     angles = np.linspace(0, 2 * np.pi, 720, endpoint=False)
     steps = [np.array([-1e-3, 1e-3])] if function.variables == 1 else [1e-3 * np.cos(angles), 1e-3 * np.sin(angles)]
@@ -63,7 +63,7 @@ def test_known_points_are_of_their_kind(function, point):
 
 
 @EACH
-def test_the_best_points_are_the_best_of_a_fine_grid(function):
+def test_best_points_on_a_fine_grid(function):
     axes = [np.linspace(low, high, 2001 if function.variables == 1 else 301) for low, high in function.domain]
     grid = function.values(*np.meshgrid(*axes))
     for point in function.points:
@@ -74,14 +74,14 @@ def test_the_best_points_are_the_best_of_a_fine_grid(function):
 
 
 @EACH
-def test_starts_and_points_lie_in_the_domain(function):
+def test_starts_and_points_are_in_the_domain(function):
     for at in (function.start, *(p.at for p in function.points)):
         for coordinate, (low, high) in zip(at, function.domain, strict=True):
             assert low <= coordinate <= high
 
 
 @EACH
-def test_the_gradient_is_that_of_central_differences(function):
+def test_gradient_equals_central_differences(function):
     draw, h = np.random.RandomState(1), 1e-6
     at = [draw.uniform(low, high, 50) for low, high in function.domain]
     for axis, slope in enumerate(function.gradient(*at)):
@@ -91,7 +91,7 @@ def test_the_gradient_is_that_of_central_differences(function):
 
 
 @pytest.mark.parametrize(("name", "at"), [("sine-hills", (0.7,)), ("peaks", (0.4, -0.9)), ("rosenbrock", (-1.2, 1.0))])
-def test_no_direction_is_steeper_than_the_gradient(name, at):
+def test_gradient_is_the_steepest_direction(name, at):
     """Over 360 directions the directional derivative is largest along the gradient and smallest against it."""
     function = FUNCTIONS[name]
     gradient = function.gradient(*at)
@@ -110,7 +110,7 @@ def test_no_direction_is_steeper_than_the_gradient(name, at):
 
 
 @EACH
-def test_the_surface_is_the_function_on_the_grid(function):
+def test_surface_equals_function_on_grid(function):
     """The engine on a closed form: plane, placement, sweep and sums give the function to the last digits."""
     counts = (23, 17)  # not square, and the domains of some are not symmetric
     grid = Grid(tuple(Axis(*ends, count) for ends, count in zip(function.domain, counts, strict=False)))
@@ -129,13 +129,13 @@ def _coordinate_plane(model):
     return Plane(own.with_tensors(zero), tuple(units))
 
 
-def test_a_problem_to_climb_has_the_negative_as_loss():
+def test_maximize_negates_the_loss():
     down, up = problem("rosenbrock"), problem("rosenbrock", maximize=True)
     slopes = down.splits["train"].inputs
     assert up.model(slopes).item() == -down.model(slopes).item() == pytest.approx(-24.2)
 
 
-def test_noise_is_unbiased_and_of_the_stated_variance():
+def test_noise_mean_and_variance():
     made = problem("himmelblau", start=(0.5, -1.5), noise=0.25, draws=500)
     split = made.splits["train"]
     gradients = np.array([_gradient(made, split.take(slice(i, i + 1))) for i in range(500)])
@@ -152,7 +152,7 @@ def _gradient(made, split):
     return np.array([float(g) for g in torch.autograd.grad(made.model(split.inputs).mean(), made.model.point())])
 
 
-def test_noise_depends_on_its_seed_alone():
+def test_noise_depends_on_seed_only():
     one, same, other = (problem("bowl", noise=1.0, draws=9, noise_seed=s).splits["train"].digest() for s in (1, 1, 2))
     assert one == same != other
 
@@ -160,12 +160,12 @@ def test_noise_depends_on_its_seed_alone():
 @pytest.mark.parametrize(
     "arguments", [{"noise": -1.0}, {"noise": 1.0}, {"draws": 0}, {"start": (1.0, 2.0, 3.0)}, {"start": 1.0}]
 )
-def test_problems_that_make_no_sense(arguments):
+def test_invalid_problems(arguments):
     with pytest.raises(ValueError, match="expected"):
         problem("bowl", **arguments)
 
 
-def test_functions_by_reference(tmp_path):
+def test_function_by_reference(tmp_path):
     file = tmp_path / "own.py"
     file.write_text("import torch\ndef ring(x, y):\n    return (x**2 + y**2 - 1)**2\ndef three(a, b, c): return a\n")
     ring = find_function(f"{file}:ring")
@@ -176,19 +176,19 @@ def test_functions_by_reference(tmp_path):
     assert find_function("landscape.functions.catalogue:_ackley").variables == 2
 
 
-def test_a_misspelt_name_says_the_nearest():
+def test_misspelt_name():
     with pytest.raises(ValueError, match="did you mean 'rosenbrock'"):
         find_function("rosenbrok")
     with pytest.raises(ValueError, match="did you mean 'six-hump-camel'"):
         find_function("six-hump-camels")
 
 
-def test_formulas_with_a_minus_are_no_names():
+def test_formula_with_minus_is_not_a_name():
     assert float(find_function("-x").values(2.0)) == -2.0
     assert float(find_function("x-y").values(2.0, 5.0)) == -3.0
 
 
-def test_objects_that_make_no_sense():
+def test_invalid_functions():
     with pytest.raises(ValueError, match="one or two variables"):
         Function("f", "f", torch.sin, (), ())
     with pytest.raises(ValueError, match="low to high"):
@@ -197,7 +197,7 @@ def test_objects_that_make_no_sense():
         Function("f", "f", torch.sin, ((0.0, 1.0),), (0.0,), (KnownPoint("minimum", (0.0, 0.0), 0.0),))
 
 
-def test_a_constant_in_one_variable_has_no_slope_there():
+def test_function_constant_in_one_variable():
     f = parse_expression("sin(y) + 0*x")
     np.testing.assert_array_equal(f.gradient(1.0, 0.0), [0.0, 1.0])
     assert math.isfinite(FunctionModel(f, (0.0, 0.0))(torch.zeros(1, 2)).item())

@@ -12,7 +12,7 @@ from landscape.training.trainer import train
 
 
 @pytest.mark.parametrize("optimizer", ["sgd:lr=0.001,momentum=0.9", "adam:lr=0.1", "lbfgs", "sadam:lr=0.05"])
-def test_the_steps_are_those_of_training(optimizer, tmp_path):
+def test_descend_equals_train(optimizer, tmp_path):
     made = problem("rosenbrock", noise=0.5, draws=7)
     descent = descend(made, optimizer, 8, seed=3, batch_size=2)
     settings = TrainingSettings(epochs=2, batch_size=2, dtype="float64", seed=3, checkpoint_steps=1, measure_steps=True)
@@ -22,14 +22,14 @@ def test_the_steps_are_those_of_training(optimizer, tmp_path):
     assert np.array_equal(descent.losses, [run.load(step).loss for step in range(9)])
 
 
-def test_the_model_stays_where_it_was():
+def test_model_unchanged():
     made = problem("booth")
     before = [value.item() for value in made.model.point()]
     descend(made, "sgd:lr=0.01", 3)
     assert [value.item() for value in made.model.point()] == before
 
 
-def test_three_learning_rates_on_a_sine_in_a_bowl():
+def test_learning_rates_on_sine_bowl():
     """x^2 + sin x from 2.5: 1 jumps between two points for ever, 0.1 arrives, 0.01 is still on its way."""
     minimum = -0.45018361129487357
     ends = {}
@@ -46,14 +46,14 @@ def test_three_learning_rates_on_a_sine_in_a_bowl():
 
 
 @pytest.mark.parametrize("rate", [1, 0.1, 0.01])
-def test_x_plus_sine_has_no_minimum_to_arrive_at(rate):
+def test_function_without_minimum(rate):
     """Its slope 1 + cos x is nowhere negative: every rate goes one way only, to the level place at -pi, and slowly."""
     points = descend(problem("sine-steps", start=2.5), f"sgd:lr={rate}", 400).points[:, 0]
     assert np.all(np.diff(points) < 0)
     assert points[-1] > -math.pi
 
 
-def test_a_descent_that_diverges_keeps_what_was_finite():
+def test_diverged_descent_is_finite():
     descent = descend(problem("rosenbrock"), "sgd:lr=1", 50)
     assert descent.diverged
     assert 1 <= len(descent) < 50
@@ -61,14 +61,14 @@ def test_a_descent_that_diverges_keeps_what_was_finite():
     assert np.isfinite(descent.losses).all()
 
 
-def test_noise_moves_a_start_at_the_minimum():
+def test_noise_moves_start_at_minimum():
     still = descend(problem("bowl", start=(0.0, 0.0), draws=30), "sgd:lr=0.1", 30)
     shaken = descend(problem("bowl", start=(0.0, 0.0), draws=30, noise=1.0), "sgd:lr=0.1", 30)
     assert not still.points.any()
     assert shaken.points[1:].any(axis=1).all()
 
 
-def test_a_search_finds_the_best_of_its_own_draws():
+def test_tune():
     made, search = problem("booth"), RateSearch(trials=6, low=1e-3, high=1.0, seed=4)
     assert len(set(search.rates)) == 6
     assert np.all((search.rates >= 1e-3) & (search.rates <= 1.0))
@@ -83,7 +83,7 @@ def test_a_search_finds_the_best_of_its_own_draws():
     assert "seed 4" in str(search)
 
 
-def test_a_search_says_what_it_cannot_do():
+def test_tune_errors():
     with pytest.raises(ValueError, match="drop lr or the search"):
         tune(problem("bowl"), "sgd:lr=0.1", 5, RateSearch())
     with pytest.raises(ValueError, match="diverges with each"):
@@ -92,7 +92,7 @@ def test_a_search_says_what_it_cannot_do():
         RateSearch(low=1.0, high=0.1)
 
 
-def test_large_networks_are_left_to_train():
+def test_too_many_parameters():
     from landscape.problem import ProblemSpec
 
     with pytest.raises(ValueError, match=r"use landscape\.training\.train"):

@@ -23,7 +23,7 @@ SIZES = [
 
 
 @pytest.mark.parametrize(("name", "size"), SIZES)
-def test_other_sizes_channels_and_classes(name, size):
+def test_sizes_channels_and_classes(name, size):
     model = models.build(name, num_classes=7, in_channels=1).eval()
     with torch.no_grad():
         logits = model(images(3, 1, *size))
@@ -34,13 +34,13 @@ def test_other_sizes_channels_and_classes(name, size):
 
 
 @pytest.mark.parametrize("name", models.names()[:29])
-def test_all_published_networks_take_digits(name):
+def test_published_networks_on_digits(name):
     with torch.device("meta"):
         assert models.build(name, in_channels=1)(torch.empty(2, 1, 8, 8)).shape == (2, 10)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_training_reaches_every_weight(name):
+def test_every_weight_has_a_gradient(name):
     model = models.build(name, in_channels=1).train()
     F.cross_entropy(model(images(4, 1, 8, 8)), torch.arange(4)).backward()
     for key, parameter in model.named_parameters():
@@ -50,14 +50,14 @@ def test_training_reaches_every_weight(name):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_symbolic_tracing_gives_the_same_network(name):
+def test_symbolic_tracing(name):
     model = models.build(name).eval()
     x = images(2, 3, 12, 12)
     with torch.no_grad():
         assert torch.equal(torch.fx.symbolic_trace(model)(x), model(x))
 
 
-def test_vgg9_pools_a_larger_map_to_the_grid_of_its_linear_layer():
+def test_vgg9_pools_larger_maps():
     model = models.build("vgg9", in_channels=1).double().eval()
     x = images(2, 1, 64, 64).double()
     maps = model.features(x)
@@ -67,11 +67,11 @@ def test_vgg9_pools_a_larger_map_to_the_grid_of_its_linear_layer():
 
 
 @pytest.mark.parametrize(("size", "last"), [(8, 1), (9, 2), (24, 3), (25, 4), (32, 4), (33, 5)])
-def test_vgg9_rounds_its_maps_up(size, last):
+def test_vgg9_rounds_up(size, last):
     assert models.build("vgg9", in_channels=1).features(images(1, 1, size, size)).shape == (1, 256, last, last)
 
 
-def test_pooling_leaves_a_fitting_map_alone_and_repeats_a_small_one():
+def test_pool_to():
     fitting, single = images(2, 3, 4, 4), images(2, 3, 1, 1)
     assert pool_to(fitting, 4) is fitting
     assert torch.equal(pool_to(single, 4), single.expand(2, 3, 4, 4))
@@ -86,13 +86,13 @@ def test_pooling_leaves_a_fitting_map_alone_and_repeats_a_small_one():
         ((2, 1, 0, 8), ["at least", "(2, 1, 0, 8)"]),
     ],
 )
-def test_wrong_input_is_named(name, shape, words):
+def test_invalid_input(name, shape, words):
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the words are checked below
         models.build(name, in_channels=1)(images(*shape))
     assert all(word in str(error.value) for word in words)
 
 
-def test_densenet_needs_eight_pixels():
+def test_densenet_minimum_size():
     model = models.build("densenet121").eval()
     assert model(images(2, 3, 8, 8)).shape == (2, 10)
     with pytest.raises(ValueError, match=r"at least 8x8 pixels, got shape \(2, 3, 8, 7\)"):

@@ -19,7 +19,7 @@ def test_published_layer_sizes():
 @pytest.mark.parametrize(
     ("height", "width", "pad"), [(8, 8, (12, 12, 12, 12)), (28, 31, (0, 1, 2, 2)), (27, 30, (1, 1, 2, 3))]
 )
-def test_an_image_is_centred_in_the_field(height, width, pad):
+def test_image_is_centred(height, width, pad):
     model = models.build("lenet", in_channels=1).eval()
     image = torch.randn(2, 1, height, width, generator=torch.Generator().manual_seed(1))
     assert torch.equal(model(image), model(F.pad(image, pad)))
@@ -27,7 +27,7 @@ def test_an_image_is_centred_in_the_field(height, width, pad):
 
 @pytest.mark.parametrize(("pooling", "pool"), [("average", F.avg_pool2d), ("max", F.max_pool2d)])
 @pytest.mark.parametrize(("activation", "function"), [("tanh", torch.tanh), ("relu", torch.relu)])
-def test_against_the_layers_written_out(activation, function, pooling, pool):
+def test_layers_by_hand(activation, function, pooling, pool):
     model = models.build("lenet", activation=activation, pooling=pooling).double()
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)).double()
     w = dict(model.named_parameters())
@@ -38,7 +38,7 @@ def test_against_the_layers_written_out(activation, function, pooling, pool):
     torch.testing.assert_close(model(x), out @ w["fc3.weight"].T + w["fc3.bias"])
 
 
-def test_too_large_an_image_and_unknown_pooling():
+def test_invalid_size_and_pooling():
     with pytest.raises(ValueError, match=r"at most 32x32 pixels, got shape \(1, 3, 33, 8\)"):
         models.build("lenet")(torch.zeros(1, 3, 33, 8))
     with pytest.raises(ValueError, match=r"unknown pooling 'avrage'; did you mean 'average'\? known: average, max"):

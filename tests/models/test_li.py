@@ -22,13 +22,13 @@ def on_meta(name, **arguments):
         return models.build(name, **arguments)
 
 
-def test_all_published_names_are_there_in_the_published_order():
+def test_published_names():
     assert len(PUBLISHED) == 29
     assert models.names()[:29] == PUBLISHED
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_counts(name, facts):
+def test_parameter_counts(name, facts):
     model = on_meta(name)
     assert facts["models"][name] == {
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -38,7 +38,7 @@ def test_counts(name, facts):
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_layout_names_shapes_and_order(name, facts):
+def test_state_dict_layout(name, facts):
     state = on_meta(name).state_dict()
     assert [[key, list(tensor.shape)] for key, tensor in state.items()] == facts["state_dicts"][name]
 
@@ -55,7 +55,7 @@ def test_logits(name, facts, published_state):
 
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet20_noshort", "vgg9", "densenet121"])
-def test_a_published_checkpoint_loads_strictly(name, facts, tmp_path):
+def test_load_published_checkpoint(name, facts, tmp_path):
     generator = torch.Generator().manual_seed(0)
     published = {"module." + key: torch.rand(shape, generator=generator) for key, shape in facts["state_dicts"][name]}
     torch.save({"acc": 91.5, "epoch": 299, "state_dict": published}, tmp_path / "model_300.t7")
@@ -69,14 +69,14 @@ def test_a_published_checkpoint_loads_strictly(name, facts, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["resnet56", "resnet18", "resnet50"])
-def test_a_plain_network_is_the_residual_one_less_its_shortcut_weights(name):
+def test_plain_network_lacks_shortcut_weights(name):
     residual = on_meta(name).state_dict()
     plain = on_meta(name + "_noshort").state_dict()
     assert list(plain) == [key for key in residual if "shortcut" not in key]
 
 
 @pytest.mark.parametrize("name", ["resnet20", "vgg9", "densenet121"])
-def test_initialization_is_the_published_one(name):
+def test_published_initialization(name):
     model = models.build(name)
     for key, module in model.named_modules():
         if isinstance(module, torch.nn.Conv2d):
@@ -90,7 +90,7 @@ def test_initialization_is_the_published_one(name):
         assert module.bias is None or not module.bias.any()
 
 
-def test_a_residual_block_whose_last_scale_is_zero_passes_its_input_and_a_plain_one_nothing():
+def test_block_with_zero_last_scale():
     x = torch.rand(2, 16, 5, 5)  # not negative, as behind a ReLU
     for name, expected in (("resnet20", x), ("resnet20_noshort", torch.zeros_like(x))):
         block = models.build(name).eval().layer1[0]

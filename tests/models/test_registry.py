@@ -14,14 +14,14 @@ import torch
 from landscape import models
 
 
-def test_names_are_the_published_ones_and_three_more():
+def test_names():
     assert models.names()[29:] == ["mlp", "lenet", "transformer"]
     assert len(set(models.names())) == 32
     models.names().clear()  # a list of the caller's own
     assert len(models.names()) == 32
 
 
-def test_parameters_are_what_build_takes():
+def test_parameters():
     for name in models.names()[:29]:
         assert dict(models.parameters(name)) == {"num_classes": 10, "in_channels": 3}
     assert dict(models.parameters("mlp")) == {
@@ -52,7 +52,7 @@ def test_unknown_name(function, name, nearest):
         function(name)
 
 
-def test_a_name_near_to_none_gets_the_list():
+def test_unknown_name_without_suggestion():
     with pytest.raises(ValueError, match="unknown model 'xyzzy'; known: vgg9, "):
         models.build("xyzzy")
 
@@ -79,17 +79,17 @@ def test_unknown_argument():
         ("mlp", "activation", ["relu"], r"expected a string such as 'relu' for activation, got \['relu'\]"),
     ],
 )
-def test_values_that_make_no_sense(name, argument, value, message):
+def test_invalid_values(name, argument, value, message):
     with pytest.raises(ValueError, match=f"model '{name}': {message}"):
         models.build(name, **{argument: value})
 
 
-def test_numpy_counts_are_counts():
+def test_numpy_integers():
     assert models.build("resnet20", num_classes=np.int64(4)).linear.out_features == 4
     assert models.build("mlp", widths=np.int64(4)).layers[0].out_features == 4
 
 
-def test_weights_follow_torchs_seed():
+def test_weights_depend_on_torch_seed():
     def weights(seed):
         torch.manual_seed(seed)
         return torch.cat([p.detach().flatten() for p in models.build("resnet20").parameters()])
@@ -98,7 +98,8 @@ def test_weights_follow_torchs_seed():
     assert not torch.equal(weights(3), weights(4))
 
 
-def test_importing_the_models_imports_nothing_else_of_the_package():
+@pytest.mark.process
+def test_imports_of_models():
     program = (
         "import sys, landscape; before = set(sys.modules); import landscape.models;"
         "print(*[m for m in set(sys.modules) - before if m.split('.')[0] == 'landscape'])"
@@ -110,7 +111,7 @@ def test_importing_the_models_imports_nothing_else_of_the_package():
 
 
 @pytest.mark.parametrize("path", sorted(Path(models.__file__).parent.glob("*.py")), ids=lambda path: path.name)
-def test_models_import_only_each_other_torch_and_the_standard_library(path):
+def test_import_statements_of_models(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
             assert node.level == 1, ast.unparse(node)

@@ -49,7 +49,7 @@ def torch_encoder(model):
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_against_torchs_own_layers(tied):
+def test_equals_torch_layers(tied):
     model = spread(models.build("transformer", **SMALL, tied=tied).double())
     x = tokens(4, 7)
     out = F.embedding(x, model.tokens.weight) + model.positions.weight[:7]
@@ -64,7 +64,7 @@ def test_against_torchs_own_layers(tied):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_future_tokens_do_not_change_past_logits(training):
+def test_causality(training):
     model = spread(models.build("transformer", **SMALL).double())
     x = tokens(3, 9)
     with torch.set_grad_enabled(training):
@@ -78,13 +78,13 @@ def test_future_tokens_do_not_change_past_logits(training):
         assert (after[:, position:] != before[:, position:]).any(dim=2).all()  # and everything later sees it
 
 
-def test_a_shorter_sequence_gives_the_first_logits_of_a_longer_one():
+def test_prefix_gives_first_logits():
     model = spread(models.build("transformer", **SMALL).double())
     x = tokens(3, 9)
     torch.testing.assert_close(model(x[:, :4]), model(x)[:, :4])
 
 
-def test_counts_and_one_tensor_when_tied():
+def test_parameter_count_and_tied_weights():
     width, depth, vocabulary, context = 12, 2, 11, 9
     block = 12 * width**2 + 13 * width  # 4 + 8 widths squared of weights; 9 widths of biases, 4 of layer-norms
     tied = (vocabulary + context) * width + depth * block + 2 * width
@@ -94,7 +94,7 @@ def test_counts_and_one_tensor_when_tied():
         assert list(model.state_dict()) == [name for name, _ in model.named_parameters()]
 
 
-def test_initialization_is_gpt2s():
+def test_gpt2_initialization():
     model = models.build("transformer", depth=2)
     for name, parameter in model.named_parameters():
         if parameter.dim() == 2:
@@ -110,7 +110,7 @@ def test_initialization_is_gpt2s():
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_gradients_of_first_and_second_order_reach_every_weight(tied):
+def test_first_and_second_derivatives(tied):
     model = models.build("transformer", **SMALL, tied=tied)
     loss = F.cross_entropy(model(tokens(4, 9)).flatten(0, 1), tokens(36))
     weights = list(model.parameters())
@@ -131,11 +131,11 @@ def test_gradients_of_first_and_second_order_reach_every_weight(tied):
         (tokens(2, 5).float(), r"expected integer tokens \(batch, time\), got torch.float32 of shape \(2, 5\)"),
     ],
 )
-def test_wrong_input_is_named(x, message):
+def test_invalid_input(x, message):
     with pytest.raises(ValueError, match=message):
         models.build("transformer", **SMALL)(x)
 
 
-def test_width_must_divide_among_the_heads():
+def test_width_not_a_multiple_of_heads():
     with pytest.raises(ValueError, match="expected width as a multiple of heads, got width=10 and heads=3"):
         models.build("transformer", width=10, heads=3)

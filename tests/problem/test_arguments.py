@@ -13,7 +13,7 @@ from landscape.problem import parse_arguments, parse_named
 from landscape.problem.arguments import parse_value
 
 
-def test_the_example() -> None:
+def test_parse_arguments_example() -> None:
     parsed = parse_arguments("lr=0.1, momentum=0.9,betas=(0.9,0.99),nesterov=true")
     assert parsed == {"lr": 0.1, "momentum": 0.9, "betas": (0.9, 0.99), "nesterov": True}
 
@@ -48,14 +48,14 @@ def test_the_example() -> None:
         ("Ü", "Ü"),
     ],
 )
-def test_values(text: str, value: object) -> None:
+def test_parse_value(text: str, value: object) -> None:
     parsed = parse_value(text)
     assert parsed == value
     assert type(parsed) is type(value)
     assert parse_arguments(f"x={text},y={text}") == {"x": value, "y": value}
 
 
-def test_nan() -> None:
+def test_parse_nan() -> None:
     assert math.isnan(parse_arguments("x=NaN")["x"])
 
 
@@ -69,18 +69,18 @@ values = st.recursive(
 
 
 @given(st.dictionaries(st.from_regex("[a-z_]{1,5}", fullmatch=True), values, max_size=4))
-def test_what_python_writes_is_read_back(arguments: dict) -> None:
+def test_round_trip_of_python_literals(arguments: dict) -> None:
     assert parse_arguments(",".join(f"{key}={value!r}" for key, value in arguments.items())) == arguments
 
 
 @given(st.text(alphabet="ab=,:'\"()[]{}\\1.-\n ", max_size=12))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_parses_or_raises_value_error(text: str) -> None:
     for parse in (parse_arguments, parse_named):
         with contextlib.suppress(ValueError):  # and not of anything else
             parse(text)
 
 
-def test_nothing_is_no_arguments() -> None:
+def test_empty_text() -> None:
     assert parse_arguments("") == parse_arguments("  ") == {}
 
 
@@ -99,7 +99,7 @@ def test_nothing_is_no_arguments() -> None:
         ("x='a", '"\'" is not closed'),
     ],
 )
-def test_text_that_is_none(text: str, message: str) -> None:
+def test_invalid_arguments(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_arguments(text)
 
@@ -116,16 +116,16 @@ def test_text_that_is_none(text: str, message: str) -> None:
         ("f:x={a: 1}", "f", {"x": {"a": 1}}),
     ],
 )
-def test_named(text: str, name: str, arguments: dict) -> None:
+def test_parse_named(text: str, name: str, arguments: dict) -> None:
     assert parse_named(text) == (name, arguments)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "sgd:", ":lr=1", ":x"])
-def test_names_that_are_none(text: str) -> None:
+def test_invalid_names(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected name or name:key=value,\.\.\., got"):
         parse_named(text)
 
 
-def test_a_dash_in_a_key_is_said() -> None:
+def test_dash_in_key() -> None:
     with pytest.raises(ValueError, match="got 'weight-decay'"):
         parse_named("sgd:weight-decay=1")

@@ -19,12 +19,12 @@ def images() -> torch.Tensor:
     return torch.randint(0, 256, (64, 3, 32, 32), generator=seeded(0), dtype=torch.uint8)
 
 
-def test_normalize_written_out(images: torch.Tensor) -> None:
+def test_normalize_by_hand(images: torch.Tensor) -> None:
     expected = torch.stack([(images[:, c].double() - MEAN[c]) / STD[c] for c in range(3)], dim=1)
     torch.testing.assert_close(normalize(images).double(), expected, rtol=0, atol=1e-6)
 
 
-def test_equals_the_published_order(images: torch.Tensor) -> None:
+def test_crop_and_flip_equals_published_code(images: torch.Tensor) -> None:
     augmented = CropAndFlip(PADDING, BORDER)(normalize(images), seeded(7))
     again = seeded(7)
     top, left, mirrored = (torch.randint(high, (64,), generator=again).tolist() for high in (9, 9, 2))
@@ -39,7 +39,7 @@ def test_equals_the_published_order(images: torch.Tensor) -> None:
         assert torch.equal(augmented[n], normalize(crop[None])[0])
 
 
-def test_every_offset_as_often() -> None:
+def test_crop_offsets_are_uniform() -> None:
     ramp = torch.arange(1024.0).reshape(1, 1, 32, 32).expand(20_000, 1, 32, 32)
     out = CropAndFlip(4, torch.tensor([-1.0]))(ramp, seeded(1))
     # Row 16, columns 15 and 16 tell offset and flip: 32 * (16 + top - 4) + column + left - 4.
@@ -55,7 +55,7 @@ def test_every_offset_as_often() -> None:
     assert torch.corrcoef(torch.stack([top, left, mirrored.long()]).double()).triu(1).abs().max() < 0.04
 
 
-def test_leaves_input_and_global_state_alone(images: torch.Tensor) -> None:
+def test_input_and_random_state_unchanged(images: torch.Tensor) -> None:
     inputs = normalize(images)
     before, state = inputs.clone(), torch.get_rng_state()
     first = CropAndFlip(PADDING, BORDER)(inputs, seeded(2))
@@ -65,7 +65,7 @@ def test_leaves_input_and_global_state_alone(images: torch.Tensor) -> None:
     assert not torch.equal(first, CropAndFlip(PADDING, BORDER)(inputs, seeded(3)))
 
 
-def test_keeps_dtype_and_odd_shapes() -> None:
+def test_dtype_and_odd_shapes() -> None:
     inputs = torch.rand(5, 2, 7, 9, generator=seeded(0)).bfloat16()
     out = CropAndFlip(3, torch.tensor([0.5, -0.5]))(inputs, seeded(0))
     assert out.dtype == torch.bfloat16

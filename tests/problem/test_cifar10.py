@@ -39,7 +39,7 @@ TRAIN = [f"data_batch_{n}" for n in range(1, 6)]
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("place", ["itself", "inside", "packed", "archive"])
-def test_read_wherever_it_lies(cifar: object, tmp_path: Path, version: str, place: str) -> None:
+def test_find_and_read(cifar: object, tmp_path: Path, version: str, place: str) -> None:
     if place == "itself":
         data = cifar.write(tmp_path / "anywhere", version)
     elif place == "inside":
@@ -59,7 +59,7 @@ def test_read_wherever_it_lies(cifar: object, tmp_path: Path, version: str, plac
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_both_versions_give_the_same_bits(cifar: object, tmp_path: Path) -> None:
+def test_versions_are_bit_equal(cifar: object, tmp_path: Path) -> None:
     first, second = (
         datasets.load("cifar10", data=cifar.write(tmp_path / version, version)).splits for version in VERSIONS
     )
@@ -68,7 +68,7 @@ def test_both_versions_give_the_same_bits(cifar: object, tmp_path: Path) -> None
     }
 
 
-def test_our_python2_pickle_is_one(cifar: object, python2: Callable[..., bytes]) -> None:
+def test_python2_pickle_of_the_tests(cifar: object, python2: Callable[..., bytes]) -> None:
     images, labels = cifar.batches["data_batch_1"]
     for fortran in (False, True):
         with warnings.catch_warnings(action="ignore"):  # numpy's old module names
@@ -81,7 +81,7 @@ def test_our_python2_pickle_is_one(cifar: object, python2: Callable[..., bytes])
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("as_bytes", [True, False])
-def test_written_again_by_python_3(cifar: object, tmp_path: Path, protocol: int, as_bytes: bool) -> None:
+def test_python3_pickle(cifar: object, tmp_path: Path, protocol: int, as_bytes: bool) -> None:
     folder = cifar.write(tmp_path, "python")
     images, labels = cifar.batches["test_batch"]
     fields = {"data": np.asfortranarray(images), "labels": labels, "note": b"", "batch_label": "testing"}
@@ -93,7 +93,7 @@ def test_written_again_by_python_3(cifar: object, tmp_path: Path, protocol: int,
     assert test.targets.tolist() == targets
 
 
-def test_subset_before_floats_is_subset_after(cifar: object, tmp_path: Path) -> None:
+def test_samples_equal_subset_of_whole(cifar: object, tmp_path: Path) -> None:
     folder = cifar.write(tmp_path, "binary")
     everything, part = datasets.load("cifar10", data=folder), datasets.load("cifar10", data=folder, samples=25)
     assert sorted(part.splits["train"].targets.bincount().tolist()) == [2] * 5 + [3] * 5
@@ -101,7 +101,7 @@ def test_subset_before_floats_is_subset_after(cifar: object, tmp_path: Path) -> 
     assert len(part.splits["test"]) == 20
 
 
-def test_only_the_files_of_the_split_are_needed(cifar: object, tmp_path: Path) -> None:
+def test_missing_files_of_other_splits(cifar: object, tmp_path: Path) -> None:
     folder = cifar.write(tmp_path, "python")
     for name in TRAIN:
         (folder / name).unlink()
@@ -110,19 +110,19 @@ def test_only_the_files_of_the_split_are_needed(cifar: object, tmp_path: Path) -
         datasets.load("cifar10", data=folder)
 
 
-def test_unpacked_wins_over_packed(cifar: object, tmp_path: Path) -> None:
+def test_unpacked_preferred_to_packed(cifar: object, tmp_path: Path) -> None:
     cifar.pack(tmp_path / ARCHIVE["python"], "python")
     assert find(tmp_path).path.name == ARCHIVE["python"]
     cifar.write(tmp_path / INSIDE["binary"], "binary")
     assert find(tmp_path).path.name == INSIDE["binary"]
 
 
-def test_other_sizes_are_said(cifar: object, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unusual_size_is_logged(cifar: object, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     datasets.load("cifar10", data=cifar.write(tmp_path, "binary"), splits=["test"])
     assert "test_batch.bin holds 20 images instead of the 10000 in the published archive" in caplog.text
 
 
-def test_published_sizes_are_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_published_size_is_not_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "test_batch.bin").write_bytes(bytes(3073) * 10_000)
     with caplog.at_level(logging.DEBUG):
         loaded = datasets.load("cifar10", data=tmp_path, splits=["test"], samples=10)
@@ -130,7 +130,7 @@ def test_published_sizes_are_not(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert not caplog.records
 
 
-def test_missing_says_where_and_what(tmp_path: Path) -> None:
+def test_missing_archive(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         datasets.load("cifar10", data=tmp_path)
     message = str(caught.value)
@@ -157,7 +157,7 @@ def test_unknown_split(tmp_path: Path) -> None:
         (bytes(3073) + b"\x0a" + bytes(3072), "got 10 in record 1"),
     ],
 )
-def test_damaged_binary(tmp_path: Path, raw: bytes, message: str) -> None:
+def test_damaged_binary_batch(tmp_path: Path, raw: bytes, message: str) -> None:
     (tmp_path / "test_batch.bin").write_bytes(raw)
     with pytest.raises(DataError, match=f"test_batch.bin.*{message}"):
         datasets.load("cifar10", data=tmp_path, splits=["test"])
@@ -183,7 +183,7 @@ IMAGES = np.zeros((2, 3072), np.uint8)
         ({"data": IMAGES, "labels": [0, 10**30]}, "'labels' as 2 integers"),
     ],
 )
-def test_pickles_of_something_else(tmp_path: Path, batch: object, message: str) -> None:
+def test_invalid_pickle_batch(tmp_path: Path, batch: object, message: str) -> None:
     (tmp_path / "test_batch").write_bytes(pickle.dumps(batch))
     with pytest.raises(DataError, match=f"test_batch.*{message}"):
         datasets.load("cifar10", data=tmp_path, splits=["test"])
@@ -205,7 +205,7 @@ def test_damaged_archive(cifar: object, tmp_path: Path, version: str) -> None:
             datasets.load("cifar10", data=tmp_path, splits=["test"])
 
 
-def test_archive_of_something_else(tmp_path: Path) -> None:
+def test_archive_without_batches(tmp_path: Path) -> None:
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats" / "cat.txt").write_text("cat")
     archive = shutil.make_archive(str(tmp_path / "cats"), "gztar", tmp_path / "cats")
@@ -213,7 +213,7 @@ def test_archive_of_something_else(tmp_path: Path) -> None:
         datasets.load("cifar10", data=archive)
 
 
-def test_hostile_pickle_runs_nothing(tmp_path: Path) -> None:
+def test_malicious_pickle(tmp_path: Path) -> None:
     mark = tmp_path / "was-here"
 
     class Hostile:

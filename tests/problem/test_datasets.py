@@ -33,18 +33,18 @@ def file(write_module: Callable[[str, str], Path]) -> Path:
     return write_module("mine.py", SOURCE)
 
 
-def test_names() -> None:
+def test_dataset_names() -> None:
     assert datasets.names() == ["cifar10", "digits", "text"]
 
 
-def test_samples_and_splits_of_a_name() -> None:
+def test_load_with_samples_and_splits() -> None:
     loaded = datasets.load("digits", samples=400, splits=["test", "train"])
     assert list(loaded.splits) == ["test", "train"]
     assert loaded.splits["train"].targets.bincount().tolist() == [40] * 10
     assert len(loaded.splits["test"]) == 360
 
 
-def test_by_reference(file: Path) -> None:
+def test_load_by_reference(file: Path) -> None:
     loaded = datasets.load(f"{file}:tiny", n=9, samples=4, data="somewhere")
     assert {name: len(split) for name, split in loaded.splits.items()} == {"train": 4, "valid": 4}
     assert loaded.description["data"] == "somewhere"
@@ -71,6 +71,6 @@ def test_by_reference(file: Path) -> None:
         ("FILE:early", {"samples": 2, "data": "x"}, ValueError, "reads nothing from disk"),
     ],
 )
-def test_refuses(file: Path, name: str, arguments: dict, kind: type[Exception], message: str) -> None:
+def test_load_errors(file: Path, name: str, arguments: dict, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         datasets.load(name.replace("FILE", str(file)), **arguments)

@@ -19,7 +19,7 @@ def loaded() -> object:
     return datasets.load("digits")
 
 
-def test_shapes_and_facts(loaded: object) -> None:
+def test_shapes_and_model_hints(loaded: object) -> None:
     train, test = loaded.splits["train"], loaded.splits["test"]
     assert (len(train), len(test)) == (1437, 360)
     assert train.inputs.shape == (1437, 1, 8, 8)
@@ -29,7 +29,7 @@ def test_shapes_and_facts(loaded: object) -> None:
     assert loaded.augment is None
 
 
-def test_every_digit_of_scikit_learn_is_in_one_split(loaded: object) -> None:
+def test_splits_partition_the_digits(loaded: object) -> None:
     pixels, labels = load_digits(return_X_y=True)
     parts = loaded.splits.values()
     ours = torch.cat([part.inputs for part in parts]).double().flatten(1) * 6.017 + 4.884
@@ -38,7 +38,7 @@ def test_every_digit_of_scikit_learn_is_in_one_split(loaded: object) -> None:
     assert np.array_equal(rows[np.lexsort(rows.T)], theirs[np.lexsort(theirs.T)])
 
 
-def test_standardized(loaded: object) -> None:
+def test_inputs_are_standardized(loaded: object) -> None:
     everything = torch.cat([part.inputs for part in loaded.splits.values()]).double()
     assert everything.mean().item() == pytest.approx(0, abs=1e-3)
     assert everything.std().item() == pytest.approx(1, abs=1e-3)
@@ -46,17 +46,17 @@ def test_standardized(loaded: object) -> None:
     assert loaded.splits["train"].inputs.max().item() == pytest.approx((16 - 4.884) / 6.017)
 
 
-def test_stratified(loaded: object) -> None:
+def test_test_split_is_stratified(loaded: object) -> None:
     assert loaded.splits["test"].targets.bincount().tolist() == [36] * 10
     assert loaded.splits["train"].targets.bincount().min() == 174 - 36
 
 
-def test_the_split_is_pinned(loaded: object) -> None:
+def test_split_is_pinned(loaded: object) -> None:
     assert loaded.splits["train"].digest() == "395e6b8eaf92e3a1752d2a605635ead264067b2dc7d522edd7d1f386e02f17be"
     assert loaded.splits["test"].digest() == "e14afc15a04d7e9ec7707415d5f83305e97d348002269576c763fcc0fe5d0a6c"
 
 
-def test_enlarged_is_bilinear(loaded: object) -> None:
+def test_enlarged_images(loaded: object) -> None:
     large = datasets.load("digits", size=32)
     assert large.splits["test"].inputs.shape == (360, 1, 32, 32)
     assert large.model_hints["in_features"] == 1024
@@ -73,12 +73,13 @@ def test_enlarged_is_bilinear(loaded: object) -> None:
 
 
 @pytest.mark.parametrize("size", [7, 0, 8.0, "32"])
-def test_sizes_that_are_none(size: object) -> None:
+def test_invalid_size(size: object) -> None:
     with pytest.raises(ValueError, match="expected a size of at least 8 pixels, got"):
         datasets.load("digits", size=size)
 
 
-def test_scikit_learn_is_not_imported_and_its_loader_is_a_way_too(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.process
+def test_without_importing_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
         "import sys; from landscape.problem.data import registry\n"
         "registry.load('digits'); print('sklearn' in sys.modules)"

@@ -16,7 +16,7 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(3)
 
 
-def test_closed_forms() -> None:
+def test_measures_closed_form() -> None:
     outputs = torch.tensor([[0.0, 0.0, 0.0, 0.0], [math.log(3.0), 0.0, -math.inf, -math.inf]], dtype=torch.float64)
     targets = torch.tensor([2, 0])
     expected = torch.tensor([math.log(4), math.log(4 / 3)], dtype=torch.float64)
@@ -24,7 +24,7 @@ def test_closed_forms() -> None:
     assert accuracy(outputs, targets).tolist() == [0.0, 100.0]
 
 
-def test_against_scikit_learn(generator: torch.Generator) -> None:
+def test_measures_equal_scikit_learn(generator: torch.Generator) -> None:
     outputs = torch.randn(50, 7, generator=generator, dtype=torch.float64)
     targets = torch.randint(7, (50,), generator=generator)
     assert cross_entropy(outputs, targets).shape == (50,)
@@ -36,7 +36,7 @@ def test_against_scikit_learn(generator: torch.Generator) -> None:
 
 # Vocabulary 4 equal to the length too: classes are the last axis, whatever the sizes.
 @pytest.mark.parametrize("vocabulary", [4, 6])
-def test_sequences_written_out(generator: torch.Generator, vocabulary: int) -> None:
+def test_sequences_by_hand(generator: torch.Generator, vocabulary: int) -> None:
     outputs = torch.randn(3, 4, vocabulary, generator=generator, dtype=torch.float64)
     targets = torch.randint(vocabulary, (3, 4), generator=generator)
     losses, right = [], []
@@ -48,7 +48,7 @@ def test_sequences_written_out(generator: torch.Generator, vocabulary: int) -> N
     assert accuracy(outputs, targets).tolist() == right
 
 
-def test_half_precision_is_raised() -> None:
+def test_half_precision_becomes_float32() -> None:
     outputs = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.bfloat16)
     loss = cross_entropy(outputs, torch.tensor([1]))
     assert loss.dtype == torch.float32
@@ -56,14 +56,14 @@ def test_half_precision_is_raised() -> None:
     assert accuracy(outputs, torch.tensor([2])).dtype == torch.float32
 
 
-def test_not_finite_stays() -> None:
+def test_non_finite_values_pass_through() -> None:
     outputs = torch.tensor([[math.nan, 0.0], [0.0, -math.inf]])
     loss = cross_entropy(outputs, torch.tensor([0, 1]))
     assert loss[0].isnan()
     assert loss[1] == math.inf
 
 
-def test_gradient_is_softmax_minus_one_hot(generator: torch.Generator) -> None:
+def test_cross_entropy_gradient(generator: torch.Generator) -> None:
     outputs = torch.randn(5, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     targets = torch.tensor([0, 1, 2, 1, 0])
     cross_entropy(outputs, targets).sum().backward()
@@ -82,11 +82,11 @@ def test_mean_squared_error() -> None:
 @pytest.mark.parametrize(
     ("outputs", "targets"), [((5, 3), (4,)), ((5, 3), (5, 3)), ((5,), ()), ((2, 3, 4), (2, 4)), ((5, 1), (5, 1))]
 )
-def test_class_shapes_that_do_not_belong_together(measure: object, outputs: tuple, targets: tuple) -> None:
+def test_mismatched_class_shapes(measure: object, outputs: tuple, targets: tuple) -> None:
     with pytest.raises(ValueError, match=r"class indices \(batch, \.\.\.\), got shapes"):
         measure(torch.zeros(outputs), torch.zeros(targets, dtype=torch.int64))
 
 
-def test_mean_squared_error_does_not_broadcast() -> None:
+def test_mean_squared_error_rejects_broadcasting() -> None:
     with pytest.raises(ValueError, match=r"the same shape, got \(5, 1\) and \(5,\)"):
         mean_squared_error(torch.zeros(5, 1), torch.zeros(5))

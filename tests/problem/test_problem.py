@@ -17,7 +17,7 @@ def nested() -> Split:
     return Split(inputs, torch.arange(6) * 10)
 
 
-def test_batches_cover_a_nest_in_order(nested: Split) -> None:
+def test_batches_of_nested_inputs(nested: Split) -> None:
     batches = list(nested.batches(4))
     assert [len(batch) for batch in batches] == [4, 2]
     assert torch.equal(torch.cat([batch.inputs["image"] for batch in batches]), nested.inputs["image"])
@@ -27,14 +27,14 @@ def test_batches_cover_a_nest_in_order(nested: Split) -> None:
         next(nested.batches(0))
 
 
-def test_to_changes_floats_only(nested: Split) -> None:
+def test_to_converts_floats_only(nested: Split) -> None:
     moved = nested.to(dtype=torch.float64)
     assert moved.inputs["image"].dtype == torch.float64
     assert moved.inputs["more"][0].dtype == torch.int64
     assert nested.inputs["image"].dtype == torch.float32
 
 
-def test_digest_is_that_of_the_bytes() -> None:
+def test_digest_by_hand() -> None:
     split = Split(torch.tensor([[1.0, 2.0]]), torch.tensor([3]))
     by_hand = hashlib.sha256()
     by_hand.update(b"torch.float32(1, 2)" + split.inputs.numpy().tobytes())
@@ -52,11 +52,11 @@ def test_digest_is_that_of_the_bytes() -> None:
         Split(torch.tensor([[True, False]]), torch.tensor([3])),
     ],
 )
-def test_digest_tells_other_data(other: Split) -> None:
+def test_digest_differs_for_other_data(other: Split) -> None:
     assert other.digest() != Split(torch.tensor([[1.0, 2.0]]), torch.tensor([3])).digest()
 
 
-def test_digest_does_not_mind_memory_layout() -> None:
+def test_digest_ignores_memory_layout() -> None:
     values = torch.arange(24.0).reshape(4, 2, 3)
     strided = values.permute(2, 1, 0).contiguous().permute(2, 1, 0)
     assert not strided.is_contiguous()
@@ -72,7 +72,7 @@ def test_digest_does_not_mind_memory_layout() -> None:
         ([1, 2], torch.ones(2), TypeError, "as tensors, got int"),
     ],
 )
-def test_split_refuses(inputs: object, targets: object, kind: type[Exception], message: str) -> None:
+def test_split_errors(inputs: object, targets: object, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         Split(inputs, targets)
 
@@ -93,7 +93,7 @@ SPLIT = Split(torch.ones(2, 3), torch.tensor([0, 1]))
         ({"augment": 1}, TypeError, "augment of a"),
     ],
 )
-def test_dataset_and_problem_refuse(change: dict, kind: type[Exception], message: str) -> None:
+def test_dataset_and_problem_errors(change: dict, kind: type[Exception], message: str) -> None:
     given = {"splits": {"train": SPLIT}, "loss": cross_entropy} | change
     with pytest.raises(kind, match=message):
         Dataset(**given)
@@ -101,12 +101,12 @@ def test_dataset_and_problem_refuse(change: dict, kind: type[Exception], message
         Problem(model=nn.Linear(3, 2), **given)
 
 
-def test_problem_wants_a_module() -> None:
+def test_model_must_be_a_module() -> None:
     with pytest.raises(TypeError, match=r"expected a torch\.nn\.Module as model, got type"):
         Problem(model=nn.Linear, splits={"train": SPLIT}, loss=cross_entropy)
 
 
-def test_describe_counts_and_names() -> None:
+def test_describe() -> None:
     model = nn.Linear(3, 2)
     model.bias.requires_grad_(False)
     described = Problem(model, {"train": SPLIT}, cross_entropy, {"mse": mean_squared_error}, description={"a": 1})

@@ -14,12 +14,12 @@ from landscape.problem.references import absolute_reference, accepts, call, curr
 Write = Callable[[str, str], Path]
 
 
-def test_module_and_method() -> None:
+def test_resolve_module_and_method() -> None:
     assert resolve("torch.optim:SGD") is optim.SGD
     assert resolve("collections:OrderedDict.fromkeys")("ab") == {"a": None, "b": None}
 
 
-def test_file_with_a_neighbour(write_module: Write) -> None:
+def test_resolve_file_that_imports_its_neighbour(write_module: Write) -> None:
     write_module("neighbour_of_ours.py", "VALUE = 41")
     path = write_module(
         "mine.py",
@@ -32,7 +32,7 @@ def test_file_with_a_neighbour(write_module: Write) -> None:
         sys.modules.pop("neighbour_of_ours", None)
 
 
-def test_file_by_relative_path(write_module: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resolve_relative_path(write_module: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_module("mine.py", "def f():\n    return __file__\n")
     monkeypatch.chdir(path.parent)
     assert resolve("mine.py:f")() == str(path)
@@ -42,7 +42,7 @@ def test_file_by_relative_path(write_module: Write, monkeypatch: pytest.MonkeyPa
     assert absolute_reference("digits") == "digits"
 
 
-def test_edited_file_is_another(write_module: Write) -> None:
+def test_resolve_edited_file(write_module: Write) -> None:
     path = write_module("mine.py", "def f():\n    return 1\n")
     first = resolve(f"{path}:f")
     assert resolve(f"{path}:f") is first
@@ -50,13 +50,13 @@ def test_edited_file_is_another(write_module: Write) -> None:
     assert (resolve(f"{path}:f")(), first()) == (2, 1)
 
 
-def test_annotations_of_the_file_are_its_own(write_module: Write) -> None:
+def test_file_annotations_are_evaluated(write_module: Write) -> None:
     # Our own `from __future__ import annotations` must not reach the user's code.
     path = write_module("mine.py", "def f(x: int): ...\n")
     assert resolve(f"{path}:f").__annotations__ == {"x": int}
 
 
-def test_module_in_the_working_directory(write_module: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resolve_module_in_working_directory(write_module: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_module("module_of_ours.py", "def f():\n    return 3\n")
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     monkeypatch.chdir(path.parent)
@@ -67,12 +67,12 @@ def test_module_in_the_working_directory(write_module: Write, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("reference", ["mine", "mine:", ":f", ""])
-def test_malformed(reference: str) -> None:
+def test_malformed_reference(reference: str) -> None:
     with pytest.raises(ValueError, match=r"expected a reference like 'pkg\.mod:name' or 'path/file\.py:name', got"):
         resolve(reference)
 
 
-def test_no_such_thing(write_module: Write) -> None:
+def test_missing_file_module_or_name(write_module: Write) -> None:
     path = write_module("mine.py", "import math\nVALUE = 1\n\ndef make_problem(): ...\n")
     with pytest.raises(ValueError, match=r"cannot read the Python file .*none\.py: No such file"):
         resolve(f"{path.with_name('none.py')}:f")
@@ -98,7 +98,7 @@ def test_no_such_thing(write_module: Write) -> None:
         ("1 / 0", "ZeroDivisionError"),
     ],
 )
-def test_failing_imports(write_module: Write, monkeypatch: pytest.MonkeyPatch, source: str, message: str) -> None:
+def test_failing_import(write_module: Write, monkeypatch: pytest.MonkeyPatch, source: str, message: str) -> None:
     path = write_module("failing_of_ours.py", source)
     with pytest.raises(ValueError, match=f"importing .*failing_of_ours.py failed: {message}") as caught:
         resolve(f"{path}:f")
@@ -113,7 +113,7 @@ def plain(a: int, *, b: int = 2) -> tuple[int, int]:
     return a, b
 
 
-def test_call_hands_over_what_is_named() -> None:
+def test_call_injects_named_arguments() -> None:
     assert call(plain, {"a": 1}, name="plain", injected={"b": 5, "c": 6}) == (1, 5)
     assert call(plain, {"a": 1, "b": 3}, name="plain", injected={"b": 5}) == (1, 3)
     assert call(lambda **rest: rest, {"a": 1}, name="any", injected={"b": 5}) == {"a": 1}
@@ -122,14 +122,14 @@ def test_call_hands_over_what_is_named() -> None:
     assert call(dict, {"a": 1}, name="dict", injected={"b": 1}) == {"a": 1}
 
 
-def test_call_refuses() -> None:
+def test_call_errors() -> None:
     with pytest.raises(ValueError, match="unknown argument of plain 'bb'; did you mean 'b'"):
         call(plain, {"a": 1, "bb": 2}, name="plain")
     with pytest.raises(ValueError, match="plain: missing a required argument: 'a'"):
         call(plain, {}, name="plain")
 
 
-def test_call_lets_errors_of_the_function_through() -> None:
+def test_call_passes_exceptions_on() -> None:
     def fails() -> None:
         raise TypeError("of its own")
 

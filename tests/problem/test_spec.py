@@ -55,7 +55,7 @@ def weights(problem: Problem) -> torch.Tensor:
 # --- building ---------------------------------------------------------------------------------------------------------
 
 
-def test_facts_reach_the_model_and_arguments_win() -> None:
+def test_model_hints_and_arguments() -> None:
     problem = ProblemSpec("mlp", {"widths": [5]}, "digits", {"size": 16}, samples=20).build()
     assert weights(problem).numel() == 256 * 5 + 5 + 5 * 10 + 10
     assert {name: len(split) for name, split in problem.splits.items()} == {"train": 20, "test": 20}
@@ -64,7 +64,7 @@ def test_facts_reach_the_model_and_arguments_win() -> None:
     assert wider.description["model_args"] == {"num_classes": 12, "in_features": 64, "widths": [5]}
 
 
-def test_seed_alone_decides_the_weights() -> None:
+def test_weights_depend_on_seed_only() -> None:
     spec = ProblemSpec("resnet20")
     torch.manual_seed(1)
     first = weights(spec.build(seed=4))
@@ -77,7 +77,7 @@ def test_seed_alone_decides_the_weights() -> None:
     assert torch.equal(torch.cat([p.detach().flatten() for p in by_hand.parameters()]), first)
 
 
-def test_random_states_are_left_alone(file: Path) -> None:
+def test_random_state_unchanged(file: Path) -> None:
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
     for spec in (
         ProblemSpec("mlp", samples=10),
@@ -92,7 +92,7 @@ def test_random_states_are_left_alone(file: Path) -> None:
     assert np.array_equal(states[2], np.random.get_state()[1])  # noqa: NPY002
 
 
-def test_data_do_not_depend_on_the_seed(file: Path) -> None:
+def test_data_independent_of_seed(file: Path) -> None:
     spec = ProblemSpec(f"{file}:net", dataset=f"{file}:noise")
     first, second = spec.build(seed=1), spec.build(seed=2)
     assert first.splits["train"].digest() == second.splits["train"].digest()
@@ -139,7 +139,7 @@ def test_transformer_on_text(tmp_path: Path) -> None:
     assert loss.mean().item() == pytest.approx(np.log(7), rel=0.05)
 
 
-def test_described_as_json() -> None:
+def test_describe() -> None:
     problem = ProblemSpec("mlp", {"widths": (4, 3)}, samples=10).build(seed=2)
     described = json.loads(json.dumps(problem.describe()))
     assert described["model"] == "mlp"
@@ -163,7 +163,7 @@ arguments = st.dictionaries(st.text(max_size=3), plain, max_size=3)
 
 
 @given(arguments, arguments, st.none() | st.integers(1, 9))
-def test_round_trip_through_json(first: dict, second: dict, samples: int | None) -> None:
+def test_json_round_trip(first: dict, second: dict, samples: int | None) -> None:
     for spec in (
         ProblemSpec("mlp", first, "digits", second, data="somewhere", samples=samples),
         ProblemSpec(factory="a/b.py:c", factory_args=first, samples=samples),
@@ -172,7 +172,7 @@ def test_round_trip_through_json(first: dict, second: dict, samples: int | None)
         json.dumps(spec.describe())
 
 
-def test_paths_become_absolute_and_values_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_normalization_of_paths_and_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     spec = ProblemSpec(
         "net.py:Net", {"w": [1, [2]], "x": np.float32(0.5), "n": np.int64(3)}, "d.py:f", data=Path("here")
@@ -185,7 +185,7 @@ def test_paths_become_absolute_and_values_plain(tmp_path: Path, monkeypatch: pyt
     assert ProblemSpec("pkg.mod:Net").model == "pkg.mod:Net"
 
 
-def test_digits_are_the_default() -> None:
+def test_default_dataset() -> None:
     assert ProblemSpec("mlp") == ProblemSpec("mlp", dataset="digits")
     assert ProblemSpec("mlp").describe() == {"model": "mlp", "dataset": "digits"}
 
@@ -211,7 +211,7 @@ def test_digits_are_the_default() -> None:
         ({"model": "mlp", "model_args": {"f": [1, {2: 3}]}}, TypeError, r"model_args\['f'\]\[1\]: .*got dict"),
     ],
 )
-def test_fields_that_do_not_belong_together(fields: dict[str, Any], kind: type[Exception], message: str) -> None:
+def test_invalid_fields(fields: dict[str, Any], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         ProblemSpec(**fields)
 
@@ -240,7 +240,7 @@ def test_unknown_field() -> None:
         ({"factory": "FILE:problm"}, ValueError, "did you mean 'problem'"),
     ],
 )
-def test_builds_that_fail(file: Path, fields: dict, kind: type[Exception], message: str) -> None:
+def test_build_errors(file: Path, fields: dict, kind: type[Exception], message: str) -> None:
     named = {
         key: value.replace("FILE", str(file)) if isinstance(value, str) else value for key, value in fields.items()
     }
@@ -249,6 +249,6 @@ def test_builds_that_fail(file: Path, fields: dict, kind: type[Exception], messa
     assert "\n" not in str(caught.value)
 
 
-def test_split_that_is_not_there(file: Path) -> None:
+def test_unknown_split(file: Path) -> None:
     with pytest.raises(ValueError, match=r"unknown split of factory .* 'test'.*Known: extra, train"):
         ProblemSpec(factory=f"{file}:problem").build(splits=["train", "test"])

@@ -14,7 +14,7 @@ from landscape.problem.data.subset import subset, subset_indices
 
 
 @given(st.lists(st.integers(-2, 4), min_size=1, max_size=60), st.data())
-def test_balanced_ascending_and_nested(classes: list[int], data: st.DataObject) -> None:
+def test_subset_is_balanced_sorted_and_nested(classes: list[int], data: st.DataObject) -> None:
     targets = torch.tensor(classes)
     samples = data.draw(st.integers(1, len(classes)))
     index = subset_indices(targets, samples)
@@ -28,13 +28,13 @@ def test_balanced_ascending_and_nested(classes: list[int], data: st.DataObject) 
         assert set(index.tolist()) < set(subset_indices(targets, samples + 1).tolist())
 
 
-def test_the_choice_is_pinned() -> None:
+def test_subset_is_pinned() -> None:
     # Files made by one version must be resumable by the next: this list may never change.
     assert subset_indices(torch.arange(100) % 4, 8).tolist() == PINNED_CLASSES
     assert subset_indices(torch.linspace(0, 1, 100), 8).tolist() == PINNED_FLOATS
 
 
-def test_no_random_state_is_read_or_changed() -> None:
+def test_random_state_not_used() -> None:
     split = Split(torch.arange(50.0), torch.arange(50) % 5)
     torch.manual_seed(1)
     first, state = subset(split, 20).digest(), torch.get_rng_state()
@@ -43,7 +43,7 @@ def test_no_random_state_is_read_or_changed() -> None:
     assert subset(split, 20).digest() == first
 
 
-def test_fewer_samples_than_classes_are_not_always_the_first_classes() -> None:
+def test_fewer_samples_than_classes() -> None:
     assert subset_indices(torch.arange(1000), 10).tolist() != list(range(10))
 
 
@@ -55,19 +55,19 @@ def test_fewer_samples_than_classes_are_not_always_the_first_classes() -> None:
         [torch.ones(40)],
     ],
 )
-def test_targets_that_are_no_classes(targets: object) -> None:
+def test_targets_other_than_classes(targets: object) -> None:
     index = subset_indices(targets, 7)
     assert len(set(index.tolist())) == 7
     assert index.max() < 40
 
 
-def test_inputs_follow_their_targets() -> None:
+def test_inputs_match_targets() -> None:
     targets = torch.arange(30) % 3
     part = subset(Split({"x": torch.arange(30)}, targets), 11)
     assert torch.equal(part.inputs["x"] % 3, part.targets)
 
 
-def test_all_where_there_are_fewer(caplog: pytest.LogCaptureFixture) -> None:
+def test_more_samples_than_available(caplog: pytest.LogCaptureFixture) -> None:
     split = Split(torch.arange(4), torch.arange(4))
     assert subset(split, None) is split
     with caplog.at_level(logging.INFO):
@@ -78,7 +78,7 @@ def test_all_where_there_are_fewer(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("samples", [0, -1, 2.5, "3"])
-def test_a_number_that_is_none(samples: object) -> None:
+def test_invalid_number_of_samples(samples: object) -> None:
     with pytest.raises(ValueError, match="at least 1, got"):
         subset(Split(torch.arange(4), torch.arange(4)), samples)
 

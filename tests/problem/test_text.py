@@ -18,7 +18,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_windows_written_out(file: Path) -> None:
+def test_windows_by_hand(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     table = {character: number for number, character in enumerate(sorted(set(text)))}
     loaded = datasets.load("text", data=str(file), context=7)
@@ -32,19 +32,19 @@ def test_windows_written_out(file: Path) -> None:
         assert split.inputs.dtype == split.targets.dtype == torch.int64
 
 
-def test_line_ends_are_characters_like_others(tmp_path: Path) -> None:
+def test_line_ends_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "dos.txt"
     path.write_bytes(b"ab\r\n" * 20)
     assert datasets.load("text", data=path, context=4).model_hints["vocabulary"] == 4
 
 
-def test_subset_and_one_split(file: Path) -> None:
+def test_samples_and_split(file: Path) -> None:
     loaded = datasets.load("text", data=file, context=5, samples=3, splits=["train"])
     assert list(loaded.splits) == ["train"]
     assert loaded.splits["train"].inputs.shape == (3, 5)
 
 
-def test_last_window_ends_at_the_last_character(tmp_path: Path) -> None:
+def test_last_window(tmp_path: Path) -> None:
     path = tmp_path / "exact.txt"
     path.write_text("ab" * 45 + "abcdefghij")
     test = datasets.load("text", data=path, context=9).splits["test"]
@@ -60,14 +60,14 @@ def test_last_window_ends_at_the_last_character(tmp_path: Path) -> None:
         (b"abc\xff" * 30, "is not UTF-8: invalid byte at 3"),
     ],
 )
-def test_files_that_are_none(tmp_path: Path, content: bytes, message: str) -> None:
+def test_invalid_files(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "bad.txt"
     path.write_bytes(content)
     with pytest.raises(DataError, match=message):
         datasets.load("text", data=path, context=4)
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="data=FILE"):
         datasets.load("text")
     with pytest.raises(DataError, match=r"cannot read .*none\.txt: No such file"):
@@ -75,6 +75,6 @@ def test_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("context", [0, 1.5, "64"])
-def test_contexts_that_are_none(file: Path, context: object) -> None:
+def test_invalid_context(file: Path, context: object) -> None:
     with pytest.raises(ValueError, match="expected a context of at least 1 character, got"):
         datasets.load("text", data=file, context=context)

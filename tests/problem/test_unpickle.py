@@ -63,7 +63,7 @@ class Reduce:
     ids=lambda value: str(value)[:30],
 )
 @pytest.mark.parametrize("protocol", [2, 4])
-def test_everything_else_is_refused(value: Any, protocol: int) -> None:
+def test_other_types_are_rejected(value: Any, protocol: int) -> None:
     raw = pickle.dumps({"data": [value]}, protocol=protocol)
     with pytest.raises(DataError, match=r"file: refused|file is damaged"):
         unpickle.load(raw, "file")
@@ -83,7 +83,7 @@ def test_everything_else_is_refused(value: Any, protocol: int) -> None:
         b"P1\n.",
     ],
 )
-def test_admitted_names_do_only_what_they_are_for(raw: bytes) -> None:
+def test_misuse_of_allowed_names(raw: bytes) -> None:
     with pytest.raises(DataError):
         unpickle.load(raw, "x")
 
@@ -100,7 +100,7 @@ def test_admitted_names_do_only_what_they_are_for(raw: bytes) -> None:
         ((1, (4,), np.dtype("u1"), False), "not enough values"),
     ],
 )
-def test_states_of_arrays_are_checked(state: tuple, message: str) -> None:
+def test_invalid_array_state(state: tuple, message: str) -> None:
     reconstruct, arguments, _ = np.zeros(1).__reduce__()
     with pytest.raises(DataError, match=f"x is damaged.*{message}"):
         unpickle.load(pickle.dumps(Reduce(reconstruct, arguments, state)), "x")
@@ -108,7 +108,7 @@ def test_states_of_arrays_are_checked(state: tuple, message: str) -> None:
 
 @settings(max_examples=300)
 @given(st.data())
-def test_any_damage_is_a_data_error_or_none(data: st.DataObject) -> None:
+def test_damaged_pickles(data: st.DataObject) -> None:
     raw = bytearray(pickle.dumps({"data": np.arange(4, dtype=np.uint8), "labels": [1, 2]}, protocol=2))
     for _ in range(data.draw(st.integers(1, 3))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))

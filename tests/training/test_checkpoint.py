@@ -27,7 +27,7 @@ def same(one, other):
     return list(one) == list(other) and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_round_trip(model, path):
+def test_save_and_load(model, path):
     metrics = {"train_loss": 0.25, "test_loss": 0.5, "test_acc": 91.5}
     save_checkpoint(path, model.state_dict(), step=7, epoch=3.5, metrics=metrics, learning_rate=0.1)
     found = load_checkpoint(path)
@@ -37,14 +37,14 @@ def test_round_trip(model, path):
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_what_is_unknown_is_nan(model, path):
+def test_unknown_values_are_nan(model, path):
     save_checkpoint(path, model.state_dict(), step=0, epoch=0)
     found = load_checkpoint(path)
     assert all(math.isnan(value) for value in (found.loss, found.acc, found.learning_rate))
     assert found.metrics == {}
 
 
-def test_reads_as_the_published_code_reads_it(model, path):
+def test_published_code_reads_ours(model, path):
     save_checkpoint(path, model.state_dict(), step=24, epoch=2.0, metrics={"test_acc": 91.5, "train_loss": 0.25})
     stored = torch.load(path, weights_only=True)
     assert type(stored["epoch"]) is int
@@ -55,7 +55,7 @@ def test_reads_as_the_published_code_reads_it(model, path):
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module."])
-def test_reads_those_of_li_et_al(model, path, zipped, prefix):
+def test_load_checkpoint_of_li_et_al(model, path, zipped, prefix):
     weights = OrderedDict((prefix + name, tensor) for name, tensor in model.state_dict().items())
     stored = {"acc": torch.tensor(90.5), "epoch": 300, "state_dict": weights}
     torch.save(stored, path, _use_new_zipfile_serialization=zipped)
@@ -65,18 +65,18 @@ def test_reads_those_of_li_et_al(model, path, zipped, prefix):
 
 
 @pytest.mark.parametrize("nest", [None, "state_dict", "model_state_dict", "model", "net"])
-def test_reads_weights_wherever_people_keep_them(model, path, nest):
+def test_load_nested_state_dict(model, path, nest):
     torch.save(model.state_dict() if nest is None else {nest: model.state_dict(), "best": 1}, path)
     assert same(load_checkpoint(path).state_dict, model.state_dict())
 
 
-def test_a_prefix_of_some_names_only_is_a_name(path):
+def test_partial_prefix_is_kept(path):
     weights = {"module.a": torch.ones(1), "b": torch.ones(1)}
     torch.save(weights, path)
     assert same(load_checkpoint(path).state_dict, weights)
 
 
-def test_views_are_written_without_what_they_are_views_of(path):
+def test_views_are_saved_compactly(path):
     weights = {"slice": torch.arange(1_000_000.0)[:10], "turned": torch.arange(6.0).reshape(2, 3).t()}
     save_checkpoint(path, weights, step=0, epoch=0)
     assert path.stat().st_size < 10_000
@@ -107,7 +107,7 @@ class Trap:
     ],
     ids=["missing", "empty", "pickle", "garbage", "half", "tail", "folder", "dict", "list", "trap", "module"],
 )
-def test_bad_files_get_one_clear_line(model, path, spoil, reason, monkeypatch):
+def test_load_errors(model, path, spoil, reason, monkeypatch):
     monkeypatch.chdir(path.parent)
     save_checkpoint(path, model.state_dict(), step=0, epoch=0)
     spoil(path)
@@ -118,7 +118,7 @@ def test_bad_files_get_one_clear_line(model, path, spoil, reason, monkeypatch):
     assert not (path.parent / "sprung").exists()
 
 
-def test_load_into_gives_all_weights_and_buffers(convnet, path):
+def test_load_into(convnet, path):
     source, target = convnet(seed=0).model, convnet(seed=9).model
     source(torch.ones(4, 1, 6, 6))  # moves the running statistics
     save_checkpoint(path, source.state_dict(), step=0, epoch=0)
@@ -126,13 +126,13 @@ def test_load_into_gives_all_weights_and_buffers(convnet, path):
     assert same(target.state_dict(), source.state_dict())
 
 
-def test_counters_of_batch_norm_may_be_missing(model, path):
+def test_load_into_without_batch_norm_counters(model, path):
     # Files from before torch 0.4.1 have none.
     torch.save({n: t for n, t in model.state_dict().items() if "num_batches" not in n}, path)
     load_into(model, load_checkpoint(path))
 
 
-def test_another_architecture_is_told_by_its_tensors(model, path):
+def test_load_into_another_architecture(model, path):
     weights = model.state_dict()
     before = {name: tensor.clone() for name, tensor in weights.items()}
     other = dict(weights)
@@ -153,7 +153,7 @@ def test_another_architecture_is_told_by_its_tensors(model, path):
     assert same(model.state_dict(), before)
 
 
-def test_a_full_disk_leaves_the_old_file(path, tmp_path):
+def test_full_disk_keeps_old_file(path, tmp_path):
     save_checkpoint(path, {"a": torch.ones(3)}, step=1, epoch=1)
     before = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -167,6 +167,6 @@ def test_a_full_disk_leaves_the_old_file(path, tmp_path):
     assert os.listdir(tmp_path) == [path.name]
 
 
-def test_a_place_that_is_not_there(tmp_path):
+def test_missing_directory(tmp_path):
     with pytest.raises(CheckpointError, match=r"cannot write .*: No such file or directory"):
         save_checkpoint(tmp_path / "no" / "weights.pt", {"a": torch.ones(1)}, step=0, epoch=0)

@@ -17,7 +17,7 @@ def table(tmp_path):
     return table
 
 
-def test_columns_come_back_exactly(table):
+def test_round_trip_is_exact(table):
     found = table.read()
     assert list(found) == ["step", "epoch", "train_loss", "test_acc", "learning_rate"]
     assert found["step"].dtype == np.int64
@@ -28,14 +28,14 @@ def test_columns_come_back_exactly(table):
     np.testing.assert_array_equal(found["learning_rate"], [np.nan, 0.1, 0.05])
 
 
-def test_is_readable_text(table):
+def test_csv_text(table):
     assert table.path.read_text().splitlines()[:2] == [
         "step,epoch,train_loss,test_acc,learning_rate", "0,0.0,0.3333333333333333,10.0,nan"
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("torn", [b"2", b"24,2.0,0.0", b"24,2.0,0.05,60.0,0.0"])
-def test_a_torn_row_is_not_read_and_goes_when_work_goes_on(table, torn):
+def test_incomplete_row_is_dropped(table, torn):
     whole = table.path.read_bytes()
     table.path.write_bytes(whole + torn)
     assert table.read()["step"].tolist() == [0, 12, 18]
@@ -45,14 +45,14 @@ def test_a_torn_row_is_not_read_and_goes_when_work_goes_on(table, torn):
 
 
 @pytest.mark.parametrize(("step", "kept"), [(0, [0]), (12, [0, 12]), (17, [0, 12]), (99, [0, 12, 18])])
-def test_rows_that_are_computed_again_go(table, step, kept):
+def test_start_drops_later_rows(table, step, kept):
     again = HistoryFile(table.path)
     again.start(["train_loss", "test_acc"], step)
     assert again.read()["step"].tolist() == kept
     assert [again.has(found) for found in (0, 12, 18)] == [found in kept for found in (0, 12, 18)]
 
 
-def test_empty(tmp_path):
+def test_empty_history(tmp_path):
     table = HistoryFile(tmp_path / "history.csv")
     table.start(["train_loss"], 0)
     assert {name: len(column) for name, column in table.read().items()} == {
@@ -65,7 +65,7 @@ def test_empty(tmp_path):
     [(None, "there is no history at"), (b"", "is not a history:"), (b"a,b\n1,2\n", "is not a history:"), 
      (b"step,x\n1,y\n", "damaged"), (b"\xff\xfe\n", "cannot read")],
 )  # fmt: skip
-def test_bad_files(tmp_path, contents, reason):
+def test_read_errors(tmp_path, contents, reason):
     path = tmp_path / "history.csv"
     if contents is not None:
         path.write_bytes(contents)

@@ -8,7 +8,7 @@ from landscape.problem import Split, accuracy, cross_entropy
 from landscape.training.measure import measure
 
 
-def test_is_the_mean_over_samples_whatever_the_batches(mlp):
+def test_mean_over_samples_for_any_batch_size(mlp):
     problem = mlp(torch.float64)
     split = problem.splits["train"]  # 37 samples: the last batch of 8 has five
     with torch.no_grad():
@@ -22,7 +22,7 @@ def test_is_the_mean_over_samples_whatever_the_batches(mlp):
         assert found["acc"] == pytest.approx(right, rel=1e-14)
 
 
-def test_a_scalar_loss_counts_by_its_samples(mlp):
+def test_scalar_loss_is_weighted_by_samples(mlp):
     problem = mlp(torch.float64)
     split = problem.splits["train"]
     whole = measure(problem.model, split, cross_entropy, {})["loss"]
@@ -30,7 +30,7 @@ def test_a_scalar_loss_counts_by_its_samples(mlp):
     assert measure(problem.model, split, scalar, {}, batch_size=8)["loss"] == pytest.approx(whole, rel=1e-14)
 
 
-def test_sums_in_float64():
+def test_float64_sums():
     # In float32 the sum of 300,000 ones and a million is off.
     values = torch.ones(300_000)
     values[0] = 1e9
@@ -40,7 +40,7 @@ def test_sums_in_float64():
     )
 
 
-def test_leaves_the_model_alone(convnet):
+def test_model_unchanged(convnet):
     problem = convnet()
     model = problem.model.train()
     model.features[3].eval()  # a mode of its own
@@ -55,7 +55,7 @@ def test_leaves_the_model_alone(convnet):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_modes_come_back_after_an_error(convnet):
+def test_modes_restored_after_error(convnet):
     model = convnet().model.train()
     model.forward = lambda inputs: {}["no such key"]
     with pytest.raises(KeyError):
@@ -64,18 +64,18 @@ def test_modes_come_back_after_an_error(convnet):
     assert model.features[1].training
 
 
-def test_nan_is_a_value():
+def test_nan_passes_through():
     split = Split(torch.tensor([1.0, float("nan")]), torch.zeros(2))
     assert torch.tensor(measure(nn.Identity(), split, lambda o, t: o, {})["loss"]).isnan()
 
 
-def test_says_what_a_measure_should_return(mlp):
+def test_wrong_shape_of_measure(mlp):
     problem = mlp()
     with pytest.raises(ValueError, match=r"acc: expected one value for each of 13 samples.*got shape \(13, 2\)"):
         measure(problem.model, problem.splits["test"], problem.loss, {"acc": lambda outputs, targets: outputs})
 
 
-def test_text_has_one_value_per_sequence():
+def test_sequences():
     tokens = torch.randint(5, (6, 4), generator=torch.Generator().manual_seed(0))
     model = nn.Embedding(5, 5)
     found = measure(model, Split(tokens, tokens), cross_entropy, {"acc": accuracy}, batch_size=4)

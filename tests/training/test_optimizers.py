@@ -14,7 +14,7 @@ def parameters():
     return [nn.Parameter(torch.zeros(3, 2)), nn.Parameter(torch.zeros(3))]
 
 
-def test_every_class_of_torch_is_there_by_its_lower_case_name():
+def test_names_of_torch_optimizers():
     written_down = {"adadelta", "adagrad", "adam", "adamax", "adamw", "asgd", "lbfgs", "nadam", "radam", "rmsprop",
                     "rprop", "sgd", "sparseadam"}  # fmt: skip
     assert {*written_down, "sadam", "samsgrad", "amsgrad"} <= set(optimizers.names())
@@ -26,7 +26,7 @@ def test_every_class_of_torch_is_there_by_its_lower_case_name():
     assert optimizers.names() == sorted(set(optimizers.names()))
 
 
-def test_ours():
+def test_own_optimizers():
     assert optimizers.find("sadam") is SAdam
     assert optimizers.find("samsgrad") is SAMSGrad
     amsgrad = optimizers.build("amsgrad:lr=0.5", parameters())
@@ -35,7 +35,7 @@ def test_ours():
     assert amsgrad.defaults["lr"] == 0.5
 
 
-def test_arguments_in_the_text_and_beside_it():
+def test_build_merges_arguments():
     built = optimizers.build("sgd:lr=0.1,momentum=0.9", parameters(), {"lr": 0.2, "nesterov": True})
     assert type(built) is torch.optim.SGD
     assert {name: built.defaults[name] for name in ("lr", "momentum", "nesterov")} == {
@@ -45,15 +45,15 @@ def test_arguments_in_the_text_and_beside_it():
 
 
 @pytest.mark.parametrize("betas", ["(0.5,0.75)", "[0.5,0.75]"])
-def test_lists_become_tuples_where_tuples_are_due(betas):
+def test_lists_become_tuples(betas):
     assert optimizers.build(f"adam:betas={betas}", parameters()).defaults["betas"] == (0.5, 0.75)
 
 
-def test_whole_numbers_pass_for_floats_in_tuples():
+def test_integers_in_tuples_of_floats():
     assert optimizers.build("adam:betas=(0,0.9)", parameters()).defaults["betas"] == (0.0, 0.9)
 
 
-def test_description_is_complete_and_repeats_the_optimizer():
+def test_describe_is_complete():
     described = optimizers.describe("adam:lr=0.5", {"eps": 1e-3})
     assert described.name == "adam"
     assert described.arguments["lr"] == 0.5
@@ -64,12 +64,12 @@ def test_description_is_complete_and_repeats_the_optimizer():
     assert again.defaults == optimizers.build("adam:lr=0.5,eps=0.001", parameters()).defaults
 
 
-def test_unknown_name_says_the_nearest_and_all():
+def test_unknown_name():
     with pytest.raises(ValueError, match=r"unknown optimizer 'sdg'; did you mean 'sgd'\?.*samsgrad"):
         optimizers.build("sdg:lr=1", parameters())
 
 
-def test_unknown_argument_says_the_accepted_ones():
+def test_unknown_argument():
     with pytest.raises(
         ValueError, match=r"argument of optimizer sgd 'momentun'; did you mean 'momentum'.*weight_decay"
     ):
@@ -81,7 +81,7 @@ def test_unknown_argument_says_the_accepted_ones():
     [("muon", "only supports 2D parameters"), ("sgd:lr=-1", "Invalid learning rate"), ("sgd:lr=fast", "lr|str"),
      ("adam:betas=0.9", "float"), ("adam:fused=true,foreach=true", "fused")],
 )  # fmt: skip
-def test_refusals_are_passed_on_in_one_line(text, reason):
+def test_build_errors(text, reason):
     with pytest.raises(ValueError, match=f"^cannot build optimizer {text.split(':')[0]}: .*({reason})") as caught:
         optimizers.build(text, parameters())
     assert "\n" not in str(caught.value)
@@ -113,22 +113,22 @@ def own(tmp_path):
     return tmp_path / "own_optimizers.py"
 
 
-def test_a_class_in_a_file(own):
+def test_class_in_file(own):
     built = optimizers.build(f"{own}:Signed:rate=0.25,anything=3", parameters())
     assert type(built).__name__ == "Signed"
     assert built.defaults == {"lr": 0.25, "anything": 3}
 
 
-def test_a_class_of_a_module():
+def test_class_in_module():
     assert type(optimizers.build("torch.optim:RAdam:lr=0.1", parameters())) is torch.optim.RAdam
 
 
-def test_a_class_itself():
+def test_class_object():
     assert type(optimizers.build(SAdam, parameters(), {"lr": 0.1})) is SAdam
     assert optimizers.describe(SAdam).name == "landscape.training.sadam:SAdam"
 
 
-def test_what_is_missing_or_no_optimizer(own):
+def test_missing_argument_and_not_an_optimizer(own):
     with pytest.raises(ValueError, match=r"cannot build optimizer .*rate"):
         optimizers.build(f"{own}:Signed", parameters())
     with pytest.raises(ValueError, match="expected an object with step and param_groups, got str"):
@@ -158,7 +158,7 @@ DENSE = [name for name in optimizers.names() if name not in ("sparseadam", "muon
 
 
 @pytest.mark.parametrize("name", DENSE)
-def test_every_one_of_them_trains(name, mlp, tmp_path):
+def test_every_optimizer_trains(name, mlp, tmp_path):
     rate = {"adadelta": "lr=3", "adafactor": "lr=0.1", "adagrad": "lr=0.1", "lbfgs": "lr=0.1,max_iter=3",
             "asgd": "lr=0.3", "sgd": "lr=0.3", "rprop": "lr=0.01", "radam": "lr=0.3"}.get(name, "lr=0.03")  # fmt: skip
     run = train(mlp(), f"{name}:{rate}", TrainingSettings(epochs=4, batch_size=19), tmp_path / "run")
@@ -166,7 +166,7 @@ def test_every_one_of_them_trains(name, mlp, tmp_path):
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_muon_trains_a_model_of_matrices(mlp, tmp_path):
+def test_muon_trains_matrices(mlp, tmp_path):
     problem = mlp()
     for name, parameter in problem.model.named_parameters():
         parameter.requires_grad_("weight" in name)
@@ -175,7 +175,7 @@ def test_muon_trains_a_model_of_matrices(mlp, tmp_path):
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_one_that_fails_at_its_step_leaves_nothing_behind(mlp, tmp_path):
+def test_failing_first_step_leaves_no_run(mlp, tmp_path):
     with pytest.raises(ValueError, match=r"optimizer sparseadam cannot train this model: .*dense gradients"):
         train(mlp(), "sparseadam", TrainingSettings(epochs=1), tmp_path / "run")
     assert not (tmp_path / "run").exists()

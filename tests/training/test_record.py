@@ -42,7 +42,7 @@ def test_json_round_trip():
     assert RunRecord.from_json(json.loads(json.dumps(full.to_json()))) == full
 
 
-def test_json_keys_are_those_of_0_1():
+def test_json_keys_of_0_1():
     assert list(record().to_json()) == [
         "format", "problem", "optimizer", "settings", "steps_per_epoch", "steps", "created", "finished", "sessions"
     ]  # fmt: skip
@@ -72,7 +72,7 @@ def test_unknown_fields_are_written_back(stopped, mlp):
     assert json.loads((run.path / "run.json").read_text())["colour"] == "red"
 
 
-def test_a_value_of_the_wrong_kind_is_one_error(stopped):
+def test_invalid_value(stopped):
     run, edit = stopped
     edit(lambda values: values["settings"].update(epochs="many"))
     with pytest.raises(CheckpointError, match="epochs: expected an integer"):
@@ -80,20 +80,20 @@ def test_a_value_of_the_wrong_kind_is_one_error(stopped):
 
 
 @pytest.mark.parametrize("name", ["checkpoint_steps", "measure_steps", "dtype", "checkpoint_every"])
-def test_resume_without_a_setting_that_is_newer_than_the_run(stopped, mlp, name):
+def test_resume_run_that_lacks_a_setting(stopped, mlp, name):
     run, edit = stopped
     edit(lambda values: values["settings"].pop(name))
     assert train(mlp(), "sgd:lr=0.1", SETTINGS, run.path).finished
 
 
-def test_a_given_setting_that_is_newer_than_the_run_is_refused(stopped, mlp):
+def test_resume_with_new_setting_is_refused(stopped, mlp):
     run, edit = stopped
     edit(lambda values: values["settings"].pop("checkpoint_steps"))
     with pytest.raises(CheckpointError, match=r"settings\.checkpoint_steps is None in the run, but 3 was given"):
         train(mlp(), "sgd:lr=0.1", replace(SETTINGS, checkpoint_steps=3), run.path)
 
 
-def test_an_unknown_setting_is_refused(stopped, mlp):
+def test_resume_run_with_unknown_setting_is_refused(stopped, mlp):
     run, edit = stopped
     edit(lambda values: values["settings"].update(clip=1.0))
     with pytest.raises(CheckpointError, match=r"settings\.clip is 1\.0 in the run, but None was given"):
@@ -119,7 +119,7 @@ def given(older, **arguments):
 
 
 @pytest.mark.parametrize("arguments", [{}, {"decoupled": False}, {"momentum": 0.0}])
-def test_an_argument_that_the_optimizer_gained_is_equal_to_its_default(older, tmp_path, arguments):
+def test_new_optimizer_argument_equals_its_default(older, tmp_path, arguments):
     require_same(tmp_path, older, given(older, lr=0.2, **arguments))
 
 
@@ -128,12 +128,12 @@ def test_an_argument_that_the_optimizer_gained_is_equal_to_its_default(older, tm
     [({"lr": 0.2, "decoupled": True}, "decoupled"), ({"lr": 0.3}, "lr"), ({}, "lr"),
      ({"lr": 0.2, "momentum": 0.9}, "momentum")],
 )  # fmt: skip
-def test_a_different_argument_of_the_optimizer_is_refused(older, tmp_path, arguments, name):
+def test_different_optimizer_argument_is_refused(older, tmp_path, arguments, name):
     with pytest.raises(CheckpointError, match=rf"optimizer\.arguments\.{name} is "):
         require_same(tmp_path, older, given(older, **arguments))
 
 
-def test_resume_with_an_optimizer_that_gained_an_argument(stopped, mlp):
+def test_resume_with_new_optimizer_argument(stopped, mlp):
     run, edit = stopped
 
     def strip(values):
@@ -143,7 +143,7 @@ def test_resume_with_an_optimizer_that_gained_an_argument(stopped, mlp):
     assert train(mlp(), "sgd:lr=0.1", SETTINGS, run.path).finished
 
 
-def test_a_moved_reference_is_the_same_problem(tmp_path):
+def test_moved_reference_is_the_same_problem(tmp_path):
     old = record(problem={"factory": "landscape.problem.analytic:problem"})
     new = record(problem={"factory": "landscape.functions.problem:problem"})
     require_same(tmp_path, old, new)
@@ -151,6 +151,6 @@ def test_a_moved_reference_is_the_same_problem(tmp_path):
         require_same(tmp_path, old, record(problem={"factory": "other:problem"}))
 
 
-def test_read_record_reads_what_a_run_wrote(stopped):
+def test_read_record(stopped):
     run, _ = stopped
     assert read_record(run.path / "run.json") == run.record

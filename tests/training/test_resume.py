@@ -1,3 +1,5 @@
+"""Resuming: a run that was stopped, killed or interrupted ends with the weights of an undisturbed one."""
+
 from __future__ import annotations
 
 import json
@@ -10,8 +12,7 @@ import pytest
 import torch
 
 from landscape.errors import CheckpointError
-from landscape.training import Run, TrainingSettings, optimizers
-from landscape.training import trainer as sitting
+from landscape.training import Run, TrainingSettings, optimizers, trainer
 from landscape.training.trainer import train
 
 SETTINGS = TrainingSettings(epochs=4, batch_size=16, schedule="cosine", checkpoint_every=2, checkpoint_steps=5)
@@ -20,19 +21,19 @@ STEPS = 12
 
 
 def stop_after(*steps):
-    """A ``stop`` that says yes once after each of these numbers of steps of its own sitting."""
-    told = []
-    return lambda: told.append(1) or len(told) in steps
+    """Return a ``stop`` function that is True after each of these numbers of steps in its session."""
+    calls = []
+    return lambda: calls.append(1) or len(calls) in steps
 
 
 @pytest.mark.parametrize("name", DENSE)
 @pytest.mark.parametrize("at", [1, 7])
-def test_stopped_and_taken_up_ends_with_the_same_weights(name, at, convnet, tmp_path, assert_equal_runs):
+def test_resume_after_stop_is_bit_equal(name, at, convnet, tmp_path, assert_equal_runs):
     whole = train(convnet(), name, SETTINGS, tmp_path / "whole")
     part = train(convnet(), name, SETTINGS, tmp_path / "part", stop=stop_after(at))
     assert not part.finished
     assert part.record.sessions[-1].outcome == "stopped"
-    # The second sitting is given other initial weights: those of the run count.
+    # The second session gets other initial weights, but those of the run count.
     assert_equal_runs(train(convnet(seed=9), name, SETTINGS, tmp_path / "part"), whole)
     assert [(s.from_step, s.to_step) for s in Run.open(part.path).record.sessions] == [(0, at), (at, STEPS)]
 
@@ -74,6 +75,7 @@ train(problems.build_convnet(), optimizer, settings, out, progress=progress)
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("optimizer", "where", "count"),
     [
@@ -83,9 +85,7 @@ train(problems.build_convnet(), optimizer, settings, out, progress=progress)
         ("adam:lr=0.01", "state", 25),  # at whatever file, with a state kept at every step
     ],
 )
-def test_killed_and_taken_up_ends_with_the_same_weights(
-    optimizer, where, count, convnet, conftest_path, tmp_path, assert_equal_runs
-):
+def test_resume_after_kill_is_bit_equal(optimizer, where, count, convnet, conftest_path, tmp_path, assert_equal_runs):
     child = subprocess.run(
         [sys.executable, "-c", CHILD, str(conftest_path), str(tmp_path / "part"), optimizer, where, str(count)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -106,14 +106,14 @@ def test_killed_and_taken_up_ends_with_the_same_weights(
     assert_equal_runs(again, train(convnet(), optimizer, SETTINGS, tmp_path / "whole"))
 
 
-def test_killed_before_the_first_state_begins_again_from_its_own_weights(convnet, tmp_path, assert_equal_runs):
+def test_resume_without_state_keeps_initial_weights(convnet, tmp_path, assert_equal_runs):
     whole = train(convnet(), "adam", SETTINGS, tmp_path / "whole")
     part = train(convnet(), "adam", SETTINGS, tmp_path / "part", stop=stop_after(2))
     part.state_path.unlink()
     assert_equal_runs(train(convnet(seed=9), "adam", SETTINGS, tmp_path / "part"), whole)
 
 
-def test_killed_before_the_first_checkpoint(convnet, tmp_path, assert_equal_runs):
+def test_resume_without_checkpoint(convnet, tmp_path, assert_equal_runs):
     whole = train(convnet(), "adam", SETTINGS, tmp_path / "whole")
     part = train(convnet(), "adam", SETTINGS, tmp_path / "part", stop=stop_after(2))
     for path in (part.state_path, part.path / "history.csv", *part.checkpoints):
@@ -121,7 +121,7 @@ def test_killed_before_the_first_checkpoint(convnet, tmp_path, assert_equal_runs
     assert_equal_runs(train(convnet(), "adam", SETTINGS, tmp_path / "part"), whole)
 
 
-def test_interrupted_by_the_keyboard(convnet, tmp_path, assert_equal_runs):
+def test_resume_after_keyboard_interrupt(convnet, tmp_path, assert_equal_runs):
     def interrupt(told):
         if told.step == 8:
             raise KeyboardInterrupt
@@ -137,7 +137,7 @@ def test_interrupted_by_the_keyboard(convnet, tmp_path, assert_equal_runs):
     assert_equal_runs(train(convnet(), "adam", SETTINGS, tmp_path / "part"), whole)
 
 
-def test_ctrl_c_as_a_signal(convnet, tmp_path):
+def test_resume_after_sigint(convnet, tmp_path):
     # A job in the background is born with the signal ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -153,7 +153,7 @@ def test_ctrl_c_as_a_signal(convnet, tmp_path):
     assert train(convnet(), "adam", SETTINGS, tmp_path / "part").finished
 
 
-def test_an_error_later_on_keeps_what_is_done(convnet, tmp_path):
+def test_error_keeps_checkpoints(convnet, tmp_path):
     def fail(told):
         if told.step == 8:
             raise OSError("something else")
@@ -163,7 +163,7 @@ def test_an_error_later_on_keeps_what_is_done(convnet, tmp_path):
     assert Run.open(tmp_path / "part").saved_steps == [0, 5, 6]
 
 
-def test_another_device_may_go_on(convnet, tmp_path):
+def test_resume_on_another_device(convnet, tmp_path):
     train(convnet(), "adam", SETTINGS, tmp_path / "part", stop=stop_after(2))
     path = tmp_path / "part" / "run.json"
     record = json.loads(path.read_text())
@@ -172,7 +172,7 @@ def test_another_device_may_go_on(convnet, tmp_path):
     assert train(convnet(), "adam", SETTINGS, tmp_path / "part").finished
 
 
-def test_a_damaged_state_is_an_error(convnet, tmp_path):
+def test_damaged_state(convnet, tmp_path):
     run = train(convnet(), "adam", SETTINGS, tmp_path / "part", stop=stop_after(2))
     whole = run.state_path.read_bytes()
     run.state_path.write_bytes(whole[:1000])
@@ -185,7 +185,7 @@ def test_a_damaged_state_is_an_error(convnet, tmp_path):
     assert train(convnet(), "adam", SETTINGS, tmp_path / "part").finished
 
 
-def test_a_non_finite_loss_after_a_resume_does_not_cost_a_good_checkpoint(mlp, tmp_path):
+def test_non_finite_loss_after_resume_keeps_checkpoint(mlp, tmp_path):
     from dataclasses import replace
 
     from landscape.errors import NonFiniteLossError
@@ -204,7 +204,7 @@ def test_a_non_finite_loss_after_a_resume_does_not_cost_a_good_checkpoint(mlp, t
     assert Run.open(part.path).saved_steps == [0, 4]
 
 
-def test_a_full_disk_is_told_and_the_run_goes_on_later(convnet, tmp_path, monkeypatch, assert_equal_runs):
+def test_resume_after_full_disk(convnet, tmp_path, monkeypatch, assert_equal_runs):
     whole = train(convnet(), "adam", SETTINGS, tmp_path / "whole")
     replace_file, left = os.replace, [6]
 
@@ -222,5 +222,5 @@ def test_a_full_disk_is_told_and_the_run_goes_on_later(convnet, tmp_path, monkey
     assert_equal_runs(train(convnet(), "adam", SETTINGS, tmp_path / "part"), whole)
 
 
-def test_states_come_within_a_minute():
-    assert 0 < sitting._SECONDS_BETWEEN_STATES <= 60
+def test_state_interval_is_at_most_a_minute():
+    assert 0 < trainer._SECONDS_BETWEEN_STATES <= 60

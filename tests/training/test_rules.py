@@ -159,7 +159,7 @@ def test_ten_steps_on_a_quadratic(name):
     np.testing.assert_allclose(got.losses, np.einsum("ti,ij,tj->t", away, A, away) / 2, rtol=1e-10)
 
 
-def test_the_rules_differ_from_each_other():
+def test_rules_differ():
     """Otherwise a table that names one optimizer twice would pass."""
     ends = {name: list(rule(START, **arguments))[-1] for name, (_, rule, arguments) in RULES.items()}
     names = list(ends)
@@ -169,7 +169,7 @@ def test_the_rules_differ_from_each_other():
 
 
 @pytest.mark.parametrize(("short", "plain"), [("amsgrad", "adam"), ("samsgrad", "sadam")])
-def test_the_maximum_is_reached_only_where_gradients_fall(short, plain):
+def test_running_maximum_matters_for_falling_gradients(short, plain):
     """On rising gradients the running maximum is the mean itself; a fall tells the two apart."""
     rising, falling = np.geomspace(0.1, 10, 8), np.geomspace(10, 0.1, 8)
     for gradients, same in ((rising, True), (falling, False)):

@@ -18,7 +18,7 @@ def run(mlp, tmp_path):
     return train(mlp(), "sgd:lr=0.5,momentum=0.9", SETTINGS, tmp_path / "run")
 
 
-def test_open_finds_what_train_left(run):
+def test_open(run):
     found = Run.open(str(run.path))
     assert found.finished
     assert found.settings == SETTINGS
@@ -29,7 +29,7 @@ def test_open_finds_what_train_left(run):
     assert found.record == run.record
 
 
-def test_run_json_says_how_to_repeat_it(run):
+def test_run_json(run):
     record = json.loads((run.path / "run.json").read_text())
     assert record["optimizer"]["name"] == "sgd"
     assert record["optimizer"]["arguments"]["momentum"] == 0.9
@@ -56,7 +56,7 @@ def test_best(run):
         run.best("val_loss")
 
 
-def test_a_checkpoint_that_is_not_there(run):
+def test_load_missing_checkpoint(run):
     with pytest.raises(CheckpointError, match="no checkpoint of step 5; the nearest of 3 is that of step 6"):
         run.load(5)
 
@@ -68,7 +68,7 @@ def test_is_run_and_run_of(run, tmp_path):
     assert run_of(tmp_path / "some.pt") is None
 
 
-def test_the_same_again_is_the_same_run(run, mlp):
+def test_train_again_returns_finished_run(run, mlp):
     before = (run.path / "run.json").read_bytes()
     again = train(mlp(), "sgd", SETTINGS, run.path, arguments={"lr": 0.5, "momentum": 0.9})
     assert again.finished
@@ -88,7 +88,7 @@ def test_the_same_again_is_the_same_run(run, mlp):
         ("adam", SETTINGS, "optimizer.name is 'sgd' in the run, but 'adam' was given. Repeat"),
     ],
 )
-def test_other_settings_are_refused_by_name(run, mlp, optimizer, settings, told):
+def test_other_settings_are_refused(run, mlp, optimizer, settings, told):
     before = {path: path.read_bytes() for path in run.path.rglob("*.*")}
     with pytest.raises(CheckpointError) as caught:
         train(mlp(), optimizer, settings, run.path)
@@ -105,7 +105,7 @@ def test_other_data_are_refused(run, mlp):
         train(problem, "sgd:lr=0.5,momentum=0.9", SETTINGS, run.path)
 
 
-def test_data_may_have_moved_but_not_changed_their_name(run, mlp):
+def test_moved_data_are_accepted(run, mlp):
     def described(**more):
         return replace(mlp(), description=more)
 
@@ -127,7 +127,7 @@ def test_overwrite(run, mlp):
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_folder_or_file_of_something_else_is_left_alone(mlp, tmp_path, overwrite):
+def test_other_directories_and_files_are_kept(mlp, tmp_path, overwrite):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "thesis.tex").write_text("x")
     (tmp_path / "file").write_text("x")
@@ -137,7 +137,7 @@ def test_a_folder_or_file_of_something_else_is_left_alone(mlp, tmp_path, overwri
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder", "thesis.tex"]
 
 
-def test_an_empty_folder_is_taken(mlp, tmp_path):
+def test_empty_directory_is_used(mlp, tmp_path):
     assert train(mlp(), "sgd", SETTINGS, tmp_path).finished
 
 
@@ -146,21 +146,21 @@ def test_an_empty_folder_is_taken(mlp, tmp_path):
     [(None, "is not a run"), ("", "cannot read"), ("[1]", "expected format 'landscape-run-1', got 'list'"),
      ('{"format": "landscape-run-9"}', "got 'landscape-run-9'")],
 )  # fmt: skip
-def test_no_run(tmp_path, contents, reason):
+def test_open_errors(tmp_path, contents, reason):
     if contents is not None:
         (tmp_path / "run.json").write_text(contents)
     with pytest.raises(CheckpointError, match=reason):
         Run.open(tmp_path)
 
 
-def test_a_folder_of_runs_names_them(mlp, tmp_path):
+def test_open_directory_of_runs(mlp, tmp_path):
     for name in ("sgd", "adam"):
         train(mlp(), name, SETTINGS, tmp_path / name)
     with pytest.raises(CheckpointError, match=r"it has no run\.json; these are in it: adam, sgd$"):
         Run.open(tmp_path)
 
 
-def test_a_run_of_a_named_problem_builds_it_again(tmp_path):
+def test_build_problem(tmp_path):
     spec = ProblemSpec(model="mlp", model_args={"widths": (6,)}, samples=40)
     run = train(spec.build(seed=4), "adam", TrainingSettings(epochs=1), tmp_path / "run")
     found = Run.open(run.path)
@@ -173,6 +173,6 @@ def test_a_run_of_a_named_problem_builds_it_again(tmp_path):
     load_into(problem.model, found.load())
 
 
-def test_a_run_of_a_nameless_problem_says_so(run):
+def test_build_problem_without_names(run):
     with pytest.raises(CheckpointError, match="doesn't say how its problem was built"):
         run.spec()

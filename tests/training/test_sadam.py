@@ -45,14 +45,14 @@ def start(size=40, dtype=torch.float64):
 @BOTH
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.9)])
-def test_follows_the_equations(kind, decay, betas):
+def test_update_by_hand(kind, decay, betas):
     x = start()
     expected = by_the_equations(x.detach().numpy(), gradients(), 0.03, *betas, 50.0, decay, kind is SAMSGrad)
     got = follow(kind([x], lr=0.03, betas=betas, weight_decay=decay), x, gradients())
     np.testing.assert_allclose(got.numpy(), expected, rtol=1e-12, atol=1e-13)
 
 
-def test_the_running_maximum_makes_a_difference():
+def test_running_maximum_matters():
     x, y = start(), start()
     options = {"lr": 0.03, "betas": (0.5, 0.9)}  # memory short enough for v to fall
     one, other = follow(SAdam([x], **options), x, gradients()), follow(SAMSGrad([y], **options), y, gradients())
@@ -60,7 +60,7 @@ def test_the_running_maximum_makes_a_difference():
 
 
 @BOTH
-def test_is_adam_without_epsilon_in_the_limit(kind):
+def test_limit_is_adam_without_epsilon(kind):
     x, y = start(), start()
     adam = torch.optim.Adam([y], lr=0.03, eps=0, amsgrad=kind is SAMSGrad, weight_decay=0.1)
     got = follow(kind([x], lr=0.03, beta=1e15, weight_decay=0.1), x, gradients())
@@ -68,7 +68,7 @@ def test_is_adam_without_epsilon_in_the_limit(kind):
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 7e-16), (torch.float32, 3e-7)])
-def test_softplus_is_exact_and_safe_at_every_size(dtype, rtol):
+def test_softplus_at_every_magnitude(dtype, rtol):
     # Without memory (betas 0) a step is lr * g / softplus(|g|).
     g = np.concatenate([np.geomspace(1e-12, 1e12, 400), np.linspace(0.2, 1.2, 101)])
     x = torch.nn.Parameter(torch.zeros(g.size, dtype=dtype))
@@ -77,20 +77,20 @@ def test_softplus_is_exact_and_safe_at_every_size(dtype, rtol):
 
 
 @BOTH
-def test_a_zero_gradient_moves_nothing(kind):
+def test_zero_gradient(kind):
     x = start()
     assert torch.equal(follow(kind([x], lr=1.0), x, np.zeros((3, 40))), start().detach())
 
 
 @BOTH
-def test_maximize_is_the_mirror_of_minimize(kind):
+def test_maximize_mirrors_minimize(kind):
     x, y = start(), start()
     up = follow(kind([x], maximize=True), x, gradients())
     assert torch.equal(up, follow(kind([y]), y, -gradients()))
 
 
 @BOTH
-def test_state_goes_through_a_file(kind):
+def test_state_dict_round_trip(kind):
     grads = gradients()
     x = start()
     whole = follow(kind([x], lr=0.02), x, grads)
@@ -107,7 +107,7 @@ def test_state_goes_through_a_file(kind):
     assert torch.equal(follow(second, z, grads[11:]), whole)
 
 
-def test_groups_have_their_own_values_and_what_has_no_gradient_stays():
+def test_parameter_groups_and_missing_gradients():
     x, y, still = start(), start(), start()
     optimizer = SAdam([{"params": [x]}, {"params": [y, still], "lr": 0.0}], lr=0.1)
     x.grad, y.grad = torch.ones(40).double(), torch.ones(40).double()
@@ -117,7 +117,7 @@ def test_groups_have_their_own_values_and_what_has_no_gradient_stays():
     assert still not in optimizer.state
 
 
-def test_the_closure_is_called_with_gradients_on_and_its_value_returned():
+def test_closure():
     x = start()
     optimizer = SAdam([x], lr=0.1)
 
@@ -135,7 +135,7 @@ def test_the_closure_is_called_with_gradients_on_and_its_value_returned():
 @pytest.mark.parametrize(
     "gradient", [torch.eye(3).to_sparse(), torch.zeros(3, 3, dtype=torch.complex64)], ids=["sparse", "complex"]
 )
-def test_refuses_gradients_it_has_no_equations_for(gradient):
+def test_sparse_and_complex_gradients(gradient):
     x = torch.nn.Parameter(torch.zeros(3, 3, dtype=gradient.dtype))
     x.grad = gradient
     with pytest.raises(RuntimeError, match="dense real gradients"):
@@ -147,6 +147,6 @@ def test_refuses_gradients_it_has_no_equations_for(gradient):
     [("lr", -1), ("lr", float("nan")), ("betas", (0.9, 1.0)), ("betas", (0.9,)), ("beta", 0), ("beta", float("inf")),
      ("weight_decay", -0.1)],
 )  # fmt: skip
-def test_refuses_values_out_of_range(name, value):
+def test_invalid_arguments(name, value):
     with pytest.raises(ValueError, match=name):
         SAdam([start()], **{name: value})

@@ -7,7 +7,7 @@ from landscape.training.settings import SCHEDULES, find_schedule
 
 
 @pytest.mark.parametrize("epochs", [300, 60, 12])
-def test_step_is_as_published(epochs):
+def test_step_as_published(epochs):
     # Li et al. multiply by 0.1 after epochs 150, 225 and 275 of 300, counted from 1.
     rate, expected = 1.0, []
     for epoch in range(1, epochs + 1):
@@ -18,13 +18,13 @@ def test_step_is_as_published(epochs):
     assert got == pytest.approx(expected, rel=1e-12)
 
 
-def test_step_holds_within_an_epoch():
+def test_step_is_constant_within_an_epoch():
     # With 5 epochs half of them are over in the middle of one: the change waits for its end.
     got = [find_schedule("step").at(step, 10, 5) for step in range(50)]
     assert got == pytest.approx([1.0] * 30 + [0.1] * 10 + [0.01] * 10)
 
 
-def test_cosine_is_that_of_torch_at_every_step():
+def test_cosine_equals_torch():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=12)
     for step in range(12):
@@ -33,11 +33,11 @@ def test_cosine_is_that_of_torch_at_every_step():
         annealing.step()
 
 
-def test_constant_is_one():
+def test_constant():
     assert {find_schedule("constant").at(step, 3, 4) for step in range(12)} == {1.0}
 
 
-def test_all_begin_with_the_optimizers_own_rate():
+def test_first_factor_is_one():
     assert all(found.at(0, 5, 7) == 1 for found in SCHEDULES.values())
 
 

@@ -8,7 +8,7 @@ import torch
 from landscape.training import TrainingSettings
 
 
-def test_goes_through_json():
+def test_json_round_trip():
     settings = TrainingSettings(epochs=3, schedule="step", checkpoint_steps=5)
     assert TrainingSettings(**json.loads(json.dumps(settings.to_json()))) == settings
 
@@ -24,6 +24,6 @@ def test_bfloat16_keeps_float32_weights():
      ("checkpoint_every", None), ("checkpoint_steps", 0), ("schedule", "linear"), ("dtype", "float8"),
      ("device", "nowhere:x")],
 )  # fmt: skip
-def test_refuses_nonsense(name, value):
+def test_invalid_values(name, value):
     with pytest.raises(ValueError, match=name):
         TrainingSettings(**{name: value})

@@ -24,7 +24,7 @@ def buffers(model):
     return {name: buffer.clone() for name, buffer in model.named_buffers()}
 
 
-def test_every_call_gives_the_same_under_dropout(convnet):
+def test_repeated_calls_are_equal_under_dropout(convnet):
     problem = convnet()
     closure = closure_on(problem)
     first, slopes = float(closure()), gradients(problem.model)
@@ -33,14 +33,14 @@ def test_every_call_gives_the_same_under_dropout(convnet):
     assert all(torch.equal(a, b) for a, b in zip(slopes, gradients(problem.model), strict=True))
 
 
-def test_another_seed_gives_other_masks(convnet):
+def test_dropout_depends_on_seed(convnet):
     problem = convnet()
     one, other = closure_on(problem), closure_on(problem)
     other.seed = 6
     assert float(one()) != float(other())
 
 
-def test_running_statistics_follow_the_first_call_only(convnet):
+def test_buffers_change_in_first_call_only(convnet):
     problem = convnet()
     closure = closure_on(problem)
     before = buffers(problem.model)
@@ -55,14 +55,14 @@ def test_running_statistics_follow_the_first_call_only(convnet):
     assert all(torch.equal(once[name], buffer) for name, buffer in problem.model.named_buffers())
 
 
-def test_leaves_the_random_state_alone(convnet):
+def test_random_state_unchanged(convnet):
     torch.randn(7)  # or else a test before this one may have left the very state that the closure leaves
     state = torch.get_rng_state()
     closure_on(convnet())()
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_only_the_first_loss_must_be_finite(mlp):
+def test_non_finite_first_loss(mlp):
     problem = mlp()
     closure = closure_on(problem)
     closure()
@@ -73,7 +73,7 @@ def test_only_the_first_loss_must_be_finite(mlp):
         closure_on(problem)()
 
 
-def test_an_error_of_the_model_is_remembered(mlp):
+def test_error_of_model_is_stored(mlp):
     problem = mlp()
     closure = StepClosure(problem.model, problem.loss, Split(torch.zeros(2, 4), torch.zeros(2).long()), seed=0)
     with pytest.raises(RuntimeError, match="mat1 and mat2") as caught:
@@ -81,7 +81,7 @@ def test_an_error_of_the_model_is_remembered(mlp):
     assert closure.error is caught.value
 
 
-def test_ahead_then_the_first_call_costs_nothing_and_gives_the_gradients_back(convnet):
+def test_evaluate_ahead(convnet):
     problem = convnet()
     calls = []
     problem.model.register_forward_pre_hook(lambda *_: calls.append(1))
@@ -120,7 +120,7 @@ class Sharpness(torch.optim.Optimizer):
                 p.copy_(before - self.defaults["lr"] * p.grad)
 
 
-def test_two_step_optimizers_of_both_kinds_do_the_same(convnet, tmp_path, assert_equal_runs):
+def test_two_step_optimizers_are_equal(convnet, tmp_path, assert_equal_runs):
     settings = TrainingSettings(epochs=2, batch_size=16)
     runs = [
         train(convnet(), Sharpness, settings, tmp_path / str(asks), arguments={"asks": asks}) for asks in (True, False)
@@ -132,7 +132,7 @@ def test_two_step_optimizers_of_both_kinds_do_the_same(convnet, tmp_path, assert
     assert int(tracked) == runs[0].record.steps
 
 
-def test_a_two_step_optimizer_against_its_equations(mlp, tmp_path):
+def test_two_step_optimizer_by_hand(mlp, tmp_path):
     problem = mlp(torch.float64)
     settings = TrainingSettings(epochs=1, batch_size=37, dtype="float64")
     run = train(problem, Sharpness, settings, tmp_path / "run", arguments={"lr": 0.2, "rho": 0.3})

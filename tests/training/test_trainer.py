@@ -1,3 +1,5 @@
+"""The training loop, against a loop by hand and closed forms."""
+
 from __future__ import annotations
 
 import math
@@ -11,8 +13,7 @@ from torch import nn
 from landscape._utils.torch_state import derive_seed
 from landscape.errors import NonFiniteLossError
 from landscape.problem import Problem, Split, cross_entropy
-from landscape.training import TrainingSettings, load_into
-from landscape.training import trainer as sitting
+from landscape.training import TrainingSettings, load_into, trainer
 from landscape.training.measure import measure
 from landscape.training.trainer import train
 
@@ -21,7 +22,7 @@ def tensors(run, step=None):
     return run.load(step).state_dict
 
 
-def test_against_a_loop_by_hand(mlp, tmp_path):
+def test_train_equals_loop_by_hand(mlp, tmp_path):
     problem = mlp(torch.float64)
     settings = TrainingSettings(epochs=12, batch_size=10, seed=3, schedule="step", dtype="float64")
     run = train(problem, "sgd:lr=0.3,momentum=0.9,weight_decay=0.01", settings, tmp_path / "run")
@@ -43,7 +44,7 @@ def test_against_a_loop_by_hand(mlp, tmp_path):
         torch.testing.assert_close(tensors(run)[name], expected, rtol=1e-11, atol=1e-13)
 
 
-def test_history_and_checkpoints_tell_the_loss_of_the_weights(convnet, tmp_path):
+def test_history_equals_loss_of_checkpoints(convnet, tmp_path):
     problem = convnet()
     run = train(problem, "sgd:lr=0.1", TrainingSettings(epochs=2, batch_size=16), tmp_path / "run")
     history = run.history()
@@ -60,7 +61,7 @@ def test_history_and_checkpoints_tell_the_loss_of_the_weights(convnet, tmp_path)
                 assert history[f"{split}_{metric}"][row] == value == checkpoint.metrics[f"{split}_{metric}"]
 
 
-def test_leaves_problem_and_random_state_alone(convnet, tmp_path):
+def test_problem_and_random_state_unchanged(convnet, tmp_path):
     problem = convnet()
     before = {name: tensor.clone() for name, tensor in problem.model.state_dict().items()}
     state = torch.get_rng_state()
@@ -70,7 +71,7 @@ def test_leaves_problem_and_random_state_alone(convnet, tmp_path):
     assert all(p.grad is None for p in problem.model.parameters())
 
 
-def test_the_seed_decides_and_nothing_else(convnet, tmp_path, assert_equal_runs):
+def test_result_depends_on_seed_only(convnet, tmp_path, assert_equal_runs):
     settings = TrainingSettings(epochs=2, batch_size=16)
     one = train(convnet(), "adam", settings, tmp_path / "1")
     torch.randn(5)
@@ -80,7 +81,7 @@ def test_the_seed_decides_and_nothing_else(convnet, tmp_path, assert_equal_runs)
     assert torch.equal(tensors(one, 0)["linear.weight"], tensors(other, 0)["linear.weight"])
 
 
-def test_each_epoch_sees_each_sample_once_in_an_order_of_its_own(mlp, tmp_path):
+def test_data_order(mlp, tmp_path):
     seen = []
 
     def remember(inputs, generator):
@@ -96,7 +97,7 @@ def test_each_epoch_sees_each_sample_once_in_an_order_of_its_own(mlp, tmp_path):
     assert not torch.equal(*epochs)
 
 
-def test_chance_is_new_at_each_step_and_in_each_room(convnet, tmp_path):
+def test_random_numbers_differ_by_step_and_purpose(convnet, tmp_path):
     masks, shifts = [], []
 
     def augment(inputs, generator):
@@ -123,7 +124,7 @@ def test_chance_is_new_at_each_step_and_in_each_room(convnet, tmp_path):
     assert len({*shifts, *masks, *noise}) == 18
 
 
-def test_checkpoints_every_k_epochs_and_k_steps(convnet, tmp_path):
+def test_checkpoint_intervals(convnet, tmp_path):
     settings = TrainingSettings(epochs=5, batch_size=16, checkpoint_every=2, checkpoint_steps=4)
     run = train(convnet(), "adam", settings, tmp_path / "run")
     assert run.saved_steps == [0, 4, 6, 8, 12, 15]  # 3 steps an epoch
@@ -137,7 +138,7 @@ def test_checkpoints_every_k_epochs_and_k_steps(convnet, tmp_path):
     assert torch.equal(tensors(run)["linear.weight"], tensors(measured)["linear.weight"])
 
 
-def test_no_epochs_leave_the_untrained_network(convnet, tmp_path):
+def test_zero_epochs(convnet, tmp_path):
     problem = convnet(test=False)
     run = train(problem, "adam", TrainingSettings(epochs=0), tmp_path / "run")
     assert run.finished
@@ -146,7 +147,7 @@ def test_no_epochs_leave_the_untrained_network(convnet, tmp_path):
     assert list(run.history()) == ["step", "epoch", "train_loss", "train_acc", "learning_rate"]
 
 
-def test_lbfgs_solves_a_quadratic_in_a_step(tmp_path):
+def test_lbfgs_on_a_quadratic(tmp_path):
     draw = torch.Generator().manual_seed(0)
     inputs = torch.randn(30, 4, generator=draw, dtype=torch.float64)
     solution = torch.tensor([[1.0, -2.0, 0.5, 3.0]], dtype=torch.float64)
@@ -157,7 +158,7 @@ def test_lbfgs_solves_a_quadratic_in_a_step(tmp_path):
     torch.testing.assert_close(tensors(run)["weight"], solution, rtol=1e-4, atol=1e-4)
 
 
-def test_bfloat16_computes_in_it_and_keeps_float32(convnet, tmp_path):
+def test_bfloat16(convnet, tmp_path):
     settings = TrainingSettings(epochs=1, batch_size=16, dtype="bfloat16")
     kinds = []
 
@@ -174,7 +175,7 @@ def test_bfloat16_computes_in_it_and_keeps_float32(convnet, tmp_path):
     assert 0 < difference < 0.01
 
 
-def test_frozen_parameters_stay(convnet, tmp_path):
+def test_frozen_parameters(convnet, tmp_path):
     problem = convnet()
     problem.model.linear.weight.requires_grad_(False)
     run = train(problem, "sgd:lr=0.5,weight_decay=0.1", TrainingSettings(epochs=1), tmp_path / "run")
@@ -198,7 +199,7 @@ def test_progress(convnet, tmp_path):
     np.testing.assert_array_equal([told[i].metrics["train_loss"] for i in (0, 2, 3, 6)], losses[[0, 0, 1, 2]])
 
 
-def test_a_loss_that_explodes_keeps_the_last_good_checkpoint(mlp, tmp_path):
+def test_non_finite_loss_keeps_last_checkpoint(mlp, tmp_path):
     settings = TrainingSettings(epochs=50, batch_size=10, checkpoint_steps=1)
     problem = replace(mlp(), loss=lambda outputs, targets: (outputs**2).sum(1))
     with pytest.raises(NonFiniteLossError) as caught:
@@ -218,7 +219,7 @@ def test_a_loss_that_explodes_keeps_the_last_good_checkpoint(mlp, tmp_path):
     assert run.record.sessions[-1].outcome.startswith("NonFiniteLossError: the training loss is")
 
 
-def test_a_bad_loss_at_the_end_of_an_epoch_is_found_before_its_checkpoint(mlp, tmp_path):
+def test_non_finite_loss_at_end_of_epoch(mlp, tmp_path):
     problem = mlp()
     calls = []
 
@@ -231,7 +232,7 @@ def test_a_bad_loss_at_the_end_of_an_epoch_is_found_before_its_checkpoint(mlp, t
         train(replace(problem, loss=loss), "sgd", TrainingSettings(epochs=3, batch_size=10), tmp_path / "run")
 
 
-def test_nan_in_the_data_leaves_nothing(mlp, tmp_path):
+def test_nan_in_data_leaves_no_run(mlp, tmp_path):
     problem = mlp()
     problem.splits["train"].inputs[3] = math.nan
     with pytest.raises(NonFiniteLossError, match=r"at the initial weights.*data"):
@@ -239,7 +240,7 @@ def test_nan_in_the_data_leaves_nothing(mlp, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_an_error_of_the_model_is_passed_on_and_leaves_nothing(mlp, tmp_path):
+def test_error_of_model_leaves_no_run(mlp, tmp_path):
     problem = replace(mlp(), augment=lambda inputs, generator: inputs[:, :4])
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         train(problem, "sgd", TrainingSettings(epochs=3), tmp_path / "run")
@@ -256,7 +257,7 @@ def test_an_error_of_the_model_is_passed_on_and_leaves_nothing(mlp, tmp_path):
         ({"model": nn.Flatten()}, "sgd", {}, "no trainable parameters"),
     ],
 )
-def test_what_cannot_be_trained_is_told_before_anything_is_written(mlp, tmp_path, change, optimizer, settings, reason):
+def test_invalid_arguments_leave_no_run(mlp, tmp_path, change, optimizer, settings, reason):
     with pytest.raises(ValueError, match=reason):
         train(replace(mlp(), **change), optimizer, TrainingSettings(**settings), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -270,16 +271,16 @@ class WithoutRate(torch.optim.Optimizer):
         return closure()
 
 
-def test_a_schedule_needs_a_learning_rate(mlp, tmp_path):
+def test_schedule_without_learning_rate(mlp, tmp_path):
     with pytest.raises(ValueError, match="'cosine' needs an optimizer with a learning rate"):
         train(mlp(), WithoutRate, TrainingSettings(schedule="cosine"), tmp_path / "run")
     run = train(mlp(), WithoutRate, TrainingSettings(epochs=1), tmp_path / "run")
     assert np.isnan(run.history()["learning_rate"]).all()
 
 
-def test_states_are_kept_within_an_epoch_when_time_is_up(mlp, tmp_path, monkeypatch):
-    monkeypatch.setattr(sitting, "_SECONDS_BETWEEN_STATES", -1.0)
+def test_state_is_saved_within_an_epoch(mlp, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_STATES", -1.0)
     kept = []
-    monkeypatch.setattr(sitting, "save_state", lambda path, model, optimizer, step: kept.append(step))
+    monkeypatch.setattr(trainer, "save_state", lambda path, model, optimizer, step: kept.append(step))
     train(mlp(), "sgd", TrainingSettings(epochs=2, batch_size=10), tmp_path / "run")
     assert kept == [1, 2, 3, 4, 5, 6, 7]

@@ -1,0 +1,130 @@
+"""Atomic replacement: old contents or new ones, never a part, and no temporary files left."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from landscape._utils import files
+from landscape.errors import CheckpointError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("durable", [False, True])
+@pytest.mark.parametrize("exists", [False, True])
+def test_replacing(tmp_path: Path, durable: bool, exists: bool) -> None:
+    path = tmp_path / "a.txt"
+    if exists:
+        path.write_text("old")
+    with files.replacing(path, durable=durable) as temporary:
+        temporary.write_text("new")
+        assert temporary.parent == tmp_path
+        assert path.exists() == exists
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_error_in_block_keeps_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def fail() -> None:
+        with files.replacing(path) as temporary:
+            temporary.write_text("ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_temporary_name_is_hidden_and_keeps_suffix(tmp_path: Path) -> None:
+    with files.replacing(tmp_path / "film.mp4", keep_suffix=True) as temporary:
+        assert temporary.name == f".film.mp4.{os.getpid()}.part.mp4"
+        temporary.touch()
+    assert files.temporary_name(tmp_path / "a.txt").name == f".a.txt.{os.getpid()}.part"
+
+
+def test_on_error_translates_system_errors(tmp_path: Path) -> None:
+    with (
+        pytest.raises(CheckpointError, match=r"cannot write .*a\.txt: No such file or directory"),
+        files.open_replacing(tmp_path / "no" / "a.txt", on_error=CheckpointError),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("error", [ValueError("wrong"), RuntimeError("torch")])
+def test_other_errors_pass_through(tmp_path: Path, error: Exception) -> None:
+    with (
+        pytest.raises(type(error), match=str(error)),
+        files.open_replacing(tmp_path / "a.txt", on_error=CheckpointError),
+    ):
+        raise error
+    assert names(tmp_path) == []
+
+
+def test_system_error_behind_torch_save() -> None:
+    class Full:
+        def write(self, data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+        def flush(self) -> None: ...
+
+    with pytest.raises((RuntimeError, OSError)) as caught:
+        torch.save({"a": torch.ones(1000)}, Full())
+    found = files.system_error(caught.value)
+    assert found is not None
+    assert found.errno == 28
+
+
+def test_replacing_group(tmp_path: Path) -> None:
+    """The main file is moved last, folders are merged, and other files in them are kept."""
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "mine.txt").write_text("mine")
+    (tmp_path / "a.html").write_text("old")
+    with files.replacing_group(tmp_path / "a.html") as folder:
+        (folder / "a.html").write_text("new")
+        (folder / "a.png").write_text("picture")
+        (folder / "parts").mkdir()
+        (folder / "parts" / "0.txt").write_text("part")
+        assert (tmp_path / "a.html").read_text() == "old"
+    assert names(tmp_path) == ["a.html", "a.png", "parts", "parts/0.txt", "parts/mine.txt"]
+    assert (tmp_path / "a.html").read_text() == "new"
+
+
+def test_replacing_group_moves_main_file_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved, replace = [], os.replace
+    monkeypatch.setattr(
+        os, "replace", lambda source, target: (moved.append(Path(target).name), replace(source, target))
+    )
+    with files.replacing_group(tmp_path / "a.html") as folder:
+        for name in ("z.png", "a.html", "b.png"):
+            (folder / name).touch()
+    assert moved == ["b.png", "z.png", "a.html"]
+
+
+def test_replacing_group_without_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "b.png").write_text("old")
+
+    def write() -> None:
+        with files.replacing_group(tmp_path / "a.html", overwrite=False) as folder:
+            (folder / "a.html").touch()
+            (folder / "b.png").touch()
+
+    with pytest.raises(FileExistsError, match=r"b\.png exists"):
+        write()
+    assert names(tmp_path) == ["b.png"]
+
+
+def test_remove_temporary(tmp_path: Path) -> None:
+    for name in (".a.txt.77.part", ".film.mp4.77.part.mp4", "kept.part", ".hidden"):
+        (tmp_path / name).touch()
+    files.remove_temporary(tmp_path)
+    assert names(tmp_path) == [".hidden", "kept.part"]
