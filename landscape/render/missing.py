@@ -1,4 +1,4 @@
-"""Where a surface has no height: points not finite, failed, or not computed yet, shaded as what they are."""
+"""Points without a value on the scale (not finite, failed, not yet computed) and points that are noise, as shading."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class MissingData:
     """Points that have no place on the scale, by reason.
 
     Attributes:
-        invalid: bool of the surface's shape; computed but not finite, failed, stopped as out of range, or not on a log
-            scale.
-        pending: bool of the surface's shape; not computed yet.
-        notes: what the figure says about them.
+        invalid: bool array of the shape of the surface; computed but not finite, failed, stopped as out of range, or
+            not positive on a log scale.
+        pending: bool array of the shape of the surface; not yet computed.
+        notes: remarks on both for the figure.
     """
 
     invalid: np.ndarray
@@ -47,61 +47,76 @@ class MissingData:
 
 
 def missing_data(surface: Surface, values: np.ndarray, scale: Scale) -> MissingData:
-    """The gaps of ``values`` (one of the surface's metrics) on ``scale``."""
+    """Return the points of ``values``, one of the metrics of the surface, that have no place on ``scale``."""
     missing = ~np.isfinite(scale.transform(values))
     pending = missing & (surface.status == PENDING)
-    bad = missing & ~pending
-    failed = bool((bad & (surface.status == FAILED)).any())
+    invalid = missing & ~pending
+    failed = bool((invalid & (surface.status == FAILED)).any())
     stopped = surface.status == STOPPED
-    unbounded = bool((bad & ~np.isfinite(values) & (surface.status != FAILED) & ~stopped).any())
-    reasons = [text for text, met in (("not finite", unbounded), ("failed", failed)) if met]
+    infinite = bool((invalid & ~np.isfinite(values) & (surface.status != FAILED) & ~stopped).any())
+    reasons = [text for text, present in (("not finite", infinite), ("failed", failed)) if present]
     reasons += [stopped_note(surface)] if stopped.any() else []
     notes = []
     if reasons:
         notes.append(f"hatched: {' or '.join(reasons)}")
-    elif bad.any():
+    elif invalid.any():
         notes.append("hatched: not positive")
     if pending.any():
         notes.append("dotted: not yet computed")
     if (surface.status == INTERPOLATED).any():
         inside, where = surface.status[~stopped], " in range" if stopped.any() else ""
         notes.append(f"{(inside != INTERPOLATED).mean():.0%} of the points{where} measured, the rest interpolated")
-    return MissingData(bad, pending, tuple(notes))
+    return MissingData(invalid, pending, tuple(notes))
 
 
 def stopped_note(surface: Surface) -> str:
-    """What stopped points are, in a note."""
+    """Return the remark on points whose evaluation was stopped as out of range."""
     return f"not computed above {metric_label(surface.metrics[0])} {surface.stop_above:g}"
 
 
-def shade_missing(ax: Axes, surface: Surface, gaps: MissingData, *, around: bool = False) -> list[Patch]:
-    """Shade the gaps below whatever is drawn on ``ax``.
+def shade_missing(ax: Axes, surface: Surface, missing: MissingData, *, around: bool = False) -> list[Patch]:
+    """Shade missing data below whatever is drawn on ``ax``.
 
-    Between grid points (the default, for contours and curves) every cell with a gap at a corner is shaded: what can
-    be interpolated in it lies above. ``around`` shades the cell centred on each point, for a heat map.
+    Args:
+        ax: axes of one or two dimensions, like the surface.
+        surface: coordinates of the points.
+        missing: points to shade.
+        around: shade the cell centred on each point, for a heat map. Otherwise, for contours and curves, every cell
+            between grid points with a missing corner is shaded, and what can be interpolated in it is drawn above.
+
+    Returns:
+        One patch for each kind of missing data that is present.
     """
     patches = []
-    taken = np.zeros(1, dtype=bool)
+    shaded = np.zeros(1, dtype=bool)
     for mask, face, hatch in (
-        (gaps.pending, PENDING_COLOUR, PENDING_HATCH),
-        (gaps.invalid, INVALID_COLOUR, INVALID_HATCH),
+        (missing.pending, PENDING_COLOUR, PENDING_HATCH),
+        (missing.invalid, INVALID_COLOUR, INVALID_HATCH),
     ):
-        cells = mask if around else _touched(mask)
-        cells, taken = cells & ~taken, cells | taken
+        cells = mask if around else _touching_cells(mask)
+        cells, shaded = cells & ~shaded, cells | shaded
         if cells.any():
             patches.append(_patch(ax, surface, cells, face, hatch, around=around))
     return patches
 
 
 def hatch_noise(ax: Axes, surface: Surface, noise: Noise, colour: str, *, around: bool = False) -> Artist | None:
-    """Hatch where a surface of two axes cannot be told from its origin; None where it can be everywhere.
+    """Hatch the region of a surface of two axes that is indistinguishable from the origin.
 
-    Between grid points the border is where the interpolated difference leaves the noise; ``around`` hatches the cell
-    centred on each point, for a heat map.
+    Args:
+        ax: axes to draw on.
+        surface: coordinates of the points.
+        noise: differences from the origin and their standard errors.
+        colour: colour of the hatching.
+        around: hatch the cell centred on each point, for a heat map. Otherwise the border is where the interpolated
+            difference exceeds the noise.
+
+    Returns:
+        The hatching, or None if there is no such region.
     """
     ratio = noise.ratio
-    # At the origin itself a paired difference and its error are both zero: it goes with its quietest neighbour.
-    ratio = np.where((noise.difference == 0) & (noise.error == 0), _quietest(ratio), ratio)
+    # Paired differences and their errors are both zero at the origin, which therefore takes its neighbours' ratio.
+    ratio = np.where((noise.difference == 0) & (noise.error == 0), _smallest_neighbour(ratio), ratio)
     below = np.isfinite(ratio) & (np.abs(ratio) < 1)
     if not below.any():
         return None
@@ -132,29 +147,32 @@ def noise_note(noise: Noise) -> str:
     return f"no point is {within} of the origin{warning}"
 
 
-def hatch_colour(position: float, purpose: str) -> str:
-    """The colour of hatching over a place (0 to 1) of a colour map: noise has about one colour, the origin's."""
-    light = luminance(np.asarray(colour_map(purpose)(position))[:3])
+def hatch_colour(position: float, name: str) -> str:
+    """Return the colour of hatching over a position (0 to 1) of a colour map.
+
+    Noise has about one colour, that of the value at the origin.
+    """
+    light = luminance(np.asarray(colour_map(name)(position))[:3])
     return "#ffffffb0" if light < 0.42 else "#00000090"
 
 
-def _quietest(ratio: np.ndarray) -> np.ndarray:
-    """At each point the smallest in size of its neighbours' ratios."""
+def _smallest_neighbour(ratio: np.ndarray) -> np.ndarray:
+    """Return, at each point, the smallest absolute ratio of its neighbours."""
     padded = np.pad(ratio, 1, constant_values=np.nan)
     ny, nx = ratio.shape
     around = [padded[j : j + ny, i : i + nx] for j in range(3) for i in range(3) if (j, i) != (1, 1)]
-    stack = np.where(np.isfinite(around), np.abs(around), np.inf)
-    return stack.min(axis=0)
+    smallest: np.ndarray = np.where(np.isfinite(around), np.abs(around), np.inf).min(axis=0)
+    return smallest
 
 
-def cell_edges(coordinates: np.ndarray) -> np.ndarray:
-    """Borders ``(n + 1,)`` of the cells centred on ``coordinates`` ``(n,)``."""
+def _cell_edges(coordinates: np.ndarray) -> np.ndarray:
+    """Return the edges ``(n + 1,)`` of the cells centred on ``coordinates`` ``(n,)``."""
     middle = (coordinates[1:] + coordinates[:-1]) / 2
     return np.concatenate(([2 * coordinates[0] - middle[0]], middle, [2 * coordinates[-1] - middle[-1]]))
 
 
-def _touched(mask: np.ndarray) -> np.ndarray:
-    """Cells between points, one less along each axis, with a marked point at a corner."""
+def _touching_cells(mask: np.ndarray) -> np.ndarray:
+    """Return the cells between points, one fewer along each axis, that have a marked point at a corner."""
     for axis in range(mask.ndim):
         first, last = [slice(None)] * mask.ndim, [slice(None)] * mask.ndim
         first[axis], last[axis] = slice(None, -1), slice(1, None)
@@ -163,11 +181,11 @@ def _touched(mask: np.ndarray) -> np.ndarray:
 
 
 def _patch(ax: Axes, surface: Surface, cells: np.ndarray, face: str, hatch: str, *, around: bool) -> Patch:
-    """All cells as one path, so that neither seams nor overlaps show between them."""
+    """Add all cells as a single path, so no seams or overlaps show between them."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
-    borders = [cell_edges(axis) if around else axis for axis in surface.coordinates]
+    borders = [_cell_edges(axis) if around else axis for axis in surface.coordinates]
     if cells.ndim == 1:
         rows, height, transform = cells[None, :], np.array([0.0, 1.0]), ax.get_xaxis_transform()
     else:

@@ -1,53 +1,63 @@
-"""How figures look and are saved: sizes and fonts by name, colours, and files that are the same bytes each time."""
+"""Style of figures: sizes, fonts and colours by name, and files with the same bytes each time."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from landscape._utils.files import replacing_group
+
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from matplotlib.patheffects import AbstractPathEffect
 
-    from landscape.render.figure import StyledFigure
+    from landscape.render.figure import RcParams, StyledFigure
 
 SUFFIXES = (".pdf", ".png", ".svg", ".pgf")
 DPI = 300
 
 HALO_COLOUR = "white"
 INVALID_COLOUR = "#c9c9c9"
-"""Face of what is not finite (hatched with ``INVALID_HATCH``)."""
+"""Background of points that are not finite (hatched with ``INVALID_HATCH``)."""
 INVALID_HATCH = "////"
 PENDING_COLOUR = "#f4f4f4"
-"""Face of what is not computed yet (dotted)."""
+"""Background of points that are not yet computed (dotted)."""
 PENDING_HATCH = "..."
 NOISE_HATCH = "xxxx"
-"""Over what is no more than noise."""
+"""Hatching of the region that is indistinguishable from the origin."""
 
 TRAJECTORY_COLOURS = ("#e31a1c", "#111111", "#ff9d1c", "#f159c8", "#7a4419", "#ffffff")
-"""For paths over viridis or white, told apart in grey print by ``TRAJECTORY_MARKERS``; each gets a halo."""
+"""Colours of paths on viridis or white; in grey print, ``TRAJECTORY_MARKERS`` tell them apart. Each gets a halo."""
 TRAJECTORY_MARKERS = ("o", "s", "^", "D", "v", "P")
 CURVE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""For curves on white: the colours of Okabe and Ito, dark ones first."""
-CURVE_STYLES = ("-", "--", "-.", ":")
+"""Colours of curves on white: those of Okabe and Ito, dark ones first."""
+CURVE_STYLES: tuple[Literal["-", "--", "-.", ":"], ...] = ("-", "--", "-.", ":")
 
 _COLOUR_MAPS = {"loss": "viridis", "accuracy": "cividis", "spread": "magma", "difference": "PuOr"}
 
 
 @dataclass(frozen=True)
 class Size:
-    """A figure's size in inches, and its text sizes in points."""
+    """Size and text of a figure.
+
+    Attributes:
+        width: width in inches.
+        height: height in inches; figures of contours fit it to their content.
+        font: font size of labels in points.
+        small: font size of tick labels and legends in points.
+        family: font family, ``"serif"`` or ``"sans-serif"``.
+        line: factor on all line widths.
+    """
 
     width: float
     height: float
@@ -65,11 +75,11 @@ SIZES = {
     "iclr": Size(5.5, 3.6, 9, 7),
     "slide": Size(10.0, 5.625, 18, 15, family="sans-serif", line=2.0),
 }
-"""``column`` and ``page``: one and two columns of a two-column paper; the venues: their column or text width."""
+"""``column`` and ``page``: one and both columns of a two-column paper; conferences: width of their column or text."""
 
 
 def named_size(size: str | Size) -> Size:
-    """The size called ``size``; a ``Size`` is handed through.
+    """Return the size with this name; a ``Size`` is returned as it is.
 
     Raises:
         ValueError: an unknown name; the message lists the known ones.
@@ -81,8 +91,8 @@ def named_size(size: str | Size) -> Size:
     return SIZES[size]
 
 
-def rc_params(size: str | Size = "column") -> dict[str, Any]:
-    """The rcParams of a figure of this size. Fonts ship with matplotlib, so that they are the same everywhere."""
+def rc_params(size: str | Size = "column") -> RcParams:
+    """Return the rcParams of a figure of this size; their fonts come with matplotlib, so they exist everywhere."""
     s = named_size(size)
     return {
         "figure.figsize": (s.width, s.height),
@@ -134,25 +144,22 @@ def rc_params(size: str | Size = "column") -> dict[str, Any]:
     }
 
 
-def use(size: str | Size = "column", **changes: Any) -> AbstractContextManager[None]:
-    """A context in which matplotlib draws in this style; the caller's rcParams come back afterwards.
-
-    ``changes`` are rcParams with underscores for dots doubled: ``use("page", axes__grid=True)``.
-    """
-    import matplotlib
-
-    settings = {**rc_params(size), **{name.replace("__", "."): value for name, value in changes.items()}}
-    return matplotlib.rc_context(settings)
-
-
 def new_figure(
-    size: str | Size = "column", *, width: float | None = None, height: float | None = None, layout: str = "constrained"
+    size: str | Size = "column",
+    *,
+    width: float | None = None,
+    height: float | None = None,
+    layout: Literal["constrained", "compressed"] = "constrained",
 ) -> StyledFigure:
-    """An empty figure (Agg, no pyplot) that is drawn and saved in its style wherever that happens.
+    """Create an empty figure (Agg canvas, no pyplot) that carries its style along.
 
-    Ticks and mathematics are made when a figure is drawn, long after ``use`` was left: this figure carries its style
-    along. ``width`` and ``height`` are in inches and default to those of ``size``;
-    ``layout`` is matplotlib's.
+    Matplotlib creates ticks and mathematics when a figure is drawn, when no rc context is active any more.
+
+    Args:
+        size: name of the size.
+        width: width in inches, if not that of ``size``.
+        height: height in inches, if not that of ``size``.
+        layout: layout of matplotlib.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -163,16 +170,18 @@ def new_figure(
     settings = rc_params(s)
     with matplotlib.rc_context(settings):
         figure = StyledFigure(settings, figsize=(width or s.width, height or s.height), layout=layout)
-        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, hspace=0, wspace=0)
+        figure.set_layout_pads(w_pad=0.03, h_pad=0.03, space=0)
         FigureCanvasAgg(figure)
     return figure
 
 
 @contextlib.contextmanager
 def styled_axes(target: Axes | Figure | None, size: str | Size = "column") -> Iterator[Axes]:
-    """The axes to draw on, in their style: an axes with the caller's settings, or new axes of a figure.
+    """Yield axes to draw on, in the style of their figure.
 
-    ``target`` is an axes, a figure that gets its only axes now, or None for a new figure of this ``size``.
+    Args:
+        target: axes, a figure that gets its only axes now, or None for a new figure.
+        size: size of a new figure.
     """
     from matplotlib.figure import Figure
 
@@ -182,32 +191,32 @@ def styled_axes(target: Axes | Figure | None, size: str | Size = "column") -> It
 
 
 def style_context(target: Axes | Figure) -> AbstractContextManager[None]:
-    """A context with the style that the figure of ``target`` carries; the caller's settings for one that has none."""
+    """Return a context with the style of the figure of ``target``; for other figures, the current rcParams apply."""
     import matplotlib
 
     return matplotlib.rc_context(getattr(target.get_figure(root=True), "landscape_rc", {}))
 
 
-def colour_map(purpose: str = "loss") -> Colormap:
-    """The colour map for ``loss``, ``accuracy``, ``spread`` or ``difference``, or any of matplotlib's by name.
+def colour_map(name: str = "loss") -> Colormap:
+    """Return the colour map for ``loss``, ``accuracy``, ``spread`` or ``difference``, or one of matplotlib by name.
 
-    Those of the first three rise evenly in lightness: they survive grey print and colour blindness.
+    The first three increase uniformly in lightness, so they survive grey print and colour blindness.
 
     Raises:
-        ValueError: neither a purpose nor a colour map of matplotlib.
+        ValueError: an unknown name.
     """
     import matplotlib
 
-    name = _COLOUR_MAPS.get(purpose, purpose)
-    if name not in matplotlib.colormaps:
+    known = _COLOUR_MAPS.get(name, name)
+    if known not in matplotlib.colormaps:
         raise ValueError(
-            f"unknown colour map {purpose!r}: expected {', '.join(_COLOUR_MAPS)} or a name that matplotlib knows"
+            f"unknown colour map {name!r}: expected {', '.join(_COLOUR_MAPS)} or a colour map of matplotlib"
         )
-    return matplotlib.colormaps[name].copy()
+    return matplotlib.colormaps[known].copy()
 
 
 def colour_map_name(metric: str) -> str:
-    """The purpose of a metric's colour map: ``accuracy`` for ``*_acc``, ``spread`` for errors, else ``loss``."""
+    """Return the name of a metric's colour map: ``accuracy`` for ``*_acc``, ``spread`` for errors, else ``loss``."""
     return "accuracy" if metric.endswith("_acc") else "spread" if metric.endswith(("_stderr", "_std")) else "loss"
 
 
@@ -229,24 +238,32 @@ def luminance(colour: Any, weights: tuple[float, float, float] = REC_709) -> Any
 
 
 def halo_effects(width: float = 1.6, colour: str = HALO_COLOUR) -> list[AbstractPathEffect]:
-    """Path effects that put a rim of ``width`` points around a line or a text, so that it stands out on any ground."""
+    """Return path effects for a rim of ``width`` points around a line or a text, visible on any background."""
     from matplotlib import patheffects
 
     return [patheffects.Stroke(linewidth=width, foreground=colour), patheffects.Normal()]
 
 
-def add_halo(line: Artist, rim: float = 0.8, colour: str = HALO_COLOUR) -> None:
+def add_halo(line: Line2D, rim: float = 0.8, colour: str = HALO_COLOUR) -> None:
     """Give ``line`` a rim of ``rim`` points on each side."""
     line.set_path_effects(halo_effects(line.get_linewidth() + 2 * rim, colour))
 
 
 def save(figure: Figure, path: str | os.PathLike[str], dpi: float = DPI, *, transparent: bool = False) -> Path:
-    """Write ``figure`` to ``path`` (``.pdf``, ``.png``, ``.svg`` or ``.pgf``) and return the path.
+    """Write ``figure`` as ``.pdf``, ``.png``, ``.svg`` or ``.pgf``.
 
-    The same figure gives the same bytes in every process: no dates, fixed SVG ids, embedded TrueType fonts. The file
-    is written beside its place and moved there when complete, so that there is never half a file; one that exists is
-    replaced. PGF needs no LaTeX to be written; the pictures in it (a heat map, a scene) lie beside, as
-    ``STEM-img0.png``.
+    The same figure gives the same bytes in every process: no dates, fixed SVG ids, embedded TrueType fonts. An existing
+    file is replaced when the new one is complete, so no partial file ever has the name. Writing PGF does not need
+    LaTeX; images in it (a heat map, a scene) are written beside it as ``STEM-img0.png``.
+
+    Args:
+        figure: the figure.
+        path: file to write; its suffix selects the format.
+        dpi: resolution of images in dots per inch.
+        transparent: omit the background.
+
+    Returns:
+        The path.
 
     Raises:
         ValueError: an unknown suffix; the message lists the known ones.
@@ -257,38 +274,33 @@ def save(figure: Figure, path: str | os.PathLike[str], dpi: float = DPI, *, tran
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ValueError(f"cannot write {path.name!r}: expected a name that ends in {', '.join(SUFFIXES)}")
-    how: dict[str, Any] = {
+        raise ValueError(f"expected a file name that ends in {', '.join(SUFFIXES)}, got {path.name!r}")
+    formats: dict[str, dict[str, Any]] = {
         ".pdf": {"metadata": {"CreationDate": None, "Creator": "landscape", "Producer": "matplotlib"}},
         ".png": {"metadata": {"Software": "landscape"}},
         ".svg": {"metadata": {"Date": None, "Creator": "landscape"}},
         ".pgf": {"backend": "module://landscape.render.pgf"},
-    }[suffix]
-    folder = path.with_name(f".{path.name}.{os.getpid()}.part")
-    settings = {"pdf.fonttype": 42, "svg.hashsalt": "landscape", "savefig.bbox": None}
-    folder.mkdir()
-    try:
-        with matplotlib.rc_context({**settings, **getattr(figure, "landscape_rc", {})}), _settled(figure):
-            figure.savefig(folder / path.name, format=suffix[1:], dpi=dpi, transparent=transparent, **how)
-        for part in sorted(folder.iterdir(), key=lambda part: part.name == path.name):
-            os.replace(part, path.with_name(part.name))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    }
+    own: RcParams = getattr(figure, "landscape_rc", {})
+    settings: RcParams = {"pdf.fonttype": 42, "svg.hashsalt": "landscape", "savefig.bbox": None, **own}
+    with replacing_group(path) as folder, matplotlib.rc_context(settings), _fixed_layout(figure):
+        figure.savefig(folder / path.name, format=suffix[1:], dpi=dpi, transparent=transparent, **formats[suffix])
     return path
 
 
 @contextlib.contextmanager
-def _settled(figure: Figure) -> Iterator[None]:
-    """Lay ``figure`` out anew from where its axes began, then freeze it.
+def _fixed_layout(figure: Figure) -> Iterator[None]:
+    """Repeat the layout of ``figure`` from the original positions of its axes, then keep it fixed.
 
-    Constrained layout starts from the positions it left and moves them a little with every drawing: without this a
-    figure that is saved twice gives two files.
+    Constrained layout starts from the positions that it left, and each drawing moves them a little; a figure that is
+    saved twice would give two different files.
     """
     engine = figure.get_layout_engine()
     if engine is not None:
         for ax in figure.axes:
-            if ax.get_subplotspec() is not None:
-                ax.set_subplotspec(ax.get_subplotspec())
+            spec = ax.get_subplotspec()
+            if spec is not None:
+                ax.set_subplotspec(spec)
         for _ in range(3):
             figure.draw_without_rendering()
         figure.set_layout_engine("none")

@@ -1,4 +1,4 @@
-"""Tick values and labels: nice numbers, and names of metrics and axes."""
+"""Round tick values, their labels, and labels of metrics."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Iterable
 
 import numpy as np
 
-_SPLITS = {"train": "training", "val": "validation", "plane": "plane's"}
+_SPLITS = {"train": "training", "val": "validation", "plane": "in-plane"}
 _METRICS = {"acc": "accuracy (%)", "loss": "loss"}
 _STATISTICS = {
     "_paired_stderr": "paired standard error of",
     "_stderr": "standard error of",
     "_std": "standard deviation of",
     "_median": "median",
-    "_min": "smallest",
-    "_max": "largest",
+    "_min": "minimum",
+    "_max": "maximum",
 }
 
 
 def metric_label(name: str) -> str:
-    """What an axis calls the metric ``name``: ``train_loss`` is "training loss", ``test_acc`` "test accuracy (%)"."""
+    """Return the axis label of a metric: "training loss" for ``train_loss``, "test accuracy (%)" for ``test_acc``."""
     for suffix, words in _STATISTICS.items():
         if name.endswith(suffix):
             return f"{words} {metric_label(name.removesuffix(suffix))}"
@@ -35,22 +35,22 @@ def _minus(text: str) -> str:
 
 
 def linear_labels(values: list[float], span: float) -> list[str]:
-    """Texts of ``values`` with common decimals, the fewest that write each exactly; ``span`` is the axis' range."""
+    """Format values with the fewest common decimals that are exact; ``span`` is the range of the axis."""
     largest = max((abs(value) for value in values), default=0.0)
     if largest >= 1e5 or 0 < largest < 1e-3:
         power = math.floor(math.log10(largest) + 1e-12)
         mantissas = linear_labels([value / 10.0**power for value in values], span / 10.0**power)
         return [rf"${m}\times10^{{{power}}}$".replace("\N{MINUS SIGN}", "-") for m in mantissas]
-    # Up to four figures of the range: what is finer cannot be told apart on the axis.
+    # Up to four significant digits of the range: finer differences are not visible on the axis.
     most = max(0, 4 - math.floor(math.log10(span)) - 1)
     decimals = next((d for d in range(most) if all(abs(round(v, d) - v) <= 1e-9 * span for v in values)), most)
     return [_minus(f"{round(value, decimals) + 0.0:.{decimals}f}") for value in values]
 
 
 def log_labels(values: list[float], *, wide: bool) -> list[str]:
-    r"""Texts of ``values`` on a log axis: ``0.05``, ``300``, ``$3\times10^{5}$``.
+    r"""Format values of a log axis: ``0.05``, ``300``, ``$3\times10^{5}$``.
 
-    Decades alone on a ``wide`` axis (one that leaves 0.001 to 10,000) are all powers of ten, so that they match.
+    If all are decades on a ``wide`` axis (one that extends beyond 0.001 to 10,000), all become powers of ten.
     """
     powers = wide and all(_is_decade(value) for value in values)
     return [_log_label(value, powers=powers) for value in values]
@@ -74,13 +74,13 @@ def _log_label(value: float, *, powers: bool) -> str:
 
 
 def _shortest(value: float) -> str:
-    """The fewest of at most five figures that write ``value`` exactly, else three (all of a large integer)."""
+    """Return the fewest digits, at most five, that are exact, or else three (all digits of a large integer)."""
     digits = next((d for d in range(1, 6) if abs(float(f"{value:.{d}g}") - value) <= 1e-9 * abs(value)), 3)
     return f"{float(f'{value:.{digits}g}'):.10g}"
 
 
 TICK_SERIES: tuple[tuple[float, ...], ...] = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5))
-# Mantissas nearly even on a log axis and short to write (rounded preferred numbers of ISO 3), sparse to dense.
+# Short mantissas, almost evenly spaced on a log axis (rounded preferred numbers of ISO 3), from sparse to dense.
 LEVEL_SERIES: tuple[tuple[float, ...], ...] = (
     (1,),
     (1, 3),
@@ -101,16 +101,19 @@ def round_values(
     threshold: float | None,
     even_below: float,
 ) -> np.ndarray:
-    """Of all families of round values the one with a count nearest ``n`` from ``lower`` to ``upper``, ends included.
+    """Return about ``n`` round values from ``lower`` to ``upper``, including the ends.
 
     Args:
-        kind: ``log``, ``linear`` or ``symlog``: where the values shall be spread evenly.
+        kind: scale on which the values are spread evenly: ``log``, ``linear`` or ``symlog``.
         lower: lower end.
-        upper: upper end; none are found unless it is above ``lower``.
-        n: the wanted count; two thirds to four thirds of it are as good as it gets.
-        series: mantissas for logarithmic kinds, from sparse to dense.
-        threshold: half width of the linear part of ``symlog``.
-        even_below: on a log scale of fewer decades, also even steps in value are taken.
+        upper: upper end; the result is empty unless it is above ``lower``.
+        n: preferred count; two thirds to four thirds of it are accepted where possible.
+        series: mantissas for logarithmic scales, from sparse to dense.
+        threshold: half-width of the linear part of ``symlog``.
+        even_below: number of decades below which a log scale may also get equal steps in value.
+
+    Returns:
+        The family of round values whose count is nearest to ``n``, ascending.
     """
     if not lower < upper:
         return np.empty(0)
@@ -120,7 +123,7 @@ def round_values(
         spread = math.log10(upper / lower)
         families = [_decades(lower, upper, every) for every in range(2, 2 + int(spread))]
         families += [_mantissas(lower, upper, mantissas) for mantissas in series]
-        # Even steps in value crowd at the upper end of a log axis: only for a range where that is hardly seen.
+        # Equal steps crowd at the upper end of a log axis: only for ranges where this is hardly visible.
         steps = steps if spread < even_below else []
     elif kind == "symlog":
         families = [_symmetric(lower, upper, threshold or 1.0, mantissas) for mantissas in series]
@@ -132,13 +135,13 @@ def round_values(
         return abs(math.log((len(values) + 0.1) / n)) + (0.25 if long else 0.0) + (0.0 if within else 2.0)
 
     ranked = [(cost(values), values) for values in families]
-    # A step of 2.5 takes one more figure to write than 2 or 5: only where those are far from n.
+    # Multiples of 2.5 have one more digit than those of 2 or 5: only where the latter are far from n.
     ranked += [(cost(values, long=index % 4 == 2), values) for index, values in enumerate(steps)]
     return min(ranked, key=lambda pair: pair[0])[1]
 
 
 def roundest(levels: np.ndarray, n: int, *, logarithmic: bool) -> np.ndarray:
-    """Those of ``levels`` (sorted) that are shortest to write, ``n / 3`` to ``n`` of them."""
+    """Return the ``n / 3`` to ``n`` of ``levels`` (sorted) with the shortest labels."""
     if len(levels) <= n:
         return levels
     steps = np.diff(levels)
@@ -155,7 +158,7 @@ def roundest(levels: np.ndarray, n: int, *, logarithmic: bool) -> np.ndarray:
 
 
 def _steps(span: float, n: int) -> list[float]:
-    """Round steps (1, 2, 2.5, 5 times a power of ten) around ``span / n``."""
+    """Return round steps (1, 2, 2.5, 5 times a power of ten) around ``span / n``."""
     power = math.floor(math.log10(span / n))
     return [mantissa * 10.0**exponent for exponent in (power - 1, power, power + 1) for mantissa in (1, 2, 2.5, 5)]
 
@@ -163,7 +166,7 @@ def _steps(span: float, n: int) -> list[float]:
 def _multiples(lower: float, upper: float, step: float) -> np.ndarray:
     slack = 1e-9
     index = np.arange(math.ceil(lower / step - slack), math.floor(upper / step + slack) + 1)
-    # Rounding makes 3 * 0.1 the float that a reader would type, so that labels and comparisons are exact.
+    # Rounding turns 3 * 0.1 into the literal 0.3, which makes labels and comparisons exact.
     return np.array([float(f"{i * step:.12g}") for i in index])
 
 
@@ -185,7 +188,7 @@ def _decades(lower: float, upper: float, every: int) -> np.ndarray:
 
 
 def _symmetric(lower: float, upper: float, threshold: float, series: tuple[float, ...], every: int = 1) -> np.ndarray:
-    """Round values on both sides of zero, from ``threshold`` outwards, with zero between."""
+    """Return round values on both sides of zero, from ``threshold`` outwards, and zero."""
     largest = max(abs(lower), abs(upper))
     if largest <= threshold:
         return _multiples(lower, upper, _steps(upper - lower, 8)[4])

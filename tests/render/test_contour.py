@@ -290,6 +290,11 @@ def test_wrong_arguments(change: dict, message: str) -> None:
         plot_contour(surface(), **change)
 
 
+def test_unknown_style() -> None:
+    with pytest.raises(ValueError, match="one of both, lines, filled, heat, got 'stripes'"):
+        ContourOptions(style="stripes")
+
+
 def test_wrong_surfaces() -> None:
     line = Surface((np.arange(3.0),), {"train_loss": np.ones(3)}, np.ones(3, np.uint8))
     with pytest.raises(ValueError, match="plot_curve"):

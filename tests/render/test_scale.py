@@ -171,7 +171,7 @@ def test_a_cut_is_said_and_pointed_at() -> None:
     [
         (([np.nan, np.inf],), "no finite value"),
         (([1.0, 2.0], "lin"), "expected one of auto, log, linear, symlog"),
-        (([-1.0, -2.0], "log"), "log scale needs positive values"),
+        (([-1.0, -2.0], "log"), "positive values for a log scale"),
     ],
 )
 def test_what_cannot_be_scaled(arguments: tuple, message: str) -> None:

@@ -100,9 +100,6 @@ def test_no_dates(tmp_path: Path) -> None:
 
 def test_the_callers_settings_come_back(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
-    with style.use("slide", axes__grid=True):
-        assert matplotlib.rcParams["font.size"] == 18
-        assert matplotlib.rcParams["axes.grid"]
     style.save(drawn(), tmp_path / "figure.png", 50)
     assert dict(matplotlib.rcParams) == before
 

@@ -68,8 +68,7 @@ def animate(
             with write_video(path, rate) as writer:
                 for step in steps:
                     _show(growing, step)
-                    figure.canvas.draw()
-                    writer.add(np.asarray(figure.canvas.buffer_rgba()), 1 + HOLD_FRAMES * int(step == last))
+                    writer.add(figure.pixels(), 1 + HOLD_FRAMES * int(step == last))
         return path
     finally:
         figure.set_dpi(own)
@@ -86,8 +85,9 @@ def _growing(artists: DescentArtists) -> _Growing:
     for path in artists.paths:
         x, y = (np.asarray(data) for data in path.line.get_data())
         found += [(path.line, x, y, False), (path.points, x, y, False), (path.end, x, y, True)]
-    for lines in artists.lines:
-        found += [(line, *(np.asarray(data) for data in line.get_data()), False) for line in lines]
+    for line in (line for lines in artists.lines for line in lines):
+        x, y = (np.asarray(data) for data in line.get_data())
+        found.append((line, x, y, False))
     if not found:
         raise ValueError("expected a figure with at least one path, got none")
     return found

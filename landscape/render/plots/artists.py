@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from landscape.render.figure import figure_of
+
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -263,11 +265,3 @@ class SlopeArtists(Artists):
     figure: Figure
     axes: tuple[Axes, ...]
     notes: tuple[str, ...] = ()
-
-
-def figure_of(ax: Axes) -> Figure:
-    """Return the figure at the root of ``ax``, also for axes in a subfigure."""
-    figure = ax.get_figure(root=True)
-    if figure is None:
-        raise ValueError("expected axes that belong to a figure, got removed axes")
-    return figure

@@ -81,7 +81,7 @@ def plot_comparison(
             upper.set_xlabel("")
         handles = path_handles(paths)
         ordered, look = legend_layout(handles, figure.get_figwidth())
-        figure.legend(ordered, [handle.get_label() for handle in ordered], loc="outside upper center", **look)
+        figure.legend(handles=ordered, loc="outside upper center", **look)
         found = [*notes, distances_note(trajectories), *(note for path in paths for note in path.notes), *contour.notes]
         written = [note for note in found if note]
         figure.add_footnote(wrap_notes(written, 0.97 * figure.get_figwidth()), small_size())

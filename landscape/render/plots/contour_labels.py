@@ -1,4 +1,4 @@
-"""Values written into contour lines, one for each line, apart from each other and from what else is drawn."""
+"""Labels of contour lines, one for each level, clear of each other and of other artists."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from landscape.render.figure import figure_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,20 +20,23 @@ _STATIONS = 60
 def label_lines(
     ax: Axes, lines: QuadContourSet, levels: np.ndarray, texts: Sequence[str], keep_clear: np.ndarray, fontsize: float
 ) -> tuple[Text, ...]:
-    """Write ``texts`` into the contour lines at ``levels``; a line too short or too crowded for its text gets none.
+    """Label contour lines; a line that is too short or too crowded for its label gets none.
 
     Args:
-        ax: the axes, with limits set.
+        ax: axes with final limits and size.
         lines: the contour lines.
-        levels: the levels to label, in the unit of ``lines``.
-        texts: one for each level.
-        keep_clear: ``(n, 2)`` points in data units to stay away from, such as a path's checkpoints.
-        fontsize: in points.
+        levels: levels to label, in the unit of ``lines``.
+        texts: label of each level.
+        keep_clear: ``(n, 2)`` points in data units to stay away from, such as checkpoints.
+        fontsize: font size in points.
+
+    Returns:
+        The labels that were placed.
     """
-    em = fontsize / 72 * ax.get_figure(root=True).dpi
+    em = fontsize / 72 * figure_of(ax).dpi
 
     def to_em(points: np.ndarray) -> np.ndarray:
-        return ax.transData.transform(points) / em
+        return np.asarray(ax.transData.transform(points) / em)
 
     corners = to_em(np.array([(x, y) for x in ax.get_xlim() for y in ax.get_ylim()]))
     low, high = corners.min(axis=0), corners.max(axis=0)
@@ -40,14 +45,15 @@ def label_lines(
     spots: list[np.ndarray] = []
     written = np.empty((0, 2))
     labelled: dict[float, str] = {}
+    drawn = np.asarray(lines.levels, dtype=np.float64)
     for level, text in zip(levels.tolist(), texts, strict=True):
-        index = int(np.abs(lines.levels - level).argmin())
+        index = int(np.abs(drawn - level).argmin())
         stations = [_stations(piece) for piece in _pieces(lines, index) if _length(to_em(piece)) > 6]
         if not stations:
             continue
         points = np.concatenate(stations)
         at = to_em(points)
-        # In em: a text whose middle is nearer to the border than half its width is cut; from three on all is well.
+        # In em. A label closer to the border than half its width is cut; a distance of three or more is ideal.
         border = np.minimum(at - low, high - at).min(axis=1)
         others = _nearest(at, written)
         room = np.minimum(border, 3) + np.minimum(others, 12) + np.minimum(_nearest(at, obstacles), 6)
@@ -56,28 +62,31 @@ def label_lines(
         if np.isfinite(room[best]):
             spots.append(points[best])
             written = np.vstack([written, at[best]])
-            labelled[float(lines.levels[index])] = text
+            labelled[float(drawn[index])] = text
     if not spots:
         return ()
-    look = {"fontsize": fontsize, "inline": True, "inline_spacing": 1.5}
-    return tuple(ax.clabel(lines, list(labelled), fmt=labelled, manual=spots, **look))
+    labels = ax.clabel(
+        lines, list(labelled), fmt=labelled, manual=spots, fontsize=fontsize, inline=True, inline_spacing=1.5
+    )
+    return tuple(labels)
 
 
 def _characters(text: str) -> int:
-    """How many characters of a text are seen; a power counts half."""
+    """Return the number of visible characters of a text; exponents count half."""
     base, _, power = text.replace("\\times", "x").partition("^")
     return sum(c not in "${}" for c in base) + sum(c not in "${}" for c in power) // 2
 
 
 def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Distance ``(n,)`` of each of ``points`` from the nearest of ``others``."""
+    """Return the distance ``(n,)`` of each of ``points`` from the nearest of ``others``."""
     if not len(others):
         return np.full(len(points), 100.0)
-    return np.linalg.norm(points[:, None, :] - others[None, :, :], axis=2).min(axis=1)
+    return np.asarray(np.linalg.norm(points[:, None, :] - others[None, :, :], axis=2).min(axis=1))
 
 
 def _pieces(lines: QuadContourSet, index: int) -> list[np.ndarray]:
-    return [np.asarray(piece) for piece in lines.get_paths()[index].to_polygons(closed_only=False) if len(piece) > 1]
+    pieces = (np.asarray(piece) for piece in lines.get_paths()[index].to_polygons(closed_only=False))
+    return [piece for piece in pieces if len(piece) > 1]
 
 
 def _length(points: np.ndarray) -> float:
@@ -85,6 +94,6 @@ def _length(points: np.ndarray) -> float:
 
 
 def _stations(piece: np.ndarray) -> np.ndarray:
-    """Vertices of the piece, thinned evenly to at most some dozens; those at its two ends left out."""
+    """Return the vertices of the piece without its two ends, thinned evenly to at most 60."""
     inner = piece[1:-1] if len(piece) > 4 else piece
-    return inner[np.unique(np.linspace(0, len(inner) - 1, _STATIONS).astype(int))]
+    return np.asarray(inner[np.unique(np.linspace(0, len(inner) - 1, _STATIONS).astype(int))])

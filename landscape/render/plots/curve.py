@@ -68,7 +68,8 @@ def plot_curve(
         lines, bands = _curves(axes, surfaces, left, options, side=0)
         apply_scale(axes, scale)
         notes = [_note(name, scale) for _ in surfaces for name in left]
-        other, other_scale, other_lines = None, None, []
+        other, other_scale = None, None
+        other_lines: list[Line2D] = []
         if right:
             other = axes.twinx()
             other_scale = _scale(options.second_scale, right, surfaces, [])
@@ -173,7 +174,8 @@ def _curves(
     ax: Axes, surfaces: Sequence[Surface], names: Sequence[str], options: CurveOptions, *, side: int
 ) -> tuple[list[Line2D], list[PolyCollection]]:
     """Draw the curves of the left (0) or right (1) side, and the bands of their standard errors."""
-    lines, bands = [], []
+    lines: list[Line2D] = []
+    bands: list[PolyCollection] = []
     several = len(surfaces) > 1
     for i, surface in enumerate(surfaces):
         for j, name in enumerate(names):

@@ -226,7 +226,7 @@ def _against_steps(
 def _add_legend_and_notes(figure: StyledFigure, handles: Sequence[Line2D], notes: Sequence[str]) -> None:
     if handles:
         ordered, look = legend_layout(handles, figure.get_figwidth())
-        figure.legend(ordered, [handle.get_label() for handle in ordered], loc="outside upper center", **look)
+        figure.legend(handles=ordered, loc="outside upper center", **look)
     written = list(dict.fromkeys(note for note in notes if note))
     if written:
         figure.add_footnote(wrap_notes(written, 0.97 * figure.get_figwidth()), small_size())

@@ -65,12 +65,12 @@ class History:
         arrays = {key: np.asarray(column, dtype=np.float64) for key, column in columns.items() if key != "name"}
         if not {"step", "epoch"} & set(arrays):
             raise ValueError(f"expected a column 'step' or 'epoch', got {', '.join(arrays) or 'none'}")
-        step = arrays.pop("step", None)
+        step = arrays.pop("step") if "step" in arrays else arrays["epoch"]
         epoch = arrays.pop("epoch", step)
         rates = arrays.pop("learning_rate", None)
         known = {"loss": "train_loss", "accuracy": "train_acc", "acc": "train_acc"}
         values = {known.get(key, key.replace("accuracy", "acc")): array for key, array in arrays.items()}
-        return History(name or str(columns.get("name", "")), epoch if step is None else step, epoch, values, rates)
+        return History(name or str(columns.get("name", "")), step, epoch, values, rates)
 
 
 def plot_history(

@@ -84,7 +84,7 @@ class ContourOptions:
 
     def __post_init__(self) -> None:
         if self.style not in CONTOUR_STYLES:
-            raise ValueError(f"expected a contour style among {', '.join(CONTOUR_STYLES)}, got {self.style!r}")
+            raise ValueError(f"contour style: expected one of {', '.join(CONTOUR_STYLES)}, got {self.style!r}")
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ from landscape.render.figure import (
     StyledFigure,
     add_note,
     bar_extend,
+    figure_of,
     label_colour_bar,
     legend_above,
     legend_layout,
     small_size,
     wrap_notes,
 )
-from landscape.render.plots.artists import ContourArtists, PanelArtists, figure_of
+from landscape.render.plots.artists import ContourArtists, PanelArtists
 from landscape.render.plots.contour import bar_ticks, contour_levels, label_levels, plane_limits, plot_contour
 from landscape.render.plots.options import ContourOptions
 from landscape.render.plots.path import path_handles
@@ -87,8 +88,8 @@ def plot_panel(
     if ax is None:
         new = new_figure(size, layout="compressed")
         new.set_layout_pads(w_pad=0.06)
-    with style_context(new or ax[0]):
-        axes = _axes(new, ax, len(surfaces), (rows, columns), shared=same)
+    axes = _axes(new, ax, len(surfaces), (rows, columns), shared=same)
+    with style_context(axes[0]):
         runs = list(dict.fromkeys(path.name for group in paths for path in group))
         common = replace(
             options, scale=scale, levels=tuple(contour_levels(scale, options.levels)), colour_bar=False,
@@ -152,8 +153,8 @@ def plot_metrics(
     new = new_figure(size) if ax is None else None
     # A colour bar and its tick labels take about half an inch beside each panel.
     rows, columns = _grid(len(names), None, named_size(size).width - 0.7 * len(names))
-    with style_context(new or (ax or [])[0]):
-        axes = _axes(new, ax, len(names), (rows, columns), shared=False)
+    axes = _axes(new, ax, len(names), (rows, columns), shared=False)
+    with style_context(axes[0]):
         common = replace(options, level_labels=False, legend=False, show_notes=False, axis_labels=("", ""))
         panels = [
             plot_contour(
@@ -204,7 +205,8 @@ def _axes(
         if len(axes) != count:
             raise ValueError(f"expected {count} axes, one for each panel, got {len(axes)}")
         return axes
-    axes = list(new.subplots(*grid, sharex=shared, sharey=shared, squeeze=False).ravel())
+    with new.style():
+        axes = list(new.subplots(*grid, sharex=shared, sharey=shared, squeeze=False).ravel())
     for spare in axes[count:]:
         spare.remove()
     return axes[:count]
@@ -227,9 +229,13 @@ def _shared_bar(
     shown = next((panel for panel in panels if panel.mappable is not None), None)
     if shown is None or shown.mappable is None:
         return None
-    extend = bar_extend(shown.mappable, shown.scale)
     bar = figure_of(axes[0]).colorbar(
-        shown.mappable, ax=list(axes), pad=0.015, aspect=22 * rows, fraction=0.05, **extend
+        shown.mappable,
+        ax=list(axes),
+        pad=0.015,
+        aspect=22 * rows,
+        fraction=0.05,
+        extend=bar_extend(shown.mappable, shown.scale),
     )
     ticks, position = bar_ticks(shown.scale, shown.levels, style)
     label_colour_bar(bar, shown.scale, label, ticks, position)

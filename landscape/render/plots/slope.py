@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import ArrayLike
 
-from landscape.render.figure import StyledFigure, add_note, small_size, wrap_notes
-from landscape.render.plots.artists import SlopeArtists, figure_of
+from landscape.render.figure import StyledFigure, add_note, figure_of, small_size, wrap_notes
+from landscape.render.plots.artists import SlopeArtists
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.descent import function_options, function_scale
@@ -20,7 +20,7 @@ from landscape.render.style import CURVE_COLOURS, colour_map, halo_effects, new_
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from mpl_toolkits.mplot3d import Axes3D
+    from mpl_toolkits.mplot3d import Axes3D  # type: ignore[import-untyped]  # not typed by matplotlib
 
     from landscape.surface.surface import Surface
 
