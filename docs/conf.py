@@ -5,7 +5,15 @@ from __future__ import annotations
 from latex2mathml.converter import convert
 
 project = "landscape"
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+napoleon_attr_annotations = False
+napoleon_google_docstring = True
+napoleon_use_ivar = True
+# Docstrings name types as a reader says them ("(ny, nx)", "Path"), and inner modules have no pages of their own.
+nitpick_ignore_regex = [("py:.*", ".*")]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 # Links between headings of one page are written as the hosting site makes them.
