@@ -7,7 +7,9 @@ from latex2mathml.converter import convert
 project = "landscape"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 autodoc_member_order = "bysource"
-autodoc_typehints = "signature"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 napoleon_attr_annotations = False
 napoleon_google_docstring = True
