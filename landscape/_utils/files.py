@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # pragma: no cover (Windows)
+    fcntl = None
 
 OnError = Callable[[str], Exception]
 """Makes the exception to raise from a message, usually one of the classes of ``landscape.errors``."""
@@ -90,6 +98,31 @@ def remove_temporary(folder: Path) -> None:
         for temporary in folder.glob(pattern):
             if not temporary.is_dir():
                 temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def exclusive(folder: Path, on_busy: OnError) -> Iterator[None]:
+    """Hold an exclusive lock on a directory inside the block; the system releases it if the process is killed.
+
+    Where directories cannot be locked (Windows, some network file systems) nothing is locked.
+
+    Args:
+        folder: an existing directory.
+        on_busy: called with a message if another process holds the lock; the exception that it returns is raised.
+    """
+    if fcntl is None:  # pragma: no cover
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise on_busy(f"{folder} is in use by another process; wait until it ends, or stop it") from error
+        yield
+    finally:
+        os.close(handle)
 
 
 def sync(path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from landscape._utils.files import open_replacing, remove_temporary
+from landscape._utils.files import exclusive, open_replacing, remove_temporary
 from landscape._utils.provenance import Environment, now
 from landscape.errors import CheckpointError
 from landscape.problem.problem import Problem
@@ -95,7 +95,8 @@ class Run:
             if not overwrite:
                 require_same(path, run.record, record)
                 return run
-            run.delete()
+            with run.lock():
+                run.delete()
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise CheckpointError(f"{path} exists and is not a run; choose another directory")
         run = cls(path, record)
@@ -216,6 +217,17 @@ class Run:
             DataError: the data are no longer where they were.
         """
         return self.spec().build(splits, seed=self.record.seed)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from training the run inside the block, and read its current record.
+
+        Raises:
+            CheckpointError: another process is training it.
+        """
+        with exclusive(self.path, CheckpointError):
+            self.record = read_record(self.path / _RECORD)
+            yield
 
     @contextmanager
     def session(self, device: torch.device) -> Iterator[Session]:

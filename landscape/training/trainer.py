@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -24,8 +23,6 @@ from landscape.training.optimizers import Builder, build, describe
 from landscape.training.run import Run
 from landscape.training.settings import TrainingSettings, find_schedule
 from landscape.training.step import NonFiniteBatch, TrainingStep
-
-_log = logging.getLogger(__name__)
 
 # Within epochs the state is saved this often, so that a kill costs a minute at most.
 _SECONDS_BETWEEN_STATES = 60.0
@@ -113,11 +110,26 @@ def train(
         overwrite=overwrite,
     )
     if run.finished:
-        _log.info("%s is finished", run.path)
         return run
+    with run.lock():
+        if not run.finished:  # by another process in the meantime
+            _work_on(run, replace(problem, model=model, splits=splits), built, settings, progress, stop)
+    return run
+
+
+def _work_on(
+    run: Run,
+    problem: Problem,
+    optimizer: Optimizer,
+    settings: TrainingSettings,
+    progress: Callable[[TrainingProgress], None] | None,
+    stop: Callable[[], bool] | None,
+) -> None:
+    """Resume the run and train, recorded as a session."""
+    device = next(problem.model.parameters()).device
     new = not run.saved_steps
     with preserve_random_state(device), run.session(device) as session:
-        trainer = Trainer(run, replace(problem, model=model, splits=splits), built, settings)
+        trainer = Trainer(run, problem, optimizer, settings)
         try:
             trainer.resume()
             session.from_step = trainer.step
@@ -128,7 +140,6 @@ def train(
             raise
         finally:
             session.to_step = trainer.step
-    return run
 
 
 class Trainer:

@@ -176,3 +176,28 @@ def test_build_problem(tmp_path):
 def test_build_problem_without_names(run):
     with pytest.raises(CheckpointError, match="doesn't say how its problem was built"):
         run.spec()
+
+
+def test_second_process_is_refused(mlp, tmp_path):
+    """Locks belong to an open file, so a second one in this process conflicts as one of another process does."""
+    refused = []
+
+    def train_again(progress):
+        for overwrite in (False, True):
+            with pytest.raises(CheckpointError, match="is in use by another process"):
+                train(mlp(), "sgd", SETTINGS, tmp_path / "run", overwrite=overwrite)
+            refused.append(progress.step)
+
+    run = train(mlp(), "sgd", SETTINGS, tmp_path / "run", progress=train_again)
+    assert len(refused) == 2 * 9
+    assert run.finished
+    assert run.history()["step"].tolist() == sorted(set(run.history()["step"].tolist()))
+
+
+def test_run_finished_by_another_process(mlp, tmp_path):
+    """A process that opened a run before another one finished it does not train it again."""
+    run = train(mlp(), "sgd", SETTINGS, tmp_path / "run", stop=lambda: True)
+    early = Run.open(run.path)
+    train(mlp(), "sgd", SETTINGS, run.path)
+    with early.lock():
+        assert early.finished

@@ -128,3 +128,16 @@ def test_remove_temporary(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     files.remove_temporary(tmp_path)
     assert names(tmp_path) == [".hidden", "kept.part"]
+
+
+def test_exclusive(tmp_path: Path) -> None:
+    def again() -> None:
+        with files.exclusive(tmp_path, CheckpointError):
+            pass
+
+    with files.exclusive(tmp_path, CheckpointError):
+        with pytest.raises(CheckpointError, match="is in use by another process"):
+            again()
+        with pytest.raises(CheckpointError):
+            again()
+    again()
