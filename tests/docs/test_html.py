@@ -1,4 +1,4 @@
-"""The pages as HTML: Sphinx finds nothing to warn of, and formulas are drawn without a script."""
+"""The documentation as HTML: Sphinx warns about nothing, and formulas need no script."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+pytestmark = pytest.mark.process
 pytest.importorskip("sphinx")
 pytest.importorskip("myst_parser")
 pytest.importorskip("latex2mathml")
@@ -26,13 +27,13 @@ def html(tmp_path_factory):
     return out
 
 
-def test_every_page_is_there(html):
+def test_every_page_is_built(html):
     pages = {path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").rglob("*.md")}
     assert pages
     assert all((html / page).stat().st_size > 1000 for page in pages)
 
 
-def test_links_and_pictures_inside_lead_somewhere(html):
+def test_internal_links(html):
     broken = []
     for page in html.rglob("*.html"):
         text = page.read_text()

@@ -1,4 +1,4 @@
-"""Every link and picture of the pages leads somewhere; nothing is asked of a network."""
+"""Links and images of the pages; external links are not checked."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ IMAGES = ROOT / "docs" / "images"
 
 
 def links_of(page: Path) -> list[str]:
-    """Targets of links and pictures outside of code."""
+    """Return the targets of links and images outside code blocks."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"`[^`\n]*`", "", text)
     return re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"<img[^>]*src=\"([^\"]+)\"", text)
 
 
 def anchors_of(page: Path) -> set[str]:
-    """What headings are called in links, by the rule of the sites that show Markdown."""
+    """Return the anchors of all headings, by the rule of GitHub."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     headings = re.findall(r"^#+ +(.*)$", text, flags=re.MULTILINE)
     plain = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings)
@@ -28,7 +28,7 @@ def anchors_of(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_and_pictures(page):
+def test_internal_links(page):
     broken = []
     for link in links_of(page):
         if re.match(r"https?://|mailto:", link):
@@ -40,15 +40,15 @@ def test_links_and_pictures(page):
     assert not broken
 
 
-def test_every_picture_is_shown_somewhere():
+def test_every_image_is_used():
     shown = {(page.parent / link).resolve() for page in PAGES for link in links_of(page)}
     assert {path for path in IMAGES.rglob("*") if path.is_file()} <= shown
 
 
-def test_pictures_are_small():
+def test_images_are_small():
     sizes = {path: path.stat().st_size for path in IMAGES.rglob("*") if path.is_file()}
     assert sum(sizes.values()) < 5_000_000
-    # Those in the README, seen first, are kept in all their colours.
+    # Images of the README keep all their colours.
     first = {(ROOT / link).resolve() for link in links_of(ROOT / "README.md")}
     limits = {path: 400_000 if path in first else 150_000 for path in sizes if path.suffix in (".png", ".webp")}
     assert not {str(path): sizes[path] for path, limit in limits.items() if sizes[path] > limit}
