@@ -5,19 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-_LISTED = 60  # names in a message: more than any table of ours, fewer than a module may have
+_LISTED = 60  # names in a message: more than any of our tables has, fewer than a module may have
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
-    """The error to raise when ``name`` is not one of ``known``.
+    """Return the error to raise if ``name`` is not one of ``known``.
 
     Args:
-        kind: what the name should have been, as in ``"model"`` or ``"argument of mlp"``.
-        name: what was given.
-        known: the names that exist; listed sorted, the first 60 of them.
+        kind: kind of the name, such as ``"model"`` or ``"argument of mlp"``.
+        name: the unknown name.
+        known: existing names, of which the message lists the first 60 in order.
 
     Returns:
-        A ``ValueError`` for the caller to raise, so that the traceback ends where the name was met.
+        A ``ValueError`` for the caller to raise, so that the traceback ends at the caller.
     """
     names = sorted(known)
     by_lower = {candidate.lower(): candidate for candidate in names}

@@ -1,4 +1,4 @@
-"""SAdam and SAMSGrad: Adam with the softplus of the root of the second moment as denominator."""
+"""SAdam and SAMSGrad: Adam with the softplus of the square root of the second moment as denominator."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim import Optimizer
 
-# Above this value of beta * z, log(1 + exp(beta z)) / beta and z are one number also in float64.
+# Above this value of beta * z, log(1 + exp(beta z)) / beta and z are equal in float64, too.
 _LINEAR_ABOVE = 40.0
 
 
 class SAdam(Optimizer):
     r"""Adam whose denominator is :math:`\mathrm{softplus}_\beta(\sqrt{v})` instead of :math:`\sqrt{v} + \epsilon`.
 
-    With the moments :math:`m` and :math:`v` of Adam, step :math:`t` is
+    With Adam's moments :math:`m` and :math:`v`, step :math:`t` is
 
     .. math::
         x \leftarrow x - \eta \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t} \frac{m}{\mathrm{softplus}_\beta(\sqrt{v})},
         \qquad \mathrm{softplus}_\beta(z) = \frac{1}{\beta} \log(1 + e^{\beta z}).
 
-    The denominator is never below :math:`\log 2 / \beta`, which bounds the steps where gradients are small; for
-    :math:`\beta \to \infty` it is that of Adam with :math:`\epsilon = 0`.
+    The denominator is at least :math:`\log 2 / \beta`, which bounds the steps for small gradients; for
+    :math:`\beta \to \infty` it becomes that of Adam with :math:`\epsilon = 0`.
 
     Source: Tong, Liang and Bi, "Calibrating the adaptive learning rate to improve convergence of Adam",
     Neurocomputing 481 (2022), arXiv:1908.00700, algorithm 3 (bias correction as in Adam).
@@ -43,27 +43,27 @@ class SAdam(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        """Takes the arguments of :class:`torch.optim.Adam`, with ``beta`` in the place of ``eps``.
+        """Create the optimizer; the arguments are those of :class:`torch.optim.Adam`, with ``beta`` instead of ``eps``.
 
         Args:
             params: parameters or parameter groups.
             lr: learning rate.
-            betas: decay of the running means of the gradient and of its square.
-            beta: sharpness of the softplus; the paper's 50 by default.
-            weight_decay: this multiple of the weights is added to the gradient.
-            maximize: go up instead of down.
+            betas: decay rates of the running means of the gradient and of its square.
+            beta: sharpness of the softplus; 50 in the paper.
+            weight_decay: multiple of the weights that is added to the gradient.
+            maximize: maximize the objective instead of minimizing it.
 
         Raises:
-            ValueError: an argument is out of its range.
+            ValueError: an argument is out of range.
         """
         if not lr >= 0:
-            raise ValueError(f"lr of at least 0 expected, got {lr}")
+            raise ValueError(f"lr: expected at least 0, got {lr}")
         if len(betas) != 2 or not all(0 <= decay < 1 for decay in betas):
-            raise ValueError(f"betas: two numbers in [0, 1) expected, got {betas}")
+            raise ValueError(f"betas: expected two numbers in [0, 1), got {betas}")
         if not 0 < beta < math.inf:
-            raise ValueError(f"beta: a number above 0 expected, got {beta}")
+            raise ValueError(f"beta: expected a number above 0, got {beta}")
         if not weight_decay >= 0:
-            raise ValueError(f"weight_decay of at least 0 expected, got {weight_decay}")
+            raise ValueError(f"weight_decay: expected at least 0, got {weight_decay}")
         defaults = {
             "lr": lr, "betas": tuple(betas), "beta": beta, "weight_decay": weight_decay, "maximize": maximize
         }  # fmt: skip
@@ -71,7 +71,13 @@ class SAdam(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step; with a ``closure``, which computes gradients anew, its value is returned.
+        """Take one step.
+
+        Args:
+            closure: computes gradients and returns the loss; None if the gradients are there already.
+
+        Returns:
+            The value of ``closure``, or None.
 
         Raises:
             RuntimeError: a gradient is sparse or complex.
@@ -88,7 +94,7 @@ class SAdam(Optimizer):
 
     def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         if gradient.is_sparse or gradient.is_complex():
-            raise RuntimeError(f"{type(self).__name__} takes dense real gradients only")
+            raise RuntimeError(f"{type(self).__name__} supports dense real gradients only")
         state = self.state[parameter]
         if not state:
             state["step"] = 0
@@ -102,20 +108,20 @@ class SAdam(Optimizer):
             gradient = gradient.add(parameter, alpha=group["weight_decay"])
 
         state["step"] += 1
-        decay, decay_of_squares = group["betas"]
+        decay, square_decay = group["betas"]
         mean, square = state["exp_avg"], state["exp_avg_sq"]
         mean.lerp_(gradient, 1 - decay)
-        square.mul_(decay_of_squares).addcmul_(gradient, gradient, value=1 - decay_of_squares)
+        square.mul_(square_decay).addcmul_(gradient, gradient, value=1 - square_decay)
         if self._running_maximum:
             square = torch.maximum(state["max_exp_avg_sq"], square, out=state["max_exp_avg_sq"])
 
         denominator = functional.softplus(square.sqrt(), beta=group["beta"], threshold=_LINEAR_ABOVE)
-        correction = math.sqrt(1 - decay_of_squares ** state["step"]) / (1 - decay ** state["step"])
+        correction = math.sqrt(1 - square_decay ** state["step"]) / (1 - decay ** state["step"])
         parameter.addcdiv_(mean, denominator, value=-group["lr"] * correction)
 
 
 class SAMSGrad(SAdam):
-    r"""SAdam with the running maximum of :math:`v` under the root, as AMSGrad is to Adam (algorithm 4 of the paper).
+    r"""SAdam with the running maximum of :math:`v` under the root, like AMSGrad for Adam (algorithm 4 of the paper).
 
     As in :class:`torch.optim.Adam`, the maximum is taken before the bias correction.
     """

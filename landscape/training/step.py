@@ -83,7 +83,7 @@ class TrainingStep:
             self._problem.model.zero_grad(set_to_none=True)
             if not self._closure_first:
                 closure.evaluate_ahead()
-            # torch declares that a closure returns a float; every optimizer of its own takes a tensor, too.
+            # torch declares that a closure returns a float, but its optimizers take a tensor, too.
             self._optimizer.step(closure)  # type: ignore[arg-type]
         except NonFiniteBatch:
             raise
