@@ -1,0 +1,113 @@
+"""Check surfaces and runs from Python: what cannot be read or rebuilt is a finding."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from landscape.errors import StoreError
+from landscape.geometry.plane import random_plane
+from landscape.sweep.config import SweepConfig
+from landscape.sweep.grid import Grid
+from landscape.workflows.check import check
+from landscape.workflows.planes import PlaneConfig
+from landscape.workflows.surface import compute_surface
+
+
+@pytest.fixture(scope="module")
+def surface(run, tmp_path_factory):
+    """A surface with a point at the origin."""
+    out = tmp_path_factory.mktemp("check") / "surface.h5"
+    compute_surface(run, grid=("-1:1:3", "-1:1:3"), config=SweepConfig(out=out))
+    return out
+
+
+@pytest.fixture
+def copy(surface, tmp_path):
+    """The surface, to be damaged."""
+    return shutil.copy(surface, tmp_path / "copy.h5")
+
+
+def verdicts(path, **options):
+    return {finding.name: finding for finding in check(path, **options)}
+
+
+def test_surface(surface, run):
+    found = verdicts(surface)
+    assert found["origin"].verdict == found["cosine_xy"].verdict == found["repeats"].verdict == "ok"
+    assert "origin" not in verdicts(surface, evaluate=False)
+    assert verdicts(run)["repeats"].verdict == verdicts(run.path)["origin"].verdict == "ok"
+
+
+def test_damaged_plane_is_bad(copy):
+    with h5py.File(copy, "r+") as file:
+        file["xdirection/0"][0] += 1
+    found = verdicts(copy)
+    assert found["plane"].verdict == "bad"
+    assert "damaged" in found["plane"].text
+    assert "complete" in found
+
+
+def test_file_without_a_plane(copy):
+    with h5py.File(copy, "r+") as file:
+        for name in ("origin", "xdirection", "ydirection"):
+            del file[name]
+    found = verdicts(copy)
+    assert "plane" not in found
+    assert "repeats" not in found
+
+
+def test_network_that_cannot_be_rebuilt(copy):
+    with h5py.File(copy, "r+") as file:
+        file.attrs["checkpoint"] = "/nowhere/step-1.pt"
+    found = verdicts(copy)
+    assert found["network"].verdict == "warn"
+    assert "nowhere" in found["network"].text
+    assert "repeats" not in found
+
+
+def test_several_seeds(run, tmp_path):
+    out = tmp_path / "seeds.h5"
+    compute_surface(run, PlaneConfig(seeds=(0, 1, 2)), ["-1:1:5"], SweepConfig(out=out))
+    found = verdicts(out)
+    assert found["origin"].verdict == found["repeats"].verdict == found["lowest"].verdict == "ok"
+    assert found["lowest"].text.startswith("seed ")
+    with h5py.File(out, "r+") as file:  # seed 1 alone has another loss at the origin
+        file["train_loss"][1, 2] *= 2
+    found = verdicts(out)
+    assert found["origin"].verdict == "bad"
+    assert found["origin"].text.startswith("seed 1: ")
+
+
+def test_surface_of_a_gpu_on_a_machine_without_one(copy):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with h5py.File(copy, "r+") as file:
+        settings = json.loads(file.attrs["settings"])
+        file.attrs["settings"] = json.dumps({**settings, "device": "cuda", "dtype": "tf32"})
+    found = verdicts(copy)
+    assert found["device"].verdict == "ok"
+    assert "evaluated on the CPU" in found["device"].text
+    assert found["repeats"].verdict == "ok"
+
+
+def test_surface_of_a_problem_in_memory(spec, tmp_path):
+    problem = spec.build()
+    with torch.no_grad():
+        for parameter in problem.model.parameters():
+            parameter.mul_(2)
+    out = tmp_path / "memory.h5"
+    compute_surface(problem, random_plane(problem.model), Grid.parse("-1:1:3", "-1:1:3"), SweepConfig(out=out))
+    found = verdicts(out)
+    assert found["origin"].verdict == "ok"
+    assert np.isfinite(found["repeats"].value)
+
+
+def test_no_surface(run, tmp_path):
+    with pytest.raises(StoreError, match="no such file"):
+        check(tmp_path / "nowhere.h5")
