@@ -15,6 +15,8 @@ from landscape.errors import MissingLibraryError
 from landscape.surface.metadata import SurfaceMetadata
 
 if TYPE_CHECKING:
+    import xarray
+
     from landscape.geometry.trajectory import Trajectory
 
 
@@ -218,7 +220,7 @@ class Surface:
         """
         return trajectory.with_surface_loss(self.interpolate(trajectory.coordinates, metric))
 
-    def to_xarray(self) -> Any:
+    def to_xarray(self) -> xarray.Dataset:
         """Return the surface as an ``xarray.Dataset``: metrics and ``status`` over named coordinates.
 
         Dimensions are ``x``, ``y`` and ``z``, or ``seed`` in place of the last if the surface has several seeds.
@@ -231,13 +233,14 @@ class Surface:
             import xarray
         except ImportError as error:
             raise MissingLibraryError("to_xarray needs xarray: pip install xarray") from error
-        names = list("xyz"[: len(self.coordinates)])
+        coordinates: dict[str, Any] = dict(zip("xyz", self.coordinates, strict=False))
         if self.seeds:
-            names[-1] = "seed"
-        dims = tuple(reversed(names))
+            coordinates.popitem()
+            coordinates["seed"] = list(self.seeds)
+        dims = tuple(reversed(coordinates))
         arrays = {name: (dims, self.metric(name)) for name in self.values}
         return xarray.Dataset(
             {**arrays, "status": (dims, self.status)},
-            coords=dict(zip(names, self.coordinates, strict=True)),
+            coords=coordinates,
             attrs={"name": self.name, **self.metadata.to_attributes()},
         )
