@@ -81,7 +81,7 @@ class HeightField:
         if stopped.any() and metric in (None, surface.metrics[0]):
             # Points stopped above the bound are drawn up to it: the surface rises there and is cut off.
             values = np.where(stopped, surface.values[surface.metrics[0]], values)
-            clip = min(surface.stop_above, np.inf if clip is None else clip)
+            clip = min((bound for bound in (surface.stop_above, clip) if bound is not None), default=None)
         known = np.isin(surface.status, (DONE, INTERPOLATED, STOPPED)) & np.isfinite(values)
         heights[known] = scale.transform(values[known])
         cut = np.inf if clip is None else float(scale.transform(np.array(clip)))
@@ -98,7 +98,8 @@ class HeightField:
     def cells(self) -> np.ndarray:
         """``(ny - 1, nx - 1)`` bool, true where all four corners of a cell have a height."""
         known = np.isfinite(self.heights)
-        return known[:-1, :-1] & known[:-1, 1:] & known[1:, :-1] & known[1:, 1:]
+        complete: np.ndarray = known[:-1, :-1] & known[:-1, 1:] & known[1:, :-1] & known[1:, 1:]
+        return complete
 
     def interpolate(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the heights at the points ``(x, y)``; NaN off the grid, in holes and above the cut.

@@ -5,11 +5,11 @@ The classes come from VTK's leaf modules, which takes a third of the time and ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
-from vtkmodules.vtkCommonCore import vtkDataArray, vtkLogger, vtkLookupTable, vtkPoints, vtkStringArray
+from vtkmodules.util import numpy_support
+from vtkmodules.vtkCommonCore import vtkDataArray, vtkIdTypeArray, vtkLogger, vtkLookupTable, vtkPoints, vtkStringArray
 from vtkmodules.vtkCommonDataModel import (
     vtkCellArray,
     vtkDataObject,
@@ -33,7 +33,6 @@ from vtkmodules.vtkFiltersCore import (
     vtkTubeFilter,
 )
 from vtkmodules.vtkFiltersSources import vtkSphereSource
-from vtkmodules.vtkIOCore import vtkWriter
 from vtkmodules.vtkIOGeometry import vtkGLTFWriter, vtkOBJWriter, vtkSTLWriter
 from vtkmodules.vtkIOXML import (
     vtkXMLImageDataWriter,
@@ -75,12 +74,16 @@ __all__ = [
     "vtkStructuredGrid",
     "vtkTriangleFilter",
     "vtkTubeFilter",
-    "vtkWriter",
     "vtkXMLImageDataWriter",
     "vtkXMLPolyDataWriter",
     "vtkXMLStructuredGridWriter",
     "vtk_to_numpy",
 ]
+
+# VTK's own functions have no annotations.
+numpy_to_vtk: Callable[..., vtkDataArray] = numpy_support.numpy_to_vtk
+numpy_to_vtk_ids: Callable[..., vtkIdTypeArray] = numpy_support.numpy_to_vtkIdTypeArray
+vtk_to_numpy: Callable[[vtkDataArray], np.ndarray] = numpy_support.vtk_to_numpy
 
 
 def to_points(positions: np.ndarray) -> vtkPoints:
@@ -95,15 +98,15 @@ def to_cells(connectivity: np.ndarray, offsets: np.ndarray) -> vtkCellArray:
     """Return cells from the point indices of all of them, and the offset of each and of the end."""
     cells = vtkCellArray()
     cells.SetData(
-        numpy_to_vtkIdTypeArray(np.ascontiguousarray(offsets, np.int64), deep=True),
-        numpy_to_vtkIdTypeArray(np.ascontiguousarray(connectivity, np.int64), deep=True),
+        numpy_to_vtk_ids(np.ascontiguousarray(offsets, np.int64), deep=True),
+        numpy_to_vtk_ids(np.ascontiguousarray(connectivity, np.int64), deep=True),
     )
     return cells
 
 
 def to_array(name: str, values: np.ndarray) -> vtkDataArray:
     """Return a named array of values ``(m,)`` or ``(m, k)``."""
-    array: vtkDataArray = numpy_to_vtk(np.ascontiguousarray(values), deep=True)
+    array = numpy_to_vtk(np.ascontiguousarray(values), deep=True)
     array.SetName(name)
     return array
 

@@ -27,7 +27,7 @@ FLAGS = [
 
 
 class Browser:
-    """A headless chromium at the other end of two pipes: JSON messages that each end with a zero byte."""
+    """A headless Chromium, controlled through two pipes by JSON messages that end with a zero byte."""
 
     def __init__(self, program: str, profile: str) -> None:
         to_read, self._out = os.pipe()
@@ -64,15 +64,17 @@ class Browser:
 
     def _message(self, deadline: float):
         while b"\0" not in self._buffer:
-            assert select.select([self._in], [], [], max(0, deadline - time.monotonic()))[0], "no answer in a minute"
+            assert select.select([self._in], [], [], max(0, deadline - time.monotonic()))[0], (
+                "no answer within a minute"
+            )
             part = os.read(self._in, 1 << 20)
-            assert part, "the browser ended"
+            assert part, "the browser exited"
             self._buffer += part
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
 
     def run(self, script: str):
-        """The value of a script, awaited."""
+        """Return the value of a script; promises are awaited."""
         answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
@@ -87,7 +89,7 @@ class Browser:
         self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
 
     def act(self, script: str):
-        """Do something to the page and wait until all of it is drawn."""
+        """Run a script on the page and wait until everything is drawn."""
         self.run(f"{{ {script} }}")
         self.wait("!running && !turning")
 
@@ -114,9 +116,21 @@ class Browser:
         os.close(self._out)
 
 
+MARKS = {"needs_gl": pytest.mark.rendering, "open_page": pytest.mark.browser}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark tests by the fixtures that they use."""
+    for item in items:
+        for fixture, mark in MARKS.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(mark)
+
+
 @pytest.fixture(scope="session")
 def needs_gl():
-    """Skips what draws in three dimensions where there is no library to draw with."""
+    """Skip tests that render where VTK finds no OpenGL library."""
     from landscape.render.scenes.offscreen import can_draw
 
     if not can_draw():
@@ -125,7 +139,7 @@ def needs_gl():
 
 @pytest.fixture
 def slope():
-    """A surface whose log10 is a plane, ``1 + 2 x - y``, on a grid that is neither square nor symmetric."""
+    """Return a function that makes a surface with log10 loss ``1 + 2 x - y`` on a non-square, asymmetric grid."""
 
     def build(nx: int = 9, ny: int = 6, x=(-0.5, 1.5), y=(0.0, 1.0), name: str = "") -> Surface:
         xs, ys = np.linspace(*x, nx), np.linspace(*y, ny)
@@ -140,7 +154,7 @@ def slope():
 
 @pytest.fixture
 def walk():
-    """A trajectory through given points."""
+    """Return a function that makes a trajectory through given points."""
 
     def build(points, name: str = "run", loss=None) -> Trajectory:
         points = np.asarray(points, np.float64)
@@ -162,10 +176,10 @@ def walk():
 
 @pytest.fixture(scope="session")
 def open_page(tmp_path_factory):
-    """Opens a page in a browser, and hands over the browser once the page is drawn."""
+    """Return a function that opens a page and returns the browser once the page is drawn."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
-        pytest.skip(f"no browser to open a page in: none of {', '.join(BROWSERS)} is installed")
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
     with contextlib.ExitStack() as opened:
 
         def open_page(path) -> Browser:
@@ -180,13 +194,13 @@ def open_page(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def paraview():
-    """Runs a script in ParaView; anything on standard error, where it warns, is a failure."""
+    """Return a function that runs a script in ParaView; any output on standard error is a failure."""
     if not (shutil.which("pvpython") and shutil.which("xvfb-run")):
         pytest.skip("no ParaView: pvpython and xvfb-run are needed (Debian: paraview python3-paraview xvfb)")
 
     def run(*arguments, program="pvpython", **environment):
         done = subprocess.run(
-            # Without -noreset the display starts afresh when a client leaves it, and may refuse the next one meanwhile.
+            # Without -noreset the display resets when its last client exits, and may refuse the next one meanwhile.
             ["xvfb-run", "-a", "-s", "-noreset -screen 0 1280x1024x24", program, *map(str, arguments)],
             capture_output=True, text=True, timeout=200, check=False,
             env={**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", **environment},

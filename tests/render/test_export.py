@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import json
 import struct
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from contextlib import contextmanager
 from dataclasses import replace
@@ -52,7 +54,7 @@ def field(data, name):
 
 @pytest.fixture
 def holed(slope):
-    """The inclined plane with a NaN, an infinity and a pending point, of which the last has a value."""
+    """Return the inclined plane with a NaN, an infinity, and a pending point that has a value."""
     surface = slope()
     loss, status = surface.values["train_loss"].copy(), surface.status.copy()
     loss[1, 2], loss[4, 6], status[5, 0] = np.nan, np.inf, PENDING
@@ -60,14 +62,14 @@ def holed(slope):
 
 
 def expected_height(surface):
-    """``log10 loss`` from its lowest value on, in proportion to the longer axis."""
+    """Return log10 of the loss above its lowest value, in proportion to the longer axis."""
     loss = np.where(surface.status == 1, surface.values["train_loss"], np.nan)
     heights = np.log10(np.where(np.isfinite(loss), loss, np.nan))
     low, high = np.nanmin(heights), np.nanmax(heights)
     return (heights - low) * RELIEF_HEIGHT * 2.0 / (high - low)
 
 
-def test_structured_grid(holed, walk, tmp_path):
+def test_vts(holed, walk, tmp_path):
     path = tmp_path / "surface.vts"
     written = export(path, holed, [walk([(0, 0), (1, 1)], "SGD / lr 0.1")])
     assert written == [path, tmp_path / "surface_SGD-lr-0.1.vtp"]
@@ -88,7 +90,7 @@ def test_structured_grid(holed, walk, tmp_path):
     assert json.loads(field(data, "provenance")) == {"model": "mlp"}
 
 
-def test_polygons(holed, tmp_path):
+def test_vtp(holed, tmp_path):
     export(tmp_path / "surface.vtp", holed)
     data = read(tmp_path / "surface.vtp", vtkXMLPolyDataReader)
     assert data.GetNumberOfPolys() == 40 - 4 - 4 - 1
@@ -103,7 +105,7 @@ def test_polygons(holed, tmp_path):
     np.testing.assert_allclose(normals, np.tile(expected / np.linalg.norm(expected), (len(x), 1)), atol=1e-6)
 
 
-def test_axes_that_fall_keep_values_at_their_coordinates(slope, tmp_path):
+def test_descending_axes(slope, tmp_path):
     surface = slope()
     turned = Surface(
         (surface.x[::-1], surface.y),
@@ -119,7 +121,7 @@ def test_axes_that_fall_keep_values_at_their_coordinates(slope, tmp_path):
         np.testing.assert_allclose(*clouds, atol=1e-12)
 
 
-def test_image_is_flat_and_keeps_nan_and_infinity(holed, walk, tmp_path):
+def test_vti_keeps_nan_and_infinity(holed, walk, tmp_path):
     written = export(tmp_path / "surface.vti", holed, [walk([(0, 0), (1, 1)])])
     data = read(written[0], vtkXMLImageDataReader)
     assert data.GetDimensions() == (9, 6, 1)
@@ -129,7 +131,7 @@ def test_image_is_flat_and_keeps_nan_and_infinity(holed, walk, tmp_path):
     assert np.ptp(points(path)[:, 2]) == 0
 
 
-def test_volumes_and_lines_where_the_format_can_hold_them(tmp_path):
+def test_volumes_and_lines(tmp_path):
     axes = np.array([0.0, 1, 2]), np.array([5.0, 7]), np.array([-1.0, 0, 1, 2])
     values = np.arange(24.0).reshape(4, 2, 3)
     cube = Surface(axes, {"train_loss": values}, np.ones((4, 2, 3), np.uint8))
@@ -145,7 +147,7 @@ def test_volumes_and_lines_where_the_format_can_hold_them(tmp_path):
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.vti", "a.vts", "b.vti"]
 
 
-def test_paths_lie_on_the_surface_with_all_their_arrays(slope, walk, tmp_path):
+def test_path_arrays_and_heights(slope, walk, tmp_path):
     surface = slope()
     path = walk([(0, 0), (1, 1), (0.5, 0.2)], "SGD")
     _, file = export(tmp_path / "surface.vts", surface, [path])
@@ -159,7 +161,7 @@ def test_paths_lie_on_the_surface_with_all_their_arrays(slope, walk, tmp_path):
     assert field(data, "name") == "SGD"
 
 
-def test_multi_block_holds_grid_and_paths(holed, walk, tmp_path):
+def test_vtm(holed, walk, tmp_path):
     written = export(tmp_path / "all.vtm", holed, [walk([(0, 0), (1, 1)], "SGD"), walk([(0, 1), (1, 0)], "SGD")])
     assert written == [tmp_path / "all.vtm", tmp_path / "all"]
     data = read(written[0], vtkXMLMultiBlockDataReader)
@@ -169,14 +171,14 @@ def test_multi_block_holds_grid_and_paths(holed, walk, tmp_path):
     assert data.GetBlock(2).GetNumberOfVerts() == 2
 
 
-def test_files_of_paths_never_share_a_name(slope, walk, tmp_path):
+def test_path_names_are_distinct(slope, walk, tmp_path):
     paths = [walk([(0, 0), (1, 1)], name) for name in ("SGD-2", "SGD", "SGD", "", "../SGD")]
     written = export(tmp_path / "a.vts", slope(), paths)
     names = [path.name for path in written[1:]]
     assert sorted(names) == ["a_SGD-2.vtp", "a_SGD-3.vtp", "a_SGD-4.vtp", "a_SGD.vtp", "a_path.vtp"]
 
 
-def test_time_series_lets_the_path_grow(slope, walk, tmp_path):
+def test_pvd_path_grows(slope, walk, tmp_path):
     short = replace(walk([(0, 0), (1, 1)], "b"), step=np.array([5, 20]))
     export(tmp_path / "run.pvd", slope(), [walk([(0, 0), (1, 1), (0.5, 0.2)], "a"), short])
     entries = [entry.attrib for entry in ET.parse(tmp_path / "run.pvd").getroot().iter("DataSet")]
@@ -207,7 +209,7 @@ def test_xml_is_inline_binary_and_compressed(holed, walk, tmp_path, suffix):
 
 
 @pytest.mark.parametrize(("suffix", "reader"), [(".obj", vtkOBJReader), (".stl", vtkSTLReader)])
-def test_meshes_for_other_programs(holed, walk, tmp_path, suffix, reader):
+def test_obj_and_stl(holed, walk, tmp_path, suffix, reader):
     bare = read(export(tmp_path / f"bare{suffix}", holed)[0], reader)
     assert bare.GetNumberOfCells() == 2 * (40 - 9)
     height = expected_height(holed)
@@ -218,7 +220,7 @@ def test_meshes_for_other_programs(holed, walk, tmp_path, suffix, reader):
 
 
 def glb(path):
-    """The JSON of a binary glTF and a function that gives an accessor's array."""
+    """Return the JSON of a binary glTF, and a function that returns the array of an accessor."""
     data = path.read_bytes()
     magic, version, total, length, kind = struct.unpack("<IIIII", data[:20])
     assert (magic, version, total, kind) == (0x46546C67, 2, len(data), 0x4E4F534A)
@@ -236,7 +238,7 @@ def glb(path):
     return document, accessor
 
 
-def test_gltf_is_coloured_in_linear_light_and_stands_upright(slope, walk, tmp_path):
+def test_glb_colours_and_orientation(slope, walk, tmp_path):
     from matplotlib import colormaps
 
     surface = slope()
@@ -264,7 +266,7 @@ def test_gltf_is_coloured_in_linear_light_and_stands_upright(slope, walk, tmp_pa
     assert read_back.GetNumberOfPoints() == len(at) + len(accessor(tube["attributes"]["POSITION"]))
 
 
-def test_solids_are_cut_and_thinned_on_request(slope, tmp_path):
+def test_clip_and_reduction_of_solids(slope, tmp_path):
     surface = slope(41, 27)
     full = read(export(tmp_path / "full.stl", surface)[0], vtkSTLReader)
     cut = read(export(tmp_path / "cut.stl", surface, clip=10.0)[0], vtkSTLReader)
@@ -282,7 +284,7 @@ def test_solids_are_cut_and_thinned_on_request(slope, tmp_path):
         export(tmp_path / "a.stl", surface, reduction=1.0)
 
 
-def test_tables_read_back_exactly(holed, walk, tmp_path):
+def test_csv_round_trip(holed, walk, tmp_path):
     path = walk([(0, 0), (9, 9)], "SGD", loss=[1 / 3, np.nan])
     written = export(tmp_path / "a.csv", holed, [path])
     assert written == [tmp_path / "a.csv", tmp_path / "a_SGD.csv"]
@@ -302,7 +304,7 @@ def test_tables_read_back_exactly(holed, walk, tmp_path):
     assert np.isnan(float(rows[1]["loss"]))
 
 
-def test_metric_and_scale_can_be_chosen(slope, tmp_path):
+def test_metric_and_scale(slope, tmp_path):
     surface = slope()
     data = read(export(tmp_path / "a.vts", surface, metric="train_acc")[0], vtkXMLStructuredGridReader)
     assert (field(data, "metric"), field(data, "scale")) == ("train_acc", "linear")
@@ -316,7 +318,7 @@ def test_metric_and_scale_can_be_chosen(slope, tmp_path):
     assert field(data, "linthresh") > 0
 
 
-def test_the_surface_is_left_as_it_was(holed, walk, tmp_path):
+def test_export_does_not_change_surface(holed, walk, tmp_path):
     before = {name: values.copy() for name, values in holed.values.items()}
     path = walk([(0, 0), (1, 1)])
     for suffix in SUFFIXES:
@@ -326,7 +328,7 @@ def test_the_surface_is_left_as_it_was(holed, walk, tmp_path):
     assert path.coordinates.tolist() == [[0, 0], [1, 1]]
 
 
-def test_the_same_file_on_a_second_run(holed, walk, tmp_path):
+def test_export_is_reproducible(holed, walk, tmp_path):
     for suffix in (".vts", ".vtp", ".vti", ".glb", ".obj", ".stl", ".csv"):
         first, second = (
             export(tmp_path / f"a{suffix}", holed, [walk([(0, 0), (1, 1)])], overwrite=True)[0].read_bytes()
@@ -335,12 +337,12 @@ def test_the_same_file_on_a_second_run(holed, walk, tmp_path):
         assert first == second, suffix
 
 
-def test_an_unknown_suffix_lists_the_known(slope, tmp_path):
+def test_unknown_suffix(slope, tmp_path):
     with pytest.raises(ValueError, match=r"cannot export 'a\.ply'.*\.vts.*\.vtp.*\.vti.*\.csv"):
         export(tmp_path / "a.ply", slope())
 
 
-def test_nothing_is_replaced_unasked_and_a_folder_keeps_what_is_not_ours(slope, walk, tmp_path):
+def test_overwrite(slope, walk, tmp_path):
     for name in ("a.vts", "b_run.vtp"):
         (tmp_path / name).write_text("mine")
     (tmp_path / "c").mkdir()
@@ -356,7 +358,7 @@ def test_nothing_is_replaced_unasked_and_a_folder_keeps_what_is_not_ours(slope, 
     assert read(tmp_path / "c.vtm", vtkXMLMultiBlockDataReader).GetNumberOfBlocks() == 2
 
 
-def test_a_failure_half_way_leaves_nothing(slope, walk, tmp_path, monkeypatch):
+def test_failure_leaves_no_files(slope, walk, tmp_path, monkeypatch):
     write, calls = vtk_files.write_xml, []
 
     def failing(data, path):
@@ -374,9 +376,9 @@ def test_a_failure_half_way_leaves_nothing(slope, walk, tmp_path, monkeypatch):
 
 @contextmanager
 def short_files():
-    """Files cannot grow beyond a few kilobytes: what a full disk does, too.
+    """Limit files to a few kilobytes, which has the same effect as a full disk.
 
-    Not a fixture: the limit is the whole process's, and would meet the file into which pytest reports between them.
+    This is not a fixture, because the limit applies to the whole process, including pytest's own report file.
     """
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -388,14 +390,63 @@ def short_files():
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(slope, walk, tmp_path, suffix):
+def test_full_disk(slope, walk, tmp_path, suffix):
     surface, paths = slope(61, 53), [walk([(0, 0), (1, 1)])]
     with short_files(), pytest.raises(OSError, match=r"cannot be written|too large"):
         export(tmp_path / f"a{suffix}", surface, paths)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_library_to_draw_with_is_needed(slope, tmp_path, monkeypatch):
+def test_export_page(slope, walk, tmp_path):
+    surfaces = [slope(name="one"), slope(7, 5, name="other")]
+    path = tmp_path / "a.html"
+    assert export(path, surfaces, [[walk([(0, 0), (1, 1)])], []], clip=100.0) == [path]
+    assert "one · other" in path.read_text("utf-8")
+    with pytest.raises(ValueError, match=r"several fit into one \.html only"):
+        export(tmp_path / "a.vts", surfaces)
+
+
+MODULES = """
+import sys
+from pathlib import Path
+import numpy as np
+from landscape.render.exports.export import export
+from landscape.render.exports.xdmf import write_xdmf
+from landscape.surface.metadata import Header
+from landscape.surface.reading import read_surface
+from landscape.surface.store import FileStore
+
+axes, folder = (np.linspace(0, 1, 4), np.linspace(0, 1, 3)), Path(sys.argv[1])
+with FileStore.open(folder / "surface.h5", Header(axes, ("train_loss",))) as store:
+    for index in range(12):
+        store.record(index, [1.0 + index], 0.0)
+surface = read_surface(folder / "surface.h5")
+if sys.argv[2] == ".xdmf":
+    write_xdmf(folder / "a.xdmf", folder / "surface.h5")
+else:
+    export(folder / f"a{sys.argv[2]}", surface)
+print(*{name.partition(".")[0] for name in sys.modules} & {"matplotlib", "vtkmodules", "mpi4py", "torch"})
+print("vtkmodules.vtkRenderingOpenGL2" in sys.modules)
+"""
+LIBRARIES = {
+    ".csv": set(),
+    ".xdmf": set(),
+    ".html": {"matplotlib"},
+    **{suffix: {"vtkmodules"} for suffix in (".vts", ".vtp", ".vti", ".vtm", ".pvd")},
+    **{suffix: {"matplotlib", "vtkmodules"} for suffix in (".glb", ".obj", ".stl")},
+}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("suffix", LIBRARIES)
+def test_export_loads_only_needed_libraries(suffix, tmp_path):
+    command = [sys.executable, "-c", MODULES, str(tmp_path), suffix]
+    loaded, opengl = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert set(loaded.split()) - {"torch"} == LIBRARIES[suffix]
+    assert opengl == "False"
+
+
+def test_export_opens_no_window(slope, tmp_path, monkeypatch):
     from landscape.render.scenes import offscreen
 
     monkeypatch.setattr(offscreen, "new_window", lambda: pytest.fail("a window was made"))

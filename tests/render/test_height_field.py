@@ -14,14 +14,14 @@ from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface
 LOG = Scale("log", 1e-3, 1e6)
 
 
-def test_heights_are_the_scaled_values(slope):
+def test_heights_are_scaled_values(slope):
     field = HeightField.from_surface(slope(), None, LOG)
     expected = 1 + 2 * field.x[None, :] - field.y[:, None]
     np.testing.assert_allclose(field.heights, expected, atol=1e-12)
     assert field.heights.shape == (6, 9)
 
 
-def test_heights_between_points_agree_with_scipy():
+def test_interpolation_matches_scipy():
     rng = np.random.default_rng(3)
     x, y = np.sort(rng.uniform(-2, 3, 8)), np.sort(rng.uniform(0, 5, 5))
     heights = rng.normal(size=(5, 8))
@@ -30,7 +30,7 @@ def test_heights_between_points_agree_with_scipy():
     np.testing.assert_allclose(HeightField(x, y, heights).interpolate(px, py), expected, atol=1e-12)
 
 
-def test_no_height_off_the_grid_in_holes_and_above_the_cut():
+def test_interpolation_is_nan_off_grid_in_holes_and_above_cut():
     heights = np.arange(12.0).reshape(3, 4)
     heights[1, 2] = np.nan
     field = HeightField(np.arange(4.0), np.arange(3.0), heights, cut=9.5)
@@ -43,7 +43,7 @@ def test_no_height_off_the_grid_in_holes_and_above_the_cut():
     assert field.cells.tolist() == [[True, False, False], [True, False, False]]
 
 
-def test_status_decides_what_is_drawn_not_the_value(slope):
+def test_pending_and_failed_points_are_holes(slope):
     surface = slope()
     status = surface.status.copy()
     status[0, 0], status[1, 1] = PENDING, FAILED
@@ -54,7 +54,7 @@ def test_status_decides_what_is_drawn_not_the_value(slope):
     assert np.argwhere(missing).tolist() == [[0, 0], [1, 1], [2, 2], [3, 3], [4, 4]]
 
 
-def test_falling_axes_give_the_same_relief(slope):
+def test_descending_axes(slope):
     surface = slope()
     turned = Surface(
         (surface.x[::-1], surface.y[::-1]),
@@ -66,7 +66,7 @@ def test_falling_axes_give_the_same_relief(slope):
     np.testing.assert_array_equal(a.x, b.x)
 
 
-def test_slopes_of_a_quadratic_are_exact_inside_an_uneven_grid():
+def test_gradient_of_quadratic_on_uneven_grid():
     x, y = np.array([0.0, 0.4, 1.5, 1.7, 3.0]), np.array([-1.0, 0.0, 0.1, 2.0])
     heights = x[None, :] ** 2 - 3 * y[:, None] ** 2 + x[None, :] * y[:, None]
     dx, dy = HeightField(x, y, heights).gradient()
@@ -74,7 +74,7 @@ def test_slopes_of_a_quadratic_are_exact_inside_an_uneven_grid():
     np.testing.assert_allclose(dy[1:-1], (-6 * y[:, None] + x[None, :])[1:-1], atol=1e-12)
 
 
-def test_slopes_next_to_a_hole_are_one_sided():
+def test_gradient_is_one_sided_beside_hole():
     x = np.arange(5.0)
     heights = np.tile(x**2, (3, 1))
     heights[:, 2] = np.nan
@@ -92,7 +92,7 @@ def test_normals_of_a_plane(slope):
     np.testing.assert_allclose(at, [expected, expected], atol=1e-12)
 
 
-def test_a_draped_path_lies_on_the_surface_everywhere(slope, walk):
+def test_drape_lies_on_surface(slope, walk):
     field = HeightField.from_surface(slope(), None, LOG)
     (segment,) = drape(field, walk([(-0.4, 0.1), (1.0, 0.9), (1.2, 0.2)]))
     x, y, h = segment.points.T
@@ -103,7 +103,7 @@ def test_a_draped_path_lies_on_the_surface_everywhere(slope, walk):
     assert steps.max() < 0.5, "several points to a cell"
 
 
-def test_a_path_is_cut_exactly_where_it_leaves_the_grid(slope, walk):
+def test_drape_ends_exactly_at_border(slope, walk):
     field = HeightField.from_surface(slope(), None, LOG)
     first, second = drape(field, walk([(0.5, 0.5), (3.5, 0.5), (3.5, 0.25), (0.5, 0.25)]))
     np.testing.assert_allclose(first.points[[0, -1], :2], [(0.5, 0.5), (1.5, 0.5)], atol=1e-9)
@@ -111,14 +111,14 @@ def test_a_path_is_cut_exactly_where_it_leaves_the_grid(slope, walk):
     np.testing.assert_allclose(first.t[-1], 1 / 3, atol=1e-9)
 
 
-def test_a_path_from_outside_to_outside_shows_its_middle_and_a_far_one_nothing(slope, walk):
+def test_drape_of_path_across_grid(slope, walk):
     field = HeightField.from_surface(slope(), None, LOG)
     (segment,) = drape(field, walk([(-100, 0.5), (100, 0.5)]))
     np.testing.assert_allclose(segment.points[[0, -1], 0], (-0.5, 1.5), atol=1e-9)
     assert drape(field, walk([(5, 5), (6, 6)])) == []
 
 
-def test_a_path_is_interrupted_over_holes_and_above_the_cut(walk):
+def test_drape_is_interrupted_by_holes_and_cut(walk):
     heights = np.tile(np.arange(11.0), (3, 1))
     heights[:, 4] = np.nan
     segments = drape(HeightField(np.arange(11.0), np.arange(3.0), heights, cut=7.25), walk([(0, 1.2), (10, 1.2)]))
@@ -126,7 +126,7 @@ def test_a_path_is_interrupted_over_holes_and_above_the_cut(walk):
     np.testing.assert_allclose(spans, [(0, 3), (5, 7.25)], atol=1e-9)
 
 
-def test_a_path_at_its_own_loss(slope, walk):
+def test_drape_at_own_loss(slope, walk):
     field = HeightField.from_surface(slope(), None, LOG)
     (segment,) = drape(field, walk([(0, 0), (1, 1)], loss=[0.01, 100]), "loss", LOG)
     np.testing.assert_allclose(segment.points[:, 2], -2 + 4 * segment.t, atol=1e-12)
@@ -136,7 +136,7 @@ def test_a_path_at_its_own_loss(slope, walk):
         drape(field, walk([(0, 0)]), "sky", LOG)
 
 
-def test_paths_of_one_point_and_of_standing_still(slope, walk):
+def test_drape_of_single_point_and_of_zero_length(slope, walk):
     field = HeightField.from_surface(slope(), None, LOG)
     (segment,) = drape(field, walk([(0.5, 0.5)]))
     assert segment.points.tolist() == [[0.5, 0.5, 1.5]]
@@ -144,7 +144,7 @@ def test_paths_of_one_point_and_of_standing_still(slope, walk):
     np.testing.assert_allclose(segment.points, np.tile([0.5, 0.5, 1.5], (len(segment.t), 1)))
 
 
-def test_what_is_not_a_plane_is_refused(slope, walk):
+def test_require_plane(slope, walk):
     line = Surface((np.arange(3.0),), {"train_loss": np.ones(3)}, np.ones(3, np.uint8))
     with pytest.raises(ValueError, match="draw it as a curve"):
         require_plane(line)
@@ -158,14 +158,14 @@ def test_what_is_not_a_plane_is_refused(slope, walk):
         drape(HeightField.from_surface(surface, None, LOG), walk(np.zeros((2, 3))))
 
 
-def test_a_cut_needs_a_place_on_the_scale(slope):
+def test_clip_must_be_on_scale(slope):
     scale = choose_scale(slope().values["train_loss"])
     assert HeightField.from_surface(slope(), None, scale, 10.0).cut == pytest.approx(1)
     with pytest.raises(ValueError, match="expected a positive value on a log scale, got -1"):
         HeightField.from_surface(slope(), None, scale, -1.0)
 
 
-def test_a_relief_rises_to_the_bounds_of_stopped_points_and_is_cut_at_their_threshold(slope):
+def test_stopped_points_are_cut_at_threshold(slope):
     given = slope()
     loss = given.values["train_loss"]
     stopped = loss > 30

@@ -20,7 +20,7 @@ def array(data, name):
     return vtk_to_numpy(data.GetPointData().GetArray(name))
 
 
-def test_grid_point_iy_ix_has_its_coordinates_height_and_all_metrics(slope):
+def test_structured_grid_points_and_arrays(slope):
     surface = slope()
     heights = np.arange(54.0).reshape(6, 9) / 7
     grid = data_sets.structured_grid(surface, heights)
@@ -35,7 +35,7 @@ def test_grid_point_iy_ix_has_its_coordinates_height_and_all_metrics(slope):
             assert grid.GetPointData().GetArray("status").GetValue(index) == 1
 
 
-def test_grid_blanks_points_without_a_height_and_the_cells_around(slope):
+def test_structured_grid_blanks_holes(slope):
     surface = slope()
     heights = np.ones((6, 9))
     heights[2, 3] = np.nan
@@ -49,7 +49,7 @@ def test_grid_blanks_points_without_a_height_and_the_cells_around(slope):
     assert not data_sets.structured_grid(surface, np.ones((6, 9))).HasAnyBlankPoints()
 
 
-def test_grids_of_one_and_three_axes():
+def test_structured_grid_of_one_and_three_axes():
     x, y, z = np.array([0.0, 1, 3]), np.array([5.0, 7]), np.array([-1.0, 0, 2, 4])
     values = np.arange(24.0).reshape(4, 2, 3)
     cube = data_sets.structured_grid(Surface((x, y, z), {"train_loss": values}, np.ones((4, 2, 3), np.uint8)))
@@ -70,14 +70,14 @@ def test_image_points_and_values(slope):
         assert array(image, "train_acc")[index] == surface.values["train_acc"][iy, ix]
 
 
-def test_image_refuses_uneven_or_falling_axes(slope):
+def test_image_needs_even_ascending_axes(slope):
     surface = slope()
     for x in (surface.x**3, surface.x[::-1]):
         with pytest.raises(ValueError, match=r"axis x: .* export as \.vts"):
             data_sets.image(replace(surface, coordinates=(x, surface.y)))
 
 
-def test_relief_mesh_has_the_points_heights_and_normals_of_the_relief(slope):
+def test_surface_mesh_points_heights_and_normals(slope):
     field = HeightField.from_surface(slope(), None, LOG)
     data = mesh.surface_mesh(field, BOX, {"number": np.arange(54).reshape(6, 9)})
     assert data.GetNumberOfPolys() == 8 * 5
@@ -89,7 +89,7 @@ def test_relief_mesh_has_the_points_heights_and_normals_of_the_relief(slope):
     np.testing.assert_allclose(normals, field.normals(BOX).reshape(-1, 3), atol=1e-6)
 
 
-def test_relief_mesh_faces_look_up(slope):
+def test_surface_mesh_faces_point_up(slope):
     data = mesh.surface_mesh(HeightField.from_surface(slope(), None, LOG), BOX)
     points = vtk_to_numpy(data.GetPoints().GetData())
     for k in range(data.GetNumberOfCells()):
@@ -98,7 +98,7 @@ def test_relief_mesh_faces_look_up(slope):
         assert np.cross(b - a, c - b)[2] > 0
 
 
-def test_relief_mesh_leaves_out_cells_with_a_hole_and_their_lonely_points(slope):
+def test_surface_mesh_omits_holes(slope):
     surface = slope()
     values = surface.values["train_loss"].copy()
     values[0, 1] = np.nan
@@ -111,7 +111,7 @@ def test_relief_mesh_leaves_out_cells_with_a_hole_and_their_lonely_points(slope)
     assert not (np.abs(points - BOX.place(surface.x[4], surface.y[3], 1.0))[:, :2].max(1) < 1e-9).any()
 
 
-def test_refined_mesh_is_the_same_bilinear_surface(slope):
+def test_refined_mesh_is_same_bilinear_surface(slope):
     rng = np.random.default_rng(0)
     surface = slope()
     values = 10 ** rng.normal(size=(6, 9))
@@ -130,12 +130,12 @@ def test_refined_mesh_is_the_same_bilinear_surface(slope):
         mesh.surface_mesh(field, BOX, {"a": values}, refine=2)
 
 
-def test_refinement_is_bounded(slope):
+def test_refinement_factor_is_bounded(slope):
     assert mesh.refinement_factor(HeightField.from_surface(slope(), None, LOG)) == 6
     assert mesh.refinement_factor(HeightField.from_surface(slope(1001, 1001), None, LOG)) == 1
 
 
-def test_path_carries_every_array_exactly_at_checkpoints(slope, walk):
+def test_path_mesh_arrays_are_exact_at_checkpoints(slope, walk):
     field = HeightField.from_surface(slope(), None, LOG)
     path = walk([(-0.4, 0.1), (1.0, 0.9), (1.2, 0.2)], loss=[3.0, np.nan, 1.0])
     segments = drape(field, path)
@@ -153,7 +153,7 @@ def test_path_carries_every_array_exactly_at_checkpoints(slope, walk):
     assert (np.diff(steps) > 0).all()
 
 
-def test_an_interrupted_path_is_several_lines_and_one_off_the_grid_is_none(slope, walk):
+def test_path_mesh_has_one_line_per_segment(slope, walk):
     field = HeightField.from_surface(slope(), None, LOG)
     for points, lines in (([(0.5, 0.5), (3.5, 0.5), (3.5, 0.25), (0.5, 0.25)], 2), ([(9, 9), (10, 10)], 0)):
         path = walk(points)
@@ -162,7 +162,7 @@ def test_an_interrupted_path_is_several_lines_and_one_off_the_grid_is_none(slope
         assert data.GetNumberOfLines() == lines
 
 
-def test_fields():
+def test_field_data():
     data = mesh.point_cloud(np.zeros((1, 3)))
     add_field_data(data, {"metric": "train_loss", "height_factor": 0.5, "ends": [1.0, 2.0]})
     fields = data.GetFieldData()

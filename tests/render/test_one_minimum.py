@@ -1,6 +1,6 @@
-"""One surface, drawn and written every way there is: each shows the same minimum, and the path's end, at one place.
+"""One surface, drawn and exported in every way: all show the same minimum, and the end of the path, at the same place.
 
-Every entry of the table reads what it found from what was drawn or written, never from the surface that went in.
+Every entry of the table reads its result from the drawing or file, never from the surface that was drawn.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from landscape.surface.trajectory_files import read_trajectories, write_trajecto
 VIEW = Path(__file__).resolve().parents[2] / "scripts" / "paraview" / "view.py"
 X, Y = np.linspace(-1.3, 2.1, 18), np.linspace(-0.2, 0.7, 10)
 PLACE = (12, 3)
-"""Column and row of the lowest point: neither in the middle nor on the diagonal."""
+"""Column and row of the lowest point, neither at the centre nor on the diagonal."""
 END = (0.75, 0.33)
-"""Of the path: neither on a grid point nor at the minimum."""
+"""End of the path, neither on a grid point nor at the minimum."""
 
 
 class Found(NamedTuple):
-    """What a picture or file says: the place of the lowest value, the value, and where the path ends."""
+    """Contents of a drawing or file: coordinates of the lowest value, the value, and the end of the path."""
 
     x: float
     y: float
@@ -58,7 +58,7 @@ class Found(NamedTuple):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The surface and the path as a sweep leaves them, and a folder to write to."""
+    """Return a folder with a surface file and a trajectory file."""
     from landscape.geometry.trajectory import Trajectory
 
     folder = tmp_path_factory.mktemp("minimum")
@@ -76,20 +76,20 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def drawn(files):
-    """What is drawn: the surface and its paths, read from the files."""
+    """Return the surface and its paths, read from the files."""
     return read_surface(files / "surface.h5"), read_trajectories(files / "path.h5")
 
 
 @pytest.fixture(scope="module")
 def expected(files):
-    """From the bare file: the lowest number, and the coordinates that its row and column have there."""
+    """Return the lowest value in the HDF5 file, and its coordinates there."""
     with h5py.File(files / "surface.h5", "r") as file:
         loss = file["train_loss"][()]
         j, i = np.unravel_index(np.argmin(loss), loss.shape)
         return Found(file["xcoordinates"][i], file["ycoordinates"][j], loss[j, i], END)
 
 
-def test_the_minimum_is_off_the_middle_and_the_grid_is_not_square(expected):
+def test_case_is_asymmetric(expected):
     assert (expected.x, expected.y) == (X[PLACE[0]], Y[PLACE[1]])
     assert expected.value == 0.0123
     assert len(X) != len(Y)
@@ -189,7 +189,7 @@ def in_browser(request):
 
 
 def written(request, suffix):
-    """The surface exported to a folder of its own; the file."""
+    """Export the surface to a folder of its own, and return the file."""
     files = request.getfixturevalue("files")
     target = files / suffix[1:] / f"surface{suffix}"
     if not target.exists():
@@ -220,7 +220,7 @@ def end_of(data):
 
 
 def raised_value(data, z):
-    """The value that a height stands for, by what the file says of its heights."""
+    """Return the value at a height, from the field data of the file."""
     factor, origin = (data.GetFieldData().GetArray(f"height_{name}").GetValue(0) for name in ("factor", "origin"))
     return 10 ** (z / factor + origin)
 
@@ -283,8 +283,8 @@ def table(request):
     return Found(*(float(row[key]) for key in ("x", "y", "train_loss")), (float(last["x"]), float(last["y"]))), {}
 
 
-# Opens a state as ParaView's "Load State" does, and tells of the shown surface and path what their data are. All of it
-# in a function: programmable filters that run leave names of NumPy's in the script's own room.
+# Opens a state like ParaView's "Load State", and prints data of the visible surface and path. All code is in a
+# function, because programmable filters add NumPy's names to the global namespace of the script.
 STATE = """
 def tell(state):
     import json
@@ -345,13 +345,19 @@ WAYS = {
     ".stl": solid(".stl", vtkSTLReader),
     ".glb": solid(".glb", vtkGLTFReader),
 }
+MARKS = {"scene": pytest.mark.rendering, "page in a browser": pytest.mark.browser}
 PARAVIEW = {f"ParaView {suffix}": in_paraview(suffix) for suffix in (".vts", ".vtp", ".vti", ".vtm", ".pvd", ".xdmf")}
 
 
 @pytest.mark.parametrize(
-    "way", [*WAYS, *(pytest.param(way, marks=pytest.mark.slow) for way in PARAVIEW)], ids=lambda way: way
+    "way",
+    [
+        *(pytest.param(way, marks=MARKS.get(way, ())) for way in WAYS),
+        *(pytest.param(w, marks=pytest.mark.slow) for w in PARAVIEW),
+    ],
+    ids=lambda way: way,
 )
-def test_it_is_the_same_everywhere(way, expected, request):
+def test_minimum_is_at_same_place(way, expected, request):
     found, tolerance = {**WAYS, **PARAVIEW}[way](request)
     place = {"abs": tolerance.get("abs", 1e-12)}
     assert (found.x, found.y) == pytest.approx((expected.x, expected.y), **place)

@@ -34,7 +34,7 @@ def unpacked(packed):
 
 
 def data_in(path):
-    """The data of a page, found in its text as a browser finds it."""
+    """Return the data of a page, extracted from its text like a browser does."""
     (text,) = re.findall(
         r'<script type="application/json" id="data">(.*?)</script>', path.read_text("utf-8"), re.DOTALL
     )
@@ -43,14 +43,14 @@ def data_in(path):
 
 @pytest.fixture
 def holed(slope):
-    """The inclined plane with a NaN, an infinity and a pending point, of which the last has a value."""
+    """Return the inclined plane with a NaN, an infinity, and a pending point that has a value."""
     surface = slope(name="holed")
     loss, status = surface.values["train_loss"].copy(), surface.status.copy()
     loss[1, 2], loss[4, 6], status[5, 0] = np.nan, np.inf, PENDING
     return replace(surface, values={**surface.values, "train_loss": loss}, status=status)
 
 
-def test_values_are_in_the_file_exactly(holed, walk, tmp_path):
+def test_page_values_are_exact(holed, walk, tmp_path):
     path = tmp_path / "surface.html"
     assert write_page(path, holed, [walk([(0, 0), (1, 1)])]) == path
     (panel,) = data_in(path)["panels"]
@@ -65,7 +65,7 @@ def test_values_are_in_the_file_exactly(holed, walk, tmp_path):
     assert json.loads(panel["provenance"]) == {"model": "mlp"}
 
 
-def test_falling_axes_are_turned_round_with_their_values(slope):
+def test_page_descending_axes(slope):
     surface = slope()
     turned = replace(
         surface,
@@ -77,7 +77,7 @@ def test_falling_axes_are_turned_round_with_their_values(slope):
     assert one["panels"][0]["values"] == other["panels"][0]["values"]
 
 
-def test_contour_lines_lie_at_their_level_and_end_at_holes(holed):
+def test_page_contour_lines(holed):
     scale = choose_scale(holed.values["train_loss"], "log")
     levels = scale.levels()
     field = HeightField.from_surface(holed, "train_loss", scale)
@@ -92,7 +92,7 @@ def test_contour_lines_lie_at_their_level_and_end_at_holes(holed):
         assert field.cells[j, i].all()
 
 
-def test_scales_offered(slope):
+def test_page_scales(slope):
     surface = slope()
     zero = np.where(np.arange(54).reshape(6, 9) == 7, 0.0, surface.values["train_loss"])
     crossing = surface.values["train_loss"] - 3
@@ -109,7 +109,7 @@ def test_scales_offered(slope):
     assert metrics["train_loss"]["best"] == "lowest"
 
 
-def test_paths_lie_on_the_surface_and_break_at_holes(holed, walk):
+def test_page_paths_break_at_holes(holed, walk):
     data = page_data([holed], [walk([(-0.5, 0.1), (1.5, 0.9)])])
     for kind, drawn in data["metrics"]["train_loss"]["scales"].items():
         (path,) = drawn["panels"][0]["paths"]
@@ -121,14 +121,14 @@ def test_paths_lie_on_the_surface_and_break_at_holes(holed, walk):
             np.testing.assert_allclose(h[~gaps], 1 + 2 * x[~gaps] - y[~gaps], atol=1e-9)
 
 
-def test_clipped_and_missing_is_said(holed):
+def test_page_notes(holed):
     notes = page_data([holed], clip=100.0)["metrics"]["train_loss"]["scales"]["log"]["panels"][0]["notes"]
     assert "cut off at training loss = 100" in notes
     assert "holes: 2 not finite or failed and 1 not computed of 54 points" in notes
     assert page_data([holed], clip=100.0)["metrics"]["train_loss"]["scales"]["log"]["high"] == pytest.approx(2)
 
 
-def test_several_surfaces_share_metrics_and_scale(slope, walk):
+def test_page_of_several_surfaces(slope, walk):
     one, other = slope(name="one"), slope(7, 5, name="other")
     other = replace(other, values={"train_loss": other.values["train_loss"] * 100})
     data = page_data([one, other], [[walk([(0, 0), (1, 1)])], []])
@@ -141,7 +141,17 @@ def test_several_surfaces_share_metrics_and_scale(slope, walk):
         page_data([one, other], metric="train_acc")
 
 
-def test_nothing_to_draw(slope):
+@pytest.mark.parametrize("relief", [1e-9, 1e-3, 0.0])
+def test_page_of_nearly_constant_surface(slope, relief):
+    """A log scale rounds these values to one height, which used to divide by zero."""
+    surface = slope()
+    loss = 1e6 + relief * np.random.default_rng(0).random(surface.shape)
+    data = page_data([replace(surface, values={"train_loss": loss})])
+    for drawn in data["metrics"]["train_loss"]["scales"].values():
+        assert drawn["high"] > drawn["low"]
+
+
+def test_page_errors(slope):
     surface = slope()
     nothing = replace(surface, values={**surface.values, "test_loss": np.full((6, 9), np.nan)})
     assert "test_loss" not in page_data([nothing])["metrics"]
@@ -164,7 +174,7 @@ def test_plain_text(text, plain):
     assert plain_text(text) == plain
 
 
-def test_names_cannot_break_out_of_the_page(slope, walk, tmp_path):
+def test_page_escapes_names(slope, walk, tmp_path):
     name = '</script><script>alert("1")</script><!-- & @@data@@'
     surface = replace(slope(name=name), metadata=SurfaceMetadata(other={"x": float("nan"), "y": [float("inf"), name]}))
     path = write_page(tmp_path / "surface.html", surface, [walk([(0, 0), (1, 1)], name)])
@@ -176,13 +186,13 @@ def test_names_cannot_break_out_of_the_page(slope, walk, tmp_path):
     assert json.loads(data["panels"][0]["provenance"]) == {"x": "nan", "y": ["inf", name]}
 
 
-def test_size_of_a_usual_surface(slope, walk, tmp_path):
+def test_page_size(slope, walk, tmp_path):
     points = np.stack([np.linspace(1.4, 0, 90), np.linspace(0.9, 0.1, 90)], -1)
     path = write_page(tmp_path / "surface.html", slope(51, 51), [walk(points)])
     assert path.stat().st_size < 6e6
 
 
-def test_files_are_not_replaced_unasked(slope, tmp_path):
+def test_page_overwrite(slope, tmp_path):
     path = tmp_path / "surface.html"
     path.write_text("mine")
     with pytest.raises(FileExistsError, match="exists"):
@@ -193,7 +203,7 @@ def test_files_are_not_replaced_unasked(slope, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_without_plotly(slope, tmp_path, monkeypatch):
+def test_page_without_plotly(slope, tmp_path, monkeypatch):
     original = builtins.__import__
 
     def refuse(name, *args, **kwargs):
@@ -207,7 +217,7 @@ def test_without_plotly(slope, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_parts_of_a_page_are_not_mixed_up(slope, monkeypatch, tmp_path):
+def test_page_template(slope, monkeypatch, tmp_path):
     monkeypatch.setattr(page, "_plotly", lambda: "/* the library, with @@script@@ in it */")
     text = write_page(tmp_path / "surface.html", slope(name="a < b"), title="1 < 2").read_text("utf-8")
     assert "<title>1 &lt; 2</title>" in text
@@ -238,7 +248,7 @@ class TestCommand:
 
         return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
-    def test_several_surfaces_on_one_page(self, files, tmp_path):
+    def test_command_with_several_surfaces(self, files, tmp_path):
         one, two, path = files
         out = tmp_path / "page.html"
         result = self.run(one, two, "--trajectory", path, "--trajectory", path, "--out", out)
@@ -247,7 +257,7 @@ class TestCommand:
         assert [panel["name"] for panel in data["panels"]] == ["one", "two"]
         assert [unpacked(panel["values"]["train_loss"]).shape for panel in data["panels"]] == [(6, 9), (6, 7)]
 
-    def test_other_formats_take_one(self, files, tmp_path):
+    def test_command_errors(self, files, tmp_path):
         result = self.run(*files[:2], "--out", tmp_path / "surface.vts")
         assert isinstance(result.exception, ValueError)
         assert "got 2; only .html takes several" in str(result.exception)

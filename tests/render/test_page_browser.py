@@ -72,7 +72,7 @@ def browser(files, open_page, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def as_opened(browser):
     browser.act(
-        "camera = home(); parallel = false;"
+        "camera = defaultView(); parallel = false;"
         "change({ metric: page.metric, scale: null, contours: true, top: 100, step: steps.length - 1 })"
     )
 
@@ -110,7 +110,7 @@ def expected_lowest(surface):
     return loss[j, i], surface.x[i], surface.y[j]
 
 
-def test_it_draws_both_surfaces(browser):
+def test_both_surfaces_are_drawn(browser):
     assert browser.run("element('failure').hidden")
     picture = browser.picture()
     for panel in range(2):
@@ -121,7 +121,7 @@ def test_it_draws_both_surfaces(browser):
         assert len(np.unique((part * 15).astype(int), axis=0)) > 20
 
 
-def test_the_minimum_is_that_of_the_file(browser, files):
+def test_minimum_matches_file(browser, files):
     for k, path in enumerate(files):
         surface = read_surface(path)
         said = browser.run(f"({{...plots[{k}].section.querySelector('.best').dataset}})")
@@ -168,7 +168,7 @@ def test_metric_and_scale(browser):
     assert "metric=train_acc&scale=linear" in browser.run("location.hash")
 
 
-def test_contours_can_be_left_out(browser):
+def test_contour_checkbox(browser):
     levels = browser.run("current().levels")
     heights = [z for z in trace(browser, 0, "contours")[2] if z is not None]
     lift = browser.run("LIFT.lines * (ceiling(current()) - current().low)")
@@ -178,7 +178,7 @@ def test_contours_can_be_left_out(browser):
     assert trace(browser, 0, "contours") == trace(browser, 1, "floor") == [[], [], []]
 
 
-def test_cut_at_a_height(browser):
+def test_cut_slider(browser):
     highest = browser.run("current().high")
     browser.choose("top", 40, "input")
     low, high = browser.run("plots[0].plot._fullLayout.scene.zaxis.range")
@@ -190,7 +190,7 @@ def test_cut_at_a_height(browser):
     assert drawn_heights(browser, 0)[0, 5] > high  # still there, outside of what is shown
 
 
-def test_paths_grow_with_the_steps(browser):
+def test_step_slider(browser):
     assert browser.run("[...steps]") == [0, 5, 10, 15, 20, 30, 40]
     assert browser.run("Number(element('step').max)") == 6
     for index, counts in ((0, (1, 0, 1)), (2, (2, 1, 1)), (3, (2, 2, 1)), (6, (4, 2, 2))):
@@ -205,19 +205,21 @@ def test_paths_grow_with_the_steps(browser):
             assert last[:2] == [x[-1:], y[-1:]]
     browser.choose("step", 1, "input")
     assert browser.run("element('step-value').textContent") == "5, epoch 0"
-    assert browser.run("plots[0].section.querySelector('.legend').textContent") == "sgd: loss 2, 2 off the plane"
+    assert (
+        browser.run("plots[0].section.querySelector('.legend').textContent") == "sgd: loss 2, distance 2 from the plane"
+    )
     browser.choose("step", 0, "input")
-    assert "adam: not begun" in browser.run("plots[1].section.querySelector('.legend').textContent")
+    assert "adam: not started" in browser.run("plots[1].section.querySelector('.legend').textContent")
 
 
-def test_play_runs_to_the_end(browser):
+def test_play(browser):
     browser.choose("step", 4, "input")
     browser.run("element('play').click()")
     assert browser.run("element('play').textContent") == "pause"
     browser.wait("element('play').textContent === 'play' && state.step === steps.length - 1")
 
 
-def test_turning_one_turns_all(browser):
+def test_cameras_are_linked(browser):
     before = cameras(browser)
     assert before[0] == pytest.approx(before[1])
     x, y = middle(browser, 0)
@@ -261,13 +263,13 @@ def test_zoom(browser):
     assert after[0] == pytest.approx(after[1], abs=1e-2)
 
 
-def test_from_above(browser):
+def test_top_view(browser):
     browser.act("element('above').click()")
     for eye in cameras(browser):
         assert abs(eye["x"]) + abs(eye["y"]) < 0.01 < eye["z"]
 
 
-def test_hover_gives_coordinates_and_values(browser):
+def test_tooltip(browser):
     browser.act("element('above').click()")
     browser.choose("contours", False)
     browser.choose("step", 0, "input")
@@ -287,8 +289,10 @@ def test_hover_gives_coordinates_and_values(browser):
     browser.mouse("mouseMoved", 3, 3)
 
 
-def test_an_address_holds_the_state(browser):
-    browser.act("location.hash = '#metric=train_acc&scale=log&contours=false&top=55&step=2'; change(named())")
+def test_state_in_address(browser):
+    browser.act(
+        "location.hash = '#metric=train_acc&scale=log&contours=false&top=55&step=2'; change(stateFromAddress())"
+    )
     assert browser.run("({...state})") == {
         "metric": "train_acc", "scale": "log", "contours": False, "top": 55, "step": 2,
     }  # fmt: skip
@@ -296,7 +300,7 @@ def test_an_address_holds_the_state(browser):
         "train_acc", "log", "2",
     ]  # fmt: skip
     # What does not exist is not asked for.
-    browser.act("location.hash = '#metric=nothing&scale=nothing&top=1e9&step=-5'; change(named())")
+    browser.act("location.hash = '#metric=nothing&scale=nothing&top=1e9&step=-5'; change(stateFromAddress())")
     assert browser.run("({...state})") == {
         "metric": "train_loss", "scale": "log", "contours": False, "top": 100, "step": 0,
     }  # fmt: skip

@@ -111,7 +111,7 @@ def told(folder, paraview, tmp_path_factory):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_every_format_opens_with_the_values_of_the_file(suffix, folder, told):
+def test_paraview_opens_every_format(suffix, folder, told):
     parts = told[suffix]
     assert parts
     if suffix not in WITH_ARRAYS:
@@ -135,7 +135,7 @@ def test_every_format_opens_with_the_values_of_the_file(suffix, folder, told):
 
 
 @pytest.mark.parametrize("suffix", [".vtm", ".pvd", ".xdmf"])
-def test_paths_come_with_the_collections(suffix, told):
+def test_collections_contain_paths(suffix, told):
     paths = [part for part in told[suffix] if "step" in part["arrays"]]
     assert len(paths) == 2
     for path in paths:
@@ -151,7 +151,7 @@ def coloured_share(path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_view_makes_a_picture_and_a_state(suffix, folder, paraview, tmp_path):
+def test_view_saves_picture_and_state(suffix, folder, paraview, tmp_path):
     out = tmp_path / "view.png"
     output = paraview(VIEW, of(folder, suffix), "--out", out, "--size", "500x400")
     assert output.strip() == f"{out}, {tmp_path / 'view.pvsm'}: saved"
@@ -164,7 +164,7 @@ def test_view_makes_a_picture_and_a_state(suffix, folder, paraview, tmp_path):
     assert "ServerManagerState" in (tmp_path / "view.pvsm").read_text()
 
 
-def test_a_state_opens_again(folder, paraview, tmp_path):
+def test_state_reopens(folder, paraview, tmp_path):
     paraview(VIEW, of(folder, ".vtm"), "--out", tmp_path / "view.png", "--size", "500x400")
     again = tmp_path / "again.py"
     again.write_text(
@@ -177,7 +177,7 @@ def test_a_state_opens_again(folder, paraview, tmp_path):
     assert coloured_share(tmp_path / "again.png") == pytest.approx(coloured_share(tmp_path / "view.png"), abs=0.02)
 
 
-def test_batch_and_choices(folder, paraview, tmp_path):
+def test_pvbatch_with_options(folder, paraview, tmp_path):
     out = tmp_path / "view.png"
     paraview(
         VIEW, of(folder, ".vts"), "--metric", "train_acc", "--scale", "linear", "--out", out, "--size", "500x400",
@@ -186,7 +186,7 @@ def test_batch_and_choices(folder, paraview, tmp_path):
     assert coloured_share(out) > 0.1
 
 
-def test_from_the_script_menu(folder, paraview, tmp_path):
+def test_view_from_script_menu(folder, paraview, tmp_path):
     """There a script has neither ``__file__`` nor arguments."""
     copy = shutil.copytree(of(folder, ".vts").parent, tmp_path / "vts") / "surface.vts"
     menu = tmp_path / "menu.py"

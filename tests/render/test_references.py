@@ -47,16 +47,16 @@ def away(name, change=lambda figure: None):
 
 
 @pytest.mark.parametrize("name", FLAT)
-def test_a_figure_looks_as_it_did(name):
+def test_figure_matches_reference(name):
     assert away(name) < references.TOLERANCE, "see scripts/references"
 
 
 @pytest.mark.parametrize("name", [name for name in references.FIGURES if name not in FLAT])
-def test_a_scene_looks_as_it_did(needs_gl, name):
+def test_scene_matches_reference(needs_gl, name):
     assert away(name) < references.TOLERANCE, "see scripts/references"
 
 
-def test_images_are_small_and_none_is_left_over():
+def test_reference_files():
     files = {path.name: path.stat().st_size for path in references.FOLDER.iterdir()}
     assert set(files) == {*(f"{name}.webp" for name in references.FIGURES), "surfaces.npz", "made-with.txt"}
     assert max(files.values()) < references.LARGEST
@@ -82,13 +82,13 @@ HARMLESS = {
 
 
 @pytest.mark.parametrize("what", HARMLESS)
-def test_what_nobody_sees_is_no_difference(what):
+def test_distance_ignores_invisible_changes(what):
     for name in ("contour", "contour-path", "curve", "scene-path"):
         assert references.distance(HARMLESS[what](image(name)), image(name)) < references.TOLERANCE, name
 
 
 @pytest.mark.parametrize("name", FLAT)
-def test_how_edges_are_smoothed_is_no_difference(name, tmp_path):
+def test_distance_ignores_antialiasing(name, tmp_path):
     """Each pixel the mean of sixteen: lines and letters are smoothed as no version of FreeType or Agg does it."""
     with references.unhinted():
         figure = references.FIGURES[name]()
@@ -108,11 +108,11 @@ def roll_ticks(figure):
 
 
 @pytest.mark.parametrize("name", FLAT)
-def test_numbers_one_tick_further_are_found(name):
+def test_distance_detects_shifted_tick_labels(name):
     assert away(name, roll_ticks) > 1.4 * references.TOLERANCE
 
 
-def test_a_label_that_is_missing_or_elsewhere_is_found():
+def test_distance_detects_missing_or_moved_label():
     def without(figure):
         figure.axes[0].set_xlabel("")
 
@@ -125,13 +125,13 @@ def test_a_label_that_is_missing_or_elsewhere_is_found():
 
 
 @pytest.mark.parametrize("name", ["contour-path", "heat", "panel", "spread"])
-def test_another_colour_map_is_found(name, monkeypatch):
+def test_distance_detects_other_colour_map(name, monkeypatch):
     # The nearest relatives that there are.
     monkeypatch.setattr(style, "_COLOUR_MAPS", {**style._COLOUR_MAPS, "loss": "cividis", "spread": "inferno"})
     assert away(name) > 1.4 * references.TOLERANCE
 
 
-def test_a_path_that_is_missing_is_found(monkeypatch):
+def test_distance_detects_missing_path(monkeypatch):
     def without(figure):
         for line in figure.axes[0].lines:
             if line.get_label() == "rmsprop-lr-0.001":
@@ -140,7 +140,7 @@ def test_a_path_that_is_missing_is_found(monkeypatch):
     assert away("contour-path", without) > 1.4 * references.TOLERANCE
 
 
-def test_a_path_that_is_missing_in_a_scene_is_found(needs_gl, monkeypatch):
+def test_distance_detects_missing_path_in_scene(needs_gl, monkeypatch):
     stored = references.paths()
     # Its place in the legend stays, so that it is the tube that is missed.
     hidden = replace(stored[-1], coordinates=stored[-1].coordinates + 1e3)
@@ -149,7 +149,7 @@ def test_a_path_that_is_missing_in_a_scene_is_found(needs_gl, monkeypatch):
 
 
 @pytest.mark.parametrize("name", references.FIGURES)
-def test_values_one_cell_further_are_found(name, request, monkeypatch):
+def test_distance_detects_shifted_values(name, request, monkeypatch):
     if name.startswith("scene"):
         request.getfixturevalue("needs_gl")
     stored = references.surfaces()

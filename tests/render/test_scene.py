@@ -31,7 +31,7 @@ def render_scene(surfaces, trajectories=(), **options):
 
 @pytest.fixture
 def pixels(needs_gl, monkeypatch):
-    """Draws a small scene; gives the figure, VTK's picture of each panel as float RGBA, and the camera."""
+    """Return a function that draws a small scene and returns the figure, each panel's image, and the camera."""
 
     def draw(*args, **kwargs):
         pictures, cameras = [], []
@@ -47,12 +47,12 @@ def pixels(needs_gl, monkeypatch):
 
 
 def at(image, camera, point):
-    """The pixel of a picture under a point of the scene."""
+    """Return the pixel at a point of the scene."""
     x, y = camera.project(np.array(point), (image.shape[1], image.shape[0]))
     return image[image.shape[0] - 1 - int(y), int(x)]
 
 
-def test_a_figure_of_exactly_the_size_with_something_on_it(pixels, slope, walk, tmp_path):
+def test_figure_has_requested_size(pixels, slope, walk, tmp_path):
     figure, (image,), _ = pixels(slope(), [walk([(0, 0.1), (1, 0.8)])])
     file = save(figure, tmp_path / "a.png", figure.dpi)
     from matplotlib.image import imread
@@ -62,7 +62,7 @@ def test_a_figure_of_exactly_the_size_with_something_on_it(pixels, slope, walk, 
     assert (image[..., 3] == 255).all()
 
 
-def test_the_same_pixels_and_bytes_on_a_second_run(needs_gl, slope, walk, tmp_path):
+def test_rendering_is_reproducible(needs_gl, slope, walk, tmp_path):
     digests = {}
     for run in "ab":
         figure = render_scene(slope(), [walk([(0, 0.1), (1, 0.8)])])
@@ -80,7 +80,7 @@ def level(value, n=15, status=None):
 
 @pytest.mark.parametrize("view", ["top", "front", "20,50"])
 @pytest.mark.parametrize("value", [0.1, 1.0, 10.0])
-def test_level_ground_has_its_colour_on_the_colour_bar(pixels, value, view):
+def test_shading_keeps_colour_of_level_ground(pixels, value, view):
     _, (image,), camera = pixels(level(value), scale=Scale("log", 0.01, 100.0), view=view, levels=2)
     z = panel.HEIGHT * (np.log10(value) + 2) / 4
     expected = np.array(colour_map("loss")((np.log10(value) + 2) / 4)) * 255
@@ -90,7 +90,7 @@ def test_level_ground_has_its_colour_on_the_colour_bar(pixels, value, view):
 
 
 @pytest.mark.parametrize("broken", ["nan", "inf", "pending", "zero"])
-def test_a_hole_shows_the_floor_and_the_figure_says_so(pixels, broken):
+def test_hole_shows_floor_and_note(pixels, broken):
     surface = level(1.0)
     values, status = surface.values["train_loss"].copy(), surface.status.copy()
     inside = (slice(5, 10), slice(6, 9))
@@ -110,7 +110,7 @@ def test_a_hole_shows_the_floor_and_the_figure_says_so(pixels, broken):
     assert expected[broken] in said
 
 
-def test_above_the_clip_there_is_nothing_and_the_figure_says_so(pixels, slope):
+def test_clip_cuts_surface_and_adds_note(pixels, slope):
     surface = slope()
     figure, (image,), camera = pixels(surface, clip=10.0, view="top")
     said = " ".join(text.get_text() for text in figure.axes[0].texts)
@@ -125,7 +125,7 @@ def test_above_the_clip_there_is_nothing_and_the_figure_says_so(pixels, slope):
     assert "cut" not in " ".join(text.get_text() for text in unclipped.axes[0].texts)
 
 
-def test_the_path_is_above_the_surface_and_cut_at_the_border(pixels, walk):
+def test_path_above_surface_and_cut_at_border(pixels, walk):
     path = walk([(-0.8, -0.8), (0.0, 0.4), (3.0, 0.4)], name="a run")
     figure, (image,), camera = pixels(
         level(1.0), [path], scale=Scale("log", 0.01, 100.0), view="30,40", size=(800, 600)
@@ -142,7 +142,7 @@ def test_the_path_is_above_the_surface_and_cut_at_the_border(pixels, walk):
     assert "a run: drawn only where over the surface" in said
 
 
-def test_no_line_of_a_small_picture_is_thinner_than_a_pixel(pixels, slope, walk, monkeypatch):
+def test_minimum_line_width(pixels, slope, walk, monkeypatch):
     radii = []
 
     def tubes(lines, radius, sides):
@@ -160,7 +160,7 @@ def test_no_line_of_a_small_picture_is_thinner_than_a_pixel(pixels, slope, walk,
     assert len(radii) == len(small)
 
 
-def test_transparent_means_no_background_and_nothing_else(pixels, slope):
+def test_transparent_background(pixels, slope):
     _, (image,), _ = pixels(slope(), transparent=True)
     _, (opaque,), _ = pixels(slope())
     assert (image[0, :, 3] == 0).all()
@@ -172,7 +172,7 @@ def test_transparent_means_no_background_and_nothing_else(pixels, slope):
 @pytest.mark.parametrize(
     ("background", "light"), [("white", False), ("#f0e6d0", False), ("black", True), ("#203040", True)]
 )
-def test_texts_can_be_read_on_any_background(pixels, slope, walk, background, light):
+def test_text_colour_contrasts_with_background(pixels, slope, walk, background, light):
     figure, (image,), _ = pixels(slope(), [walk([(0, 0), (5, 5)])], background=background)
     np.testing.assert_allclose(image[0, 0], np.array(to_rgba(background)) * 255, atol=1)
     texts = [*figure.axes[0].texts, *figure.axes[1].get_yticklabels(), figure.axes[1].yaxis.label]
@@ -183,7 +183,7 @@ def test_texts_can_be_read_on_any_background(pixels, slope, walk, background, li
     assert (np.mean(to_rgba(second)[:3]) > 0.5) == light, "the second path is black on white, white on black"
 
 
-def test_several_surfaces_share_scale_camera_and_colour_bar(pixels, slope, walk):
+def test_panels_share_scale_and_colour_bar(pixels, slope, walk):
     one, other = slope(name="one"), slope(name="other", nx=5, x=(0, 2))
     other = replace(other, values={"train_loss": 1000 * other.values["train_loss"]})
     paths = [[walk([(0, 0), (1, 1)], "SGD")], [walk([(0.2, 0.2), (1, 1)], "Adam")]]
@@ -216,7 +216,7 @@ LONG = ("filter-normalized direction 1", "towards checkpoint-000200 of run 7")
         *((1, {"size": (800, 600), "view": view}) for view in ("0,35", "90,20", "-5,35", "-92,50", "175,15", "-12,30")),
     ],
 )
-def test_no_text_overlaps_another_or_leaves_the_figure(pixels, slope, walk, count, options):
+def test_text_neither_overlaps_nor_leaves_figure(pixels, slope, walk, count, options):
     surfaces = [slope(name=f"surface {k}", nx=7 + k) for k in range(count)]
     figure, _, _ = pixels(surfaces, [walk([(0, 0), (5, 5)], "a run")], **options)
     size = options["size"]
@@ -238,7 +238,7 @@ def test_no_text_overlaps_another_or_leaves_the_figure(pixels, slope, walk, coun
 
 
 @pytest.mark.parametrize("view", ["0,35", "90,35", "4,35", "-4,35", "-176,20", "-86,50", "-60,30"])
-def test_no_text_lies_on_the_relief(pixels, slope, walk, view):
+def test_axis_text_is_off_surface(pixels, slope, walk, view):
     figure, _, _ = pixels(slope(), [walk([(0, 0), (5, 5)])], size=(800, 600), view=view)
     figure.draw_without_rendering()
     axis = [
@@ -256,7 +256,7 @@ def test_no_text_lies_on_the_relief(pixels, slope, walk, view):
 
 
 def rotated(text, renderer):
-    """Corners of a text as it is drawn, turned and all, a little smaller than its box."""
+    """Return the corners of a rotated text, slightly shrunk."""
     angle = np.radians(text.get_rotation())
     vertical, text_rotation = text.get_window_extent(renderer), text.get_rotation()
     middle = np.array([(vertical.x0 + vertical.x1) / 2, (vertical.y0 + vertical.y1) / 2])
@@ -269,7 +269,7 @@ def rotated(text, renderer):
 
 
 def overlap(a, b):
-    """Whether two convex quadrangles overlap: no edge of either separates them."""
+    """Return whether two convex quadrilaterals overlap: no edge of either separates them."""
     for one in (a, b):
         for edge in one - np.roll(one, 1, 0):
             normal = np.array([-edge[1], edge[0]])
@@ -278,7 +278,7 @@ def overlap(a, b):
     return True
 
 
-def test_no_vtk_object_outlives_its_scene(needs_gl, slope, walk):
+def test_no_python_reference_to_vtk_objects_remains(needs_gl, slope, walk):
     def count():
         gc.collect()
         return sum(issubclass(type(thing), vtkObjectBase) for thing in gc.get_objects())
@@ -295,7 +295,7 @@ def test_no_vtk_object_outlives_its_scene(needs_gl, slope, walk):
     assert figure.axes
 
 
-def test_nor_does_vtk_keep_any_for_itself(needs_gl, slope, monkeypatch):
+def test_vtk_deletes_all_objects(needs_gl, slope, monkeypatch):
     gone, made = [], []
     render_once = scene.render_once
 
@@ -318,7 +318,7 @@ def test_nor_does_vtk_keep_any_for_itself(needs_gl, slope, monkeypatch):
     assert sorted(gone) == sorted(made)
 
 
-def test_what_cannot_be_drawn_is_said(slope, walk):
+def test_scene_errors(slope, walk):
     line = Surface((np.arange(3.0),), {"train_loss": np.ones(3)}, np.ones(3, np.uint8))
     with pytest.raises(ValueError, match="draw it as a curve"):
         render_scene(line)
@@ -343,7 +343,7 @@ def test_what_cannot_be_drawn_is_said(slope, walk):
         render_scene(replace(surface, status=np.zeros((6, 9), np.uint8)))
 
 
-def test_lookup_table_and_colour_bar_give_a_value_one_colour():
+def test_lookup_table_matches_colour_bar():
     for values in (
         10 ** np.linspace(-2, 5, 50),
         np.linspace(-3, 8, 50),
@@ -358,7 +358,7 @@ def test_lookup_table_and_colour_bar_give_a_value_one_colour():
             np.testing.assert_allclose(colour, colours(scale.norm()(value))[:3], atol=0.02)
 
 
-def test_base_is_square_whatever_the_ranges_and_ticks_are_true(slope):
+def test_axis_ticks_match_coordinates(slope):
     surface = slope(nx=9, ny=6, x=(-5.0, 15.0), y=(0.0, 0.1))
     scale = choose_scale(surface.values["train_loss"])
     (drawn,) = panel.make_panels([surface], [[]], "train_loss", scale, "surface")
@@ -380,7 +380,7 @@ def test_base_is_square_whatever_the_ranges_and_ticks_are_true(slope):
     assert (y_axis.ticks[:, 0] == 0.5).all()
 
 
-def test_ticks_are_thinned_to_what_there_is_room_for(slope):
+def test_thin_ticks(slope):
     surface = slope()
     scale = Scale("log", 1e-3, 1e6)
     (drawn,) = panel.make_panels([surface], [[]], "train_loss", scale, "surface")
@@ -392,7 +392,7 @@ def test_ticks_are_thinned_to_what_there_is_room_for(slope):
     assert set(few.heights) <= {1e-3, 1e-2, 1e-1, 1, 10, 100, 1e3, 1e4, 1e5, 1e6}
 
 
-def test_layout_leaves_room_for_what_there_is_and_refuses_too_little():
+def test_layout_reserves_space():
     bare = layout.arrange((800, 600), 12.0, 2, legend=0, titles=False, note=0)
     full = layout.arrange((800, 600), 12.0, 2, legend=2, titles=True, note=3)
     assert bare.panels[0].height > full.panels[0].height + 5 * 12
@@ -406,7 +406,7 @@ def test_layout_leaves_room_for_what_there_is_and_refuses_too_little():
         layout.arrange((200, 600), 12.0, 2, legend=0, titles=False, note=0)
 
 
-def test_ends_are_marked_in_a_colour_that_can_be_seen():
+def test_end_colour_contrasts_with_surface():
     colours = colour_map("accuracy")
     assert actors.end_colour(colours, [0.0]) == actors.END_COLOURS[0], "gold on blue"
     assert actors.end_colour(colours, [1.0]) == actors.END_COLOURS[1], "not gold on yellow"

@@ -39,7 +39,7 @@ def azimuths(frames):
     return np.array([frame.azimuth for frame in frames])
 
 
-def test_a_turn_goes_on_at_one_speed_and_closes():
+def test_orbit_has_constant_speed_and_loops():
     frames = plan_frames(-60.0, None, turn=360.0, seconds=4, fps=25, hold=1.5)
     assert len(frames) == 100
     assert {frame.repeat for frame in frames} == {1}
@@ -49,7 +49,7 @@ def test_a_turn_goes_on_at_one_speed_and_closes():
     assert frames[0].azimuth == -60.0
 
 
-def test_a_descent_runs_at_one_speed_and_rests_on_the_whole():
+def test_descent_has_constant_speed_and_holds():
     frames = plan_frames(30.0, (10.0, 130.0), turn=None, seconds=5, fps=10, hold=2)
     assert sum(frame.repeat for frame in frames) == 50
     assert [frame.repeat for frame in frames] == [1] * 30 + [20]
@@ -57,7 +57,7 @@ def test_a_descent_runs_at_one_speed_and_rests_on_the_whole():
     assert {frame.azimuth for frame in frames} == {None}
 
 
-def test_both_at_once_begin_and_end_gently_and_end_at_the_view():
+def test_orbit_with_descent_is_eased_and_ends_at_view():
     frames = plan_frames(30.0, (0.0, 1.0), turn=90.0, seconds=8, fps=25, hold=1)
     assert azimuths(frames)[0] == pytest.approx(-60)
     assert azimuths(frames)[-1] == 30
@@ -76,21 +76,21 @@ def test_both_at_once_begin_and_end_gently_and_end_at_the_view():
         ({"steps": (0, 5), "seconds": 1, "hold": 1}, "no time for the descent"),
     ],
 )
-def test_what_is_no_film_is_said(more, said):
+def test_plan_frames_errors(more, said):
     with pytest.raises(ValueError, match=said):
         plan_frames(0.0, **{"steps": None, "turn": 360.0, "seconds": 4, "fps": 10, "hold": 1, **more})
 
 
 @pytest.mark.parametrize("view", ["20,15", "-50,35", "100,60", "top"])
 @pytest.mark.parametrize("turn", [360.0, 75.0])
-def test_every_picture_of_a_turn_holds_all_and_one_of_them_could_not_be_nearer(slope, walk, view, turn):
+def test_orbit_fits_tightly(slope, walk, view, turn):
     scene = scene_of([slope(), slope(nx=5, x=(0, 3))], [walk(WAY)], view=view, size=(1000, 460))
     azimuth = scene.view[0] + np.linspace(0, turn, 24, endpoint=False)
     cameras, _ = fit_orbit(scene, azimuth)
     assert {(c.distance, c.focal, c.elevation, c.angle) for c in cameras} == {
         (cameras[0].distance, cameras[0].focal, cameras[0].elevation, cameras[0].angle)
     }
-    assert cameras[0].focal[:2] == (0, 0), "around the middle"
+    assert cameras[0].focal[:2] == (0, 0), "around the centre"
     size, bodies = scene.layout.panel_size, framing._hulls(scene)
     slack = np.inf
     for camera in cameras:
@@ -98,11 +98,11 @@ def test_every_picture_of_a_turn_holds_all_and_one_of_them_could_not_be_nearer(s
         seen = camera.project(points, size)
         low, high = seen - scene.layout.em * around, seen + scene.layout.em * around
         slack = min(slack, low.min(), (np.array(size) - high).min())
-    assert abs(slack) < 0.05, "all is inside, texts included, and touches the rim"
+    assert abs(slack) < 0.05, "everything is inside, including text, and touches the border"
     assert cameras[-1].azimuth == azimuth[-1]
 
 
-def test_a_turn_of_a_whole_circle_is_the_same_from_wherever_it_begins(slope):
+def test_orbit_distance_is_independent_of_start(slope):
     scene = scene_of(slope(), size=(700, 600), view="10,30")
     one, _ = fit_orbit(scene, np.arange(0, 360, 5.0))
     other, _ = fit_orbit(scene, np.arange(90, 450, 5.0))
@@ -110,7 +110,7 @@ def test_a_turn_of_a_whole_circle_is_the_same_from_wherever_it_begins(slope):
     np.testing.assert_allclose(one[0].focal, other[0].focal, atol=1e-4)
 
 
-def test_axes_fade_where_they_change_sides_and_nowhere_else():
+def test_axis_opacities():
     for azimuth in (-60, 30, 45, 120, 200, 300):
         assert axis_opacities(Camera(azimuth, 30)) == (1, 1, 1)
     for azimuth in (0, 180, -5, 368):
@@ -123,7 +123,7 @@ def test_axes_fade_where_they_change_sides_and_nowhere_else():
 
 
 def expected_ball(scene, x, y):
-    """On the ground of ``slope``, whose log10 is 1 + 2 x - y, lifted along its normal; not by way of a field."""
+    """Return the position on ``slope`` (log10 loss 1 + 2 x - y), lifted along its normal, in closed form."""
     (panel,) = scene.panels
     place = np.array(panel.box.factor) * (np.array([x, y, 1 + 2 * x - y]) - panel.box.origin)
     fx, fy, fz = panel.box.factor
@@ -132,7 +132,7 @@ def expected_ball(scene, x, y):
 
 
 @pytest.mark.parametrize("step", [0, 10, 20, 30, 3, 14.5, 17, 29.999])
-def test_the_ball_is_at_the_checkpoints_and_evenly_between_them(slope, walk, step):
+def test_marker_position_is_linear_between_checkpoints(slope, walk, step):
     scene = scene_of(slope(), [walk(WAY)])
     (path,) = scene.panels[0].paths
     low = min(int(step // 10), 2)
@@ -145,7 +145,7 @@ def test_the_ball_is_at_the_checkpoints_and_evenly_between_them(slope, walk, ste
     )
 
 
-def test_paths_of_different_lengths_share_one_axis_of_steps(slope, walk):
+def test_paths_share_steps(slope, walk):
     short = walk(WAY[:2], "short")
     late = replace(walk(WAY[::-1], "late"), step=np.array([15, 20, 25, 45]))
     scene = scene_of(slope(), [walk(WAY), short, late])
@@ -157,7 +157,7 @@ def test_paths_of_different_lengths_share_one_axis_of_steps(slope, walk):
         np.testing.assert_allclose(found, expected_ball(scene, x, y), atol=1e-6)
 
 
-def test_the_path_behind_the_ball_is_what_a_still_has_and_ends_at_it(slope, walk):
+def test_truncated_segment_is_prefix_of_path(slope, walk):
     scene = scene_of(slope(), [walk(WAY)])
     (segment,) = scene.panels[0].paths[0].segments
     for t in (0.0, 0.7, 1.0, 2.3):
@@ -170,7 +170,7 @@ def test_the_path_behind_the_ball_is_what_a_still_has_and_ends_at_it(slope, walk
     assert segment.truncated(-1.0) is None
 
 
-def test_off_the_grid_there_is_no_ball(slope, walk):
+def test_no_marker_off_grid(slope, walk):
     scene = scene_of(slope(), [walk([(0.0, 0.5), (3.0, 0.5), (1.0, 0.5)])])
     panel = scene.panels[0]
     assert marker_position(panel, panel.paths[0], 0.75) is None
@@ -183,10 +183,10 @@ def two(slope, walk):
     return {"surfaces": slope(), "trajectories": [walk(WAY, "one"), walk(WAY[::-1][:3], "other")]}
 
 
-def test_a_descent_ends_with_the_still_and_begins_without_a_path(needs_gl, two):
+def test_last_frame_of_descent_equals_still(needs_gl, two):
     scene = scene_of(**two, animated=True, **SMALL)
     first, *_, last = render_frames(scene, [Frame(None, 0.0), Frame(None, 12.0), Frame(None, 30.0)])
-    # The still, by the way of render_scene, on the same layout.
+    # The still, drawn like render_scene does, on the layout of the animation.
     scene = scene_of(**two, animated=True, **SMALL)
     camera, ticks = fit_camera(scene)
     built = VTKScene(scene, scene.panels[0], ticks, camera)
@@ -202,7 +202,7 @@ def test_a_descent_ends_with_the_still_and_begins_without_a_path(needs_gl, two):
     below = top + round(1.5 * scene.layout.em * max(hud.rows for hud in scene.huds))
     np.testing.assert_array_equal(last[below:], still[below:])
     np.testing.assert_array_equal(last[:top], still[:top])
-    assert (last[top:below] != still[top:below]).any(), "what is said of the step"
+    assert (last[top:below] != still[top:below]).any(), "the head-up display"
 
     def red(image):
         rgb = image.astype(int)
@@ -212,7 +212,7 @@ def test_a_descent_ends_with_the_still_and_begins_without_a_path(needs_gl, two):
     assert red(last) > 100
 
 
-def test_a_turn_closes_and_each_picture_is_its_own(needs_gl, two):
+def test_rendered_orbit_loops(needs_gl, two):
     scene = scene_of(**two, view="-55,35", **SMALL)
     frames = [Frame(-55.0 + 60 * k, None) for k in range(7)]
     shown = [image.astype(int) for image in render_frames(scene, frames)]
@@ -226,7 +226,7 @@ def test_a_turn_closes_and_each_picture_is_its_own(needs_gl, two):
         np.testing.assert_array_equal(image[:, bar:], shown[0][:, bar:])
 
 
-def test_the_same_pixels_on_a_second_run_and_whatever_was_drawn_before(needs_gl, two):
+def test_frames_are_reproducible_and_independent(needs_gl, two):
     frames = plan_frames(0.0, (0.0, 30.0), turn=None, seconds=1, fps=5, hold=0.4)
     once = list(render_frames(scene_of(**two, animated=True, **SMALL), frames))
     again = list(render_frames(scene_of(**two, animated=True, **SMALL), frames))
@@ -236,7 +236,7 @@ def test_the_same_pixels_on_a_second_run_and_whatever_was_drawn_before(needs_gl,
     np.testing.assert_array_equal(alone, once[2])
 
 
-def test_no_vtk_object_outlives_its_film(needs_gl, two):
+def test_no_vtk_objects_remain_after_animation(needs_gl, two):
     def count():
         return sum(issubclass(type(thing), vtkObjectBase) for thing in gc.get_objects())
 
@@ -257,7 +257,7 @@ def test_no_vtk_object_outlives_its_film(needs_gl, two):
         gc.enable()
 
 
-def test_actors_of_earlier_frames_are_gone(needs_gl, two):
+def test_actors_of_previous_frames_are_removed(needs_gl, two):
     scene = scene_of(**two, animated=True, **SMALL)
     camera, ticks = fit_camera(scene)
     built = VTKScene(scene, scene.panels[0], ticks, camera)
@@ -269,7 +269,7 @@ def test_actors_of_earlier_frames_are_gone(needs_gl, two):
     assert len(counts) == 1
 
 
-def test_several_surfaces_in_a_gif_and_a_folder(needs_gl, slope, walk, tmp_path):
+def test_animate_several_surfaces_to_gif_and_folder(needs_gl, slope, walk, tmp_path):
     surfaces = [slope(name="one"), slope(nx=5, name="other")]
     said = []
     look = {"size": (600, 330), "supersampling": 1.0, "seconds": 1.0, "hold": 0.4}
@@ -288,7 +288,15 @@ def test_several_surfaces_in_a_gif_and_a_folder(needs_gl, slope, walk, tmp_path)
         assert picture_.getpixel((2, 200))[3] == 0
 
 
-def test_what_is_filmed_by_default(needs_gl, two, monkeypatch, tmp_path):
+def test_animate_with_different_numbers_of_paths(needs_gl, slope, walk, tmp_path):
+    surfaces, paths = [slope(name="one"), slope(name="other")], [[walk(WAY), walk(WAY[::-1], "b")], [walk(WAY)]]
+    folder = animate_scene(
+        surfaces, paths, tmp_path / "a", size=(600, 330), supersampling=1.0, seconds=0.5, fps=4, hold=0.1
+    )
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_default_motion(needs_gl, two, monkeypatch, tmp_path):
     planned = []
 
     def plan_frames(azimuth, steps, *, turn, **more):
@@ -305,7 +313,7 @@ def test_what_is_filmed_by_default(needs_gl, two, monkeypatch, tmp_path):
     assert planned == [(run, None), (None, 360), (run, 60), (run, 30), (run, None), (None, 360), (None, 90)]
 
 
-def test_refusals(two, slope, walk, tmp_path):
+def test_animate_errors(two, slope, walk, tmp_path):
     with pytest.raises(ValueError, match="a descent needs paths"):
         animate_scene(slope(), (), tmp_path / "a", descent=True)
     with pytest.raises(ValueError, match="nothing moves"):

@@ -14,7 +14,7 @@ SIZE = (640, 400)
 
 
 @pytest.mark.parametrize(("azimuth", "elevation"), [(-60, 30), (35, 12), (170, 80), (0, 90)])
-def test_projection_is_that_of_vtk(azimuth, elevation):
+def test_projection_matches_vtk(azimuth, elevation):
     camera = Camera(azimuth, elevation, focal=(0.1, -0.2, 0.05), distance=3.0, angle=25.0)
     renderer = vtkRenderer()
     view = renderer.GetActiveCamera()
@@ -31,13 +31,13 @@ def test_projection_is_that_of_vtk(azimuth, elevation):
         np.testing.assert_allclose(pixel, expected, atol=1e-6)
 
 
-def test_azimuth_and_elevation_are_those_of_matplotlib():
+def test_angles_match_matplotlib():
     np.testing.assert_allclose(Camera(0, 0 + 1e-9).position, (4, 0, 0), atol=1e-6)
     np.testing.assert_allclose(Camera(90, 30).position, 4 * np.array([0, np.cos(np.pi / 6), 0.5]), atol=1e-12)
     assert Camera(-60, 30).axes[1][2] > 0, "up is up"
 
 
-def test_fitted_camera_fills_the_picture_but_for_what_is_written_around():
+def test_fitted_camera_fills_picture_up_to_margins():
     rng = np.random.default_rng(1)
     points = rng.uniform(-0.5, 0.5, (50, 3)) * (1.5, 1, 0.4)
     around = rng.uniform(5, 60, (50, 2))
@@ -53,7 +53,7 @@ def test_fitted_camera_fills_the_picture_but_for_what_is_written_around():
         Camera(-50, 30).fitted(points, np.full((50, 2), 250.0), SIZE)
 
 
-def test_a_unit_across_the_line_of_sight_is_so_many_pixels():
+def test_pixels_per_unit():
     camera = Camera(40, 25, focal=(0.1, -0.2, 0.3), distance=3.3, angle=17)
     ends = np.array([camera.focal, np.array(camera.focal) + 1e-3 * camera.axes[0]])
     length = np.linalg.norm(np.diff(camera.project(ends, SIZE), axis=0)) * 1e3
@@ -64,7 +64,7 @@ def test_a_unit_across_the_line_of_sight_is_so_many_pixels():
 
 
 @pytest.mark.parametrize("azimuth", [-180, -90, 0, 90, 180, 270])
-def test_seen_along_an_axis_that_axis_is_on_the_right_and_from_above_on_the_left(azimuth):
+def test_near_corner_for_views_along_axes(azimuth):
     for elevation, right in ((35, True), (90, False)):
         camera = Camera(azimuth, elevation)
         place = camera.project(np.array([*near_corner(camera), 0.0]), SIZE)
@@ -72,7 +72,7 @@ def test_seen_along_an_axis_that_axis_is_on_the_right_and_from_above_on_the_left
         assert place[1] < SIZE[1] / 2, "and the other one in front"
 
 
-def test_outermost_points_are_all_that_a_fit_needs():
+def test_hull_points_suffice_for_fit():
     rng = np.random.default_rng(2)
     x, y = np.meshgrid(np.linspace(-0.5, 0.5, 30), np.linspace(-0.5, 0.5, 20))
     for z in (rng.uniform(0, 0.5, x.shape), np.zeros_like(x), 0.3 * x):
@@ -85,7 +85,7 @@ def test_outermost_points_are_all_that_a_fit_needs():
             np.testing.assert_allclose(only_few.position, all_of_them.position, atol=1e-6)
 
 
-def test_views():
+def test_parse_view():
     assert parse_view(None) == VIEWS["auto"] == (None, None)
     assert parse_view("-45, 20") == parse_view((-45, 20)) == (-45, 20)
     assert parse_view("Top") == (-90, 90)
@@ -106,7 +106,7 @@ def turned(quarter):
 
 
 @pytest.mark.parametrize("quarter", range(4))
-def test_the_cliff_is_behind_and_turns_with_the_ground(quarter):
+def test_best_view_puts_high_ground_behind(quarter):
     field, box = turned(quarter)
     azimuth, elevation = best_view([field], [box])
     cliff = 45 + 90 * quarter
@@ -115,14 +115,14 @@ def test_the_cliff_is_behind_and_turns_with_the_ground(quarter):
     assert 25 < elevation < 60
 
 
-def test_what_is_asked_for_is_kept_and_only_the_rest_is_chosen():
+def test_best_view_keeps_given_angles():
     field, box = turned(0)
     assert best_view([field], [box], (12.0, 34.0)) == (12.0, 34.0)
     assert best_view([field], [box], (12.0, None))[0] == 12.0
     assert best_view([field], [box], (None, 61.0))[1] == 61.0
 
 
-def test_a_path_behind_a_ridge_is_brought_to_the_front():
+def test_best_view_shows_path_behind_ridge():
     axis = np.linspace(-1, 1, 41)
     x, _ = np.meshgrid(axis, axis)
     field = HeightField(axis, axis, np.exp(-((x / 0.1) ** 2)))  # a ridge along y
@@ -134,7 +134,7 @@ def test_a_path_behind_a_ridge_is_brought_to_the_front():
         assert np.cos(np.radians(azimuth)) * side > 0
 
 
-def test_level_ground_is_seen_from_the_habitual_side():
+def test_best_view_of_flat_surface_is_default():
     field = HeightField(np.arange(5.0), np.arange(4.0), np.zeros((4, 5)))
     azimuth, _ = best_view([field], [unit_box(field, -1.0, 1.0)])
     assert azimuth == -60

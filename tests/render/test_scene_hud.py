@@ -17,7 +17,7 @@ def scene_of(surfaces, trajectories=(), animated=False, **options):
     return compose(surfaces, trajectories, SceneOptions(**options), animated=animated)
 
 
-def test_where_a_run_is_after_so_many_steps(walk):
+def test_path_parameter(walk):
     path = replace(walk(WAY), step=np.array([5, 10, 30, 31]))
     assert [path_parameter(path, s) for s in (4, 5, 7.5, 10, 20, 30.5, 31, 99)] == [None, 0, 0.5, 1, 1.5, 2.5, 3, 3]
     assert path_parameter(walk(WAY[:1]), 50) == 0
@@ -25,7 +25,7 @@ def test_where_a_run_is_after_so_many_steps(walk):
         path_parameter(replace(path, step=np.array([0, 5, 4, 6])), 3)
 
 
-def test_an_epoch_is_said_where_the_runs_under_way_agree(walk):
+def test_epoch_only_if_runs_agree(walk):
     one, short = walk(WAY), walk(WAY[:2])
     assert epoch_at([one, short], 5) == 0.125
     other = replace(short, epoch=2 * short.epoch)
@@ -34,13 +34,13 @@ def test_an_epoch_is_said_where_the_runs_under_way_agree(walk):
     assert epoch_at([replace(one, epoch=np.full(4, np.nan))], 5) is None
 
 
-def test_a_loss_is_that_of_the_last_checkpoint_that_has_one():
+def test_last_finite():
     loss = np.array([2.0, np.nan, 1.0, np.nan])
     assert [last_finite(loss, t) for t in (0, 0.9, 1.0, 1.9, 2.0, 3.0)] == [2, 2, 2, 2, 1, 1]
     assert np.isnan(last_finite(loss[1:], 0.5))
 
 
-def test_step_epoch_and_losses_are_in_the_picture(slope, walk):
+def test_hud_texts(slope, walk):
     late = replace(walk(WAY), step=np.array([20, 30, 40, 50]), loss=np.array([9.0, 8, 0.001234, 6]))
     scene = scene_of(slope(), [walk(WAY), late], animated=True)
     (hud,) = scene.huds
@@ -57,7 +57,7 @@ def test_step_epoch_and_losses_are_in_the_picture(slope, walk):
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, (500, 500)), (6, (500, 500)), (6, (420, 600)), (6, (1600, 1200))])
-def test_items_keep_their_places_inside_the_panel_and_apart(slope, walk, count, size):
+def test_hud_items_keep_positions_inside_panel(slope, walk, count, size):
     losses = [10.0 ** np.linspace(3, -9 - k, 4) for k in range(count)]
     scene = scene_of(slope(), [walk(WAY, f"run {k}", loss) for k, loss in enumerate(losses)], animated=True, size=size)
     (hud,), (panel,) = scene.huds, scene.layout.panels

@@ -39,7 +39,7 @@ def run(code, *wrapper, **environment):
 
 
 class Fallback:
-    """What VTK hands out where EGL is missing; a ``Render`` of it would crash without OSMesa."""
+    """The window that VTK creates without EGL; its ``Render`` would crash without OSMesa."""
 
     def GetClassName(self):
         return "vtkOSOpenGLRenderWindow"
@@ -57,7 +57,7 @@ def nothing_loads(name, *args, **kwargs):
     raise OSError(name)
 
 
-def test_without_a_library_one_line_says_what_to_install(monkeypatch):
+def test_missing_opengl_error(monkeypatch):
     monkeypatch.setattr(offscreen, "vtkRenderWindow", Fallback)
     monkeypatch.setattr(ctypes, "CDLL", nothing_loads)
     with pytest.raises(MissingLibraryError) as caught:
@@ -69,23 +69,24 @@ def test_without_a_library_one_line_says_what_to_install(monkeypatch):
     assert not offscreen.can_draw()
 
 
-def test_osmesa_alone_is_enough(monkeypatch):
+def test_osmesa_is_sufficient(monkeypatch):
     monkeypatch.setattr(offscreen, "vtkRenderWindow", Fallback)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: None if name == "libOSMesa.so.8" else nothing_loads(name))
     assert isinstance(offscreen.new_window(), Fallback)
     assert offscreen.can_draw()
 
 
-def test_an_egl_window_needs_no_osmesa(needs_gl, monkeypatch):
+def test_egl_is_sufficient(needs_gl, monkeypatch):
     if offscreen.new_window().GetClassName() != "vtkEGLRenderWindow":
         pytest.skip("no EGL here")
     monkeypatch.setattr(ctypes, "CDLL", nothing_loads)
     assert offscreen.new_window().GetOffScreenRendering()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="name spaces of Linux")
+@pytest.mark.process
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux namespaces")
 @pytest.mark.parametrize("what", ["libraries", "drivers"])
-def test_with_them_really_hidden_there_is_an_error_and_no_crash(what):
+def test_hidden_opengl_is_error_not_crash(what):
     unshare = shutil.which("unshare")
     names = ("libEGL.so.1", "libX11.so.6", "libGL.so.1", "libOSMesa.so.8", "libOSMesa.so.6")
     known = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
@@ -105,7 +106,8 @@ def test_with_them_really_hidden_there_is_an_error_and_no_crash(what):
     assert result.stderr == ""
 
 
-def test_nothing_is_said_on_the_way_to_a_picture(needs_gl):
+@pytest.mark.process
+def test_rendering_is_silent(needs_gl):
     result = run(PICTURE, DISPLAY=":77")
     assert result.stdout == "(10, 20, 4)\n"
     assert result.stderr == ""
@@ -136,7 +138,7 @@ def view(renderer):
     renderer.SetBackgroundAlpha(0.0)
 
 
-def test_first_row_is_at_the_top_and_the_rest_is_transparent(needs_gl):
+def test_image_orientation_and_alpha(needs_gl):
     renderer = vtkRenderer()
     ball(renderer, -0.5, 0.5)
     view(renderer)
@@ -151,7 +153,7 @@ def test_first_row_is_at_the_top_and_the_rest_is_transparent(needs_gl):
 
 
 @pytest.mark.parametrize("supersampling", [1.0, 1.5, 3.0])
-def test_rims_are_averaged_in_alpha_and_keep_their_colour(needs_gl, supersampling):
+def test_supersampled_edges_keep_colour(needs_gl, supersampling):
     renderer = vtkRenderer()
     ball(renderer, 0, 0, radius=0.8)
     view(renderer)
@@ -163,7 +165,7 @@ def test_rims_are_averaged_in_alpha_and_keep_their_colour(needs_gl, supersamplin
     assert (image[rim][:, 0] > 240).all(), "the background's colour must not bleed into the rim"
 
 
-def test_the_same_scene_gives_the_same_pixels(needs_gl):
+def test_offscreen_is_reproducible(needs_gl):
     images = []
     for _ in range(2):
         renderer = vtkRenderer()
@@ -176,12 +178,12 @@ def test_the_same_scene_gives_the_same_pixels(needs_gl):
 
 
 @pytest.mark.parametrize(("size", "supersampling"), [((16200, 12150), None), ((17000, 10), None), ((4000, 3000), 3.0)])
-def test_what_would_stay_black_is_refused(size, supersampling):
+def test_too_many_samples(size, supersampling):
     with pytest.raises(ValueError, match="100 million samples"):
         offscreen.OffscreenWindow(size, supersampling)
 
 
-def test_one_screen_draws_many_pictures_as_one_alone_would(needs_gl):
+def test_window_is_reusable(needs_gl):
     def scene(x):
         renderer = vtkRenderer()
         ball(renderer, x, 0.2)
@@ -195,7 +197,7 @@ def test_one_screen_draws_many_pictures_as_one_alone_would(needs_gl):
         np.testing.assert_array_equal(image, offscreen.render_once(scene(x), (60, 40), 2.0))
 
 
-def test_a_renderer_is_free_after_its_picture(needs_gl):
+def test_renderer_is_released(needs_gl):
     def draw():
         renderer = vtkRenderer()
         ball(renderer, 0, 0)

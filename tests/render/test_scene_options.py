@@ -14,14 +14,14 @@ def found(size=None, dpi=None, style=None):
     return paper
 
 
-def test_nothing_asked_for_is_the_default_on_a_page():
+def test_default_size():
     paper = found()
     assert paper.pixels == DEFAULT
     assert paper.style == SIZES["page"]
 
 
 @pytest.mark.parametrize("size", [(3840, 2160), "3840x2160", " 3840 X 2160 ", "3840×2160px"])
-def test_pixels_alone_are_as_wide_as_the_style(size):
+def test_pixels_take_width_of_style(size):
     paper = found(size, style="column")
     assert paper.pixels == (3840, 2160)
     assert paper.dpi == pytest.approx(3840 / 3.25)
@@ -53,7 +53,7 @@ def test_pixels_are_inches_times_dpi(size, dpi, style, pixels, inches):
 @pytest.mark.parametrize(
     ("size", "style", "font"), [(None, None, 9), ("icml", None, 8), ("5x4in", "slide", 18), ("800x600", "column", 8)]
 )
-def test_texts_are_the_styles_whatever_the_resolution(size, style, font):
+def test_font_size_is_independent_of_resolution(size, style, font):
     for dpi in (75, 300, 1200):
         named = None if size == "800x600" else dpi
         assert found(size, named, style).style.font == font
@@ -72,6 +72,6 @@ def test_texts_are_the_styles_whatever_the_resolution(size, style, font):
         (None, None, "poster", "unknown figure size 'poster'"),
     ],
 )
-def test_what_does_not_agree_is_said(size, dpi, style, said):
+def test_figure_size_errors(size, dpi, style, said):
     with pytest.raises(ValueError, match=said):
         resolve_figure_size(size, dpi, style, DEFAULT)

@@ -34,7 +34,7 @@ def axis(direction=0, title="direction 1", labels=("0", "1", "2"), vertical=Fals
 
 @pytest.mark.parametrize("size", [(640, 480), (1600, 1200), (1601, 1199), (3840, 2160), (333, 777), (975, 810)])
 @pytest.mark.parametrize("style", ["page", "column", "slide"])
-def test_a_figure_is_as_many_pixels_as_asked_for(size, style):
+def test_figure_size_in_pixels(size, style):
     figure = layout.new_figure(resolve_figure_size(size, None, style, (1, 1)))
     assert figure.canvas.get_width_height(physical=True) == size
     # Saved at its own resolution it stays so.
@@ -43,12 +43,12 @@ def test_a_figure_is_as_many_pixels_as_asked_for(size, style):
     assert (int(np.floor(width)), int(np.floor(height))) == size
 
 
-def test_canvas_counts_in_pixels(figure):
+def test_canvas_coordinates_are_pixels(figure):
     ax = overlay.canvas(figure)
     np.testing.assert_allclose(ax.transData.transform([(0, 0), (320, 111)]), [(0, 0), (320, 111)], atol=0.01)
 
 
-def test_ticks_and_texts_are_where_the_camera_puts_them(figure):
+def test_ticks_and_labels_follow_camera(figure):
     ax, camera, drawn = overlay.canvas(figure), Camera(-60, 30), axis()
     overlay.draw_axis(ax, drawn, camera, PANEL)
     expected = camera.project(drawn.ticks, (500, 400)) + np.array([40, 30])
@@ -64,7 +64,7 @@ def test_ticks_and_texts_are_where_the_camera_puts_them(figure):
         assert away[1] < 0, "below the axis"
 
 
-def test_a_title_runs_along_its_axis_and_is_never_upside_down(figure):
+def test_axis_title_rotation(figure):
     ax = overlay.canvas(figure)
     for azimuth in range(-175, 180, 30):
         overlay.draw_axis(ax, axis(), Camera(azimuth, 30), PANEL)
@@ -78,14 +78,14 @@ def test_a_title_runs_along_its_axis_and_is_never_upside_down(figure):
     assert ax.texts[-1].get_rotation() == 0, "a letter stands vertical"
 
 
-def test_an_axis_seen_end_on_is_left_out(figure):
+def test_axis_seen_end_on_is_omitted(figure):
     ax = overlay.canvas(figure)
     overlay.draw_axis(ax, axis(2), Camera(-60, 90), PANEL)
     assert not ax.texts
     assert not ax.lines
 
 
-def test_axis_ticks_are_round_and_inside():
+def test_coordinate_ticks_are_round_and_inside():
     values, texts = coordinate_ticks(-0.5, 1.5)
     assert values.tolist() == [-0.5, 0, 0.5, 1, 1.5]
     assert texts == ["\N{MINUS SIGN}0.5", "0.0", "0.5", "1.0", "1.5"]
@@ -95,7 +95,7 @@ def test_axis_ticks_are_round_and_inside():
     assert 2 <= len(texts) <= 5
 
 
-def test_colour_bar_shows_the_scale_with_real_values(figure):
+def test_colour_bar_shows_values(figure):
     scale = Scale("log", 1e-2, 1e5)
     marks = AxisTicks(scale.ticks(), scale.labels(scale.ticks()), "training loss", ("", "", ""))
     overlay.draw_colour_bar(figure, Rectangle(560, 60, 16, 300), scale, colour_map("loss"), marks, scale.levels(10))
@@ -109,7 +109,7 @@ def test_colour_bar_shows_the_scale_with_real_values(figure):
     np.testing.assert_allclose((box.x0, box.y0, box.width, box.height), (560, 60, 16, 300), atol=0.01)
 
 
-def test_legend_names_paths_and_ends_in_as_many_rows_as_it_said(figure):
+def test_legend_rows(figure):
     paths = [(f"optimizer number {k}", "#e31a1c") for k in range(9)]
     handles = overlay.legend_handles(paths, [("start", "#ffffff"), ("end", "#ffd11a")])
     rows = overlay.legend_rows(figure, handles)
@@ -126,7 +126,7 @@ def test_legend_names_paths_and_ends_in_as_many_rows_as_it_said(figure):
     assert overlay.legend_rows(figure, []) == 0
 
 
-def test_a_legend_of_names_of_many_widths_stays_inside(figure):
+def test_legend_of_uneven_names_stays_inside(figure):
     names = (
         "sgd-lr-0.1",
         "momentum-lr-0.05",
@@ -147,7 +147,7 @@ def test_a_legend_of_names_of_many_widths_stays_inside(figure):
 
 
 @pytest.mark.parametrize("transparent", [False, True])
-def test_pixels_are_taken_as_they_are(figure, transparent, tmp_path):
+def test_image_pixels_are_copied_exactly(figure, transparent, tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 4), np.uint8)
     image[..., 3] = 255
     image[:100, :, 3] = 0 if transparent else 255
@@ -166,7 +166,7 @@ def test_pixels_are_taken_as_they_are(figure, transparent, tmp_path):
     np.testing.assert_allclose(twice[201::2, 1::2], image[100:], atol=1)
 
 
-def test_no_text_of_an_axis_lies_on_the_ground(figure):
+def test_axis_labels_avoid_surface(figure):
     ax, camera, drawn = overlay.canvas(figure), Camera(-60, 30), axis(labels=("0", "1", "2"))
     overlay.draw_axis(ax, drawn, camera, PANEL)
     where = {text.get_text(): text.get_window_extent() for text in ax.texts}
@@ -183,7 +183,7 @@ def test_no_text_of_an_axis_lies_on_the_ground(figure):
     assert not any(box.contains(*point) for point in ground)
 
 
-def test_the_callers_settings_come_back():
+def test_rcparams_are_restored():
     before = dict(matplotlib.rcParams)
     figure = layout.new_figure(resolve_figure_size((640, 480), None, "slide", (1, 1)))
     with figure.style():
@@ -192,7 +192,7 @@ def test_the_callers_settings_come_back():
 
 
 @pytest.mark.parametrize(("title", "turned"), [("$y$", False), ("$y_1$", True), ("direction 2", True)])
-def test_a_single_letter_stands_upright(figure, title, turned):
+def test_single_letter_title_is_not_rotated(figure, title, turned):
     ax = overlay.canvas(figure)
     overlay.draw_axis(ax, axis(1, title), Camera(-60, 30), PANEL)
     assert bool(ax.texts[-1].get_rotation()) == turned

@@ -11,16 +11,18 @@ from landscape.errors import LandscapeError, MissingLibraryError
 from landscape.render import video
 from landscape.render.video import check_video, write_video
 
+MP4 = pytest.param("a.mp4", marks=pytest.mark.process)
+
 
 def frame(k, size=(48, 30)):
-    """A white picture with a red square that moves to the right."""
+    """Return a white picture with a red square that moves to the right."""
     image = np.full((size[1], size[0], 4), 255, np.uint8)
     image[8:16, 4 + 4 * k : 12 + 4 * k, 1:3] = 20
     return image
 
 
 def square(image):
-    """Left border of the square."""
+    """Return the left border of the square."""
     return int(np.flatnonzero((np.asarray(image, int)[12, :, 0] - np.asarray(image, int)[12, :, 1]) > 100)[0])
 
 
@@ -39,9 +41,9 @@ def write(path, fps, times=(1, 1, 1, 5), size=(48, 30)):
 
 
 @pytest.mark.parametrize("fps", [10, 12.5, 30, 24])
-def test_a_gif_has_the_frames_and_lasts_as_long_as_was_asked(tmp_path, fps):
+def test_gif_frames_and_duration(tmp_path, fps):
     with Image.open(write(tmp_path / "a.gif", fps)) as moving:
-        assert moving.info["loop"] == 0, "for ever"
+        assert moving.info["loop"] == 0, "repeats forever"
         shown = [(square(f.convert("RGB")), f.info["duration"]) for f in ImageSequence.Iterator(moving)]
     assert [left for left, _ in shown] == [4, 8, 12, 16]
     assert abs(sum(duration for _, duration in shown) - 8000 / fps) <= 5
@@ -49,7 +51,7 @@ def test_a_gif_has_the_frames_and_lasts_as_long_as_was_asked(tmp_path, fps):
         assert abs(duration - 1000 / fps) <= 10
 
 
-def test_what_stands_still_in_a_gif_does_so_to_the_pixel_and_rare_colours_are_kept(tmp_path):
+def test_gif_palette_is_stable(tmp_path):
     shades = np.linspace(0, 255, 300 * 200).reshape(200, 300)
     ground = np.stack([shades, 255 - shades, np.full_like(shades, 90)], -1).astype(np.uint8)
     with write_video(tmp_path / "a.gif", 10) as writer:
@@ -66,8 +68,9 @@ def test_what_stands_still_in_a_gif_does_so_to_the_pixel_and_rare_colours_are_ke
         assert np.abs(image[6, 10 * k + 1] - (230, 20, 240)).max() < 12
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("size", [(48, 30), (49, 31)])
-def test_an_mp4_is_read_by_another_library(mp4, tmp_path, size):
+def test_mp4_is_readable(mp4, tmp_path, size):
     with mp4.open(write(tmp_path / "a.mp4", 12.5, size=size)) as opened:
         stream = opened.streams.video[0]
         assert float(stream.average_rate) == 12.5
@@ -80,14 +83,14 @@ def test_an_mp4_is_read_by_another_library(mp4, tmp_path, size):
     assert shown[0][-1, -1].min() > 240, "and nothing is added at an odd rim"
 
 
-@pytest.mark.parametrize("name", ["a.gif", "a.mp4"])
-def test_the_same_bytes_on_a_second_run(tmp_path, name):
+@pytest.mark.parametrize("name", ["a.gif", MP4])
+def test_video_is_reproducible(tmp_path, name):
     if name == "a.mp4" and video.find_ffmpeg() is None:
         pytest.skip("no ffmpeg")
     assert write(tmp_path / name, 10).read_bytes() == write(tmp_path / f"again-{name}", 10).read_bytes()
 
 
-def test_a_folder_holds_a_picture_for_each_frame_and_none_of_an_earlier_film(tmp_path):
+def test_folder_of_frames(tmp_path):
     folder = tmp_path / "frames"
     write(folder, 10, times=(1,) * 9)
     (folder / "notes.txt").write_text("kept")
@@ -100,8 +103,8 @@ def test_a_folder_holds_a_picture_for_each_frame_and_none_of_an_earlier_film(tmp
     assert (folder / "notes.txt").exists()
 
 
-@pytest.mark.parametrize("name", ["a.gif", "a.mp4"])
-def test_nothing_is_left_of_a_film_that_was_broken_off(tmp_path, name):
+@pytest.mark.parametrize("name", ["a.gif", MP4])
+def test_interrupted_video_leaves_no_file(tmp_path, name):
     if name == "a.mp4" and video.find_ffmpeg() is None:
         pytest.skip("no ffmpeg")
     (tmp_path / name).write_text("the one before")
@@ -117,7 +120,7 @@ def test_nothing_is_left_of_a_film_that_was_broken_off(tmp_path, name):
     assert (tmp_path / name).read_text() == "the one before"
 
 
-def test_without_ffmpeg_a_line_says_what_to_do(tmp_path, monkeypatch):
+def test_missing_ffmpeg_error(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(MissingLibraryError, match=r"pip install imageio-ffmpeg.*\.gif.*folder"):
@@ -126,7 +129,8 @@ def test_without_ffmpeg_a_line_says_what_to_do(tmp_path, monkeypatch):
     check_video(tmp_path / "a", 25)
 
 
-def test_the_program_on_the_path_comes_first(tmp_path, monkeypatch):
+@pytest.mark.process
+def test_ffmpeg_on_path_is_preferred(tmp_path, monkeypatch):
     own = tmp_path / "ffmpeg"
     own.write_text("#!/bin/sh\necho this one cannot >&2\nexit 3\n")
     own.chmod(0o755)
@@ -137,7 +141,7 @@ def test_the_program_on_the_path_comes_first(tmp_path, monkeypatch):
     assert not (tmp_path / "a.mp4").exists()
 
 
-def test_ffmpeg_of_the_package_is_enough(tmp_path, monkeypatch):
+def test_ffmpeg_from_package(tmp_path, monkeypatch):
     package = pytest.importorskip("imageio_ffmpeg")
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert video.find_ffmpeg() == package.get_ffmpeg_exe()
@@ -146,7 +150,7 @@ def test_ffmpeg_of_the_package_is_enough(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "fps", "said"), [("a.avi", 25, "folder"), ("a.gif", 60, "at most 50"), ("a", 0, "above 0")]
 )
-def test_refusals(tmp_path, name, fps, said):
+def test_video_errors(tmp_path, name, fps, said):
     with pytest.raises(ValueError, match=said), write_video(tmp_path / name, fps):
         pass
     (tmp_path / "b").write_text("a file")

@@ -1,4 +1,4 @@
-"""What a command says on a machine without OpenGL, and that with it nothing is said but what was drawn."""
+"""Commands on machines without OpenGL, with the libraries hidden in a namespace."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 from landscape.surface.metadata import Header
 from landscape.surface.store import FileStore
 
+pytestmark = pytest.mark.process
 LIBRARIES = {
-    # What is missing on a bare machine: nothing at all, everything but X, everything but the drivers.
+    # Missing on a bare machine: all libraries, all but X, the drivers only.
     "EGL, GL, OSMesa and X": ("libEGL.so.1", "libGL.so.1", "libOSMesa.so.8", "libOSMesa.so.6", "libX11.so.6"),
     "EGL, GL and OSMesa": ("libEGL.so.1", "libGL.so.1", "libOSMesa.so.8", "libOSMesa.so.6"),
     "drivers and OSMesa": ("libOSMesa.so.8", "libOSMesa.so.6"),
@@ -39,10 +40,10 @@ def landscape(*arguments, wrapper=(), **environment):
 
 @pytest.fixture(params=LIBRARIES)
 def hidden(request):
-    """Runs a command with these libraries hidden from it, in a name space of its own."""
+    """Return a function that runs a command without these libraries, in a mount namespace of its own."""
     unshare = shutil.which("unshare")
     if not (unshare and sys.platform.startswith("linux")):
-        pytest.skip("name spaces of Linux are needed to hide libraries")
+        pytest.skip("hiding libraries needs Linux namespaces")
     known = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
     lines = [line for line in known.splitlines() if "=>" in line]
     found = [line.split("=>")[1].strip() for line in lines if line.split("(")[0].strip() in LIBRARIES[request.param]]
@@ -59,7 +60,7 @@ def hidden(request):
     return lambda *arguments: landscape(*arguments, wrapper=wrapper)
 
 
-def test_a_scene_needs_it_and_says_in_one_line_what_to_install(hidden, file, tmp_path):
+def test_render_without_opengl(hidden, file, tmp_path):
     done = hidden("render", file, "--out", tmp_path / "scene.png")
     assert done.returncode == 1, done.stderr
     assert done.stdout == ""
@@ -75,7 +76,7 @@ def test_a_scene_needs_it_and_says_in_one_line_what_to_install(hidden, file, tmp
 
 
 @pytest.mark.parametrize("hidden", [next(iter(LIBRARIES))], indirect=True)
-def test_nothing_else_needs_it(hidden, file, tmp_path):
+def test_plot_and_export_without_opengl(hidden, file, tmp_path):
     done = hidden("plot", file, "--out", tmp_path / "figure.pdf")
     assert (done.returncode, done.stderr) == (0, f"{tmp_path / 'figure.pdf'}: drawn from {file}\n")
     for name in ("a.vts", "a.glb"):
@@ -84,7 +85,7 @@ def test_nothing_else_needs_it(hidden, file, tmp_path):
 
 
 @pytest.mark.parametrize("environment", [{}, {"DISPLAY": ":77"}, {"DISPLAY": "nowhere.invalid:0"}], ids=str)
-def test_with_it_nothing_is_said_but_what_was_drawn(needs_gl, environment, file, tmp_path):
+def test_render_output_with_opengl(needs_gl, environment, file, tmp_path):
     done = landscape("render", file, "--size", "200x150", "--out", tmp_path / "scene.png", **environment)
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == f"{tmp_path / 'scene.png'}: drawn from {file}\n"

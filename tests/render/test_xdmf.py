@@ -43,7 +43,7 @@ AXES = (np.linspace(-0.5, 1.5, 7), np.linspace(0, 1, 4), np.linspace(2, 3, 3))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_values_stand_at_their_coordinates(count, tmp_path):
+def test_values_at_coordinates(count, tmp_path):
     loss = stored(tmp_path / "surface.h5", AXES[:count])
     note = write_xdmf(tmp_path / "note.xdmf", tmp_path / "surface.h5")
     grid = blocks(note)["surface"]
@@ -55,14 +55,14 @@ def test_values_stand_at_their_coordinates(count, tmp_path):
     np.testing.assert_array_equal(array(grid, "seconds"), 0.5)
 
 
-def test_what_is_not_computed_is_nan(tmp_path):
+def test_pending_points_are_nan(tmp_path):
     stored(tmp_path / "surface.h5", AXES[:2], whole=False)
     grid = blocks(write_xdmf(tmp_path / "note.xdmf", tmp_path / "surface.h5"))["surface"]
     assert np.flatnonzero(np.isnan(array(grid, "train_loss"))).tolist() == [27]
     assert array(grid, "status")[27] == 0
 
 
-def test_paths_of_a_file_and_attached(walk, tmp_path):
+def test_attached_and_separate_paths(walk, tmp_path):
     points = [(0, 0), (0.25, 0.5), (1, 1)]
     stored(tmp_path / "surface.h5", AXES[:2])
     attach_trajectories(tmp_path / "surface.h5", [walk(points, "sgd")])
@@ -76,7 +76,7 @@ def test_paths_of_a_file_and_attached(walk, tmp_path):
     assert path.GetNumberOfCells() == 1
 
 
-def test_files_are_named_relative_to_the_note(tmp_path, monkeypatch):
+def test_relative_paths(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "notes").mkdir()
     loss = stored(tmp_path / "data" / "surface.h5", AXES[:2])
@@ -89,7 +89,7 @@ def test_files_are_named_relative_to_the_note(tmp_path, monkeypatch):
     moved.rename(tmp_path)
 
 
-def test_refusals(walk, slope, tmp_path):
+def test_xdmf_errors(walk, slope, tmp_path):
     from landscape.surface.li2018.files import write_li_surface
 
     stored(tmp_path / "surface.h5", AXES[:2])
@@ -108,7 +108,7 @@ def test_refusals(walk, slope, tmp_path):
     write_xdmf(tmp_path / "a.xdmf", tmp_path / "surface.h5", [tmp_path / "path.h5"], overwrite=True)
 
 
-def test_command(walk, tmp_path):
+def test_xdmf_command(walk, tmp_path):
     from landscape.cli.export import command
 
     stored(tmp_path / "surface.h5", AXES)

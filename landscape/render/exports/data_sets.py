@@ -30,7 +30,7 @@ def structured_grid(surface: Surface, heights: np.ndarray | None = None) -> vtkS
             finite height lies at 0 and is blanked, together with the cells around it.
     """
     axes = [np.asarray(axis, np.float64) for axis in surface.coordinates]
-    x, y, z = (*axes, *([np.zeros(1)] * (3 - len(axes))))
+    x, y, z = [*axes, np.zeros(1), np.zeros(1)][:3]
     zs, ys, xs = np.meshgrid(z, y, x, indexing="ij")
     blank = surface.status != DONE
     if heights is not None:
@@ -101,4 +101,5 @@ def between_checkpoints(values: np.ndarray, t: np.ndarray) -> np.ndarray:
     values = np.asarray(values, np.float64)
     low = np.floor(t).astype(int)
     high = np.minimum(low + 1, len(values) - 1)
-    return np.where(t == low, values[low], (1 - (t - low)) * values[low] + (t - low) * values[high])
+    between: np.ndarray = np.where(t == low, values[low], (1 - (t - low)) * values[low] + (t - low) * values[high])
+    return between

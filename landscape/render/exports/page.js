@@ -1,18 +1,18 @@
-// Controls, cameras and drawing of a page; page_traces.js says what is drawn.
+// Controls, cameras and drawing of a page. The traces are in page_traces.js.
 
 let camera = null;
 let parallel = false;
 
-/** From the side that shows most, as near as the texts of the axes allow in the narrowest panel. */
-function home() {
+/** The side from which least is hidden, as near as the axis labels allow in the narrowest panel. */
+function defaultView() {
   const shapes = plots.map(({ plot }) => plot.clientWidth / Math.max(1, plot.clientHeight));
   const distance = 1.95 * Math.max(1, 1.4 / Math.min(...shapes));
   const [x, y, z] = page.view.map((part) => distance * part);
   return { eye: { x, y, z }, up: { x: 0, y: 0, z: 1 }, center: { x: 0, y: 0, z: -0.1 } };
 }
 
-// Not exactly from above: there is no upward direction then. Parallel rays, so that high ground hides nothing.
-const above = () => ({
+// Not exactly vertical, because the up vector would be undefined. Used with parallel rays, which hide nothing.
+const topView = () => ({
   eye: { x: 0, y: -0.001, z: 2 }, up: { x: 0, y: 1, z: 0 }, center: { x: 0, y: 0, z: 0 },
 });
 
@@ -32,7 +32,7 @@ function showControls() {
 
 let running = null, again = false, drawings = 0;
 
-/** Draw everything as the state says; what changes meanwhile is drawn afterwards. */
+/** Draw the current state; changes while drawing are drawn afterwards. */
 async function draw() {
   if (running) {
     again = true;
@@ -47,8 +47,8 @@ async function draw() {
         const found = best(panel), view = scale.panels[k];
         describe(k, found);
         const traces = [
-          ground(panel, scale, k === plots.length - 1),
-          contourLines(view, scale, false), contourLines(view, scale, true), bestMark(found, scale),
+          surfaceTrace(panel, scale, k === plots.length - 1),
+          contourLines(view, scale, false), contourLines(view, scale, true), bestMarker(found, scale),
           ...panel.paths.flatMap((path, p) => pathTraces(path, view.paths[p], page.paths[k][p][1], scale)),
         ];
         return Plotly.react(plot, traces, layout(panel, scale), { responsive: true, displayModeBar: false });
@@ -69,39 +69,39 @@ function change(part) {
   return draw();
 }
 
-/** The state that an address names. */
-function named() {
-  const asked = new URLSearchParams(location.hash.slice(1)), part = {};
+/** The state in the address of the page. */
+function stateFromAddress() {
+  const parameters = new URLSearchParams(location.hash.slice(1)), part = {};
   const within = (key, low, high) => {
-    const value = Number(asked.get(key));
-    if (asked.has(key) && Number.isFinite(value)) part[key] = Math.min(high, Math.max(low, Math.round(value)));
+    const value = Number(parameters.get(key));
+    if (parameters.has(key) && Number.isFinite(value)) part[key] = Math.min(high, Math.max(low, Math.round(value)));
   };
-  if (asked.has("metric")) part.metric = asked.get("metric");
-  if (asked.has("scale")) part.scale = asked.get("scale");
-  if (asked.has("contours")) part.contours = asked.get("contours") === "true";
+  if (parameters.has("metric")) part.metric = parameters.get("metric");
+  if (parameters.has("scale")) part.scale = parameters.get("scale");
+  if (parameters.has("contours")) part.contours = parameters.get("contours") === "true";
   within("top", 2, 100);
   within("step", Math.min(0, steps.length - 1), steps.length - 1);
   return part;
 }
 
-function look(from, orthographic) {
+function setCamera(from, orthographic) {
   camera = from;
   parallel = orthographic;
   return draw();
 }
 
 let turning = false, leader = 0;
-const eyes = (k) => plots[k].plot._fullLayout.scene._scene.getCamera();
+const currentCamera = (k) => plots[k].plot._fullLayout.scene._scene.getCamera();
 
-/** Give every panel the camera of panel `k`, picture by picture, until it has come to rest: it glides on a little. */
-async function follow(k) {
+/** Copy the camera of panel `k` to all panels, frame by frame, until it is at rest: it moves on after a drag. */
+async function syncCameras(k) {
   leader = k;
   if (turning) return;
   turning = true;
   let shown = "";
   for (let still = 0; still < 4; still += 1) {
     await new Promise(requestAnimationFrame);
-    const { eye, up, center } = eyes(leader), now = JSON.stringify([leader, eye, up, center]);
+    const { eye, up, center } = currentCamera(leader), now = JSON.stringify([leader, eye, up, center]);
     if (now === shown) continue;
     [shown, still, camera] = [now, 0, { eye, up, center }];
     const update = { "scene.camera.eye": eye, "scene.camera.up": up, "scene.camera.center": center };
@@ -128,22 +128,22 @@ function build() {
   element("step").max = Math.max(0, steps.length - 1);
 }
 
-function listen() {
+function connectControls() {
   element("metric").onchange = (event) => change({ metric: event.target.value, scale: null });
   element("scale").onchange = (event) => change({ scale: event.target.value });
   element("contours").onchange = (event) => change({ contours: event.target.checked });
   element("top").oninput = (event) => change({ top: Number(event.target.value) });
   element("step").oninput = (event) => change({ step: Number(event.target.value) });
   element("play").onclick = play;
-  element("reset").onclick = () => look(home(), false);
-  element("above").onclick = () => look(above(), true);
-  window.onhashchange = () => change(named());
+  element("reset").onclick = () => setCamera(defaultView(), false);
+  element("above").onclick = () => setCamera(topView(), true);
+  window.onhashchange = () => change(stateFromAddress());
   plots.forEach(({ plot, section }, k) => {
-    plot.on("plotly_hover", (event) => hovered(k, event));
+    plot.on("plotly_hover", (event) => showTip(k, event));
     plot.on("plotly_unhover", () => { section.querySelector(".tip").hidden = true; });
-    plot.on("plotly_relayouting", () => follow(k));
-    // What we asked of the others is answered in the same way as what the user did, and must not be followed.
-    plot.on("plotly_relayout", () => { if (!turning || k === leader) follow(k); });
+    plot.on("plotly_relayouting", () => syncCameras(k));
+    // The other panels report the copied camera like a user's drag; those events are ignored.
+    plot.on("plotly_relayout", () => { if (!turning || k === leader) syncCameras(k); });
   });
 }
 
@@ -168,7 +168,7 @@ async function play() {
   if (!player) element("play").textContent = "play";
 }
 
-function fail(text) {
+function showFailure(text) {
   element("failure").textContent = text;
   element("failure").hidden = false;
   element("panels").hidden = true;
@@ -176,9 +176,9 @@ function fail(text) {
 
 const canvas = document.createElement("canvas");
 if (!(canvas.getContext("webgl2") || canvas.getContext("webgl"))) {
-  fail("This browser draws nothing in three dimensions: WebGL is switched off or not supported.");
+  showFailure("This page needs WebGL, which is disabled or not supported in this browser.");
 } else {
   build();
-  camera = home();
-  change(named()).then(listen, (error) => fail(`The page could not be drawn: ${error.message}`));
+  camera = defaultView();
+  change(stateFromAddress()).then(connectControls, (error) => showFailure(`Cannot draw the page: ${error.message}`));
 }

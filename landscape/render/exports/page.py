@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -157,7 +157,8 @@ def contour_lines(field: HeightField, scale: Scale, levels: np.ndarray) -> list[
 
     heights = np.ma.masked_invalid(field.heights)
     generator = contour_generator(field.x, field.y, heights, name="serial", corner_mask=False)
-    return [list(generator.lines(float(height))) for height in scale.transform(levels)]
+    # Lines of the default type are a list of arrays.
+    return [cast("list[np.ndarray]", generator.lines(float(height))) for height in scale.transform(levels)]
 
 
 def plain_text(text: str) -> str:

@@ -1,9 +1,9 @@
-// What a page shows of its data: traces and layout for plotly, numbers and texts. The state is in page.js.
+// Traces and layout for plotly, and the text beside the plots. Controls and cameras are in page.js.
 "use strict";
 
 const element = (id) => document.getElementById(id);
-const page = JSON.parse(element("data").textContent, unpacked);
-// What lies on the surface must be seen: shares of the heights.
+const page = JSON.parse(element("data").textContent, decodeArrays);
+// Lines and markers are lifted off the surface to be visible: fractions of its height.
 const LIFT = { lines: 0.008, paths: 0.016, heads: 0.035 };
 
 const steps = [...new Set(page.panels.flatMap((panel) => panel.paths.flatMap((path) => [...path.step])))];
@@ -11,8 +11,8 @@ steps.sort((a, b) => a - b);
 const state = { metric: page.metric, scale: null, contours: true, top: 100, step: steps.length - 1 };
 const plots = [];
 
-/** Arrays come as base64 of little-endian bytes. */
-function unpacked(key, value) {
+/** Decode arrays from base64 of little-endian bytes. */
+function decodeArrays(key, value) {
   if (value === null || typeof value !== "object" || value.dtype === undefined) return value;
   const bytes = Uint8Array.from(atob(value.data), (c) => c.charCodeAt(0));
   const kinds = { f8: Float64Array, f4: Float32Array, u1: Uint8Array };
@@ -22,7 +22,7 @@ function unpacked(key, value) {
   return Array.from({ length: rows }, (_, j) => flat.subarray(j * columns, (j + 1) * columns));
 }
 
-/** Height of a value on a scale; NaN where the scale has no place for it, so that there is a hole. */
+/** Height of a value on a scale; NaN, which makes a hole, for values that are not on the scale. */
 function height(value, scale) {
   if (!Number.isFinite(value)) return NaN;
   if (scale.kind === "log") return value > 0 ? Math.log10(value) : NaN;
@@ -35,7 +35,7 @@ function valueAt(h, scale) {
 }
 
 function number(value) {
-  if (!Number.isFinite(value)) return Number.isNaN(value) ? "unknown" : value > 0 ? "∞" : "−∞";
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? "n/a" : value > 0 ? "∞" : "−∞";
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 1e-3 && size < 1e6) return String(Number(value.toPrecision(5))).replace("-", "−");
@@ -49,7 +49,7 @@ const span = (scale) => scale.high - scale.low;
 const ceiling = (scale) => scale.low + (span(scale) * state.top) / 100;
 const floorOf = (scale) => scale.low - ((ceiling(scale) - scale.low) * page.gap) / page.height;
 
-/** The lowest value measured (the highest, of an accuracy), and where. */
+/** The lowest measured value (for an accuracy the highest), and its coordinates. */
 function best(panel) {
   const sign = page.metrics[state.metric].best === "highest" ? -1 : 1;
   let found = null;
@@ -61,12 +61,12 @@ function best(panel) {
   return found;
 }
 
-/** How many checkpoints of a path have been passed at the chosen step. */
-const passed = (path) => path.step.reduce((count, step) => count + (step <= steps[state.step]), 0);
+/** The number of checkpoints of a path up to the current step. */
+const checkpointCount = (path) => path.step.reduce((count, step) => count + (step <= steps[state.step]), 0);
 
 // The traces of a panel ------------------------------------------------------------------------------------------
 
-function ground(panel, scale, last) {
+function surfaceTrace(panel, scale, last) {
   return {
     type: "surface", name: "surface", x: panel.x, y: panel.y, hoverinfo: "none", connectgaps: false,
     z: panel.values[state.metric].map((row) => Float64Array.from(row, (value) => height(value, scale))),
@@ -104,7 +104,7 @@ function scatter(name, mode, { x, y, z }, more) {
   return { type: "scatter3d", name, mode, x, y, z, connectgaps: false, showlegend: false, ...more };
 }
 
-function bestMark(found, scale) {
+function bestMarker(found, scale) {
   const h = found === null ? NaN : height(found.value, scale) + LIFT.heads * (ceiling(scale) - scale.low);
   const at = Number.isNaN(h) ? { x: [], y: [], z: [] } : { x: [found.x], y: [found.y], z: [h] };
   const marker = { symbol: "diamond", size: 5, color: "#ffffff", line: { width: 1, color: "#000000" } };
@@ -112,11 +112,11 @@ function bestMark(found, scale) {
 }
 
 function pathTraces(path, piece, colour, scale) {
-  const count = passed(path);
+  const count = checkpointCount(path);
   const lift = LIFT.paths * (ceiling(scale) - scale.low);
   const line = { x: [], y: [], z: [] }, marks = { x: [], y: [], z: [], numbers: [] };
   for (let i = 0; i < piece.t.length; i++) {
-    if (piece.t[i] > count - 1) continue; // false for NaN, which parts the pieces
+    if (piece.t[i] > count - 1) continue; // false for NaN, which separates segments
     line.x.push(piece.x[i]);
     line.y.push(piece.y[i]);
     line.z.push(piece.h[i] + lift);
@@ -150,7 +150,7 @@ function layout(panel, scale) {
     scene: {
       xaxis: { ...quiet, title: { text: page.labels[0] }, range: x },
       yaxis: { ...quiet, title: { text: page.labels[1] }, range: y },
-      // The range cuts what is higher: a clean edge, and no invented plateau. The floor itself must not be cut.
+      // Higher values are cut by the range, which leaves a clean edge. The floor itself must not be cut.
       zaxis: {
         ...quiet, title: { text: page.metrics[state.metric].label }, tickvals: scale.ticks, ticktext: scale.texts,
         range: [floorOf(scale) - 0.01 * (ceiling(scale) - scale.low), ceiling(scale) + 1e-6 * span(scale)],
@@ -161,7 +161,7 @@ function layout(panel, scale) {
   };
 }
 
-// What is said beside the picture ----------------------------------------------------------------------------------
+// Text beside the plots --------------------------------------------------------------------------------------------
 
 function describe(k, found) {
   const { panel, section } = plots[k];
@@ -175,18 +175,19 @@ function describe(k, found) {
   section.querySelector(".legend").replaceChildren(...panel.paths.map((path, p) => {
     const entry = document.createElement("span"), swatch = document.createElement("i");
     swatch.style.background = page.paths[k][p][1];
-    const last = passed(path) - 1;
+    const last = checkpointCount(path) - 1;
     const loss = [["loss ", path.loss, ""], ["", path.surface_loss, " on the plane"]]
       .find(([, values]) => !Number.isNaN(values[last]));
-    const where = last < 0 ? "not begun" : [
-      ...(loss ? [`${loss[0]}${number(loss[1][last])}${loss[2]}`] : []), `${number(path.distance[last])} off the plane`,
+    const where = last < 0 ? "not started" : [
+      ...(loss ? [`${loss[0]}${number(loss[1][last])}${loss[2]}`] : []),
+      `distance ${number(path.distance[last])} from the plane`,
     ].join(", ");
     entry.append(swatch, `${path.name}: ${where}`);
     return entry;
   }));
 }
 
-function hovered(k, event) {
+function showTip(k, event) {
   const { panel, section } = plots[k];
   const point = event.points[0], tip = section.querySelector(".tip");
   const rows = [];

@@ -26,7 +26,6 @@ from landscape.render.vtk_data import (
     vtkPolyData,
     vtkSTLWriter,
     vtkTriangleFilter,
-    vtkWriter,
 )
 
 
@@ -106,13 +105,15 @@ def triangles(mesh: vtkPolyData, reduction: float = 0.0) -> vtkPolyData:
     triangulate.PassVertsOff()
     if not reduction:
         triangulate.Update()
-        return triangulate.GetOutput()
+        faces: vtkPolyData = triangulate.GetOutput()
+        return faces
     decimate = vtkDecimatePro()
     decimate.SetInputConnection(triangulate.GetOutputPort())
     decimate.SetTargetReduction(reduction)
     decimate.PreserveTopologyOn()
     decimate.Update()
-    return decimate.GetOutput()
+    reduced: vtkPolyData = decimate.GetOutput()
+    return reduced
 
 
 def painted(mesh: vtkPolyData, colours: np.ndarray) -> vtkPolyData:
@@ -140,7 +141,8 @@ def _joined(meshes: Sequence[vtkPolyData]) -> vtkPolyData:
     for mesh in meshes:
         append.AddInputData(mesh)
     append.Update()
-    return append.GetOutput()
+    joined: vtkPolyData = append.GetOutput()
+    return joined
 
 
 def _y_up(mesh: vtkPolyData) -> vtkPolyData:
@@ -153,7 +155,7 @@ def _y_up(mesh: vtkPolyData) -> vtkPolyData:
     return rotated
 
 
-def _write(writer: vtkWriter, data: vtkDataObject, path: Path) -> None:
+def _write(writer: vtkOBJWriter | vtkSTLWriter | vtkGLTFWriter, data: vtkDataObject, path: Path) -> None:
     writer.SetFileName(str(path))
     writer.SetInputData(data)
     done = writer.Write()

@@ -62,8 +62,8 @@ def lookup_table(colour_map: Colormap, low: float, high: float) -> vtkLookupTabl
     table = vtkLookupTable()
     samples = colour_map(np.linspace(0, 1, 256))
     table.SetNumberOfTableValues(len(samples))
-    for k, colour in enumerate(samples):
-        table.SetTableValue(k, *map(float, colour[:3]), 1.0)
+    for k, (red, green, blue, _) in enumerate(samples.tolist()):
+        table.SetTableValue(k, red, green, blue, 1.0)
     table.SetRange(low, high)
     table.SetNanColor(0.5, 0.5, 0.5, 1.0)  # with alpha < 1 VTK would draw the whole actor translucent
     table.Build()
@@ -124,7 +124,7 @@ def plate_actor(corners: np.ndarray, colour: str) -> vtkActor:
     """Return an unlit quadrilateral with the corners ``(4, 3)``."""
     plate = polylines([corners])
     plate.SetPolys(plate.GetLines())
-    plate.SetLines(None)
+    plate.SetLines(None)  # type: ignore[arg-type]  # accepts None, unlike its annotation
     mapper = vtkPolyDataMapper()
     mapper.SetInputData(plate)
     return _coloured(_actor(mapper, UNLIT), colour)
@@ -199,7 +199,7 @@ def _tube(lines: vtkPolyData, radius: float, colour: str, material: Material, si
 
 
 def _coloured(actor: vtkActor, colour: str) -> vtkActor:
-    actor.GetProperty().SetColor(to_rgb(colour))
+    actor.GetProperty().SetColor(*to_rgb(colour))
     return actor
 
 

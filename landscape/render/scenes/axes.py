@@ -141,7 +141,7 @@ def visible_axes(panel: ScenePanel, camera: Camera, scale: Scale, ticks: AxisTic
 def coordinate_ticks(low: float, high: float, count: int = 5) -> tuple[np.ndarray, list[str]]:
     """Return about ``count`` round coordinates from ``low`` to ``high``, and their labels."""
     span = high - low
-    values = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    values = np.asarray(MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
     values = values[(values >= low - 1e-9 * span) & (values <= high + 1e-9 * span)]
     return values, linear_labels([float(v) for v in values], span)
 

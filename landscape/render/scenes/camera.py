@@ -61,7 +61,8 @@ class Camera:
     @property
     def position(self) -> np.ndarray:
         """``(3,)`` position of the camera."""
-        return np.asarray(self.focal) + self.distance * self.axes[2]
+        position: np.ndarray = np.asarray(self.focal) + self.distance * self.axes[2]
+        return position
 
     def project(self, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """Return pixels ``(..., 2)`` of points ``(..., 3)``, from the lower left corner of a picture of ``size``."""
@@ -170,7 +171,8 @@ def best_view(
             scores[c] -= _HIGH_GROUND_BEHIND * float(np.mean(z * (ground[:, :2] @ toward))) + _PER_DEGREE * elevation
     # Ties go to the side that matplotlib looks from, so that rounding does not turn symmetric surfaces.
     off_default = [abs((azimuth + 60 + 180) % 360 - 180) for azimuth, _ in candidates]
-    best = min(range(len(candidates)), key=lambda c: (-round(scores[c], 6), off_default[c]))
+    rounded = np.round(scores, 6)
+    best = min(range(len(candidates)), key=lambda c: (-rounded[c], off_default[c]))
     return candidates[best]
 
 

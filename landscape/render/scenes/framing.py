@@ -101,7 +101,8 @@ def _content(composition: Composition, camera: Camera, hulls: Sequence[np.ndarra
 
 def _rotate(points: np.ndarray, degrees: float) -> np.ndarray:
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return points @ np.array([(c, s, 0.0), (-s, c, 0.0), (0.0, 0.0, 1.0)])
+    rotated: np.ndarray = points @ np.array([(c, s, 0.0), (-s, c, 0.0), (0.0, 0.0, 1.0)])
+    return rotated
 
 
 def _focused_on_axis(camera: Camera) -> Camera:

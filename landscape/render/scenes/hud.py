@@ -118,7 +118,7 @@ def make_hud(panel: ScenePanel, metric: str, scale: Scale, figure: Figure, width
     label = "loss:" if own_loss else f"{metric_label(metric)} of the surface:"
     em = overlay.em(figure)
     gap = 1.2 * em
-    steps = np.unique(np.concatenate([path.trajectory.step for path in panel.paths] or [np.zeros(0)]))
+    steps = np.unique(np.concatenate([path.trajectory.step for path in panel.paths] or [np.zeros(0, np.int64)]))
     longest: list[str] = []
     for step in steps:
         texts = _texts(panel, scale, own_loss, label, float(step))

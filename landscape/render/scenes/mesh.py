@@ -93,7 +93,8 @@ def clip_mesh(mesh: vtkPolyData, cut: float) -> vtkPolyData:
     clip.SetValue(cut)
     clip.InsideOutOn()
     clip.Update()
-    return clip.GetOutput()
+    clipped: vtkPolyData = clip.GetOutput()
+    return clipped
 
 
 def contour_lines(mesh: vtkPolyData, heights: Sequence[float] | np.ndarray) -> vtkPolyData:
@@ -126,7 +127,8 @@ def tubes(lines: vtkPolyData, radius: float, sides: int) -> vtkPolyData:
     tube.SetNumberOfSides(sides)
     tube.CappingOn()
     tube.Update()
-    return tube.GetOutput()
+    mesh: vtkPolyData = tube.GetOutput()
+    return mesh
 
 
 def _joined_lines(source: vtkContourFilter | vtkFeatureEdges) -> vtkPolyData:
@@ -134,12 +136,14 @@ def _joined_lines(source: vtkContourFilter | vtkFeatureEdges) -> vtkPolyData:
     strips.SetInputConnection(source.GetOutputPort())
     strips.JoinContiguousSegmentsOn()
     strips.Update()
-    return strips.GetOutput()
+    lines: vtkPolyData = strips.GetOutput()
+    return lines
 
 
 def _refine_axis(axis: np.ndarray, refine: int) -> np.ndarray:
     t = np.arange((len(axis) - 1) * refine + 1) / refine
-    return np.interp(t, np.arange(len(axis)), axis)
+    refined: np.ndarray = np.interp(t, np.arange(len(axis)), axis)
+    return refined
 
 
 def _refine_cells(values: np.ndarray, refine: int) -> np.ndarray:

@@ -152,7 +152,7 @@ class OffscreenWindow:
 
     def _release(self) -> None:
         if self._renderer is not None:
-            self._renderer.SetPass(None)
+            self._renderer.SetPass(None)  # type: ignore[arg-type]  # accepts None, unlike its annotation
             self._window.RemoveRenderer(self._renderer)
             self._renderer = None
 

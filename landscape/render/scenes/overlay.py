@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -25,6 +25,9 @@ from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.layout import Rectangle
 from landscape.render.style import REC_601, add_halo, luminance
 
+_Length = Literal[
+    "font.size", "axes.linewidth", "xtick.labelsize", "axes.labelsize", "axes.titlesize", "lines.linewidth"
+]  # fmt: skip
 _LEGEND_SPACING = {"columnspacing": 1.8, "handletextpad": 0.6}
 _TITLE_POSITIONS = (0.5, 0.4, 0.6, 0.3, 0.7)
 """Positions along an axis at which its title may be, in order of preference."""
@@ -74,8 +77,8 @@ def figure_of(artist: Artist) -> Figure:
 def rgba_of(figure: Figure) -> np.ndarray:
     """Draw a figure and return its pixels, ``(height, width, 4)`` uint8."""
     canvas = _agg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba()).copy()
+    canvas.draw()  # type: ignore[no-untyped-call]  # as all of Agg
+    return np.asarray(canvas.buffer_rgba()).copy()  # type: ignore[no-untyped-call]
 
 
 def em(figure: Figure) -> float:
@@ -109,7 +112,8 @@ def draw_axis(
     size = (round(panel.width), round(panel.height))
 
     def pixels(points: np.ndarray) -> np.ndarray:
-        return camera.project(points, size) + np.array([panel.left, panel.bottom])
+        found: np.ndarray = camera.project(points, size) + np.array([panel.left, panel.bottom])
+        return found
 
     ends = pixels(axis.ends)
     if np.linalg.norm(ends[1] - ends[0]) < 3 * unit or not opacity > 0:
@@ -126,7 +130,7 @@ def draw_axis(
     drawn: list[Artist] = [*ax.plot(*ends.T, lw=width * 1.2, solid_capstyle="round", **look)]
     reach = 0.0
     for point, label in zip(pixels(axis.ticks), axis.labels, strict=True):
-        text = ax.text(*point, label, fontsize=_points("xtick.labelsize"), ha="center", va="center", **look)
+        text = ax.text(point[0], point[1], label, fontsize=_points("xtick.labelsize"), ha="center", va="center", **look)
         half = _half_extent(text)
         gap = 0.30 * unit + np.abs(tick / np.linalg.norm(tick)) @ half
         text.set_position(point + tick + tick / np.linalg.norm(tick) * gap)
@@ -136,7 +140,8 @@ def draw_axis(
             continue
         drawn += [text, *ax.plot(*np.stack([point, point + tick]).T, lw=width, **look)]
     angle = (np.degrees(np.arctan2(along[1], along[0])) + 90) % 180 - 90
-    title = ax.text(*ends.mean(0), axis.title, fontsize=_points("axes.labelsize"), linespacing=1.05, **look)
+    x, y = ends.mean(0)
+    title = ax.text(x, y, axis.title, fontsize=_points("axes.labelsize"), linespacing=1.05, **look)
     title.set(ha="center", va="center", multialignment="center")
     offset = reach + _half_extent(title)[1] + 0.3 * unit
     if len(axis.title.strip("$")) > 2:
@@ -170,7 +175,7 @@ def _overlaps(text: Text, ground: np.ndarray) -> bool:
     half = _half_extent(text)
     text.set_rotation(angle)
     c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    distance = (ground - (box.min + box.max) / 2) @ np.array([(c, -s), (s, c)])
+    distance = (ground - (np.asarray(box.min) + np.asarray(box.max)) / 2) @ np.array([(c, -s), (s, c)])
     return bool((np.abs(distance) <= half).all(1).any())
 
 
@@ -184,7 +189,7 @@ def draw_colour_bar(
     bar = figure.colorbar(mappable, cax=figure.add_axes(position, zorder=2))
     # A short vertical axis has room for only two or three numbers; the bar is longer.
     heights = ticks.heights if len(ticks.heights) > 3 else scale.ticks()
-    bar.set_ticks(heights, labels=scale.labels(heights))
+    bar.set_ticks(heights.tolist(), labels=scale.labels(heights))
     bar.ax.minorticks_off()
     bar.set_label(ticks.metric, color=_ink())
     bar.outline.set_edgecolor(_ink())
@@ -266,7 +271,8 @@ def text_width(figure: Figure, text: str, fontsize: float) -> float:
 
 
 def _extent(text: Text) -> Bbox:
-    return text.get_window_extent(_agg(figure_of(text)).get_renderer())
+    renderer = _agg(figure_of(text)).get_renderer()  # type: ignore[no-untyped-call]
+    return text.get_window_extent(renderer)
 
 
 def _half_extent(text: Text) -> np.ndarray:
@@ -292,5 +298,5 @@ def _ink() -> str:
     return str(matplotlib.rcParams["text.color"])
 
 
-def _points(name: str) -> float:
+def _points(name: _Length) -> float:
     return float(matplotlib.rcParams[name])

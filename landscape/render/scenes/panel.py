@@ -88,7 +88,8 @@ class ScenePanel:
             x, y = (np.linspace(axis[0], axis[-1], samples) for axis in (field.x, field.y))
             heights = field.interpolate(x[None, :], y[:, None])
         ground = self.box.place(x[None, :], y[:, None], heights).reshape(-1, 3)
-        return ground[np.isfinite(ground[:, 2])]
+        known: np.ndarray = ground[np.isfinite(ground[:, 2])]
+        return known
 
 
 def shared_scale(
