@@ -64,9 +64,7 @@ class Browser:
 
     def _message(self, deadline: float):
         while b"\0" not in self._buffer:
-            assert select.select([self._in], [], [], max(0, deadline - time.monotonic()))[0], (
-                "no answer within a minute"
-            )
+            assert select.select([self._in], [], [], max(0, deadline - time.monotonic()))[0], "no answer for a minute"
             part = os.read(self._in, 1 << 20)
             assert part, "the browser exited"
             self._buffer += part

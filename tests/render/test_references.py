@@ -148,9 +148,11 @@ def test_distance_detects_missing_path_in_scene(needs_gl, monkeypatch):
     assert away("scene-path") > 1.4 * references.TOLERANCE
 
 
-@pytest.mark.parametrize("name", references.FIGURES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FLAT else pytest.mark.rendering) for name in references.FIGURES]
+)
 def test_distance_detects_shifted_values(name, request, monkeypatch):
-    if name.startswith("scene"):
+    if name not in FLAT:
         request.getfixturevalue("needs_gl")
     stored = references.surfaces()
     moved = {
