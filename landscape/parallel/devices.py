@@ -1,4 +1,4 @@
-"""Which device each rank computes on, and whether the ranks of a host have cores enough for their threads."""
+"""Devices of the ranks: which one each rank computes on, and whether a host has enough cores for its ranks."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from landscape.parallel.ranks import RankError, Ranks, host_description, mark_co
 
 _log = logging.getLogger(__name__)
 
-_LOCAL = (
+_LOCAL_RANK_VARIABLES = (
     ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
     ("MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
     ("MV2_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_SIZE"),
     ("SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"),
 )
-"""Where launchers say which of the ranks on a host this is, and of how many."""
+"""Rank on this host and number of ranks on it, by the environment of each launcher."""
 
 
 @dataclass(frozen=True)
 class LocalRanks:
-    """A rank among those on the same host.
+    """A rank among the ranks on the same host.
 
     Attributes:
-        rank: 0 for the first on this host.
-        size: how many there are on this host.
-        cores: CPU cores that they may use together.
-        host_cores: cores of the host; more than ``cores`` where the launcher binds ranks.
+        rank: index of this rank on the host.
+        size: number of ranks on the host.
+        cores: number of CPU cores that these ranks may use together.
+        host_cores: number of cores of the host; more than ``cores`` if the launcher binds ranks to cores.
     """
 
     rank: int
@@ -41,117 +41,128 @@ class LocalRanks:
 
 
 def local_ranks(ranks: Ranks, environment: Mapping[str, str] | None = None) -> LocalRanks:
-    """Which ranks share this host: those that share memory, with the launcher's word as a check.
+    """Return this rank's place among the ranks on its host, which are those that share memory with it.
 
-    Containers can hide memory from each other, and every rank would then take itself for the first of its host, and
-    the first GPU for its own: where the launcher counts more ranks on this host than share memory, it is believed.
+    Containers can hide memory from each other. Then every rank would count as the first of its host, and take the first
+    GPU. If the launcher counts more ranks on this host than share memory, its count is used.
     """
-    mine, total = usable_cores(), os.cpu_count() or 1
+    cores, host_cores = usable_cores(), os.cpu_count() or 1
     if ranks.comm is None:
-        return LocalRanks(0, 1, len(mine), total)
+        return LocalRanks(0, 1, len(cores), host_cores)
     from mpi4py import MPI
 
     host = ranks.comm.Split_type(MPI.COMM_TYPE_SHARED, key=ranks.rank)
-    cores = len(set().union(*host.allgather(mine)))
+    shared_cores = len(set[int]().union(*host.allgather(cores)))
     found = host.rank, host.size
     host.Free()
-    said = local_rank_from_environment(os.environ if environment is None else environment)
-    if said is not None and said[1] > found[1]:
+    launcher = local_rank_from_environment(os.environ if environment is None else environment)
+    if launcher is not None and launcher[1] > found[1]:
         _log.warning(
-            "the launcher counts %d ranks on this host, %d share memory; the launcher is believed", said[1], found[1]
+            "the launcher counts %d ranks on this host, but %d share memory; using the launcher's count",
+            launcher[1],
+            found[1],
         )
-        found = said
-    return LocalRanks(*found, cores, total)
+        found = launcher
+    return LocalRanks(*found, shared_cores, host_cores)
 
 
 def local_rank_from_environment(environment: Mapping[str, str]) -> tuple[int, int] | None:
-    """Rank and number of ranks on this host by the launcher's environment, or None where it says neither."""
-    for rank, size in _LOCAL:
-        # SLURM writes 4(x2),3 for two hosts of 4 and one of 3; only equal hosts tell about this one.
+    """Return rank and number of ranks on this host by the launcher's environment; None if it has neither."""
+    for rank, size in _LOCAL_RANK_VARIABLES:
+        # SLURM writes 4(x2),3 for two hosts with 4 ranks and one with 3; only equal hosts say something about this one.
         count = environment.get(size, "").partition("(")[0]
         if environment.get(rank, "").isdigit() and count.isdigit():
             return int(environment[rank]), int(count)
     return None
 
 
-def visible(kind: str) -> int:
-    """How many devices of ``kind`` this process sees; ``CUDA_VISIBLE_DEVICES`` is respected by torch. 1 for the CPU."""
+def device_count(kind: str) -> int:
+    """Return the number of devices of a kind that this process sees; 1 for the CPU.
+
+    torch respects ``CUDA_VISIBLE_DEVICES``.
+
+    Raises:
+        ValueError: torch knows no such kind of device.
+    """
     if kind == "cpu":
         return 1
     if kind == "mps":
         return int(torch.backends.mps.is_available())
     module = getattr(torch, kind, None)
-    if not hasattr(module, "device_count"):
-        raise ValueError(f"a device as torch names it expected (cpu, cuda, cuda:1, mps, xpu, auto), got {kind!r}")
-    return module.device_count()
+    if module is None or not hasattr(module, "device_count"):
+        raise ValueError(f"expected a device of torch (cpu, cuda, cuda:1, mps, xpu) or auto, got {kind!r}")
+    return int(module.device_count())
 
 
-def assign(device: str, found: int, local: int) -> str:
-    """The device of the ``local``-th rank on a host where it sees ``found`` of that kind.
+def assign_device(device: str, count: int, local_rank: int) -> str:
+    """Return the device of a rank, given how many devices of that kind it sees.
 
-    One each; where there are more ranks than devices, they share them in turn. A device given with its number is
-    taken by all.
+    Each rank takes one device; more ranks than devices share them in turn. All ranks take a device that is given with
+    its index.
 
     Raises:
-        ValueError: there is none, or none of that number.
+        ValueError: there is no such device.
     """
-    kind, colon, number = device.partition(":")
-    if colon and not number.isdigit():
-        raise ValueError(f"a number after the colon expected, as in {kind}:0, got {device!r}")
-    if not found:
+    kind, colon, index = device.partition(":")
+    if colon and not index.isdigit():
+        raise ValueError(f"expected a number after the colon, like {kind}:0, got {device!r}")
+    if not count:
+        raise ValueError(f"no {kind} device is visible to torch here ({host_description()}); 'cpu' works everywhere")
+    if colon and int(index) >= count:
         raise ValueError(
-            f"device {kind} asked for, and torch sees none here ({host_description()}); --device cpu works everywhere"
-        )
-    if colon and int(number) >= found:
-        raise ValueError(
-            f"device {device} asked for, and torch sees only {found} here ({host_description()}), counted from 0"
+            f"expected a {kind} device from {kind}:0 to {kind}:{count - 1} here ({host_description()}), got {device}"
         )
     if kind in ("cpu", "mps"):
         return kind
-    return device if colon else f"{kind}:{local % found}"
+    return device if colon else f"{kind}:{local_rank % count}"
 
 
 def choose_device(device: str, ranks: Ranks, environment: Mapping[str, str] | None = None) -> str:
-    """The very device of this rank; every rank calls this.
+    """Return the device of this rank, with its index; every rank calls this.
 
     Args:
-        device: ``cpu``, ``cuda`` (one GPU per rank, in turn where there are more ranks), ``cuda:1``, or ``auto``: GPUs
-            if every rank sees one, else the CPU.
-        ranks: this process's place.
-        environment: of this process.
+        device: ``cpu``, ``cuda`` (one GPU per rank, in turn if there are more ranks), ``cuda:1``, or ``auto``: GPUs if
+            every rank sees one, else the CPU.
+        ranks: ranks of the job.
+        environment: environment of this process.
 
     Raises:
-        ValueError: no such device here; raised on the rank concerned, and a ``RankError`` on the others.
-        RankError: ``auto``, and only some ranks see a GPU: values depend on the device, so all must use one kind.
+        ValueError: no such device on this rank; the other ranks raise a ``RankError``.
+        RankError: ``auto``, and only some ranks see a GPU. Values depend on the device, so all ranks need the same
+        kind.
     """
     if device == "auto":
-        seen = [visible("cuda") > 0] if ranks.comm is None else ranks.comm.allgather(visible("cuda") > 0)
-        if any(seen) and not all(seen):
-            without = [str(rank) for rank, sees in enumerate(seen) if not sees]
+        has_gpu = ranks.gather(device_count("cuda") > 0)
+        if any(has_gpu) and not all(has_gpu):
+            without = ", ".join(str(rank) for rank, has in enumerate(has_gpu) if not has)
             raise mark_collective(
                 RankError(
-                    f"ranks {', '.join(without)} see no GPU and the others do; choose --device cuda or --device cpu"
+                    f"ranks {without} see no GPU, and the others do; choose device 'cuda' or 'cpu' instead of 'auto'"
                 )
             )
-        device = "cuda" if all(seen) else "cpu"
-    local = local_ranks(ranks, environment).rank
-    return ranks.collective(lambda: assign(device, visible(device.partition(":")[0]), local))
+        device = "cuda" if all(has_gpu) else "cpu"
+    local_rank = local_ranks(ranks, environment).rank
+    return ranks.collective(lambda: assign_device(device, device_count(device.partition(":")[0]), local_rank))
 
 
 def oversubscription(hosts: Sequence[LocalRanks], threads: int) -> str:
-    """A warning where ranks times threads exceed a host's cores; empty where all is well."""
+    """Return a warning if ranks times threads exceed the cores of a host; empty otherwise."""
     worst = max(hosts, key=lambda host: host.size * threads / host.cores)
     if worst.size * threads <= worst.cores:
         return ""
-    bound = f" ({worst.host_cores} there; mpiexec --bind-to none frees them)" if worst.host_cores > worst.cores else ""
+    bound = (
+        f" (of {worst.host_cores}; mpiexec --bind-to none allows all of them)" if worst.host_cores > worst.cores else ""
+    )
     return (
-        f"{worst.size} rank{'s' if worst.size > 1 else ''} with {threads} thread{'s' if threads > 1 else ''} each on a "
-        f"host with {worst.cores} core{'s' if worst.cores > 1 else ''} to use{bound}: they take turns, and fewer would "
-        "be as fast"
+        f"cores are oversubscribed: {_count(worst.size, 'rank')} with {_count(threads, 'thread')} each on "
+        f"{_count(worst.cores, 'core')}{bound}; fewer ranks would be as fast"
     )
 
 
 def oversubscription_warning(ranks: Ranks, threads: int, environment: Mapping[str, str] | None = None) -> str:
-    """The warning of :func:`crowding` over all hosts; every rank calls this."""
-    mine = local_ranks(ranks, environment)
-    return oversubscription([mine] if ranks.comm is None else ranks.comm.allgather(mine), threads)
+    """Return the warning of :func:`oversubscription` for all hosts of a job; every rank calls this."""
+    return oversubscription(ranks.gather(local_ranks(ranks, environment)), threads)
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}{'s' if number > 1 else ''}"

@@ -1,4 +1,4 @@
-"""One copy of a plane per host: made by the root, sent to each host once, and mapped by all ranks there."""
+"""A plane shared by the ranks of a host: made by the root, sent to each host once, and mapped by all ranks there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -23,123 +23,136 @@ from landscape.parallel.ranks import Ranks
 
 _log = logging.getLogger(__name__)
 
-SHARE = 0.5
-"""A plane that takes more than this share of the memory lies in a file, unless told otherwise."""
-_PIECE = 2**28
-"""Bytes per message: far below where the counts of MPI libraries end."""
+P = TypeVar("P", Plane, PlaneFamily)
+
+IN_MEMORY_FRACTION = 0.5
+"""Fraction of the memory above which a plane is kept in a file by default."""
+_MESSAGE_BYTES = 2**28  # far below 2**31, the largest count of many MPI libraries
 
 
 class _Layout(NamedTuple):
-    """Where the tensors of a plane lie in a run of bytes."""
+    """The places of a plane's tensors in a file.
+
+    ``tensors`` has, for the origin and each direction, dtype, shape and offset of each tensor.
+    """
 
     names: list[str]
-    states: frozenset[str]
+    buffers: frozenset[str]
     recipes: list[DirectionRecipe]
     tensors: list[list[tuple[torch.dtype, torch.Size, int]]]
-    """For the origin and each direction: dtype, shape and offset of each tensor."""
     size: int
 
 
 def scratch_directory(size: int, folder: Path) -> Path | None:
-    """Where a plane of ``size`` bytes should lie: in ``folder`` if it takes more than :data:`SHARE` of the memory.
+    """Return where to keep a plane of ``size`` bytes: ``folder``, or None for memory.
 
-    None is the memory, also where ``folder`` has not enough room: then the system has to see how it gets along.
+    Planes above :data:`IN_MEMORY_FRACTION` of the memory go to ``folder``, if it has enough space.
     """
     limit = memory_limit()
-    if size <= SHARE * limit:
+    if size <= IN_MEMORY_FRACTION * limit:
         return None
     free = shutil.disk_usage(next(f for f in (folder, *folder.parents) if f.exists())).free
-    what = f"{size / 2**30:.3g} GiB of origin and directions, over {SHARE:.0%} of {limit / 2**30:.3g} GiB of memory"
+    what = (
+        f"origin and directions take {size / 2**30:.3g} GiB, over {IN_MEMORY_FRACTION:.0%} of {limit / 2**30:.3g} GiB "
+        "of memory"
+    )
     if free < size:
-        _log.warning("%s, and %s has room for %.3g GiB: name a folder with --scratch", what, folder, free / 2**30)
+        _log.warning("%s, and %s has only %.3g GiB free: choose another scratch folder", what, folder, free / 2**30)
         return None
-    _log.warning("%s: they are kept in a file in %s", what, folder)
+    _log.warning("%s: keeping them in a file in %s", what, folder)
     return folder
 
 
 def share_plane(ranks: Ranks, make: Callable[[], Plane], scratch: Path | None = None) -> Plane:
-    """The plane that ``make`` returns on the root, on every rank and bit for bit; ``make`` is called nowhere else.
+    """Return the plane that ``make`` returns on the root, on every rank, bit for bit.
 
-    Ranks of one host map the same pages of a file, which has no name any more when this returns: N ranks hold the
-    plane once and not N times. The tensors are made in that file, one by one, and are never in memory besides; with
-    ``scratch`` also for a rank that is alone. They must not be written to.
+    The ranks of a host map the same pages of a file, which is unlinked before this function returns: the plane takes
+    its memory once, not once per rank. The tensors are allocated in that file, one by one; with ``scratch``, also if
+    there is a single rank. They must not be written to.
 
     Args:
-        ranks: this process's place.
-        make: makes the plane, of tensors that it makes itself.
-        scratch: folder of the file, on every host; None for memory, or, for several ranks, where temporary files go.
+        ranks: ranks of the job.
+        make: returns the plane, made of new tensors; called on the root only.
+        scratch: folder of the file on every host; by default memory for a single rank, and the folder for temporary
+            files for several.
 
     Raises:
-        StoreError: ``scratch`` cannot take the plane.
-        Exception: what ``make`` raises, on the root; a ``RankError`` on the others.
+        StoreError: there is no space in ``scratch``.
+        Exception: what ``make`` raised, on the root; a ``RemoteError`` on the other ranks.
     """
     if ranks.comm is None:
         return make_in_arena(scratch, make) if scratch else make()
-    room, plane = ranks.collective(lambda: _made(make, scratch, named=True) if ranks.is_root else (None, None))
+    made = ranks.collective(lambda: _make(make, scratch, keep_name=True) if ranks.is_root else None)
+    arena, plane = made or (None, None)
     try:
-        return _shared(ranks, room, plane, scratch)
+        return _share(ranks, arena, plane, scratch)
     finally:
-        if room is not None:
-            room.close()
+        if arena is not None:
+            arena.close()
 
 
-def make_in_arena(scratch: Path, make: Callable[[], Plane | PlaneFamily]) -> Plane | PlaneFamily:
-    """What ``make`` returns, its tensors in a file in ``scratch``; those of a family, whenever they are made.
+def make_in_arena(scratch: Path, make: Callable[[], P]) -> P:
+    """Return what ``make`` returns, with its tensors in a file in ``scratch``.
+
+    The planes of several seeds go there as well, whenever they are made.
 
     Raises:
-        StoreError: ``scratch`` cannot take them.
+        StoreError: there is no space in ``scratch``.
     """
-    room, made = _made(make, scratch)
-    room.close()
+    arena, made = _make(make, scratch)
+    arena.close()
     if isinstance(made, PlaneFamily):
-        return replace(made, make_plane=lambda seed: make_in_arena(scratch, lambda: made.make_plane(seed)))
+        make_plane = made.make_plane
+        return replace(made, make_plane=lambda seed: make_in_arena(scratch, lambda: make_plane(seed)))
     return made
 
 
-def _made(make: Callable[[], Plane], scratch: Path | None, named: bool = False) -> tuple[MappedArena, Plane]:
-    room = None
+def _make(make: Callable[[], P], scratch: Path | None, keep_name: bool = False) -> tuple[MappedArena, P]:
+    arena = None
     try:
-        room = MappedArena(scratch, required=scratch is not None)
-        if not named:
-            room.unlink()
-        with allocate_in(room):
-            return room, make()
+        arena = MappedArena(scratch, required=scratch is not None)
+        if not keep_name:
+            arena.unlink()
+        with allocate_in(arena):
+            return arena, make()
     except BaseException as error:
-        if room is not None:
-            room.close()
-        if isinstance(error, OSError) and (room is None or error is room.allocation_error):
+        if arena is not None:
+            arena.close()
+        if isinstance(error, OSError) and (arena is None or error is arena.allocation_error):
             raise StoreError(
-                f"{scratch or 'the folder of temporary files'}: no room for origin and directions: "
-                f"{error.strerror or error}. Name a folder on a larger disk with --scratch"
+                f"{scratch or 'the folder for temporary files'}: no space for origin and directions: "
+                f"{error.strerror or error}. Choose a scratch folder on a larger disk"
             ) from error
         raise
 
 
-def _shared(ranks: Ranks, room: MappedArena | None, plane: Plane | None, scratch: Path | None) -> Plane:
+def _share(ranks: Ranks, arena: MappedArena | None, plane: Plane | None, scratch: Path | None) -> Plane:
+    """Share the plane that the root has made in ``arena``; the other ranks have neither."""
     from mpi4py import MPI
 
+    assert ranks.comm is not None
     host = ranks.comm.Split_type(MPI.COMM_TYPE_SHARED, key=ranks.rank)
-    heads = ranks.comm.Split(0 if host.rank == 0 else MPI.UNDEFINED, key=ranks.rank)
+    first_ranks = ranks.comm.Split(0 if host.rank == 0 else MPI.UNDEFINED, key=ranks.rank)
     try:
-        layout = ranks.share(ranks.collective(lambda: _layout(plane, room) if ranks.is_root else None))
-        if layout is None:
-            return ranks.share(plane)  # the root's host has no room for the file
-        if host.rank == 0 and room is None:
-            room = _copy_of(layout.size, scratch)
-        if not all(ranks.comm.allgather(host.rank > 0 or room is not None)):
-            return ranks.share(plane)  # another host has none
-        path = host.bcast(str(room.path) if host.rank == 0 else None)
-        if host.rank == 0 and heads.size > 1:
+        layout = ranks.share(ranks.collective(lambda: _layout(plane, arena) if plane and arena else None))
+        if layout is None:  # the root's host has no space for the file
+            return cast(Plane, ranks.share(plane))
+        if host.rank == 0 and arena is None:
+            arena = _allocate_copy(layout.size, scratch)
+        if not all(ranks.gather(host.rank > 0 or arena is not None)):  # another host has none
+            return cast(Plane, ranks.share(plane))
+        path = host.bcast(str(arena.path) if arena is not None else None)
+        if host.rank == 0 and first_ranks.size > 1:
             memory = np.memmap(path, np.uint8, "r+")
-            for begin in range(0, layout.size, _PIECE):
-                heads.Bcast(memory[begin : min(begin + _PIECE, layout.size)])
+            for begin in range(0, layout.size, _MESSAGE_BYTES):
+                first_ranks.Bcast(memory[begin : min(begin + _MESSAGE_BYTES, layout.size)])
         shared = np.memmap(path, np.uint8, "r")
         host.Barrier()
     finally:
-        if room is not None:
-            room.close()
-        if heads != MPI.COMM_NULL:
-            heads.Free()
+        if arena is not None:
+            arena.close()
+        if first_ranks != MPI.COMM_NULL:
+            first_ranks.Free()
         host.Free()
     return _plane(shared, layout)
 
@@ -150,40 +163,42 @@ def _weights(plane: Plane) -> Iterator[Weights]:
         yield direction.weights
 
 
-def _layout(plane: Plane, room: MappedArena) -> _Layout | None:
-    """Where the plane's tensors lie in the root's file; None where the disk had no room for all of them."""
-    places = []
+def _layout(plane: Plane, arena: MappedArena) -> _Layout | None:
+    """Return the places of the plane's tensors in the root's file; None if the disk has no space for all of them."""
+    tensors: list[list[tuple[torch.dtype, torch.Size, int]]] = []
     for weights in _weights(plane):
-        places.append([])
+        tensors.append([])
         for _, tensor in weights:
-            offset = room.offset_of(tensor)
-            if offset is None or not tensor.is_contiguous():  # the caller's own, or in an order of its own
-                copy = room.allocate(tensor.shape, tensor.dtype)
-                offset = room.offset_of(copy.copy_(tensor)) if tensor.numel() else 0
+            offset = arena.offset_of(tensor)
+            if offset is None or not tensor.is_contiguous():  # a tensor of the caller, or with other strides
+                copy = arena.allocate(tensor.shape, tensor.dtype)
+                offset = arena.offset_of(copy.copy_(tensor)) if tensor.numel() else 0
             if offset is None:
                 return None
-            places[-1].append((tensor.dtype, tensor.shape, offset))
+            tensors[-1].append((tensor.dtype, tensor.shape, offset))
     recipes = [direction.recipe for direction in plane.directions]
-    return _Layout(list(plane.origin.tensors), plane.origin.buffers, recipes, places, max(room.size, 1))
+    return _Layout(list(plane.origin.tensors), plane.origin.buffers, recipes, tensors, max(arena.size, 1))
 
 
-def _copy_of(size: int, scratch: Path | None) -> MappedArena | None:
-    """A file for the root's bytes, or None where the disk has no room."""
+def _allocate_copy(size: int, scratch: Path | None) -> MappedArena | None:
+    """Return a file for a copy of the root's bytes; None if the disk has no space."""
     try:
-        room = MappedArena(scratch)
+        arena = MappedArena(scratch)
     except OSError:
         return None
-    room.allocate((size,), torch.uint8)
-    if room.allocation_error is None:
-        return room
-    room.close()
+    arena.allocate((size,), torch.uint8)
+    if arena.allocation_error is None:
+        return arena
+    arena.close()
     return None
 
 
 def _plane(memory: np.ndarray, layout: _Layout) -> Plane:
+    """Return the plane whose tensors are at their places in ``memory``."""
     weights = [
         Weights(
-            {name: tensor_view(memory, *place) for name, place in zip(layout.names, places, strict=True)}, layout.states
+            {name: tensor_view(memory, *place) for name, place in zip(layout.names, places, strict=True)},
+            layout.buffers,
         )
         for places in layout.tensors
     ]

@@ -12,7 +12,7 @@ from landscape.errors import LandscapeError, StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.plane import Plane, random_plane
 from landscape.geometry.weights import Weights
-from landscape.parallel.devices import visible
+from landscape.parallel.devices import device_count
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
 from landscape.surface.hdf5 import open_hdf5
@@ -126,7 +126,7 @@ def _rebuild(surface: Surface, plane: Plane) -> tuple[Problem, EvaluationConfig,
     given = EvaluationConfig.from_json(settings.to_json()).to_json()
     findings = []
     device = str(given.get("device", "cpu"))
-    if not visible(device.partition(":")[0]):
+    if not device_count(device.partition(":")[0]):
         given |= {"device": "cpu", "dtype": "float32" if given.get("dtype") == "tf32" else given.get("dtype")}
         text = f"the surface was computed on {device}, which is not available here; the network is evaluated on the CPU"
         findings.append(Finding("device", math.nan, OK, text))

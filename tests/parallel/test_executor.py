@@ -1,4 +1,4 @@
-"""Execution on one rank: points in order, failures tried once more, an end between two points."""
+"""Execution on one rank: order of points, retries of failures, and stopping between points."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def run(compute, points, stop=lambda: False):
     return list(execute(Ranks(), compute, points, stop))
 
 
-def test_points_are_computed_in_the_order_given():
+def test_points_are_computed_in_order():
     seen = []
 
     def compute(index):
@@ -31,7 +31,7 @@ def test_points_are_computed_in_the_order_given():
 
 
 @pytest.mark.parametrize("error", [ValueError("out of luck"), MemoryError("out of memory"), SystemExit(3)])
-def test_a_point_that_fails_twice_is_given_up_with_its_message_and_the_rest_goes_on(error):
+def test_point_that_fails_twice_is_reported_with_its_message(error):
     tries = []
 
     def compute(index):
@@ -50,7 +50,7 @@ def test_a_point_that_fails_twice_is_given_up_with_its_message_and_the_rest_goes
     assert "rank 0" in results[2].message
 
 
-def test_a_point_that_fails_once_is_done():
+def test_point_that_fails_once_is_done():
     failures = iter([True])
 
     def compute(index):
@@ -61,14 +61,14 @@ def test_a_point_that_fails_once_is_done():
     assert sorted(result.point for result in run(compute, range(3)) if result.values is not None) == [0, 1, 2]
 
 
-def test_every_point_may_fail():
+def test_all_points_fail():
     def compute(index):
         raise RuntimeError(f"no {index}")
 
     assert [result.values for result in run(compute, range(50))] == [None] * 50
 
 
-def test_it_ends_between_two_points_when_asked_to():
+def test_stop_between_points():
     done = []
 
     def compute(index):
@@ -80,7 +80,7 @@ def test_it_ends_between_two_points_when_asked_to():
     assert run(compute, range(100), stop=lambda: True) == []
 
 
-def test_an_interrupt_is_not_a_failure_of_the_point():
+def test_keyboard_interrupt_is_raised():
     def compute(index):
         raise KeyboardInterrupt
 

@@ -1,17 +1,18 @@
-"""How a process finds out what it was started as: the environments of all launchers, and libraries that do not fit."""
+"""Ranks: environments of all launchers, MPI libraries that do not fit, collective operations."""
 
 from __future__ import annotations
 
 import os
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
 from landscape.errors import MissingLibraryError
 from landscape.parallel.ranks import RankError, Ranks, is_collective, launched_ranks, mark_collective
 
-# What the launchers set, as read in the environments of Open MPI 5 and MPICH 5, and in SLURM's manual (srun, sbatch).
+# Variables that launchers set, from Open MPI 5, MPICH 5, and the manual of SLURM (srun, sbatch).
 ENVIRONMENTS = {
     "a shell": ({}, 1),
     "mpiexec of Open MPI": (
@@ -43,20 +44,20 @@ ENVIRONMENTS = {
     ),
     "a task of an array job of 2 ranks each": ({"SLURM_ARRAY_TASK_COUNT": "16", "SLURM_STEP_NUM_TASKS": "2"}, 2),
     "flux run": ({"FLUX_JOB_SIZE": "4", "FLUX_TASK_RANK": "2"}, 4),
-    "mpiexec, told to keep MPI away": ({"OMPI_COMM_WORLD_SIZE": "4", "LANDSCAPE_MPI": "0"}, 1),
+    "mpiexec, MPI switched off": ({"OMPI_COMM_WORLD_SIZE": "4", "LANDSCAPE_MPI": "0"}, 1),
     "nonsense": ({"PMI_SIZE": "many"}, 1),
 }
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_the_number_of_ranks_is_what_the_launcher_started(name):
+def test_launched_ranks(name):
     environment, expected = ENVIRONMENTS[name]
     assert launched_ranks(environment) == expected
 
 
 @pytest.fixture
 def mpi4py(monkeypatch):
-    """Stands in for mpi4py: ``mpi4py(size)`` sees so many ranks, ``mpi4py(error)`` does not load."""
+    """A replacement of mpi4py: ``mpi4py(size)`` sees ``size`` ranks, ``mpi4py(error)`` cannot be loaded."""
 
     def install(what):
         package = types.ModuleType("mpi4py")
@@ -78,7 +79,7 @@ def mpi4py(monkeypatch):
 
 
 @pytest.mark.parametrize("missing", [None, RuntimeError("cannot load MPI library\ndlopen: libmpi.so: no such file")])
-def test_alone_everything_works_without_mpi(mpi4py, missing):
+def test_single_process_needs_no_mpi(mpi4py, missing):
     mpi4py(missing)
     ranks = Ranks.join({})
     assert (ranks.comm, ranks.rank, ranks.size, ranks.is_root) == (None, 0, 1, True)
@@ -89,7 +90,7 @@ def test_alone_everything_works_without_mpi(mpi4py, missing):
 
 
 @pytest.mark.parametrize("missing", [None, RuntimeError("cannot load MPI library\ndlopen: libmpi.so: no such file")])
-def test_started_as_many_without_mpi_says_what_to_install(mpi4py, missing):
+def test_join_without_mpi_says_what_to_install(mpi4py, missing):
     mpi4py(missing)
     with pytest.raises(
         MissingLibraryError, match=r"one of 4 ranks, but mpi4py cannot be loaded.*pip install 'landscape\[mpi\]'"
@@ -97,18 +98,18 @@ def test_started_as_many_without_mpi_says_what_to_install(mpi4py, missing):
         Ranks.join({"OMPI_COMM_WORLD_SIZE": "4"})
 
 
-def test_a_rank_alone_although_many_were_started_is_named(mpi4py):
+def test_join_detects_another_mpi_library(mpi4py):
     mpi4py(1)
     with pytest.raises(RankError, match=r"started 4 ranks, but MPI sees only this one.*uses Open MPI v5.0.11\)"):
         Ranks.join({"PMI_SIZE": "4"})
 
 
-def test_asked_for_where_the_launcher_leaves_no_trace(mpi4py):
+def test_join_on_request(mpi4py):
     mpi4py(1)
-    assert Ranks.join({"LANDSCAPE_MPI": "1"}).comm is None  # one rank, and nothing said that there should be more
+    assert Ranks.join({"LANDSCAPE_MPI": "1"}).comm is None  # one rank
 
 
-def test_errors_are_known_once_all_ranks_have_heard_of_them():
+def test_collective_marks_errors():
     error = ValueError("x")
     assert not is_collective(error)
     assert mark_collective(error) is error
@@ -120,63 +121,88 @@ def test_errors_are_known_once_all_ranks_have_heard_of_them():
         Ranks().collective(lambda: sys.exit(4))
 
 
-@pytest.mark.mpi
-@pytest.mark.parametrize("scratch", [False, True])
-def test_ranks_agree_share_and_notice_differences(launch, tmp_path, scratch):
-    options = {"scratch": str(tmp_path / "scratch")} if scratch else {}
-    done = launch("agreeing.py", options, 3, environment={"TMPDIR": str(tmp_path)})
+PROGRAM = Path(__file__).with_name("programs") / "agreeing.py"
+HAS_MAPS = os.path.exists("/proc/self/maps")
+
+
+@pytest.fixture(scope="module")
+def everyone(launch, tmp_path_factory):
+    """What each of three ranks saw, from one job."""
+    folder = tmp_path_factory.mktemp("ranks")
+    planes = {
+        "memory": {},
+        "scratch": {"scratch": str(folder / "scratch")},
+        "two hosts": {"hosts": 2, "scratch": str(folder / "scratch")},
+        "first host full": {"hosts": 2, "full": 0},
+        "second host full": {"hosts": 2, "full": 1},
+    }
+    done = launch(PROGRAM, {"planes": planes}, 3, environment={"TMPDIR": str(folder)})
     assert done.returncode == 0, done.stderr
-    said = done.said
-    assert said["agreed"] == [0, 10, 20]
-    assert said["failed"][1].startswith("ValueError: only here")
+    assert list((folder / "scratch").iterdir()) == []
+    return done.said
+
+
+@pytest.mark.mpi
+def test_collective_returns_or_raises_on_all_ranks(everyone):
+    assert [seen["collective"] for seen in everyone] == [0, 10, 20]
+    assert everyone[1]["failed"].startswith("ValueError: only here")
     for rank in (0, 2):
-        assert said["failed"][rank].startswith("RemoteError: rank 1 (")
-        assert "failed: ValueError: only here" in said["failed"][rank]
-    assert said["shared"] == [{"from": 0}] * 3
-    assert all("rank 2 (" in text and "seed, rows differ" in text for text in said["unequal"])
-    assert said["planes"] == [said["planes"][0]] * 3
-    assert said["planes"][0][1:] == ["float16", "float64", {"kind": "test", "seed": 4}]
-    if os.path.exists("/proc/self/maps"):
-        (access, inode), *others = said["files"][0]
-        assert not others, "one file holds all of the plane"
-        assert access == "r--s", "pages that ranks share, and that nobody can write to"
-        assert said["files"] == [[[access, inode]]] * 3
-    if scratch:
-        assert not list((tmp_path / "scratch").iterdir())
-    assert sorted(said["neighbours"]) == [[0, 3], [1, 3], [2, 3]]
+        assert everyone[rank]["failed"].startswith("RemoteError: rank 1 (")
+        assert "failed: ValueError: only here" in everyone[rank]["failed"]
 
 
 @pytest.mark.mpi
-def test_each_host_has_a_file_of_its_own_with_the_same_bytes(launch, tmp_path):
-    options = {"hosts": 2, "scratch": str(tmp_path / "scratch")}
-    done = launch("agreeing.py", options, 3, environment={"TMPDIR": str(tmp_path)})
-    assert done.returncode == 0, done.stderr
-    assert done.said["planes"] == [done.said["planes"][0]] * 3
-    if os.path.exists("/proc/self/maps"):
-        first, second, third = done.said["files"]
-        assert first == third != second
-    assert not list((tmp_path / "scratch").iterdir())
+def test_share_and_gather(everyone):
+    assert [seen["shared"] for seen in everyone] == [{"from": 0}] * 3
+    assert [seen["gathered"] for seen in everyone] == [[0, 1, 2]] * 3
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("full", [0, 1])
-def test_where_a_host_has_no_room_each_rank_gets_the_plane_into_memory(launch, tmp_path, full):
-    done = launch("agreeing.py", {"hosts": 2, "full": full}, 3, environment={"TMPDIR": str(tmp_path)})
-    assert done.returncode == 0, done.stderr
-    assert done.said["planes"] == [done.said["planes"][0]] * 3
-    if os.path.exists("/proc/self/maps"):
-        assert not any(access.endswith("s") for files in done.said["files"][1:] for access, _ in files)
+def test_require_equal_names_rank_and_values(everyone):
+    assert all("rank 2 (" in seen["unequal"] and "seed, rows differ" in seen["unequal"] for seen in everyone)
 
 
 @pytest.mark.mpi
-def test_an_error_that_nobody_catches_ends_the_job_and_says_where(launch):
-    done = launch("agreeing.py", {"uncaught": 1}, 3)
+def test_local_ranks(everyone):
+    assert sorted(seen["planes"]["memory"]["local"] for seen in everyone) == [[0, 3], [1, 3], [2, 3]]
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("name", ["memory", "scratch", "two hosts", "first host full", "second host full"])
+def test_shared_plane_is_bit_equal_on_all_ranks(everyone, name):
+    planes = [seen["planes"][name]["plane"] for seen in everyone]
+    assert planes == [planes[0]] * 3
+    assert planes[0][1:] == ["float16", "float64", {"kind": "random", "seed": 4}]
+
+
+@pytest.mark.mpi
+@pytest.mark.skipif(not HAS_MAPS, reason="needs /proc/self/maps")
+@pytest.mark.parametrize("name", ["memory", "scratch"])
+def test_shared_plane_is_one_file_per_host(everyone, name):
+    first, *others = [seen["planes"][name]["files"] for seen in everyone]
+    ((access, _),) = first
+    assert access == "r--s", "pages are shared and read-only"
+    assert others == [first] * 2
+    hosts = [seen["planes"]["two hosts"]["files"] for seen in everyone]
+    assert hosts[0] == hosts[2] != hosts[1]
+
+
+@pytest.mark.mpi
+@pytest.mark.skipif(not HAS_MAPS, reason="needs /proc/self/maps")
+@pytest.mark.parametrize("name", ["first host full", "second host full"])
+def test_shared_plane_is_in_memory_if_a_host_has_no_space(everyone, name):
+    for seen in everyone[1:]:
+        assert not any(access.endswith("s") for access, _ in seen["planes"][name]["files"])
+
+
+@pytest.mark.mpi
+def test_uncaught_error_ends_job_and_names_rank(launch):
+    done = launch(PROGRAM, {"uncaught": 1}, 3)
     assert done.returncode not in (0, None)
     assert "rank 1 of 3 (" in done.stderr
     assert "ZeroDivisionError" in done.stderr
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("code", [0, 3])
-def test_the_job_ends_with_the_code_of_the_root(launch, code):
-    assert launch("agreeing.py", {"code": code}, 3).returncode == code
+def test_finalize_ends_job_with_code_of_root(launch):
+    assert launch(PROGRAM, {"code": 3}, 3).returncode == 3

@@ -1,4 +1,4 @@
-"""The scheduler alone: every point comes back once, nobody waits for nothing, and what fails goes elsewhere."""
+"""The scheduler: chunk sizes, retries of failed points, dead and broken ranks, and idle time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from landscape.parallel.scheduler import CHUNK_POINTS, CHUNK_SECONDS, Scheduler
 
 
 def take_all(scheduler, rank):
-    """Everything a rank is given at once."""
+    """Return all points that a rank gets at once."""
     points = []
     while chunk := scheduler.take(rank):
         points += chunk
@@ -21,7 +21,7 @@ def take_all(scheduler, rank):
 
 
 def measured(points, ranks, seconds):
-    """A scheduler with ``points`` left that has seen two of ``seconds`` on each rank."""
+    """Return a scheduler with ``points`` left that has measured two of ``seconds`` on each rank."""
     scheduler = Scheduler(range(points + 2 * ranks), ranks)
     for _ in range(2):
         firsts = {rank: scheduler.take(rank) for rank in range(ranks)}
@@ -31,7 +31,7 @@ def measured(points, ranks, seconds):
     return scheduler
 
 
-def test_points_are_handed_out_in_order_one_by_one_until_a_time_is_known():
+def test_first_points_are_handed_out_one_by_one():
     scheduler = Scheduler([5, 3, 8, 1], 2)
     assert take_all(scheduler, 0) == [5]
     assert take_all(scheduler, 1) == [3]
@@ -41,12 +41,12 @@ def test_points_are_handed_out_in_order_one_by_one_until_a_time_is_known():
     assert (scheduler.left, scheduler.outstanding) == (3, 2)
 
 
-def test_chunks_are_as_long_as_a_quarter_of_a_second():
+def test_chunks_take_a_quarter_of_a_second():
     chunk = measured(100_000, 2, 0.01).take(0)
     assert len(chunk) == pytest.approx(CHUNK_SECONDS / 0.01, abs=1)
 
 
-def test_a_rank_ten_times_slower_gets_a_tenth():
+def test_slow_rank_gets_smaller_chunks():
     scheduler = Scheduler(range(100_000), 2)
     for _ in range(3):
         for rank, seconds in ((0, 0.005), (1, 0.05)):
@@ -55,18 +55,18 @@ def test_a_rank_ten_times_slower_gets_a_tenth():
     assert len(scheduler.take(0)) == pytest.approx(10 * len(scheduler.take(1)), rel=0.1)
 
 
-def test_the_first_point_which_pays_for_warming_up_is_forgotten():
+def test_warm_up_is_not_part_of_the_pace():
     scheduler = Scheduler(range(10_000), 1)
     scheduler.done(0, scheduler.take(0)[0], 30.0)
     scheduler.done(0, scheduler.take(0)[0], 0.01)
     assert len(scheduler.take(0)) == pytest.approx(25, abs=1)
 
 
-def test_messages_stay_small_however_quick_the_points():
+def test_chunk_size_is_limited():
     assert len(measured(10**6, 2, 1e-7).take(0)) == CHUNK_POINTS
 
 
-def test_chunks_shrink_towards_the_end_to_a_share_of_what_is_left():
+def test_chunks_shrink_towards_the_end():
     scheduler = measured(1000, 10, 1e-3)
     sizes = []
     while chunk := scheduler.take(len(sizes) % 10):
@@ -78,13 +78,13 @@ def test_chunks_shrink_towards_the_end_to_a_share_of_what_is_left():
     assert sizes[-1] == 1
 
 
-def test_long_points_are_not_handed_out_ahead_of_need_and_short_ones_are():
+def test_only_short_points_are_handed_out_ahead():
     assert len(take_all(measured(1000, 2, 0.2), 0)) == 1
     short = measured(1000, 2, 0.01)
     assert len(take_all(short, 0)) > len(measured(1000, 2, 0.01).take(0))
 
 
-def test_what_fails_goes_to_another_rank_once():
+def test_failed_point_is_retried_on_another_rank():
     scheduler = Scheduler([1, 2], 2)
     assert scheduler.take(0) == [1]
     assert not scheduler.failed(0, 1)
@@ -95,7 +95,7 @@ def test_what_fails_goes_to_another_rank_once():
     assert scheduler.finished
 
 
-def test_alone_a_rank_tries_its_own_failures_again():
+def test_single_rank_retries_its_own_failures():
     scheduler = Scheduler([1], 1)
     scheduler.take(0)
     assert not scheduler.failed(0, 1)
@@ -104,7 +104,7 @@ def test_alone_a_rank_tries_its_own_failures_again():
     assert scheduler.finished
 
 
-def test_a_rank_that_only_fails_gets_nothing_more_while_another_works():
+def test_broken_rank_gets_no_points():
     scheduler = Scheduler(range(100), 2)
     for _ in range(3):
         (point,) = scheduler.take(1)
@@ -113,7 +113,7 @@ def test_a_rank_that_only_fails_gets_nothing_more_while_another_works():
     assert scheduler.take(0)
 
 
-def test_a_rank_that_brings_a_value_after_all_gets_work_again():
+def test_broken_rank_recovers_with_a_value():
     scheduler = measured(1000, 2, 0.01)
     held = take_all(scheduler, 1)
     for point in held[:3]:
@@ -125,7 +125,7 @@ def test_a_rank_that_brings_a_value_after_all_gets_work_again():
     assert scheduler.take(1)
 
 
-def test_where_all_ranks_only_fail_the_run_ends_all_the_same():
+def test_all_ranks_broken():
     scheduler = Scheduler(range(20), 3)
     given_up, rank = [], 0
     for _ in range(1000):
@@ -138,7 +138,7 @@ def test_where_all_ranks_only_fail_the_run_ends_all_the_same():
     assert sorted(given_up) == list(range(20))
 
 
-def test_what_a_dead_rank_held_is_handed_out_again_one_by_one():
+def test_points_of_dead_rank_are_retried_one_by_one():
     scheduler = measured(1000, 3, 0.01)
     held = take_all(scheduler, 2)
     assert len(held) > 2
@@ -150,7 +150,7 @@ def test_what_a_dead_rank_held_is_handed_out_again_one_by_one():
         scheduler.done(0, point, 0.01)
 
 
-def test_a_point_that_cost_two_ranks_is_given_up():
+def test_point_that_cost_two_ranks_fails():
     scheduler = Scheduler([4, 5], 3)
     scheduler.take(1)
     assert scheduler.lost(1) == []
@@ -159,7 +159,7 @@ def test_a_point_that_cost_two_ranks_is_given_up():
     assert scheduler.take(0) == [5]
 
 
-def test_stopping_hands_out_nothing_and_what_is_returned_waits():
+def test_stop():
     scheduler = Scheduler(range(10), 2)
     scheduler.take(0)
     scheduler.take(1)
@@ -172,7 +172,7 @@ def test_stopping_hands_out_nothing_and_what_is_returned_waits():
     assert scheduler.left == 9
 
 
-def test_no_ranks_and_unknown_points_are_errors():
+def test_wrong_arguments():
     with pytest.raises(ValueError, match="at least one rank"):
         Scheduler([], 0)
     scheduler = Scheduler([1], 1)
@@ -185,8 +185,8 @@ def test_no_ranks_and_unknown_points_are_errors():
     ranks=st.integers(1, 6),
     events=st.lists(st.tuples(st.integers(0, 5), st.sampled_from("ddddddffl"), st.floats(1e-6, 10)), max_size=300),
 )
-def test_whatever_happens_every_point_is_settled_once(points, ranks, events):
-    """Random returns, failures and deaths; then the survivors finish, and each point is done or given up once."""
+def test_every_point_is_done_or_failed_once(points, ranks, events):
+    """Random returns, failures and deaths; then the remaining ranks finish."""
     scheduler = Scheduler(range(points), ranks)
     holding = {rank: [] for rank in range(ranks)}
     settled = []
@@ -223,7 +223,7 @@ def test_whatever_happens_every_point_is_settled_once(points, ranks, events):
 
 
 def simulated(costs, ranks, latency):
-    """Idle share of a run of the real scheduler, with messages that take ``latency`` and ranks that answer by chunk."""
+    """Return the idle fraction of a simulated run, with messages that take ``latency`` and one reply per chunk."""
     scheduler = Scheduler(range(len(costs)), ranks)
     queues = {rank: [] for rank in range(ranks)}
     free_at = dict.fromkeys(range(ranks), 0.0)
@@ -248,7 +248,7 @@ def simulated(costs, ranks, latency):
 
 @pytest.mark.parametrize("ranks", [2, 4, 8])
 @pytest.mark.parametrize("cost", [1e-3, 1e-2, 0.1, 10.0])
-def test_ranks_are_idle_less_than_a_tenth_whatever_the_points_cost(ranks, cost):
+def test_idle_time_is_below_a_tenth(ranks, cost):
     costs = cost * np.random.default_rng(3).uniform(1, 10, 100 * ranks)
     assert simulated(costs, ranks, 1e-3) < 0.1
 

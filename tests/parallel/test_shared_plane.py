@@ -15,7 +15,7 @@ from landscape._utils import machine as memory_module
 from landscape._utils.machine import memory_limit
 from landscape.errors import StoreError
 from landscape.geometry import Weights
-from landscape.geometry import arena as room_module
+from landscape.geometry import arena as arena_module
 from landscape.geometry.plane import PlaneFamily, random_plane
 from landscape.parallel import shared_plane as sharing
 from landscape.parallel.ranks import Ranks
@@ -45,7 +45,7 @@ def maps():
 
 
 @on_linux
-def test_a_surface_over_a_plane_in_a_file_is_the_same_bit_for_bit(problem, tmp_path):
+def test_surface_over_mapped_plane_is_bit_equal(problem, tmp_path):
     scratch, grid = tmp_path / "large" / "disk", Grid.parse("-1:1:4", "0:1:3")
     before = maps()
 
@@ -61,13 +61,13 @@ def test_a_surface_over_a_plane_in_a_file_is_the_same_bit_for_bit(problem, tmp_p
         run_sweep(problem, each, grid, SweepConfig(tmp_path / f"{each is plane}.h5")) for each in (plane, inside)
     )
     assert one.surface.metric().tobytes() == two.surface.metric().tobytes()
-    assert one.surface.metadata.settings == two.surface.metadata.settings, "either continues the other"
+    assert one.surface.metadata.settings == two.surface.metadata.settings, "each file resumes the other"
     del plane
-    assert maps() == before, "and the space is free again"
+    assert maps() == before, "the space is free again"
 
 
 @on_linux
-def test_the_planes_of_several_seeds_lie_in_files_one_after_the_other(problem, tmp_path):
+def test_planes_of_several_seeds_are_mapped_one_by_one(problem, tmp_path):
     origin = Weights.from_model(problem.model)
     family = PlaneFamily(origin, (0, 1), lambda seed: random_plane(origin, seed, 1), 1)
     kept = make_in_arena(tmp_path, lambda: family)
@@ -81,7 +81,7 @@ def test_the_planes_of_several_seeds_lie_in_files_one_after_the_other(problem, t
 
 
 @on_linux
-def test_a_stored_plane_can_stay_in_its_file(problem, tmp_path):
+def test_stored_plane_can_stay_in_its_file(problem, tmp_path):
     plane = random_plane(Weights.from_model(problem.model, buffers=True), 3)
     run_sweep(problem, plane, Grid.parse("0:1:2", "0:1:2"), SweepConfig(tmp_path / "s.h5"))
     mapped = read_plane(tmp_path / "s.h5", mapped=True)
@@ -93,30 +93,30 @@ def test_a_stored_plane_can_stay_in_its_file(problem, tmp_path):
     assert str(tmp_path / "s.h5") not in Path("/proc/self/maps").read_text()
 
 
-def test_a_file_is_taken_where_the_plane_needs_more_than_half_of_the_memory(monkeypatch, tmp_path, caplog):
+def test_scratch_directory_for_large_planes(monkeypatch, tmp_path, caplog):
     monkeypatch.setattr(sharing, "memory_limit", lambda: 2**30)
     assert scratch_directory(2**29, tmp_path) is None
     assert not caplog.records
     assert scratch_directory(2**29 + 1, tmp_path / "not" / "yet") == tmp_path / "not" / "yet"
-    assert "0.5 GiB of origin and directions, over 50% of 1 GiB of memory: they are kept in a file in" in caplog.text
+    assert "origin and directions take 0.5 GiB, over 50% of 1 GiB of memory: keeping them in a file in" in caplog.text
     assert scratch_directory(2**70, tmp_path) is None
-    assert "name a folder with --scratch" in caplog.text
+    assert "choose another scratch folder" in caplog.text
 
 
-def test_a_disk_without_room_is_said(monkeypatch, tmp_path, problem):
+def test_full_disk_is_a_store_error(monkeypatch, tmp_path, problem):
     def full(handle, start, size):
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(room_module, "reserve_space", full)
-    with pytest.raises(StoreError, match=r"no room for origin and directions: No space left.* --scratch"):
+    monkeypatch.setattr(arena_module, "reserve_space", full)
+    with pytest.raises(StoreError, match=r"no space for origin and directions: No space left.* scratch folder"):
         share_plane(Ranks(), lambda: random_plane(Weights.from_model(problem.model)), tmp_path)
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="no room for origin and directions"):
+    with pytest.raises(StoreError, match="no space for origin and directions"):
         make_in_arena(tmp_path / "file", lambda: random_plane(Weights.from_model(problem.model)))
 
 
-def test_an_error_of_the_plane_itself_is_not_taken_for_a_full_disk(tmp_path):
+def test_error_of_make_is_passed_on(tmp_path):
     def lost():
         raise FileNotFoundError("no such checkpoint")
 
@@ -125,7 +125,7 @@ def test_an_error_of_the_plane_itself_is_not_taken_for_a_full_disk(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_least_of_all_limits_counts(monkeypatch, tmp_path):
+def test_memory_limit_is_the_lowest(monkeypatch, tmp_path):
     machine = memory_limit()
     assert 2**28 < machine <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     table, root = tmp_path / "cgroup", tmp_path / "fs"
@@ -174,8 +174,8 @@ print(outcome.surface.metric().tobytes().hex())
 
 
 @on_linux
-def test_a_plane_that_does_not_fit_into_memory(tmp_path, monkeypatch):
-    """With less private memory to spare than one copy of the network takes: in memory it fails, in a file it goes."""
+def test_plane_larger_than_memory(tmp_path, monkeypatch):
+    """With less private memory than one copy of the network, the plane fails in memory and works in a file."""
 
     def run(how):
         (tmp_path / how).mkdir()

@@ -1,4 +1,4 @@
-"""Signals that ask for an end: seen, undone afterwards, and the second Ctrl-C is not asked twice."""
+"""Signals as requests to stop: they are caught, handlers are restored, and a second Ctrl-C interrupts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from landscape.parallel.signals import SIGNALS, StopSignals
 
 
 @pytest.mark.parametrize("name", SIGNALS)
-def test_a_signal_is_seen_and_the_handlers_come_back(name):
+def test_signal_is_caught_and_handler_restored(name):
     number = getattr(signal, name)
     before = signal.getsignal(number)
     with StopSignals() as stop:
@@ -26,7 +26,7 @@ def test_a_signal_is_seen_and_the_handlers_come_back(name):
     assert signal.getsignal(number) is before
 
 
-def test_a_second_ctrl_c_ends_at_once(monkeypatch):
+def test_second_ctrl_c_interrupts(monkeypatch):
     monkeypatch.setattr(stopping, "_SAME_INTERRUPT", 0.05)
     with StopSignals() as stop:
         os.kill(os.getpid(), signal.SIGINT)
@@ -37,21 +37,21 @@ def test_a_second_ctrl_c_ends_at_once(monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_ctrl_c_after_another_signal_is_still_the_first():
+def test_ctrl_c_after_another_signal():
     with StopSignals() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.name == "SIGTERM"
 
 
-def test_handlers_come_back_after_an_error():
+def test_handlers_are_restored_after_an_error():
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(ZeroDivisionError), StopSignals():
         raise ZeroDivisionError
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_in_another_thread_it_catches_nothing():
+def test_other_threads_catch_nothing():
     before = signal.getsignal(signal.SIGTERM)
     seen = []
 

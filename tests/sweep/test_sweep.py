@@ -243,7 +243,7 @@ def test_what_is_recorded_is_in_the_file_when_the_end_is_asked_for(problem, plan
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module.FileStore, "flush", flushing)
-        patch.setattr(module.FileStore, "tick", lambda store: None)
+        patch.setattr(module.FileStore, "flush_if_due", lambda store: None)
         run_sweep(problem, plane, GRID, SweepConfig(path), stop=stop, progress=seen.append)
     assert written == [3, 3], "once because of the end, once on closing"
 

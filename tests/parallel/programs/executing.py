@@ -1,4 +1,9 @@
-"""Executes points that cost a sleep, on ranks, with accidents; the root prints what came of it as JSON."""
+"""Execute points on ranks in one scenario after another; the root prints the outcomes as a JSON list.
+
+Options are a list of scenarios: ``points`` (number), ``cost`` (seconds per point, up to ten times that), ``failing``
+and ``deadly`` points, ``write_error`` (number of results after which the root fails to write), ``release`` (file that
+the root makes when all points but one are done), and ``accidents`` by rank.
+"""
 
 from __future__ import annotations
 
@@ -8,79 +13,81 @@ import signal
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 
 from landscape.parallel.executor import execute
 from landscape.parallel.ranks import Ranks, is_collective
 
-options = json.loads(sys.argv[1])
-ranks = Ranks.join()
-accidents = options.get("accidents", {}).get(str(ranks.rank), {})
-count = 0
-started = time.perf_counter()
 
+class Scenario:
+    """A scenario on one rank."""
 
-def cost(index):
-    """Between ``cost`` and ten times that, in no order."""
-    return options.get("cost", 0.0) * (1 + 9 * ((index * 7919) % 101) / 100)
+    def __init__(self, options, ranks):
+        self.options, self.ranks = options, ranks
+        self.accidents = options.get("accidents", {}).get(str(ranks.rank), {})
+        self.count = 0
 
+    def compute(self, point):
+        self.count += 1
+        accidents, options = self.accidents, self.options
+        time.sleep(accidents.get("slow") or options.get("cost", 0.0) * (1 + 9 * ((point * 7919) % 101) / 100))
+        while accidents.get("blocked") and not Path(options["release"]).exists():
+            time.sleep(0.01)
+        if self.count == accidents.get("die") or point == options.get("deadly"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.count == accidents.get("exit"):
+            sys.exit("user code that exits")
+        if accidents.get("broken") or point in options.get("failing", ()):
+            raise ValueError(f"point {point} is bad")
+        if point in accidents.get("failing", ()):
+            raise ValueError(f"point {point} is bad here")
+        return np.array([point**2, self.ranks.rank], dtype=np.float64)
 
-def compute(index):
-    global count
-    count += 1
-    time.sleep(accidents.get("slow") or cost(index))
-    if count == accidents.get("die"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    if count == accidents.get("leave"):
-        sys.exit("a user's code that leaves")
-    if accidents.get("broken") or index in options.get("failing", ()):
-        raise ValueError(f"point {index} is bad")
-    if index in accidents.get("failing", ()):
-        raise ValueError(f"point {index} is bad here")
-    if index == options.get("deadly"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return np.array([index**2, ranks.rank], dtype=np.float64)
+    def stop(self):
+        return self.count >= self.accidents.get("stop", 10**9)
 
-
-def stop():
-    return count >= accidents.get("stop", 10**9)
+    def run(self):
+        results, options, ranks = [], self.options, self.ranks
+        before = time.perf_counter(), time.process_time()
+        with closing(execute(ranks, self.compute, range(options["points"]), self.stop)) as running:
+            for result in running:
+                if len(results) == options.get("write_error"):
+                    raise OSError("no space left")
+                results.append(result)
+                if "release" in options and len(results) == options["points"] - 1:
+                    Path(options["release"]).touch()
+        after = time.perf_counter(), time.process_time()
+        counts = ranks.gather(self.count)  # the communicator of the ranks that are alive works
+        return {
+            "size": ranks.size,
+            "wall": after[0] - before[0],
+            "cpu": after[1] - before[1],
+            "done": {result.point: result.values[0] for result in results if result.values is not None},
+            "failed": {result.point: result.message for result in results if result.values is None},
+            "by": [result.rank for result in results],
+            "counts": counts,
+        }
 
 
 def main():
-    results = []
-    ranks.comm.Barrier()
-    begin, before = time.perf_counter(), time.process_time()
+    ranks = Ranks.join()
+    outcomes = []
     try:
-        with closing(execute(ranks, compute, range(options["points"]), stop)) as running:
-            for result in running:
-                if len(results) == options.get("disk_full"):
-                    raise OSError("no space left")
-                results.append(result)
+        for options in json.loads(sys.argv[1]):
+            outcomes.append(Scenario(options, ranks).run())
     except Exception as error:
         print(
-            f"rank {ranks.rank}: {type(error).__name__}: {error}, known {is_collective(error)}",
+            f"rank {ranks.rank}: {type(error).__name__}: {error}, collective {is_collective(error)}",
             file=sys.stderr,
             flush=True,
         )
         if ranks.is_root or is_collective(error):
             sys.exit(1)
         ranks.comm.Abort(1)
-    wall, cpu = time.perf_counter() - begin, time.process_time() - before
-    if ranks.share(ranks.is_root):  # the communicator of the survivors works
-        counts = ranks.comm.gather(count)
     if ranks.is_root:
-        said = {
-            "size": ranks.size,
-            "wall": wall,
-            "cpu": cpu,
-            "busy": sum(result.seconds for result in results),
-            "done": {result.point: result.values[0] for result in results if result.values is not None},
-            "failed": {result.point: result.message for result in results if result.values is None},
-            "by": [result.rank for result in results],
-            "counts": counts,
-        }
-        print(json.dumps(said), flush=True)
+        print(json.dumps(outcomes), flush=True)
     return ranks.finalize(0)
 
 

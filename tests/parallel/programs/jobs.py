@@ -12,27 +12,25 @@ from pathlib import Path
 from landscape.errors import StoreError
 
 
-class Odd(Exception):
-    """A class that the parent cannot know."""
+class UnknownError(Exception):
+    """A class that the parent process cannot import."""
 
 
 def describe(arguments, context):
-    """Report what the ranks see, with warnings on every rank."""
+    """Return what the ranks see; log, warn and print on every rank, and report progress often."""
     logging.getLogger("landscape.test").warning("a warning")
-    logging.getLogger("landscape.test").info("too little to be heard")
+    logging.getLogger("landscape.test").debug("below the level")
     warnings.warn("a Python warning", stacklevel=1)
     print("printed", flush=True)
     for done in range(1000):
         context.report({"done": done})
-    ranks = context.ranks
     threads = os.environ.get("OMP_NUM_THREADS")
-    mine = [ranks.rank, len(os.sched_getaffinity(0)), threads, os.getpid()]
-    everyone = [mine] if ranks.comm is None else ranks.comm.allgather(mine)
-    return {"ranks": everyone, "size": ranks.size, "arguments": arguments, "nan": float("nan")}
+    everyone = context.ranks.gather([context.ranks.rank, len(os.sched_getaffinity(0)), threads])
+    return {"ranks": everyone, "arguments": arguments}
 
 
 def fail(arguments, context):
-    """Raise on one rank, in a collective operation or outside of one; or die."""
+    """Fail on the last rank, in a collective operation or outside; the other ranks would wait for a minute."""
     ranks, kind = context.ranks, arguments["kind"]
 
     def work():
@@ -43,8 +41,8 @@ def fail(arguments, context):
                 raise ValueError("expected 1, got 2")
             if kind == "os":
                 raise FileNotFoundError(2, "No such file or directory")
-            if kind == "odd":
-                raise Odd("of no known class")
+            if kind == "unknown":
+                raise UnknownError("of an unknown class")
             if kind == "exit":
                 raise SystemExit("enough")
             os.kill(os.getpid(), signal.SIGKILL)
@@ -57,15 +55,14 @@ def fail(arguments, context):
 
 
 def wait(arguments, context):
-    """Wait for a stop request, and report who saw it."""
+    """Wait for a request to stop, with a file per rank in ``arguments["folder"]`` that says so."""
     ranks = context.ranks
-    if arguments.get("ready"):
-        Path(f"{arguments['ready']}.{ranks.rank}").write_text(str(os.getpid()))
+    ready = Path(arguments["folder"]) / f"ready-{ranks.rank}"
+    ready.write_text(str(os.getpid()))
     context.report("ready")
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not context.stop() and time.monotonic() < end:
         time.sleep(0.01)
     stopped = context.stop()
-    if arguments.get("ready"):
-        os.rename(f"{arguments['ready']}.{ranks.rank}", f"{arguments['ready']}.{ranks.rank}.stopped")
-    return [stopped] if ranks.comm is None else ranks.comm.allgather(stopped)
+    ready.rename(ready.with_name(f"stopped-{ranks.rank}"))
+    return ranks.gather(stopped)
