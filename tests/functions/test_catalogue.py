@@ -1,3 +1,5 @@
+"""The catalogue of functions: values, known points, gradients, and functions as problems."""
+
 from __future__ import annotations
 
 import math
@@ -33,7 +35,7 @@ def test_function_names():
 
 @EACH
 def test_formula_equals_function(function):
-    """The text that figures show, read by the parser, against the code that is computed with."""
+    """The formula shown in figures, parsed, equals the code that is evaluated."""
     draw = np.random.RandomState(0)
     coordinates = [draw.uniform(low, high, 200) for low, high in function.domain]
     parsed = parse_expression(function.formula)
@@ -54,7 +56,7 @@ def test_known_points_are_stationary(function, point):
 
 @POINTS
 def test_kinds_of_known_points(function, point):
-    """On a small circle (or on both sides) around the point, the function is above, below, or both."""
+    """On a small circle (or on both sides) around the point, the function is higher, lower, or both."""
     angles = np.linspace(0, 2 * np.pi, 720, endpoint=False)
     steps = [np.array([-1e-3, 1e-3])] if function.variables == 1 else [1e-3 * np.cos(angles), 1e-3 * np.sin(angles)]
     around = function.values(*(at + step for at, step in zip(point.at, steps, strict=True))) - point.value
@@ -92,7 +94,7 @@ def test_gradient_equals_central_differences(function):
 
 @pytest.mark.parametrize(("name", "at"), [("sine-hills", (0.7,)), ("peaks", (0.4, -0.9)), ("rosenbrock", (-1.2, 1.0))])
 def test_gradient_is_the_steepest_direction(name, at):
-    """Over 360 directions the directional derivative is largest along the gradient and smallest against it."""
+    """Of 360 directional derivatives, the largest is along the gradient and the smallest against it."""
     function = FUNCTIONS[name]
     gradient = function.gradient(*at)
     angles = np.deg2rad(np.arange(360))
@@ -111,7 +113,7 @@ def test_gradient_is_the_steepest_direction(name, at):
 
 @EACH
 def test_surface_equals_function_on_grid(function):
-    """The engine on a closed form: plane, placement, sweep and sums give the function to the last digits."""
+    """A closed form for the whole chain: plane, placement, sweep and sums give the function to the last digits."""
     counts = (23, 17)  # not square, and the domains of some are not symmetric
     grid = Grid(tuple(Axis(*ends, count) for ends, count in zip(function.domain, counts, strict=False)))
     made = problem(function.name)

@@ -1,3 +1,5 @@
+"""Descents in memory, compared with training, and the search for learning rates."""
+
 from __future__ import annotations
 
 import math
@@ -30,7 +32,7 @@ def test_model_unchanged():
 
 
 def test_learning_rates_on_sine_bowl():
-    """x^2 + sin x from 2.5: 1 jumps between two points for ever, 0.1 arrives, 0.01 is still on its way."""
+    """x^2 + sin x from 2.5: rate 1 oscillates between two points, 0.1 converges, 0.01 is still descending."""
     minimum = -0.45018361129487357
     ends = {}
     for rate in (1, 0.1, 0.01):
@@ -47,7 +49,7 @@ def test_learning_rates_on_sine_bowl():
 
 @pytest.mark.parametrize("rate", [1, 0.1, 0.01])
 def test_function_without_minimum(rate):
-    """Its slope 1 + cos x is nowhere negative: every rate goes one way only, to the level place at -pi, and slowly."""
+    """The slope 1 + cos x is never negative: every rate moves in one direction, slowly, to the inflection at -pi."""
     points = descend(problem("sine-steps", start=2.5), f"sgd:lr={rate}", 400).points[:, 0]
     assert np.all(np.diff(points) < 0)
     assert points[-1] > -math.pi

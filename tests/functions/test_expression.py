@@ -1,3 +1,5 @@
+"""Formulas: values, undefined results, and rejection of everything else."""
+
 from __future__ import annotations
 
 import math

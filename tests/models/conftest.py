@@ -1,4 +1,4 @@
-"""What the model tests share: the published facts, and weights without torch's global random state."""
+"""Fixtures of the model tests: published reference values, and seeded initial weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATA = Path(__file__).parent / "data"
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    """Initialization draws from torch's global state: give each test its own, and the next one what was there."""
+    """Seed torch's global random state, from which initialization draws, and restore it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
         yield
@@ -23,13 +23,13 @@ def _seeded():
 
 @pytest.fixture(scope="session")
 def facts():
-    """Counts, layouts and logits of the published code, by model name."""
+    """Return counts, layouts and logits of the published code by model name."""
     return {path.stem.removeprefix("li_"): json.loads(path.read_text()) for path in DATA.glob("li_*.json")}
 
 
 @pytest.fixture
 def published_state():
-    """The recipe of the reference logits: ``model -> (state, images)`` in float64 from one generator."""
+    """Return a function ``model -> (state, images)`` that draws the inputs of the reference logits, in float64."""
 
     def draw(model: nn.Module) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         generator = np.random.RandomState(2018)

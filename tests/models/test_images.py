@@ -1,4 +1,4 @@
-"""Image networks beyond 32x32 colour images: other sizes, channels and classes, gradients, tracing, bad input."""
+"""Image networks beyond 32x32 colour images: sizes, channels, classes, gradients, tracing and invalid input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LeNet-5: its published layer sizes, and the field in which it centres an image."""
+"""LeNet-5: published layer sizes, and the centring of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The multilayer perceptron against the same products in numpy, and what its arguments may be."""
+"""The multilayer perceptron, compared with numpy, and its arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Building by name, what a wrong name or argument gets, and that the models stand alone."""
+"""Architectures by name: arguments, errors, and independence of the rest of the package."""
 
 from __future__ import annotations
 

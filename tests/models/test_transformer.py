@@ -1,4 +1,4 @@
-"""The language model: causal, equal to torch's own encoder layers under the same weights, and what it refuses."""
+"""The language model: causality, equality with the encoder layers of torch, and invalid input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def tokens(*shape, vocabulary=11):
 
 
 def spread(model):
-    """Weights large enough that attention is far from uniform; the initial ones hide mistakes in it."""
+    """Draw weights so large that attention is far from uniform; the initial ones hide mistakes in it."""
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -26,7 +26,7 @@ def spread(model):
 
 
 def torch_encoder(model):
-    """The blocks as torch's own pre-norm layers, with the same weights."""
+    """Return the blocks as pre-norm layers of torch with the same weights."""
     layers = []
     for block in model.blocks:
         layer = nn.TransformerEncoderLayer(

@@ -1,4 +1,4 @@
-"""Small archives in both published formats of CIFAR-10, byte for byte as Python 2 and the binary version have them."""
+"""Small CIFAR-10 archives in both published formats, byte for byte as Python 2 and the binary version write them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _python2_array(array: np.ndarray, fortran: bool) -> bytes:
 
 
 def python2_pickle(images: np.ndarray, labels: np.ndarray, fortran: bool = False) -> bytes:
-    """What cPickle of Python 2 writes with protocol 2 for one batch of CIFAR-10."""
+    """Return the pickle of a CIFAR-10 batch as cPickle of Python 2 writes it with protocol 2."""
     fields = {
         b"batch_label": _string(b"training batch 1 of 5"),
         b"labels": b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e",
@@ -49,7 +49,7 @@ def binary_batch(images: np.ndarray, labels: np.ndarray) -> bytes:
 
 @dataclass(frozen=True)
 class Cifar:
-    """What the archives hold: by batch name, images (n, 3072) and labels (n,)."""
+    """Contents of an archive: images (n, 3072) and labels (n,) by name of the batch."""
 
     batches: dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -65,7 +65,7 @@ class Cifar:
         return folder
 
     def pack(self, archive: Path, version: str) -> Path:
-        """In another order than the batches' own, and with other files, as published."""
+        """Write an archive, in another order than that of the batches and with other files, as published."""
         inside = {"python": "cifar-10-batches-py", "binary": "cifar-10-batches-bin"}[version]
         with tarfile.open(archive, "w:gz") as tar:
             for name, raw in [*reversed(self.files(version).items()), ("readme.html", b"<html>")]:
@@ -97,7 +97,7 @@ def python2() -> Callable[..., bytes]:
 
 @pytest.fixture
 def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
-    """Writes a Python file into a folder of its own; what it leaves in ``sys.path`` is taken back."""
+    """Return a function that writes a Python file into a new directory; ``sys.path`` is restored."""
     monkeypatch.setattr(sys, "path", list(sys.path))
 
     def write(name: str, source: str) -> Path:

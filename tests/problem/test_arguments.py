@@ -1,4 +1,4 @@
-"""Arguments as typed on a command line."""
+"""Arguments typed on a command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses and metrics against closed forms, sums written out, and scikit-learn."""
+"""Losses and metrics, compared with closed forms, sums by hand, and scikit-learn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Split, Dataset and Problem: what they accept, and what they say of themselves."""
+"""Split, Dataset and Problem: validation, digests and descriptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""References to the user's own functions: found, cached by contents, and clear errors."""
+"""References to user code: search, caching by contents, and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A problem as plain values: built the same each time, from JSON too, and without a trace in the random state."""
+"""A problem as plain values: reproducible, also from JSON, and without effect on the random state."""
 
 from __future__ import annotations
 

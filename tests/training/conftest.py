@@ -1,4 +1,4 @@
-"""Small problems with everything that makes training hard to repeat: dropout, batch-norm, augmentation."""
+"""Small problems with everything that makes training hard to reproduce: dropout, batch norm, augmentation."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def build_convnet(seed=0, test=True, augment=noisy):
 
 
 def build_mlp(dtype=torch.float32):
-    """No dropout, batch-norm or augmentation: a hand-written loop can follow it."""
+    """Return a problem without dropout, batch norm and augmentation, which a loop by hand can reproduce."""
     draw = torch.Generator().manual_seed(2)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
@@ -76,7 +76,7 @@ def conftest_path():
 
 @pytest.fixture
 def assert_equal_runs():
-    """Two finished runs have the same steps, history and, bit for bit, the same tensors."""
+    """Check that two finished runs have the same steps, history and tensors, bit for bit."""
 
     def check(one, other):
         assert one.finished

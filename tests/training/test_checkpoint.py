@@ -1,3 +1,5 @@
+"""Checkpoints: ours, those of Li et al. and of others, and damaged ones."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""The history file: exact values, incomplete rows and errors."""
+
 from __future__ import annotations
 
 import numpy as np

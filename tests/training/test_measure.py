@@ -1,3 +1,5 @@
+"""Loss and metrics over a split, compared with sums by hand."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Optimizers by name, reference and plug-in, and their arguments."""
+
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint

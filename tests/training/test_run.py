@@ -1,3 +1,5 @@
+"""The directory of a run: contents, reuse, refusals and locking."""
+
 from __future__ import annotations
 
 import json
@@ -179,7 +181,7 @@ def test_build_problem_without_names(run):
 
 
 def test_second_process_is_refused(mlp, tmp_path):
-    """Locks belong to an open file, so a second one in this process conflicts as one of another process does."""
+    """A lock belongs to an open file, so a second one conflicts in the same process as well."""
     refused = []
 
     def train_again(progress):

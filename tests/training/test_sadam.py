@@ -1,3 +1,5 @@
+"""SAdam and SAMSGrad, compared with the equations of the paper."""
+
 from __future__ import annotations
 
 import io
@@ -12,7 +14,7 @@ BOTH = pytest.mark.parametrize("kind", [SAdam, SAMSGrad])
 
 
 def gradients(steps=30, size=40):
-    """From huge to tiny, so that the running maximum of v is not v, and softplus is in both of its regimes."""
+    """Gradients from huge to tiny, so that the maximum of v differs from v and both regimes of softplus occur."""
     draw = np.random.default_rng(0)
     scale = np.geomspace(3.0, 1e-3, steps)[:, None]
     return scale * draw.standard_normal((steps, size)) * np.geomspace(1e-3, 10, size)

@@ -1,3 +1,5 @@
+"""Learning-rate schedules, compared with the published one and with torch."""
+
 from __future__ import annotations
 
 import pytest

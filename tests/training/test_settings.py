@@ -1,3 +1,5 @@
+"""Training settings: JSON and validation."""
+
 from __future__ import annotations
 
 import json

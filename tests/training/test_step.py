@@ -1,3 +1,5 @@
+"""The closure of a training step: repeated calls, buffers, and optimizers that call it in different ways."""
+
 from __future__ import annotations
 
 import math
@@ -99,7 +101,7 @@ def test_evaluate_ahead(convnet):
 
 
 class Sharpness(torch.optim.Optimizer):
-    """Sharpness-aware minimization (Foret et al., 2021), with the first gradients asked for or found."""
+    """Sharpness-aware minimization (Foret et al., 2021) that computes the first gradients or expects them."""
 
     def __init__(self, params, lr=0.1, rho=0.05, asks=True):
         super().__init__(params, {"lr": lr, "rho": rho})

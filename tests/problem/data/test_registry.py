@@ -1,4 +1,4 @@
-"""The table of data sets, and data sets of the user's."""
+"""Data sets by name and by reference."""
 
 from __future__ import annotations
 

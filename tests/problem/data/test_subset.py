@@ -1,4 +1,4 @@
-"""Fixed subsets: balanced, nested, and the same whatever the seeds."""
+"""Fixed subsets: balanced, nested, and independent of every seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The 29 networks of Li et al. against facts of the published code: names, order, shapes, counts, logits."""
+"""The 29 networks of Li et al., compared with the published code: names, order, shapes, counts, logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CIFAR-10 from small archives in the published formats: where they lie, what is read, and what damage gives."""
+"""CIFAR-10 from small archives in the published formats: search, contents and damage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ARCHIVE = {"python": "cifar-10-python.tar.gz", "binary": "cifar-10-binary.tar.gz
 
 
 def expected(cifar: object, names: list[str]) -> tuple[torch.Tensor, list[int]]:
-    """Inputs and targets, pixel by pixel from the records."""
+    """Return inputs and targets, computed pixel by pixel from the records."""
     images = np.concatenate([cifar.batches[name][0] for name in names]).astype(np.float64)
     red, green, blue = (images[:, 1024 * c : 1024 * (c + 1)].reshape(-1, 32, 32) for c in range(3))
     planes = [(plane - mean) / std for plane, mean, std in zip((red, green, blue), MEAN, STD, strict=True)]

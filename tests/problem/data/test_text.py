@@ -1,4 +1,4 @@
-"""Text by character: windows, vocabulary, and files that are none."""
+"""Text by character: windows, vocabulary and invalid files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Every update rule against its equations: ten steps on a quadratic in float64, computed here from the papers alone.
+"""Update rules of all optimizers, compared with their equations: ten steps on a quadratic in float64.
 
-The quadratic is f(x) = (x - c)' A (x - c) / 2, whose gradient A (x - c) is known exactly. The optimizers are asked for
-by name, as a user does, and are given the gradients that automatic differentiation finds.
+The quadratic is f(x) = (x - c)' A (x - c) / 2, whose gradient A (x - c) is known exactly. The optimizers are built by
+name, as users do, and get the gradients of automatic differentiation.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def momentum(x, lr=0.1, mu=0.9):
 
 
 def nesterov(x, lr=0.1, mu=0.9):
-    """Nesterov's look ahead in the variables of Sutskever et al. (2013), section 2: y is where the gradient is taken.
+    """Nesterov's look-ahead in the variables of Sutskever et al. (2013), section 2, with the gradient at y.
 
     v <- mu v - lr grad f(z + mu v), z <- z + v. An optimizer that works at y = z + mu v reports y.
     """
@@ -160,7 +160,7 @@ def test_ten_steps_on_a_quadratic(name):
 
 
 def test_rules_differ():
-    """Otherwise a table that names one optimizer twice would pass."""
+    """Without this, a table with one optimizer under two names would pass."""
     ends = {name: list(rule(START, **arguments))[-1] for name, (_, rule, arguments) in RULES.items()}
     names = list(ends)
     for i, one in enumerate(names):
@@ -170,7 +170,7 @@ def test_rules_differ():
 
 @pytest.mark.parametrize(("short", "plain"), [("amsgrad", "adam"), ("samsgrad", "sadam")])
 def test_running_maximum_matters_for_falling_gradients(short, plain):
-    """On rising gradients the running maximum is the mean itself; a fall tells the two apart."""
+    """For rising gradients the running maximum equals the mean; they differ once gradients fall."""
     rising, falling = np.geomspace(0.1, 10, 8), np.geomspace(10, 0.1, 8)
     for gradients, same in ((rising, True), (falling, False)):
         ends = []

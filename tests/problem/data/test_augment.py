@@ -1,4 +1,4 @@
-"""Augmentation against the published order done image by image: pad the raw picture, crop, flip, normalize."""
+"""Augmentation, compared with the published order image by image: pad the raw picture, crop, flip, normalize."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded digits against scikit-learn's own loader, and the split that may never change."""
+"""The digits, compared with the loader of scikit-learn, and their fixed split."""
 
 from __future__ import annotations
 

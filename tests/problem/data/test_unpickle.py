@@ -1,4 +1,4 @@
-"""The restricted reader of pickles: what it admits, and that nothing else gets in."""
+"""The restricted unpickler: allowed types, and rejection of everything else."""
 
 from __future__ import annotations
 
