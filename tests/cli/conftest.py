@@ -1,4 +1,4 @@
-"""A small run made once by the program itself, and the program in this process."""
+"""A small run and a surface, made once by commands, and a function that runs commands in this process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def surface(run, tmp_path_factory):
 
 @pytest.fixture
 def program(capsys):
-    """``program(words...) -> (exit code, what was said on standard error, what on standard output)``."""
+    """``program(words...) -> (exit code, standard error, standard output)``."""
 
     def call(*words):
         capsys.readouterr()

@@ -1,4 +1,4 @@
-"""The program as a whole: help, exit codes, one line for an error."""
+"""The program as a whole: help, exit codes, one line per error."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from landscape.cli.main import COMMANDS, main
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_every_command_explains_itself(name, program):
+def test_command_help(name, program):
     code, _, said = program(name, "--help")
     assert code == 0
     assert f"Usage: landscape {name}" in said
 
 
-def test_help_names_every_command_and_loads_none(program):
+def test_help_lists_every_command(program):
     code, _, said = program("--help")
     assert code == 0
     for name in COMMANDS:
         assert name in said
 
 
-def test_help_is_light():
+def test_help_does_not_import_torch():
     code = "import sys; from landscape.cli.main import main; main(['--help']); print('torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip().endswith("False")
 
 
-def test_an_unknown_command_names_the_nearest(program):
+def test_unknown_command(program):
     code, said, _ = program("surfce")
     assert code == 2
     assert "did you mean 'surface'" in said
@@ -62,7 +62,7 @@ def test_an_unknown_command_names_the_nearest(program):
         (["trajectory", "nowhere", "--plane", "pca"], 1, "nowhere"),
     ],
 )
-def test_bad_input_gets_one_line_and_nothing_is_written(words, code, expected, program, tmp_path, monkeypatch):
+def test_wrong_input(words, code, expected, program, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     got, said, _ = program(*words)
     assert got == code
@@ -72,7 +72,7 @@ def test_bad_input_gets_one_line_and_nothing_is_written(words, code, expected, p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_debug_shows_the_traceback(capsys):
+def test_debug_traceback(capsys):
     assert main(["--debug", "info", "nowhere.h5"]) == 1
     said = capsys.readouterr().err
     assert "Traceback" in said

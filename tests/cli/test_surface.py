@@ -1,4 +1,4 @@
-"""``landscape surface`` from a run to a file: what is at the origin, resuming, refusing, drawing, three dimensions."""
+"""``landscape surface`` and the commands that read its files, from a run to a figure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from landscape.surface.trajectory_files import read_trajectories
 from landscape.training import Run
 
 
-def test_the_origin_is_the_checkpoint(run, surface):
+def test_origin_is_the_checkpoint(run, surface):
     found, metrics = read_surface(surface), Run.open(run).load().metrics
     j, i = int(np.flatnonzero(found.y == 0)[0]), int(np.flatnonzero(found.x == 0)[0])
     for name, value in metrics.items():
         assert found.metric(name)[j, i] == pytest.approx(value, rel=1e-6)
 
 
-def test_the_file_says_how_it_was_made(surface, run):
+def test_file_records_how_it_was_made(surface, run):
     with h5py.File(surface) as file:
         assert json.loads(file.attrs["settings"])["split"] == "both"
         assert json.loads(file.attrs["recipes"])[1]["normalization"] == "filter"
@@ -31,7 +31,7 @@ def test_the_file_says_how_it_was_made(surface, run):
 
 
 def test_points_are_where_the_coordinates_say(surface, run):
-    """A second, naive route: the weights of one point, put into the network by hand."""
+    """The loss of one point by a second route: its weights, loaded into the network by hand."""
     found, plane = read_surface(surface), read_plane(surface)
     problem = Run.open(run).build_problem(("train",))
     model = problem.model
@@ -42,7 +42,7 @@ def test_points_are_where_the_coordinates_say(surface, run):
     assert found.metric("train_loss")[2, 3] == pytest.approx(float(loss), rel=1e-6)
 
 
-def test_the_same_command_continues_and_other_settings_are_refused(run, tmp_path, program):
+def test_resume_and_refusal_of_other_settings(run, tmp_path, program):
     out = tmp_path / "s.h5"
     words = ["surface", run, "--x", "-1:1:3", "--y", "-1:1:3", "--out", out]
     assert program(*words)[0] == 0
@@ -64,7 +64,7 @@ def test_the_same_command_continues_and_other_settings_are_refused(run, tmp_path
     assert not np.array_equal(after.metric(), read_surface(out).metric())
 
 
-def test_a_checkpoint_alone_needs_its_model(run, tmp_path, program):
+def test_checkpoint_outside_a_run(run, tmp_path, program):
     checkpoint = tmp_path / "weights.pt"
     torch.save({"acc": 1.0, "epoch": 3, "state_dict": Run.open(run).load().state_dict}, checkpoint)
     code, said, _ = program("surface", checkpoint, "--out", tmp_path / "s.h5")
@@ -78,7 +78,7 @@ def test_a_checkpoint_alone_needs_its_model(run, tmp_path, program):
     assert program("surface", checkpoint, "--model", "mlp", "--model-arg", "widths=(16,)", *words)[0] == 0
 
 
-def test_a_line_between_checkpoints_ends_at_both(run, tmp_path, program):
+def test_line_between_checkpoints(run, tmp_path, program):
     first = run / "checkpoints" / "step-00000000.pt"
     out = tmp_path / "line.h5"
     assert program("surface", run, "--to", first, "--x", "0:1:3", "--out", out)[0] == 0
@@ -89,7 +89,7 @@ def test_a_line_between_checkpoints_ends_at_both(run, tmp_path, program):
 
 
 @pytest.mark.parametrize("words", [["--orthogonal"], ["--to", "first", "--seeds", "0:2"], ["--directions", "surface"]])
-def test_a_plane_in_a_scratch_file_gives_the_same_and_continues_the_same_file(run, surface, tmp_path, program, words):
+def test_scratch_file(run, surface, tmp_path, program, words):
     places = {"first": run / "checkpoints" / "step-00000000.pt", "surface": surface}
     words = ["surface", run, "--x", "0:1:3", "--y", "0:1:2", "--samples", "50", *(places.get(w, w) for w in words)]
     assert program(*words, "--out", tmp_path / "memory.h5")[0] == 0
@@ -102,7 +102,7 @@ def test_a_plane_in_a_scratch_file_gives_the_same_and_continues_the_same_file(ru
     assert program(*words, "--out", tmp_path / "memory.h5", "--scratch", scratch)[0] == 0
 
 
-def test_a_volume_has_three_axes(run, tmp_path, program):
+def test_volume(run, tmp_path, program):
     out = tmp_path / "volume.h5"
     assert (
         program("surface", run, "--x", "0:1:2", "--y", "0:1:3", "--z", "-1:1:3", "--samples", "50", "--out", out)[0]
@@ -112,7 +112,7 @@ def test_a_volume_has_three_axes(run, tmp_path, program):
     assert program("plot", out, "--at-z", "0", "--out", tmp_path / "v.png")[0] == 0
 
 
-def test_shards_make_the_whole(run, tmp_path, program):
+def test_shards_and_merge(run, tmp_path, program):
     words = ["surface", run, "--x", "-1:1:3", "--y", "0:1:3"]
     assert program(*words, "--out", tmp_path / "whole.h5")[0] == 0
     for part in range(2):
@@ -126,15 +126,15 @@ def test_shards_make_the_whole(run, tmp_path, program):
         assert np.array_equal(whole.values[metric], joined.values[metric])
 
 
-def test_a_range_by_rule_knows_nothing_of_points_that_are_given_up(run, tmp_path, program):
-    """The rule looks for where the loss has risen, far above what is worth finishing."""
+def test_range_by_rule_ignores_stop_above(run, tmp_path, program):
+    """The rule looks for a loss far above the threshold at which points are stopped."""
     words = ["surface", run, "--x", "auto:3", "--samples", "200", "--batch-size", "20"]
     assert program(*words, "--out", tmp_path / "all.h5")[0] == 0
     assert program(*words, "--stop-above", "0.5", "--out", tmp_path / "some.h5")[0] == 0
     assert np.array_equal(read_surface(tmp_path / "all.h5").x, read_surface(tmp_path / "some.h5").x)
 
 
-def test_data_that_do_not_fit_change_nothing(run, tmp_path, program):
+def test_data_memory(run, tmp_path, program):
     words = ["surface", run, "--x", "-1:1:3", "--y", "0:1:2", "--dtype", "float64", "--samples", "200"]
     assert program(*words, "--out", tmp_path / "all.h5")[0] == 0
     assert program(*words, "--data-memory", "1K", "--out", tmp_path / "some.h5")[0] == 0
@@ -145,7 +145,7 @@ def test_data_that_do_not_fit_change_nothing(run, tmp_path, program):
     assert "expected a number of bytes, like 500M or 8G" in said
 
 
-def test_paths_on_a_surface_and_on_their_own_plane(run, surface, tmp_path, program):
+def test_trajectory_on_surface_and_on_principal_components(run, surface, tmp_path, program):
     assert program("trajectory", run, "--plane", surface, "--out", tmp_path / "t.h5")[0] == 0
     (path,) = read_trajectories(tmp_path / "t.h5")
     assert len(path) == len(Run.open(run).saved_steps)
@@ -166,7 +166,7 @@ def test_paths_on_a_surface_and_on_their_own_plane(run, surface, tmp_path, progr
     assert "exists" in said
 
 
-def test_info_shows_what_is_in_everything(run, surface, tmp_path, program):
+def test_info(run, surface, tmp_path, program):
     for thing, expected in (
         (surface, "12 of 12 done"),
         (run, "checkpoints"),
@@ -180,7 +180,7 @@ def test_info_shows_what_is_in_everything(run, surface, tmp_path, program):
 
 
 @pytest.mark.parametrize("suffix", ["pdf", "png", "svg"])
-def test_plot_writes_a_figure(surface, tmp_path, program, suffix):
+def test_plot(surface, tmp_path, program, suffix):
     out = tmp_path / f"f.{suffix}"
     assert program("plot", surface, "--out", out)[0] == 0
     assert out.stat().st_size > 1000
@@ -189,7 +189,7 @@ def test_plot_writes_a_figure(surface, tmp_path, program, suffix):
     assert "exists" in said
 
 
-def test_several_seeds_in_one_file_are_drawn_together(run, tmp_path, program):
+def test_several_seeds(run, tmp_path, program):
     out = tmp_path / "seeds.h5"
     words = ["surface", run, "--x", "-1:1:3", "--samples", "50"]
     code, said, _ = program(*words, "--seeds", "0:3", "--out", out)
@@ -211,7 +211,7 @@ def test_several_seeds_in_one_file_are_drawn_together(run, tmp_path, program):
     assert "random" in said
 
 
-def test_check_says_whether_a_surface_can_be_trusted(run, tmp_path, program):
+def test_check(run, tmp_path, program):
     out = tmp_path / "s.h5"
     assert program("surface", run, "--x", "-1:1:5", "--y", "-1:1:5", "--out", out)[0] == 0
     code, _, said = program("check", out)
@@ -227,7 +227,7 @@ def test_check_says_whether_a_surface_can_be_trusted(run, tmp_path, program):
 
 
 @pytest.mark.parametrize("suffix", ["vts", "vti", "csv", "h5"])
-def test_export_writes_what_the_suffix_says(run, tmp_path, program, suffix):
+def test_export(run, tmp_path, program, suffix):
     surface = tmp_path / "s.h5"
     assert program("surface", run, "--x", "-1:1:3", "--y", "-1:1:3", "--samples", "50", "--out", surface)[0] == 0
     out = tmp_path / f"out.{suffix}"
@@ -238,7 +238,7 @@ def test_export_writes_what_the_suffix_says(run, tmp_path, program, suffix):
         assert np.array_equal(theirs.metric(), read_surface(surface).metric())
 
 
-def test_an_adaptive_surface_is_drawn_whole_and_finished_by_a_full_sweep(run, tmp_path, program):
+def test_adaptive_then_full_sweep(run, tmp_path, program):
     out, words = tmp_path / "s.h5", ["surface", run, "--x", "-1:1:17", "--y", "-1:1:17", "--samples", "50"]
     assert program(*words, "--adaptive", "0.1", "--budget", "120", "--out", out)[0] == 0
     found = read_surface(out)
@@ -255,7 +255,7 @@ def test_an_adaptive_surface_is_drawn_whole_and_finished_by_a_full_sweep(run, tm
     assert "--adaptive" in said
 
 
-def test_noise_is_measured_told_and_hatched(run, tmp_path, program):
+def test_paired_noise(run, tmp_path, program):
     out, figure = tmp_path / "noisy.h5", tmp_path / "noisy.png"
     words = ["surface", run, "--x", "-0.1:0.1:4", "--y", "-0.1:0.1:4", "--samples", "10", "--out", out]
     assert program(*words, "--paired")[0] == 0
@@ -269,7 +269,7 @@ def test_noise_is_measured_told_and_hatched(run, tmp_path, program):
     assert program("check", out)[0] in (0, 1)
 
 
-def test_points_out_of_range_are_stopped_told_and_drawn_as_such(run, tmp_path, program):
+def test_stop_above(run, tmp_path, program):
     out, figure = tmp_path / "s.h5", tmp_path / "s.png"
     words = ["surface", run, "--x", "-3:3:9", "--y", "-3:3:9", "--batch-size", "50", "--out", out]
     code, said, _ = program(*words, "--stop-above", "8")
@@ -286,7 +286,7 @@ def test_points_out_of_range_are_stopped_told_and_drawn_as_such(run, tmp_path, p
     assert program(*words, "--stop-above", "0")[0] == 2
 
 
-def test_what_reduced_precision_costs_is_said_once_and_told(run, tmp_path, program):
+def test_reduced_precision_is_reported_once(run, tmp_path, program):
     out = tmp_path / "s.h5"
     words = ["surface", run, "--x", "-1:1:5", "--dtype", "bfloat16", "--out", out]
     code, said, _ = program(*words)
