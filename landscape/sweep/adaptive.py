@@ -213,7 +213,8 @@ def _log_of(losses: np.ndarray) -> np.ndarray:
     positive = losses[np.isfinite(losses) & (losses > 0)]
     floor = positive.min() if positive.size else 1.0
     with np.errstate(invalid="ignore"):
-        return np.log(np.where(losses > floor, losses, np.where(np.isnan(losses), np.nan, floor)))
+        logarithms: np.ndarray = np.log(np.maximum(losses, floor))
+    return logarithms
 
 
 def _prediction_error(loss: np.ndarray, known: np.ndarray, new: np.ndarray, ceiling: float = np.inf) -> np.ndarray:
