@@ -166,7 +166,7 @@ class LegendAbove(Legend):
 
 def wrap_notes(notes: Iterable[str], width: float) -> str:
     """Join notes to one text, broken into lines of at most ``width`` inches."""
-    return textwrap.fill("; ".join(notes), max(20, int(width / _em())), break_long_words=False)
+    return textwrap.fill("; ".join(notes), max(20, int(width / _em())), break_long_words=False, break_on_hyphens=False)
 
 
 def non_breaking(name: str) -> str:
@@ -217,7 +217,7 @@ def add_note(ax: Axes, *notes: str) -> None:
 
 
 def legend_above(ax: Axes, handles: Sequence[Line2D]) -> Legend | None:
-    """Add a legend in rows above ``ax``, where it hides nothing; return None if there are no handles."""
+    """Add a legend in rows above ``ax``, below its title; return None if there are no handles."""
     if not handles:
         return None
     ordered, look = legend_layout(handles, available_width(ax))
@@ -233,6 +233,9 @@ def legend_above(ax: Axes, handles: Sequence[Line2D]) -> Legend | None:
     )
     ax.add_artist(legend)
     legend.set_clip_on(False)
+    if ax.get_title():
+        height = 72 / figure_of(ax).dpi * legend.get_window_extent().height
+        ax.set_title(ax.get_title(), pad=height + float(matplotlib.rcParams["axes.titlepad"]))
     return legend
 
 

@@ -93,7 +93,7 @@ def plot_panel(
         runs = list(dict.fromkeys(path.name for group in paths for path in group))
         common = replace(
             options, scale=scale, levels=tuple(contour_levels(scale, options.levels)), colour_bar=False,
-            level_labels=False, legend=False, show_notes=False, axis_labels=("", ""),
+            level_labels=False, legend=False, show_notes=False,
         )  # fmt: skip
         panels = [
             plot_contour(
@@ -105,8 +105,8 @@ def plot_panel(
             )
             for surface, group, title, one in zip(surfaces, paths, titles, axes, strict=True)
         ]
-        _label_outer(axes, columns if new else 1, options.axis_labels, hide=same and new is not None)
         if new:
+            _label_outer(axes, columns, options.axis_labels, hide=same)
             new.align_xlabels(axes)
         bar = None
         if options.colour_bar is not False:
@@ -155,7 +155,7 @@ def plot_metrics(
     rows, columns = _grid(len(names), None, named_size(size).width - 0.7 * len(names))
     axes = _axes(new, ax, len(names), (rows, columns), shared=False)
     with style_context(axes[0]):
-        common = replace(options, level_labels=False, legend=False, show_notes=False, axis_labels=("", ""))
+        common = replace(options, level_labels=False, legend=False, show_notes=False)
         panels = [
             plot_contour(
                 surface,
@@ -166,7 +166,8 @@ def plot_metrics(
             )
             for name, one in zip(names, axes, strict=True)
         ]
-        _label_outer(axes, columns if new else 1, options.axis_labels, hide=False)
+        if new:
+            _label_outer(axes, columns, options.axis_labels, hide=False)
         notes = list(dict.fromkeys(note for panel in panels for note in panel.notes))
         _finish(new, axes, panels, notes, options)
         panels = _label_lines(panels, [trajectories] * len(panels), options)
