@@ -32,7 +32,7 @@ def frames(path):
     return found
 
 
-def test_each_frame_shows_one_more_step_and_the_last_all(drawn, tmp_path):
+def test_frames_grow_by_step(drawn, tmp_path):
     drawn.figure.savefig(tmp_path / "whole.png", dpi=60)
     animate(drawn, tmp_path / "a.gif", dpi=60)
     shown = frames(tmp_path / "a.gif")
@@ -42,7 +42,7 @@ def test_each_frame_shows_one_more_step_and_the_last_all(drawn, tmp_path):
     assert all(np.abs(frame - shown[-1]).max() < 40 for frame in shown[4:])
 
 
-def test_the_figure_is_as_before(drawn, tmp_path):
+def test_figure_is_restored(drawn, tmp_path):
     before = [line.get_xydata().copy() for ax in drawn.axes for line in ax.lines]
     engine = drawn.figure.get_layout_engine()
     animate(drawn, tmp_path / "a.gif", dpi=40)
@@ -52,7 +52,7 @@ def test_the_figure_is_as_before(drawn, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gif"]
 
 
-def test_long_paths_are_thinned_and_begin_and_end_whole(walk, tmp_path):
+def test_long_paths_are_thinned(walk, tmp_path):
     x = np.linspace(-2, 3, 21)
     surface = Surface((x,), {"$f(x)$": x**2}, np.full(21, DONE, np.uint8))
     at = 2.5 * 0.99 ** np.arange(400)
@@ -61,7 +61,7 @@ def test_long_paths_are_thinned_and_begin_and_end_whole(walk, tmp_path):
     assert 2 <= len(frames(tmp_path / "a.gif")) <= 6 + HOLD_FRAMES
 
 
-def test_a_name_without_an_ending_is_a_folder_of_frames(drawn, tmp_path):
+def test_folder_of_frames(drawn, tmp_path):
     written = animate(drawn, tmp_path / "a", dpi=40)
     assert written == tmp_path / "a"
     assert sorted(path.name for path in written.iterdir()) == [f"frame-{i:05}.png" for i in range(4 + HOLD_FRAMES)]
@@ -70,6 +70,6 @@ def test_a_name_without_an_ending_is_a_folder_of_frames(drawn, tmp_path):
 @pytest.mark.parametrize(
     ("name", "more"), [("a.png", {}), ("a.gif", {"seconds": 0}), ("a.gif", {"frames": 1}), ("a.gif", {"dpi": 0})]
 )
-def test_refusals(drawn, tmp_path, name, more):
+def test_wrong_arguments(drawn, tmp_path, name, more):
     with pytest.raises(ValueError, match="expected"):
         animate(drawn, tmp_path / name, **more)

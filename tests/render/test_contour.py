@@ -1,4 +1,4 @@
-"""Contours: the right value at the right coordinates, gaps as gaps, texts in real values, nothing overlapping."""
+"""Contours: values at their coordinates, missing points, labels in the unit of the metric, and no overlaps."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def boxes(artists, texts):
     return [text.get_window_extent(renderer) for text in texts]
 
 
-def test_a_heat_map_has_each_value_in_the_cell_of_its_point() -> None:
+def test_heat_map_cells() -> None:
     given = surface()
     heat = plot_contour(given, options=ContourOptions(style="heat")).heat
     mesh, values = heat.get_coordinates(), heat.get_array()
@@ -73,7 +73,7 @@ def test_a_heat_map_has_each_value_in_the_cell_of_its_point() -> None:
 
 
 @pytest.mark.parametrize("style", ["both", "lines"])
-def test_lines_run_where_the_function_has_their_level(style: str) -> None:
+def test_lines_follow_levels(style: str) -> None:
     artists = plot_contour(surface(81, 53, steep), options=ContourOptions(style=style, level_labels=False))
     assert artists.scale.kind == "log"
     assert 8 <= len(artists.levels) <= 16
@@ -82,7 +82,7 @@ def test_lines_run_where_the_function_has_their_level(style: str) -> None:
         np.testing.assert_allclose(steep(*path.vertices.T), level, rtol=5e-3)
 
 
-def test_bands_have_the_minimum_in_the_lowest() -> None:
+def test_minimum_in_lowest_band() -> None:
     artists = plot_contour(surface(), options=ContourOptions(style="filled"))
     paths = artists.filled.get_paths()
     at = [k for k, path in enumerate(paths) if len(path.vertices) and path.contains_point(MINIMUM)]
@@ -95,7 +95,7 @@ def test_bands_have_the_minimum_in_the_lowest() -> None:
 
 @pytest.mark.parametrize("kind", ["log", "linear", "symlog"])
 @pytest.mark.parametrize("style", CONTOUR_STYLES)
-def test_texts_are_real_values(kind: str, style: str) -> None:
+def test_labels_are_values(kind: str, style: str) -> None:
     artists = plot_contour(surface(), options=ContourOptions(style=style, scale=kind, colour_bar=True))
     artists.axes.figure.draw_without_rendering()
     axis = artists.colour_bar.ax.yaxis
@@ -111,7 +111,7 @@ def test_texts_are_real_values(kind: str, style: str) -> None:
         np.testing.assert_allclose(quadratic(x, y), value, rtol=0.2 if value < 5 else 0.05)
 
 
-def test_what_is_not_finite_or_not_computed_is_left_out_and_shaded() -> None:
+def test_missing_points_are_shaded() -> None:
     plain = surface()
     loss, status = plain.values["train_loss"].copy(), plain.status.copy()
     loss[5:9, 3:8], loss[0, 0] = np.nan, np.inf
@@ -135,14 +135,14 @@ def test_what_is_not_finite_or_not_computed_is_left_out_and_shaded() -> None:
             assert np.array_equal(np.ma.getmaskarray(artists.heat.get_array()), ~np.isfinite(loss))
 
 
-def test_a_failed_point_is_called_failed() -> None:
+def test_failed_point_note() -> None:
     plain = surface()
     loss, status = plain.values["train_loss"].copy(), plain.status.copy()
     loss[3, 3], status[3, 3] = np.nan, 2
     assert plot_contour(surface(values={"train_loss": loss}, status=status)).notes == ("hatched: failed",)
 
 
-def test_a_cut_scale_points_on_and_says_so() -> None:
+def test_clipped_scale() -> None:
     scale = choose_scale(surface().values["train_loss"], vmax=10)
     for style in ("both", "heat"):
         artists = plot_contour(surface(), options=ContourOptions(style=style, scale=scale))
@@ -151,21 +151,21 @@ def test_a_cut_scale_points_on_and_says_so() -> None:
     assert artists.axes.texts[-1].get_text() == artists.notes[0]
 
 
-def test_an_accuracy_is_linear_and_a_constant_is_no_error() -> None:
+def test_linear_accuracy_and_constant_surface() -> None:
     assert plot_contour(surface(), metric="train_acc").scale.kind == "linear"
     flat = plot_contour(surface(function=lambda x, y: 3.0 + 0 * (x + y)))
     assert flat.lines is None
     assert not flat.labels
 
 
-def test_the_scale_and_the_levels_of_the_caller() -> None:
+def test_given_levels() -> None:
     artists = plot_contour(surface(), options=ContourOptions(levels=[1, 10, 100]))
     np.testing.assert_array_equal(artists.levels, [1, 10, 100])
     assert len(artists.lines.get_paths()) == 3
     assert len(plot_contour(surface(), options=ContourOptions(levels=6)).levels) <= 8
 
 
-def test_the_aspect_is_equal_unless_one_axis_is_much_longer() -> None:
+def test_aspect() -> None:
     assert plot_contour(surface()).axes.get_aspect() == 1
     long = surface()
     long = surface(coordinates=(long.x * 10, long.y))
@@ -173,7 +173,7 @@ def test_the_aspect_is_equal_unless_one_axis_is_much_longer() -> None:
     assert plot_contour(long, options=ContourOptions(aspect="equal")).axes.get_aspect() == 1
 
 
-def test_a_descending_axis_is_drawn_ascending() -> None:
+def test_descending_axis() -> None:
     plain = surface()
     flipped = Surface(
         (plain.x[::-1], plain.y), {"train_loss": plain.values["train_loss"][:, ::-1]}, plain.status[:, ::-1]
@@ -184,7 +184,7 @@ def test_a_descending_axis_is_drawn_ascending() -> None:
     np.testing.assert_allclose(quadratic(*path.vertices.T), artists.levels[5], rtol=0.1)
 
 
-def test_paths_lie_at_their_coordinates_and_say_when_they_leave() -> None:
+def test_paths() -> None:
     inside = trajectory([(-0.5, 0.9), (0.2, 0.1), (0.0, 0.0)], "Adam", rate=[0.1, 0.1, 0.01])
     leaving = trajectory([(3.0, 2.0), (0.5, 0.5), (0.0, 0.0)])
     artists = plot_contour(surface(), [leaving, inside], options=ContourOptions(distance=True))
@@ -200,7 +200,7 @@ def test_paths_lie_at_their_coordinates_and_say_when_they_leave() -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["SGD", "Adam", "start", "end", "LR change"]
 
 
-def test_the_callers_axes_are_used_and_nothing_else_is_touched() -> None:
+def test_given_axes() -> None:
     figure = Figure()
     left, right = figure.subplots(1, 2)
     artists = plot_contour(surface(), [trajectory([(0, 0.5), (0, 0)])], ax=right)
@@ -208,6 +208,26 @@ def test_the_callers_axes_are_used_and_nothing_else_is_touched() -> None:
     assert not left.has_data()
     assert artists.colour_bar.ax in figure.axes
     figure.draw_without_rendering()
+
+
+def test_title_is_above_legend() -> None:
+    options = ContourOptions(title="a title")
+    artists = plot_contour(surface(), [trajectory([(0, 0.5), (0, 0)])], options=options)
+    legend = next(child for child in artists.axes.get_children() if hasattr(child, "get_texts"))
+    (title,) = boxes(artists, [artists.axes.title])
+    assert title.y0 >= legend.get_window_extent().y1 - 1
+    assert title.y1 <= artists.figure.bbox.y1
+
+
+def test_short_repr() -> None:
+    artists = plot_contour(surface(), [trajectory([(0, 0.5), (0, 0)])], options=ContourOptions(levels=[1, 10]))
+    assert repr(artists) == "<ContourArtists: axes, scale, 2 levels, filled, lines, 2 labels, colour_bar, 1 paths>"
+    assert len(repr(artists.paths[0])) < 100
+
+
+def test_clip_option() -> None:
+    artists = plot_contour(surface(), options=ContourOptions(clip=10.0))
+    assert artists.scale == choose_scale(surface().values["train_loss"], vmax=10)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +241,7 @@ def test_the_callers_axes_are_used_and_nothing_else_is_touched() -> None:
         ("page", "heat"),
     ],
 )
-def test_no_text_is_cut_or_on_another(size: str, style: str) -> None:
+def test_texts_do_not_overlap(size: str, style: str) -> None:
     def barriers(x, y):
         return 10 ** (-1.7 + 3.5 * (x**2 + y**2) / (0.3 + x**2 + y**2) + np.sin(6 * x) * np.cos(7 * y) * (x**2 + y**2))
 
@@ -263,7 +283,7 @@ def test_no_text_is_cut_or_on_another(size: str, style: str) -> None:
 
 
 @pytest.mark.parametrize("width", [1.4, 2.4])
-def test_lines_that_crowd_have_fewer_texts_rather_than_some_on_others(width: float) -> None:
+def test_crowded_labels_are_dropped(width: float) -> None:
     def well(x, y):
         return 10 ** (-4 * np.exp(-((x - MINIMUM[0]) ** 2 + (y - MINIMUM[1]) ** 2) / 0.04))
 
@@ -319,7 +339,7 @@ def noisy(error: float, **changes) -> Surface:
 
 
 @pytest.mark.parametrize("style", CONTOUR_STYLES)
-def test_what_is_no_more_than_noise_is_hatched_and_said(style) -> None:
+def test_noise_is_hatched(style) -> None:
     artists = plot_contour(noisy(0.165), options=ContourOptions(style=style, noise=True))
     paths = [artists.noise.get_path()] if style == "heat" else artists.noise.get_paths()
     corners = np.concatenate([path.vertices for path in paths if len(path.vertices)])
@@ -335,7 +355,7 @@ def test_what_is_no_more_than_noise_is_hatched_and_said(style) -> None:
     assert plot_contour(noisy(0.165), options=ContourOptions(style=style)).noise is None
 
 
-def test_where_nothing_is_noise_the_figure_says_so() -> None:
+def test_no_noise_note() -> None:
     artists = plot_contour(noisy(0.01), options=ContourOptions(noise=True))
     assert artists.noise is None
     assert any(note.startswith("no point is within 2 paired") for note in artists.notes)
@@ -344,7 +364,7 @@ def test_where_nothing_is_noise_the_figure_says_so() -> None:
 
 
 @pytest.mark.parametrize("style", CONTOUR_STYLES)
-def test_points_that_were_stopped_are_out_of_range_and_said_to_be(style) -> None:
+def test_stopped_points(style) -> None:
     given = surface()
     loss = given.values["train_loss"]
     status = np.where(loss > 20, STOPPED, DONE).astype(np.uint8)

@@ -36,7 +36,7 @@ def legend_texts(ax) -> list[str]:
     return [text.get_text() for legend in found for text in legend.get_texts()]
 
 
-def test_one_surface_with_several_metrics_on_two_axes() -> None:
+def test_metrics_on_two_axes() -> None:
     artists = plot_curve(line(), metric=["train_loss", "test_loss"], second=["train_acc", "test_acc"])
     for drawn, metric in zip(
         artists.lines + artists.second_lines, ["train_loss", "test_loss", "train_acc", "test_acc"], strict=True
@@ -53,7 +53,7 @@ def test_one_surface_with_several_metrics_on_two_axes() -> None:
     assert sorted(legend_texts(artists.axes)) == ["test accuracy", "test loss", "training accuracy", "training loss"]
 
 
-def test_ticks_are_round_and_apart():
+def test_round_ticks():
     ax = plot_curve(Surface((X[:21],), {"train_loss": 1 + X[:21] ** 2}, np.ones(21, np.uint8))).axes
     ax.get_figure(root=True).draw_without_rendering()
     labels = [label for label in ax.get_xticklabels() if label.get_text()]
@@ -64,7 +64,7 @@ def test_ticks_are_round_and_apart():
     assert min(gaps) > 0.5 * max(box.width for box in boxes)
 
 
-def test_several_surfaces_in_one_axes_share_a_scale() -> None:
+def test_several_surfaces_share_scale() -> None:
     artists = plot_curve([line("a"), line("b", 50), line("c", 0.1)], second="train_acc")
     assert len({artist.get_color() for artist in artists.lines}) == 3
     assert [a.get_color() for a in artists.lines] == [a.get_color() for a in artists.second_lines]
@@ -75,7 +75,7 @@ def test_several_surfaces_in_one_axes_share_a_scale() -> None:
     assert legend_texts(plot_curve(line()).axes) == []
 
 
-def test_ticks_are_real_values_on_every_scale() -> None:
+def test_tick_labels_on_each_scale() -> None:
     for values in ([0.02, 700.0], [-3.0, 5.0], [-300.0, 0.1, 5000.0]):
         scale = choose_scale(np.array(values))
         ax = Figure().add_subplot()
@@ -88,7 +88,7 @@ def test_ticks_are_real_values_on_every_scale() -> None:
         np.testing.assert_array_equal(ax.get_yticks(), scale.ticks())
 
 
-def test_gaps_are_gaps_and_a_lonely_point_is_seen() -> None:
+def test_gaps_and_isolated_points() -> None:
     loss, status = line().values["train_loss"].copy(), np.ones(len(X), np.uint8)
     loss[3:6], loss[7:9] = np.nan, np.inf
     status[-5:] = 0
@@ -102,7 +102,7 @@ def test_gaps_are_gaps_and_a_lonely_point_is_seen() -> None:
     assert pending.get_path().vertices[:, 0].max() == X[-1]
 
 
-def test_a_known_standard_error_is_a_band() -> None:
+def test_standard_error_band() -> None:
     given = line(values={"train_loss_stderr": np.full(len(X), 0.01)})
     (band,) = plot_curve(given).bands
     inside = band.get_paths()[0].vertices
@@ -111,7 +111,7 @@ def test_a_known_standard_error_is_a_band() -> None:
     assert not plot_curve(given, options=CurveOptions(band=False)).bands
 
 
-def test_a_path_is_drawn_at_its_own_loss_else_at_the_curves() -> None:
+def test_path_heights() -> None:
     own = plot_curve(line(), [trajectory([2.0, 0.5, 0.0], loss=9.0)], options=CurveOptions(distance=True))
     assert own.paths[0].line.get_ydata().tolist() == [9, 9, 9]
     assert own.scale.vmax == 9
@@ -124,7 +124,7 @@ def test_a_path_is_drawn_at_its_own_loss_else_at_the_curves() -> None:
     np.testing.assert_allclose(under.paths[0].line.get_ydata(), [0.02 + 3 * 0.25, 0.02], rtol=2e-2)
 
 
-def test_the_callers_axes_and_wrong_arguments() -> None:
+def test_given_axes_and_wrong_arguments() -> None:
     ax = Figure().add_subplot()
     assert plot_curve(line(), ax=ax).axes is ax
     plane = Surface((X, X), {"train_loss": np.ones((26, 26))}, np.ones((26, 26), np.uint8))
@@ -137,7 +137,7 @@ def test_the_callers_axes_and_wrong_arguments() -> None:
         plot_curve(line(), [two])
 
 
-def test_noise_is_a_band_of_two_paired_errors_around_the_curve_and_the_value_at_the_origin() -> None:
+def test_noise_band() -> None:
     errors = {"train_loss_stderr": np.full(len(X), 9.0), "train_loss_paired_stderr": 0.05 * np.abs(X)}
     artists = plot_curve(line(values=errors), second="train_acc", options=CurveOptions(noise=True))
     (band,) = artists.bands

@@ -1,4 +1,4 @@
-"""Histories: runs by epoch or step, one axes for each metric, the true loss beside the plane's."""
+"""Training curves by epoch or step, one axes for each metric, and the loss on the plane."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def columns(name: str = "SGD", n: int = 11) -> dict:
     }  # fmt: skip
 
 
-def test_each_metric_has_its_axes_and_each_run_its_colour() -> None:
+def test_axes_by_metric_colours_by_run() -> None:
     artists = plot_history([columns(), columns("Adam")])
     assert [scale.kind for scale in artists.scales] == ["log", "linear"]
     for lines, metric in zip(artists.lines, ("train_loss", "train_acc"), strict=True):
@@ -31,7 +31,7 @@ def test_each_metric_has_its_axes_and_each_run_its_colour() -> None:
     assert np.ravel(artists.rates[0].get_data()).tolist() == [4, 2 * 0.5**4]
 
 
-def test_metrics_that_share_an_axes_by_step_and_gaps_in_between() -> None:
+def test_shared_axes_by_step() -> None:
     run = columns()
     run["test_loss"] = np.where(np.arange(11) % 2, np.nan, run["test_loss"])
     artists = plot_history([run], [("train_loss", "test_loss")], ax=Figure().add_subplot(), by="step")
@@ -41,7 +41,7 @@ def test_metrics_that_share_an_axes_by_step_and_gaps_in_between() -> None:
     assert artists.axes[0].get_xlabel() == "step"
 
 
-def test_columns_of_a_plain_table() -> None:
+def test_from_columns() -> None:
     run = History.from_columns({"step": [0, 10], "loss": [2.0, 1.0], "accuracy": [10.0, 50.0]}, "run")
     assert sorted(run.values) == ["train_acc", "train_loss"]
     assert run.epoch.tolist() == [0, 10]
@@ -49,7 +49,7 @@ def test_columns_of_a_plain_table() -> None:
     plot_history([run])
 
 
-def test_true_loss_beside_the_planes() -> None:
+def test_plane_loss() -> None:
     n = np.arange(4.0)
     path = Trajectory("SGD", np.arange(4), n, np.zeros((4, 2)), n, n, 2.0 - n / 4, 3.0 - n / 4, np.full(4, 0.1))
     true, plane = plot_plane_loss([path]).lines[0]

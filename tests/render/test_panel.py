@@ -1,4 +1,4 @@
-"""Panels: one scale, one colour bar, the same levels and colours everywhere, ranges that differ said."""
+"""Panels: shared scale, colour bar, levels and colours, and a note on different ranges."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from landscape.geometry.trajectory import Trajectory
@@ -37,7 +38,7 @@ def bars(figure) -> list:
     return [ax for ax in figure.axes if ax.get_label() == "<colorbar>"]
 
 
-def test_all_share_scale_levels_and_one_bar() -> None:
+def test_shared_scale_levels_and_bar() -> None:
     figure = plot_panel([surface("a"), surface("b", 100), surface("c", 0.1)]).figure
     axes = panels(figure)
     assert [ax.get_title() for ax in axes] == ["a", "b", "c"]
@@ -59,7 +60,7 @@ def test_all_share_scale_levels_and_one_bar() -> None:
     ("count", "size", "grid"),
     [(1, "page", (1, 1)), (2, "page", (1, 2)), (4, "page", (1, 4)), (5, "neurips", (2, 3)), (3, "column", (2, 2))],
 )
-def test_the_grid_follows_from_the_count_and_the_width(count: int, size: str, grid: tuple[int, int]) -> None:
+def test_grid(count: int, size: str, grid: tuple[int, int]) -> None:
     figure = plot_panel([surface(f"{i}") for i in range(count)], options=ContourOptions(style="heat", size=size)).figure
     axes = panels(figure)
     assert len(axes) == count
@@ -69,14 +70,14 @@ def test_the_grid_follows_from_the_count_and_the_width(count: int, size: str, gr
     assert [bool(ax.get_ylabel()) for ax in axes] == [i % grid[1] == 0 for i in range(count)]
 
 
-def test_ranges_that_differ_are_said_and_each_panel_keeps_its_own() -> None:
+def test_different_ranges() -> None:
     figure = plot_panel([surface("a"), surface("b", right=3.0)], options=ContourOptions(style="heat")).figure
     assert [ax.get_xlim() for ax in panels(figure)] == [(-1, 1.5), (-1, 3)]
     assert any("ranges differ" in text.get_text() for text in figure.texts)
     assert not plot_panel([surface("a"), surface("b")], options=ContourOptions(style="heat")).figure.texts
 
 
-def test_a_run_has_one_colour_in_all_panels() -> None:
+def test_colour_of_each_run() -> None:
     paths = {"a": [trajectory("SGD"), trajectory("Adam")], "b": [trajectory("Adam")]}
     figure = plot_panel([surface("a"), surface("b")], paths, options=ContourOptions(style="heat")).figure
     colours = [{line.get_label(): line.get_color() for line in ax.lines} for ax in panels(figure)]
@@ -85,14 +86,14 @@ def test_a_run_has_one_colour_in_all_panels() -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["SGD", "Adam", "start", "end"]
 
 
-def test_one_that_is_not_computed_yet_stands_beside_the_others() -> None:
+def test_pending_surface() -> None:
     figure = plot_panel([surface("a"), surface("b", status=0)]).figure
     assert any("not yet computed" in text.get_text() for text in figure.texts)
     with pytest.raises(ValueError, match="nothing is computed yet"):
         plot_panel([surface("b", status=0)])
 
 
-def test_small_print_and_labels_do_not_meet_and_saving_twice_gives_one_file(tmp_path: Path) -> None:
+def test_texts_do_not_overlap_and_saving_is_reproducible(tmp_path: Path) -> None:
     figure = plot_panel([surface("a"), surface("b", right=3.0)], [[trajectory("SGD")]] * 2).figure
     first = save(figure, tmp_path / "a.png", 80).read_bytes()
     assert first == save(figure, tmp_path / "b.png", 80).read_bytes()
@@ -106,7 +107,7 @@ def test_small_print_and_labels_do_not_meet_and_saving_twice_gives_one_file(tmp_
         assert figure.legends[0].get_window_extent(renderer).y0 > ax.title.get_window_extent(renderer).y1
 
 
-def test_metrics_side_by_side_have_their_own_scales() -> None:
+def test_metrics_have_own_scales() -> None:
     figure = plot_metrics(surface("a"), [trajectory("SGD")]).figure
     assert len(panels(figure)) == 2
     labels = [child.get_ylabel() for ax in panels(figure) for child in ax.child_axes]
@@ -126,9 +127,22 @@ def test_wrong_arguments() -> None:
         plot_panel([surface("a"), surface("b")], [[trajectory("SGD")]])
 
 
-def test_noise_is_asked_of_the_metrics_that_have_an_error(slope) -> None:
+def test_noise_of_metrics_with_errors(slope) -> None:
     given = slope(x=(-0.5, 0.5), nx=9)
     figure = plot_metrics(given, metrics=["train_loss", "train_acc"], options=ContourOptions(noise=True)).figure
     assert sum("indistinguishable" in text.get_text().replace("\n", " ") for text in figure.findobj(Text)) == 1
     with pytest.raises(ValueError, match="train_acc has no standard error"):
         plot_metrics(given, metrics=["train_acc"], options=ContourOptions(noise=True))
+
+
+def test_given_axes() -> None:
+    figure = Figure(layout="constrained")
+    axes = list(figure.subplots(1, 2))
+    artists = plot_panel([surface("a"), surface("b", right=3.0)], [[trajectory("SGD")], []], ax=axes)
+    assert artists.axes == tuple(axes)
+    assert artists.figure is figure
+    assert artists.notes == ("axis ranges differ between panels",)
+    assert len(bars(figure)) == 1
+    assert [ax.get_xlabel() for ax in axes] == ["direction 1"] * 2
+    with pytest.raises(ValueError, match="expected 2 axes, one for each panel, got 1"):
+        plot_metrics(surface("a"), ax=axes[:1])

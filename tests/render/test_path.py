@@ -1,4 +1,4 @@
-"""Paths: marks where they belong, notes that are true."""
+"""Paths: positions of markers, and notes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def trajectory(coordinates, name: str = "SGD", **known) -> Trajectory:
     return Trajectory(name, np.arange(n), np.arange(n, dtype=float), coordinates, **rest)
 
 
-def test_line_points_start_and_end_are_at_the_checkpoints() -> None:
+def test_positions_of_markers() -> None:
     path = trajectory([(2, 1), (np.nan, np.nan), (1, 3), (0, 0)])
     artists = plot_path(path, ax=Figure().add_subplot())
     for artist in (artists.line, artists.points):
@@ -30,7 +30,7 @@ def test_line_points_start_and_end_are_at_the_checkpoints() -> None:
     assert artists.line.get_path_effects()
 
 
-def test_jumps_of_the_learning_rate_are_marked_and_schedules_that_glide_are_not() -> None:
+def test_learning_rate_jumps() -> None:
     np.testing.assert_array_equal(learning_rate_changes(np.array([0.1, 0.1, 0.01, 0.01, 0.02])), [1, 3])
     np.testing.assert_array_equal(learning_rate_changes(np.array([np.nan, 0.1, 0.01, np.nan])), [1])
     assert not learning_rate_changes(0.1 * (1 + np.cos(np.linspace(0, 2.5, 60)))).size
@@ -43,7 +43,7 @@ def test_jumps_of_the_learning_rate_are_marked_and_schedules_that_glide_are_not(
     assert plot_path(path, options=PathOptions(learning_rate=False)).rates is None
 
 
-def test_leaving_is_counted_against_the_limits_given_or_drawn() -> None:
+def test_note_on_points_outside() -> None:
     path = trajectory([(3, 0), (1, -2), (1, 1), (0, 0)])
     artists = plot_path(path, limits=((-1, 1), (1, -1)))
     assert artists.notes == ("SGD leaves the plotted range (2 of 4 checkpoints outside)",)
@@ -57,7 +57,7 @@ def test_leaving_is_counted_against_the_limits_given_or_drawn() -> None:
     assert ax.get_xlim() == limits
 
 
-def test_the_distance_from_the_plane_is_said_beside_that_from_the_origin() -> None:
+def test_distance_note() -> None:
     path = trajectory([(1, 0), (0, 0)], distance=[2.5, 0], displacement=[3.25, 0])
     assert plot_path(path, options=PathOptions(distance=True)).notes == (
         "SGD: up to 2.5 from the plane, 3.25 from its origin",
@@ -67,7 +67,7 @@ def test_the_distance_from_the_plane_is_said_beside_that_from_the_origin() -> No
     )
 
 
-def test_notes_of_several_paths_stand_in_one_text() -> None:
+def test_notes_are_joined() -> None:
     ax = Figure().add_subplot()
     for name in ("SGD", "Adam", "SGD"):
         plot_path(trajectory([(9, 9), (0, 0)], name), ax=ax, limits=((-1, 1), (-1, 1)))
@@ -75,7 +75,7 @@ def test_notes_of_several_paths_stand_in_one_text() -> None:
     assert text.get_text().replace("\n", " ").count("leaves") == 2
 
 
-def test_several_paths_look_different_and_a_white_one_has_a_dark_rim() -> None:
+def test_colours_and_markers_differ() -> None:
     ax = Figure().add_subplot()
     paths = [plot_path(trajectory([(i, 0), (0, 0)], f"run {i}"), ax=ax, options=PathOptions(index=i)) for i in range(6)]
     assert len({(path.line.get_color(), path.points.get_marker()) for path in paths}) == 6
@@ -88,6 +88,6 @@ def test_several_paths_look_different_and_a_white_one_has_a_dark_rim() -> None:
 
 
 @pytest.mark.parametrize("coordinates", [np.zeros((3, 1)), np.zeros((3, 3)), np.zeros((0, 2))])
-def test_a_path_of_another_plane_is_refused(coordinates: np.ndarray) -> None:
+def test_wrong_dimensions(coordinates: np.ndarray) -> None:
     with pytest.raises(ValueError, match="project it on the plane"):
         plot_path(trajectory(coordinates))

@@ -63,7 +63,7 @@ def test_escapes(text, mathematics, expected):
 
 
 @pytest.mark.parametrize("style", ["both", "heat"])
-def test_saving_starts_no_program(contour, style, tmp_path, monkeypatch):
+def test_saving_starts_no_process(contour, style, tmp_path, monkeypatch):
     figure = contour(style).axes.get_figure(root=True)
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail(f"started {a}"))
     assert save(figure, tmp_path / "figure.pgf") == tmp_path / "figure.pgf"
@@ -77,7 +77,7 @@ def test_saving_starts_no_program(contour, style, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["figure.pgf", *named])
 
 
-def test_texts_stand_where_the_figure_has_them(contour, tmp_path):
+def test_positions_of_texts(contour, tmp_path):
     artists = contour()
     figure = artists.axes.get_figure(root=True)
     page = save(figure, tmp_path / "figure.pgf").read_text("utf-8")
@@ -96,7 +96,7 @@ def test_texts_stand_where_the_figure_has_them(contour, tmp_path):
     assert 0 < width * box.x0 - float(tick["x"].removesuffix("in")) < 0.1
 
 
-def test_the_same_again_and_what_was_there_is_replaced(contour, tmp_path):
+def test_saving_is_reproducible_and_replaces(contour, tmp_path):
     figure = contour("heat").axes.get_figure(root=True)
     names = ("figure.pgf", "figure-img0.png", "figure-img1.png")
     for name in names:
@@ -124,7 +124,7 @@ def compiled(engine, name, size, folder):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("kind", ["both", "heat", "curve"])
-def test_latex_sets_it_without_a_complaint(contour, engine, kind, tmp_path):
+def test_latex_has_no_warnings(contour, engine, kind, tmp_path):
     if kind == "curve":
         x = np.linspace(-1, 2, 7)
         values = {"train_loss": 10**x, "train_acc": 100 / (1 + x**2), "train_loss_stderr": 10**x / 5}

@@ -1,4 +1,4 @@
-"""Scales: the rule that picks one, round trips, levels and ticks, texts that say the value they stand at."""
+"""Scales: automatic choice, round trips, levels, ticks and labels."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def number(text: str) -> float:
         ([1.0, np.nan, -np.inf, 50.0], "log"),
     ],
 )
-def test_the_rule_of_auto(values: list[float], kind: str) -> None:
+def test_auto(values: list[float], kind: str) -> None:
     assert choose_scale(np.array(values)).kind == kind
 
 
-def test_ends_are_the_finite_extremes_of_all_arrays_and_the_arrays_stay_as_they_are() -> None:
+def test_ends_are_finite_extremes() -> None:
     first, second = np.array([[3.0, np.nan], [2.0, 4.0]]), np.array([0.5, np.inf, 90.0])
     kept = first.copy(), second.copy()
     scale = choose_scale([first, second])
@@ -59,7 +59,7 @@ def test_ends_are_the_finite_extremes_of_all_arrays_and_the_arrays_stay_as_they_
 @given(values=st.lists(finite, min_size=2, max_size=20), kind=st.sampled_from(["auto", "linear", "symlog"]))
 @example(values=[0.0, 5e-324], kind="symlog")
 @settings(max_examples=100, deadline=None)
-def test_round_trip_and_order(values: list[float], kind: str) -> None:
+def test_round_trip_is_monotonic(values: list[float], kind: str) -> None:
     scale = choose_scale(np.array(values), kind)
     array = np.sort(np.array(values))
     heights = scale.transform(array)
@@ -67,7 +67,7 @@ def test_round_trip_and_order(values: list[float], kind: str) -> None:
     np.testing.assert_allclose(scale.inverse(heights), array, rtol=1e-9, atol=1e-9 * max(1e-300, np.abs(array).max()))
 
 
-def test_log_is_log10_and_has_no_place_for_the_rest() -> None:
+def test_log_of_not_positive_is_nan() -> None:
     scale = choose_scale(np.array([0.1, 100.0]), "log")
     np.testing.assert_allclose(scale.transform([[0.01, 1000.0]]), [[-2.0, 3.0]], rtol=1e-15)
     assert np.isnan(scale.transform([0.0, -1.0, np.nan])).all()
@@ -75,7 +75,7 @@ def test_log_is_log10_and_has_no_place_for_the_rest() -> None:
 
 
 @pytest.mark.parametrize("kind", SCALE_KINDS)
-def test_the_norm_agrees_with_the_transform(kind: str) -> None:
+def test_norm_agrees_with_transform(kind: str) -> None:
     values = np.array([0.02, 0.5, 3.0, 700.0])
     scale = choose_scale(values, kind)
     low, high = scale.transform([scale.vmin, scale.vmax])
@@ -86,7 +86,7 @@ def test_the_norm_agrees_with_the_transform(kind: str) -> None:
 
 @given(low=exponent, span=decades, kind=st.sampled_from(["log", "linear"]))
 @settings(max_examples=150, deadline=None)
-def test_eight_to_sixteen_levels_whatever_the_range(low: float, span: float, kind: str) -> None:
+def test_number_of_levels(low: float, span: float, kind: str) -> None:
     scale = choose_scale(np.array([10**low, 10 ** (low + span)]), kind)
     levels = scale.levels()
     assert 8 <= len(levels) <= 16
@@ -99,7 +99,7 @@ def test_eight_to_sixteen_levels_whatever_the_range(low: float, span: float, kin
 
 @given(low=exponent, span=decades, kind=st.sampled_from(["log", "linear"]))
 @settings(max_examples=150, deadline=None)
-def test_texts_say_the_value_they_stand_at(low: float, span: float, kind: str) -> None:
+def test_labels_are_values(low: float, span: float, kind: str) -> None:
     scale = choose_scale(np.array([10**low, 10 ** (low + span)]), kind)
     for values in (scale.levels(), scale.ticks(), scale.roundest(scale.levels())):
         texts = scale.labels(values)
@@ -109,7 +109,7 @@ def test_texts_say_the_value_they_stand_at(low: float, span: float, kind: str) -
 
 @given(low=exponent, span=decades, kind=st.sampled_from(["log", "linear"]))
 @settings(max_examples=150, deadline=None)
-def test_a_few_ticks_inside_the_ends(low: float, span: float, kind: str) -> None:
+def test_ticks(low: float, span: float, kind: str) -> None:
     scale = choose_scale(np.array([10**low, 10 ** (low + span)]), kind)
     ticks = scale.ticks()
     assert 2 <= len(ticks) <= 8
@@ -118,7 +118,7 @@ def test_a_few_ticks_inside_the_ends(low: float, span: float, kind: str) -> None
     assert (ticks <= scale.vmax + slack).all()
 
 
-def test_decades_are_preferred_where_there_are_many() -> None:
+def test_decades_are_preferred() -> None:
     scale = choose_scale(np.array([2e-3, 3e8]), "log")
     np.testing.assert_allclose(np.log10(scale.ticks()) % 1, 0, atol=1e-12)
     assert scale.labels([1e-2, 1, 1e5]) == ["$10^{-2}$", "$10^{0}$", "$10^{5}$"]
@@ -126,7 +126,7 @@ def test_decades_are_preferred_where_there_are_many() -> None:
     assert choose_scale(np.array([0.05, 300.0])).labels([1.2345, 1 / 3, 299.5]) == ["1.2345", "0.333", "299.5"]
 
 
-def test_symlog_has_levels_on_both_sides_and_spends_few_decades_on_the_crossing() -> None:
+def test_symlog_levels() -> None:
     scale = choose_scale(np.linspace(-1, 1, 41) ** 3 * 500)
     assert scale.kind == "symlog"
     assert scale.linthresh == 0.1
@@ -137,7 +137,7 @@ def test_symlog_has_levels_on_both_sides_and_spends_few_decades_on_the_crossing(
     assert [number(text) for text in scale.labels(levels)] == pytest.approx(list(levels))
 
 
-def test_few_of_many_levels_are_written_and_they_are_the_round_ones() -> None:
+def test_roundest_levels() -> None:
     scale = choose_scale(np.array([0.013, 900.0]))
     levels = np.array([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200])
     np.testing.assert_array_equal(scale.roundest(levels, 6), [0.1, 1, 10, 100])
@@ -146,14 +146,14 @@ def test_few_of_many_levels_are_written_and_they_are_the_round_ones() -> None:
     )
 
 
-def test_a_constant_has_a_scale_and_no_levels() -> None:
+def test_constant() -> None:
     for value in (0.0, 3.0, -2.0):
         scale = choose_scale(np.full((3, 4), value))
         assert scale.vmin < scale.vmax
         assert not scale.levels().size
 
 
-def test_a_cut_is_said_and_pointed_at() -> None:
+def test_clipping_note_and_extend() -> None:
     values = np.array([0.01, 1.0, 5e4])
     whole = choose_scale(values)
     assert whole.note() == ""
@@ -174,12 +174,12 @@ def test_a_cut_is_said_and_pointed_at() -> None:
         (([-1.0, -2.0], "log"), "positive values for a log scale"),
     ],
 )
-def test_what_cannot_be_scaled(arguments: tuple, message: str) -> None:
+def test_wrong_arguments(arguments: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         choose_scale(np.array(arguments[0]), *arguments[1:])
 
 
-def test_ends_in_the_wrong_order() -> None:
+def test_wrong_ends() -> None:
     with pytest.raises(ValueError, match="vmin < vmax"):
         choose_scale(np.array([1.0, 2.0]), vmax=0.5)
     with pytest.raises(ValueError, match="linthresh > 0"):

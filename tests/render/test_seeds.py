@@ -1,4 +1,4 @@
-"""Seeds: statistics against NumPy's, gaps that stay gaps, and a band on the scale it is drawn on."""
+"""Seeds: statistics compared with NumPy, gaps, and bands on the scale of the plot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def line(factor: float, status: int = 1) -> Surface:
     return Surface((X,), {"train_loss": loss, "train_acc": 90 - loss}, np.full(11, status, np.uint8), name="resnet20")
 
 
-def test_mean_and_spread_are_those_of_the_values() -> None:
+def test_mean_and_spread() -> None:
     y = np.linspace(0, 1, 4)
     rng = np.random.default_rng(0)
     stack = rng.lognormal(size=(5, 4, 11))
@@ -35,7 +35,7 @@ def test_mean_and_spread_are_those_of_the_values() -> None:
     assert artists.colour_bar.ax.get_ylabel() == "standard deviation of training loss"
 
 
-def test_a_band_on_a_log_scale_is_geometric() -> None:
+def test_band_on_log_scale() -> None:
     surfaces = [line(factor) for factor in (0.1, 1.0, 10.0)]
     artists = plot_seed_band(surfaces, curves=True)
     assert artists.scale.kind == "log"
@@ -48,7 +48,7 @@ def test_a_band_on_a_log_scale_is_geometric() -> None:
     assert len(artists.curves) == 3
 
 
-def test_a_band_on_a_linear_scale_is_arithmetic() -> None:
+def test_band_on_linear_scale() -> None:
     surfaces = [line(0.5), line(1.5)]
     artists = plot_seed_band(surfaces, metric="train_acc", spread="range")
     np.testing.assert_allclose(artists.lines[0].get_ydata(), 90 - line(1.0).values["train_loss"])
@@ -56,7 +56,7 @@ def test_a_band_on_a_linear_scale_is_arithmetic() -> None:
     assert vertices[:, 1].min() == pytest.approx(90 - 1.5 * (0.1 + 20 * 1.5**2))
 
 
-def test_groups_share_a_scale_and_gaps_stay_gaps() -> None:
+def test_groups_share_scale() -> None:
     broken = line(3.0)
     broken.values["train_loss"][4] = np.inf
     artists = plot_seed_band({"a": [line(0.1), line(0.2)], "b": [line(2.0), broken, line(4.0)]})

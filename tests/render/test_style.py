@@ -1,4 +1,4 @@
-"""Style: nothing global changes, figures carry their style, and the same figure gives the same bytes."""
+"""Style: global settings stay as they are, figures carry their style, and files are reproducible."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def run(code: str, *arguments: str, seed: int = 0) -> str:
     ).stdout  # fmt: skip
 
 
-def test_the_same_bytes_in_two_processes_and_when_saved_again(tmp_path: Path) -> None:
+def test_saving_is_reproducible(tmp_path: Path) -> None:
     names = [[str(tmp_path / f"{k}{suffix}") for suffix in style.SUFFIXES] for k in range(3)]
     run(SCRIPT, *names[0], *names[1], seed=1)
     run(SCRIPT, *names[2], seed=2)
@@ -69,7 +69,7 @@ def test_the_same_bytes_in_two_processes_and_when_saved_again(tmp_path: Path) ->
     assert not list(tmp_path.glob(".*"))
 
 
-def test_neither_matplotlib_nor_pyplot_comes_along() -> None:
+def test_lazy_imports() -> None:
     base = "import sys, landscape, landscape.render.style, landscape.render.scale, landscape.render.ticks\n"
     assert run(base + "print('matplotlib' in sys.modules)").strip() == "False"
     everything = "import landscape.render.plots.contour, landscape.render.plots.curve, landscape.render.plots.panels\n"
@@ -77,7 +77,7 @@ def test_neither_matplotlib_nor_pyplot_comes_along() -> None:
     assert run(everything + code).strip() == "False"
 
 
-def test_fonts_are_embedded_as_truetype(tmp_path: Path) -> None:
+def test_truetype_fonts(tmp_path: Path) -> None:
     content = style.save(drawn(), tmp_path / "figure.pdf").read_bytes()
     assert b"/Type3" not in content
     assert b"/CIDFontType2" in content
@@ -98,13 +98,13 @@ def test_no_dates(tmp_path: Path) -> None:
     assert b"Matplotlib" not in content
 
 
-def test_the_callers_settings_come_back(tmp_path: Path) -> None:
+def test_rc_params_are_restored(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     style.save(drawn(), tmp_path / "figure.png", 50)
     assert dict(matplotlib.rcParams) == before
 
 
-def test_a_figure_is_drawn_in_its_style_outside_of_it() -> None:
+def test_figure_carries_style() -> None:
     figure = drawn("page")
     figure.draw_without_rendering()
     size = style.SIZES["page"]
@@ -121,7 +121,7 @@ def test_a_figure_is_drawn_in_its_style_outside_of_it() -> None:
         assert pixels(figure) == outside
 
 
-def test_unknown_names_are_answered_with_the_known_ones(tmp_path: Path) -> None:
+def test_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\.pdf, \.png, \.svg"):
         style.save(drawn(), tmp_path / "figure.jpg")
     with pytest.raises(ValueError, match="column, page, icml"):
@@ -131,7 +131,7 @@ def test_unknown_names_are_answered_with_the_known_ones(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_was_there_stays_when_saving_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_save_keeps_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "figure.pdf"
     path.write_bytes(b"old")
     figure = drawn()
@@ -150,7 +150,7 @@ def test_what_was_there_stays_when_saving_fails(tmp_path: Path, monkeypatch: pyt
     assert path.read_bytes().startswith(b"%PDF")
 
 
-def test_maps_rise_in_lightness_so_that_they_survive_grey_print() -> None:
+def test_colour_maps_increase_in_lightness() -> None:
     for purpose in ("loss", "accuracy", "spread"):
         colours = style.colour_map(purpose)(np.linspace(0, 1, 64))[:, :3]
         lightness = colours @ (0.2126, 0.7152, 0.0722)
@@ -160,7 +160,7 @@ def test_maps_rise_in_lightness_so_that_they_survive_grey_print() -> None:
     assert style.colour_map_name("train_loss") == "loss"
 
 
-def test_path_colours_differ_in_grey_print_or_in_marker() -> None:
+def test_path_colours_and_markers() -> None:
     pairs = list(zip(style.TRAJECTORY_COLOURS, style.TRAJECTORY_MARKERS, strict=True))
     assert len(set(pairs)) == len(pairs)
     assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour, _ in pairs)
