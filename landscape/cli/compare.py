@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from landscape.cli.options import PATH, overwrite_option, problem_options, spec_of
+from landscape.cli.options import PATH, RanksType, overwrite_option, problem_options, spec_of
 
 
 @click.command()
@@ -18,31 +18,48 @@ from landscape.cli.options import PATH, overwrite_option, problem_options, spec_
     "--optimizer", "optimizers", multiple=True, metavar="NAME:KEY=VALUE,...",
     help="Optimizer, as for train; repeat for two to six.  [default: SGD, momentum, Nesterov, AdaGrad, RMSprop, Adam]",
 )  # fmt: skip
-@click.option("--epochs", type=click.IntRange(1), default=15, show_default=True, help="Epochs of each run.")
-@click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Samples in each step.")
+@click.option(
+    "--epochs", type=click.IntRange(1), metavar="N", default=15, show_default=True, help="Epochs of each run."
+)
+@click.option(
+    "--batch-size", type=click.IntRange(1), metavar="N", default=128, show_default=True, help="Samples in each step."
+)
 @click.option(
     "--schedule", default="constant", show_default=True, help="Schedule of the learning rate: constant, step, cosine."
 )
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True,
+    "--seed", type=click.IntRange(0), metavar="N", default=0, show_default=True,
     help="Random seed of the initial weights and the data order.",
 )  # fmt: skip
 @click.option(
-    "--checkpoint-steps", type=click.IntRange(1), default=4, show_default=True, help="Steps between checkpoints."
+    "--checkpoint-steps",
+    type=click.IntRange(1),
+    metavar="N",
+    default=4,
+    show_default=True,
+    help="Steps between checkpoints.",
 )
 @click.option(
     "--plane", type=click.Choice(["pca", "random"]), default="pca", show_default=True,
     help="Principal components of all checkpoints, or random directions around the end of the best run.",
 )  # fmt: skip
 @click.option(
-    "--points", type=click.IntRange(5), default=31, show_default=True, help="Points of the surface along each axis."
+    "--points",
+    type=click.IntRange(5),
+    metavar="N",
+    default=31,
+    show_default=True,
+    help="Points of the surface along each axis.",
 )
 @click.option(
-    "--measured", type=click.IntRange(10), help="Samples on which the surface is measured.  [default: all of them]"
+    "--measured",
+    type=click.IntRange(10),
+    metavar="N",
+    help="Samples on which the surface is measured.  [default: all of them]",
 )
 @click.option(
-    "--ranks", type=click.IntRange(1),
-    help="Runs trained at a time, and MPI ranks for the surface.  [default: one per core, up to 8]",
+    "--ranks", type=RanksType(), default="auto",
+    help="Runs trained at a time, and MPI ranks for the surface.  [default: auto, one per core up to 8]",
 )  # fmt: skip
 @click.option("--flat", is_flag=True, help="Skip the three-dimensional figure.")
 @click.option("--out", type=PATH, default=Path("compare-out"), show_default=True, help="Output folder.")
@@ -55,9 +72,10 @@ def command(runs: tuple[Path, ...], out: Path, overwrite: bool, **options: Any) 
     is in the folder already is not computed again.
 
     \b
-    landscape compare --model mlp --out compare
-    landscape compare --model resnet20 --optimizer sgd:lr=0.1,momentum=0.9 --optimizer adam:lr=0.003 --epochs 10
-    landscape compare run-a run-b --plane random
+    Examples:
+      landscape compare --model mlp --out compare
+      landscape compare --model resnet20 --optimizer sgd:lr=0.1,momentum=0.9 --optimizer adam:lr=0.003 --epochs 10
+      landscape compare run-a run-b --plane random
     """
     begin, problem = time.monotonic(), spec_of(options)
     if problem is None and not runs:
@@ -72,7 +90,7 @@ def command(runs: tuple[Path, ...], out: Path, overwrite: bool, **options: Any) 
     )
     with StageBars() as bars:
         common: dict[str, Any] = {
-            "ranks": options["ranks"] or "auto", "overwrite": overwrite, "progress": bars, "on_message": echo
+            "ranks": options["ranks"], "overwrite": overwrite, "progress": bars, "on_message": echo
         }  # fmt: skip
         if runs or problem is None:
             result = compare_runs(runs, out, settings, **common)

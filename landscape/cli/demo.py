@@ -4,33 +4,55 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from landscape.cli.options import PATH
+from landscape.cli.options import PATH, RanksType
 
 
 @click.command()
 @click.option("--out", type=PATH, default=Path("demo-out"), show_default=True, help="Output folder.")
 @click.option(
-    "--epochs", type=click.IntRange(2), default=15, show_default=True, help="Epochs of each of four training runs."
+    "--epochs",
+    type=click.IntRange(2),
+    metavar="N",
+    default=15,
+    show_default=True,
+    help="Epochs of each of four training runs.",
 )
 @click.option(
-    "--points", type=click.IntRange(5), default=31, show_default=True, help="Points per axis of each of four surfaces."
+    "--points",
+    type=click.IntRange(5),
+    metavar="N",
+    default=31,
+    show_default=True,
+    help="Points per axis of each of four surfaces.",
 )
 @click.option(
-    "--samples", type=click.IntRange(10), default=600, show_default=True, help="Samples on which surfaces are measured."
+    "--samples",
+    type=click.IntRange(10),
+    metavar="N",
+    default=600,
+    show_default=True,
+    help="Samples on which surfaces are measured.",
 )
-@click.option("--ranks", type=click.IntRange(1), help="MPI ranks for the surfaces.  [default: one per core, up to 8]")
-def command(out: Path, epochs: int, points: int, samples: int, ranks: int | None) -> None:
+@click.option(
+    "--ranks",
+    type=RanksType(),
+    default="auto",
+    help="MPI ranks for the surfaces.  [default: auto, one per core up to 8]",
+)
+def command(out: Path, epochs: int, points: int, samples: int, ranks: int | Literal["auto"]) -> None:
     """Train a residual network with and without its shortcuts, with SGD and with Adam, and draw their landscapes.
 
     The data are the 1,797 handwritten digits of scikit-learn. Each step is shown as the command that does the same.
     What is in the folder already is not computed again.
 
     \b
-    landscape demo
-    landscape demo --epochs 2 --points 11 --out quick
+    Examples:
+      landscape demo
+      landscape demo --epochs 2 --points 11 --out quick
     """
     begin = time.monotonic()
     from landscape.cli.progress import StageBars, clock, echo
@@ -43,7 +65,7 @@ def command(out: Path, epochs: int, points: int, samples: int, ranks: int | None
         result = demo(
             out,
             DemoOptions(epochs, points, samples),
-            ranks=ranks or "auto",
+            ranks=ranks,
             progress=bars,
             on_heading=heading,
             on_message=echo,

@@ -20,6 +20,7 @@ from landscape.cli.options import PATH, overwrite_option, require_new
 @click.option(
     "--reduction",
     type=click.FloatRange(0, 1, max_open=True),
+    metavar="X",
     default=0.0,
     help="Fraction of the triangles to remove from a .glb, .obj or .stl.",
 )
@@ -47,12 +48,14 @@ def command(
     A recent ParaView opens the surface file itself; older versions need one of these formats (docs/paraview.md).
 
     \b
-    landscape export surface.h5 --trajectory trajectory.h5 --out surface.vts
-    landscape export surface.h5 --clip 100 --reduction 0.5 --out surface.glb
-    landscape export with.h5 without.h5 --out surfaces.html
+    Examples:
+      landscape export surface.h5 --trajectory trajectory.h5 --out surface.vts
+      landscape export surface.h5 --clip 100 --reduction 0.5 --out surface.glb
+      landscape export with.h5 without.h5 --out surfaces.html
     """
     require_new(out, overwrite)
-    from landscape.workflows.export import ExportOptions, export
+    from landscape.render.exports.job import ExportOptions
+    from landscape.workflows.export import export
 
     written = export(out, files, paths, ExportOptions(**content), seed=seed, z=z, overwrite=overwrite)
     for path in written:

@@ -34,7 +34,12 @@ from landscape.cli.options import overwrite_option
 )
 @look_options
 @click.option(
-    "--levels", type=click.IntRange(2), default=12, show_default=True, help="Approximate number of contour levels."
+    "--levels",
+    type=click.IntRange(2),
+    metavar="N",
+    default=12,
+    show_default=True,
+    help="Approximate number of contour levels.",
 )
 @click.option("--distance", is_flag=True, help="State how far from the plane each run was.")
 @click.option(
@@ -51,6 +56,7 @@ from landscape.cli.options import overwrite_option
 @click.option(
     "--dpi",
     type=click.IntRange(30, 2400),
+    metavar="N",
     default=300,
     show_default=True,
     help="Resolution of a .png, in dots per inch.",
@@ -74,11 +80,12 @@ def command(
     doesn't need LaTeX. Heat maps become images beside it.
 
     \b
-    landscape plot surface.h5 --trajectory trajectory.h5 --out figure.pdf
-    landscape plot with.h5 without.h5 --size page --out compare.pdf
-    landscape plot surface.h5 --out figure.pdf --out figure.png
-    landscape plot line.h5 --second train_acc --out line.svg
-    landscape plot few_samples.h5 --noise
+    Examples:
+      landscape plot surface.h5 --trajectory trajectory.h5 --out figure.pdf
+      landscape plot with.h5 without.h5 --size page --out compare.pdf
+      landscape plot surface.h5 --out figure.pdf --out figure.png
+      landscape plot line.h5 --second train_acc --out line.svg
+      landscape plot few_samples.h5 --noise
     """
     check_outs(outs, overwrite)
     from landscape.workflows.figures import PlotOptions, plot

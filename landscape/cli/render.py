@@ -1,4 +1,4 @@
-"""``landscape render``: surfaces in three dimensions, with the paths on them."""
+"""``landscape render``: surfaces in three dimensions, with trajectories on them."""
 
 from __future__ import annotations
 
@@ -21,28 +21,31 @@ from landscape.cli.options import overwrite_option
 @click.command()
 @surfaces_argument
 @trajectory_option
-@out_option("figure.png", "A .png, .pdf or .svg")
+@out_option("figure.png", "a .png, .pdf, .svg or .pgf")
 @scene_options("1600x1200")
 @overwrite_option
 def command(
-    files: tuple[Path, ...], paths: tuple[Path, ...], outs: tuple[Path, ...], overwrite: bool, **options: Any
+    files: tuple[Path, ...],
+    paths: tuple[Path, ...],
+    outs: tuple[Path, ...],
+    seed: int | None,
+    z: float | None,
+    overwrite: bool,
+    **look: Any,
 ) -> None:
-    """Draw SURFACEs as reliefs, side by side on one scale, with their contours below and the paths on them.
+    """Draw SURFACEs in three dimensions, side by side on one scale, with their contours below and the paths on them.
 
-    Needs no display, but OpenGL's libraries; where they are missing, a line says what to install.
+    No display is needed, only the OpenGL libraries; if they are missing, the error says what to install.
 
     \b
-    landscape render surface.h5 --trajectory trajectory.h5 --out figure.png
-    landscape render with.h5 without.h5 --size 3840x2160 --out cover.png
-    landscape render surface.h5 --view 30,25 --clip 100 --size neurips --dpi 600 --out figure.png
+    Examples:
+      landscape render surface.h5 --trajectory trajectory.h5 --out figure.png
+      landscape render with.h5 without.h5 --size 3840x2160 --out cover.png
+      landscape render surface.h5 --view 30,25 --clip 100 --size neurips --dpi 600 --out figure.png
     """
     check_outs(outs, overwrite)
-    from landscape.workflows.inputs import load_surfaces, load_trajectories
-
-    surfaces = load_surfaces(files, seed=options.pop("seed"), z=options.pop("z"))
-    trajectories = load_trajectories(paths, len(surfaces))
     from landscape.render.scenes.options import SceneOptions
-    from landscape.render.scenes.scene import render_scene
+    from landscape.workflows.figures import render_scene
 
-    figure = render_scene(surfaces, trajectories, SceneOptions(**options))
-    save_figures(figure, outs, files, dpi=figure.dpi, transparent=options["transparent"])
+    figure = render_scene(files, paths, SceneOptions(**look), seed=seed, z=z)
+    save_figures(figure, outs, files, dpi=figure.dpi, transparent=look["transparent"])

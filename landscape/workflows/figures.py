@@ -18,6 +18,7 @@ from landscape.render.plots.seeds import plot_seed_band
 from landscape.render.scale import Scale
 from landscape.render.style import DPI, save
 from landscape.workflows.inputs import SurfaceSource, TrajectorySource, load_surfaces, load_trajectories
+from landscape.workflows.progress import ProgressOption, Steps, reporting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from landscape.geometry.trajectory import Trajectory
     from landscape.render.figure import StyledFigure
+    from landscape.render.scenes.animation import Motion
     from landscape.render.scenes.options import SceneOptions
     from landscape.surface.surface import Surface
 
@@ -218,9 +220,68 @@ def render_scene(
     seed: int | None = None,
     z: float | None = None,
 ) -> StyledFigure:
-    """Draw surfaces in three dimensions."""
+    """Draw surfaces in three dimensions, side by side on one scale, with their contours below and paths on them.
+
+    Args:
+        surfaces: one or several surfaces of two axes, or paths of surface files.
+        trajectories: trajectories, or paths of trajectory files; with several surfaces one entry for each.
+        options: appearance of the scene.
+        seed: the seed to select from a surface over several seeds; by default their median.
+        z: the layer to select from a volume, the nearest to this coordinate; 0 by default.
+
+    Returns:
+        A figure of exactly the given size; save it with ``save_figure(figure, path, figure.dpi)``.
+
+    Raises:
+        ValueError: a surface of one axis, nothing to draw, or an option out of range.
+        MissingLibraryError: VTK finds no OpenGL library.
+        StoreError: a file cannot be read.
+    """
     from landscape.render.scenes import scene
 
     loaded = load_surfaces(surfaces, seed=seed, z=z)
-    paths = load_trajectories(trajectories, len(loaded))
-    return scene.render_scene(loaded, paths, options)
+    return scene.render_scene(loaded, load_trajectories(trajectories, len(loaded)), options)
+
+
+def animate_scene(
+    surfaces: SurfaceSource | Sequence[SurfaceSource],
+    trajectories: TrajectorySource | Sequence[TrajectorySource] = (),
+    path: str | os.PathLike[str] = "film.mp4",
+    options: SceneOptions | None = None,
+    motion: Motion | None = None,
+    *,
+    seed: int | None = None,
+    z: float | None = None,
+    progress: ProgressOption[Steps] = None,
+) -> Path:
+    """Animate a scene: the camera orbits it, its paths grow step by step, or both at once.
+
+    Args:
+        surfaces: one or several surfaces of two axes, or paths of surface files.
+        trajectories: trajectories, or paths of trajectory files; with several surfaces one entry for each.
+        path: a ``.mp4`` (needs ffmpeg), a ``.gif``, or a name without a suffix: a folder of ``frame-00000.png`` and so
+            on. Missing directories are created.
+        options: appearance of the scene; only a folder of pictures can be transparent.
+        motion: what moves, for how long, and at how many frames per second.
+        seed: the seed to select from a surface over several seeds; by default their median.
+        z: the layer to select from a volume, the nearest to this coordinate; 0 by default.
+        progress: True for a progress bar, or a function that is handed a ``Steps`` after each frame.
+
+    Returns:
+        The file or folder.
+
+    Raises:
+        ValueError: an option out of range, nothing that moves, or a descent without paths.
+        MissingLibraryError: VTK finds no OpenGL library, or there is no ffmpeg for an MP4.
+        LandscapeError: ffmpeg failed.
+        StoreError: a file cannot be read.
+    """
+    from landscape.render.scenes import animation
+
+    loaded = load_surfaces(surfaces, seed=seed, z=z)
+    groups = load_trajectories(trajectories, len(loaded))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with reporting(progress, "drawing", "frame", lambda steps: steps) as report:
+        return animation.animate_scene(
+            loaded, groups, path, options, motion, progress=lambda done, total: report(Steps(done, total))
+        )
