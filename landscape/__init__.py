@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from landscape.problem.problem import Problem as Problem
     from landscape.problem.problem import Split as Split
     from landscape.problem.spec import ProblemSpec as ProblemSpec
+    from landscape.render.scenes.animation import Motion as Motion
+    from landscape.render.scenes.options import SceneOptions as SceneOptions
     from landscape.surface.merge import merge as merge
     from landscape.surface.reading import read_surface as read_surface
     from landscape.surface.surface import Surface as Surface
@@ -44,12 +46,14 @@ if TYPE_CHECKING:
     from landscape.training.run import Run as Run
     from landscape.training.settings import TrainingSettings as TrainingSettings
     from landscape.workflows.check import check as check
+    from landscape.workflows.compare import CompareOptions as CompareOptions
     from landscape.workflows.compare import compare as compare
     from landscape.workflows.compare import compare_runs as compare_runs
     from landscape.workflows.demo import demo as demo
     from landscape.workflows.export import ExportOptions as ExportOptions
     from landscape.workflows.export import export as export
     from landscape.workflows.figures import PlotOptions as PlotOptions
+    from landscape.workflows.figures import animate_scene as animate_scene
     from landscape.workflows.figures import plot as plot
     from landscape.workflows.figures import render_scene as render_scene
     from landscape.workflows.figures import save_figure as save_figure
@@ -70,6 +74,7 @@ else:
             "Axis": "sweep.grid",
             "Checkpoint": "training.checkpoint",
             "CheckpointError": "errors",
+            "CompareOptions": "workflows.compare",
             "DataError": "errors",
             "Direction": "geometry.direction",
             "EvaluationConfig": "evaluation.config",
@@ -79,6 +84,7 @@ else:
             "Info": "workflows.info",
             "LandscapeError": "errors",
             "MissingLibraryError": "errors",
+            "Motion": "render.scenes.animation",
             "NonFiniteLossError": "errors",
             "Plane": "geometry.plane",
             "PlaneConfig": "workflows.planes",
@@ -86,6 +92,7 @@ else:
             "Problem": "problem.problem",
             "ProblemSpec": "problem.spec",
             "Run": "training.run",
+            "SceneOptions": "render.scenes.options",
             "Split": "problem.problem",
             "StoreError": "errors",
             "Surface": "surface.surface",
@@ -95,6 +102,7 @@ else:
             "Trajectory": "geometry.trajectory",
             "Weights": "geometry.weights",
             "accuracy": "problem.measures",
+            "animate_scene": "workflows.figures",
             "check": "workflows.check",
             "compare": "workflows.compare",
             "compare_runs": "workflows.compare",
