@@ -68,12 +68,18 @@ class Split:
         return Split(*tree_map(move, (self.inputs, self.targets)))
 
     def digest(self) -> str:
-        """Return the SHA-256 of shapes, dtypes and bytes in hexadecimal, which identifies the data."""
+        """Return the SHA-256 of shapes, dtypes and bytes in hexadecimal, which identifies the data.
+
+        For nested inputs or targets a suffix identifies the structure, so that tensors under other names differ.
+        """
         digest = hashlib.sha256()
         for leaf in tree_leaves((self.inputs, self.targets)):
             digest.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
             digest.update(leaf.detach().cpu().contiguous().view(torch.uint8).numpy().reshape(-1))
-        return digest.hexdigest()
+        if isinstance(self.inputs, Tensor) and isinstance(self.targets, Tensor):
+            return digest.hexdigest()
+        structure = hashlib.sha256(_structure((self.inputs, self.targets)).encode()).hexdigest()
+        return f"{digest.hexdigest()}-{structure[:8]}"
 
 
 @dataclass(frozen=True)
@@ -171,3 +177,14 @@ def _check_measured(
 
 def _name(function: Any) -> str:
     return getattr(function, "__name__", type(function).__name__)
+
+
+def _structure(tree: Any) -> str:
+    """Describe the nesting of tensors, independently of the version of torch."""
+    if isinstance(tree, Tensor):
+        return "*"
+    if isinstance(tree, Mapping):
+        return "{" + ",".join(f"{key!r}:{_structure(value)}" for key, value in tree.items()) + "}"
+    if isinstance(tree, tuple | list):
+        return f"{type(tree).__name__}({','.join(map(_structure, tree))})"
+    return type(tree).__qualname__

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape._utils.legacy import ENGINES
+from landscape._utils.legacy import ENGINES, same_digest
 from landscape._utils.provenance import Environment
 from landscape.errors import StoreError
 from landscape.geometry.recipe import DirectionRecipe
@@ -100,6 +100,10 @@ class SweepSettings:
     def differences(self, other: SweepSettings) -> list[tuple[str, Any, Any]]:
         """Return ``(name, value here, value in other)`` for each setting that differs."""
         mine, others = self._comparable(), other._comparable()
+        if mine["data"].keys() == others["data"].keys() and all(
+            same_digest(digest, others["data"][split]) for split, digest in mine["data"].items()
+        ):
+            others["data"] = mine["data"]
         names = {**mine, **others}
         return [(n, mine.get(n), others.get(n)) for n in names if mine.get(n) != others.get(n)]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from landscape._utils.legacy import same_digest
 from landscape._utils.provenance import Environment
 from landscape.errors import CheckpointError
 from landscape.problem.references import current_reference
@@ -202,7 +203,7 @@ def require_same(path: Path, stored: RunRecord, given: RunRecord) -> None:
     differing = [
         f"{name} is {there.get(name)!r} in the run, but {here.get(name)!r} was given"
         for name in {**there, **here}
-        if not _same(there.get(name), here.get(name)) and not _may_differ(name)
+        if not _same(there.get(name), here.get(name), name) and not _may_differ(name)
     ]
     if differing:
         raise CheckpointError(
@@ -230,7 +231,9 @@ def _may_differ(name: str) -> bool:
     return any(name == free or name.startswith(f"{free}.") for free in _MAY_DIFFER)
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: Any, other: Any, name: str = "") -> bool:
+    if name.endswith(".digest") and isinstance(one, str) and isinstance(other, str):
+        return same_digest(one, other)
     return bool(one == other or (one != one and other != other))  # NaN is the same setting as NaN
 
 

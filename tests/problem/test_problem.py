@@ -56,6 +56,15 @@ def test_digest_differs_for_other_data(other: Split) -> None:
     assert other.digest() != Split(torch.tensor([[1.0, 2.0]]), torch.tensor([3])).digest()
 
 
+def test_digest_of_nested_inputs_includes_the_structure() -> None:
+    x, y, targets = torch.tensor([1.0]), torch.tensor([2.0]), torch.tensor([0])
+    nested = [{"a": x, "b": y}, {"b": x, "a": y}, (x, y), [x, y], (x, (y,))]
+    digests = [Split(inputs, targets).digest() for inputs in nested]
+    assert len(set(digests)) == len(nested)
+    assert len({digest.partition("-")[0] for digest in digests}) == 1, "what version 0.1 stored"
+    assert Split({"a": x, "b": y}, targets).digest() == digests[0]
+
+
 def test_digest_ignores_memory_layout() -> None:
     values = torch.arange(24.0).reshape(4, 2, 3)
     strided = values.permute(2, 1, 0).contiguous().permute(2, 1, 0)

@@ -151,6 +151,16 @@ def test_moved_reference_is_the_same_problem(tmp_path):
         require_same(tmp_path, old, record(problem={"factory": "other:problem"}))
 
 
+def test_digest_of_0_1_is_the_same_data(tmp_path):
+    def of(digest):
+        return record(problem={"splits": {"train": {"digest": digest}}})
+
+    require_same(tmp_path, of("ab12"), of("ab12-34ef"))
+    for stored, given in (("ab12", "cd34"), ("ab12-34ef", "ab12-34ff"), ("ab12", "ab125-34ef")):
+        with pytest.raises(CheckpointError, match=r"splits\.train\.digest"):
+            require_same(tmp_path, of(stored), of(given))
+
+
 def test_read_record(stopped):
     run, _ = stopped
     assert read_record(run.path / "run.json") == run.record
