@@ -1,41 +1,46 @@
-"""Whether a surface can be trusted: questions to a surface, to its plane and to its problem, each with a number."""
+"""Checks whether a surface can be trusted, on its values, its plane and its network, each with a number."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
 from landscape._utils.torch_compat import NormBase
+from landscape.analysis.noise import PAIRED, error_name, grid_origin
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.evaluator import open_evaluator
 from landscape.geometry.plane import Plane
 from landscape.problem.problem import Problem
-from landscape.surface.surface import DONE, STOPPED, Surface
+from landscape.surface.surface import DONE, Surface, is_complete
 
 OK, WARN, BAD = "ok", "warn", "bad"
-_AGAIN = "run the same command again: it computes what is left"
+"""Verdicts, from best to worst."""
+ROUNDING = 1e-4
+"""Relative difference up to which two losses of one network count as equal: more than rounding causes."""
+PARALLEL_COSINE, SHEARED_COSINE = 0.99, 0.3
+"""Cosines of two axes above which they show the same line twice, or a visibly sheared plane."""
+_RESUME_ADVICE = "repeat the same call or command: it computes the points that are left"
 _AXES_ADVICE = {
     OK: "",
-    WARN: "read the figure as a sheared plane, or give --orthogonal",
-    BAD: "choose another direction: these two show one line twice",
+    WARN: "read the figure as a sheared plane, or orthogonalize the directions",
+    BAD: "choose another direction: these two show the same line twice",
 }
-SAME_LOSS = 1e-4
-"""Losses of one network that differ by a smaller share differ by rounding."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The answer to one question.
+    """The result of one check.
 
     Attributes:
-        name: what was asked (``origin``, ``cosine_xy``, ``finite`` ...), the same in every report.
-        value: the number behind the verdict; NaN where the question has no answer.
+        name: name of the check (``origin``, ``cosine_xy``, ``finite`` ...), the same in every report.
+        value: number behind the verdict; NaN if there is none.
         verdict: ``ok``, ``warn`` or ``bad``.
-        text: the number in a sentence.
-        advice: what to do about it; empty where nothing is to do.
+        text: sentence with the number.
+        advice: what to do about it; empty if there is nothing to do.
     """
 
     name: str
@@ -46,62 +51,95 @@ class Finding:
 
 
 def worst(findings: Sequence[Finding]) -> str:
-    """The worst verdict among the findings."""
-    return max((finding.verdict for finding in findings), key=(OK, WARN, BAD).index, default=OK)
+    """Return the worst verdict of the findings; ``ok`` if there are none."""
+    return max((finding.verdict for finding in findings), key=_rank, default=OK)
 
 
-def check_surface(surface: Surface, plane: Plane | None = None, expected: float | None = None) -> list[Finding]:
-    """What a surface tells of itself.
+def _rank(verdict: str) -> int:
+    return (OK, WARN, BAD).index(verdict)
+
+
+def check_surface(
+    surface: Surface, plane: Plane | Mapping[int, Plane] | None = None, expected: float | None = None
+) -> list[Finding]:
+    """Check the values of a surface, and the angles between its axes.
+
+    A surface of several seeds is checked seed by seed, and the worst finding of each check is returned.
 
     Args:
-        surface: as read from a file.
-        plane: the plane under it, for the angles between the axes.
-        expected: the loss of the checkpoint at the origin, measured on the same samples.
+        surface: surface to check.
+        plane: its plane, or its planes by seed; None skips the angles.
+        expected: loss of the checkpoint at the origin, computed on the same samples; None skips the comparison.
+
+    Returns:
+        One finding per check: ``complete``, ``origin``, ``cosine_xy`` ..., ``finite``, ``relief``, ``valley``,
+        ``lowest``, ``sampling``, as far as they apply.
     """
+    if surface.seeds:
+        planes = plane if isinstance(plane, Mapping) else {}
+        return _worst_of_seeds(surface, planes, expected)
     loss = surface.metric()
     done = surface.status == DONE
-    findings = [_complete(done | (surface.status == STOPPED), bool(surface.metadata.finished))]
+    findings = [_check_complete(is_complete(surface.status), bool(surface.metadata.finished))]
     if expected is not None:
-        findings.append(_origin_on_grid(surface, loss, expected))
-    if plane is not None:
+        findings.append(_check_origin_of_grid(surface, loss, expected))
+    if isinstance(plane, Plane):
         findings += check_axes(plane)
-    if done.any():
-        findings.append(_finite(loss[done]))
-        values = loss[done & np.isfinite(loss)]
-        if len(values) > 1:
-            # Between points of one sample it is the paired error that counts, where it was asked for.
-            names = [f"{surface.metrics[0]}{kind}" for kind in ("_paired_stderr", "_stderr")]
-            name = next((name for name in names if name in surface.values), None)
-            errors = surface.values[name][done & np.isfinite(loss)] if name else None
-            findings += [_relief(values, errors), _valley(values), _lowest(surface, loss)]
-            if errors is not None:
-                findings.append(_sampling(values, errors, paired=name == names[0]))
+    if not done.any():
+        return findings
+    findings.append(_check_finite(loss[done]))
+    used = done & np.isfinite(loss)
+    values = loss[used]
+    if len(values) > 1:
+        # Points share their samples, so a paired error, if there is one, is the error of the relief.
+        name = error_name(surface, surface.metrics[0])
+        errors = surface.values[name][used] if name else None
+        findings += [_check_relief(values, errors), _check_valley(values), _check_lowest(surface, loss)]
+        if name and errors is not None:
+            findings.append(_check_sampling(values, errors, paired=name.endswith(PAIRED)))
     return findings
 
 
+def _worst_of_seeds(surface: Surface, planes: Mapping[int, Plane], expected: float | None) -> list[Finding]:
+    """Check the surface of each seed, and return the worst finding of each check."""
+    found: dict[str, Finding] = {}
+    for seed in surface.seeds:
+        for finding in check_surface(surface.for_seed(seed), planes.get(seed), expected):
+            named = replace(finding, text=f"seed {seed}: {finding.text}")
+            if _rank(named.verdict) > _rank(found.setdefault(finding.name, named).verdict):
+                found[finding.name] = named
+    return list(found.values())
+
+
 def check_axes(plane: Plane) -> list[Finding]:
-    """The angle between each pair of axes: parallel axes show one direction twice, and give paths wild coordinates."""
+    """Check the angle between each pair of axes.
+
+    Parallel axes show one direction twice, and trajectories then have meaningless coordinates.
+    """
     findings = []
     for i, j in combinations(range(plane.ndim), 2):
         names, cosine = "xyz"[i] + "xyz"[j], float(plane.cosines[i, j])
-        size = abs(cosine)
-        verdict = BAD if not size < 0.99 else WARN if size > 0.3 else OK
+        # A direction of zeros has the cosine NaN, which is bad as well.
+        verdict = BAD if not abs(cosine) < PARALLEL_COSINE else WARN if abs(cosine) > SHEARED_COSINE else OK
         text = f"the cosine of {names[0]} and {names[1]} is {cosine:.4f}"
-        advice = _AXES_ADVICE[verdict]
-        findings.append(Finding(f"cosine_{names}", cosine, verdict, text, advice))
+        findings.append(Finding(f"cosine_{names}", cosine, verdict, text, _AXES_ADVICE[verdict]))
     return findings
 
 
 def check_evaluation(
     problem: Problem, plane: Plane, evaluation: EvaluationConfig | None = None, expected: float | None = None
 ) -> list[Finding]:
-    """What evaluating the network at the plane's origin tells: takes three or four passes over the data.
+    """Check the evaluation of a network at the origin of a plane, in three or four passes over the data.
 
     Args:
         problem: model, data and loss.
-        plane: whose origin is the checkpoint.
-        evaluation: as the surface was computed with.
-        expected: the checkpoint's own loss on the same samples, as its training run measured it.
+        plane: plane whose origin is the checkpoint.
+        evaluation: settings of the evaluation of the surface.
+        expected: loss of the checkpoint on the same samples, as its training run computed it.
+
+    Returns:
+        Findings ``repeats`` (two passes give the same loss), ``origin`` (it is the expected one) and ``batch-norm``
+        (the running statistics belong to the weights), as far as they apply.
     """
     evaluation = evaluation or EvaluationConfig()
     origin, elsewhere = (0.0,) * plane.ndim, (0.1,) * plane.ndim
@@ -110,138 +148,131 @@ def check_evaluation(
         first = float(evaluate(origin)[0])
         evaluate(elsewhere)
         second = float(evaluate(origin)[0])
-    findings = [_repeats(name, first, second)]
+    findings = [_check_repeats(name, first, second)]
     if expected is not None:
-        findings.append(_origin(first, expected, f"{name} at the origin"))
+        findings.append(_compare_origin(first, expected, f"{name} at the origin"))
     if any(isinstance(m, NormBase) and m.track_running_stats for m in problem.model.modules()):
         other = "checkpoint" if evaluation.bn == "recalibrate" else "recalibrate"
         with open_evaluator(problem, plane, replace(evaluation, bn=other)) as evaluate:
             third = float(evaluate(origin)[0])
         stored, fresh = (third, first) if evaluation.bn == "recalibrate" else (first, third)
-        findings.append(_statistics(name, stored, fresh))
+        findings.append(_check_statistics(name, stored, fresh))
     return findings
 
 
-def _complete(done: np.ndarray, finished: bool) -> Finding:
-    share = float(done.mean())
-    text = f"{int(done.sum())} of {done.size} points are done"
-    if finished and share < 1:
-        return Finding("complete", share, OK, f"{text}; the others are interpolated, as was asked for")
-    return Finding(
-        "complete", share, OK if share == 1 else WARN, text, "" if share == 1 else "run the same command again"
-    )
+def _check_complete(complete: np.ndarray, finished: bool) -> Finding:
+    fraction = float(complete.mean())
+    text = f"{int(complete.sum())} of {complete.size} points are done"
+    if finished and fraction < 1:
+        return Finding("complete", fraction, OK, f"{text}; the others are interpolated, as requested")
+    if fraction < 1:
+        return Finding("complete", fraction, WARN, text, _RESUME_ADVICE)
+    return Finding("complete", fraction, OK, text)
 
 
-def _origin_on_grid(surface: Surface, loss: np.ndarray, expected: float) -> Finding:
-    index = []
-    for axis in surface.coordinates:
-        zeros = np.flatnonzero(np.abs(axis) <= 1e-12 * max(np.abs(axis).max(), 1e-300))
-        if not len(zeros):
-            text = "the grid has no point at the origin, so its loss cannot be compared with the checkpoint's"
-            return Finding("origin", float("nan"), WARN, text, "take an odd number of points on a symmetric range")
-        index.append(int(zeros[0]))
-    position = tuple(reversed(index))
-    if surface.status[position] != DONE:
-        return Finding(
-            "origin", float("nan"), WARN, "the point at the origin is not done", "run the same command again"
-        )
-    return _origin(float(loss[position]), expected, "the surface at the origin")
+def _check_origin_of_grid(surface: Surface, loss: np.ndarray, expected: float) -> Finding:
+    index = grid_origin(surface.coordinates)
+    if index is None:
+        text = "the grid has no point at the origin, so its loss cannot be compared with that of the checkpoint"
+        return Finding("origin", math.nan, WARN, text, "choose an odd number of points on a symmetric range")
+    if surface.status[index] != DONE:
+        return Finding("origin", math.nan, WARN, "the point at the origin is not done", _RESUME_ADVICE)
+    return _compare_origin(float(loss[index]), expected, "the loss of the surface at the origin")
 
 
-def _origin(found: float, expected: float, what: str) -> Finding:
-    difference = _relative(found, expected)
-    text = f"{what} is {found:.7g}, the checkpoint's own {expected:.7g}: a share of {difference:.2g} apart"
-    if difference <= SAME_LOSS:
+def _compare_origin(found: float, expected: float, what: str) -> Finding:
+    difference = _relative_difference(found, expected)
+    text = f"{what} is {found:.7g}, that of the checkpoint {expected:.7g}: relative difference {difference:.2g}"
+    if difference <= ROUNDING:
         return Finding("origin", difference, OK, text)
-    advice = "compare samples, preprocessing, evaluation mode and weights: this is not the loss that was trained"
+    advice = "compare samples, preprocessing, evaluation mode and weights: this is not the loss of the training run"
     return Finding("origin", difference, BAD, text, advice)
 
 
-def _finite(values: np.ndarray) -> Finding:
-    share = float((~np.isfinite(values)).mean())
-    text = f"{int((~np.isfinite(values)).sum())} of {len(values)} values are not finite ({share:.1%})"
-    if not share:
-        return Finding("finite", share, OK, text)
-    return Finding("finite", share, BAD if share > 0.5 else WARN, text, "take a smaller range, or --dtype float64")
+def _check_finite(values: np.ndarray) -> Finding:
+    fraction = float((~np.isfinite(values)).mean())
+    text = f"{int((~np.isfinite(values)).sum())} of {len(values)} values are not finite ({fraction:.1%})"
+    if not fraction:
+        return Finding("finite", fraction, OK, text)
+    advice = "choose a smaller range, or compute in float64"
+    return Finding("finite", fraction, BAD if fraction > 0.5 else WARN, text, advice)
 
 
-def _relief(values: np.ndarray, errors: np.ndarray | None) -> Finding:
-    """All flat: no relief, or none above the sampling error."""
+def _check_relief(values: np.ndarray, errors: np.ndarray | None) -> Finding:
+    """Check that the surface is not flat, and that its relief is larger than the sampling error."""
     relief = float(values.max() - values.min())
     scale = float(np.abs(values).max())
-    share = relief / scale if scale > 0 else 0.0
+    fraction = relief / scale if scale > 0 else 0.0
     noise = 3 * float(np.nanmedian(errors)) if errors is not None and np.isfinite(errors).any() else 0.0
     text = f"the loss runs from {values.min():.4g} to {values.max():.4g}"
-    if share < 1e-3 or relief < noise:
-        why = f", less than three standard errors ({noise:.2g})" if relief < noise else f", a share of {share:.2g}"
-        return Finding("relief", share, BAD, text + why, "all of it is flat: take a larger range, as --x auto does")
-    return Finding("relief", share, OK, text)
+    if fraction >= 1e-3 and relief >= noise:
+        return Finding("relief", fraction, OK, text)
+    why = f", less than three standard errors ({noise:.2g})" if relief < noise else f", a fraction of {fraction:.2g}"
+    return Finding("relief", fraction, BAD, text + why, "the surface is flat: choose a larger range")
 
 
-def _valley(values: np.ndarray) -> Finding:
-    """All cliff: hardly any point lies in the valley, so the figure shows walls whose foot is between two points."""
+def _check_valley(values: np.ndarray) -> Finding:
+    """Check that points lie in the valley; otherwise a figure shows walls whose foot is between two points."""
     level = max(10 * float(values.min()), 0.3 * float(np.median(values)))
-    share = float((values <= level).mean())
-    text = f"{share:.1%} of the points have a loss of at most {level:.4g}, ten times the lowest or nearly so"
-    if share >= 0.025:
-        return Finding("valley", share, OK, text)
-    return Finding("valley", share, WARN, text, "nearly all of it is cliff: take a smaller range, as --x auto does")
+    fraction = float((values <= level).mean())
+    text = f"{fraction:.1%} of the points have a loss of at most {level:.4g}, about ten times the lowest"
+    if fraction >= 0.025:
+        return Finding("valley", fraction, OK, text)
+    return Finding("valley", fraction, WARN, text, "nearly all points are on steep walls: choose a smaller range")
 
 
-def _lowest(surface: Surface, loss: np.ndarray) -> Finding:
-    """A minimum at the edge of the grid: the valley goes on outside, or the origin is no minimum."""
+def _check_lowest(surface: Surface, loss: np.ndarray) -> Finding:
+    """Check that the minimum is inside the grid; at its edge, the valley continues, or the origin is no minimum."""
     usable = np.where((surface.status == DONE) & np.isfinite(loss), loss, np.inf)
     index = np.unravel_index(int(np.argmin(usable)), loss.shape)
-    at = [float(axis[i]) for axis, i in zip(surface.coordinates, reversed(index), strict=True)]
-    on_edge = any(
-        len(axis) > 2 and i in (0, len(axis) - 1) for axis, i in zip(surface.coordinates, reversed(index), strict=True)
-    )
+    axes = list(zip(surface.coordinates, reversed(index), strict=True))
+    at = [float(axis[i]) for axis, i in axes]
     text = f"the lowest loss is {usable.min():.4g}, at ({', '.join(f'{c:.4g}' for c in at)})"
-    away = float(np.hypot.reduce(at))
-    if on_edge:
-        return Finding("lowest", away, WARN, f"{text}, on the edge of the grid", "take a larger or another range")
-    return Finding("lowest", away, OK, text)
+    distance = float(np.hypot.reduce(at))
+    if any(len(axis) > 2 and i in (0, len(axis) - 1) for axis, i in axes):
+        return Finding("lowest", distance, WARN, f"{text}, on the edge of the grid", "choose a larger or another range")
+    return Finding("lowest", distance, OK, text)
 
 
-def _sampling(values: np.ndarray, errors: np.ndarray, paired: bool) -> Finding:
-    """Sampling error against relief. Points share their samples, so that only a paired error is that of relief."""
-    error = float(np.nanmedian(errors)) if np.isfinite(errors).any() else float("nan")
+def _check_sampling(values: np.ndarray, errors: np.ndarray, paired: bool) -> Finding:
+    """Compare the sampling error with the relief."""
+    error = float(np.nanmedian(errors)) if np.isfinite(errors).any() else math.nan
     relief = float(np.quantile(values, 0.9) - values.min())
-    share = error / relief if relief > 0 else float("inf")
+    fraction = error / relief if relief > 0 else math.inf
     kind = "paired standard error" if paired else "standard error"
-    text = f"the median {kind} is {error:.3g}, {share:.2%} of the relief ({relief:.3g})"
-    if not share > 0.05:
-        return Finding("sampling", share, OK, text)
-    verdict = BAD if share > 0.5 else WARN
-    advice = "take more --samples: the error falls with their square root"
-    advice += "" if paired else "; --paired gives that of differences, of which relief consists"
-    return Finding("sampling", share, verdict, text, advice)
+    text = f"the median {kind} is {error:.3g}, {fraction:.2%} of the relief ({relief:.3g})"
+    if not fraction > 0.05:
+        return Finding("sampling", fraction, OK, text)
+    advice = "use more samples: the error falls with their square root"
+    if not paired:
+        advice += "; paired errors are those of differences, of which the relief consists"
+    return Finding("sampling", fraction, BAD if fraction > 0.5 else WARN, text, advice)
 
 
-def _repeats(name: str, first: float, second: float) -> Finding:
-    difference = _relative(second, first)
-    text = f"{name} at the origin is {first:.9g}, and {second:.9g} after a visit elsewhere"
-    if first == second or (np.isnan(first) and np.isnan(second)):
+def _check_repeats(name: str, first: float, second: float) -> Finding:
+    difference = _relative_difference(second, first)
+    text = f"{name} at the origin is {first:.9g}, and {second:.9g} after another point"
+    if first == second or (math.isnan(first) and math.isnan(second)):
         return Finding("repeats", 0.0, OK, text)
-    advice = "something in the network or the loss keeps a state or draws random numbers of its own; make it repeatable"
-    return Finding("repeats", difference, BAD if difference > SAME_LOSS else WARN, text, advice)
+    advice = "the network or the loss keeps a state or draws random numbers; make it reproducible"
+    return Finding("repeats", difference, BAD if difference > ROUNDING else WARN, text, advice)
 
 
-def _statistics(name: str, stored: float, fresh: float) -> Finding:
-    """Stale batch-norm statistics: how far the loss moves when they are estimated anew at the very same weights.
+def _check_statistics(name: str, stored: float, fresh: float) -> Finding:
+    """Compare the losses with stored and re-estimated batch-norm statistics, at the same weights.
 
-    A tenth is what an estimate from a few hundred samples may cost; a factor of two is another network.
+    An estimate from a few hundred samples may change the loss by a tenth; a factor of two is another network.
     """
-    difference = _relative(fresh, stored)
+    difference = _relative_difference(fresh, stored)
     text = f"{name} at the origin is {stored:.4g} with the checkpoint's running statistics, {fresh:.4g} with new ones"
     if difference <= 0.1:
         return Finding("batch-norm", difference, OK, text)
-    advice = "the statistics do not belong to these weights: train on, or compare with --bn recalibrate"
+    advice = "the statistics do not belong to these weights: train on, or compare with re-estimated statistics"
     return Finding("batch-norm", difference, BAD if difference > 0.5 else WARN, text, advice)
 
 
-def _relative(a: float, b: float) -> float:
-    if a == b or (np.isnan(a) and np.isnan(b)):
+def _relative_difference(a: float, b: float) -> float:
+    if a == b or (math.isnan(a) and math.isnan(b)):
         return 0.0
     difference = abs(a - b) / max(abs(a), abs(b))
-    return float(difference) if np.isfinite(difference) else float("inf")
+    return difference if math.isfinite(difference) else math.inf

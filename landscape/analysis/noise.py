@@ -1,7 +1,9 @@
-"""Whether relief is more than the noise of its samples: each point's difference to the origin in standard errors."""
+"""Noise of a surface: the difference of each point to the origin, in standard errors of its samples."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,18 +11,20 @@ import numpy as np
 from landscape.surface.surface import DONE, INTERPOLATED, Surface
 
 STANDARD_ERRORS = 2.0
-"""So far from the origin's value a point is told from it: by chance alone one in twenty would be."""
+"""Number of standard errors beyond which a point differs from the origin; chance alone exceeds it at one in twenty."""
+PAIRED, UNPAIRED = "_paired_stderr", "_stderr"
+"""Endings of the names of datasets with standard errors."""
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Differences to the value at the origin, by the noise they might be.
+    """Differences to the value at the origin, and their standard errors.
 
     Attributes:
-        difference: of the surface's shape, value less value at the origin; NaN where not known.
-        error: same, standard error of the difference where ``paired``, else of the value.
-        paired: whether errors are those of differences over the same samples.
-        reference: the value at the origin.
+        difference: value minus value at the origin, of the shape of the surface; NaN where unknown.
+        error: standard error of the difference if ``paired``, else of the value; of the same shape.
+        paired: True if errors are those of differences over the same samples.
+        reference: value at the origin.
     """
 
     difference: np.ndarray
@@ -30,84 +34,97 @@ class Noise:
 
     @property
     def ratio(self) -> np.ndarray:
-        """Differences in units of :data:`STANDARD_ERRORS` standard errors: below 1 in size they are no relief."""
+        """Differences divided by :data:`STANDARD_ERRORS` standard errors: between -1 and 1, they are noise."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self.difference / (STANDARD_ERRORS * self.error)
+            ratio: np.ndarray = self.difference / (STANDARD_ERRORS * self.error)
+        return ratio
 
     @property
     def below(self) -> np.ndarray:
-        """Whether a point cannot be told from the origin; the origin itself is not asked where errors are paired."""
-        return np.abs(self.difference) < STANDARD_ERRORS * self.error
+        """True where a point is indistinguishable from the origin; never at the origin itself if errors are paired."""
+        below: np.ndarray = np.abs(self.difference) < STANDARD_ERRORS * self.error
+        return below
 
     @property
-    def share(self) -> float:
-        """Share of points that cannot be told from the origin, of those that can be asked."""
-        asked = np.isfinite(self.difference) & (self.error > 0)
-        return float(self.below[asked].mean()) if asked.any() else float("nan")
+    def fraction(self) -> float:
+        """Fraction of points that are indistinguishable from the origin, among those with a known error above zero."""
+        known = np.isfinite(self.difference) & (self.error > 0)
+        return float(self.below[known].mean()) if known.any() else math.nan
 
     @property
-    def words(self) -> str:
-        """The rule, for a sentence about points."""
+    def rule(self) -> str:
+        """The rule as a phrase: "within 2 paired standard errors of the value at the origin"."""
         kind = "paired standard errors" if self.paired else "standard errors (not paired: too wide near the origin)"
         return f"within {STANDARD_ERRORS:g} {kind} of the value at the origin"
 
 
 def error_name(surface: Surface, metric: str) -> str | None:
-    """The dataset that holds the standard errors of ``metric``, paired ones first; None where there are none."""
-    names = [f"{metric}_paired_stderr", f"{metric}_stderr"]
-    return next((name for name in names if name in surface.values), None)
+    """Return the name of the dataset with the standard errors of ``metric``, paired ones first; None without any."""
+    return next((f"{metric}{kind}" for kind in (PAIRED, UNPAIRED) if f"{metric}{kind}" in surface.values), None)
 
 
 def noise_of(surface: Surface, metric: str | None = None) -> Noise:
-    """The noise in a metric of a surface.
+    """Return the noise of a metric of a surface, by default of the first loss.
 
-    Between measured points of an adaptive surface, errors are those of the nearest one.
+    Between computed points of an adaptive surface, errors are those of the nearest one.
 
     Raises:
-        ValueError: the metric has no standard error, or its value at the origin is not known.
+        ValueError: the metric has no standard error, or its value at the origin is unknown.
     """
     metric = metric or surface.metrics[0]
     values, name = surface.metric(metric), error_name(surface, metric)
     if name is None:
         raise ValueError(
-            f"{metric} has no standard error, so that relief cannot be told from noise: take the loss of a single "
-            "surface (of several seeds, --member picks one) whose loss gives a value per sample"
+            f"{metric} has no standard error, so relief cannot be distinguished from noise: choose the loss of a "
+            "single surface (of several seeds, select one) whose loss function gives a value per sample"
         )
-    reference = origin_values(surface).get(metric, float("nan"))
-    if not np.isfinite(reference):
+    reference = origin_values(surface).get(metric, math.nan)
+    if not math.isfinite(reference):
         raise ValueError(
-            f"{metric} at the origin is not known (the grid has no point there, or it is not computed), so that relief "
-            "cannot be told from noise; --paired keeps it in the file"
+            f"{metric} at the origin is unknown (the grid has no point there, or it is not computed), so relief cannot "
+            "be distinguished from noise; paired standard errors store it in the file"
         )
-    error = _everywhere(surface.values[name], surface)
-    return Noise(values - reference, error, name.endswith("_paired_stderr"), float(reference))
+    error = _with_nearest(surface.values[name], surface)
+    return Noise(values - reference, error, name.endswith(PAIRED), reference)
 
 
 def origin_values(surface: Surface) -> dict[str, float]:
-    """Values at the origin by dataset: those that the file keeps apart, else the grid's own; empty where unknown."""
-    kept = surface.metadata.origin_values
-    if kept is not None:
-        return dict(kept)
-    axes = surface.coordinates[:-1] if surface.seeds else surface.coordinates  # the origin is that of every seed
-    index: list[int] = [0] * bool(surface.seeds)
-    for axis in reversed(axes):
-        zeros = np.flatnonzero(np.abs(axis) <= 1e-12 * max(np.abs(axis).max(), 1e-300))
-        if not len(zeros):
-            return {}
-        index.append(int(zeros[0]))
-    at = tuple(index)
+    """Return the values at the origin by dataset: stored ones, else those of the grid; empty if unknown."""
+    stored = surface.metadata.origin_values
+    if stored is not None:
+        return dict(stored)
+    # All seeds share the origin, so the first one is taken.
+    at = grid_origin(surface.coordinates[:-1] if surface.seeds else surface.coordinates)
+    if at is None:
+        return {}
+    at = (0, *at) if surface.seeds else at
     return {name: float(values[at]) for name, values in surface.values.items()} if surface.status[at] == DONE else {}
 
 
-def _everywhere(error: np.ndarray, surface: Surface) -> np.ndarray:
-    """Errors with those of the nearest measured point where values are interpolated."""
+def grid_origin(coordinates: Sequence[np.ndarray]) -> tuple[int, ...] | None:
+    """Return the index (of an array, last axis x) of the grid point at the origin; None if there is none.
+
+    Args:
+        coordinates: coordinates along each axis, x first.
+    """
+    index = []
+    for axis in coordinates:
+        zeros = np.flatnonzero(np.abs(axis) <= 1e-12 * max(np.abs(axis).max(), 1e-300))
+        if not len(zeros):
+            return None
+        index.append(int(zeros[0]))
+    return tuple(reversed(index))
+
+
+def _with_nearest(error: np.ndarray, surface: Surface) -> np.ndarray:
+    """Return errors with those of the nearest computed point where values are interpolated."""
     known = surface.status == DONE
-    guessed = surface.status == INTERPOLATED
-    if not (guessed.any() and known.any()):
+    interpolated = surface.status == INTERPOLATED
+    if not (interpolated.any() and known.any()):
         return error
     from scipy.spatial import cKDTree
 
-    nearest = cKDTree(np.argwhere(known)).query(np.argwhere(guessed))[1]
+    nearest = cKDTree(np.argwhere(known)).query(np.argwhere(interpolated))[1]
     error = error.copy()
-    error[guessed] = error[known][nearest]
+    error[interpolated] = error[known][nearest]
     return error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -59,28 +58,31 @@ def _check_run(run: Run) -> list[Finding]:
 def _check_file(path: Path, evaluate: bool) -> list[Finding]:
     surface = read_surface(path)
     if not _has_plane(path):  # a file of Li et al. does not hold its plane
-        return _check_values(surface, {})
+        return check_surface(surface)
+    planes: Plane | dict[int, Plane]
     try:
-        # Of several seeds, surfaces are told apart by seed; of one, by None.
-        planes = {seed: read_plane(path, seed, mapped=True) for seed in surface.seeds or (None,)}
+        if surface.seeds:
+            planes = {seed: read_plane(path, seed, mapped=True) for seed in surface.seeds}
+        else:
+            planes = read_plane(path, mapped=True)
     except StoreError as error:
         damaged = Finding("plane", math.nan, BAD, str(error), "compute the surface anew, or restore the file")
-        return [*_check_values(surface, {}), damaged]
+        return [*check_surface(surface), damaged]
     if not evaluate:
-        return _check_values(surface, planes)
-    plane = next(iter(planes.values()))
+        return check_surface(surface, planes)
+    plane = planes if isinstance(planes, Plane) else next(iter(planes.values()))
     try:
         problem, evaluation, fallback = _rebuild(surface, plane)
     except (LandscapeError, ValueError, KeyError, TypeError) as error:
         text = f"the network cannot be rebuilt here, so only the file is checked: {error}"
-        return [*_check_values(surface, planes), Finding("network", math.nan, WARN, text)]
+        return [*check_surface(surface, planes), Finding("network", math.nan, WARN, text)]
     # The checkpoint's own loss by another route: the plain model, as training measures it. Re-estimated statistics make
     # another network on purpose.
     expected = None
     if evaluation.bn != "recalibrate":
         split = problem.splits[surface.metrics[0].partition("_loss")[0]]
         expected = measure(problem.model, split, problem.loss, {})["loss"]
-    findings = _check_values(surface, planes, expected)
+    findings = check_surface(surface, planes, expected)
     known = {finding.name for finding in findings}
     evaluated = check_evaluation(problem, plane, evaluation)
     return [*findings, *fallback, *(finding for finding in evaluated if finding.name not in known)]
@@ -89,23 +91,6 @@ def _check_file(path: Path, evaluate: bool) -> list[Finding]:
 def _has_plane(path: Path) -> bool:
     with open_hdf5(path) as file:
         return "origin" in file or "members" in file or "xdirection" in file
-
-
-def _check_values(surface: Surface, planes: Mapping[int | None, Plane], expected: float | None = None) -> list[Finding]:
-    """Check the values of a surface; of several seeds, keep the worst finding of each kind."""
-    if not surface.seeds:
-        return check_surface(surface, planes.get(None), expected)
-    worst: dict[str, Finding] = {}
-    for seed in surface.seeds:
-        for finding in check_surface(surface.for_seed(seed), planes.get(seed), expected):
-            found = replace(finding, text=f"seed {seed}: {finding.text}")
-            before = worst.setdefault(finding.name, found)
-            if _RANK[found.verdict] > _RANK[before.verdict]:
-                worst[finding.name] = found
-    return list(worst.values())
-
-
-_RANK = {OK: 0, WARN: 1, BAD: 2}
 
 
 def _rebuild(surface: Surface, plane: Plane) -> tuple[Problem, EvaluationConfig, list[Finding]]:

@@ -121,7 +121,7 @@ def _noise(surface: Surface) -> dict[str, str]:
         noise = noise_of(surface, metric)
     except ValueError:
         return {}
-    return {"noise": f"{noise.share:.1%} of the points are {noise.words} ({metric} {noise.reference:.6g})"}
+    return {"noise": f"{noise.fraction:.1%} of the points are {noise.rule} ({metric} {noise.reference:.6g})"}
 
 
 def _origin(metadata: SurfaceMetadata) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Relief against noise: the rule point by point, where the reference comes from, and what cannot be asked."""
+"""Noise: the rule at each point, the source of the reference, and surfaces without errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def surface(error=0.1, name="train_loss_paired_stderr", **changes) -> Surface:
     )
 
 
-def test_a_point_is_noise_within_two_standard_errors_of_the_origin():
+def test_point_is_noise_within_two_standard_errors():
     noise = noise_of(surface(0.4))
     assert noise.paired
     assert noise.reference == 1.0
@@ -40,24 +40,24 @@ def test_a_point_is_noise_within_two_standard_errors_of_the_origin():
             assert noise.below[j, i] == (abs(x + 2 * y) < 0.8 and not at_origin)
             if not at_origin:
                 assert noise.ratio[j, i] == pytest.approx((x + 2 * y) / 0.8)
-    assert noise.share == pytest.approx(noise.below.sum() / 29)
-    assert "within 2 paired standard errors" in noise.words
+    assert noise.fraction == pytest.approx(noise.below.sum() / 29)
+    assert "within 2 paired standard errors" in noise.rule
 
 
-def test_without_paired_errors_those_of_the_values_are_taken_and_said():
+def test_unpaired_errors_are_used_and_named():
     noise = noise_of(surface(0.4, "train_loss_stderr"))
     assert not noise.paired
-    assert "not paired" in noise.words
+    assert "not paired" in noise.rule
     assert noise.below[2, 2]
     both = surface(0.4)
     both = replace(both, values={**both.values, "train_loss_stderr": np.full(both.shape, 9.0)})
     assert noise_of(both).paired
 
 
-def test_the_reference_is_that_of_the_file_where_the_grid_has_no_origin():
+def test_reference_from_file_if_grid_has_no_origin():
     off = surface(coordinates=(X + 0.1, Y))
     assert origin_values(off) == {}
-    with pytest.raises(ValueError, match=r"at the origin is not known .*--paired keeps it"):
+    with pytest.raises(ValueError, match=r"at the origin is unknown .*paired standard errors store it"):
         noise_of(off)
     assert noise_of(replace(off, metadata=SurfaceMetadata(origin_values={"train_loss": 3.0}))).reference == 3.0
     pending = np.full((5, 6), DONE, np.uint8)
