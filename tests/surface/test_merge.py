@@ -171,6 +171,7 @@ def test_merge_overwrite(make, tmp_path):
     assert read_surface(second).status.ravel()[:2].tolist() == [DONE, PENDING]
 
 
+@pytest.mark.process
 def test_merge_running_shard(make, tmp_path):
     path = make("0.h5", [0, 1])
     with h5py.File(path, "r+"):  # holds the writer's lock
@@ -181,6 +182,7 @@ def test_merge_running_shard(make, tmp_path):
     assert said.stdout.strip() == "2"
 
 
+@pytest.mark.process
 def test_merge_does_not_import_torch():
     code = "import sys, landscape.surface.merge; print('torch' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

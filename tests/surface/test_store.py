@@ -6,7 +6,6 @@ import errno
 import os
 import subprocess
 import sys
-import time
 from contextlib import suppress
 
 import h5py
@@ -198,6 +197,7 @@ def test_file_system_without_locks(tmp_path, monkeypatch, caplog, number):
     assert leftover.exists(), "without locks nobody knows whether it is in use"
 
 
+@pytest.mark.process
 def test_lock_excludes_hdf5_writer(tmp_path):
     path = tmp_path / "s.h5"
     code = f"import h5py\ntry:\n    h5py.File({str(path)!r}, 'r+')\nexcept OSError as e:\n    print(type(e).__name__)"
@@ -291,11 +291,19 @@ def test_write_error_does_not_hide_earlier_error(tmp_path, monkeypatch):
 
 
 def test_fast_disk_is_flushed_at_once(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
     with FileStore.open(tmp_path / "s.h5", header()) as store:
-        monkeypatch.setattr(store._writer, "sync", lambda: None)  # the disk of a busy machine is not quick
+        sync = store._writer.sync
+
+        def fast_sync():
+            sync()
+            clock[0] += 0.001
+
+        monkeypatch.setattr(store._writer, "sync", fast_sync)
         for index in range(5):
             store.record(index, [1, 2], 0)
-            time.sleep(0.3)
+            clock[0] += 0.06  # more than 50 times as long as a flush
             store.flush_if_due()
             assert done_in(tmp_path / "s.h5") == set(range(index + 1))
 

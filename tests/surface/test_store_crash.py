@@ -38,6 +38,7 @@ def count_done(path):
     return len(done)
 
 
+@pytest.mark.process
 def test_killed_writer_keeps_flushed_points(tmp_path):
     path, said = tmp_path / "s.h5", -1
     for lines in (3, 40, 11, 60):
@@ -50,6 +51,7 @@ def test_killed_writer_keeps_flushed_points(tmp_path):
     assert count_done(path) == ALL
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("metric", METRICS)
 def test_write_error_marks_nothing_done(tmp_path, metric):
     path = tmp_path / "s.h5"
@@ -68,6 +70,7 @@ def test_write_error_marks_nothing_done(tmp_path, metric):
     assert count_done(path) == ALL
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("size", [0, 3000, 20_000])
 def test_create_on_full_disk_leaves_nothing(tmp_path, size):
     refused = write(tmp_path / "s.h5", size)

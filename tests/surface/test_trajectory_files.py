@@ -144,6 +144,7 @@ def test_attach_refuses_unfinished_surface(tmp_path):
     assert file.read_bytes() == before
 
 
+@pytest.mark.process
 def test_attach_refuses_file_in_use(surface_file):
     before = surface_file.read_bytes()
     code = (
