@@ -9,6 +9,7 @@ from typing import Literal, Self
 
 import numpy as np
 
+from landscape._utils.interpolation import locate, multilinear
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.scale import Scale
 from landscape.surface.surface import DONE, INTERPOLATED, STOPPED, Surface
@@ -106,15 +107,9 @@ class HeightField:
 
         A point on the edge of a hole has the height of the complete cell beside it.
         """
-        x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-        i, u = _locate(self.x, x)
-        j, v = _locate(self.y, y)
+        i, u, j, v = self._locate(x, y)
+        h = _bilinear(self.heights, i, u, j, v)
         inside = (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1)
-        h = np.zeros(np.broadcast(x, y).shape)
-        for dj, di in _CORNERS:
-            weight = (v if dj else 1 - v) * (u if di else 1 - u)
-            # Corners of weight 0 are skipped, because 0 * NaN is NaN.
-            h += np.where(weight != 0, weight, 0) * np.where(weight != 0, self.heights[j + dj, i + di], 0)
         return np.where(inside & (h <= self.cut), h, np.nan)
 
     def gradient(self) -> tuple[np.ndarray, np.ndarray]:
@@ -133,14 +128,14 @@ class HeightField:
 
     def interpolate_normals(self, box: Box, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return unit normals ``(m, 3)`` at points ``(m,)`` of the grid, interpolated as in Phong shading."""
-        normals = self.normals(box)
-        i, u = _locate(self.x, np.asarray(x, np.float64))
-        j, v = _locate(self.y, np.asarray(y, np.float64))
-        mixed = np.zeros((len(i), 3))
-        for dj, di in _CORNERS:
-            mixed += ((v if dj else 1 - v) * (u if di else 1 - u))[:, None] * normals[j + dj, i + di]
+        i, u, j, v = self._locate(x, y)
+        mixed = np.stack([_bilinear(component, i, u, j, v) for component in np.moveaxis(self.normals(box), -1, 0)], -1)
         unit: np.ndarray = mixed / np.linalg.norm(mixed, axis=-1, keepdims=True)
         return unit
+
+    def _locate(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return column and position in the cell (outside [0, 1] off the grid), and row and position."""
+        return *locate(self.x, np.asarray(x, np.float64)), *locate(self.y, np.asarray(y, np.float64))
 
 
 def require_plane(surface: Surface, purpose: str = "a scene") -> None:
@@ -220,11 +215,11 @@ def drape(
         own_heights = scale.transform(trajectory.loss)
 
     def heights(t: np.ndarray) -> np.ndarray:
-        x, y = _along(xy, t)
+        x, y = at_parameters(xy, t).T
         if own_heights is None:
             return field.interpolate(x, y)
         inside = (x >= field.x[0]) & (x <= field.x[-1]) & (y >= field.y[0]) & (y <= field.y[-1])
-        h = _along(own_heights[:, None], t)[0]
+        h = at_parameters(own_heights, t)
         return np.where(inside & (h <= field.cut), h, np.nan)
 
     t = _sample_parameters(field, xy)
@@ -234,7 +229,7 @@ def drape(
     segments = []
     for run in np.split(np.arange(len(t)), np.flatnonzero(np.diff(known.astype(np.int8))) + 1):
         if len(run) and known[run[0]]:
-            x, y = _along(xy, t[run])
+            x, y = at_parameters(xy, t[run]).T
             segments.append(PathSegment(t[run], np.stack([x, y, h[run]], -1)))
     return segments
 
@@ -247,10 +242,24 @@ def interpolate_path(segments: Sequence[PathSegment], t: float) -> np.ndarray | 
     return None
 
 
-def _locate(axis: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return cells and the fractions within them; a fraction is outside [0, 1] exactly if its value is off the axis."""
-    index = np.clip(np.searchsorted(axis, values, side="right") - 1, 0, len(axis) - 2)
-    return index, (values - axis[index]) / (axis[index + 1] - axis[index])
+def at_parameters(values: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Return values ``(m, ...)`` at path parameters ``(m,)`` from values ``(n, ...)`` at the checkpoints.
+
+    They are linear between checkpoints and exact at a checkpoint, even beside NaN.
+    """
+    return multilinear([np.arange(len(values), dtype=np.float64)], np.asarray(values, np.float64), t[:, None])
+
+
+def _bilinear(values: np.ndarray, i: np.ndarray, u: np.ndarray, j: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Interpolate in columns ``i`` and rows ``j``; corners without weight are skipped, because 0 * NaN is NaN.
+
+    Unlike ``multilinear`` this has values for points that are off the grid by a rounding error, where paths end.
+    """
+    mixed = np.zeros(np.broadcast(u, v).shape)
+    for dj, di in _CORNERS:
+        weight = (v if dj else 1 - v) * (u if di else 1 - u)
+        mixed += np.where(weight != 0, weight, 0) * np.where(weight != 0, values[j + dj, i + di], 0)
+    return mixed
 
 
 def _derivative(heights: np.ndarray, axis: np.ndarray) -> np.ndarray:
@@ -263,14 +272,6 @@ def _derivative(heights: np.ndarray, axis: np.ndarray) -> np.ndarray:
     both = (to_left * right + to_right * left) / (to_left + to_right)
     slope = np.where(np.isfinite(both), both, np.where(np.isfinite(right), right, left))
     return np.where(np.isfinite(slope), slope, 0.0)
-
-
-def _along(values: np.ndarray, t: np.ndarray) -> list[np.ndarray]:
-    """Return the columns of ``values`` at path parameters; exact at checkpoints, even beside NaN."""
-    i = np.clip(np.floor(t).astype(int), 0, max(0, len(values) - 2))
-    u = t - i
-    last = np.minimum(i + 1, len(values) - 1)
-    return [np.where(u == 0, c[i], np.where(u == 1, c[last], (1 - u) * c[i] + u * c[last])) for c in values.T]
 
 
 def _sample_parameters(field: HeightField, xy: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.exports.job import PATH_ARRAYS, point_arrays
-from landscape.render.height_field import PathSegment
+from landscape.render.height_field import PathSegment, at_parameters
 from landscape.render.vtk_data import (
     add_point_arrays,
     to_cells,
@@ -91,15 +91,6 @@ def path_mesh(trajectory: Trajectory, segments: Sequence[PathSegment], positions
     mesh.SetPoints(to_points(np.concatenate(positions) if segments else np.empty((0, 3))))
     mesh.SetVerts(to_cells(vertices, np.arange(len(vertices) + 1)))
     mesh.SetLines(to_cells(np.arange(len(t)), offsets))
-    arrays = {name: between_checkpoints(getattr(trajectory, name), t) for name in PATH_ARRAYS}
+    arrays = {name: at_parameters(getattr(trajectory, name), t) for name in PATH_ARRAYS}
     add_point_arrays(mesh, {**arrays, "checkpoint": np.where(is_checkpoint, t, -1).astype(np.int32)})
     return mesh
-
-
-def between_checkpoints(values: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Return values at path parameters: linear between checkpoints and exact at a checkpoint, even beside NaN."""
-    values = np.asarray(values, np.float64)
-    low = np.floor(t).astype(int)
-    high = np.minimum(low + 1, len(values) - 1)
-    between: np.ndarray = np.where(t == low, values[low], (1 - (t - low)) * values[low] + (t - low) * values[high])
-    return between
