@@ -53,7 +53,7 @@ def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any
             own, where = problem_of(case, split)
             evaluation = EvaluationConfig(engine=engine, dtype=dtype, threads=options.threads)
             evaluate = stack.enter_context(open_evaluator(own, where, evaluation))
-            loops[loop] = lambda step, count, evaluate=evaluate: float(evaluate.many([step] * count)[-1, 0])
+            loops[loop] = lambda step, count, evaluate=evaluate: float(evaluate.evaluate_many([step] * count)[-1, 0])
         chosen, batch = evaluate.engine, evaluate.batch_size
         seconds: dict[str, list[float]] = {loop: [] for loop in loops}
         peaks, worst = [], 0.0
@@ -63,7 +63,9 @@ def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any
             for loop, run in loops.items():
                 # Short points are repeated: a single one is lost in the clock and in whoever else computes.
                 count = 1 if not warm_up or not seconds[loop] else max(1, int(repeat / max(seconds[loop][0], 1e-9)))
-                count = -(-count // evaluate.points) * evaluate.points if loop == "ours" else count
+                count = (
+                    -(-count // evaluate.points_per_launch) * evaluate.points_per_launch if loop == "ours" else count
+                )
                 begin = time.perf_counter()
                 values[loop] = run(point, count)
                 took = (time.perf_counter() - begin) / count

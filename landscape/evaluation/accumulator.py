@@ -1,4 +1,4 @@
-"""What is kept of the outputs while a point is computed: sums over samples in float64, and the means they become."""
+"""Accumulation of per-sample losses and metrics over batches, in float64, and the means and standard errors of them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from landscape.errors import UnsoundError
 from landscape.problem.problem import Measure
 
-PAIRED = "_loss_paired_stderr"
-_ERRORS = ("_loss_stderr", PAIRED)
+PAIRED_SUFFIX = "_loss_paired_stderr"
+_STDERR_SUFFIXES = ("_loss_stderr", PAIRED_SUFFIX)
+
+_Array = npt.NDArray[np.float64]
 
 
 class PairedBaseline:
-    """Losses at the origin, sample by sample, which those of other points are compared with.
+    """The loss of each sample at the origin, with which the losses at other points are compared.
 
-    The standard error of a difference of two means over the same samples is that of the mean of the differences: what
-    samples have in common at both points, and most of it is common, drops out.
+    The standard error of the difference of two means over the same samples is that of the mean of the differences:
+    whatever the samples have in common at both points, which is most of it, cancels.
 
     Args:
-        counts: samples of each split.
+        counts: number of samples of each split.
     """
 
     def __init__(self, counts: Mapping[str, int]) -> None:
@@ -34,7 +37,7 @@ class PairedBaseline:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Within, passes over the samples are at the origin, and are kept."""
+        """Record the losses of the points that are computed in this context, which must be the origin."""
         self._recording = True
         try:
             yield
@@ -42,26 +45,33 @@ class PairedBaseline:
             self._recording = False
 
     def differences(self, split: str, first: int, rows: Tensor) -> Tensor:
-        """``rows`` (points, samples), of samples from the ``first`` on, less the losses at the origin."""
+        """Return the losses minus those at the origin.
+
+        Args:
+            split: name of the split.
+            first: index of the first sample of the batch.
+            rows: losses ``(points, samples)``.
+        """
+        samples = slice(first, first + rows.shape[1])
         if self._recording:
-            kept = self._losses.setdefault(split, rows.new_empty(self._counts[split]))
-            kept[first : first + rows.shape[1]] = rows[0]
-        return rows - self._losses[split][first : first + rows.shape[1]]
+            recorded = self._losses.setdefault(split, rows.new_empty(self._counts[split]))
+            recorded[samples] = rows[0]
+        return rows - self._losses[split][samples]
 
 
 class MetricAccumulator:
-    """Adds up measures batch by batch, on the device; used as ``begin``, ``add`` for every batch, then ``values``.
+    """Sums of measures over batches, on the device; used as ``begin``, ``add`` for every batch, then ``values``.
 
     Args:
-        measures: by name; the loss is called ``loss``.
-        counts: samples of each split.
-        names: what is wanted, in order: see :func:`names_of`.
-        points: how many points the outputs are of, one behind the other: the batch's rows, and what fills them up.
-        origin: what losses are compared with, where paired standard errors are wanted.
+        measures: measures by name; the loss is called ``loss``.
+        counts: number of samples of each split.
+        names: names of the values to compute, in order; see :func:`metric_names`.
+        points: number of points whose outputs follow one another, each with the batch's rows and their padding.
+        baseline: losses at the origin, if paired standard errors are among ``names``.
 
     Attributes:
-        stop_above: the loss of the first split, ``names[0]``, from which on a point is given up; None for never.
-        stopped: whether every point is given up, and nothing more need be added.
+        stop_above: loss of the first split (``names[0]``) above which a point is abandoned; None for never.
+        stopped: True once every point is abandoned, so that nothing more need be added.
     """
 
     def __init__(
@@ -70,85 +80,96 @@ class MetricAccumulator:
         counts: Mapping[str, int],
         names: Sequence[str],
         points: int = 1,
-        origin: PairedBaseline | None = None,
+        baseline: PairedBaseline | None = None,
     ) -> None:
         self._measures, self._counts, self._names, self._points = dict(measures), dict(counts), tuple(names), points
-        self._origin = origin
+        self._baseline = baseline
         self._sums: dict[str, Tensor] = {}
         self._seen: dict[str, int] = {}
         self.stop_above: float | None = None
         self.stopped = False
-        self._bounds: np.ndarray | None = None
+        self._bounds: _Array | None = None  # of abandoned points: the bound that exceeded `stop_above`; else NaN
 
     def begin(self) -> None:
-        """Forget the point before."""
+        """Start a new launch."""
         self._sums, self._seen = {}, dict.fromkeys(self._counts, 0)
         self.stopped, self._bounds = False, None
 
     def add(self, split: str, outputs: Any, targets: Any, samples: int) -> None:
-        """Add a batch of ``samples`` of a split: its sums, and those of squares for standard errors.
+        """Add the measures of a batch, and their squares for standard errors.
+
+        Args:
+            split: name of the split.
+            outputs: outputs of the network.
+            targets: targets of the batch, repeated for each point.
+            samples: number of samples of the batch, without padding.
 
         Raises:
-            UnsoundError: a negative loss, where points are stopped by a bound that holds for others.
+            UnsoundError: a negative loss although points may be abandoned, which assumes losses of 0 or more.
         """
         for measure_name, measure in self._measures.items():
             key = f"{split}_{measure_name}"
             value = measure(outputs, targets).double()
             if value.ndim:
                 rows = value.view(self._points, -1)[:, :samples]
-                self._put(key, rows.sum(1))
+                self._add_to(key, rows.sum(1))
                 if f"{key}_stderr" in self._names:
-                    self._put(f"{key}_stderr", torch.linalg.vecdot(rows, rows))
-                if self._origin is not None and measure_name == "loss":
-                    apart = self._origin.differences(split, self._seen[split], rows)
-                    self._put(f"{key}_paired", apart.sum(1))
-                    self._put(f"{key}_paired_stderr", torch.linalg.vecdot(apart, apart))
+                    self._add_to(f"{key}_stderr", torch.linalg.vecdot(rows, rows))
+                if self._baseline is not None and measure_name == "loss":
+                    differences = self._baseline.differences(split, self._seen[split], rows)
+                    self._add_to(f"{key}_paired", differences.sum(1))
+                    self._add_to(f"{key}_paired_stderr", torch.linalg.vecdot(differences, differences))
             else:
-                self._put(key, (value * samples).expand(self._points))
+                self._add_to(key, (value * samples).expand(self._points))
             if self.stop_above is not None and key == self._names[0]:
-                self._bound(key, value)
+                self._update_bounds(key, value, self.stop_above)
         self._seen[split] += samples
 
-    def _put(self, key: str, part: Tensor) -> None:
+    def _add_to(self, key: str, part: Tensor) -> None:
         self._sums[key] = self._sums[key] + part if key in self._sums else part
 
-    def _bound(self, key: str, value: Tensor) -> None:
-        """Note points whose bound has come to exceed the threshold; a device is waited for."""
+    def _update_bounds(self, key: str, value: Tensor, limit: float) -> None:
+        """Note the points whose lower bound of the loss has just exceeded ``limit``; waits for the device."""
         negative = (value < 0).any().double().expand(1)
-        *bounds, negative = torch.cat([self._sums[key] / self._counts[split_of(key, self._counts)], negative]).tolist()
-        if negative:
+        *bounds, negative_flag = torch.cat(
+            [self._sums[key] / self._counts[split_of(key, self._counts)], negative]
+        ).tolist()
+        if negative_flag:
             raise UnsoundError(
-                f"{key} is negative in places, so that a sum over some samples is no lower bound of that over all, and "
-                "no point can be stopped by it: leave --stop-above (stop_above) out. Points that a file holds as "
-                "stopped may be wrong; --overwrite replaces it"
+                f"{key} is negative for some samples, so that a sum over part of the samples is not a lower bound and "
+                "no point can be stopped by it: leave stop_above unset. Points stored as stopped may be wrong; "
+                "overwrite the file"
             )
         if self._bounds is None:
             self._bounds = np.full(self._points, np.nan)
-        new = np.isnan(self._bounds) & (np.array(bounds) > self.stop_above)
+        new = np.isnan(self._bounds) & (np.array(bounds) > limit)
         self._bounds[new] = np.array(bounds)[new]
         self.stopped = not np.isnan(self._bounds).any()
 
-    def values(self) -> np.ndarray:
-        """``(points, len(names))`` float64: means over samples, and standard errors of the mean.
+    def values(self) -> _Array:
+        """Return the values of each point, ``(points, len(names))`` float64.
 
-        Of points that are given up, the lower bound of the first, and NaN. One transfer brings everything: a device is
-        waited for once.
+        A value is a mean over samples or the standard error of such a mean. An abandoned point has the lower bound of
+        its first value and NaN for the others. Everything is transferred at once, so that the device is waited for
+        once per launch.
         """
-        if self.stopped:
-            return self._given_up()
+        if self.stopped and self._bounds is not None:
+            return self._abandoned_values(self._bounds)
         sums = dict(zip(self._sums, torch.stack(list(self._sums.values())).cpu().numpy(), strict=True))
-        values = np.stack([self._mean(name, sums) for name in self._names], axis=1)
-        return values if self._bounds is None else np.where(np.isnan(self._bounds)[:, None], values, self._given_up())
+        values: _Array = np.stack([self._finish(name, sums) for name in self._names], axis=1)
+        if self._bounds is None:
+            return values
+        return np.where(np.isnan(self._bounds)[:, None], values, self._abandoned_values(self._bounds))
 
-    def _given_up(self) -> np.ndarray:
+    def _abandoned_values(self, bounds: _Array) -> _Array:
         values = np.full((self._points, len(self._names)), np.nan)
-        values[:, 0] = self._bounds
+        values[:, 0] = bounds
         return values
 
-    def _mean(self, name: str, sums: Mapping[str, np.ndarray]) -> np.ndarray:
-        """A mean over samples, or its standard error."""
+    def _finish(self, name: str, sums: Mapping[str, _Array]) -> _Array:
+        """Return the mean or the standard error called ``name``, ``(points,)``."""
         count = self._counts[split_of(name, self._counts)]
-        if not name.endswith(_ERRORS):
+        if not name.endswith(_STDERR_SUFFIXES):
             return sums[name] / count
         if count < 2:
             return np.full(self._points, np.nan)
@@ -158,14 +179,22 @@ class MetricAccumulator:
         return np.where(np.isfinite(sums[name]), error, np.nan)
 
 
-def names_of(
+def metric_names(
     measures: Mapping[str, Measure], outputs: Any, targets: Any, samples: int, split: str, paired: bool = False
 ) -> list[str]:
-    """What a split's values are called, as seen on a small batch: a loss may be per sample or a mean.
+    """Return the names of the values of a split, found by applying the measures to a small batch.
+
+    Args:
+        measures: measures by name.
+        outputs: outputs of the network for the batch.
+        targets: targets of the batch.
+        samples: number of samples of the batch.
+        split: name of the split.
+        paired: include the paired standard error of the loss.
 
     Raises:
-        ValueError: a measure gives neither one value per sample nor the batch's mean; or the latter, where a
-            ``paired`` standard error needs the former.
+        ValueError: a measure returns neither one value per sample nor the mean of the batch; or ``paired``, and the
+            loss returns the mean.
     """
     names = []
     for measure_name, measure in measures.items():
@@ -173,20 +202,20 @@ def names_of(
         if not isinstance(value, Tensor) or value.shape not in ((), (samples,)):
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(
-                f"{measure_name}: one value per sample, shape ({samples},), or a scalar tensor that is the batch's "
-                f"mean expected, got {got}"
+                f"{measure_name}: expected one value per sample, shape ({samples},), or a scalar tensor that is the "
+                f"mean of the batch, got {got}"
             )
         names.append(f"{split}_{measure_name}")
         if measure_name == "loss" and value.ndim == 1:
-            names += [f"{split}_loss_stderr"] + [f"{split}{PAIRED}"] * paired
+            names += [f"{split}_loss_stderr"] + [f"{split}{PAIRED_SUFFIX}"] * paired
         elif measure_name == "loss" and paired:
             raise ValueError(
-                "the paired standard error needs the loss of each sample, and this loss gives the batch's mean; "
-                "return one value per sample (reduction='none'), or leave the paired error out"
+                "the paired standard error needs the loss of each sample, but this loss returns the mean of the batch; "
+                "return one value per sample (reduction='none'), or set paired=False"
             )
     return names
 
 
 def split_of(name: str, splits: Mapping[str, Any]) -> str:
-    """The split whose name begins ``name``; the longest, since one may begin another."""
+    """Return the longest name of a split that ``name`` begins with, since one name may begin another."""
     return max((split for split in splits if name.startswith(f"{split}_")), key=len)

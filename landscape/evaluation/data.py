@@ -1,10 +1,10 @@
-"""Batches of data for an evaluation: batch size, copies on the device, streaming."""
+"""Data for an evaluation: batches resident on the device or streamed to it, and the default batch size."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -18,20 +18,20 @@ from landscape.problem.problem import Split
 _log = logging.getLogger(__name__)
 
 ALIGNMENT = 64
-"""Bytes at whose multiples batches begin. Products may round by where their operands lie, and memory that comes from
-elsewhere than torch lies elsewhere in each process; a batch that is brought lies as one that stays."""
-SHARE = 0.5
-"""Of the memory that is free, what copies of the data may take before they are made batch by batch."""
+"""Bytes at whose multiples batches begin. Products may round by the alignment of their operands, and memory that torch
+did not allocate is aligned differently in each process."""
+COPY_FRACTION = 0.5
+"""Fraction of the free memory that copies of the data may take; beyond it, they are streamed batch by batch."""
 
 
-class Streamed(Sequence[Split]):
-    """Batches that are copied to the device, and cast, when they are asked for; one is there at a time.
+class StreamedBatches(Sequence[Split]):
+    """Batches that are copied to the device and cast on access, one at a time.
 
     Args:
-        split: where the data are: in memory, or mapped from a file.
+        split: the data, in memory or mapped from a file.
         size: samples per batch.
-        device: where they are wanted.
-        dtype: of floating-point tensors.
+        device: target device.
+        dtype: target type of floating-point tensors.
     """
 
     def __init__(self, split: Split, size: int, device: torch.device, dtype: torch.dtype) -> None:
@@ -41,49 +41,57 @@ class Streamed(Sequence[Split]):
     def __len__(self) -> int:
         return len(self._parts)
 
-    def __getitem__(self, number: int) -> Split:  # type: ignore[override]
+    @overload
+    def __getitem__(self, number: int) -> Split: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[Split]: ...
+
+    def __getitem__(self, number: int | slice) -> Split | list[Split]:
+        if isinstance(number, slice):
+            return [self[i] for i in range(*number.indices(len(self)))]
         if self._last is None or self._last[0] != number:
-            self._last = None  # the one before goes before the next comes
-            self._last = number, aligned(self._parts[number].to(self._device, self._dtype))
+            self._last = None  # release the previous batch before the next one is allocated
+            self._last = number, align(self._parts[number].to(self._device, self._dtype))
         return self._last[1]
 
 
-def batches_of(
+def make_batches(
     split: Split, size: int, device: torch.device, dtype: torch.dtype, budget: int | None = None
 ) -> Sequence[Split]:
-    """The batches of a split on a device: all at once, or one at a time where copies would take more than the budget.
+    """Return the batches of a split on a device: resident, or streamed if copies would exceed the budget.
 
-    Which of the two changes no value. What is on the device already, as it is wanted, needs no copy.
+    The two give the same values. Data that are on the device already, in the right dtype, are not copied.
 
     Args:
         split: the data.
         size: samples per batch.
-        device: where they are wanted.
-        dtype: of floating-point tensors.
-        budget: bytes; :data:`SHARE` of what is free by default.
+        device: target device.
+        dtype: target type of floating-point tensors.
+        budget: maximum number of bytes for copies; by default :data:`COPY_FRACTION` of the free memory.
     """
-    needed = copied_bytes(split, device, dtype)
-    limit = int(SHARE * free_bytes(device)) if budget is None else budget
+    needed = bytes_to_copy(split, device, dtype)
+    limit = int(COPY_FRACTION * free_bytes(device)) if budget is None else budget
     if needed > limit:
-        _log.info("data of %.2g GiB are brought to %s batch by batch", needed / 2**30, device)
-        return Streamed(split, size, device, dtype)
-    return [aligned(part) for part in split.to(device, dtype).batches(size)]
+        _log.info("%.2f GiB of data are streamed to %s batch by batch", needed / 2**30, device)
+        return StreamedBatches(split, size, device, dtype)
+    return [align(part) for part in split.to(device, dtype).batches(size)]
 
 
-def copied_bytes(split: Split, device: torch.device, dtype: torch.dtype) -> int:
-    """Bytes that a copy of the data would take on ``device``; 0 for tensors that need none."""
+def bytes_to_copy(split: Split, device: torch.device, dtype: torch.dtype) -> int:
+    """Return the number of bytes that a copy of the data would take on ``device``, 0 for tensors that need none."""
     total = 0
     for leaf in tree_leaves((split.inputs, split.targets)):
-        wanted = dtype if leaf.is_floating_point() else leaf.dtype
-        if (leaf.device, leaf.dtype) != (device, wanted):
-            total += leaf.numel() * wanted.itemsize
+        target = dtype if leaf.is_floating_point() else leaf.dtype
+        if (leaf.device, leaf.dtype) != (device, target):
+            total += leaf.numel() * target.itemsize
     return total
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free on a device, in bytes; what the process may have in all where the system does not say."""
+    """Return the free memory of a device in bytes; if the system does not tell, the memory limit of the process."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        return int(torch.cuda.mem_get_info(device)[0])
     try:
         with open("/proc/meminfo") as file:
             available = next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable:"))
@@ -92,25 +100,27 @@ def free_bytes(device: torch.device) -> int:
     return min(available, memory_limit())
 
 
-def aligned(split: Split) -> Split:
-    """The same numbers, copied where they do not begin at a multiple of :data:`ALIGNMENT`."""
+def align(split: Split) -> Split:
+    """Return the split with tensors cloned if they do not begin at a multiple of :data:`ALIGNMENT`."""
 
-    def align(leaf: Tensor) -> Tensor:
+    def align_leaf(leaf: Tensor) -> Tensor:
         return leaf.clone() if leaf.data_ptr() % ALIGNMENT else leaf
 
-    return Split(*tree_map(align, (split.inputs, split.targets)))
+    return Split(*tree_map(align_leaf, (split.inputs, split.targets)))
 
 
 CACHE_BYTES = 2**21
-"""What the largest tensor of a batch comes near on a CPU: a core's second-level cache (1 to 2 MiB). Element-wise
-operations then work in the cache; measured, a transformer is fastest at 4 to 8 sequences and not at 128."""
+"""Target size of the largest tensor of a batch on a CPU: the second-level cache of a core (1 to 2 MiB), so that
+element-wise operations work in the cache. Measured, a transformer is fastest with 4 to 8 sequences, not with 128."""
 DEVICE_BYTES = 2**28
-"""The same on a GPU, which has to be filled."""
+"""Target size of the largest tensor of a batch on a GPU, which has to be kept busy."""
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_LEAST, _LEAST_CONVOLUTION, _MOST = 4, 32, 2048
+"""Bounds of the batch size. Convolutions reorder their weights for the kernel once per batch."""
 
 
-class _Largest(TorchFunctionMode):
-    """Notes the bytes of every tensor that operations bring forth."""
+class _RecordSizes(TorchFunctionMode):
+    """Records the size in bytes of every tensor that operations create."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,38 +128,37 @@ class _Largest(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        given = {_memory(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
-        new = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and _memory(leaf) not in given]
+        given = {_address(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        new = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and _address(leaf) not in given]
         self.sizes += [leaf.numel() * leaf.element_size() for leaf in new]
         return out
 
 
-def _memory(tensor: Tensor) -> int:
+def _address(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
 def bytes_per_sample(model: nn.Module, split: Split) -> int:
-    """Bytes that one more sample adds to the largest tensor of a forward pass, its inputs apart."""
+    """Return the bytes that one more sample adds to the largest tensor of a forward pass, without its inputs."""
     few, more = min(2, len(split)), min(4, len(split))
     runs = []
     for count in (few, more):
-        with torch.inference_mode(), _Largest() as largest:
+        with torch.inference_mode(), _RecordSizes() as record:
             model(split.take(slice(0, count)).inputs)
-        runs.append(largest.sizes)
-    # Weights that are turned or cast do not grow with the batch and do not count.
-    growth = (
-        [(b - a) // (more - few) for a, b in zip(*runs, strict=False)] if more > few else [s // few for s in runs[0]]
-    )
+        runs.append(record.sizes)
+    # Weights that are transposed or cast do not grow with the batch and so do not count.
+    pairs: Iterator[tuple[int, int]] = zip(*runs, strict=False)
+    growth = [(b - a) // (more - few) for a, b in pairs] if more > few else [size // few for size in runs[0]]
     return max(1, *growth)
 
 
 def default_batch_size(model: nn.Module, split: Split, device: torch.device) -> int:
-    """The power of two whose batch makes the largest tensor about :data:`CACHE_BYTES`, and within bounds.
+    """Return the power of two at which the largest tensor of a batch is about :data:`CACHE_BYTES`, within bounds.
 
-    At least 4, and 32 for convolutions, whose weights are brought into the kernels' order once per batch; at most
-    2048. It depends on the network and the shapes of the data alone, and not on the machine.
+    At least 4, or 32 for networks with convolutions, and at most 2048. It depends on the network and the shapes of the
+    data alone, not on the machine: a timing could differ between ranks, and the batch size decides the last bits.
     """
-    cpu = device.type == "cpu"
-    least = 32 if any(isinstance(module, _CONVOLUTIONS) for module in model.modules()) else 4
-    size = (CACHE_BYTES if cpu else DEVICE_BYTES) / bytes_per_sample(model, split)
-    return int(2 ** np.clip(np.floor(np.log2(size)), np.log2(least), 11))
+    least = _LEAST_CONVOLUTION if any(isinstance(module, _CONVOLUTIONS) for module in model.modules()) else _LEAST
+    size = (CACHE_BYTES if device.type == "cpu" else DEVICE_BYTES) / bytes_per_sample(model, split)
+    exponent = float(np.clip(np.floor(np.log2(size)), np.log2(least), np.log2(_MOST)))
+    return int(2.0**exponent)

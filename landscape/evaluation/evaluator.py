@@ -1,276 +1,189 @@
-"""Loss and metrics at points of a plane: data resident on the device, weights placed in place, sums in float64."""
+"""Loss and metrics at points of a plane: data resident on the device, weights written in place, sums in float64."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
-from typing import Any
+from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from landscape._utils.torch_compat import NormBase, tree_map
-from landscape._utils.torch_state import preserve_modes, seed_random
-from landscape.evaluation.accumulator import PAIRED, MetricAccumulator, PairedBaseline, names_of
+from landscape._utils.torch_compat import NormBase
+from landscape._utils.torch_state import preserve_modes
+from landscape.evaluation.accumulator import PairedBaseline, metric_names
 from landscape.evaluation.config import DTYPES, EvaluationConfig
-from landscape.evaluation.data import aligned, batches_of, default_batch_size
+from landscape.evaluation.data import align, default_batch_size, make_batches
 from landscape.evaluation.device import reproducible_numerics
-from landscape.evaluation.engines.base import Engine, EngineContext, EngineNotApplicable, filled_up
-from landscape.evaluation.engines.selection import PROBE, choose
+from landscape.evaluation.engines.base import EngineContext
+from landscape.evaluation.engines.selection import select_engine
+from landscape.evaluation.launch import EvaluationData, Launcher, Recalibration, require_same_values
 from landscape.geometry.placement import SetCoordinates, movable_on
 from landscape.geometry.plane import Plane
 from landscape.problem.problem import Measure, Problem, Split
 
-_TRIED = 16
-"""Points at which an engine of several points is seen to give the same bits at every place of a launch."""
-
 
 class Evaluator:
-    """Coordinates in, metrics out. Made by :func:`evaluating`, which restores the model afterwards.
+    """Function from coordinates on a plane to loss and metrics; made by :func:`open_evaluator`.
+
+    Everything that does not depend on the point is prepared once: batches on the device, engine, names of the values.
+    A point then costs one launch, see :meth:`landscape.evaluation.launch.Launcher.run`.
 
     Attributes:
-        names: what the values are, as the file's datasets are called: for each split ``<split>_loss``,
-            ``<split>_loss_stderr`` where the loss has per-sample values, ``<split>_loss_paired_stderr`` where that
-            was asked for, and ``<split>_<metric>``.
+        names: names of the values, as the datasets of a file are called: for each split ``<split>_loss``,
+            ``<split>_loss_stderr`` if the loss has one value per sample, ``<split>_loss_paired_stderr`` if
+            ``config.paired``, and ``<split>_<metric>``.
         batch_size: samples per forward pass.
-        engine: the name of the engine that computes the outputs; ``evaluation.engine`` may leave the choice open.
-        points: how many points are computed at once.
-        at_origin: values at the origin by name, where paired standard errors compare with it; otherwise empty.
+        engine: name of the engine in use, where ``config.engine`` may say ``auto``.
+        points_per_launch: number of points that are computed together.
+        origin_values: values at the origin by name, if ``config.paired``; otherwise empty.
     """
 
     def __init__(
         self,
         problem: Problem,
         plane: Plane,
-        move: SetCoordinates,
-        evaluation: EvaluationConfig,
+        set_coordinates: SetCoordinates,
+        config: EvaluationConfig,
         device: torch.device,
         data_bytes: int | None = None,
     ) -> None:
-        self._model, self._ndim = problem.model.eval(), plane.ndim
-        self._threads, self._device = evaluation.threads, device
-        self._measures: dict[str, Measure] = {"loss": problem.loss, **problem.metrics}
-        dtype = DTYPES[evaluation.dtype]
+        model, dtype = problem.model.eval(), DTYPES[config.dtype]
+        origin = (0.0,) * plane.ndim
 
-        def some(split: Split, count: int) -> Split:
+        def head(split: Split, count: int) -> Split:
             return split.take(slice(0, count)).to(device, dtype)
 
         first = next(iter(problem.splits.values()))
-        self.batch_size = evaluation.batch_size or default_batch_size(problem.model, some(first, 4), device)
-        self._batches = {
-            name: batches_of(split, self.batch_size, device, dtype, data_bytes)
+        self.batch_size = config.batch_size or default_batch_size(model, head(first, 4), device)
+        batches = {
+            name: make_batches(split, self.batch_size, device, dtype, data_bytes)
             for name, split in problem.splits.items()
         }
-        self._counts = {name: len(split) for name, split in problem.splits.items()}
-        self._norms = [m for m in problem.model.modules() if isinstance(m, NormBase) and m.track_running_stats]
-        self._calibration = None
-        if evaluation.bn == "recalibrate" and self._norms:
-            self._calibration = aligned(some(problem.splits.get("train", first), evaluation.bn_samples))
-        move((0.0,) * plane.ndim)
-        few = min(self.batch_size, 2)
-        self.names = self._probe({name: some(split, few) for name, split in problem.splits.items()}, evaluation.paired)
-        setting = EngineContext(problem.model, device, move, plane, self._batches)
-        self._engine = choose(evaluation.engine, setting, self._require_same_values)
-        origin = PairedBaseline(self._counts) if evaluation.paired else None
-        self._tally = self._tally_of(self._engine, origin)
-        self.engine, self.points = self._engine.name, self._engine.points
-        self._targets = self._repeated(self._engine)
-        if self.points > 1:
-            self._threads = 1  # several threads would divide vectors, and there is nothing to divide
-        move((0.0,) * plane.ndim)
-        self.at_origin: dict[str, float] = {}
-        if origin is not None:
-            with origin.recording():
-                self.at_origin = dict(zip(self.names, self((0.0,) * plane.ndim).tolist(), strict=True))
-        self._tally.stop_above = evaluation.stop_above
+        recalibration = None
+        norms = [m for m in model.modules() if isinstance(m, NormBase) and m.track_running_stats]
+        if config.bn == "recalibrate" and norms:
+            samples = align(head(problem.splits.get("train", first), config.bn_samples))
+            recalibration = Recalibration(model, norms, samples, self.batch_size)
 
-    def _probe(self, splits: dict[str, Split], paired: bool) -> tuple[str, ...]:
-        """Names of the values, found by one small batch at the origin."""
-        names: list[str] = []
+        set_coordinates(origin)
+        measures: dict[str, Measure] = {"loss": problem.loss, **problem.metrics}
+        self.names: tuple[str, ...] = ()
         with torch.inference_mode():
-            for split_name, batch in splits.items():
-                outputs = self._model(batch.inputs)
-                names += names_of(self._measures, outputs, batch.targets, len(batch), split_name, paired)
-        return tuple(names)
+            for name, split in problem.splits.items():
+                few = head(split, min(self.batch_size, 2))
+                outputs = model(few.inputs)
+                self.names += tuple(metric_names(measures, outputs, few.targets, len(few), name, config.paired))
+        counts = {name: len(split) for name, split in problem.splits.items()}
+        data = EvaluationData(measures, self.names, batches, counts, device, recalibration)
 
-    def __call__(self, coordinates: Sequence[float]) -> np.ndarray:
-        """Values at a point of the plane, ``(len(names),)`` float64, in the order of ``names``.
+        context = EngineContext(model, device, set_coordinates, plane, batches)
+        engine = select_engine(config.engine, context, partial(require_same_values, data, plane.ndim))
+        self.engine, self.points_per_launch = engine.name, engine.points
+        # Several threads would divide the vectors of a launch; for networks this small there is nothing to gain.
+        self._threads = config.threads if engine.points == 1 else 1
+        baseline = PairedBaseline(counts) if config.paired else None
+        self._launcher = Launcher(data, engine, baseline)
 
-        Each is a sum over samples divided by their number, accumulated in float64; a standard error is that of the
-        mean over samples. NaN and infinity are values and pass through. A first value above
-        ``evaluation.stop_above`` is a lower bound, and the others are NaN then.
+        set_coordinates(origin)
+        self.origin_values: dict[str, float] = {}
+        if baseline is not None:
+            with baseline.recording():
+                self.origin_values = dict(zip(self.names, self(origin).tolist(), strict=True))
+        # Only now: the baseline needs all samples, whatever the loss at the origin.
+        self._launcher.accumulator.stop_above = config.stop_above
+
+    def __call__(self, coordinates: Sequence[float]) -> npt.NDArray[np.float64]:
+        """Return the values at a point of the plane, ``(len(names),)`` float64, in the order of ``names``.
+
+        A value is a mean over samples, accumulated in float64, or the standard error of such a mean. NaN and infinity
+        are values and pass through. If the first value exceeds ``config.stop_above``, it is a lower bound, and the
+        others are NaN.
         """
-        return self.many([coordinates])[0]
+        values: npt.NDArray[np.float64] = self.evaluate_many([coordinates])[0]
+        return values
 
-    def many(self, coordinates: Sequence[Sequence[float]]) -> np.ndarray:
-        """Values at several points, ``(points, len(names))``; bit for bit those of each point alone.
+    def evaluate_many(self, coordinates: Sequence[Sequence[float]]) -> npt.NDArray[np.float64]:
+        """Return the values at several points, ``(points, len(names))``; bit for bit those of each point alone.
 
-        A multiple of ``points`` is cheapest.
+        A multiple of ``points_per_launch`` is cheapest: a launch is always padded to its full number of points.
         """
-        # A thread that has not computed yet takes up the number of threads when asked for it, and not before.
+        # In a new thread, torch applies the number of threads when it is first queried, not before.
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
-        values = []
+        values = [np.empty((0, len(self.names)))]
         with torch.inference_mode():
-            for start in range(0, len(coordinates), self.points):
-                launch = coordinates[start : start + self.points]
-                filled = [*launch, *[launch[-1]] * (self.points - len(launch))]
-                values.append(self._launched(self._engine, self._tally, self._targets, filled)[: len(launch)])
-        return np.concatenate(values) if values else np.empty((0, len(self.names)))
-
-    def _launched(
-        self,
-        engine: Engine,
-        tally: MetricAccumulator,
-        targets: Mapping[str, Sequence[Any]],
-        points: Sequence[Sequence[float]],
-        batches: int | None = None,
-    ) -> np.ndarray:
-        engine.move(*points)
-        seed_random(0, self._device)
-        if self._calibration is not None:
-            recalibrate(self._model, self._norms, self._calibration, self.batch_size)
-        engine.prepare()
-        tally.begin()
-        for split, all_ in self._batches.items():
-            for number, batch in enumerate(islice(all_, batches)):
-                wanted = targets[split][number] if targets else batch.targets
-                tally.add(split, engine.outputs(split, number), wanted, len(batch))
-                if tally.stopped:
-                    return tally.values()
-        return tally.values()
-
-    def _tally_of(self, engine: Engine, origin: PairedBaseline | None = None) -> MetricAccumulator:
-        names = [name for name in self.names if origin is not None or not name.endswith(PAIRED)]
-        return MetricAccumulator(self._measures, self._counts, names, engine.points, origin)
-
-    def _repeated(self, engine: Engine) -> dict[str, list[Any]]:
-        """Targets of every batch, once for each point of a launch; nothing where a launch is a single point."""
-
-        def repeat(leaf: Tensor) -> Tensor:
-            return filled_up(leaf, engine.fill).repeat(engine.points, *(1,) * (leaf.dim() - 1))
-
-        if engine.points == 1:
-            return {}
-        return {
-            split: [tree_map(repeat, batch.targets) for batch in batches] for split, batches in self._batches.items()
-        }
-
-    def _require_same_values(self, engine: Engine, plain: Engine) -> None:
-        """That measures take the engine's outputs, and that several points at once come out as they would alone.
-
-        A measure may want its outputs contiguous or look at the batch as a whole, and a product may round by where
-        its operands lie.
-
-        Raises:
-            Unsuitable: one of these is so.
-        """
-        if engine.points == 1:
-            try:
-                self._launched(engine, self._tally_of(engine), {}, [(0.0,) * self._ndim], batches=1)
-            except Exception as error:  # a measure may be anything
-                raise EngineNotApplicable(f"a measure does not take its outputs: {error}") from error
-            return
-        tally, targets = self._tally_of(plain), self._repeated(engine)
-        for scale in (1.0, 0.1, 0.01, 0.001):
-            several = [tuple(scale * share * c for c in PROBE[: self._ndim]) for share in np.linspace(-1, 1, _TRIED)]
-            want = np.concatenate([self._launched(plain, tally, {}, [point]) for point in several[:: _TRIED - 1]])
-            if np.isfinite(want).all():
-                break
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            launches = [[point] * engine.points for point in several]
-            launches.append([several[-(i % 2)] for i in range(engine.points)])
-            *same, mixed = [self._launched(engine, self._tally_of(engine), targets, points) for points in launches]
-        finally:
-            torch.set_num_threads(threads)
-        if any(values.tobytes() != values[:1].repeat(engine.points, 0).tobytes() for values in same):
-            raise EngineNotApplicable("a value depends on the point's place in a launch")
-        if not np.allclose(mixed[:2], want, rtol=1e-3, atol=0, equal_nan=True):
-            raise EngineNotApplicable("a measure takes the batch as a whole")
-
-
-def recalibrate(model: nn.Module, norms: Sequence[NormBase], split: Split, batch_size: int) -> None:
-    """Re-estimate running statistics as the average over the batches of ``split``, in order, at today's weights."""
-    model.eval()
-    momenta = [norm.momentum for norm in norms]
-    try:
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # torch's word for a cumulative average
-            norm.train()
-        with torch.no_grad():
-            for batch in split.batches(batch_size):
-                model(batch.inputs)
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-            norm.eval()
+            for start in range(0, len(coordinates), self.points_per_launch):
+                points = list(coordinates[start : start + self.points_per_launch])
+                padding = [points[-1]] * (self.points_per_launch - len(points))
+                values.append(self._launcher.run(points + padding)[: len(points)])
+        return np.concatenate(values)
 
 
 @contextmanager
 def open_evaluator(
     problem: Problem,
     plane: Plane,
-    evaluation: EvaluationConfig | None = None,
+    config: EvaluationConfig | None = None,
     device: torch.device | str | None = None,
     data_bytes: int | None = None,
 ) -> Iterator[Evaluator]:
-    """Make the problem's model ready to be evaluated over ``plane``; afterwards it is as before, bit for bit.
+    """Prepare the problem's model for evaluation over ``plane``; on exit it is restored bit for bit.
+
+    A model can be open in one evaluator at a time: its tensors are moved in place.
 
     Args:
         problem: model, data, loss and metrics.
-        plane: where the points lie; its origin replaces the model's own weights.
-        evaluation: device, dtype, batch size, threads, engine.
-        device: the very device of this process, where ``evaluation.device`` only names the kind.
-        data_bytes: most that copies of the data may take; beyond it they are brought batch by batch, at each point.
-            Half of what is free by default.
+        plane: plane of the points; its origin replaces the weights of the model.
+        config: device, dtype, batch size, threads, engine.
+        device: device of this process with its index; by default ``config.device``, which names only the type.
+        data_bytes: maximum number of bytes for copies of the data, beyond which they are streamed batch by batch at
+            each point. By default half of the free memory.
 
     Raises:
-        ValueError: the plane belongs to another network, a measure gives something else than one value per sample or
-            one per batch, or the engine that was asked for does not suit the network.
+        ValueError: the plane belongs to another network, a measure returns neither one value per sample nor one per
+            batch, or the requested engine is not applicable to the network.
     """
-    evaluation = evaluation or EvaluationConfig()
-    target = torch.device(device or evaluation.device)
+    config = config or EvaluationConfig()
+    target, dtype = torch.device(device or config.device), DTYPES[config.dtype]
     model = problem.model
-    where = [(t, t.data) for t in (*model.parameters(), *model.buffers())]
+    own_data = [(t, t.data) for t in (*model.parameters(), *model.buffers())]
     threads = torch.get_num_threads()
-    torch.set_num_threads(evaluation.threads)
+    torch.set_num_threads(config.threads)
     try:
-        _move_tensors(where, target, DTYPES[evaluation.dtype])
-        wide = torch.promote_types(DTYPES[evaluation.dtype], torch.float32)
-        there = _as(plane, target, wide)
+        _convert_tensors(own_data, target, dtype)
+        # Points are summed in float32 at least, and rounded once to the dtype of the network.
+        converted = _convert_plane(plane, target, torch.promote_types(dtype, torch.float32))
         with (
             preserve_modes(model),
-            reproducible_numerics(target, tf32=evaluation.dtype == "tf32"),
-            movable_on(model, there) as move,
+            reproducible_numerics(target, tf32=config.dtype == "tf32"),
+            movable_on(model, converted) as set_coordinates,
         ):
-            move((0.0,) * plane.ndim)
-            yield Evaluator(problem, there, move, evaluation, target, data_bytes)
+            set_coordinates((0.0,) * plane.ndim)
+            yield Evaluator(problem, converted, set_coordinates, config, target, data_bytes)
     finally:
         torch.set_num_threads(threads)
-        for tensor, data in where:
+        for tensor, data in own_data:
             tensor.data = data
 
 
-def _move_tensors(where: Sequence[tuple[Tensor, Tensor]], device: torch.device, dtype: torch.dtype) -> None:
-    """Point parameters and buffers at copies on ``device`` where they are not there already as ``dtype``.
+def _convert_tensors(own_data: Sequence[tuple[Tensor, Tensor]], device: torch.device, dtype: torch.dtype) -> None:
+    """Point parameters and buffers at copies on ``device`` with ``dtype`` unless they need no conversion.
 
-    ``Module.to`` would do so without a way back. What is there already is moved in its own memory, and put back.
-    Tensors that are one memory stay one.
+    ``Module.to`` would do this irreversibly. Tensors that need no conversion are moved in their own memory and restored
+    afterwards. Tensors that share memory still do.
     """
-    moved: dict[tuple, Tensor] = {}
-    for tensor, data in where:
+    converted: dict[tuple[object, ...], Tensor] = {}
+    for tensor, data in own_data:
         memory = (data.untyped_storage().data_ptr(), data.storage_offset(), data.shape, data.stride(), data.dtype)
-        if memory not in moved:
-            moved[memory] = data.to(device=device, dtype=dtype if data.is_floating_point() else None)
-        tensor.data = moved[memory]
+        if memory not in converted:
+            converted[memory] = data.to(device=device, dtype=dtype if data.is_floating_point() else None)
+        tensor.data = converted[memory]
 
 
-def _as(plane: Plane, device: torch.device, dtype: torch.dtype) -> Plane:
+def _convert_plane(plane: Plane, device: torch.device, dtype: torch.dtype) -> Plane:
     return Plane(
         plane.origin.to(device, dtype),
         tuple(d.with_weights(d.weights.to(device, dtype)) for d in plane.directions),

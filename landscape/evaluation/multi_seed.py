@@ -1,12 +1,13 @@
-"""Evaluating over a family of planes: one plane at a time, changed when a point of another seed is asked for."""
+"""Evaluation over the planes of several seeds, one plane at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import groupby
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from landscape.evaluation.config import EvaluationConfig
@@ -16,76 +17,80 @@ from landscape.problem.problem import Problem
 
 
 class MultiSeedEvaluator:
-    """Coordinates in, the last of them the number of the plane; metrics out.
+    """Function from coordinates, the last of which is a seed, to loss and metrics.
 
-    Points come seed after seed, so that a rank changes its plane about once per seed.
+    The plane is replaced whenever a point of another seed is requested. Points come seed by seed, so that a rank
+    replaces its plane about once per seed.
+
+    Args:
+        family: the planes.
+        open_plane: function that opens an evaluator over a plane.
 
     Attributes:
-        names: as of :class:`~landscape.evaluation.evaluator.Evaluator`.
+        names: names of the values; see :class:`~landscape.evaluation.evaluator.Evaluator`.
         batch_size: samples per forward pass.
-        engine: how outputs are computed.
-        points: how many points of one seed are computed at once.
-        at_origin: as of an evaluator; the origin is that of all planes.
+        engine: name of the engine in use.
+        points_per_launch: number of points of one seed that are computed together.
+        origin_values: values at the origin, which all planes share.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        family: PlaneFamily,
-        evaluation: EvaluationConfig,
-        device: torch.device | str,
-        data_bytes: int | None = None,
-    ) -> None:
-        self._family = family
-        self._how = (problem, evaluation, device, data_bytes)
+    def __init__(self, family: PlaneFamily, open_plane: Callable[[Plane], AbstractContextManager[Evaluator]]) -> None:
+        self._family, self._open_plane = family, open_plane
         self._stack = ExitStack()
         self._seed: int | None = None
-        self._evaluate: Evaluator | None = None
-        self._enter(family.seeds[0])
-        self.names, self.batch_size = self._evaluate.names, self._evaluate.batch_size
-        self.engine, self.points = self._evaluate.engine, self._evaluate.points
-        self.at_origin = self._evaluate.at_origin
+        self._evaluator: Evaluator | None = None
+        evaluate = self._evaluator_of(family.seeds[0])
+        self.names, self.batch_size = evaluate.names, evaluate.batch_size
+        self.engine, self.points_per_launch = evaluate.engine, evaluate.points_per_launch
+        self.origin_values = evaluate.origin_values
 
-    def _enter(self, seed: int) -> None:
-        self.close()
-        plane = self._family.make_plane(seed)
-        problem, evaluation, device, data_bytes = self._how
-        self._evaluate = self._stack.enter_context(open_evaluator(problem, plane, evaluation, device, data_bytes))
-        self._seed = seed
+    def _evaluator_of(self, seed: int) -> Evaluator:
+        """Return the evaluator over the plane of ``seed``, after closing that of another seed."""
+        if self._evaluator is None or seed != self._seed:
+            self.close()
+            self._evaluator = self._stack.enter_context(self._open_plane(self._family.make_plane(seed)))
+            self._seed = seed
+        return self._evaluator
 
-    def __call__(self, coordinates: Sequence[float]) -> np.ndarray:
-        """Values at a point, ``(len(names),)`` float64: those that a sweep of that seed alone gives, bit for bit."""
-        return self.many([coordinates])[0]
+    def __call__(self, coordinates: Sequence[float]) -> npt.NDArray[np.float64]:
+        """Return the values at a point, ``(len(names),)`` float64; bit for bit those of a sweep of its seed alone."""
+        values: npt.NDArray[np.float64] = self.evaluate_many([coordinates])[0]
+        return values
 
-    def many(self, coordinates: Sequence[Sequence[float]]) -> np.ndarray:
-        """Values at several points, ``(points, len(names))``; those of one seed together."""
-        parts = []
+    def evaluate_many(self, coordinates: Sequence[Sequence[float]]) -> npt.NDArray[np.float64]:
+        """Return the values at several points, ``(points, len(names))``; those of one seed should be adjacent."""
+        values = [np.empty((0, len(self.names)))]
         for seed, points in groupby(coordinates, key=lambda point: int(point[-1])):
-            if seed != self._seed:
-                self._enter(seed)
-            parts.append(self._evaluate.many([point[:-1] for point in points]))
-        return np.concatenate(parts)
+            values.append(self._evaluator_of(seed).evaluate_many([point[:-1] for point in points]))
+        return np.concatenate(values)
 
     def close(self) -> None:
-        """Put the model back, and let go of the plane: the next one is made in its place."""
+        """Restore the model and release the plane; the next one is made in its place."""
         self._stack.close()
-        self._evaluate = self._seed = None
+        self._evaluator = self._seed = None
 
 
 @contextmanager
 def open_multi_seed_evaluator(
     problem: Problem,
-    where: Plane | PlaneFamily,
-    evaluation: EvaluationConfig,
+    plane: Plane | PlaneFamily,
+    config: EvaluationConfig,
     device: torch.device | str,
     data_bytes: int | None = None,
 ) -> Iterator[Evaluator | MultiSeedEvaluator]:
-    """Make the problem's model ready to be evaluated over a plane, or over the planes of several seeds."""
-    if isinstance(where, Plane):
-        with open_evaluator(problem, where, evaluation, device, data_bytes) as evaluate:
-            yield evaluate
+    """Prepare the problem's model for evaluation over a plane, or over the planes of several seeds.
+
+    The arguments are those of :func:`~landscape.evaluation.evaluator.open_evaluator`.
+    """
+
+    def open_plane(one: Plane) -> AbstractContextManager[Evaluator]:
+        return open_evaluator(problem, one, config, device, data_bytes)
+
+    if isinstance(plane, Plane):
+        with open_plane(plane) as evaluator:
+            yield evaluator
         return
-    family = MultiSeedEvaluator(problem, where, evaluation, device, data_bytes)
+    family = MultiSeedEvaluator(plane, open_plane)
     try:
         yield family
     finally:

@@ -1,13 +1,14 @@
-"""What reduced precision costs: the loss at a few points against float32, measured before a sweep begins."""
+"""The error of a reduced precision: the loss at a few points compared with float32, measured before a sweep."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.evaluator import open_evaluator
@@ -15,129 +16,164 @@ from landscape.geometry.plane import Plane, PlaneFamily
 from landscape.problem.problem import Problem
 
 REDUCED = ("bfloat16", "float16", "tf32")
-"""Kinds of numbers whose error is measured."""
-TOLERABLE = 0.01
-"""Of the loss: a larger error is worth a warning."""
+"""Values of ``EvaluationConfig.dtype`` whose error is measured."""
+TOLERANCE = 0.01
+"""Relative error of the loss above which a warning is due."""
+
+_Array = npt.NDArray[np.float64]
+_Evaluate = Callable[[Sequence[float]], _Array]
 
 
-def probes(coordinates: Sequence[np.ndarray]) -> list[tuple[float, ...]]:
-    """Points that stand for a grid: the origin, the corners, and the one halfway between first corner and middle.
+@dataclass(frozen=True)
+class PrecisionReport:
+    """Error of the losses computed in a reduced precision; stored with the surface.
 
-    Args:
-        coordinates: of the grid's axes, x first.
+    Attributes:
+        dtype: the reduced precision.
+        against: the reference precision.
+        points: coordinates at which both were evaluated.
+        largest: largest relative difference of the losses; None if no loss is finite in both.
+        rms: root mean square of the relative differences.
+        largest_of_relief: largest difference relative to the range of the losses at these points; None if they are
+            equal.
+        worst: point of the largest relative difference.
+        not_finite: number of losses that are finite in the reference only.
     """
-    corners = list(product(*[(float(axis[0]), float(axis[-1])) for axis in coordinates]))
-    between = tuple(float(axis[(len(axis) - 1) // 4]) for axis in coordinates)
-    return list(dict.fromkeys([(0.0,) * len(coordinates), *corners, between]))
+
+    dtype: str
+    against: str
+    points: list[list[float]]
+    largest: float | None
+    rms: float | None
+    largest_of_relief: float | None
+    worst: list[float] | None
+    not_finite: int
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> PrecisionReport:
+        """Return the report in the metadata of a file."""
+        return cls(**{field.name: stored[field.name] for field in fields(cls)})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain JSON values."""
+        return asdict(self)
+
+    @property
+    def is_alarming(self) -> bool:
+        """True if the error is worth a warning."""
+        return self.not_finite > 0 or self.largest is None or self.largest > TOLERANCE
+
+    def describe(self) -> str:
+        """Return the report as a sentence."""
+        count = len(self.points)
+        if self.largest is None or self.rms is None:
+            return f"{self.dtype} gives no finite loss at the {count} points where {self.against} was tried"
+        text = (
+            f"{self.dtype} is off {self.against} by {_percent(self.largest)} of the loss at most, "
+            f"{_percent(self.rms)} RMS, at {count} points"
+        )
+        if self.largest_of_relief is not None:
+            text += f"; at most {_percent(self.largest_of_relief)} of the relief between them"
+        if self.not_finite:
+            text += f"; {self.not_finite} losses that are finite in {self.against} are not"
+        return text
+
+    def message(self) -> str:
+        """Return the sentence for the user, as a warning if the error is alarming."""
+        if not self.is_alarming:
+            return self.describe()
+        return f"warning: {self.describe()}. Check that the figure can tolerate this, or use float32"
 
 
-class Comparison:
-    """A few points measured in float32 by the plain module, before the model is given its reduced precision.
+class PrecisionProbe:
+    """Losses at a few points in float32, computed by the eager engine before the model gets its reduced precision.
 
     Args:
-        problem: as for a sweep.
-        plane: as for a sweep; of several seeds, the plane of the first is taken.
-        coordinates: of the grid's axes, x first.
-        evaluation: of the sweep.
-        device: the very device.
-        data_bytes: as of :func:`~landscape.evaluation.evaluator.open_evaluator`.
+        problem: model, data, loss and metrics.
+        plane: plane of the sweep; of several seeds, the plane of the first is used.
+        coordinates: coordinates along each axis of the grid, x first.
+        config: settings of the sweep.
+        device: device of this process.
+        data_bytes: see :func:`~landscape.evaluation.evaluator.open_evaluator`.
     """
 
     def __init__(
         self,
         problem: Problem,
         plane: Plane | PlaneFamily,
-        coordinates: Sequence[np.ndarray],
-        evaluation: EvaluationConfig,
+        coordinates: Sequence[_Array],
+        config: EvaluationConfig,
         device: str,
         data_bytes: int | None = None,
     ) -> None:
-        one, self._seed = (
-            (plane, ()) if isinstance(plane, Plane) else (plane.make_plane(plane.seeds[0]), plane.seeds[:1])
-        )
-        self._points, self._dtype = probes(coordinates[: one.ndim]), evaluation.dtype
-        self._beyond = evaluation.stop_above
-        plain = replace(evaluation, dtype="float32", engine="eager", paired=False, stop_above=None)
-        with open_evaluator(problem, one, plain, device, data_bytes) as evaluate:
+        one = plane.make_plane(plane.seeds[0]) if isinstance(plane, PlaneFamily) else plane
+        self._seed = plane.seeds[:1] if isinstance(plane, PlaneFamily) else ()
+        self._points, self._dtype = probe_points(coordinates[: one.ndim]), config.dtype
+        self._stop_above = config.stop_above
+        reference = replace(config, dtype="float32", engine="eager", paired=False, stop_above=None)
+        with open_evaluator(problem, one, reference, device, data_bytes) as evaluate:
             self._losses = _losses(evaluate, evaluate.names, self._points)
 
-    def report(self, evaluate: Callable[[Sequence[float]], np.ndarray], names: Sequence[str]) -> dict[str, Any]:
-        """By how much the losses that a sweep's own ``evaluate`` gives are off, as a file keeps it.
+    def report(self, evaluate: _Evaluate, names: Sequence[str]) -> PrecisionReport:
+        """Compare the losses that the sweep's own evaluator gives with those in float32.
 
-        Returns:
-            ``dtype``; ``against`` (float32); ``points`` (coordinates); ``largest`` and ``rms`` relative difference of
-            the losses where both are finite, None where none are; ``largest_of_relief``, the largest difference as a
-            share of the range of the losses at these points; ``worst``, the point of the largest relative difference;
-            ``not_finite``, how many losses only float32 gives.
+        Args:
+            evaluate: function from coordinates to values.
+            names: names of the values.
         """
-        there = [(*point, *self._seed) for point in self._points]
-        got, want = _losses(evaluate, names, there), self._losses.copy()
-        if self._beyond is not None:  # of points that are stopped only a bound is there to compare
-            stopped = got[0] > self._beyond
-            got[:, stopped] = want[:, stopped] = np.nan
-        return {
-            "dtype": self._dtype,
-            "against": "float32",
-            "points": [list(point) for point in self._points],
-            **_error(self._points, got, want),
-        }
+        found = _losses(evaluate, names, [(*point, *self._seed) for point in self._points])
+        expected = self._losses.copy()
+        if self._stop_above is not None:  # an abandoned point has only a bound, which cannot be compared
+            stopped = found[0] > self._stop_above
+            found[:, stopped] = expected[:, stopped] = np.nan
+        return _compare(self._dtype, self._points, found, expected)
 
 
-def _error(points: Sequence[Sequence[float]], got: np.ndarray, want: np.ndarray) -> dict[str, Any]:
-    """How far losses ``(splits, points)`` are from what they should be."""
-    both = np.isfinite(got) & np.isfinite(want)
-    lost = int((np.isfinite(want) & ~np.isfinite(got)).sum())
-    if not both.any():
-        return {"largest": None, "rms": None, "largest_of_relief": None, "worst": None, "not_finite": lost}
-    apart = np.zeros(want.shape)
-    apart[both] = np.abs(got[both] - want[both])
-    relative = np.zeros(want.shape)
-    relative[both] = apart[both] / np.maximum(np.abs(want[both]), np.finfo(np.float64).tiny)
-    relief = [np.ptp(row[known]) if known.any() else 0.0 for row, known in zip(want, both, strict=True)]
-    shares = [float(row.max() / span) for row, span in zip(apart, relief, strict=True) if span > 0]
-    return {
-        "largest": float(relative.max()),
-        "rms": float(np.sqrt((relative[both] ** 2).mean())),
-        "largest_of_relief": max(shares, default=None),
-        "worst": list(points[int(np.unravel_index(relative.argmax(), relative.shape)[1])]),
-        "not_finite": lost,
-    }
+def probe_points(coordinates: Sequence[_Array]) -> list[tuple[float, ...]]:
+    """Return points that represent a grid: the origin, the corners, and one halfway from a corner to the middle.
+
+    Args:
+        coordinates: coordinates along each axis, x first.
+    """
+    corners = list(product(*[(float(axis[0]), float(axis[-1])) for axis in coordinates]))
+    between = tuple(float(axis[(len(axis) - 1) // 4]) for axis in coordinates)
+    return list(dict.fromkeys([(0.0,) * len(coordinates), *corners, between]))
 
 
-def alarming(report: Mapping[str, Any]) -> bool:
-    """Whether the error is worth a warning."""
-    return report["not_finite"] > 0 or report["largest"] is None or report["largest"] > TOLERABLE
-
-
-def words_of(report: Mapping[str, Any]) -> str:
-    """The report in a sentence."""
-    count, dtype, against = len(report["points"]), report["dtype"], report["against"]
-    if report["largest"] is None:
-        return f"{dtype} gives no finite loss at the {count} points where {against} was tried"
-    relief, lost = report["largest_of_relief"], report["not_finite"]
-    text = (
-        f"{dtype} is off {against} by {_percent(report['largest'])} of the loss at most, "
-        f"{_percent(report['rms'])} RMS, at {count} points"
+def _compare(dtype: str, points: Sequence[Sequence[float]], found: _Array, expected: _Array) -> PrecisionReport:
+    """Compare losses ``(splits, points)``."""
+    both = np.isfinite(found) & np.isfinite(expected)
+    report = PrecisionReport(
+        dtype=dtype,
+        against="float32",
+        points=[list(point) for point in points],
+        largest=None,
+        rms=None,
+        largest_of_relief=None,
+        worst=None,
+        not_finite=int((np.isfinite(expected) & ~np.isfinite(found)).sum()),
     )
-    if relief is not None:
-        text += f"; at most {_percent(relief)} of the relief between them"
-    return f"{text}; {lost} losses that {against} gives are not finite" if lost else text
+    if not both.any():
+        return report
+    difference, relative = np.zeros(expected.shape), np.zeros(expected.shape)
+    difference[both] = np.abs(found[both] - expected[both])
+    relative[both] = difference[both] / np.maximum(np.abs(expected[both]), np.finfo(np.float64).tiny)
+    relief = [np.ptp(row[known]) if known.any() else 0.0 for row, known in zip(expected, both, strict=True)]
+    of_relief = [float(row.max() / span) for row, span in zip(difference, relief, strict=True) if span > 0]
+    return replace(
+        report,
+        largest=float(relative.max()),
+        rms=float(np.sqrt((relative[both] ** 2).mean())),
+        largest_of_relief=max(of_relief, default=None),
+        worst=list(points[int(np.unravel_index(relative.argmax(), relative.shape)[1])]),
+    )
 
 
-def remark_of(report: Mapping[str, Any]) -> str:
-    """The sentence for whoever starts a sweep, with a warning where there is cause."""
-    if not alarming(report):
-        return words_of(report)
-    return f"warning: {words_of(report)}. See that the figure can bear that, or take float32"
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2g} %"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
-
-
-def _losses(
-    evaluate: Callable[[Sequence[float]], np.ndarray], names: Sequence[str], points: Sequence[Sequence[float]]
-) -> np.ndarray:
-    """``(splits, points)``."""
+def _losses(evaluate: _Evaluate, names: Sequence[str], points: Sequence[Sequence[float]]) -> _Array:
+    """Return the losses of all splits, ``(splits, points)``."""
     columns = [i for i, name in enumerate(names) if name.endswith("_loss")]
     return np.array([evaluate(point)[columns] for point in points]).T

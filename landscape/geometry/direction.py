@@ -146,7 +146,7 @@ def _gaussian(origin: Weights, seed: int, axis: int, moving: frozenset[str]) -> 
             # RandomState, not Generator: only the distributions of the former are guaranteed never to change.
             stream = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, axis, positions[name]])))
             # One stream, however it is cut: the float64 numbers of a large tensor never exist all at once.
-            for block in entries.view(-1).split(WRITE_BLOCK):
+            for block in torch.split(entries.view(-1), WRITE_BLOCK):
                 block.copy_(torch.from_numpy(stream.standard_normal(len(block))))
     return Direction(origin.with_tensors(tensors), DirectionRecipe("random", seed=seed, axis=axis))
 

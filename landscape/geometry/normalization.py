@@ -34,7 +34,8 @@ def _slice_dims(tensor: Tensor) -> tuple[int, ...]:
 
 
 def _norm(tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
-    return torch.linalg.vector_norm(tensor.double(), dim=dims, keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(tensor.double(), dim=dims, keepdim=True)
+    return norm
 
 
 def by_filter(d: Tensor, w: Tensor) -> Tensor:

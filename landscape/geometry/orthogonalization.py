@@ -35,7 +35,9 @@ def orthogonalize_(weights: Sequence[Weights], first_owned: int) -> list[Weights
         """Turn block ``k`` of ``parts`` into its residual, in place; the blocks before it become unit vectors."""
         for i in range(k + 1):
             for j, multiple in subtracted[i]:
-                for residual, unit in zip(parts[i].split(WRITE_BLOCK), parts[j].split(WRITE_BLOCK), strict=True):
+                for residual, unit in zip(
+                    torch.split(parts[i], WRITE_BLOCK), torch.split(parts[j], WRITE_BLOCK), strict=True
+                ):
                     residual.sub_(torch.mul(unit, multiple, out=spare[: len(unit)]))
             if i < k:
                 parts[i].div_(lengths[i])

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from landscape._utils.torch_compat import add_each, copy_each
 from landscape.geometry.direction import Direction, difference, orthogonalize, random_direction, random_directions
 from landscape.geometry.pca import WeightsLoader, principal_directions
+from landscape.geometry.trajectory import FloatArray
 from landscape.geometry.weights import Weights, float64_blocks, require_same_layout
 
 
 class Projection(NamedTuple):
     """Position of weights relative to a plane."""
 
-    coordinates: np.ndarray
+    coordinates: FloatArray
     """``(k,)`` float64: least-squares coordinates, in multiples of the directions."""
     distance: float
     """Euclidean distance from the plane."""
@@ -57,7 +58,7 @@ class Plane:
         return len(self.directions)
 
     @cached_property
-    def gram(self) -> np.ndarray:
+    def gram(self) -> FloatArray:
         """``(k, k)`` float64: inner products of the directions."""
         k = self.ndim
         gram = np.empty((k, k))
@@ -71,11 +72,12 @@ class Plane:
         return [direction.weights.digest() for direction in self.directions]
 
     @property
-    def cosines(self) -> np.ndarray:
+    def cosines(self) -> FloatArray:
         """``(k, k)`` float64: cosines of the angles between the directions."""
         lengths = np.sqrt(np.diag(self.gram))
         with np.errstate(invalid="ignore"):
-            return self.gram / np.outer(lengths, lengths)
+            cosines: FloatArray = self.gram / np.outer(lengths, lengths)
+        return cosines
 
     def at(self, coordinates: Sequence[float]) -> Weights:
         """Return the weights at ``coordinates``, in the origin's dtypes; see :func:`write_point`."""

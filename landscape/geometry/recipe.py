@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-_PHRASE_OF_PATH = {"to": "another checkpoint", "file": "a file"}
-
 
 @dataclass(frozen=True)
 class DirectionRecipe:
@@ -105,8 +103,9 @@ class DirectionRecipe:
 
         Its wording is part of the file format. Paths are left out, since files move; digests tell directions apart.
         """
-        moved = {name: phrase for name, phrase in _PHRASE_OF_PATH.items() if getattr(self, name) is not None}
-        return replace(self, **moved)._phrase(several_seeds)
+        to = None if self.to is None else "another checkpoint"
+        file = None if self.file is None else "a file"
+        return replace(self, to=to, file=file)._phrase(several_seeds)
 
     def _phrase(self, several_seeds: bool) -> str:
         ratio = float("nan") if self.explained_variance_ratio is None else self.explained_variance_ratio

@@ -112,7 +112,7 @@ class Weights:
 
     def norm(self) -> float:
         """Return the Euclidean norm over all tensors, accumulated in float64."""
-        return sum(_dots(float64_blocks(self))) ** 0.5
+        return float(sum(_dots(float64_blocks(self))) ** 0.5)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Weights:
         """Return the weights on ``device`` as ``dtype``; tensors that need no conversion are not copied."""
@@ -203,7 +203,7 @@ def movable_tensors(model: nn.Module, buffers: bool = False) -> dict[str, Tensor
         if tensor.is_complex():
             raise ValueError(f"expected real weights; {name} is {tensor.dtype}. Keep torch.view_as_real of it instead")
         # Tensors without memory (empty, or on the meta device) are told apart by identity.
-        start = (tensor.untyped_storage().data_ptr(), tensor.storage_offset()) if tensor.numel() else (0, 0)
+        start = (tensor.untyped_storage().data_ptr(), int(tensor.storage_offset())) if tensor.numel() else (0, 0)
         first_name = first_names.setdefault(start if start[0] else (0, id(tensor)), name)
         if first_name == name:
             found[name] = tensor

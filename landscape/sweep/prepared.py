@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.device import current_device
 from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.multi_seed import MultiSeedEvaluator, open_multi_seed_evaluator
-from landscape.evaluation.precision import REDUCED, Comparison
+from landscape.evaluation.precision import REDUCED, PrecisionProbe, PrecisionReport
 from landscape.geometry.plane import Plane, PlaneFamily
 from landscape.geometry.weights import Weights
 from landscape.parallel.executor import Batched
@@ -73,7 +72,7 @@ class PreparedSweep:
 
     inputs: SweepInputs
     header: Header
-    precision: dict[str, Any] | None
+    precision: PrecisionReport | None
     _evaluate: Evaluator | MultiSeedEvaluator
 
     def compute(self, point: int) -> np.ndarray:
@@ -84,12 +83,12 @@ class PreparedSweep:
     def compute_many(self, points: Sequence[int]) -> np.ndarray:
         """Return the values of several points, ``(points, metrics)``."""
         with current_device(self.inputs.device):
-            return self._evaluate.many([self.inputs.grid.point(point) for point in points])
+            return self._evaluate.evaluate_many([self.inputs.grid.point(point) for point in points])
 
     @property
     def batched(self) -> Batched | None:
         """The computation of several points at once; None if they are computed one by one."""
-        count = self._evaluate.points
+        count = self._evaluate.points_per_launch
         return Batched(count, self.compute_many) if count > 1 else None
 
 
@@ -112,21 +111,21 @@ def _prepare(inputs: SweepInputs, is_root: bool, stack: ExitStack) -> PreparedSw
     config, evaluation = inputs.config, inputs.evaluation
     # A file that is resumed already holds the cost of reduced precision.
     is_new = config.out is None or config.overwrite or not config.out.exists()
-    comparison = None
+    probe = None
     if is_root and is_new and evaluation.dtype in REDUCED:
-        comparison = Comparison(
+        probe = PrecisionProbe(
             inputs.problem, inputs.plane, inputs.grid.coordinates, evaluation, inputs.device, config.data_bytes
         )
     evaluate = stack.enter_context(
         open_multi_seed_evaluator(inputs.problem, inputs.plane, evaluation, inputs.device, config.data_bytes)
     )
-    precision = comparison.report(evaluate, evaluate.names) if comparison else None
+    precision = probe.report(evaluate, evaluate.names) if probe else None
     metadata = replace(
         _with_provenance(inputs) if is_root else inputs.metadata,
         settings=_settings(inputs, evaluate),
         title=config.title or inputs.metadata.title,
-        precision=precision,
-        origin_values=evaluate.at_origin or None,
+        precision=precision.to_json() if precision else None,
+        origin_values=evaluate.origin_values or None,
     )
     header = Header(
         coordinates=inputs.grid.coordinates,

@@ -14,7 +14,6 @@ from functools import partial
 import numpy as np
 
 from landscape.evaluation.config import EvaluationConfig
-from landscape.evaluation.precision import alarming, remark_of
 from landscape.geometry.plane import Plane, PlaneFamily
 from landscape.parallel.devices import oversubscription_warning
 from landscape.parallel.executor import execute
@@ -153,8 +152,8 @@ class _Root:
         """Tell the caller what reduced precision costs, if it was measured."""
         report = self._prepared.precision
         if report:
-            tell = self._on_warning or (_log.warning if alarming(report) else _log.info)
-            tell(remark_of(report))
+            tell = self._on_warning or (_log.warning if report.is_alarming else _log.info)
+            tell(report.message())
 
     def _refine(self, store: MemoryStore, refinement: Refinement) -> SweepResult:
         """Compute rounds of points until the surface is resolved or the budget is spent."""

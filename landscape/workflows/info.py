@@ -13,7 +13,7 @@ import numpy as np
 from landscape._utils.provenance import Environment
 from landscape.analysis.noise import error_name, noise_of
 from landscape.errors import LandscapeError, StoreError
-from landscape.evaluation.precision import words_of as describe_precision
+from landscape.evaluation.precision import PrecisionReport
 from landscape.geometry.trajectory import Trajectory
 from landscape.surface.hdf5 import open_hdf5, read_attributes
 from landscape.surface.metadata import SurfaceMetadata
@@ -142,7 +142,7 @@ def _origin(metadata: SurfaceMetadata) -> dict[str, Any]:
         shown = ("dtype", "device", "engine", "batch_size", "threads", "bn")
         facts["evaluation"] = ", ".join(f"{key} {values[key]}" for key in shown if key in values)
     if metadata.precision is not None:
-        facts["precision"] = describe_precision(metadata.precision)
+        facts["precision"] = PrecisionReport.from_json(metadata.precision).describe()
     environment = metadata.environment or Environment()
     ends = {
         "started": metadata.started,

@@ -13,12 +13,12 @@ from torch.nn import functional as F
 
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.data import (
-    Streamed,
-    batches_of,
+    StreamedBatches,
     bytes_per_sample,
-    copied_bytes,
+    bytes_to_copy,
     default_batch_size,
     free_bytes,
+    make_batches,
 )
 from landscape.evaluation.evaluator import open_evaluator
 from landscape.geometry import Plane, Weights
@@ -87,7 +87,9 @@ def test_a_mean_is_weighted_by_samples_and_has_no_error(problem):
 def test_what_a_measure_gives_is_checked(problem):
     wrong = Problem(problem.model, problem.splits, lambda o, y: o)
     with (
-        pytest.raises(ValueError, match=r"loss: one value per sample, shape \(2,\), or a scalar .* got \(2, 10\)"),
+        pytest.raises(
+            ValueError, match=r"loss: expected one value per sample, shape \(2,\), or a scalar .* got \(2, 10\)"
+        ),
         open_evaluator(wrong, plane_of(problem.model)),
     ):
         pass
@@ -112,7 +114,7 @@ def test_nothing_of_the_networks_size_is_kept_beside_the_plane(problem):
     with open_evaluator(images, plane, EvaluationConfig(batch_size=2)) as evaluate:
         evaluate((0.5, 0.5))
         assert [p.data_ptr() for p in model.parameters()] == places
-        assert evaluate._batches["train"][0].inputs.data_ptr() == inputs.data_ptr()
+        assert evaluate._launcher.data.batches["train"][0].inputs.data_ptr() == inputs.data_ptr()
     assert [p.data_ptr() for p in model.parameters()] == places
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
     assert [name for name, _ in model.named_modules() if "bn_folded" in name] == []
@@ -127,7 +129,7 @@ def test_resident_data_begin_at_aligned_addresses(problem):
     plane, values = plane_of(problem.model), []
     for one in (shifted, straight):
         with open_evaluator(one, plane, EvaluationConfig(batch_size=5, engine="eager")) as evaluate:
-            assert evaluate._batches["train"][0].inputs.data_ptr() % 64 == 0
+            assert evaluate._launcher.data.batches["train"][0].inputs.data_ptr() % 64 == 0
             values.append(evaluate((0.3, 0.1)).tobytes())
     assert values[0] == values[1]
 
@@ -191,20 +193,20 @@ def test_data_that_are_brought_batch_by_batch_give_the_same_bits(engine, samples
     plane, evaluation, values = plane_of(problem.model), EvaluationConfig(batch_size=5, engine=engine), []
     for budget in (None, 0):
         with open_evaluator(problem, plane, evaluation, data_bytes=budget) as evaluate:
-            assert isinstance(evaluate._batches["train"], Streamed) == (budget == 0)
-            values.append(evaluate.many([(0.3, 0.1), (-0.2, 0.6)]).tobytes())
+            assert isinstance(evaluate._launcher.data.batches["train"], StreamedBatches) == (budget == 0)
+            values.append(evaluate.evaluate_many([(0.3, 0.1), (-0.2, 0.6)]).tobytes())
     assert values[0] == values[1]
 
 
 def test_only_copies_count_and_one_batch_is_there_at_a_time():
     split = Split({"x": torch.randn(100, 16), "n": torch.arange(100)}, torch.arange(100))
     cpu = torch.device("cpu")
-    assert copied_bytes(split, cpu, torch.float32) == 0
-    assert copied_bytes(split, cpu, torch.float64) == 100 * 16 * 8
-    assert copied_bytes(split, torch.device("meta"), torch.float64) == 100 * (16 * 8 + 8 + 8)
-    assert isinstance(batches_of(split, 32, cpu, torch.float32, 0), list)
-    assert isinstance(batches_of(split, 32, cpu, torch.float64, 100 * 16 * 8), list)
-    streamed = batches_of(split, 32, cpu, torch.float64, 100 * 16 * 8 - 1)
+    assert bytes_to_copy(split, cpu, torch.float32) == 0
+    assert bytes_to_copy(split, cpu, torch.float64) == 100 * 16 * 8
+    assert bytes_to_copy(split, torch.device("meta"), torch.float64) == 100 * (16 * 8 + 8 + 8)
+    assert isinstance(make_batches(split, 32, cpu, torch.float32, 0), list)
+    assert isinstance(make_batches(split, 32, cpu, torch.float64, 100 * 16 * 8), list)
+    streamed = make_batches(split, 32, cpu, torch.float64, 100 * 16 * 8 - 1)
     assert [len(batch) for batch in streamed] == [32, 32, 32, 4]
     assert streamed[1] is streamed[1]
     gone = weakref.ref(streamed[1].inputs["x"])

@@ -82,7 +82,7 @@ def test_every_split_by_a_naive_second_route(problem, engine, dtype):
     ) as evaluate:
         got = dict(zip(evaluate.names, evaluate(at), strict=True))
         origin = dict(zip(evaluate.names, evaluate((0.0, 0.0)), strict=True))
-        assert evaluate.at_origin == origin
+        assert evaluate.origin_values == origin
     for split, samples in problem.splits.items():
         first, there = naive(problem, plane, at, split)
         wanted = (there - first).std(ddof=1) / len(samples) ** 0.5
@@ -100,8 +100,8 @@ def test_many_points_at_a_launch_are_each_compared_with_the_origin():
     found = []
     for engine in ("batched_mlp", "eager"):
         with open_evaluator(problem, plane, EvaluationConfig(engine=engine, batch_size=7, paired=True)) as evaluate:
-            found.append(evaluate.many(points))
-            assert (evaluate.points > 1) == (engine == "batched_mlp")
+            found.append(evaluate.evaluate_many(points))
+            assert (evaluate.points_per_launch > 1) == (engine == "batched_mlp")
             assert np.array_equal(found[-1], [evaluate(point) for point in points])
     np.testing.assert_allclose(*found, rtol=1e-4)
     assert found[0][[0, 2], 2].tolist() == [0.0, 0.0]
@@ -127,7 +127,7 @@ def test_what_is_not_finite_has_no_error(problem):
 def test_a_mean_over_the_batch_is_refused(problem):
     mean = Problem(problem.model, problem.splits, lambda o, y: functional.cross_entropy(o, y))
     with (
-        pytest.raises(ValueError, match=r"needs the loss of each sample, .* gives the batch's mean; return one value"),
+        pytest.raises(ValueError, match=r"needs the loss of each sample, .* returns the mean of the batch"),
         open_evaluator(mean, random_plane(problem.model), EvaluationConfig(paired=True)),
     ):
         pass

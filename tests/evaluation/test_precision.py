@@ -14,7 +14,7 @@ from torch.nn import functional
 from landscape.evaluation import precision as module
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.device import reproducible_numerics
-from landscape.evaluation.precision import alarming, probes, remark_of, words_of
+from landscape.evaluation.precision import PrecisionReport, probe_points
 from landscape.geometry import Weights
 from landscape.geometry.plane import PlaneFamily, random_plane
 from landscape.problem import Problem, Split, accuracy, cross_entropy
@@ -37,9 +37,9 @@ def problem():
 
 def test_the_points_are_the_origin_the_corners_and_one_between():
     corners = [(-1.0, -0.2), (-1.0, 1.0), (0.6, -0.2), (0.6, 1.0)]
-    assert probes(GRID.coordinates) == [(0.0, 0.0), *corners, (pytest.approx(-0.6), pytest.approx(0.1))]
-    assert probes(Grid.parse("0:1:2").coordinates) == [(0.0,), (1.0,)]
-    assert len(probes(Grid.parse("-1:1:9", "-1:1:9", "-1:1:9").coordinates)) == 10
+    assert probe_points(GRID.coordinates) == [(0.0, 0.0), *corners, (pytest.approx(-0.6), pytest.approx(0.1))]
+    assert probe_points(Grid.parse("0:1:2").coordinates) == [(0.0,), (1.0,)]
+    assert len(probe_points(Grid.parse("-1:1:9", "-1:1:9", "-1:1:9").coordinates)) == 10
 
 
 def naive(problem, plane, at, dtype):
@@ -57,7 +57,7 @@ def naive(problem, plane, at, dtype):
 def test_the_error_is_that_of_a_naive_second_route(problem):
     plane = random_plane(problem.model)
     report = run_sweep(problem, plane, GRID, evaluation=BFLOAT).surface.metadata.precision
-    points = probes(GRID.coordinates)
+    points = probe_points(GRID.coordinates)
     got = np.array([naive(problem, plane, at, torch.bfloat16) for at in points]).T
     want = np.array([naive(problem, plane, at, torch.float32) for at in points]).T
     relative = np.abs(got - want) / want
@@ -81,8 +81,8 @@ def test_it_is_said_and_written_once_and_measured_no_second_time(problem, tmp_pa
     )  # fmt: skip
     assert first.pending
     stored = read_surface(out).metadata.precision
-    assert said == [remark_of(stored)]
-    monkeypatch.setattr(module.Comparison, "__init__", lambda *_: pytest.fail("measured again"))
+    assert said == [PrecisionReport.from_json(stored).message()]
+    monkeypatch.setattr(module.PrecisionProbe, "__init__", lambda *_: pytest.fail("measured again"))
     assert run_sweep(problem, plane, GRID, SweepConfig(out), evaluation=BFLOAT, on_warning=said.append).complete
     assert len(said) == 1
     assert read_surface(out).metadata.precision == stored
@@ -91,7 +91,7 @@ def test_it_is_said_and_written_once_and_measured_no_second_time(problem, tmp_pa
 def test_points_that_are_stopped_are_not_compared(problem):
     """Their losses are bounds: the difference would be that of the bound, not of the numbers."""
     plane, grid = random_plane(problem.model), Grid.parse("-9:1:9", "-9:1:9")
-    points = probes(grid.coordinates)
+    points = probe_points(grid.coordinates)
     want = np.array([naive(problem, plane, at, torch.float32) for at in points]).T
     limit = float(np.sort(want[0])[-2:].mean())  # the corner of the largest loss is beyond
     evaluation = EvaluationConfig(dtype="bfloat16", batch_size=8, stop_above=limit)
@@ -128,8 +128,8 @@ def test_what_overflows_is_counted_and_warned_of(problem, caplog):
     report = surface.metadata.precision
     assert report["not_finite"] == 2
     assert np.isfinite(report["largest"])
-    assert alarming(report)
-    assert "2 losses that float32 gives are not finite. See that the figure can bear that" in caplog.text
+    assert PrecisionReport.from_json(report).is_alarming
+    assert "2 losses that are finite in float32 are not. Check that the figure can tolerate this" in caplog.text
 
 
 @pytest.mark.parametrize(("largest", "warned"), [(0.0099, False), (0.0101, True)])
@@ -138,19 +138,26 @@ def test_a_warning_from_one_percent_on(largest, warned):
         "dtype": "bfloat16", "against": "float32", "points": [[0.0], [1.0]], "largest": largest, "rms": 0.004,
         "largest_of_relief": 0.002, "worst": [1.0], "not_finite": 0,
     }  # fmt: skip
-    assert alarming(report) is warned
-    assert remark_of(report).startswith("warning: ") is warned
-    assert words_of(report).endswith("0.4 % RMS, at 2 points; at most 0.2 % of the relief between them")
+    assert PrecisionReport.from_json(report).is_alarming is warned
+    assert PrecisionReport.from_json(report).message().startswith("warning: ") is warned
+    assert (
+        PrecisionReport.from_json(report)
+        .describe()
+        .endswith("0.4 % RMS, at 2 points; at most 0.2 % of the relief between them")
+    )
     nothing = {**report, "largest": None, "rms": None}
-    assert alarming(nothing)
-    assert words_of(nothing) == "bfloat16 gives no finite loss at the 2 points where float32 was tried"
+    assert PrecisionReport.from_json(nothing).is_alarming
+    assert (
+        PrecisionReport.from_json(nothing).describe()
+        == "bfloat16 gives no finite loss at the 2 points where float32 was tried"
+    )
 
 
 def test_tf32_is_refused_without_its_gpu(problem):
     with pytest.raises(ValueError, match="tf32 is available on NVIDIA GPUs only, got device 'cpu'"):
         EvaluationConfig(dtype="tf32")
     evaluation = EvaluationConfig(dtype="tf32", device="auto")  # which turns out to be the CPU
-    with pytest.raises(ValueError, match="device is 'cpu'"):
+    with pytest.raises(ValueError, match="got device 'cpu'"):
         run_sweep(problem, random_plane(problem.model), GRID, evaluation=evaluation, device="cpu")
 
 

@@ -117,7 +117,7 @@ def test_means_of_batches_are_bounds_too_and_nan_is_none(problem):
 def test_a_negative_loss_ends_the_sweep_with_the_reason(problem, tmp_path):
     shifted = Problem(problem.model, problem.splits, lambda out, y: cross_entropy(out, y) - 0.5)
     plane = random_plane(problem.model)
-    with pytest.raises(UnsoundError, match=r"train_loss is negative in places, so that a sum .* leave --stop-above"):
+    with pytest.raises(UnsoundError, match=r"train_loss is negative for some samples, .* leave stop_above unset"):
         run_sweep(shifted, plane, GRID, SweepConfig(tmp_path / "s.h5"), evaluation=EvaluationConfig(stop_above=LIMIT))
     assert run_sweep(shifted, plane, GRID).complete
 

@@ -1,1 +1,1 @@
-"""Ways to a network's outputs at a point: the module itself, and faster forms that compute the same."""
+"""Engines: ways to compute a network's outputs at a point, the module itself and faster forms of it."""

@@ -1,75 +1,87 @@
-"""What an engine is, a way to a network's outputs at a point, and the first of them: the module itself."""
+"""The interface of engines, which compute a network's outputs at a point, and the simplest one: the module itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from landscape.geometry.placement import SetCoordinates
 from landscape.geometry.plane import Plane
 from landscape.problem.problem import Split
 
 
 class EngineNotApplicable(Exception):
-    """This engine does not understand the network; the message says what stands in the way."""
+    """An engine does not support this network; the message is the reason, with "it" for the network."""
 
 
 @dataclass(frozen=True)
 class EngineContext:
-    """What an engine is built for.
+    """What an engine is built from.
 
     Attributes:
         model: the network, in evaluation mode, on the device.
-        device: where the model and the data are.
-        move: puts coordinates' weights into ``model``.
-        plane: origin and directions, on the device, in the dtype that is added in.
-        batches: by split, its samples batch by batch; ``inputs`` are what the network is given.
+        device: device of the model and the data.
+        set_coordinates: function that writes the weights at a point into ``model``.
+        plane: origin and directions, on the device, in the dtype in which points are summed.
+        batches: batches of each split; their ``inputs`` are what the network takes.
     """
 
     model: nn.Module
     device: torch.device
-    move: Callable[[Sequence[float]], None]
+    set_coordinates: SetCoordinates
     plane: Plane
     batches: Mapping[str, Sequence[Split]]
 
 
 class Engine(Protocol):
-    """One way to the outputs; used as ``move``, ``prepare``, then ``outputs`` for every batch.
+    """A way to compute the outputs of a network.
+
+    For each launch the caller runs ``set_points``, then ``prepare``, then ``outputs`` for every batch.
 
     Attributes:
-        name: what ``--engine`` and the file call it.
-        points: how many points it computes at once.
-        fill: each point's rows of outputs are filled up to a multiple of it, with copies of the last sample's.
+        name: name of the engine in files and settings.
+        points: number of points that one launch computes.
+        row_multiple: the output rows of each point are padded to a multiple of this number, with copies of the last
+            sample's.
     """
 
     name: str
     points: int
-    fill: int
+    row_multiple: int
 
-    def move(self, *points: Sequence[float]) -> None:
-        """Go to as many points as it takes at once."""
+    def set_points(self, *points: Sequence[float]) -> None:
+        """Set the weights to those at ``points``, as many as a launch computes."""
 
     def prepare(self) -> None:
-        """What has to be done once per point when weights and statistics are what they will be."""
+        """Do what is needed once per launch, after weights and running statistics have their values."""
 
     def outputs(self, split: str, number: int) -> Any:
-        """The network's outputs for batch ``number`` of ``split``; valid until the next call.
+        """Return the network's outputs for batch ``number`` of ``split``; valid until the next call.
 
-        Of several points, those of one behind those of the other along the first axis.
+        The outputs of several points follow one another along the first axis.
         """
 
 
 class EagerEngine:
-    """The module as it is: understands everything, and is what the others are compared with."""
+    """The module as it is: applicable to every network, and the reference for the other engines.
 
-    name, points, fill = "eager", 1, 1
+    Attributes:
+        network: the callable that is evaluated.
+    """
 
-    def __init__(self, setting: EngineContext) -> None:
-        self._model, self._batches = setting.model, setting.batches
-        self.move, self.network = setting.move, setting.model
+    name, points, row_multiple = "eager", 1, 1
+
+    def __init__(self, context: EngineContext) -> None:
+        self._model, self._batches, self._set_coordinates = context.model, context.batches, context.set_coordinates
+        self.network: Any = context.model
+
+    def set_points(self, *points: Sequence[float]) -> None:
+        (point,) = points
+        self._set_coordinates(point)
 
     def prepare(self) -> None:
         self._model.eval()
@@ -78,12 +90,12 @@ class EagerEngine:
         return self.network(self._batches[split][number].inputs)
 
 
-def filled(rows: int, fill: int) -> int:
-    """``rows`` as a multiple of ``fill``."""
-    return -(-rows // fill) * fill
+def round_up(count: int, multiple: int) -> int:
+    """Return the smallest multiple of ``multiple`` that is at least ``count``."""
+    return -(-count // multiple) * multiple
 
 
-def filled_up(rows: Tensor, fill: int) -> Tensor:
-    """``rows`` (n, ...) filled up with copies of the last to a multiple of ``fill``."""
-    more = filled(len(rows), fill) - len(rows)
-    return torch.cat([rows, rows[-1:].expand(more, *rows.shape[1:])]) if more else rows
+def pad_rows(rows: Tensor, multiple: int) -> Tensor:
+    """Return ``rows`` (n, ...) padded to a multiple of ``multiple`` rows with copies of the last one."""
+    missing = round_up(len(rows), multiple) - len(rows)
+    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows

@@ -1,11 +1,12 @@
-"""The engine of convolutional networks: normalization folded into weights at each point, activations channels-last."""
+"""The engine for convolutional networks: normalization folded into weights at each point, activations channels-last."""
 
 from __future__ import annotations
 
 import copy
 import operator
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -14,6 +15,8 @@ from torch.nn import functional
 from landscape._utils.torch_compat import convolve, has_hooks
 from landscape.evaluation.engines.base import EngineContext, EngineNotApplicable
 
+Layer = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
+Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _RELUS = (functional.relu, torch.relu)
@@ -23,32 +26,38 @@ _SUMS = (operator.add, torch.add)
 class BatchNormFoldedEngine:
     """Networks that ``torch.fx`` can trace: what happens between modules is recorded once and replayed.
 
-    In evaluation mode batch normalization is ``scale * x + shift`` per channel. Where it follows a convolution or a
-    fully connected layer whose output nothing else uses, scale and shift go into that layer's weights and bias, at
-    every point anew, in place: the weights are written from the origin at each point anyway, and nothing of the
-    network's size is allocated. ReLU works in place where nothing else sees its input. Images go in channels-last on
-    a CPU. (A ReLU inside of the convolution's kernel would be faster by another 2 to 5 %, but oneDNN's turns NaN
-    into 0, and NaN is a value.)
+    In evaluation mode, batch normalization is ``scale * x + shift`` per channel. If it follows a convolution or a fully
+    connected layer whose output nothing else uses, scale and shift are folded into the weights and bias of that layer,
+    at every point anew and in place: the weights are written from the origin at each point anyway, and nothing of the
+    network's size is allocated. ReLU works in place where nothing else uses its input. On a CPU, images are
+    channels-last.
 
-    Raises:
-        Unsuitable: the network cannot be traced, or has no convolution or normalization to gain from.
+    ReLU stays outside of the convolution's kernel: inside, it would be 2 to 5 % faster, but oneDNN's turns NaN into 0,
+    and NaN is a value.
+
+    Attributes:
+        network: the callable that is evaluated.
     """
 
-    name, points, fill = "bn_folded", 1, 1
+    name, points, row_multiple = "bn_folded", 1, 1
 
-    def __init__(self, setting: EngineContext) -> None:
-        self.move, self._batches = setting.move, setting.batches
-        parameter = next(setting.model.parameters())
-        if any(has_hooks(module) for module in setting.model.modules()):
+    def __init__(self, context: EngineContext) -> None:
+        self._set_coordinates, self._batches = context.set_coordinates, context.batches
+        parameter = next(context.model.parameters())
+        if any(has_hooks(module) for module in context.model.modules()):
             raise EngineNotApplicable("modules have hooks")
-        self._graph = _traced(setting.model)
-        self._pairs = _fold(self._graph)
-        convolutions = [m for m in self._graph.modules() if type(m) is nn.Conv2d]
+        graph = _trace(context.model)
+        self._pairs = _fold_norms(graph)
+        convolutions = [m for m in graph.modules() if type(m) is nn.Conv2d]
         if not convolutions and not self._pairs:
             raise EngineNotApplicable("it has no convolutions and no normalization to fold")
-        _relu_in_place(self._graph)
+        _make_relu_in_place(graph)
         self._channels_last = bool(convolutions) and parameter.device.type == "cpu"
-        self.network: Any = self._graph
+        self.network: Any = graph
+
+    def set_points(self, *points: Sequence[float]) -> None:
+        (point,) = points
+        self._set_coordinates(point)
 
     def prepare(self) -> None:
         for pair in self._pairs:
@@ -61,26 +70,35 @@ class BatchNormFoldedEngine:
         return self.network(inputs)
 
 
-class _Pair(nn.Module):
-    """A layer and the normalization behind it, as one layer."""
+class _FoldedPair(nn.Module):
+    """A layer and the normalization that follows it, as one layer.
 
-    def __init__(self, layer: nn.Module, norm: nn.Module) -> None:
+    Args:
+        layer: a convolution or fully connected layer.
+        norm: a batch normalization that tracks running statistics.
+    """
+
+    def __init__(self, layer: Layer, norm: Norm) -> None:
         super().__init__()
         self.layer, self.norm = layer, norm
         self.shift: Tensor | None = None
 
     def fold(self) -> None:
-        """Scale the layer's own weights, which the next point writes anew.
+        """Scale the layer's own weights; the next point writes them anew.
 
-        Half precision is left for what is computed and taken up again for the result: rounded once, not four times.
+        Half-precision tensors are converted to float32 for the computation, so that the result is rounded once instead
+        of four times.
         """
         norm, weight, bias = self.norm, self.layer.weight.detach(), self.layer.bias
+        # Norms without running statistics are not folded.
+        running_mean, running_var = cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
         wide = torch.promote_types(weight.dtype, torch.float32)
-        scale = torch.rsqrt(norm.running_var.to(wide) + norm.eps)
-        if norm.weight is not None:
-            scale = scale * norm.weight
-        mean = norm.running_mean if bias is None else norm.running_mean.to(wide) - bias
-        shift = -mean * scale if norm.bias is None else norm.bias - mean * scale
+        gamma, beta = cast("Tensor | None", norm.weight), cast("Tensor | None", norm.bias)  # None unless affine
+        scale = torch.rsqrt(running_var.to(wide) + norm.eps)
+        if gamma is not None:
+            scale = scale * gamma
+        mean = running_mean if bias is None else running_mean.to(wide) - bias
+        shift = -mean * scale if beta is None else beta - mean * scale
         self.shift = shift.to(weight.dtype)
         torch.mul(weight, scale.view(-1, *(1,) * (weight.dim() - 1)), out=weight)
 
@@ -94,40 +112,37 @@ class _Tracer(fx.Tracer):
     proxy_buffer_attributes = True  # statistics that a plane moves must not be frozen into the graph
 
 
-def _traced(model: nn.Module) -> fx.GraphModule:
-    """The network as a graph of its modules and of what happens between them; it shares all tensors with ``model``.
+def _trace(model: nn.Module) -> fx.GraphModule:
+    """Return the network as a graph of its modules and of the operations between them, sharing all its tensors.
 
-    Traced on a copy of the modules, so that a forward pass that keeps something in its module does not keep a proxy.
+    A copy of the modules is traced, so that a forward pass that stores something in its module does not store a proxy.
     """
     memo = {id(t): t for t in (*model.parameters(), *model.buffers())}
     try:
         twin = copy.deepcopy(model, memo)
         return fx.GraphModule(twin, _Tracer().trace(twin))
-    except Exception as error:  # anything may come out of a forward pass that is given proxies
+    except Exception as error:  # a forward pass may raise anything when it is called with proxies
         raise EngineNotApplicable(f"it cannot be traced: {type(error).__name__}: {error}") from error
 
 
-def _fold(graph: fx.GraphModule) -> list[_Pair]:
-    """Replace each layer and the normalization behind it by one; return those."""
+def _fold_norms(graph: fx.GraphModule) -> list[_FoldedPair]:
+    """Replace each layer and the normalization that follows it by a pair, and return the pairs."""
     modules = dict(graph.named_modules(remove_duplicate=False))
-    uses: Counter[int] = Counter()
-    for node in graph.graph.nodes:
-        if node.op == "call_module":
-            uses.update(p.data_ptr() for p in modules[node.target].parameters())
-        elif node.op == "get_attr":
-            uses[operator.attrgetter(node.target)(graph).data_ptr()] += 1
-    pairs = []
+    uses = _count_uses(graph, modules)
+    pairs: list[_FoldedPair] = []
     for node in list(graph.graph.nodes):
-        if node.op != "call_module" or type(modules[node.target]) not in _NORMS or len(node.args) != 1:
+        if node.op != "call_module" or len(node.args) != 1:
             continue
-        source, norm = node.args[0], modules[node.target]
+        source, norm = node.args[0], modules[str(node.target)]
+        if type(norm) not in _NORMS or not isinstance(norm, _NORMS) or norm.running_var is None:
+            continue
         if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) != 1:
             continue
-        layer = modules[source.target]
-        # A layer or a weight that is used twice is not this pair's alone to scale.
-        if type(layer) not in _LAYERS or norm.running_var is None or uses[layer.weight.data_ptr()] != 1:
+        layer = modules[str(source.target)]
+        # A layer or a weight that is used twice must not be scaled for one of its uses.
+        if type(layer) not in _LAYERS or not isinstance(layer, _LAYERS) or uses[layer.weight.data_ptr()] != 1:
             continue
-        pairs.append(_Pair(layer, norm))
+        pairs.append(_FoldedPair(layer, norm))
         name = f"folded_{len(pairs)}"
         graph.add_submodule(name, pairs[-1])
         source.target = name
@@ -138,17 +153,29 @@ def _fold(graph: fx.GraphModule) -> list[_Pair]:
     return pairs
 
 
-def _relu_in_place(graph: fx.GraphModule) -> None:
-    """Let ReLU overwrite its input where that is a fresh tensor that nothing else sees."""
+def _count_uses(graph: fx.GraphModule, modules: dict[str, nn.Module]) -> Counter[int]:
+    """Return how often the graph uses each parameter, by the address of its data."""
+    uses: Counter[int] = Counter()
+    for node in graph.graph.nodes:
+        if node.op == "call_module":
+            uses.update(p.data_ptr() for p in modules[str(node.target)].parameters())
+        elif node.op == "get_attr":
+            uses[operator.attrgetter(str(node.target))(graph).data_ptr()] += 1
+    return uses
+
+
+def _make_relu_in_place(graph: fx.GraphModule) -> None:
+    """Let ReLU overwrite its input if that is a fresh tensor that nothing else uses."""
     modules = dict(graph.named_modules(remove_duplicate=False))
     for node in graph.graph.nodes:
-        function = node.op == "call_function" and node.target in _RELUS and set(node.kwargs) <= {"inplace"}
-        if not function and not (node.op == "call_module" and type(modules[node.target]) is nn.ReLU):
+        is_function = node.op == "call_function" and node.target in _RELUS and set(node.kwargs) <= {"inplace"}
+        if not is_function and not (node.op == "call_module" and type(modules[str(node.target)]) is nn.ReLU):
             continue
         source = node.args[0]
         module = modules[source.target] if source.op == "call_module" else None
-        fresh = type(module) in (_Pair, *_LAYERS, *_NORMS) or (source.op == "call_function" and source.target in _SUMS)
-        if fresh and len(source.users) == 1 and len(node.args) == 1:
+        is_sum = source.op == "call_function" and source.target in _SUMS
+        is_fresh = type(module) in (_FoldedPair, *_LAYERS, *_NORMS) or is_sum
+        if is_fresh and len(source.users) == 1 and len(node.args) == 1:
             node.op, node.target, node.kwargs = "call_function", torch.relu_, {}
     graph.graph.lint()
     graph.recompile()

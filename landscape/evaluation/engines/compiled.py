@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from landscape.evaluation.engines.base import EagerEngine, Engine, EngineContext, EngineNotApplicable
+from landscape.evaluation.engines.base import EagerEngine, EngineContext, EngineNotApplicable
 from landscape.evaluation.engines.bn_folded import BatchNormFoldedEngine
 
 
 class CompiledEngine:
-    """What the folded engine replays, or the module where it cannot be folded, compiled.
+    """A compiled form of what :class:`BatchNormFoldedEngine` runs, or of the module if it cannot be folded.
 
-    Weights are inputs of the program, so that it serves at every point; shapes are not, so that a last batch that is
-    shorter is compiled for itself. On a GPU the program is recorded as a CUDA graph. Compiling takes seconds to
-    minutes and, on a CPU, a C++ compiler: it pays from some hundreds of points on, and only where element-wise
-    operations take a good part of the time.
-
-    Raises:
-        Unsuitable: the network cannot be compiled here.
+    Weights are inputs of the program, so that it serves every point. Shapes are fixed, so that a shorter last batch is
+    compiled on its own. On a GPU the program is recorded as a CUDA graph. Compiling takes seconds to minutes and, on a
+    CPU, a C++ compiler: it pays from some hundreds of points on, and only where element-wise operations take a good
+    part of the time. It is therefore used only on request.
     """
 
-    name, points, fill = "compiled", 1, 1
+    name, points, row_multiple = "compiled", 1, 1
 
-    def __init__(self, setting: EngineContext) -> None:
-        self._inner: Engine
+    def __init__(self, context: EngineContext) -> None:
+        self._inner: EagerEngine | BatchNormFoldedEngine
         try:
-            self._inner = BatchNormFoldedEngine(setting)
-            network: Any = self._inner.network
+            self._inner = BatchNormFoldedEngine(context)
         except EngineNotApplicable:
-            self._inner, network = EagerEngine(setting), setting.model
-        self._cuda = setting.device.type == "cuda"
-        options = {"mode": "reduce-overhead"} if self._cuda else {}
-        # dynamic=False: a program for all lengths of a batch would be slower than one for each of two.
-        program = torch.compile(network, dynamic=False, **options)
-        self._inner.network = program
-        self.move, self.prepare = self._inner.move, self._inner.prepare
+            self._inner = EagerEngine(context)
+        self._cuda = context.device.type == "cuda"
+        # dynamic=False: one program for batches of all lengths would be slower than one for each of the two lengths.
+        mode = "reduce-overhead" if self._cuda else None
+        self._inner.network = torch.compile(self._inner.network, dynamic=False, mode=mode)
+
+    def set_points(self, *points: Sequence[float]) -> None:
+        self._inner.set_points(*points)
+
+    def prepare(self) -> None:
+        self._inner.prepare()
 
     def outputs(self, split: str, number: int) -> Any:
         if self._cuda:
-            torch.compiler.cudagraph_mark_step_begin()  # what the last call gave may be overwritten
+            # From here on, the outputs of the last call may be overwritten.
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]  # untyped in torch
         return self._inner.outputs(split, number)

@@ -1,9 +1,9 @@
-"""Which engine computes a sweep: the first that was seen to give what the module gives."""
+"""Selection of an engine: the first that is applicable and reproduces the outputs of the module."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -18,87 +18,104 @@ from landscape.evaluation.engines.mlp import MLPEngine
 
 _log = logging.getLogger(__name__)
 
+ENGINES: Mapping[str, Callable[[EngineContext], Engine]] = {
+    "batched_mlp": BatchedMLPEngine,
+    "mlp": MLPEngine,
+    "bn_folded": BatchNormFoldedEngine,
+    "compiled": CompiledEngine,
+}
+"""Engines by name, in the order in which they are tried; the module itself is the last resort."""
+AUTOMATIC = ("batched_mlp", "mlp", "bn_folded")
+"""Engines that ``auto`` tries. Compiling takes longer than it saves in most sweeps and is done only on request."""
+
 PROBE = (0.5, -0.25, 0.125)
-"""Where engines are compared, in multiples of the directions: off the origin, so that whatever a form has frozen at
-the origin shows. Where the network has no finite outputs there, at a tenth of it, and so on."""
+"""Point at which engines are compared: off the origin, so that anything that a form has frozen at the origin shows."""
+PROBE_SCALES = (1.0, 0.1, 0.01, 0.001)
+"""Factors of :data:`PROBE`, tried in order until the outputs of the network are finite."""
 
 
-def choose(asked: str, setting: EngineContext, require: Callable[[Engine, Engine], None]) -> Engine:
-    """The engine called ``asked``, or with ``auto`` the first that computes what the module computes.
+def select_engine(name: str, context: EngineContext, check: Callable[[Engine, Engine], None]) -> Engine:
+    """Return the engine called ``name``, or with ``auto`` the first that computes what the module computes.
+
+    No timing takes part: equal problems get equal engines, on every rank and when a sweep is resumed.
 
     Args:
-        asked: a name, or ``auto``.
-        setting: what for.
-        require: told an engine and the plain one, raises :class:`EngineNotApplicable` where the first will not do.
+        name: a name in :data:`landscape.evaluation.config.ENGINES`.
+        context: what engines are built from.
+        check: function of an engine and the eager one that raises :class:`EngineNotApplicable` if the first is not an
+            acceptable replacement.
 
     Raises:
-        ValueError: ``asked`` does not suit this network; the message says why.
+        ValueError: the engine called ``name`` is not applicable to this network; the message says why.
     """
-    plain = EagerEngine(setting)
+    eager = EagerEngine(context)
+    candidates = AUTOMATIC if name == "auto" else () if name == eager.name else (name,)
     with torch.inference_mode():
-        for kind in (BatchedMLPEngine, MLPEngine, BatchNormFoldedEngine, CompiledEngine):
-            # Compiling takes longer than most sweeps save by it: it is never done unasked.
-            if asked != kind.name and (asked != "auto" or kind is CompiledEngine):
-                continue
+        for candidate in candidates:
             try:
-                engine = kind(setting)
-                require_same(engine, plain, setting)
-                require(engine, plain)
+                engine = ENGINES[candidate](context)
+                require_same_outputs(engine, eager, context)
+                check(engine, eager)
             except EngineNotApplicable as error:
-                if asked == kind.name:
-                    raise ValueError(f"engine {asked!r} does not suit this network: {error}") from error
-                _log.debug("engine %s: %s", kind.name, error)
+                if name != "auto":
+                    raise ValueError(f"engine {name!r} is not applicable to this network: {error}") from error
+                _log.debug("engine %s: %s", candidate, error)
             else:
                 return engine
-    return plain
+    return eager
 
 
-def require_same(engine: Engine, plain: Engine, setting: EngineContext) -> None:
-    """Raise :class:`EngineNotApplicable` unless ``engine`` gives the outputs of ``plain`` off the origin and at it.
+def require_same_outputs(engine: Engine, eager: Engine, context: EngineContext) -> None:
+    """Raise :class:`EngineNotApplicable` unless ``engine`` gives the outputs of ``eager`` off the origin and at it.
 
-    Off it on the first and the last batch of every split, which differ in length where the last is shorter. Equal
-    means within the square root of the dtype's precision, of the largest output: a form that is right differs by
-    rounding, and one that is wrong by whole parts.
+    Off the origin they are compared on the first and the last batch of every split, which differ in length if the last
+    is shorter. They may differ by the square root of the dtype's precision, relative to the largest output: a correct
+    form differs by rounding, a wrong one by much more.
     """
-    batches = [(split, number) for split, all_ in setting.batches.items() for number in sorted({0, len(all_) - 1})]
-    probe = PROBE[: setting.plane.ndim]
-    for scale in (1.0, 0.1, 0.01, 0.001):
+    batches = [(split, number) for split, parts in context.batches.items() for number in sorted({0, len(parts) - 1})]
+    probe = PROBE[: context.plane.ndim]
+    for scale in PROBE_SCALES:
         off = tuple(scale * c for c in probe)
-        wanted = _outputs(plain, setting, off, batches)
-        if all(bool(torch.isfinite(leaf).all()) for leaf in wanted):
+        outputs_off = _outputs(eager, context, off, batches)
+        if all(bool(torch.isfinite(leaf).all()) for leaf in outputs_off):
             break
     else:
-        raise EngineNotApplicable("the network has no finite outputs near the origin to compare with")
-    for where, which in ((off, batches), ((0.0,) * len(probe), batches[:1])):
-        want = wanted if where is off else _outputs(plain, setting, where, which)
-        got = _outputs(engine, setting, where, which)
-        if len(got) != len(want):
-            raise EngineNotApplicable(f"{len(got)} outputs instead of {len(want)}")
-        for g, w in zip(got, want, strict=True):
-            if g.shape != w.shape or g.dtype != w.dtype:
-                raise EngineNotApplicable(f"outputs {tuple(g.shape)} {g.dtype} instead of {tuple(w.shape)} {w.dtype}")
-            if w.is_floating_point() and w.numel():
-                tolerance = torch.finfo(w.dtype).eps ** 0.5 * w.abs().max()
-                if not bool(((g - w).abs() <= tolerance).all()):
-                    raise EngineNotApplicable(f"outputs differ by {float((g - w).abs().max()):.2g} at {where}")
-            elif not torch.equal(g, w):
-                raise EngineNotApplicable(f"outputs differ at {where}")
+        raise EngineNotApplicable("it has no finite outputs near the origin to compare with")
+    _require_close(_outputs(engine, context, off, batches), outputs_off, off)
+    origin = (0.0,) * len(probe)
+    at_origin = _outputs(eager, context, origin, batches[:1])
+    _require_close(_outputs(engine, context, origin, batches[:1]), at_origin, origin)
+
+
+def _require_close(found: Sequence[Tensor], expected: Sequence[Tensor], point: Sequence[float]) -> None:
+    if len(found) != len(expected):
+        raise EngineNotApplicable(f"{len(found)} outputs instead of {len(expected)}")
+    for f, e in zip(found, expected, strict=True):
+        if f.shape != e.shape or f.dtype != e.dtype:
+            raise EngineNotApplicable(f"outputs {tuple(f.shape)} {f.dtype} instead of {tuple(e.shape)} {e.dtype}")
+        if e.is_floating_point() and e.numel():
+            tolerance = torch.finfo(e.dtype).eps ** 0.5 * e.abs().max()
+            if not bool(((f - e).abs() <= tolerance).all()):
+                raise EngineNotApplicable(f"outputs differ by {float((f - e).abs().max()):.2g} at {point}")
+        elif not torch.equal(f, e):
+            raise EngineNotApplicable(f"outputs differ at {point}")
 
 
 def _outputs(
-    engine: Engine, setting: EngineContext, coordinates: Sequence[float], batches: Sequence[tuple[str, int]]
+    engine: Engine, context: EngineContext, point: Sequence[float], batches: Sequence[tuple[str, int]]
 ) -> list[Tensor]:
-    """Leaves of the outputs for some batches, copied since an engine may use its memory again."""
+    """Return the leaves of the outputs for some batches, copied since an engine may reuse its memory."""
     try:
-        engine.move(*[coordinates] * engine.points)
-        seed_random(0, setting.device)
+        engine.set_points(*[point] * engine.points)
+        seed_random(0, context.device)
         engine.prepare()
         leaves = []
-        for batch in batches:
-            for leaf in tree_leaves(engine.outputs(*batch)):
+        for split, number in batches:
+            rows = len(context.batches[split][number])
+            for leaf in tree_leaves(engine.outputs(split, number)):
                 if not isinstance(leaf, Tensor):
-                    raise EngineNotApplicable("the network's outputs are not all tensors")
-                leaves.append((leaf[: len(setting.batches[batch[0]][batch[1]])] if engine.points > 1 else leaf).clone())
-    except Exception as error:  # whatever an engine stumbles over, the module itself remains
+                    raise EngineNotApplicable("its outputs are not all tensors")
+                leaves.append((leaf[:rows] if engine.points > 1 else leaf).clone())
+    except Exception as error:  # whatever an engine fails with, the module itself remains
         raise EngineNotApplicable(f"{engine.name} fails: {type(error).__name__}: {error}") from error
     return leaves

@@ -1,0 +1,178 @@
+"""A launch: one pass over all data at one or several points, from coordinates to values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from landscape._utils.torch_compat import NormBase, tree_map
+from landscape._utils.torch_state import seed_random
+from landscape.evaluation.accumulator import PAIRED_SUFFIX, MetricAccumulator, PairedBaseline
+from landscape.evaluation.engines.base import Engine, EngineNotApplicable, pad_rows
+from landscape.evaluation.engines.selection import PROBE, PROBE_SCALES
+from landscape.problem.problem import Measure, Split
+
+_Array = npt.NDArray[np.float64]
+_PROBE_POINTS = 16
+"""Points at which an engine of several points must give the same bits at every position in a launch."""
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """Re-estimation of running statistics at the present weights of a model.
+
+    Attributes:
+        model: the network.
+        norms: its normalization layers that track running statistics.
+        split: training samples.
+        batch_size: samples per forward pass.
+    """
+
+    model: nn.Module
+    norms: Sequence[NormBase]
+    split: Split
+    batch_size: int
+
+    def run(self) -> None:
+        """Set running statistics to their average over the batches, in order."""
+        self.model.eval()
+        momenta = [norm.momentum for norm in self.norms]
+        try:
+            for norm in self.norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # for torch, a cumulative average
+                norm.train()
+            with torch.no_grad():
+                for batch in self.split.batches(self.batch_size):
+                    self.model(batch.inputs)
+        finally:
+            for norm, momentum in zip(self.norms, momenta, strict=True):
+                norm.momentum = momentum
+                norm.eval()
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """What a launch needs besides an engine; prepared once.
+
+    Attributes:
+        measures: loss and metrics by name.
+        names: names of the values, in order.
+        batches: batches of each split, on the device.
+        counts: number of samples of each split.
+        device: device of the model and the data.
+        recalibration: re-estimation of running statistics before each launch; None to keep them.
+    """
+
+    measures: Mapping[str, Measure]
+    names: Sequence[str]
+    batches: Mapping[str, Sequence[Split]]
+    counts: Mapping[str, int]
+    device: torch.device
+    recalibration: Recalibration | None = None
+
+
+class Launcher:
+    """Computes the values at the points of a launch with one engine.
+
+    Args:
+        data: data, measures and names of the values.
+        engine: engine that computes the outputs.
+        baseline: losses at the origin for paired standard errors; without it these are left out.
+
+    Attributes:
+        data: data, measures and names of the values.
+        engine: engine that computes the outputs.
+        accumulator: sums over the batches of a launch.
+    """
+
+    def __init__(self, data: EvaluationData, engine: Engine, baseline: PairedBaseline | None = None) -> None:
+        self.data, self.engine = data, engine
+        names = [name for name in data.names if baseline is not None or not name.endswith(PAIRED_SUFFIX)]
+        self.accumulator = MetricAccumulator(data.measures, data.counts, names, engine.points, baseline)
+        self._targets = self._repeated_targets()
+
+    def _repeated_targets(self) -> dict[str, list[Any]]:
+        """Return the targets of every batch repeated for each point of a launch; empty for a single point."""
+        points, row_multiple = self.engine.points, self.engine.row_multiple
+
+        def repeat(leaf: Tensor) -> Tensor:
+            return pad_rows(leaf, row_multiple).repeat(points, *(1,) * (leaf.dim() - 1))
+
+        if points == 1:
+            return {}
+        return {
+            split: [tree_map(repeat, batch.targets) for batch in batches]
+            for split, batches in self.data.batches.items()
+        }
+
+    def run(self, points: Sequence[Sequence[float]], batches: int | None = None) -> _Array:
+        """Return the values at ``engine.points`` points, ``(points, len(names))``.
+
+        Args:
+            points: coordinates of each point.
+            batches: number of batches of each split to use; all by default.
+        """
+        data, accumulator = self.data, self.accumulator
+        self.engine.set_points(*points)
+        seed_random(0, data.device)  # anything that draws random numbers draws the same ones at every point
+        if data.recalibration is not None:
+            data.recalibration.run()
+        self.engine.prepare()
+        accumulator.begin()
+        for split, parts in data.batches.items():
+            for number, batch in enumerate(islice(parts, batches)):
+                targets = self._targets[split][number] if self._targets else batch.targets
+                accumulator.add(split, self.engine.outputs(split, number), targets, len(batch))
+                if accumulator.stopped:
+                    return accumulator.values()
+        return accumulator.values()
+
+
+def require_same_values(data: EvaluationData, axes: int, engine: Engine, eager: Engine) -> None:
+    """Raise unless the measures accept an engine's outputs, and several points at once get the values of each alone.
+
+    A measure may need contiguous outputs or look at the batch as a whole, and a product may round by the alignment of
+    its operands, which depends on the position of a point in a launch.
+
+    Args:
+        data: data, measures and names of the values.
+        axes: number of axes of the plane.
+        engine: engine to check.
+        eager: reference, which computes one point at a time.
+
+    Raises:
+        EngineNotApplicable: the engine fails the check.
+    """
+    if engine.points == 1:
+        try:
+            Launcher(data, engine).run([(0.0,) * axes], batches=1)
+        except Exception as error:  # a measure is any callable
+            raise EngineNotApplicable(f"a measure does not take its outputs: {error}") from error
+        return
+    reference = Launcher(data, eager)
+    for scale in PROBE_SCALES:
+        several = [tuple(scale * s * c for c in PROBE[:axes]) for s in np.linspace(-1, 1, _PROBE_POINTS)]
+        expected = np.concatenate([reference.run([point]) for point in (several[0], several[-1])])
+        if np.isfinite(expected).all():
+            break
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        launches = [[point] * engine.points for point in several]
+        launches.append([several[-(i % 2)] for i in range(engine.points)])  # first and last point in turn
+        launcher = Launcher(data, engine)
+        *same, mixed = [launcher.run(points) for points in launches]
+    finally:
+        torch.set_num_threads(threads)
+    if any(values.tobytes() != values[:1].repeat(engine.points, 0).tobytes() for values in same):
+        raise EngineNotApplicable("a value depends on the position of its point in a launch")
+    if not np.allclose(mixed[:2], expected, rtol=1e-3, atol=0, equal_nan=True):
+        raise EngineNotApplicable("a measure takes the batch as a whole")
