@@ -130,11 +130,13 @@ def check_outs(outs: Sequence[Path], overwrite: bool) -> None:
         click.UsageError: a suffix that is not a figure's.
         StoreError: a file exists.
     """
-    from landscape.render.style import SUFFIXES
+    from landscape.render.style import FIGURE_SUFFIXES
 
     for out in outs:
-        if out.suffix.lower() not in SUFFIXES:
-            raise click.UsageError(f"--out: expected a name that ends in {', '.join(SUFFIXES)}, got {str(out)!r}")
+        if out.suffix.lower() not in FIGURE_SUFFIXES:
+            raise click.UsageError(
+                f"--out: expected a name that ends in {', '.join(FIGURE_SUFFIXES)}, got {str(out)!r}"
+            )
         require_new(out, overwrite)
         if out.suffix.lower() == ".pgf":  # images of the figure are written beside it
             require_new(out.with_name(f"{out.stem}-img0.png"), overwrite)

@@ -48,16 +48,16 @@ def command(name: str | None, listing: bool, **options: Any) -> None:
 
 def _check_out(out: Path, kind: Any, overwrite: bool) -> None:
     """Reject an output that cannot be written, before any work is done."""
-    from landscape.render.style import SUFFIXES
+    from landscape.render.style import FIGURE_SUFFIXES
     from landscape.render.video import SUFFIXES as VIDEO_SUFFIXES
     from landscape.render.video import check_video
     from landscape.workflows.function_figures import check_animated
 
     suffix = out.suffix.lower()
-    if suffix not in (*SUFFIXES, *VIDEO_SUFFIXES, ""):
-        known = ", ".join((*SUFFIXES, *VIDEO_SUFFIXES))
+    if suffix not in (*FIGURE_SUFFIXES, *VIDEO_SUFFIXES, ""):
+        known = ", ".join((*FIGURE_SUFFIXES, *VIDEO_SUFFIXES))
         raise click.UsageError(f"--out: expected a name that ends in {known}, got {str(out)!r}")
-    if suffix not in SUFFIXES:
+    if suffix not in FIGURE_SUFFIXES:
         check_video(out, 1.0)
         check_animated(kind)
     require_new(out, overwrite)
@@ -66,7 +66,7 @@ def _check_out(out: Path, kind: Any, overwrite: bool) -> None:
 def _draw(name: str, *, out: Path, draw: Any, files: Path | None, overwrite: bool, **options: Any) -> None:
     from landscape.cli.progress import Bar
     from landscape.functions.descent import RateSearch
-    from landscape.render.style import SUFFIXES
+    from landscape.render.style import FIGURE_SUFFIXES
     from landscape.sweep.grid import AutoAxis
     from landscape.workflows import function_figures as figures
     from landscape.workflows.figures import save_figure
@@ -94,7 +94,7 @@ def _draw(name: str, *, out: Path, draw: Any, files: Path | None, overwrite: boo
     if files is not None:
         save_study(study, files, overwrite=overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix.lower() in SUFFIXES:
+    if out.suffix.lower() in FIGURE_SUFFIXES:
         figure = figures.draw_study(study, draw, look)
         save_figure(figure, out, figure.dpi if draw == "relief" else options["dpi"])
     else:

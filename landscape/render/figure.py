@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox, IdentityTransform
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.backend_bases import RendererBase
@@ -122,11 +123,11 @@ class StyledFigure(Figure):
         return cast("RendererBase", canvas.get_renderer())
 
 
-def figure_of(ax: Axes) -> Figure:
-    """Return the figure at the root of ``ax``, also for axes in a subfigure."""
-    figure = ax.get_figure(root=True)
+def figure_of(artist: Artist) -> Figure:
+    """Return the figure at the root of an artist, also for artists in a subfigure."""
+    figure = artist.get_figure(root=True)
     if figure is None:
-        raise ValueError("expected axes that belong to a figure, got removed axes")
+        raise ValueError(f"expected an artist that belongs to a figure, got {artist}")
     return figure
 
 

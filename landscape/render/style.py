@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from landscape.render.figure import RcParams, StyledFigure
 
-SUFFIXES = (".pdf", ".png", ".svg", ".pgf")
-DPI = 300
+FIGURE_SUFFIXES = (".pdf", ".png", ".svg", ".pgf")
+DEFAULT_DPI = 300
 
 HALO_COLOUR = "white"
 INVALID_COLOUR = "#c9c9c9"
@@ -98,7 +98,7 @@ def rc_params(size: str | Size = "column") -> RcParams:
         "figure.figsize": (s.width, s.height),
         "figure.dpi": 100,
         "figure.facecolor": "white",
-        "savefig.dpi": DPI,
+        "savefig.dpi": DEFAULT_DPI,
         "savefig.facecolor": "auto",
         "savefig.bbox": None,
         "pdf.fonttype": 42,
@@ -249,7 +249,7 @@ def add_halo(line: Line2D, rim: float = 0.8, colour: str = HALO_COLOUR) -> None:
     line.set_path_effects(halo_effects(line.get_linewidth() + 2 * rim, colour))
 
 
-def save(figure: Figure, path: str | os.PathLike[str], dpi: float = DPI, *, transparent: bool = False) -> Path:
+def save(figure: Figure, path: str | os.PathLike[str], dpi: float = DEFAULT_DPI, *, transparent: bool = False) -> Path:
     """Write ``figure`` as ``.pdf``, ``.png``, ``.svg`` or ``.pgf``.
 
     The same figure gives the same bytes in every process: no dates, fixed SVG ids, embedded TrueType fonts. An existing
@@ -273,8 +273,8 @@ def save(figure: Figure, path: str | os.PathLike[str], dpi: float = DPI, *, tran
 
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(f"expected a file name that ends in {', '.join(SUFFIXES)}, got {path.name!r}")
+    if suffix not in FIGURE_SUFFIXES:
+        raise ValueError(f"expected a file name that ends in {', '.join(FIGURE_SUFFIXES)}, got {path.name!r}")
     formats: dict[str, dict[str, Any]] = {
         ".pdf": {"metadata": {"CreationDate": None, "Creator": "landscape", "Producer": "matplotlib"}},
         ".png": {"metadata": {"Software": "landscape"}},

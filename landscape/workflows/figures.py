@@ -16,7 +16,7 @@ from landscape.render.plots.options import ContourOptions, ContourStyle, CurveOp
 from landscape.render.plots.panels import plot_metrics, plot_panel
 from landscape.render.plots.seeds import plot_seed_band
 from landscape.render.scale import Scale
-from landscape.render.style import DPI, save
+from landscape.render.style import DEFAULT_DPI, save
 from landscape.workflows.inputs import SurfaceSource, TrajectorySource, load_surfaces, load_trajectories
 from landscape.workflows.progress import ProgressOption, Steps, reporting
 
@@ -189,7 +189,9 @@ def _figure(axes: Axes) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float = DPI, *, transparent: bool = False) -> Path:
+def save_figure(
+    figure: Figure, path: str | os.PathLike[str], dpi: float = DEFAULT_DPI, *, transparent: bool = False
+) -> Path:
     """Write a figure as ``.pdf``, ``.png``, ``.svg`` or ``.pgf``, and return its path.
 
     The same figure gives the same bytes each time. Missing directories are created; an existing file is replaced.

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from landscape.render.plots.descent import DescentArtists, function_scale, plot_descents, plot_steps
-from landscape.render.plots.options import DescentOptions
+from landscape.render.plots.artists import DescentArtists
+from landscape.render.plots.descent import function_scale, plot_descents, plot_steps
+from landscape.render.plots.options import DescentPlotOptions
 from landscape.render.plots.slope import plot_field, plot_steepest, plot_tangent_plane, plot_tangents
 from landscape.workflows.functions import FunctionStudy
 
@@ -139,7 +140,7 @@ def _draw_paths(study: FunctionStudy, kind: FigureKind, options: FunctionFigureO
         study.surface,
         study.trajectories,
         [point.at for point in study.targets],
-        options=DescentOptions(
+        options=DescentPlotOptions(
             scale=options.scale,
             style=options.style,
             steps=kind == "both",

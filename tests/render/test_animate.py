@@ -6,7 +6,7 @@ from PIL import Image
 
 from landscape.render.plots.animation import HOLD_FRAMES, animate
 from landscape.render.plots.descent import plot_descents
-from landscape.render.plots.options import DescentOptions
+from landscape.render.plots.options import DescentPlotOptions
 from landscape.surface.surface import DONE, Surface
 
 
@@ -19,7 +19,7 @@ def drawn(walk):
     return plot_descents(
         surface,
         [walk(at[:, None], "a", loss=at**2), walk(other[:, None], "b", loss=other**2)],
-        options=DescentOptions(steps=True, size="column"),
+        options=DescentPlotOptions(steps=True, size="column"),
     )
 
 
@@ -56,7 +56,7 @@ def test_long_paths_are_thinned(walk, tmp_path):
     x = np.linspace(-2, 3, 21)
     surface = Surface((x,), {"$f(x)$": x**2}, np.full(21, DONE, np.uint8))
     at = 2.5 * 0.99 ** np.arange(400)
-    long = plot_descents(surface, [walk(at[:, None], loss=at**2)], options=DescentOptions(size="column"))
+    long = plot_descents(surface, [walk(at[:, None], loss=at**2)], options=DescentPlotOptions(size="column"))
     animate(long, tmp_path / "a.gif", dpi=30, frames=6)
     assert 2 <= len(frames(tmp_path / "a.gif")) <= 6 + HOLD_FRAMES
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from landscape.render.plots.descent import function_scale, plot_descents, plot_steps
-from landscape.render.plots.options import DescentOptions
+from landscape.render.plots.options import DescentPlotOptions
 from landscape.render.plots.path import MAX_PATHS
 from landscape.render.style import TRAJECTORY_COLOURS
 from landscape.surface.surface import DONE, Surface
@@ -43,7 +43,7 @@ def test_paths_on_curve(walk):
 
 def test_steps_beside_paths(walk):
     paths = [along(walk, [(2.5, 0.5), (1.0, -0.2), (0.5, 0.1)], "a"), along(walk, [(2.5, 0.5), (2.0, 0.4)], "b")]
-    drawn = plot_descents(bowl(), paths, options=DescentOptions(steps=True))
+    drawn = plot_descents(bowl(), paths, options=DescentPlotOptions(steps=True))
     assert len(drawn.axes) == 4
     for i, (path, (x, y, value)) in enumerate(zip(paths, drawn.lines, strict=True)):
         np.testing.assert_array_equal(x.get_ydata(), path.coordinates[:, 0])
@@ -57,7 +57,7 @@ def test_steps_beside_paths(walk):
 def test_panels_do_not_overlap(walk, count):
     # Matplotlib warns where a layout has no room, and warnings are errors here.
     paths = [along(walk, [2.5, 1.0], f"optimizer {i}, lr 0.1") for i in range(count)]
-    drawn = plot_descents(curve(), paths, [(0.0,)], options=DescentOptions(steps=True))
+    drawn = plot_descents(curve(), paths, [(0.0,)], options=DescentPlotOptions(steps=True))
     drawn.figure.draw_without_rendering()
     boxes = [ax.get_position() for ax in drawn.axes]
     assert len(boxes) == count + 2

@@ -59,7 +59,7 @@ def run(code: str, *arguments: str, seed: int = 0) -> str:
 
 
 def test_saving_is_reproducible(tmp_path: Path) -> None:
-    names = [[str(tmp_path / f"{k}{suffix}") for suffix in style.SUFFIXES] for k in range(3)]
+    names = [[str(tmp_path / f"{k}{suffix}") for suffix in style.FIGURE_SUFFIXES] for k in range(3)]
     run(SCRIPT, *names[0], *names[1], seed=1)
     run(SCRIPT, *names[2], seed=2)
     for first, again, other in zip(*names, strict=True):

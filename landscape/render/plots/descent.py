@@ -12,7 +12,7 @@ from landscape.render.figure import add_note, legend_layout, small_size, wrap_no
 from landscape.render.plots.artists import DescentArtists, PathArtists
 from landscape.render.plots.contour import plane_limits, plot_contour
 from landscape.render.plots.curve import plot_curve
-from landscape.render.plots.options import ContourOptions, CurveOptions, DescentOptions, PathOptions
+from landscape.render.plots.options import ContourOptions, CurveOptions, DescentPlotOptions, PathOptions
 from landscape.render.plots.path import MAX_PATHS, draw_path, is_white, outside_notes, path_handles, plot_path
 from landscape.render.scale import Scale, choose_scale
 from landscape.render.style import TRAJECTORY_COLOURS, halo_effects, named_size, new_figure
@@ -34,7 +34,7 @@ def plot_descents(
     trajectories: Sequence[Trajectory],
     points: Sequence[tuple[float, ...]] = (),
     *,
-    options: DescentOptions | None = None,
+    options: DescentPlotOptions | None = None,
 ) -> DescentArtists:
     """Draw paths on a function: on a curve one panel for each path, on the contours of a surface all of them.
 
@@ -45,7 +45,7 @@ def plot_descents(
         surface: the function on a grid of one or two axes; its first metric is drawn and names the axis.
         trajectories: at most :data:`MAX_PATHS` paths of the same number of axes; ``loss`` is the value of the function.
         points: points to mark with a cross.
-        options: appearance; see :class:`DescentOptions`.
+        options: appearance; see :class:`DescentPlotOptions`.
 
     Returns:
         The figure, its axes, and the artists of each path.
@@ -55,7 +55,7 @@ def plot_descents(
     """
     _check(surface, trajectories)
     plot = _on_curves if len(surface.coordinates) == 1 else _on_contours
-    return plot(surface, trajectories, points, options or DescentOptions())
+    return plot(surface, trajectories, points, options or DescentPlotOptions())
 
 
 def plot_steps(
@@ -110,7 +110,7 @@ def _on_curves(
     surface: Surface,
     trajectories: Sequence[Trajectory],
     points: Sequence[tuple[float, ...]],
-    options: DescentOptions,
+    options: DescentPlotOptions,
 ) -> DescentArtists:
     count = len(trajectories)
     columns = min(count, 3)
@@ -154,7 +154,7 @@ def _on_contours(
     surface: Surface,
     trajectories: Sequence[Trajectory],
     points: Sequence[tuple[float, ...]],
-    options: DescentOptions,
+    options: DescentPlotOptions,
 ) -> DescentArtists:
     figure = new_figure("column" if options.size == "page" and not options.steps else options.size)
     with figure.style():

@@ -120,7 +120,7 @@ class CurveOptions:
 
 
 @dataclass(frozen=True)
-class DescentOptions:
+class DescentPlotOptions:
     """Options of optimizers on a function.
 
     Attributes:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.figure import small_size
+from landscape.render.figure import figure_of, small_size
 from landscape.render.height_field import interpolate_path
 from landscape.render.scale import Scale
 from landscape.render.scenes import overlay
@@ -96,7 +96,7 @@ class HUD:
             centre: horizontal centre in pixels.
             top: upper edge in pixels.
         """
-        em = overlay.em(overlay.figure_of(ax))
+        em = overlay.em(figure_of(ax))
         texts = []
         for k, (row, left) in enumerate(self.positions):
             x, y = centre - self.widths[row] / 2 + left, top - (row + 0.5) * ROW * em

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from landscape.render.figure import legend_layout, small_size
+from landscape.render.figure import figure_of, legend_layout, small_size
 from landscape.render.scale import Scale
 from landscape.render.scenes.axes import AxisTicks, SceneAxis
 from landscape.render.scenes.camera import Camera
@@ -64,14 +64,6 @@ def canvas(figure: Figure) -> Axes:
     ax.set_ylim(0, height)
     ax.axis("off")
     return ax
-
-
-def figure_of(artist: Artist) -> Figure:
-    """Return the figure that an artist is drawn on."""
-    figure = artist.get_figure(root=True)
-    if figure is None:
-        raise ValueError(f"expected an artist on a figure, got {artist}")
-    return figure
 
 
 def rgba_of(figure: Figure) -> np.ndarray:
