@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from landscape.problem.problem import Problem as Problem
     from landscape.problem.problem import Split as Split
     from landscape.problem.spec import ProblemSpec as ProblemSpec
+    from landscape.render.exports.job import ExportOptions as ExportOptions
     from landscape.render.scenes.animation import Motion as Motion
     from landscape.render.scenes.options import SceneOptions as SceneOptions
     from landscape.surface.merge import merge as merge
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from landscape.workflows.compare import compare as compare
     from landscape.workflows.compare import compare_runs as compare_runs
     from landscape.workflows.demo import demo as demo
-    from landscape.workflows.export import ExportOptions as ExportOptions
     from landscape.workflows.export import export as export
     from landscape.workflows.figures import PlotOptions as PlotOptions
     from landscape.workflows.figures import animate_scene as animate_scene
@@ -78,7 +78,7 @@ else:
             "DataError": "errors",
             "Direction": "geometry.direction",
             "EvaluationConfig": "evaluation.config",
-            "ExportOptions": "workflows.export",
+            "ExportOptions": "render.exports.job",
             "Finding": "analysis.checks",
             "Grid": "sweep.grid",
             "Info": "workflows.info",

@@ -45,12 +45,13 @@ trajectories: list[ls.Trajectory] = ls.project(["run", run], "surface.h5", out="
 trajectories = ls.read_trajectories("paths.h5")
 done: int = ls.merge(["a.h5", "b.h5"], "c.h5").done
 figure: Figure = ls.plot(surface, trajectories, ax=Figure().subplots(), options=ls.PlotOptions(levels=5))
-path: Path = ls.save_figure(ls.render_scene(surface, trajectories), "scene.png")
+path: Path = ls.save_figure(ls.render_scene(surface, trajectories, ls.SceneOptions(levels=9)), "scene.png")
+path = ls.animate_scene(surface, trajectories, "film.gif", motion=ls.Motion(seconds=2.0), progress=True)
 ls.export("page.html", surface, trajectories, ls.ExportOptions())
 findings: list[ls.Finding] = ls.check("surface.h5")
 found: ls.Info = ls.info("surface.h5")
 try:
-    ls.compare(spec, out="comparison"), ls.compare_runs([run]), ls.demo("demo")
+    ls.compare(spec, out="comparison", options=ls.CompareOptions(points=5)), ls.compare_runs([run]), ls.demo("demo")
 except (ls.StoreError, ls.CheckpointError, ls.DataError, ls.NonFiniteLossError, ls.MissingLibraryError) as error:
     raise ls.LandscapeError(found.kind) from error
 """
