@@ -1,7 +1,7 @@
-"""Draws the reference images in tests/render/references, and says how far two pictures are apart to the eye.
+"""Draw the reference images in tests/render/references, and measure the visible difference between two pictures.
 
-The surfaces are real ones, kept with few digits in surfaces.npz beside the images: they come from the tutorial's
-networks, and `--data build/gallery` takes them anew from where scripts/gallery made them.
+The surfaces are real ones, stored with reduced precision in surfaces.npz beside the images. They come from the
+tutorial's networks; `--data build/gallery` reads them again from the output of scripts/gallery.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from landscape.surface.surface import DONE, Surface
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "render" / "references"
 MADE_WITH = FOLDER / "made-with.txt"
-LARGEST = 60_000
+MAX_BYTES = 60_000
 
-SEES = (1.2, 1.2, 0.0), (2.5, 2.5, 0.0)
-"""Width, in pixels, of the Gaussian that lightness and colour are looked at through: the eye sees less fine colour."""
+BLUR = (1.2, 1.2, 0.0), (2.5, 2.5, 0.0)
+"""Widths in pixels of the Gaussian blur of lightness and of colour, for which the eye has a lower resolution."""
 TOLERANCE = 14.0
-"""Distance in CIELAB that is a difference; tests/render/test_references.py shows what lies on either side of it."""
+"""Distance in CIELAB that counts as a difference; tests/render/test_references.py has examples on both sides."""
 
 
 def surfaces() -> dict[str, Surface]:
-    """The stored surfaces by name."""
+    """Return the stored surfaces by name."""
     with np.load(FOLDER / "surfaces.npz") as stored:
         found: dict[str, dict[str, np.ndarray]] = {}
         for key, array in stored.items():
@@ -58,7 +58,7 @@ def surfaces() -> dict[str, Surface]:
 
 
 def paths() -> list[Trajectory]:
-    """The stored paths, all on the surface ``optimizers``."""
+    """Return the stored paths, all on the surface ``optimizers``."""
     known = {field.name for field in fields(Trajectory)} - {"name"}
     with np.load(FOLDER / "surfaces.npz") as stored:
         names = sorted({key.partition("/")[0] for key in stored if key.startswith("path ")})
@@ -70,7 +70,7 @@ def paths() -> list[Trajectory]:
 
 
 def holed(surface: Surface) -> Surface:
-    """The surface with points that are not finite: a figure says where they are."""
+    """Return the surface with a few points that are not finite, which figures shade."""
     loss = surface.values["train_loss"].copy()
     loss[-3:, :4], loss[0, -1] = np.nan, np.inf
     return replace(surface, values={**surface.values, "train_loss": loss})
@@ -106,12 +106,12 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "scene-path": lambda: _scene("optimizers", trajectories=True),
     "scene-pair": lambda: _scene("with shortcuts", "without shortcuts"),
 }
-"""What is kept as a reference; the names of those that need OpenGL begin with ``scene``."""
+"""Reference figures by name; names of figures that need OpenGL begin with ``scene``."""
 
 
 @contextmanager
 def unhinted() -> Iterator[None]:
-    """Letters as they are, not fitted to the grid of pixels: how that is done differs between versions of FreeType."""
+    """Turn off the hinting of text, which differs between versions of FreeType."""
     hinted = style.rc_params
     style.rc_params = lambda size="column": {**hinted(size), "text.hinting": "none"}
     try:
@@ -121,7 +121,7 @@ def unhinted() -> Iterator[None]:
 
 
 def pixels(draw: Callable[[], Figure], change: Callable[[Figure], object] = lambda figure: None) -> np.ndarray:
-    """A figure as ``(height, width, 3)`` uint8, as it would be saved; ``change`` may do something to it before."""
+    """Return a figure as saved, ``(height, width, 3)`` uint8; ``change`` may modify it before."""
     with TemporaryDirectory() as folder, unhinted():
         figure = draw()
         change(figure)
@@ -129,40 +129,40 @@ def pixels(draw: Callable[[], Figure], change: Callable[[Figure], object] = lamb
 
 
 def read(path: Path | io.BytesIO) -> np.ndarray:
-    """A picture from a file, ``(height, width, 3)`` uint8."""
+    """Read a picture, ``(height, width, 3)`` uint8."""
     with Image.open(path) as opened:
         return np.asarray(opened.convert("RGB"))
 
 
 def encoded(picture: np.ndarray) -> bytes:
-    """A picture as a reference keeps it."""
+    """Return a picture as lossless WebP."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "WEBP", lossless=True, quality=100, method=6)
     return buffer.getvalue()
 
 
 def distance(picture: np.ndarray, reference: np.ndarray) -> float:
-    """How far the pictures are apart, in CIELAB units, where they differ most; infinite for other sizes.
+    """Return the largest visible difference between two pictures, in CIELAB units; infinite for different sizes.
 
-    Both are looked at a little out of focus, so that it does not count how an edge is smoothed, and compared with
-    what lies up to one pixel beside, so that it does not count how a text's letters are put on the grid of pixels.
-    What is left is what a reader sees: a colour, a line that is missing, a text that says something else or stands
-    elsewhere. (2.3 is a difference that is just noticeable between large areas, 100 that from black to white.)
+    Both are blurred, so that antialiasing does not count, and compared with neighbours of up to one pixel, so that the
+    alignment of letters with the pixel grid does not count. What remains is what a reader sees: another colour, a
+    missing line, a text that differs or is elsewhere. (A distance of 2.3 is just noticeable between large areas, and
+    black and white differ by 100.)
     """
     if picture.shape != reference.shape:
         return float("inf")
-    one, two = _seen(picture), _seen(reference)
-    return max(float(_apart(one, two).max()), float(_apart(two, one).max()))
+    one, two = _blurred_lab(picture), _blurred_lab(reference)
+    return max(float(_distance_to_nearest(one, two).max()), float(_distance_to_nearest(two, one).max()))
 
 
-def _seen(picture: np.ndarray) -> np.ndarray:
+def _blurred_lab(picture: np.ndarray) -> np.ndarray:
     lab = _lab(picture)
-    parts = zip((lab[..., :1], lab[..., 1:]), SEES, strict=True)
+    parts = zip((lab[..., :1], lab[..., 1:]), BLUR, strict=True)
     return np.concatenate([gaussian_filter(part, width, mode="nearest") for part, width in parts], axis=-1)
 
 
-def _apart(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    """For each pixel of ``one`` the distance to what is most similar in ``two`` within one pixel, by half pixels."""
+def _distance_to_nearest(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    """Return for each pixel of ``one`` the distance to the most similar value within a pixel of ``two``."""
     height, width = one.shape[:2]
     around = np.pad(two, ((2, 2), (2, 2), (0, 0)), mode="edge")
     nearest = np.full((height, width), np.inf)
@@ -175,7 +175,7 @@ def _apart(one: np.ndarray, two: np.ndarray) -> np.ndarray:
 
 
 def _lab(picture: np.ndarray) -> np.ndarray:
-    """sRGB bytes as CIELAB (D65): IEC 61966-2-1 and CIE 15."""
+    """Convert sRGB bytes to CIELAB (D65), by IEC 61966-2-1 and CIE 15."""
     srgb = picture / 255.0
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
@@ -185,8 +185,8 @@ def _lab(picture: np.ndarray) -> np.ndarray:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
 
 
-def take_data(work: Path) -> None:
-    """Store the surfaces anew, from the files that the tutorial's commands wrote and one of five seeds.
+def store_surfaces(work: Path) -> None:
+    """Store the surfaces of the tutorial, and one over five seeds, made by this command:
 
     landscape surface optimizers/runs/adam-lr-0.001 --seeds 0:5 --x -1:1.5:13 --y -0.5:1:9 --samples 500 --out seeds.h5
     """
@@ -212,12 +212,12 @@ def take_data(work: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; say how far each figure is from its image")
-    parser.add_argument("--only", default="", metavar="PREFIX", help="figures whose names begin so")
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="take the surfaces anew from here first")
+    parser.add_argument("--check", action="store_true", help="write nothing, print differences from the images")
+    parser.add_argument("--only", default="", metavar="PREFIX", help="only figures whose names begin with PREFIX")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="read the surfaces from FOLDER first")
     options = parser.parse_args(argv)
     if options.data:
-        take_data(options.data)
+        store_surfaces(options.data)
     if not options.check:
         MADE_WITH.write_text(f"matplotlib {matplotlib.__version__}\nvtk {version('vtk')}\n")
     worst = 0.0
@@ -229,10 +229,10 @@ def main(argv: list[str] | None = None) -> int:
         worst = max(worst, away)
         if not options.check:
             data = encoded(picture)
-            if len(data) > LARGEST:
-                sys.exit(f"{name}: {len(data)} bytes, {LARGEST} are allowed: draw it smaller")
+            if len(data) > MAX_BYTES:
+                sys.exit(f"{name}: expected at most {MAX_BYTES} bytes, got {len(data)}; draw it smaller")
             file.write_bytes(data)
-        print(f"{name:14} {away:6.1f} from the image that was there", flush=True)
+        print(f"{name:14} difference {away:6.1f}", flush=True)
     return int(options.check and worst > TOLERANCE)
 
 

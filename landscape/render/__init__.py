@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from landscape.render.exports.export import export as export
+    from landscape.render.exports.job import ExportOptions as ExportOptions
     from landscape.render.plots.comparison import plot_comparison as plot_comparison
     from landscape.render.plots.contour import plot_contour as plot_contour
     from landscape.render.plots.curve import plot_curve as plot_curve
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from landscape.render.plots.seeds import seed_spread as seed_spread
     from landscape.render.scale import Scale as Scale
     from landscape.render.scale import choose_scale as choose_scale
+    from landscape.render.scenes.animation import Motion as Motion
     from landscape.render.scenes.animation import animate_scene as animate_scene
     from landscape.render.scenes.options import SceneOptions as SceneOptions
     from landscape.render.scenes.scene import render_scene as render_scene
@@ -34,12 +37,15 @@ else:
             "ContourOptions": "plots.options",
             "CurveOptions": "plots.options",
             "DescentPlotOptions": "plots.options",
+            "ExportOptions": "exports.job",
             "History": "plots.history",
+            "Motion": "scenes.animation",
             "PathOptions": "plots.options",
             "Scale": "scale",
             "SceneOptions": "scenes.options",
             "animate_scene": "scenes.animation",
             "choose_scale": "scale",
+            "export": "exports.export",
             "plot_comparison": "plots.comparison",
             "plot_contour": "plots.contour",
             "plot_curve": "plots.curve",

@@ -1,13 +1,13 @@
-"""Opens an exported surface in ParaView as a finished view: raised, coloured, with contour lines, paths and a camera.
+"""Open an exported surface in ParaView as a finished view: raised, coloured, with contour lines, paths and a camera.
 
-    pvpython scripts/paraview/view.py surface.vts                       shows it and saves surface.png, surface.pvsm
+    pvpython scripts/paraview/view.py surface.vts             shows it and saves surface.png and surface.pvsm
     pvbatch scripts/paraview/view.py surface.vtm --out figure.png --size 1600x1200 --scale linear
     xvfb-run -a -s -noreset pvpython scripts/paraview/view.py surface.xdmf          without a display
 
-Takes any file of `landscape export` (.vts .vtp .vti .vtm .pvd .xdmf .obj .stl .glb .csv) and, in a ParaView that reads
-VTKHDF collections, the surface file itself. Paths that lie beside it (surface_NAME.vtp) come along. From ParaView's
-script menu there are no arguments: name the file in the environment, LANDSCAPE_FILE=/folder/surface.vts paraview, or
-open it first, and run this script on the source that is active.
+The file is any output of `landscape export` (.vts .vtp .vti .vtm .pvd .xdmf .obj .stl .glb .csv) or, in a ParaView
+that reads VTKHDF collections, the surface file itself. Paths in files beside it (surface_NAME.vtp) are added.
+ParaView's script menu passes no arguments: set the environment variable, LANDSCAPE_FILE=/folder/surface.vts paraview,
+or open and select the file before running this script.
 """
 
 import argparse
@@ -22,9 +22,9 @@ from paraview.vtk.util.numpy_support import vtk_to_numpy
 
 PATH_COLOURS = [(0.89, 0.10, 0.11), (0.07, 0.07, 0.07), (1.0, 0.61, 0.11), (0.95, 0.35, 0.78), (0.48, 0.27, 0.10)]
 NOT_METRICS = {"status", "seconds", "height", "vtkGhostType", "x", "y", "z"}
-RELIEF_HEIGHT = 0.6  # of the longer axis, as in the raised files
+RELIEF_HEIGHT = 0.6  # in units of the longer axis, as in raised files
 
-# Runs here and inside of ParaView's pipeline, where it has to be text: a state that is opened again holds all of it.
+# Runs in this script and, as text, in ParaView's pipeline, so that a saved state contains all of its code.
 LEAVES = """
 def leaves(data):
     if data is None:
@@ -47,26 +47,26 @@ elif leaf is not None:
     skin.Update()
     self.GetOutputDataObject(0).ShallowCopy(skin.GetOutput())
 """
-# A programmable filter fills this script's own room with NumPy's max and others: hence builtins.max below.
-_room = {}
-exec(LEAVES, _room)
-leaves = _room["leaves"]
+# A programmable filter adds NumPy's max and other names to the globals of this script: hence builtins.max below.
+_namespace = {}
+exec(LEAVES, _namespace)
+leaves = _namespace["leaves"]
 
 
-def options():
+def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", nargs="?", default=os.environ.get("LANDSCAPE_FILE"))
-    parser.add_argument("--metric", help="array that raises and colours; by default the one of the file, or a loss")
+    parser.add_argument("--metric", help="array for heights and colours; by default the metric of the file, or a loss")
     parser.add_argument("--scale", choices=["auto", "log", "linear"], default="auto")
-    parser.add_argument("--levels", type=int, default=14, help="about how many contour lines")
-    parser.add_argument("--out", help="picture; by default FILE.png, with the state FILE.pvsm beside it")
+    parser.add_argument("--levels", type=int, default=14, help="approximate number of contour lines")
+    parser.add_argument("--out", help="picture to save; by default FILE.png, with the state in FILE.pvsm")
     parser.add_argument("--size", default="1600x1200")
-    # The script menu hands over no arguments, or those of ParaView itself.
+    # From the script menu there are no arguments, or those of ParaView itself.
     return parser.parse_args(sys.argv[1:] if "__file__" in globals() else [])
 
 
 def arrays(data):
-    """Names of the point arrays of one component."""
+    """Return the names of the point arrays with one component."""
     points = data.GetPointData()
     found = [points.GetArray(k) for k in range(points.GetNumberOfArrays())]
     return [array.GetName() for array in found if array is not None and array.GetNumberOfComponents() == 1]
@@ -76,14 +76,14 @@ def is_path(data):
     return "step" in arrays(data)
 
 
-def field(data, name):
-    """A text or number of the data set as a whole; None where there is none."""
+def field_value(data, name):
+    """Return a string or number from the field data; None if it is missing."""
     array = data.GetFieldData().GetAbstractArray(name)
     return array.GetValue(0) if array is not None and array.GetNumberOfValues() else None
 
 
-def picked(source, index, name):
-    """The data set of this number among the leaves of a source, as polygons or lines of its own."""
+def extract_leaf(source, index, name):
+    """Return a filter with one leaf of a source, as polygons or lines."""
     pick = simple.ProgrammableFilter(registrationName=name, Input=source)
     pick.OutputDataSetType = "vtkPolyData"
     pick.Script = LEAVES + PICK.format(index=index)
@@ -91,8 +91,8 @@ def picked(source, index, name):
     return pick
 
 
-def opened(file):
-    """The reader of a file; a table is laid out on its grid."""
+def open_file(file):
+    """Return the reader of a file, at its last time step."""
     source = simple.OpenDataFile(file)
     if source is None:
         raise SystemExit(f"{file}: this ParaView has no reader for it (docs/paraview.md)")
@@ -105,16 +105,20 @@ def opened(file):
     return source
 
 
-def choose_metric(surface, asked):
+def choose_metric(surface, requested):
     names = [name for name in arrays(surface) if name not in NOT_METRICS and not name.endswith("_stderr")]
-    metric = asked or field(surface, "metric") or next((n for n in names if n.endswith("_loss")), (names or [None])[0])
-    if asked and asked not in names:
-        raise SystemExit(f"no array {asked!r}; there are {', '.join(names)}")
+    metric = (
+        requested
+        or field_value(surface, "metric")
+        or next((n for n in names if n.endswith("_loss")), (names or [None])[0])
+    )
+    if requested and requested not in names:
+        raise SystemExit(f"unknown array {requested!r}: expected one of {', '.join(names)}")
     return metric
 
 
 def finite(data, name):
-    """The finite values of a point array where it is not hidden."""
+    """Return the finite values of a point array at points that are done."""
     import numpy as np
 
     values = vtk_to_numpy(data.GetPointData().GetArray(name)).astype(float)
@@ -123,16 +127,16 @@ def finite(data, name):
     return values[known]
 
 
-def choose_scale(values, asked):
-    """As the library does: log where all values are positive and span more than a factor of ten."""
+def choose_scale(values, requested):
+    """Choose a scale like the library: log if all values are positive and span more than a factor of ten."""
     positive = values.min() > 0
-    if asked == "log" and not positive:
+    if requested == "log" and not positive:
         raise SystemExit(f"a log scale needs positive values, the smallest is {values.min():g}")
-    return asked if asked != "auto" else "log" if positive and values.max() > 10 * values.min() else "linear"
+    return requested if requested != "auto" else "log" if positive and values.max() > 10 * values.min() else "linear"
 
 
 def rounded_levels(low, high, count, logarithmic):
-    """Round values strictly between the ends: 1, 2, 5 (or whole decades) on a log scale, even steps on a linear one."""
+    """Return round values between the ends: 1, 2, 5 (or decades) on a log scale, even steps on a linear one."""
     if logarithmic:
         decades = math.log10(high / low)
         per_decade = [1.0] if decades >= count else [1.0, 3.0] if 2 * decades >= count else [1.0, 2.0, 5.0]
@@ -145,16 +149,16 @@ def rounded_levels(low, high, count, logarithmic):
     return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1) if low < k * step < high]
 
 
-class Rise:
-    """How heights are made: ``z = factor * (s - origin)``, with ``s`` the value on the scale."""
+class HeightMap:
+    """The map from values to heights: ``z = factor * (s - origin)``, where ``s`` is the value on the scale."""
 
     def __init__(self, data, metric, scale, low, high):
-        self.metric, self.kind = metric, field(data, "scale") or scale
-        self.linthresh = field(data, "linthresh") or 1.0
-        self.factor, self.origin = field(data, "height_factor"), field(data, "height_origin")
+        self.metric, self.kind = metric, field_value(data, "scale") or scale
+        self.linthresh = field_value(data, "linthresh") or 1.0
+        self.factor, self.origin = field_value(data, "height_factor"), field_value(data, "height_origin")
         x0, x1, y0, y1, z0, z1 = data.GetBounds()
-        self.done = z1 > z0
-        if not self.done:
+        self.is_raised = z1 > z0
+        if not self.is_raised:
             self.kind = scale
             bottom, top = self.transform(low), self.transform(high)
             self.factor = RELIEF_HEIGHT * builtins.max(x1 - x0, y1 - y0) / ((top - bottom) or 1.0)
@@ -174,29 +178,28 @@ class Rise:
         return f"{self.factor!r}*({scaled}-({self.origin!r}))"
 
 
-def raised(source, rise, low, high, status):
-    """The surface raised by the metric, and its flat form with the heights (None where it comes raised)."""
-    # Cells without four known corners are holes: they are taken out, not drawn at some height. Files say so by blanking
-    # as well, but not every filter heeds that.
-    known = between(source, rise.metric, low, high)
+def raise_surface(source, heights, low, high, status):
+    """Return the raised surface, and the flat surface with heights (None if the file is already raised)."""
+    # Cells without four known corners are holes and are removed here, because not every filter respects blanking.
+    known = between(source, heights.metric, low, high)
     if status:
         known = between(known, "status", 1, 1)
-    if rise.done:
+    if heights.is_raised:
         return known, None
-    heights = simple.Calculator(registrationName="heights", Input=known)
-    heights.ResultArrayName, heights.Function = "height", rise.expression
-    return warped(heights, "raised"), heights
+    calculator = simple.Calculator(registrationName="heights", Input=known)
+    calculator.ResultArrayName, calculator.Function = "height", heights.expression
+    return warp(calculator, "raised"), calculator
 
 
-def warped(source, name):
-    warp = simple.WarpByScalar(registrationName=name, Input=source)
-    warp.Scalars = ["POINTS", "height"]
-    warp.Normal, warp.UseNormal = [0.0, 0.0, 1.0], 1
-    return warp
+def warp(source, name):
+    warped = simple.WarpByScalar(registrationName=name, Input=source)
+    warped.Scalars = ["POINTS", "height"]
+    warped.Normal, warped.UseNormal = [0.0, 0.0, 1.0], 1
+    return warped
 
 
 def between(source, name, low, high):
-    """The cells all of whose points are between two values; NaN is not. The properties were renamed in 5.10."""
+    """Return the cells whose points are all between two values, NaN excluded. ParaView 5.10 renamed the properties."""
     threshold = simple.Threshold(registrationName=f"known {name}", Input=source)
     threshold.Scalars = ["POINTS", name]
     if hasattr(threshold, "LowerThreshold"):
@@ -208,7 +211,7 @@ def between(source, name, low, high):
     return threshold
 
 
-def coloured(display, metric, scale, low, high, view):
+def colour_by(display, metric, scale, low, high, view):
     simple.ColorBy(display, ("POINTS", metric))
     table = simple.GetColorTransferFunction(metric)
     table.ApplyPreset("Viridis (matplotlib)", True)
@@ -223,13 +226,13 @@ def coloured(display, metric, scale, low, high, view):
 
 
 def add_path(source, flat, colour, size, view):
-    """Draw a path as a tube, on the surface: one that lies flat takes the heights of the flat surface under it."""
+    """Draw a path as a tube on the surface; a flat path takes the heights of the flat surface below it."""
     if flat is not None:
         source = simple.ResampleWithDataset(SourceDataArrays=flat, DestinationMesh=source)
-        source = warped(source, None)
+        source = warp(source, None)
     up = simple.Transform(Input=source)
     up.Transform.Translate = [0.0, 0.0, size]
-    tube = simple.Tube(Input=up)  # of the lines; checkpoints are vertices besides
+    tube = simple.Tube(Input=up)  # around the lines only; checkpoints are vertices
     tube.Radius, tube.NumberofSides = size, 16
     display = simple.Show(tube, view)
     display.ColorArrayName = ["POINTS", ""]
@@ -237,47 +240,47 @@ def add_path(source, flat, colour, size, view):
 
 
 def place_camera(view, points, bounds):
-    """A little above, with the high ground behind, and all of it in the picture."""
+    """Look down from one side, with high ground behind and everything in the picture."""
     middle = [(bounds[2 * k] + bounds[2 * k + 1]) / 2 for k in range(3)]
     around = points - points.mean(axis=0)
 
-    def in_front(azimuth):
+    def height_in_front(azimuth):
         x, y = math.cos(math.radians(azimuth)), math.sin(math.radians(azimuth))
         return float((around[:, 2] * (x * around[:, 0] + y * around[:, 1])).sum())
 
-    azimuth, elevation = math.radians(sorted((-60, 30, 120, -150), key=in_front)[0]), math.radians(38)
+    azimuth, elevation = math.radians(sorted((-60, 30, 120, -150), key=height_in_front)[0]), math.radians(38)
     reach = math.dist(bounds[::2], bounds[1::2])
     direction = (math.cos(azimuth) * math.cos(elevation), math.sin(azimuth) * math.cos(elevation), math.sin(elevation))
     view.CameraFocalPoint = middle
     view.CameraPosition = [m + 2 * reach * d for m, d in zip(middle, direction)]  # noqa: B905 - older Pythons
     view.CameraViewUp, view.CameraViewAngle = [0.0, 0.0, 1.0], 27.0
     simple.ResetCamera(view)
-    # Nearer than that: a sphere around the surface leaves much white. By the property, which a state keeps.
+    # ResetCamera fits a bounding sphere, which leaves wide margins. Set as a property, so that the state contains it.
     view.CameraPosition = [f + (p - f) / 1.25 for p, f in zip(view.CameraPosition, view.CameraFocalPoint)]  # noqa: B905
 
 
 def table_as_mesh(source):
-    """A table (.csv): points on their grid, joined to triangles in the plane."""
+    """Return the points of a table (.csv), triangulated in the plane."""
     points = simple.TableToPoints(registrationName="points", Input=source)
     points.XColumn, points.YColumn, points.a2DPoints, points.KeepAllDataArrays = "x", "y", 1, 1
     return simple.Delaunay2D(registrationName="grid", Input=points)
 
 
-def pieces(source):
-    """Each surface and path of a source: the data as they are now, and the filter that picks them."""
+def surfaces_and_paths(source):
+    """Yield each surface and path of a source: its data, a filter with it alone, and whether it is a path."""
     if servermanager.Fetch(source).IsA("vtkTable"):
         source = table_as_mesh(source)
     for index, data in enumerate(leaves(servermanager.Fetch(source))):
         if data.GetNumberOfPoints():
             path = is_path(data)
-            yield data, picked(source, index, f"path {index}" if path else "surface"), path
+            yield data, extract_leaf(source, index, f"path {index}" if path else "surface"), path
 
 
-def show_surface(data, source, asked, view):
-    """Draw a surface, raised and coloured, with contour lines; returns what was drawn, and it flat with heights."""
-    metric = choose_metric(data, asked.metric)
-    if metric is None:  # a bare mesh: .obj, .stl, .glb
-        if data.GetPointData().HasArray("COLOR_0"):  # glTF has y pointing up, and colours of its own
+def show_surface(data, source, options, view):
+    """Draw a surface, raised and coloured, with contour lines; return it, and the flat surface with heights."""
+    metric = choose_metric(data, options.metric)
+    if metric is None:  # a mesh without arrays: .obj, .stl, .glb
+        if data.GetPointData().HasArray("COLOR_0"):  # in glTF y points up, and points have colours
             source = simple.Transform(Input=source)
             source.Transform.Rotate = [90.0, 0.0, 0.0]
         display = simple.Show(source, view)
@@ -286,20 +289,22 @@ def show_surface(data, source, asked, view):
         return source, None
     values = finite(data, metric)
     low, high = float(values.min()), float(values.max())
-    scale = choose_scale(values, asked.scale)
-    rise = Rise(data, metric, scale, low, high)
-    mesh, flat = raised(source, rise, low, high, "status" in arrays(data))
+    scale = choose_scale(values, options.scale)
+    heights = HeightMap(data, metric, scale, low, high)
+    mesh, flat = raise_surface(source, heights, low, high, "status" in arrays(data))
     surface = simple.ExtractSurface(registrationName="shell", Input=mesh)
     shell = simple.GenerateSurfaceNormals(registrationName="smooth", Input=surface)
-    coloured(simple.Show(shell, view), metric, scale, low, high, view)
-    if rise.factor is not None and metric == (field(data, "metric") or metric):
-        # Between the points lines follow the drawn height: straight on the scale, not in the values.
-        heights = simple.Calculator(registrationName="height of lines", Input=shell)
-        heights.ResultArrayName, heights.Function = "z", "coordsZ"
-        lines = simple.Contour(registrationName="contours", Input=heights)
+    colour_by(simple.Show(shell, view), metric, scale, low, high, view)
+    if heights.factor is not None and metric == (field_value(data, "metric") or metric):
+        # Contours are computed from the drawn height, which is linear on the scale between points, not in the values.
+        calculator = simple.Calculator(registrationName="height of lines", Input=shell)
+        calculator.ResultArrayName, calculator.Function = "z", "coordsZ"
+        lines = simple.Contour(registrationName="contours", Input=calculator)
         lines.ContourBy = ["POINTS", "z"]
-        lines.Isosurfaces = [rise.z(level) for level in rounded_levels(low, high, asked.levels, rise.kind == "log")]
-        above = simple.Transform(Input=lines)  # by a hair, so that the surface does not swallow them
+        lines.Isosurfaces = [
+            heights.z(level) for level in rounded_levels(low, high, options.levels, heights.kind == "log")
+        ]
+        above = simple.Transform(Input=lines)  # slightly, so that the surface does not hide them
         above.Transform.Translate = [0.0, 0.0, 0.002 * builtins.max(*map(math.fabs, data.GetBounds()[:4]))]
         display = simple.Show(above, view)
         display.ColorArrayName = ["POINTS", ""]
@@ -309,29 +314,29 @@ def show_surface(data, source, asked, view):
 
 
 def main():
-    asked = options()
+    options = parse_options()
     source = simple.GetActiveSource()
-    if asked.file:
-        source = opened(os.path.abspath(asked.file))
-        stem = os.path.splitext(os.path.abspath(asked.file))[0]
+    if options.file:
+        source = open_file(os.path.abspath(options.file))
+        stem = os.path.splitext(os.path.abspath(options.file))[0]
     elif source is None:
-        raise SystemExit("no file named and none open: give one, or set LANDSCAPE_FILE")
+        raise SystemExit("expected a file: name one, open and select one, or set LANDSCAPE_FILE")
     else:
         stem = os.path.join(os.path.expanduser("~"), "surface")
     view = simple.GetActiveViewOrCreate("RenderView")
-    width, height = (int(part) for part in asked.size.lower().split("x"))
+    width, height = (int(part) for part in options.size.lower().split("x"))
     view.ViewSize = [width, height]
     view.UseColorPaletteForBackground = 0
     view.Background = [1.0, 1.0, 1.0]
     view.OrientationAxesVisibility = 0
 
-    found = list(pieces(source))
+    found = list(surfaces_and_paths(source))
     if not [path for _, _, path in found if path]:
         for file in sorted(glob.glob(glob.escape(stem) + "_*.vtp")):
-            found += [piece for piece in pieces(opened(file)) if piece[2]]
+            found += [piece for piece in surfaces_and_paths(open_file(file)) if piece[2]]
     if not found:
-        raise SystemExit("nothing to show: the file holds neither a surface nor a path")
-    shown = [show_surface(data, pick, asked, view) for data, pick, path in found if not path]
+        raise SystemExit("expected a surface or a path in the file, found neither")
+    shown = [show_surface(data, pick, options, view) for data, pick, path in found if not path]
     ground, flat = shown[0] if shown else (found[0][1], None)
     ground.UpdatePipeline()
     mesh = servermanager.Fetch(ground)
@@ -342,7 +347,7 @@ def main():
     simple.Hide(source, view)
     place_camera(view, vtk_to_numpy(mesh.GetPoints().GetData()), bounds)
     simple.Render(view)
-    out = asked.out or stem + ".png"
+    out = options.out or stem + ".png"
     simple.SaveScreenshot(out, view, ImageResolution=[width, height])
     state = os.path.splitext(out)[0] + ".pvsm"
     simple.SaveState(state)

@@ -59,7 +59,7 @@ def test_scene_matches_reference(needs_gl, name):
 def test_reference_files():
     files = {path.name: path.stat().st_size for path in references.FOLDER.iterdir()}
     assert set(files) == {*(f"{name}.webp" for name in references.FIGURES), "surfaces.npz", "made-with.txt"}
-    assert max(files.values()) < references.LARGEST
+    assert max(files.values()) < references.MAX_BYTES
 
 
 def again(picture, kind, **how):

@@ -176,10 +176,10 @@ function describe(k, found) {
     const entry = document.createElement("span"), swatch = document.createElement("i");
     swatch.style.background = page.paths[k][p][1];
     const last = checkpointCount(path) - 1;
-    const loss = [["loss ", path.loss, ""], ["", path.surface_loss, " on the plane"]]
+    const loss = [["loss", path.loss], ["loss on the plane", path.surface_loss]]
       .find(([, values]) => !Number.isNaN(values[last]));
     const where = last < 0 ? "not started" : [
-      ...(loss ? [`${loss[0]}${number(loss[1][last])}${loss[2]}`] : []),
+      ...(loss ? [`${loss[0]} ${number(loss[1][last])}`] : []),
       `distance ${number(path.distance[last])} from the plane`,
     ].join(", ");
     entry.append(swatch, `${path.name}: ${where}`);
