@@ -156,7 +156,7 @@ def test_path_arrays_and_heights(slope, walk, tmp_path):
     for name in ("step", "epoch", "loss", "distance", "learning_rate"):
         np.testing.assert_array_equal(array(data, name)[number >= 0], getattr(path, name).astype(float))
     x, y, z = points(data).T
-    # log10 loss = 1 + 2 x - y runs from -1 to 4 over a field 0.6 * 2 high.
+    # log10 loss = 1 + 2 x - y runs from -1 to 4 over a height of 0.6 * 2.
     np.testing.assert_allclose(z, (1 + 2 * x - y + 1) * 1.2 / 5, atol=1e-9)
     assert field(data, "name") == "SGD"
 
@@ -191,7 +191,7 @@ def test_pvd_path_grows(slope, walk, tmp_path):
             shown[int(entry["timestep"]), entry["part"]] = data.GetNumberOfVerts()
     assert [shown[step, "1"] for step in (0, 5, 10, 20)] == [1, 1, 2, 3]
     assert [shown[step, "2"] for step in (0, 5, 10, 20)] == [0, 1, 1, 2], "not before its first checkpoint"
-    assert sum(entry["part"] == "0" for entry in entries) == 4, "the surface is there at every step"
+    assert sum(entry["part"] == "0" for entry in entries) == 4, "the surface is shown at every step"
 
 
 @pytest.mark.parametrize("suffix", [".vts", ".vtp", ".vti", ".vtm", ".pvd"])
@@ -260,7 +260,7 @@ def test_glb_colours_and_orientation(slope, walk, tmp_path):
     assert (normals[:, 1] > 0).all()
     faces = accessor(ground["indices"]).reshape(-1, 3)
     turned = np.cross(at[faces[:, 1]] - at[faces[:, 0]], at[faces[:, 2]] - at[faces[:, 0]])
-    assert (turned[:, 1] > 0).all(), "faces look up, too"
+    assert (turned[:, 1] > 0).all(), "faces point up, too"
     assert len(np.unique(accessor(tube["attributes"]["COLOR_0"]), axis=0)) == 1
     read_back = read(path, vtkGLTFReader)
     assert read_back.GetNumberOfPoints() == len(at) + len(accessor(tube["attributes"]["POSITION"]))
@@ -274,7 +274,7 @@ def test_clip_and_reduction_of_solids(slope, tmp_path):
     assert (1 + 2 * x - y <= 1 + 1e-5).all(), "log10 of the clip value"
     assert np.isclose(1 + 2 * x - y, 1, atol=1e-5).sum() > 20, "a clean edge"
     assert cut.GetNumberOfCells() < full.GetNumberOfCells()
-    assert z.max() == pytest.approx(1.2, abs=1e-5), "what is left has the full height"
+    assert z.max() == pytest.approx(1.2, abs=1e-5), "the remaining part has the full height"
     thin = read(export(tmp_path / "thin.stl", surface, reduction=0.8)[0], vtkSTLReader)
     assert thin.GetNumberOfCells() == pytest.approx(0.2 * full.GetNumberOfCells(), rel=0.2)
     np.testing.assert_allclose(thin.GetBounds(), full.GetBounds(), atol=1e-5)
@@ -351,7 +351,7 @@ def test_overwrite(slope, walk, tmp_path):
         with pytest.raises(FileExistsError, match="exists"):
             export(tmp_path / name, slope(), [walk([(0, 0), (1, 1)])])
     listing = sorted(str(entry.relative_to(tmp_path)) for entry in tmp_path.rglob("*"))
-    assert listing == ["a.vts", "b_run.vtp", "c", "c/precious.txt"], "nor is anything left half-way"
+    assert listing == ["a.vts", "b_run.vtp", "c", "c/precious.txt"], "no partial files remain"
     for name in ("a.vts", "b.vts", "c.vtm"):
         export(tmp_path / name, slope(), [walk([(0, 0), (1, 1)])], overwrite=True)
     assert (tmp_path / "c" / "precious.txt").read_text() == "mine"

@@ -39,7 +39,7 @@ def test_interpolation_is_nan_off_grid_in_holes_and_above_cut():
     assert np.isnan(field.interpolate(3.0, 2.0)), "11 is above the cut"
     assert field.interpolate(0.0, 0.0) == 0
     assert field.interpolate(3.0, 0.0) == 3
-    assert field.interpolate(1.0, 0.5) == 3, "a rim belongs to the cell beside the hole, too"
+    assert field.interpolate(1.0, 0.5) == 3, "an edge of a hole belongs to the complete cell beside it"
     assert field.cells.tolist() == [[True, False, False], [True, False, False]]
 
 
@@ -98,9 +98,9 @@ def test_drape_lies_on_surface(slope, walk):
     x, y, h = segment.points.T
     np.testing.assert_allclose(h, 1 + 2 * x - y, atol=1e-12)
     assert (segment.t[0], segment.t[-1]) == (0, 2)
-    assert 1.0 in segment.t, "the checkpoint itself is on it"
+    assert 1.0 in segment.t, "the checkpoint itself is a sample"
     steps = np.abs(np.diff(segment.points[:, :2], axis=0)) / [2 / 8, 1 / 5]
-    assert steps.max() < 0.5, "several points to a cell"
+    assert steps.max() < 0.5, "several points per cell"
 
 
 def test_drape_ends_exactly_at_border(slope, walk):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from landscape.render.exports import data_sets
+from landscape.render.exports import vtk_files
 from landscape.render.height_field import Box, HeightField, drape
 from landscape.render.scale import Scale
 from landscape.render.scenes import mesh
@@ -23,12 +23,12 @@ def array(data, name):
 def test_structured_grid_points_and_arrays(slope):
     surface = slope()
     heights = np.arange(54.0).reshape(6, 9) / 7
-    grid = data_sets.structured_grid(surface, heights)
+    grid = vtk_files.structured_grid(surface, heights)
     assert grid.GetExtent() == (0, 8, 0, 5, 0, 0)
     for iy in range(6):
         for ix in range(9):
             index, point = iy * 9 + ix, [0.0, 0.0, 0.0]
-            grid.GetPoint(ix, iy, 0, point, False)  # by VTK's own rule, not by ours
+            grid.GetPoint(ix, iy, 0, point, False)  # by VTK's own indexing
             assert tuple(point) == grid.GetPoint(index) == (surface.x[ix], surface.y[iy], heights[iy, ix])
             for name, values in surface.values.items():
                 assert grid.GetPointData().GetArray(name).GetValue(index) == values[iy, ix]
@@ -41,29 +41,29 @@ def test_structured_grid_blanks_holes(slope):
     heights[2, 3] = np.nan
     status = surface.status.copy()
     status[5, 8] = PENDING
-    grid = data_sets.structured_grid(replace(surface, status=status), heights)
+    grid = vtk_files.structured_grid(replace(surface, status=status), heights)
     hidden = [k for k in range(54) if not grid.IsPointVisible(k)]
     assert hidden == [2 * 9 + 3, 5 * 9 + 8]
     assert sum(not grid.IsCellVisible(k) for k in range(8 * 5)) == 4 + 1
     assert np.isfinite(vtk_to_numpy(grid.GetPoints().GetData())).all()
-    assert not data_sets.structured_grid(surface, np.ones((6, 9))).HasAnyBlankPoints()
+    assert not vtk_files.structured_grid(surface, np.ones((6, 9))).HasAnyBlankPoints()
 
 
 def test_structured_grid_of_one_and_three_axes():
     x, y, z = np.array([0.0, 1, 3]), np.array([5.0, 7]), np.array([-1.0, 0, 2, 4])
     values = np.arange(24.0).reshape(4, 2, 3)
-    cube = data_sets.structured_grid(Surface((x, y, z), {"train_loss": values}, np.ones((4, 2, 3), np.uint8)))
+    cube = vtk_files.structured_grid(Surface((x, y, z), {"train_loss": values}, np.ones((4, 2, 3), np.uint8)))
     assert cube.GetExtent() == (0, 2, 0, 1, 0, 3)
     number = 2 * 6 + 1 * 3 + 2
     assert cube.GetPoint(number) == (3, 7, 2)
     assert array(cube, "train_loss")[number] == values[2, 1, 2]
-    line = data_sets.structured_grid(Surface((x,), {"train_loss": x}, np.ones(3, np.uint8)))
+    line = vtk_files.structured_grid(Surface((x,), {"train_loss": x}, np.ones(3, np.uint8)))
     assert line.GetExtent() == (0, 2, 0, 0, 0, 0)
 
 
 def test_image_points_and_values(slope):
     surface = slope()
-    image = data_sets.image(surface)
+    image = vtk_files.image(surface)
     for iy, ix in ((0, 0), (0, 8), (5, 0), (3, 7)):
         index = image.ComputePointId([ix, iy, 0])
         np.testing.assert_allclose(image.GetPoint(index), (surface.x[ix], surface.y[iy], 0), atol=1e-12)
@@ -74,7 +74,7 @@ def test_image_needs_even_ascending_axes(slope):
     surface = slope()
     for x in (surface.x**3, surface.x[::-1]):
         with pytest.raises(ValueError, match=r"axis x: .* export as \.vts"):
-            data_sets.image(replace(surface, coordinates=(x, surface.y)))
+            vtk_files.image(replace(surface, coordinates=(x, surface.y)))
 
 
 def test_surface_mesh_points_heights_and_normals(slope):
@@ -106,7 +106,7 @@ def test_surface_mesh_omits_holes(slope):
     data = mesh.surface_mesh(HeightField.from_surface(replace(surface, values={"train_loss": values}), None, LOG), BOX)
     assert data.GetNumberOfPolys() == 40 - 2 - 4
     points = vtk_to_numpy(data.GetPoints().GetData())
-    assert len(points) == 54 - 2 - 1, "the holes, and the corner that only a hole's cell had"
+    assert len(points) == 54 - 2 - 1, "without the holes, and a corner that only a hole's cell used"
     assert np.isfinite(points).all()
     assert not (np.abs(points - BOX.place(surface.x[4], surface.y[3], 1.0))[:, :2].max(1) < 1e-9).any()
 
@@ -123,7 +123,7 @@ def test_refined_mesh_is_same_bilinear_surface(slope):
     x, y = x / 0.5 + 0.25, y / 2.0 + 0.5
     inside = field.interpolate(np.clip(x, *field.x[[0, -1]]), np.clip(y, *field.y[[0, -1]]))
     known = np.isfinite(inside)
-    assert known.mean() > 0.99, "only rims of the hole may round into it"
+    assert known.mean() > 0.99, "only edges of the hole may round into it"
     np.testing.assert_allclose(z[known], 0.1 * (inside[known] - 1), atol=1e-9)
     np.testing.assert_allclose(coarse.GetBounds(), fine.GetBounds(), atol=1e-12)
     with pytest.raises(ValueError, match="refine=1"):
@@ -139,7 +139,7 @@ def test_path_mesh_arrays_are_exact_at_checkpoints(slope, walk):
     field = HeightField.from_surface(slope(), None, LOG)
     path = walk([(-0.4, 0.1), (1.0, 0.9), (1.2, 0.2)], loss=[3.0, np.nan, 1.0])
     segments = drape(field, path)
-    data = data_sets.path_mesh(path, segments, [BOX.place(*segment.points.T) for segment in segments])
+    data = vtk_files.path_mesh(path, segments, [BOX.place(*segment.points.T) for segment in segments])
     assert data.GetNumberOfLines() == 1
     assert data.GetNumberOfVerts() == 3
     number = array(data, "checkpoint")
@@ -158,7 +158,7 @@ def test_path_mesh_has_one_line_per_segment(slope, walk):
     for points, lines in (([(0.5, 0.5), (3.5, 0.5), (3.5, 0.25), (0.5, 0.25)], 2), ([(9, 9), (10, 10)], 0)):
         path = walk(points)
         segments = drape(field, path)
-        data = data_sets.path_mesh(path, segments, [BOX.place(*segment.points.T) for segment in segments])
+        data = vtk_files.path_mesh(path, segments, [BOX.place(*segment.points.T) for segment in segments])
         assert data.GetNumberOfLines() == lines
 
 

@@ -85,7 +85,7 @@ def test_page_contour_lines(holed):
     assert len(levels) >= 8
     for level, parts in zip(levels, lines, strict=True):
         points = np.concatenate(parts)
-        # The loss is 10 ** (1 + 2 x - y), so that on its logarithm interpolation is exact.
+        # The log10 loss is 1 + 2 x - y, so linear interpolation on the scale is exact.
         np.testing.assert_allclose(1 + 2 * points[:, 0] - points[:, 1], np.log10(level), atol=1e-12)
         middles = np.concatenate([(part[1:] + part[:-1]) / 2 for part in parts])
         i, j = np.searchsorted(field.x, middles[:, 0]) - 1, np.searchsorted(field.y, middles[:, 1]) - 1

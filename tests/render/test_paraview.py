@@ -1,4 +1,4 @@
-"""Exported files in a real ParaView, under a virtual display. Minutes with a cold cache, so run by hand: -m slow."""
+"""Exported files in ParaView, on a virtual display. Takes minutes with a cold cache, so it is marked slow."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ VIEW = Path(__file__).resolve().parents[2] / "scripts" / "paraview" / "view.py"
 SUFFIXES = (".vts", ".vtp", ".vti", ".vtm", ".pvd", ".xdmf", ".csv", ".obj", ".stl", ".glb")
 WITH_ARRAYS = SUFFIXES[:7]
 
-# Reads files as a user would open them, and says for each data set its class, bounds, and each array's number of finite
-# values, ends, and the place of the lowest: as JSON on the last line.
+# Opens files like a user, and prints as JSON for each data set its class, number of points, and for each array the
+# number of finite values, minimum, maximum, and the coordinates of the minimum.
 PROBE = """
 import json, sys
 import numpy as np
@@ -36,7 +36,7 @@ def leaves(data):
             return [leaf for part in parts if part for leaf in leaves(part)]
     return [data]
 
-def told(data):
+def contents(data):
     table = data.IsA("vtkTable")
     attributes = data.GetRowData() if table else data.GetPointData()
     arrays = {}
@@ -60,7 +60,7 @@ for file in sys.argv[1:]:
     source = simple.OpenDataFile(file)
     times = list(getattr(source, "TimestepValues", []))
     source.UpdatePipeline(*times[-1:])
-    found[file] = [told(data) for data in leaves(servermanager.Fetch(source))]
+    found[file] = [contents(data) for data in leaves(servermanager.Fetch(source))]
 print(json.dumps(found))
 """
 
@@ -69,7 +69,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A surface with an infinity and a pending point, two paths, and every format of them in a folder of its own."""
+    """Return a folder with every format of a surface (with an infinity and a pending point) and two paths."""
     from landscape.geometry.trajectory import Trajectory
 
     folder = tmp_path_factory.mktemp("exported")
@@ -103,7 +103,7 @@ def of(folder, suffix):
 
 
 @pytest.fixture(scope="module")
-def told(folder, paraview, tmp_path_factory):
+def contents(folder, paraview, tmp_path_factory):
     probe = tmp_path_factory.mktemp("probe") / "probe.py"
     probe.write_text(PROBE)
     output = paraview(probe, *(of(folder, suffix) for suffix in SUFFIXES))
@@ -111,8 +111,8 @@ def told(folder, paraview, tmp_path_factory):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_paraview_opens_every_format(suffix, folder, told):
-    parts = told[suffix]
+def test_paraview_opens_every_format(suffix, folder, contents):
+    parts = contents[suffix]
     assert parts
     if suffix not in WITH_ARRAYS:
         assert parts[0]["points"] > 50
@@ -121,7 +121,7 @@ def test_paraview_opens_every_format(suffix, folder, told):
     with h5py.File(folder / "surface.h5", "r") as file:
         for name in ("train_loss", "train_acc"):
             values = file[name][()]
-            # Polygons have no points where there is no surface: neither has their range.
+            # Polygons have no points in holes, so these do not count in the range.
             known = np.isfinite(values)
             if suffix == ".vtp":
                 known &= np.isfinite(file["train_loss"][()])
@@ -135,15 +135,15 @@ def test_paraview_opens_every_format(suffix, folder, told):
 
 
 @pytest.mark.parametrize("suffix", [".vtm", ".pvd", ".xdmf"])
-def test_collections_contain_paths(suffix, told):
-    paths = [part for part in told[suffix] if "step" in part["arrays"]]
+def test_collections_contain_paths(suffix, contents):
+    paths = [part for part in contents[suffix] if "step" in part["arrays"]]
     assert len(paths) == 2
     for path in paths:
         assert path["arrays"]["step"][1:3] == [0, 20]
         assert path["arrays"]["loss"][1:3] == [1, 2]
 
 
-def coloured_share(path):
+def coloured_fraction(path):
     from matplotlib.image import imread
 
     picture = imread(path)[..., :3]
@@ -160,7 +160,7 @@ def test_view_saves_picture_and_state(suffix, folder, paraview, tmp_path):
 
         assert (imread(out)[..., :3].min(axis=-1) < 0.95).mean() > 0.1
     else:
-        assert coloured_share(out) > 0.1
+        assert coloured_fraction(out) > 0.1
     assert "ServerManagerState" in (tmp_path / "view.pvsm").read_text()
 
 
@@ -174,7 +174,9 @@ def test_state_reopens(folder, paraview, tmp_path):
         "simple.SaveScreenshot(sys.argv[2], view, ImageResolution=[500, 400])\n"
     )
     paraview(again, tmp_path / "view.pvsm", tmp_path / "again.png")
-    assert coloured_share(tmp_path / "again.png") == pytest.approx(coloured_share(tmp_path / "view.png"), abs=0.02)
+    assert coloured_fraction(tmp_path / "again.png") == pytest.approx(
+        coloured_fraction(tmp_path / "view.png"), abs=0.02
+    )
 
 
 def test_pvbatch_with_options(folder, paraview, tmp_path):
@@ -183,20 +185,20 @@ def test_pvbatch_with_options(folder, paraview, tmp_path):
         VIEW, of(folder, ".vts"), "--metric", "train_acc", "--scale", "linear", "--out", out, "--size", "500x400",
         program="pvbatch",
     )  # fmt: skip
-    assert coloured_share(out) > 0.1
+    assert coloured_fraction(out) > 0.1
 
 
 def test_view_from_script_menu(folder, paraview, tmp_path):
-    """There a script has neither ``__file__`` nor arguments."""
+    """In the script menu, a script has neither ``__file__`` nor arguments."""
     copy = shutil.copytree(of(folder, ".vts").parent, tmp_path / "vts") / "surface.vts"
     menu = tmp_path / "menu.py"
     menu.write_text(f"import sys\nsys.argv = ['']\nexec(open({str(VIEW)!r}).read(), {{'__name__': '__main__'}})\n")
     paraview(menu, LANDSCAPE_FILE=str(copy))
-    assert coloured_share(copy.with_suffix(".png")) > 0.1
+    assert coloured_fraction(copy.with_suffix(".png")) > 0.1
     opened = tmp_path / "opened.py"
     opened.write_text(
         "import os, sys\nfrom paraview import simple\nsimple.OpenDataFile(sys.argv[1])\nsys.argv = ['']\n"
         f"exec(open({str(VIEW)!r}).read(), {{'__name__': '__main__'}})\n"
     )
     paraview(opened, copy, HOME=str(tmp_path))
-    assert coloured_share(tmp_path / "surface.png") > 0.1
+    assert coloured_fraction(tmp_path / "surface.png") > 0.1

@@ -1,4 +1,4 @@
-"""Figures look as they did, to the eye: what that lets pass and what it finds is tried here as well."""
+"""Figures match their reference images; and tests of the distance that decides what counts as a difference."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ FLAT = tuple(name for name in references.FIGURES if not name.startswith("scene")
 
 @pytest.fixture(autouse=True)
 def same_matplotlib():
-    """Another version may lay texts out anew: then the images are drawn anew, too, and looked at."""
+    """Skip with another version of matplotlib, which may lay out text differently."""
     made = references.MADE_WITH.read_text().split()[1]
     if made != matplotlib.__version__:
-        pytest.skip(f"the reference images are of matplotlib {made}, this is {matplotlib.__version__}")
+        pytest.skip(f"the reference images need matplotlib {made}, this is {matplotlib.__version__}")
 
 
 def image(name):
@@ -89,7 +89,7 @@ def test_distance_ignores_invisible_changes(what):
 
 @pytest.mark.parametrize("name", FLAT)
 def test_distance_ignores_antialiasing(name, tmp_path):
-    """Each pixel the mean of sixteen: lines and letters are smoothed as no version of FreeType or Agg does it."""
+    """Average sixteen samples per pixel: unlike the antialiasing of any version of FreeType or Agg."""
     with references.unhinted():
         figure = references.FIGURES[name]()
         large = references.read(style.save(figure, tmp_path / "large.png", 4 * figure.dpi))
@@ -126,7 +126,7 @@ def test_distance_detects_missing_or_moved_label():
 
 @pytest.mark.parametrize("name", ["contour-path", "heat", "panel", "spread"])
 def test_distance_detects_other_colour_map(name, monkeypatch):
-    # The nearest relatives that there are.
+    # The most similar colour maps.
     monkeypatch.setattr(style, "_COLOUR_MAPS", {**style._COLOUR_MAPS, "loss": "cividis", "spread": "inferno"})
     assert away(name) > 1.4 * references.TOLERANCE
 
@@ -142,7 +142,7 @@ def test_distance_detects_missing_path(monkeypatch):
 
 def test_distance_detects_missing_path_in_scene(needs_gl, monkeypatch):
     stored = references.paths()
-    # Its place in the legend stays, so that it is the tube that is missed.
+    # It stays in the legend, so that only the tube is missing.
     hidden = replace(stored[-1], coordinates=stored[-1].coordinates + 1e3)
     monkeypatch.setattr(references, "paths", lambda: [*stored[:-1], hidden])
     assert away("scene-path") > 1.4 * references.TOLERANCE

@@ -95,7 +95,7 @@ def test_hole_shows_floor_and_note(pixels, broken):
     values, status = surface.values["train_loss"].copy(), surface.status.copy()
     inside = (slice(5, 10), slice(6, 9))
     if broken == "pending":
-        status[inside] = PENDING  # the value is there, but does not count
+        status[inside] = PENDING  # the value exists but must be ignored
     else:
         values[inside] = {"nan": np.nan, "inf": np.inf, "zero": 0.0}[broken]
     holed = replace(surface, values={"train_loss": values}, status=status)
@@ -115,7 +115,7 @@ def test_clip_cuts_surface_and_adds_note(pixels, slope):
     figure, (image,), camera = pixels(surface, clip=10.0, view="top")
     said = " ".join(text.get_text() for text in figure.axes[0].texts)
     assert "cut off at training loss = 10" in said
-    # log10 loss is 1 + 2 x - y: cut along y = 2 x, that is where x = y / 2.
+    # log10 loss is 1 + 2 x - y: cut where x = y / 2.
     for x, y, drawn in ((0.3, 0.9, True), (0.6, 0.9, False), (-0.2, 0.1, True), (0.2, 0.1, False), (1.4, 0.9, False)):
         pixel = at(image, camera, ((x - 0.5) / 2, y - 0.5, 0.0))
         assert (np.abs(pixel - PLATE).max() > 20) == drawn, (x, y, pixel)
@@ -135,7 +135,7 @@ def test_path_above_surface_and_cut_at_border(pixels, walk):
     assert (red[:, 0] > 120).all()
     assert (red[:, 1:] < 90).all()
     off = at(image, camera, (0.6, 0.2, z))
-    assert off[1] > 120, "nothing beyond the grid"
+    assert off[1] > 120, "nothing is drawn off the grid"
     start = at(image, camera, (-0.4, -0.4, z + actors.MARKER_RADIUS))
     assert start[:3].min() > 150, "white"
     said = " ".join(text.get_text() for text in figure.axes[0].texts)
@@ -250,7 +250,7 @@ def test_axis_text_is_off_surface(pixels, slope, walk, view):
     for text in axis:
         box = text.get_window_extent()
         if text.get_rotation():
-            continue  # its vertical box is larger than it
+            continue  # the upright box of a rotated text is too large
         rows, columns = slice(600 - int(box.y1), 600 - int(box.y0)), slice(int(box.x0), int(box.x1))
         assert colourful[rows, columns].mean() < 0.08, text.get_text()
 
@@ -285,13 +285,13 @@ def test_no_python_reference_to_vtk_objects_remains(needs_gl, slope, walk):
 
     render_scene(slope(), [walk([(0, 0), (1, 1)])])
     before = count()
-    gc.disable()  # not even until the next collection
+    gc.disable()  # objects must be deleted by reference counting alone
     try:
         figure = render_scene(slope(), [walk([(0, 0), (1, 1)])], clip=20.0)
         after = sum(issubclass(type(thing), vtkObjectBase) for thing in gc.get_objects())
     finally:
         gc.enable()
-    assert after == before, "the figure itself holds none either"
+    assert after == before, "the figure holds no VTK object either"
     assert figure.axes
 
 
@@ -376,7 +376,7 @@ def test_axis_ticks_match_coordinates(slope):
     )
     np.testing.assert_allclose(z_axis.ticks[:, 2], panel.HEIGHT * share, atol=1e-12)
     assert list(z_axis.labels) == scale.labels(scale.ticks())
-    assert (x_axis.ticks[:, 1] == -0.5).all(), "the edge next to a camera at y < 0"
+    assert (x_axis.ticks[:, 1] == -0.5).all(), "the edge nearest to a camera at y < 0"
     assert (y_axis.ticks[:, 0] == 0.5).all()
 
 

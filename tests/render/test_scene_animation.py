@@ -244,7 +244,7 @@ def test_no_vtk_objects_remain_after_animation(needs_gl, two):
     list(render_frames(scene_of(**two, animated=True, **SMALL), frames))
     gc.collect()
     before = count()
-    gc.disable()  # not even until the next collection
+    gc.disable()  # objects must be deleted by reference counting alone
     try:
         list(render_frames(scene_of(**two, animated=True, **SMALL), frames))
         assert count() == before

@@ -58,7 +58,7 @@ def test_pixels_per_unit():
     ends = np.array([camera.focal, np.array(camera.focal) + 1e-3 * camera.axes[0]])
     length = np.linalg.norm(np.diff(camera.project(ends, SIZE), axis=0)) * 1e3
     assert camera.pixels_per_unit(SIZE) == pytest.approx(length, rel=1e-6)
-    # A line of the least radius is a pixel wide, or a bit more, in pictures of every size.
+    # Lines of the smallest radius are one pixel wide or slightly more, at every size.
     for size in (SIZE, (100, 80), (3840, 2160)):
         assert 1 <= 2 * min_line_radius(camera, size) * camera.pixels_per_unit(size) < 1.3
 
@@ -69,7 +69,7 @@ def test_near_corner_for_views_along_axes(azimuth):
         camera = Camera(azimuth, elevation)
         place = camera.project(np.array([*near_corner(camera), 0.0]), SIZE)
         assert (place[0] > SIZE[0] / 2) == right
-        assert place[1] < SIZE[1] / 2, "and the other one in front"
+        assert place[1] < SIZE[1] / 2, "the other axis is in front"
 
 
 def test_hull_points_suffice_for_fit():
@@ -95,11 +95,11 @@ def test_parse_view():
 
 
 def turned(quarter):
-    """A cliff that rises towards the corner (+x, +y), turned by quarters of a circle."""
+    """Return a cliff that rises towards the corner (+x, +y), rotated by quarter turns."""
     axis = np.linspace(-1, 1, 21)
     x, y = np.meshgrid(axis, axis)
     for _ in range(quarter):
-        x, y = y, -x  # coordinates in the turned frame: the ground turns the other way round, by +90 degrees
+        x, y = y, -x  # coordinates in the rotated frame, which rotates the surface by +90 degrees
     heights = np.clip(x + y, 0, None) ** 2 + 0.1 * (x**2 + y**2)
     field = HeightField(axis, axis, heights)
     return field, unit_box(field, 0.0, float(heights.max()))

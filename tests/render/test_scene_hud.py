@@ -47,12 +47,12 @@ def test_hud_texts(slope, walk):
     assert hud.texts(12.0)[:3] == ["step 12, epoch 0.3", "loss:", "1.67"]
     assert hud.texts(12.0)[3] == "–"
     assert hud.texts(42.0)[2:] == ["1", "0.00123"]
-    # A loss that nobody measured is not made up: that of the surface is shown, by its name.
+    # Without a loss of its own, a path shows that of the surface, labelled as such.
     unknown = replace(walk(WAY), loss=np.full(4, np.nan))
     (hud,) = scene_of(slope(), [walk(WAY), unknown], animated=True).huds
     assert hud.texts(10.0)[1] == "training loss of the surface:"
     assert hud.texts(10.0)[2] == f"{10 ** (1 + 2 * 0.4 - 0.5):.3g}"
-    assert not scene_of(slope(), [walk(WAY)]).huds, "a still says nothing of steps"
+    assert not scene_of(slope(), [walk(WAY)]).huds, "a still has no head-up display"
     assert not scene_of(slope(), animated=True).huds
 
 
@@ -76,6 +76,6 @@ def test_hud_items_keep_positions_inside_panel(slope, walk, count, size):
                 assert box.x1 <= panel.left + panel.width + 1
                 assert box.y0 >= panel.bottom + panel.height - 1
                 assert not any(box.overlaps(other) for other in boxes[k + 1 :])
-    assert len(places) <= 3, "to the pixel, but for the bearing of the first digit"
+    assert len(places) <= 3, "equal up to the side bearing of the first digit"
     spread = np.ptp(np.array(list(places)), axis=0)
     assert spread.max() <= 2

@@ -37,7 +37,7 @@ def axis(direction=0, title="direction 1", labels=("0", "1", "2"), vertical=Fals
 def test_figure_size_in_pixels(size, style):
     figure = layout.new_figure(resolve_figure_size(size, None, style, (1, 1)))
     assert figure.canvas.get_width_height(physical=True) == size
-    # Saved at its own resolution it stays so.
+    # The size is the same when saved at the figure's own resolution.
     width, height = figure.get_size_inches() * figure.dpi
     assert (int(width), int(height)) == size
     assert (int(np.floor(width)), int(np.floor(height))) == size
@@ -75,7 +75,7 @@ def test_axis_title_rotation(figure):
     overlay.draw_axis(ax, axis(2, vertical=True), Camera(-60, 30), PANEL)
     assert 60 < ax.texts[-1].get_rotation() < 120, "upwards"
     overlay.draw_axis(ax, axis(title="x"), Camera(-60, 30), PANEL)
-    assert ax.texts[-1].get_rotation() == 0, "a letter stands vertical"
+    assert ax.texts[-1].get_rotation() == 0, "a single letter is not rotated"
 
 
 def test_axis_seen_end_on_is_omitted(figure):
@@ -159,7 +159,7 @@ def test_image_pixels_are_copied_exactly(figure, transparent, tmp_path):
     assert saved.shape == image.shape
     np.testing.assert_array_equal(saved[100:], image[100:])
     np.testing.assert_array_equal(saved[..., 3], image[..., 3])
-    # At another resolution it fills the figure all the same.
+    # At another resolution it is resampled and fills the figure.
     with Image.open(save(figure, tmp_path / "b.png", 2 * figure.dpi)) as opened:
         twice = np.asarray(opened.convert("RGBA"))
     assert twice.shape == (960, 1280, 4)

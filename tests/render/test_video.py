@@ -80,7 +80,7 @@ def test_mp4_is_readable(mp4, tmp_path, size):
     assert shown[0].shape == (size[1] + size[1] % 2, size[0] + size[0] % 2, 3)
     assert [abs(square(image) - at) <= 1 for image, at in zip(shown, [4, 8, 12, *[16] * 5], strict=True)] == [True] * 8
     assert shown[0][2, 2].min() > 248, "white stays white"
-    assert shown[0][-1, -1].min() > 240, "and nothing is added at an odd rim"
+    assert shown[0][-1, -1].min() > 240, "the border of an odd size is repeated"
 
 
 @pytest.mark.parametrize("name", ["a.gif", MP4])

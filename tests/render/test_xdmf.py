@@ -14,7 +14,7 @@ from landscape.surface.trajectory_files import attach_trajectories, write_trajec
 
 
 def stored(path, coordinates, whole=True):
-    """A surface file whose loss at x, y, z is 1 + x + 10 y + 100 z; with its last point pending unless ``whole``."""
+    """Write a surface file with the loss 1 + x + 10 y + 100 z; the last point is pending unless ``whole``."""
     axes = np.meshgrid(*reversed(coordinates), indexing="ij")[::-1]
     loss = 1 + sum(10**k * axis for k, axis in enumerate(axes))
     with FileStore.open(path, Header(coordinates, ("train_loss", "train_acc"))) as store:

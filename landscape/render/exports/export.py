@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
+
 from landscape._utils.files import replacing_group
-from landscape.render.exports.job import ExportJob, ExportOptions
+from landscape.render.exports.job import PATH_ARRAYS, ExportJob, ExportOptions, point_arrays
 from landscape.render.height_field import require_plane
 from landscape.render.scenes.panel import Trajectories, trajectories_per_panel
 from landscape.surface.surface import Surface
@@ -23,7 +26,7 @@ _WRITERS = {
     ".vtm": "vtk_files:write_vtm",
     ".pvd": "vtk_files:write_pvd",
     **dict.fromkeys(SOLIDS, "solids:write_solid"),
-    ".csv": "csv_files:write_csv",
+    ".csv": "export:write_csv",
 }
 SUFFIXES = (*_WRITERS, _PAGE)
 
@@ -104,3 +107,22 @@ def _writer(suffix: str) -> Callable[[ExportJob, Path], None]:
     module, _, name = _WRITERS[suffix].partition(":")
     writer: Callable[[ExportJob, Path], None] = getattr(import_module(f"landscape.render.exports.{module}"), name)
     return writer
+
+
+def write_csv(job: ExportJob, folder: Path) -> None:
+    """Write one row per point, x fastest, and each path to a file of its own."""
+    axes = np.meshgrid(*reversed(job.surface.coordinates), indexing="ij")
+    columns = dict(zip("xyz", reversed(axes), strict=False))
+    write_table({**columns, **point_arrays(job.surface)}, folder / job.path.name)
+    for name, trajectory in zip(job.path_names(), job.trajectories, strict=True):
+        coordinates = dict(zip("xyz", trajectory.coordinates.T, strict=False))
+        arrays = {array: getattr(trajectory, array) for array in PATH_ARRAYS}
+        write_table({**coordinates, **arrays}, folder / f"{job.path.stem}_{name}.csv")
+
+
+def write_table(columns: Mapping[str, np.ndarray], path: Path) -> None:
+    """Write equally long columns with a header; numbers are written so that they read back exactly."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*(np.asarray(column).ravel().tolist() for column in columns.values()), strict=True))
