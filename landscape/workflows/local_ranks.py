@@ -35,6 +35,8 @@ from landscape.workflows.surface import SurfaceTask, run_task
 WORTH_STARTING = 10**10
 """Weights times samples times points below which ``ranks="auto"`` stays in this process: it would be done before other
 processes had imported torch."""
+_COPIES = 4
+"""Copies of the weights that a rank holds, in float32: model, point, and a share of origin and directions."""
 _JOB, _WEIGHTS, _PLANE, _SURFACE = "job", "weights.pt", "plane.h5", "surface.h5"
 
 
@@ -46,9 +48,13 @@ def count_ranks(task: SurfaceTask, ranks: int | Literal["auto"]) -> int:
             rebuild; the message says what to pass instead.
     """
     if ranks == "auto":
-        if task.config.shard is not None or _obstacle(task) or _work(task) < WORTH_STARTING:
+        if task.config.shard is not None or _obstacle(task):
             return 1
-        return min(auto_ranks(task.evaluation.threads, task.evaluation.device), _points(task))
+        points, size = _points(task), _size(task)
+        if size is not None and math.prod(size) * points < WORTH_STARTING:
+            return 1
+        rank_bytes = _COPIES * 4 * size[0] if size else 0
+        return min(auto_ranks(task.evaluation.threads, task.evaluation.device, rank_bytes), points)
     if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
         raise ValueError(f"ranks: expected a positive number or 'auto', got {ranks!r}")
     if ranks > 1 and (obstacle := _obstacle(task)):
@@ -209,8 +215,8 @@ def _points(task: SurfaceTask) -> int:
     return math.prod(axis.count for axis in task.axes) * max(len(seeds), 1)
 
 
-def _work(task: SurfaceTask) -> float:
-    """Return the work of a task as weights times samples times points; infinite if unknown."""
+def _size(task: SurfaceTask) -> tuple[int, int] | None:
+    """Return the numbers of weights and samples of a task without building it; None if unknown."""
     try:
         if isinstance(task.source, Problem):
             weights = sum(parameter.numel() for parameter in task.source.model.parameters())
@@ -223,11 +229,9 @@ def _work(task: SurfaceTask) -> float:
                 path = Path(task.source)
                 run = Run.open(path) if path.is_dir() else run_of(path)
             if run is None:
-                return math.inf
-            described = run.record.problem
-            weights = described["parameters"]
-            sizes = [split["samples"] for split in described["splits"].values()]
+                return None
+            weights = run.record.problem["parameters"]
+            sizes = [split["samples"] for split in run.record.problem["splits"].values()]
     except (CheckpointError, KeyError):
-        return math.inf
-    samples = sum(size if task.samples is None else min(size, task.samples) for size in sizes)
-    return float(weights * samples * _points(task))
+        return None
+    return weights, sum(size if task.samples is None else min(size, task.samples) for size in sizes)

@@ -84,13 +84,23 @@ class PlaneConfig:
             StoreError: the direction file cannot be read, or belongs to another network.
             CheckpointError: a checkpoint in ``to`` cannot be read.
         """
-        origin = Weights.from_model(model, buffers=self.states)
-        given = [direction.masked(self.only, self.freeze) for direction in self._given(origin, model, axes)]
-        if not self.seeds:
-            return self._random(origin, self.seed, axes, given)
+        return self.make_family(model, axes) if self.seeds else self.make_plane(model, axes)
+
+    def make_plane(self, model: nn.Module, axes: int = 2) -> Plane:
+        """Return the plane of ``seed``; see :meth:`make`."""
+        origin, given = self._origin_and_given(model, axes)
+        return self._random(origin, self.seed, axes, given)
+
+    def make_family(self, model: nn.Module, axes: int = 2) -> PlaneFamily:
+        """Return the planes of ``seeds``; see :meth:`make`."""
+        origin, given = self._origin_and_given(model, axes)
         if len(given) == axes:
             raise ValueError("seeds: expected at least one random axis, but every axis has a given direction")
         return PlaneFamily(origin, tuple(self.seeds), lambda seed: self._random(origin, seed, axes, given), axes)
+
+    def _origin_and_given(self, model: nn.Module, axes: int) -> tuple[Weights, list[Direction]]:
+        origin = Weights.from_model(model, buffers=self.states)
+        return origin, [direction.masked(self.only, self.freeze) for direction in self._given(origin, model, axes)]
 
     def _given(self, origin: Weights, model: nn.Module, axes: int) -> list[Direction]:
         if self.directions is not None:

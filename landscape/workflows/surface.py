@@ -119,7 +119,7 @@ def compute_surface(
         source, plane, axes_of(grid, ndim), config or SweepConfig(), evaluation or EvaluationConfig(), problem, split,
         samples,
     )  # fmt: skip
-    say = on_message or _log.info
+    say = on_message or _log_message
     label = task.config.out.name if task.config.out else "surface"
     with reporting(progress, label, "point", _steps) as report:
         if isinstance(ranks, Ranks) or ranks == 1:
@@ -196,21 +196,13 @@ def _plane(task: SurfaceTask, problem: Problem, ranks: Ranks) -> Plane | PlaneFa
         return task.plane
     chosen, axes = task.plane, len(task.axes)
 
-    def make_one() -> Plane:
-        plane = chosen.make(problem.model, axes)
-        assert isinstance(plane, Plane)  # a family only with seeds
-        return plane
+    def make_family() -> PlaneFamily:
+        return chosen.make_family(problem.model, axes)
 
     scratch = ranks.share(ranks.collective(lambda: _scratch(task, chosen, problem) if ranks.is_root else None))
     if chosen.seeds:
-        return ranks.collective(
-            lambda: (
-                make_in_arena(scratch, lambda: chosen.make(problem.model, axes))
-                if scratch
-                else chosen.make(problem.model, axes)
-            )
-        )
-    return share_plane(ranks, make_one, scratch)
+        return ranks.collective(lambda: make_in_arena(scratch, make_family) if scratch else make_family())
+    return share_plane(ranks, lambda: chosen.make_plane(problem.model, axes), scratch)
 
 
 def _scratch(task: SurfaceTask, chosen: PlaneConfig, problem: Problem) -> Path | None:
@@ -254,6 +246,10 @@ def _summary(plane: Plane | PlaneFamily, grid: Grid, problem: Problem, ranks: Ra
 
 def _count(number: int, unit: str) -> str:
     return f"{number} {unit}{'s' if number > 1 else ''}"
+
+
+def _log_message(text: str) -> None:
+    _log.log(logging.WARNING if text.startswith("warning") else logging.INFO, "%s", text)
 
 
 def _steps(progress: SweepProgress) -> Steps:
