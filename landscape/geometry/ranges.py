@@ -147,6 +147,8 @@ def _round_outwards(value: float) -> float:
     """Return ``value`` rounded away from zero to two digits."""
     if value == 0:
         return 0.0
+    if abs(value) < 1e-300:
+        return math.copysign(1e-300, value)  # the scale below would overflow
     digits = 1 - math.floor(math.log10(abs(value)))
     scale = 10.0**digits
     rounded = math.copysign(math.ceil(abs(value) * scale * (1 - 1e-12)), value)

@@ -1,4 +1,4 @@
-"""The evaluator: means over samples in float64, one pass for all measures, memory, batches, and the model as before."""
+"""Tests of the evaluator: means and standard errors, memory, batches, threads, and the restored model."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def problem():
 
 
 @pytest.mark.parametrize("engine", ["eager", "mlp"])
-def test_means_and_standard_errors_of_every_split_from_one_pass(problem, engine):
+def test_means_and_standard_errors(problem, engine):
     plane = plane_of(problem.model)
     with open_evaluator(problem, plane, EvaluationConfig(dtype="float64", batch_size=5, engine=engine)) as evaluate:
         got = dict(zip(evaluate.names, evaluate((0.4, -0.7)), strict=True))
@@ -73,7 +73,7 @@ def test_means_and_standard_errors_of_every_split_from_one_pass(problem, engine)
         assert got[f"{name}_acc"] == pytest.approx(100 * right)
 
 
-def test_a_mean_is_weighted_by_samples_and_has_no_error(problem):
+def test_batch_mean_loss_is_weighted_by_samples(problem):
     mean = Problem(problem.model, {"train": split_of(23)}, lambda o, y: F.cross_entropy(o, y))
     whole = Problem(problem.model, {"train": split_of(23)}, cross_entropy)
     plane, evaluation = plane_of(problem.model), EvaluationConfig(dtype="float64", batch_size=5)
@@ -84,7 +84,7 @@ def test_a_mean_is_weighted_by_samples_and_has_no_error(problem):
         np.testing.assert_allclose(got[0], evaluate((0.1, 0.2))[0], rtol=1e-12)
 
 
-def test_what_a_measure_gives_is_checked(problem):
+def test_measure_shape_is_checked(problem):
     wrong = Problem(problem.model, problem.splits, lambda o, y: o)
     with (
         pytest.raises(
@@ -95,7 +95,7 @@ def test_what_a_measure_gives_is_checked(problem):
         pass
 
 
-def test_one_sample_has_no_standard_error(problem):
+def test_standard_error_of_one_sample_is_nan(problem):
     one = Problem(problem.model, {"train": split_of(1)}, cross_entropy)
     with open_evaluator(one, plane_of(problem.model)) as evaluate:
         loss, error = evaluate((0.0, 0.0))
@@ -103,8 +103,8 @@ def test_one_sample_has_no_standard_error(problem):
     assert np.isnan(error)
 
 
-def test_nothing_of_the_networks_size_is_kept_beside_the_plane(problem):
-    """The model moves in its own memory; before and after it are the same tensors with the same bits."""
+def test_no_copy_of_the_network_is_kept(problem):
+    """The model moves in its own memory, and its tensors are restored."""
     model = registry.build("resnet20", in_channels=1)
     inputs = torch.randn(4, 1, 8, 8)
     images = Problem(model, {"train": Split(inputs, torch.arange(4))}, cross_entropy)
@@ -120,7 +120,7 @@ def test_nothing_of_the_networks_size_is_kept_beside_the_plane(problem):
     assert [name for name, _ in model.named_modules() if "bn_folded" in name] == []
 
 
-def test_resident_data_begin_at_aligned_addresses(problem):
+def test_resident_data_are_aligned(problem):
     storage = torch.randn(23 * 64 + 1)
     inputs = storage[1:].view(23, 64)
     assert inputs.data_ptr() % 64
@@ -135,7 +135,7 @@ def test_resident_data_begin_at_aligned_addresses(problem):
 
 
 class Wide(nn.Module):
-    """The largest tensor is one between operations, of 4,096 float32 a sample, and no module's output."""
+    """The largest tensor is intermediate, 4,096 float32 per sample, and not the output of a module."""
 
     def __init__(self, convolution=False):
         super().__init__()
@@ -146,12 +146,12 @@ class Wide(nn.Module):
         return self.head((x.unsqueeze(2) * x.unsqueeze(1)).mean(2))
 
 
-def test_the_batch_follows_the_largest_tensor():
+def test_default_batch_size():
     cpu, split = torch.device("cpu"), split_of(8)
     assert bytes_per_sample(Wide(), split) == 64 * 64 * 4
     assert default_batch_size(Wide(), split, cpu) == 128
     assert default_batch_size(Wide(convolution=True), split.take(slice(0, 1)), cpu) == 128
-    # Weights, however large, are no activations.
+    # Weights are not activations, however large.
     assert bytes_per_sample(nn.Sequential(nn.Linear(64, 4096), nn.Linear(4096, 2)), split) == 4096 * 4
     assert default_batch_size(nn.Linear(64, 2), split, cpu) == 2048
     wide = registry.build("resnet20", in_channels=1)
@@ -159,8 +159,8 @@ def test_the_batch_follows_the_largest_tensor():
 
 
 @pytest.mark.parametrize(("engine", "threads"), [("mlp", 2), ("eager", 2), ("batched_mlp", 1)])
-def test_threads_are_those_asked_for_also_in_another_thread(problem, engine, threads):
-    """Launches of several points are on one: it is not to be seen where threads would divide them."""
+def test_number_of_threads_in_a_new_thread(problem, engine, threads):
+    """Launches of several points use one thread, since threads would divide vectors."""
     import threading
 
     seen, plane = [], plane_of(problem.model)
@@ -182,8 +182,8 @@ def test_threads_are_those_asked_for_also_in_another_thread(problem, engine, thr
 
 @pytest.mark.parametrize("engine", ["eager", "mlp", "batched_mlp"])
 @pytest.mark.parametrize("samples", [23, 64])
-def test_data_that_are_brought_batch_by_batch_give_the_same_bits(engine, samples):
-    """A batch of five rows of seven begins anywhere in the whole: it must not round by where it lies."""
+def test_streamed_data_are_bit_equal(engine, samples):
+    """A batch of five rows of seven begins at any alignment, which must not influence rounding."""
     generator = torch.Generator().manual_seed(0)
     splits = {
         name: Split(torch.randn(n, 7, generator=generator).double(), torch.arange(n) % 10)
@@ -198,7 +198,7 @@ def test_data_that_are_brought_batch_by_batch_give_the_same_bits(engine, samples
     assert values[0] == values[1]
 
 
-def test_only_copies_count_and_one_batch_is_there_at_a_time():
+def test_streaming_budget_and_memory():
     split = Split({"x": torch.randn(100, 16), "n": torch.arange(100)}, torch.arange(100))
     cpu = torch.device("cpu")
     assert bytes_to_copy(split, cpu, torch.float32) == 0
@@ -217,8 +217,8 @@ def test_only_copies_count_and_one_batch_is_there_at_a_time():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize("engine", ["auto", "eager"])
-def test_parameters_that_are_one_memory_move_once_and_stay_one(dtype, engine):
-    """Two parameters over one storage: as tied weights, which are one parameter with two names."""
+def test_parameters_sharing_storage(dtype, engine):
+    """Two parameters over one storage move like tied weights."""
     generator = torch.Generator().manual_seed(0)
 
     def perceptron(tied: bool) -> nn.Module:
@@ -243,8 +243,8 @@ def test_parameters_that_are_one_memory_move_once_and_stay_one(dtype, engine):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_whoever_evaluates_does_it_by_repeatable_settings(problem, monkeypatch, dtype):
-    """Not only sweeps: ranges by rule and checks must see the same values on a GPU."""
+def test_evaluation_uses_reproducible_numerics(problem, monkeypatch, dtype):
+    """Ranges by rule and checks must get the values of a sweep on a GPU."""
     inside = []
 
     @contextmanager

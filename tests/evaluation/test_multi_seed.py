@@ -1,4 +1,4 @@
-"""Several seeds in one file: each member is the surface that a sweep of that seed alone gives."""
+"""Tests of several seeds in one file: each is the surface of a sweep of its own."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def family(problem, seeds, axes=2):
 
 
 @pytest.mark.parametrize("axes", [1, 2])
-def test_each_member_is_its_own_sweep_bit_for_bit(problem, tmp_path, axes):
+def test_each_seed_is_bit_equal_to_its_own_sweep(problem, tmp_path, axes):
     grid = Grid.parse(*("-1:0.5:4", "0:1:3")[:axes])
     together = run_sweep(problem, family(problem, (2, 3, 4), axes), grid, SweepConfig(tmp_path / "s.h5")).surface
     read = read_surface(tmp_path / "s.h5")
@@ -54,7 +54,7 @@ def test_each_member_is_its_own_sweep_bit_for_bit(problem, tmp_path, axes):
     assert not np.array_equal(read.for_seed(2).metric(), read.for_seed(3).metric())
 
 
-def test_a_file_of_other_seeds_is_refused(problem, tmp_path):
+def test_resume_with_other_seeds_is_refused(problem, tmp_path):
     grid = Grid.parse("0:1:2")
     run_sweep(problem, family(problem, (0, 1), 1), grid, SweepConfig(tmp_path / "s.h5"))
     with pytest.raises(StoreError, match="seeds: the file has"):
@@ -65,7 +65,7 @@ def test_a_file_of_other_seeds_is_refused(problem, tmp_path):
         read_surface(tmp_path / "s.h5").for_seed(7)
 
 
-def test_seeds_that_make_no_axis_are_refused(problem):
+def test_invalid_seeds(problem):
     with pytest.raises(ValueError, match="distinct seeds"):
         family(problem, (1, 1))
     with pytest.raises(ValueError, match="distinct seeds"):
@@ -76,19 +76,19 @@ def test_seeds_that_make_no_axis_are_refused(problem):
         family(problem, (1, 2), 3)
 
 
-def test_the_model_is_as_before(problem):
+def test_multi_seed_restores_model(problem):
     before = {name: value.clone() for name, value in problem.model.state_dict().items()}
     run_sweep(problem, family(problem, (0, 1), 1), Grid.parse("0:1:2"))
     assert all(torch.equal(value, before[name]) for name, value in problem.model.state_dict().items())
 
 
-def test_one_plane_at_a_time_is_in_memory(problem):
+def test_one_plane_in_memory_at_a_time(problem):
     origin = Weights.from_model(problem.model)
     made: list[weakref.ref] = []
 
     def make(seed):
         gc.collect()
-        assert not any(ref() for ref in made), "the plane before is still there"
+        assert not any(ref() for ref in made), "the previous plane is still in memory"
         plane = random_plane(origin, seed)
         made.append(weakref.ref(plane.directions[0].weights.tensors["0.weight"]))
         return plane

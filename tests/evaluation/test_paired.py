@@ -1,4 +1,4 @@
-"""The paired standard error against the origin: closed form, a naive second route, batches, seeds, ranks."""
+"""Tests of the paired standard error: closed form, naive computation, launches, seeds, files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def problem():
     return Problem(model, splits, cross_entropy, {"acc": accuracy})
 
 
-def test_closed_form_of_a_line_whose_losses_are_known():
+def test_paired_stderr_closed_form():
     """One weight w at 2, loss of sample i: c_i w, so that differences are c_i a and their error a std(c) / sqrt(n)."""
     model = nn.Linear(1, 1, bias=False)
     nn.init.constant_(model.weight, 2.0)
@@ -58,7 +58,7 @@ def test_closed_form_of_a_line_whose_losses_are_known():
 
 
 def naive(problem, plane, at, split):
-    """Losses of each sample by the plain module in float64, at the origin and at a point."""
+    """Losses of each sample by the module in float64, at the origin and at a point."""
     losses = []
     for scale in (0.0, 1.0):
         model = copy.deepcopy(problem.model).double().eval()
@@ -75,7 +75,7 @@ def naive(problem, plane, at, split):
 
 @pytest.mark.parametrize("engine", ["eager", "bn_folded"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_every_split_by_a_naive_second_route(problem, engine, dtype):
+def test_paired_stderr_matches_naive_loop(problem, engine, dtype):
     plane, at = random_plane(problem.model), (0.4, -0.7)
     with open_evaluator(
         problem, plane, EvaluationConfig(dtype=dtype, batch_size=6, engine=engine, paired=True)
@@ -90,8 +90,8 @@ def test_every_split_by_a_naive_second_route(problem, engine, dtype):
         assert origin[f"{split}_loss_paired_stderr"] == 0.0
 
 
-def test_many_points_at_a_launch_are_each_compared_with_the_origin():
-    """Whatever a point's place in a launch is: what it gives alone, by the module itself, and 0 at the origin."""
+def test_paired_stderr_in_launches_of_many_points():
+    """For any position in a launch: the value of the module for the point alone, and 0 at the origin."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
@@ -107,7 +107,7 @@ def test_many_points_at_a_launch_are_each_compared_with_the_origin():
     assert found[0][[0, 2], 2].tolist() == [0.0, 0.0]
 
 
-def test_the_other_values_are_those_without_it_bit_for_bit(problem):
+def test_paired_leaves_other_values_bit_equal(problem):
     plane, grid = random_plane(problem.model), Grid.parse("-1:0.5:4", "0:1:3")
     plain = run_sweep(problem, plane, grid).surface
     paired = run_sweep(problem, plane, grid, evaluation=EvaluationConfig(paired=True)).surface
@@ -116,7 +116,7 @@ def test_the_other_values_are_those_without_it_bit_for_bit(problem):
     assert paired.metrics == plain.metrics
 
 
-def test_what_is_not_finite_has_no_error(problem):
+def test_paired_stderr_of_nonfinite_loss_is_nan(problem):
     plane = random_plane(problem.model, 0, 1)
     with open_evaluator(problem, plane, EvaluationConfig(dtype="float16", engine="eager", paired=True)) as evaluate:
         values = dict(zip(evaluate.names, evaluate((1e6,)), strict=True))
@@ -124,7 +124,7 @@ def test_what_is_not_finite_has_no_error(problem):
     assert np.isnan(values[NAME])
 
 
-def test_a_mean_over_the_batch_is_refused(problem):
+def test_paired_refuses_batch_mean_loss(problem):
     mean = Problem(problem.model, problem.splits, lambda o, y: functional.cross_entropy(o, y))
     with (
         pytest.raises(ValueError, match=r"needs the loss of each sample, .* returns the mean of the batch"),
@@ -133,7 +133,7 @@ def test_a_mean_over_the_batch_is_refused(problem):
         pass
 
 
-def test_the_file_keeps_it_with_the_values_at_the_origin_and_no_other_run_continues_it(problem, tmp_path):
+def test_paired_is_stored_and_required_on_resume(problem, tmp_path):
     plane, grid, out = random_plane(problem.model), Grid.parse("0.5:1:2", "0.5:1:2"), tmp_path / "s.h5"
     run_sweep(problem, plane, grid, SweepConfig(out), evaluation=EvaluationConfig(paired=True))
     surface = read_surface(out)
@@ -149,7 +149,7 @@ def test_the_file_keeps_it_with_the_values_at_the_origin_and_no_other_run_contin
         run_sweep(problem, plane, grid, SweepConfig(out))
 
 
-def test_each_seed_is_compared_with_the_origin_of_its_own_plane(problem):
+def test_paired_with_several_seeds(problem):
     grid, evaluation = Grid.parse("-1:0.5:4"), EvaluationConfig(paired=True)
     origin = Weights.from_model(problem.model)
     family = PlaneFamily(origin, (2, 3), lambda seed: random_plane(origin, seed, 1), 1)

@@ -1,4 +1,4 @@
-"""Reduced precision: its error against float32 by a naive second route, in the file once, and on all ranks alike."""
+"""Tests of the error of reduced precision: naive computation, storage, warnings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def problem():
     return Problem(model, splits, cross_entropy, {"acc": accuracy})
 
 
-def test_the_points_are_the_origin_the_corners_and_one_between():
+def test_probe_points():
     corners = [(-1.0, -0.2), (-1.0, 1.0), (0.6, -0.2), (0.6, 1.0)]
     assert probe_points(GRID.coordinates) == [(0.0, 0.0), *corners, (pytest.approx(-0.6), pytest.approx(0.1))]
     assert probe_points(Grid.parse("0:1:2").coordinates) == [(0.0,), (1.0,)]
@@ -54,7 +54,7 @@ def naive(problem, plane, at, dtype):
         ]
 
 
-def test_the_error_is_that_of_a_naive_second_route(problem):
+def test_precision_error_matches_naive_computation(problem):
     plane = random_plane(problem.model)
     report = run_sweep(problem, plane, GRID, evaluation=BFLOAT).surface.metadata.precision
     points = probe_points(GRID.coordinates)
@@ -72,7 +72,7 @@ def test_the_error_is_that_of_a_naive_second_route(problem):
     assert (report["dtype"], report["against"], report["not_finite"]) == ("bfloat16", "float32", 0)
 
 
-def test_it_is_said_and_written_once_and_measured_no_second_time(problem, tmp_path, monkeypatch):
+def test_precision_is_measured_once_and_stored(problem, tmp_path, monkeypatch):
     plane, out, said = random_plane(problem.model), tmp_path / "s.h5", []
     seen = []
     first = run_sweep(
@@ -88,8 +88,8 @@ def test_it_is_said_and_written_once_and_measured_no_second_time(problem, tmp_pa
     assert read_surface(out).metadata.precision == stored
 
 
-def test_points_that_are_stopped_are_not_compared(problem):
-    """Their losses are bounds: the difference would be that of the bound, not of the numbers."""
+def test_precision_skips_stopped_points(problem):
+    """The losses of stopped points are bounds and cannot be compared."""
     plane, grid = random_plane(problem.model), Grid.parse("-9:1:9", "-9:1:9")
     points = probe_points(grid.coordinates)
     want = np.array([naive(problem, plane, at, torch.float32) for at in points]).T
@@ -103,11 +103,11 @@ def test_points_that_are_stopped_are_not_compared(problem):
     assert report["worst"] != list(points[int(want[0].argmax())])
 
 
-def test_float32_has_no_report(problem):
+def test_float32_has_no_precision_report(problem):
     assert run_sweep(problem, random_plane(problem.model), GRID).surface.metadata.precision is None
 
 
-def test_of_several_seeds_the_first_plane_is_looked_at(problem):
+def test_precision_with_several_seeds(problem):
     origin = Weights.from_model(problem.model)
     family = PlaneFamily(origin, (3, 4), lambda seed: random_plane(origin, seed))
     found = [
@@ -117,7 +117,7 @@ def test_of_several_seeds_the_first_plane_is_looked_at(problem):
     assert found[0] == found[1]
 
 
-def test_what_overflows_is_counted_and_warned_of(problem, caplog):
+def test_overflow_is_counted_and_warned_about(problem, caplog):
     with torch.no_grad():
         problem.model[2].weight.mul_(1e4)  # logits beyond 65,504, the largest of float16, away from the origin
     grid = Grid.parse("0:100:3")
@@ -133,7 +133,7 @@ def test_what_overflows_is_counted_and_warned_of(problem, caplog):
 
 
 @pytest.mark.parametrize(("largest", "warned"), [(0.0099, False), (0.0101, True)])
-def test_a_warning_from_one_percent_on(largest, warned):
+def test_precision_warning_above_one_percent(largest, warned):
     report = {
         "dtype": "bfloat16", "against": "float32", "points": [[0.0], [1.0]], "largest": largest, "rms": 0.004,
         "largest_of_relief": 0.002, "worst": [1.0], "not_finite": 0,
@@ -153,15 +153,15 @@ def test_a_warning_from_one_percent_on(largest, warned):
     )
 
 
-def test_tf32_is_refused_without_its_gpu(problem):
+def test_tf32_without_gpu_is_refused(problem):
     with pytest.raises(ValueError, match="tf32 is available on NVIDIA GPUs only, got device 'cpu'"):
         EvaluationConfig(dtype="tf32")
-    evaluation = EvaluationConfig(dtype="tf32", device="auto")  # which turns out to be the CPU
+    evaluation = EvaluationConfig(dtype="tf32", device="auto")  # resolves to the CPU
     with pytest.raises(ValueError, match="got device 'cpu'"):
         run_sweep(problem, random_plane(problem.model), GRID, evaluation=evaluation, device="cpu")
 
 
-def test_tf32_is_on_only_when_asked_for():
+def test_tf32_is_off_by_default():
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     with reproducible_numerics("cuda", tf32=True):
         assert torch.backends.cudnn.allow_tf32

@@ -1,4 +1,4 @@
-"""Points out of range are given up: the bound by a naive loop, nothing else changed, and what becomes of the rest."""
+"""Tests of stop_above: the bound by a naive loop, unchanged points below it, files, shards, adaptive sweeps."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def problem():
     return Problem(model, splits, cross_entropy, {"acc": accuracy})
 
 
-def test_the_bound_is_the_sum_so_far_over_the_number_of_all_samples():
-    """Losses c_i (2 + a)^2 of a line: means, bounds and the batch at which a point stops are known."""
+def test_stop_above_bound_closed_form():
+    """With losses c_i (2 + a)^2, the means, bounds and stopping batches are known."""
     model = nn.Linear(1, 1, bias=False)
     nn.init.constant_(model.weight, 2.0)
     c = torch.tensor([1.0, 4.0, 0.0, 2.0, 3.0])
@@ -63,7 +63,7 @@ def test_the_bound_is_the_sum_so_far_over_the_number_of_all_samples():
 
 
 @pytest.mark.parametrize("engine", ["eager", "batched_mlp"])
-def test_points_below_are_bit_for_bit_what_they_are_without_it_and_the_others_at_least_the_bound(problem, engine):
+def test_stop_above_leaves_points_below_bit_equal(problem, engine):
     plane = random_plane(problem.model)
     values = dict(engine=engine, batch_size=5)
     whole = run_sweep(problem, plane, GRID, evaluation=EvaluationConfig(**values)).surface
@@ -87,7 +87,7 @@ def test_points_below_are_bit_for_bit_what_they_are_without_it_and_the_others_at
 
 
 def bound_of(problem, plane, at, size):
-    """The running sum at the batch where it first exceeds the threshold, by the plain module."""
+    """The running sum at the batch where it first exceeds the limit, by the module."""
     model, split = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 4)), problem.splits["train"]
     model.load_state_dict(dict(plane.at(at)))
     total = 0.0
@@ -99,7 +99,7 @@ def bound_of(problem, plane, at, size):
     raise AssertionError("not above")
 
 
-def test_means_of_batches_are_bounds_too_and_nan_is_none(problem):
+def test_stop_above_with_batch_means_and_nan(problem):
     mean = Problem(problem.model, problem.splits, lambda out, y: functional.cross_entropy(out, y))
     plane, found = random_plane(problem.model), []
     for one in (mean, problem):
@@ -114,7 +114,7 @@ def test_means_of_batches_are_bounds_too_and_nan_is_none(problem):
     assert (surface.status == DONE).all()
 
 
-def test_a_negative_loss_ends_the_sweep_with_the_reason(problem, tmp_path):
+def test_stop_above_refuses_negative_loss(problem, tmp_path):
     shifted = Problem(problem.model, problem.splits, lambda out, y: cross_entropy(out, y) - 0.5)
     plane = random_plane(problem.model)
     with pytest.raises(UnsoundError, match=r"train_loss is negative for some samples, .* leave stop_above unset"):
@@ -123,12 +123,12 @@ def test_a_negative_loss_ends_the_sweep_with_the_reason(problem, tmp_path):
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
-def test_a_threshold_is_a_positive_loss(value):
+def test_stop_above_must_be_positive(value):
     with pytest.raises(ValueError, match="stop_above: expected a positive loss"):
         EvaluationConfig(stop_above=value)
 
 
-def test_the_file_is_continued_with_the_same_threshold_only_and_then_finished(problem, tmp_path):
+def test_resume_with_stop_above(problem, tmp_path):
     plane, out, evaluation = random_plane(problem.model), tmp_path / "s.h5", EvaluationConfig(stop_above=LIMIT)
     done = []
     first = run_sweep(
@@ -152,7 +152,7 @@ def test_the_file_is_continued_with_the_same_threshold_only_and_then_finished(pr
         assert set(np.unique(file["status"][()])) == {1, 3}
 
 
-def test_shards_make_the_whole(problem, tmp_path):
+def test_merge_shards_with_stop_above(problem, tmp_path):
     plane, evaluation = random_plane(problem.model), EvaluationConfig(stop_above=LIMIT)
     files = [tmp_path / f"{i}.h5" for i in range(2)]
     for i, file in enumerate(files):
@@ -164,7 +164,7 @@ def test_shards_make_the_whole(problem, tmp_path):
     assert all(np.array_equal(whole.values[name], alone.values[name], equal_nan=True) for name in alone.values)
 
 
-def test_an_adaptive_sweep_resolves_what_is_in_range_and_leaves_the_rest(problem, tmp_path):
+def test_adaptive_sweep_with_stop_above(problem, tmp_path):
     plane, grid, out = random_plane(problem.model), Grid.parse("-3:3:49", "-3:3:49"), tmp_path / "s.h5"
     evaluation = EvaluationConfig(stop_above=LIMIT)
     full = run_sweep(problem, plane, grid, evaluation=evaluation).surface
@@ -183,10 +183,10 @@ def test_an_adaptive_sweep_resolves_what_is_in_range_and_leaves_the_rest(problem
     true, inside = full.values["train_loss"], guessed & (full.status == DONE)
     error = np.abs(np.log(filled.metric()[inside] / true[inside])) / span
     assert error.max() < 0.04
-    # What is taken for out of range is, but for points beside the border.
+    # Points marked as stopped are out of range, except beside the border.
     wrong = (filled.status == STOPPED) & (full.status == DONE)
     assert wrong.sum() < 10
-    # The same again from what is there: nothing is left to do.
+    # Resuming the complete file computes nothing.
     assert (
         run_sweep(problem, plane, grid, SweepConfig(out, adaptive=Adaptive(0.02)), evaluation=evaluation).computed == 0
     )

@@ -1,4 +1,4 @@
-"""At the origin of a plane every network of the zoo has the loss and accuracy that it has by itself."""
+"""Test that every network of the zoo has its own loss and accuracy at the origin of a plane."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FLAT = {"mlp"}
 
 
 def problem_for(name):
-    """Noise of 32x32 and a network whose outputs differ: statistics that have seen data, a last layer that speaks."""
+    """Random images and a network with nontrivial running statistics and outputs that differ."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(11)
         model = models.build(name, **({"vocabulary": 20, "context": 12} if name in LANGUAGE else {}))
@@ -37,10 +37,10 @@ def problem_for(name):
 
 
 @pytest.mark.parametrize("name", models.names())
-def test_the_origin_is_the_network_itself(name):
+def test_origin_is_the_network(name):
     problem = problem_for(name)
     split = problem.splits["train"]
-    # In float64: deep networks that are not trained have losses up to 1e6 and amplify the rounding of float32.
+    # In float64: deep untrained networks have losses up to 1e6 and amplify the rounding errors of float32.
     twin = copy.deepcopy(problem.model).double()
     expected = measure(twin, split.to(torch.device("cpu"), torch.float64), problem.loss, problem.metrics)
     before = {key: value.clone() for key, value in problem.model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""A network with every kind of tensor that directions treat differently, and weights drawn for it."""
+"""Fixtures: a network with every kind of tensor that directions treat differently, and its weights."""
 
 from __future__ import annotations
 

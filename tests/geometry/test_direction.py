@@ -1,4 +1,4 @@
-"""Directions: what a random one depends on and what not, and the ways to change one."""
+"""Tests of directions: random entries and their independence, differences, masks, orthogonalization."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def same(a: Weights, b: Weights) -> bool:
     return list(a.tensors) == list(b.tensors) and all(torch.equal(t, b.tensors[name]) for name, t in a)
 
 
-def test_a_seed_means_the_same_for_ever():
-    """Written down once: a direction named in a paper must be the same with every version of everything."""
+def test_seed_gives_frozen_entries():
+    """A direction cited in a paper must be the same with all versions of all libraries."""
     drawn = gaussian(Weights({"a": torch.zeros(2, 2), "b": torch.zeros(2)}), seed=7, axis=1).weights
     np.testing.assert_allclose(drawn.tensors["a"].flatten().numpy(), FOREVER["a"], rtol=1e-7)
     np.testing.assert_allclose(drawn.tensors["b"].numpy(), FOREVER["b"], rtol=1e-7)
@@ -34,7 +34,7 @@ def test_a_seed_means_the_same_for_ever():
 FOREVER = {"a": [0.12700358, -0.627222478, 0.799038827, -0.479922473], "b": [-0.270525485, 1.43972576]}
 
 
-def test_reproducible_and_independent_of_global_state(weights):
+def test_gaussian_ignores_global_random_state(weights):
     first = gaussian(weights, seed=5).weights
     torch.manual_seed(99)
     np.random.seed(3)  # noqa: NPY002
@@ -44,17 +44,17 @@ def test_reproducible_and_independent_of_global_state(weights):
     assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
 
 
-def test_independent_of_dtype_and_of_running_statistics(network, weights):
+def test_gaussian_ignores_dtype_and_buffers(network, weights):
     wide = gaussian(weights.to(dtype=torch.float64)).weights
     assert same(wide, gaussian(weights).weights)
     assert all(t.dtype == torch.float32 for _, t in wide)
     with_states = gaussian(Weights.from_model(network, buffers=True)).weights
     for name, tensor in gaussian(weights).weights:
         assert torch.equal(with_states.tensors[name], tensor), name
-    assert not with_states.tensors["norm.running_mean"].any(), "random directions leave statistics alone"
+    assert not with_states.tensors["norm.running_mean"].any(), "random directions do not move buffers"
 
 
-def test_seeds_axes_and_tensors_are_independent():
+def test_seeds_axes_and_tensors_are_uncorrelated():
     layout = Weights({"a": torch.zeros(100, 300), "b": torch.zeros(100, 300)})
     drawn = [gaussian(layout, seed, axis).weights for seed in (0, 1) for axis in (0, 1, 2)]
     columns = [tensor.flatten().double().numpy() for weights in drawn for _, tensor in weights]
@@ -65,7 +65,7 @@ def test_seeds_axes_and_tensors_are_independent():
     assert flat.std() == pytest.approx(1, abs=0.01)
 
 
-def test_the_default_is_the_published_method(weights):
+def test_random_direction_default_is_published_method(weights):
     direction = random_direction(weights, seed=4)
     assert direction.recipe.to_json() == {
         "kind": "random",
@@ -79,7 +79,7 @@ def test_the_default_is_the_published_method(weights):
     np.testing.assert_allclose(rows, weights.tensors["conv.weight"].flatten(1).norm(dim=1), rtol=1e-6)
 
 
-def test_random_directions_never_move_statistics(network):
+def test_random_direction_leaves_buffers(network):
     origin = Weights.from_model(network, buffers=True)
     for norm in ("filter", "weight", "model", "none", "unit-layer"):
         moved = random_direction(origin, norm=norm, ignore="none").weights
@@ -87,12 +87,12 @@ def test_random_directions_never_move_statistics(network):
         assert not moved.tensors["norm.running_mean"].any()
 
 
-def test_a_negative_seed_is_refused(weights):
+def test_negative_seed_is_refused(weights):
     with pytest.raises(ValueError, match="expected a seed of 0 or more, got -1"):
         gaussian(weights, seed=-1)
 
 
-def test_a_direction_that_moves_nothing_is_refused():
+def test_zero_direction_is_refused():
     vector = Weights({"x": torch.ones(2)})
     with pytest.raises(ValueError, match=r"all of it is zero; ignore='none' lets biases"):
         random_direction(vector)
@@ -101,16 +101,16 @@ def test_a_direction_that_moves_nothing_is_refused():
         random_direction(Weights({"x": torch.zeros(2, 2)}), ignore="none")
 
 
-def test_difference_leads_to_the_target(network):
+def test_difference_to_target(network):
     origin = Weights.from_model(network, buffers=True)
     target = origin.with_tensors({name: t + 1 for name, t in origin})
     direction = difference(origin, target, "b.pt")
     assert direction.recipe == DirectionRecipe("difference", to="b.pt", normalization="none")
     assert all(torch.equal(d, target.tensors[name] - origin.tensors[name]) for name, d in direction.weights)
-    assert direction.weights.tensors["norm.running_var"].any(), "statistics move between checkpoints"
+    assert direction.weights.tensors["norm.running_var"].any(), "buffers move along differences"
 
 
-def test_only_and_freeze(weights):
+def test_only_and_freeze_patterns(weights):
     drawn = gaussian(weights)
     kept = drawn.masked(only=["conv.*", "linear.*"], freeze=["*.bias"])
     moving = {name for name, t in kept.weights if t.any()}
@@ -121,36 +121,36 @@ def test_only_and_freeze(weights):
     assert drawn.masked() is drawn
 
 
-def test_patterns_that_match_nothing_are_refused(weights):
+def test_pattern_without_match_is_refused(weights):
     with pytest.raises(ValueError, match=r"pattern 'layer9\.\*' matches no parameter; names look like shift, "):
         gaussian(weights).masked(only=["layer9.*"])
     with pytest.raises(ValueError, match=r"only=\['conv\.\*'\] and freeze=\['\*'\] leave no parameter to move"):
         gaussian(weights).masked(only=["conv.*"], freeze=["*"])
 
 
-def test_orthogonalize_in_order(weights):
+def test_orthogonalize_matches_least_squares(weights):
     drawn = [gaussian(weights, axis=axis) for axis in range(3)]
     nearly = Direction(
         drawn[0].weights.with_tensors({n: t + 0.01 * drawn[1].weights.tensors[n] for n, t in drawn[0].weights})
     )
     done = orthogonalize([drawn[0], nearly, drawn[2]])
-    assert done[0] is drawn[0], "the first stays as it is"
+    assert done[0] is drawn[0], "the first is not modified"
     for i in range(3):
         for j in range(i):
             assert abs(cosine(done[i].weights, done[j].weights)) < 1e-6
     assert done[1].recipe.orthogonalized is True
     flat = [np.concatenate([t.double().numpy().ravel() for _, t in d.weights]) for d in (drawn[0], drawn[2], *done)]
-    # Second route: what is left of the third after least squares on the first two.
+    # Second route: the residual of least squares of the third on the first two.
     basis = np.stack([flat[2], flat[3]], axis=1)
     rest = flat[1] - basis @ np.linalg.lstsq(basis, flat[1], rcond=None)[0]
     np.testing.assert_allclose(flat[4], rest, atol=1e-5)
 
 
-def test_orthogonalize_nothing():
+def test_orthogonalize_empty():
     assert orthogonalize([]) == []
 
 
-def test_dependent_directions_are_refused(weights):
+def test_orthogonalize_dependent_directions(weights):
     drawn = gaussian(weights)
     twice = Direction(drawn.weights.with_tensors({n: 2 * t for n, t in drawn.weights}))
     with pytest.raises(ValueError, match="expected linearly independent"):
@@ -165,7 +165,7 @@ def test_cosine():
     assert np.isnan(cosine(a, Weights({"w": torch.zeros(2)})))
 
 
-def test_supplied_tensors_by_name_and_in_order(weights):
+def test_direction_from_tensors(weights):
     named = Direction.from_tensors(weights, {"linear.bias": torch.ones(3, dtype=torch.float64)}, "mine")
     assert named.weights.tensors["linear.bias"].dtype == torch.float32
     assert named.weights.norm() == pytest.approx(3**0.5)
@@ -176,7 +176,7 @@ def test_supplied_tensors_by_name_and_in_order(weights):
     assert not any(d.requires_grad for _, d in listed.weights)
 
 
-def test_supplied_tensors_must_fit(weights):
+def test_direction_from_tensors_checks_shapes(weights):
     with pytest.raises(ValueError, match=r"unknown tensor 'linear\.bais'; did you mean 'linear\.bias'\?"):
         Direction.from_tensors(weights, {"linear.bais": torch.ones(3)})
     with pytest.raises(ValueError, match=r"expected linear\.bias of shape \(3,\), got \(4,\)"):
@@ -185,7 +185,7 @@ def test_supplied_tensors_must_fit(weights):
         Direction.from_tensors(weights, [torch.ones(3)])
 
 
-def test_directions_of_a_network_on_another_device_are_drawn_on_the_cpu():
+def test_random_direction_is_on_cpu():
     with torch.device("meta"):
         layout = Weights({name: p.detach() for name, p in nn.Linear(3, 2).named_parameters()})
     drawn = gaussian(layout).weights

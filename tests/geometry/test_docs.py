@@ -1,4 +1,4 @@
-"""The pages on geometry say what is true: cited tests exist, the example runs, options are those of the commands."""
+"""Tests of the docs on geometry: cited tests exist, the example runs, options are those of the commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def page(name: str) -> str:
     return (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
-def test_every_cited_test_exists():
+def test_cited_tests_exist():
     file, cited = "", []
     for reference in re.findall(r"`((?:[\w/]*test_\w+\.py)?::test_\w+|[\w/]*test_\w+\.py)`", page("geometry.md")):
         path, _, name = reference.partition("::")
@@ -29,13 +29,13 @@ def test_every_cited_test_exists():
     assert len(cited) > 40
 
 
-def test_cited_tests_of_the_other_page_exist():
+def test_tests_cited_in_from_li_et_al_exist():
     found = re.findall(r"`(tests/[\w/]+\.py)`", page("from-li-et-al.md"))
     assert len(found) >= 2
     assert all((ROOT / path).exists() for path in found)
 
 
-def test_the_example_runs():
+def test_example_runs():
     (code,) = re.findall(r"```python\n(.*?)```", page("geometry.md"), re.DOTALL)
     names = {"model": nn.Linear(5, 4)}
     exec(code, names)
@@ -46,7 +46,7 @@ def options_of(command: click.Command) -> set[str]:
     return {text for parameter in command.params for text in (*parameter.opts, *parameter.secondary_opts)}
 
 
-def test_every_option_named_as_ours_exists():
+def test_named_options_exist():
     modules = [path.stem for path in (ROOT / "landscape/cli").glob("*.py")]
     commands = [
         getattr(import_module(f"landscape.cli.{name}"), "command", None) for name in modules if name != "__init__"
@@ -61,7 +61,7 @@ def test_every_option_named_as_ours_exists():
     assert named <= known, f"not options of ours: {sorted(named - known)}"
 
 
-def test_every_normalization_is_in_the_table():
+def test_table_of_normalizations_is_complete():
     from landscape.geometry import RULES
 
     text = page("geometry.md")

@@ -1,4 +1,4 @@
-"""Normalization: each rule against its equation, written a second time with NumPy and loops."""
+"""Tests of normalization: each rule against its equation in NumPy and loops."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def norm(array: np.ndarray) -> float:
 
 
 def naive(rule: str, d: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """One tensor's direction, slice by slice."""
+    """The rule for one tensor, slice by slice."""
     d, w = np.asarray(d, dtype=np.float64), np.asarray(w, dtype=np.float64)
     if rule == "none":
         return d
@@ -37,7 +37,7 @@ TENSORWISE = [rule for rule in RULES if rule != "model"]
 
 @pytest.mark.parametrize("rule", TENSORWISE)
 @pytest.mark.parametrize("ignore", IGNORED)
-def test_every_rule_on_every_kind_of_tensor(weights, rule, ignore):
+def test_rules_match_naive_loops(weights, rule, ignore):
     drawn = gaussian(weights, seed=3).weights
     scaled = normalize(drawn, weights, rule, ignore)
     for name, w in weights:
@@ -47,7 +47,7 @@ def test_every_rule_on_every_kind_of_tensor(weights, rule, ignore):
         np.testing.assert_allclose(scaled.tensors[name].numpy(), expected, rtol=2e-7, atol=0, err_msg=name)
 
 
-def test_row_norms_are_the_weights(weights):
+def test_filter_norms_equal_those_of_weights(weights):
     """Conv, depthwise, transposed, linear, embedding (tied), and one-dimensional tensors as one slice."""
     scaled = normalize(gaussian(weights).weights, weights, "filter", "none")
     for name, w in weights:
@@ -56,7 +56,7 @@ def test_row_norms_are_the_weights(weights):
             assert norm(d_i.numpy()) == pytest.approx(norm(w_i.numpy()), rel=1e-6), name
 
 
-def test_model_wise_is_one_factor_over_what_moves(weights):
+def test_model_normalization_is_one_factor(weights):
     drawn = gaussian(weights).weights
     scaled = normalize(drawn, weights, "model", "biasbn")
     moving = [name for name, w in weights if w.ndim > 1]
@@ -69,32 +69,32 @@ def test_model_wise_is_one_factor_over_what_moves(weights):
     assert alone.norm() == pytest.approx(weights.tensors["linear.weight"].norm().item(), rel=1e-6)
 
 
-def test_ignored_are_biases_and_normalization_parameters(weights):
+def test_ignored_names(weights):
     expected = {"shift", "temperature", "conv.bias", "transposed.bias", "norm.weight", "norm.bias", "linear.bias"}
     assert ignored_names(weights, "biasbn") == expected
     assert ignored_names(weights, "none") == frozenset()
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_slices_of_zero_norm_give_zeros(rule):
+def test_zero_slices_give_zeros(rule):
     w = Weights({"w": torch.tensor([[3.0, 4.0], [0.0, 0.0], [1.0, 1.0]])})
     d = Weights({"w": torch.tensor([[1.0, 1.0], [1.0, 2.0], [0.0, 0.0]])})
     scaled = normalize(d, w, rule).tensors["w"]
     assert torch.isfinite(scaled).all()
-    assert not scaled[2].any(), "the direction's own slice is zero"
+    assert not scaled[2].any(), "slice of zero norm in the direction"
     if rule in ("filter", "weight"):
-        assert not scaled[1].any(), "the weights' slice is zero"
+        assert not scaled[1].any(), "slice of zero norm in the weights"
     silent = normalize(d.with_tensors({"w": torch.zeros(3, 2)}), w, rule).tensors["w"]
     assert not silent.any()
 
 
-def test_a_slice_far_from_one_neither_overflows_nor_vanishes():
+def test_extreme_slices_neither_overflow_nor_vanish():
     w = Weights({"w": torch.tensor([[1e-30, 1e-30], [1e30, 1e30]])})
     scaled = normalize(Weights({"w": torch.tensor([[1e20, 0.0], [1e-25, 0.0]])}), w).tensors["w"]
     np.testing.assert_allclose(scaled[:, 0].double().numpy(), np.sqrt(2) * np.array([1e-30, 1e30]), rtol=1e-6)
 
 
-def test_the_direction_keeps_its_dtype():
+def test_normalize_keeps_dtype():
     w = Weights({"w": torch.rand(3, 3, dtype=torch.float64)})
     for dtype in (torch.float32, torch.float64):
         d = Weights({"w": torch.randn(3, 3, dtype=dtype)})
@@ -107,7 +107,7 @@ finite = st.floats(-1e3, 1e3, width=32)
 
 @settings(max_examples=40)
 @given(st.data(), npst.array_shapes(min_dims=1, max_dims=4, max_side=4), st.sampled_from(list(RULES)))
-def test_scaled_twice_is_scaled_once_and_sign_is_kept(data, shape, rule):
+def test_normalize_is_idempotent_and_keeps_sign(data, shape, rule):
     w = data.draw(npst.arrays(np.float32, shape, elements=finite))
     d = data.draw(npst.arrays(np.float32, shape, elements=finite))
     weights, drawn = Weights({"w": torch.from_numpy(w)}), Weights({"w": torch.from_numpy(d)})
@@ -122,7 +122,7 @@ def test_scaled_twice_is_scaled_once_and_sign_is_kept(data, shape, rule):
             np.testing.assert_allclose(louder.tensors["w"].numpy(), once.tensors["w"].numpy(), rtol=1e-6, atol=1e-30)
 
 
-def test_unknown_names_list_the_known(weights):
+def test_unknown_normalization_lists_known(weights):
     drawn = gaussian(weights).weights
     with pytest.raises(ValueError, match=r"unknown normalization 'filtre'; did you mean 'filter'\?"):
         normalize(drawn, weights, "filtre")

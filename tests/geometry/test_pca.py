@@ -1,4 +1,4 @@
-"""Principal components: against scikit-learn, and without ever holding what it holds."""
+"""Tests of principal components against scikit-learn, and of their memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from landscape.geometry import pca as module
 
 
 def path(count: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> list[Weights]:
-    """A noisy curve away from a starting point, with widths as different as in a network."""
+    """A noisy curve away from a starting point, with tensors of different sizes as in a network."""
     stream = torch.Generator().manual_seed(seed)
     shapes = {"conv.weight": (20, 10, 3, 3), "conv.bias": (20,), "head.weight": (50, 30), "scale": ()}
     start, x, y, z = (
@@ -45,7 +45,7 @@ def loaders(points: list[Weights]) -> list:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_as_scikit_learn_on_the_same_matrix(dtype):
+def test_pca_matches_scikit_learn(dtype):
     points = path(25, dtype=dtype)
     matrix = np.stack([flat(p) for p in points])
     reference = PCA(n_components=3, svd_solver="full").fit(matrix)
@@ -61,7 +61,7 @@ def test_as_scikit_learn_on_the_same_matrix(dtype):
         assert all(t.dtype == dtype for _, t in direction.weights)
 
 
-def test_signs_by_the_stated_rule():
+def test_pca_signs():
     points = path(12)
     matrix = np.stack([flat(p) for p in points])
     centred = matrix - matrix.mean(axis=0)
@@ -73,7 +73,7 @@ def test_signs_by_the_stated_rule():
         np.testing.assert_allclose(flat(a.weights), flat(b.weights), atol=1e-6)
 
 
-def test_the_origin_does_not_matter_however_far_it_is():
+def test_pca_ignores_origin():
     points = path(10)
     far = points[0].with_tensors({name: t + 1000 for name, t in points[0]})
     near, away = (principal_directions(origin, loaders(points)) for origin in (points[-1], far))
@@ -82,7 +82,7 @@ def test_the_origin_does_not_matter_however_far_it_is():
 
 
 @pytest.mark.parametrize("budget_in_checkpoints", [1, 4, 7, 100])
-def test_the_same_whatever_fits_into_memory(budget_in_checkpoints, monkeypatch):
+def test_pca_is_independent_of_memory_budget(budget_in_checkpoints, monkeypatch):
     monkeypatch.setattr(module, "SUM_BLOCK", 300)
     points = path(11)
     size = sum(t.numel() * t.element_size() for _, t in points[0])
@@ -91,7 +91,7 @@ def test_the_same_whatever_fits_into_memory(budget_in_checkpoints, monkeypatch):
         np.testing.assert_allclose(flat(a.weights), flat(b.weights), atol=1e-7)
 
 
-def test_few_checkpoints_in_memory_at_a_time():
+def test_pca_checkpoints_in_memory():
     points = path(12)
     size = sum(t.numel() * t.element_size() for _, t in points[0])
     watched: list[weakref.ref] = []
@@ -106,10 +106,10 @@ def test_few_checkpoints_in_memory_at_a_time():
 
     principal_directions(points[-1], [lambda w=w: load(w) for w in points], budget=4 * size)
     assert len(watched) > len(points)
-    assert most <= 5, "two blocks of two and the reference"
+    assert most <= 5, "two groups of two and the reference"
 
 
-def test_several_runs_joined():
+def test_pca_of_several_runs():
     runs = path(8, seed=0), path(9, seed=1)
     joined = [point for run in runs for point in run]
     reference = PCA(n_components=2, svd_solver="full").fit(np.stack([flat(p) for p in joined]))
@@ -119,7 +119,7 @@ def test_several_runs_joined():
         assert abs(flat(found[axis].weights) @ reference.components_[axis]) == pytest.approx(1, abs=1e-6)
 
 
-def test_only_freeze_and_ignore_leave_tensors_out():
+def test_pca_with_only_freeze_and_ignore():
     points = path(10)
     (first, _) = principal_directions(points[-1], loaders(points), ignore="biasbn", freeze=["conv.*"])
     assert {name for name, t in first.weights if t.any()} == {"head.weight"}
@@ -134,7 +134,7 @@ def test_only_freeze_and_ignore_leave_tensors_out():
         principal_directions(points[-1], loaders(points), only=["*.bias"], ignore="biasbn")
 
 
-def test_paths_without_so_many_dimensions_are_refused():
+def test_pca_of_too_few_dimensions_is_refused():
     points = path(6)
     with pytest.raises(ValueError, match="expected more than 2 checkpoints for 2 principal components, got 2"):
         principal_directions(points[0], loaders(points[:2]))

@@ -1,4 +1,4 @@
-"""Weight surgery: exact where it moves, and without a trace afterwards."""
+"""Tests of moving a network over a plane and restoring it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from landscape.geometry.placement import movable_on
 from landscape.geometry.plane import random_plane
 
 
-def everything_in(model: nn.Module) -> dict[str, torch.Tensor]:
+def all_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: t.detach().clone() for name, t in (*model.named_parameters(), *model.named_buffers())}
 
 
@@ -22,7 +22,7 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 def disturb(model: nn.Module) -> None:
-    """What a forward pass in training mode, and a careless user, leave behind."""
+    """Change everything that a forward pass in training mode, or a user, may change."""
     model.train()
     model.norm.eval()
     model.norm.num_batches_tracked += 7
@@ -33,17 +33,17 @@ def disturb(model: nn.Module) -> None:
     torch.rand(3)
 
 
-def test_all_comes_back_bit_for_bit(network):
+def test_model_is_restored_bit_for_bit(network):
     network.eval()
     network.conv.train()
-    before, modes = everything_in(network), [m.training for m in network.modules()]
+    before, modes = all_tensors(network), [m.training for m in network.modules()]
     random = torch.random.get_rng_state()
     places = {name: t.data_ptr() for name, t in network.named_parameters()}
     with movable_on(network, random_plane(network)) as move:
         move([1.0, 2.0])
         assert not torch.equal(network.conv.weight, before["conv.weight"])
         disturb(network)
-    assert equal(everything_in(network), before)
+    assert equal(all_tensors(network), before)
     assert [m.training for m in network.modules()] == modes
     assert torch.equal(torch.random.get_rng_state(), random)
     assert {name: t.data_ptr() for name, t in network.named_parameters()} == places
@@ -51,8 +51,8 @@ def test_all_comes_back_bit_for_bit(network):
     assert not network.frozen.requires_grad
 
 
-def test_also_after_an_exception(network):
-    before = everything_in(network)
+def test_model_is_restored_after_exception(network):
+    before = all_tensors(network)
 
     def fail() -> None:
         with movable_on(network, random_plane(network)) as move:
@@ -62,22 +62,22 @@ def test_also_after_an_exception(network):
 
     with pytest.raises(RuntimeError, match="on the way"):
         fail()
-    assert equal(everything_in(network), before)
+    assert equal(all_tensors(network), before)
 
 
-def test_points_do_not_depend_on_those_before(network):
+def test_points_do_not_depend_on_previous_points(network):
     plane = random_plane(network)
     with movable_on(network, plane) as move:
         move([0.3, 0.1])
-        first = everything_in(network)
+        first = all_tensors(network)
         for coordinates in ([5.0, -7.0], [1e6, 1e6], [0.0, 0.0]):
             move(coordinates)
-        assert equal(everything_in(network), {**everything_in(network), **dict(plane.origin.tensors)})
+        assert equal(all_tensors(network), {**all_tensors(network), **dict(plane.origin.tensors)})
         move([0.3, 0.1])
-        assert equal(everything_in(network), first)
+        assert equal(all_tensors(network), first)
 
 
-def test_the_planes_own_tensors_stay_as_they_are(network):
+def test_plane_is_not_modified(network):
     plane = random_plane(network)
     digests = [plane.origin.digest(), *(d.weights.digest() for d in plane.directions)]
     with movable_on(network, plane) as move:
@@ -94,7 +94,7 @@ def test_tied_weights_move_once(network):
         assert network.head.weight is network.embedding.weight
 
 
-def test_memory_shared_by_two_parameters_moves_once():
+def test_shared_memory_moves_once():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model[1].weight.data = model[0].weight.data
     plane = random_plane(model, axes=1)
@@ -103,14 +103,14 @@ def test_memory_shared_by_two_parameters_moves_once():
         assert torch.equal(model[1].weight, plane.at([2.0]).tensors["0.weight"])
 
 
-def test_frozen_parameters_move_too(network):
+def test_frozen_parameters_move(network):
     with movable_on(network, random_plane(network)) as move:
         before = network.frozen.clone()
         move([1.0, 0.0])
         assert not torch.equal(network.frozen, before)
 
 
-def test_statistics_move_with_states_in_differences_only(network):
+def test_buffers_move_along_differences_only(network):
     target = copy.deepcopy(network)
     with torch.no_grad():
         target.norm.running_mean += 1
@@ -132,7 +132,7 @@ def test_statistics_move_with_states_in_differences_only(network):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_gets_the_float32_sum_rounded_once(dtype):
+def test_half_precision_is_rounded_once(dtype):
     model = nn.Linear(64, 64).to(dtype)
     plane = random_plane(model, ignore="none")
     assert plane.origin.tensors["weight"].dtype == torch.float32
@@ -141,14 +141,14 @@ def test_half_precision_gets_the_float32_sum_rounded_once(dtype):
         move([1e-3, 2e-3])
         assert model.weight.dtype == dtype
         assert torch.equal(model.weight.detach(), plane.at([1e-3, 2e-3]).tensors["weight"].to(dtype))
-        # Rounding after each axis gives something else, so the test can tell.
+        # Rounding after each axis gives another result, so the test can fail.
         x, y = (d.weights.tensors["weight"].to(dtype) for d in plane.directions)
         assert not torch.equal(model.weight.detach(), before + 1e-3 * x + 2e-3 * y)
         move([0.0, 0.0])
         assert torch.equal(model.weight.detach(), before)
 
 
-def test_mixed_precision_within_a_network():
+def test_mixed_precision_network():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4).double(), nn.Linear(4, 4).half())
     plane = random_plane(model)
     with movable_on(model, plane) as move:
@@ -157,7 +157,7 @@ def test_mixed_precision_within_a_network():
             assert torch.equal(model[i].weight.detach(), plane.at([0.5, -0.5]).tensors[f"{i}.weight"].to(dtype))
 
 
-def test_an_origin_in_float64_on_a_float32_network():
+def test_float64_plane_on_float32_network():
     model = nn.Linear(4, 4)
     origin = Weights.from_model(model).to(dtype=torch.float64)
     plane = random_plane(origin)
@@ -166,7 +166,7 @@ def test_an_origin_in_float64_on_a_float32_network():
         assert torch.equal(model.weight.detach(), plane.at([0.1, 0.2]).tensors["weight"].float())
 
 
-def test_gradients_can_be_taken_where_the_network_stands():
+def test_gradients_at_a_point():
     model = nn.Linear(3, 1, bias=False)
     plane = random_plane(model, axes=1)
     inputs = torch.randn(5, 3)
@@ -177,7 +177,7 @@ def test_gradients_can_be_taken_where_the_network_stands():
     torch.testing.assert_close(gradient, 2 * (inputs @ there.T).T @ inputs)
 
 
-def test_a_plane_of_another_network_is_refused(network):
+def test_plane_of_another_network_is_refused(network):
     with (
         pytest.raises(ValueError, match=r"expected a plane of this network: .*15 names differ"),
         movable_on(network, random_plane(nn.Linear(2, 2))),
@@ -190,27 +190,27 @@ def test_a_plane_of_another_network_is_refused(network):
         pass
 
 
-def test_directions_need_not_be_normalized(network, weights):
+def test_directions_of_any_length(network, weights):
     plane = Plane(weights, (Direction(weights),))
     with movable_on(network, plane) as move:
         move([-1.0])
         assert not any(parameter.any() for parameter in network.parameters())
 
 
-def test_a_plane_in_the_networks_own_memory_is_as_good_as_any(network):
+def test_plane_in_the_memory_of_the_network(network):
     far = random_plane(network)
     own = Plane(far.origin.with_tensors(dict(network.named_parameters())), far.directions)
-    before, ends = everything_in(network), []
+    before, ends = all_tensors(network), []
     for plane in (far, own):
         with movable_on(network, plane) as move:
             for coordinates in ([3.0, 1.0], [0.3, 0.1]):
                 move(coordinates)
-            ends.append(everything_in(network))
-        assert equal(everything_in(network), before)
+            ends.append(all_tensors(network))
+        assert equal(all_tensors(network), before)
     assert equal(*ends)
 
 
-def test_a_negative_zero_comes_back(network):
+def test_negative_zero_is_restored(network):
     plane = random_plane(network)
     with torch.no_grad():
         network.conv.weight.zero_().neg_()

@@ -1,4 +1,4 @@
-"""Planes: points on them, projection back, and a surface that is known in closed form."""
+"""Tests of planes: points, projection, and a surface known in closed form."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def million() -> Weights:
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_project_undoes_at(million, axes, seed):
+def test_project_inverts_at(million, axes, seed):
     plane = random_plane(million, seed=seed, axes=axes)
     for coordinates in ([0.3, -1.7, 0.05][:axes], [-0.04, 2.0, 1.0][:axes]):
         projection = plane.project(plane.at(coordinates))
@@ -44,14 +44,14 @@ def test_project_undoes_at(million, axes, seed):
         assert projection.distance < 1e-5 * projection.displacement
 
 
-def test_next_to_the_origin_only_the_rounding_of_the_weights_is_left(million):
+def test_project_near_origin(million):
     plane = random_plane(million, axes=1)
     projection = plane.project(plane.at([1e-4]))
     assert projection.coordinates[0] == pytest.approx(1e-4, abs=1e-8)
     assert projection.distance < 2**-24 * million.norm()
 
 
-def test_axes_that_are_nearly_parallel(million):
+def test_project_with_nearly_parallel_axes(million):
     x, y = random_plane(million).directions
     tilted = Direction(x.weights.with_tensors({n: t + 0.02 * y.weights.tensors[n] for n, t in x.weights}))
     plane = Plane(million, (x, tilted))
@@ -61,7 +61,7 @@ def test_axes_that_are_nearly_parallel(million):
     assert projection.distance < 1e-5 * projection.displacement
 
 
-def test_the_rest_is_orthogonal_to_the_plane_and_pythagoras_holds(weights):
+def test_residual_is_orthogonal(weights):
     plane = random_plane(weights, seed=2)
     stream = torch.Generator().manual_seed(1)
     point = weights.with_tensors({name: t + torch.randn(t.shape, generator=stream) for name, t in weights})
@@ -78,8 +78,8 @@ def test_the_rest_is_orthogonal_to_the_plane_and_pythagoras_holds(weights):
     np.testing.assert_allclose(projection.coordinates, expected, rtol=1e-5)
 
 
-def test_the_published_projection_would_be_wrong_here(weights):
-    """<w, d> / ||d|| is the coordinate only for directions of norm one: this is what ours must not do."""
+def test_project_differs_from_published_formula(weights):
+    """The published formula <w, d> / ||d|| is the coordinate only for directions of norm one."""
     plane = random_plane(weights)
     displacement = plane.at([1.0, 0.0]) - weights
     x = plane.directions[0].weights
@@ -97,7 +97,7 @@ coordinates_of_a_point = st.floats(-10, 10, allow_subnormal=False)
     st.integers(0, 1000),
     st.sampled_from(["filter", "layer", "unit-filter", "model", "none"]),
 )
-def test_round_trip_in_float64(coordinates, seed, norm):
+def test_project_inverts_at_in_float64(coordinates, seed, norm):
     stream = torch.Generator().manual_seed(seed)
     origin = Weights({"w": torch.randn(6, 5, generator=stream, dtype=torch.float64), "b": torch.zeros(3).double()})
     plane = random_plane(origin, seed, len(coordinates), norm, ignore="none")
@@ -108,20 +108,20 @@ def test_round_trip_in_float64(coordinates, seed, norm):
     np.testing.assert_allclose(plane.at(coordinates).tensors["w"], origin.tensors["w"] + expected, atol=1e-12)
 
 
-def test_zero_is_the_origin_bit_for_bit_even_with_an_infinite_direction(weights):
+def test_zero_is_the_origin_with_infinite_direction(weights):
     endless = Direction(weights.with_tensors({name: torch.full_like(t, float("inf")) for name, t in weights}))
     plane = Plane(weights, (endless, random_plane(weights, axes=1).directions[0]))
     assert all(torch.equal(t, weights.tensors[name]) for name, t in plane.at([0.0, 0.0]))
     assert all(torch.isfinite(t).all() for _, t in plane.at([0.0, 0.5]))
 
 
-def test_a_point_does_not_depend_on_the_dtype_directions_are_stored_in(weights):
+def test_point_is_independent_of_direction_dtype(weights):
     plane = random_plane(weights)
     wide = Plane(weights, tuple(d.with_weights(d.weights.to(dtype=torch.float64)) for d in plane.directions))
     assert all(torch.equal(t, plane.at([0.3, 0.7]).tensors[name]) for name, t in wide.at([0.3, 0.7]))
 
 
-def test_projection_allocates_nothing_of_the_networks_size(million, monkeypatch):
+def test_project_memory(million, monkeypatch):
     monkeypatch.setattr(weights_module, "SUM_BLOCK", 1000)
     plane = random_plane(million)
     point = plane.at([0.1, 0.2])
@@ -142,7 +142,7 @@ def test_projection_allocates_nothing_of_the_networks_size(million, monkeypatch)
     assert 0 < Largest.entries <= 1000
 
 
-def test_a_quadratic_loss_has_the_surface_that_algebra_gives():
+def test_surface_of_quadratic_loss_closed_form():
     """loss(w) = mean (X w - t)^2, so on the plane it is ||r + a X dx + b X dy||^2 / n exactly."""
     stream = np.random.default_rng(0)
     inputs, targets = stream.normal(size=(50, 8)), stream.normal(size=(50, 3))
@@ -172,10 +172,10 @@ def test_a_quadratic_loss_has_the_surface_that_algebra_gives():
         + b * b * gram[2, 2]
     )
     np.testing.assert_allclose(surface.values["train_loss"], expected, rtol=1e-10)
-    assert not np.allclose(expected[:4, :4], expected[:4, :4].T), "a swap of the axes would be seen"
+    assert not np.allclose(expected[:4, :4], expected[:4, :4].T), "swapped axes would be noticed"
 
 
-def test_cosines(weights):
+def test_plane_cosines(weights):
     plane = random_plane(weights, axes=3)
     assert plane.ndim == 3
     np.testing.assert_allclose(np.diag(plane.cosines), 1, rtol=1e-12)
@@ -183,7 +183,7 @@ def test_cosines(weights):
     assert plane.cosines[0, 2] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), rel=1e-10)
 
 
-def test_what_is_no_plane_is_refused(weights):
+def test_invalid_planes(weights):
     x = random_plane(weights, axes=1).directions[0]
     with pytest.raises(ValueError, match="expected one to three directions, got 0"):
         Plane(weights, ())
@@ -202,7 +202,7 @@ def test_what_is_no_plane_is_refused(weights):
         random_plane(weights).project(Weights({"w": torch.zeros(2)}))
 
 
-def test_a_placed_network_is_where_at_says(network, weights):
+def test_movable_on_matches_at(network, weights):
     plane = random_plane(weights, axes=3, ignore="none")
     with movable_on(network, plane) as move:
         move([0.2, -0.4, 1.5])

@@ -1,4 +1,4 @@
-"""The usual planes: random, through checkpoints, principal."""
+"""Tests of the common planes: random, through checkpoints, principal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from landscape.geometry import Weights, cosine, difference, gaussian, random_dir
 from landscape.geometry.plane import plane_through, principal_plane, random_plane
 
 
-def test_random_plane_of_a_network_and_of_its_weights(network, weights):
+def test_random_plane_of_network_and_weights(network, weights):
     plane, same = random_plane(network, seed=2), random_plane(weights, seed=2)
     assert plane.origin.digest() == same.origin.digest()
     for axis in (0, 1):
@@ -25,7 +25,7 @@ def test_random_plane_of_a_network_and_of_its_weights(network, weights):
     assert abs(plane.cosines[0, 1]) > 1e-6, "random directions of a small network are not quite orthogonal"
 
 
-def test_the_origin_is_a_copy(network):
+def test_random_plane_copies_origin(network):
     plane = random_plane(network)
     with torch.no_grad():
         network.conv.weight.zero_()
@@ -33,7 +33,7 @@ def test_the_origin_is_a_copy(network):
 
 
 @pytest.mark.parametrize("norm", ["none", "model"])
-def test_orthogonal_among_what_moves(weights, norm):
+def test_orthogonal_plane(weights, norm):
     plane = random_plane(weights, axes=3, orthogonal=True, norm=norm)
     np.testing.assert_allclose(plane.cosines, np.eye(3), atol=1e-6)
     assert plane.directions[2].recipe.orthogonalized is True
@@ -41,14 +41,14 @@ def test_orthogonal_among_what_moves(weights, norm):
     np.testing.assert_allclose(restricted.cosines, np.eye(2), atol=1e-6)
 
 
-def test_orthogonal_comes_before_normalization(weights):
+def test_orthogonalization_precedes_normalization(weights):
     plane = random_plane(weights, orthogonal=True, norm="filter")
     rows = plane.directions[1].weights.tensors["conv.weight"].flatten(1).norm(dim=1)
     np.testing.assert_allclose(rows, weights.tensors["conv.weight"].flatten(1).norm(dim=1), rtol=1e-6)
-    assert abs(plane.cosines[0, 1]) > 1e-7, "which bends the angle again: the cosine says how much"
+    assert abs(plane.cosines[0, 1]) > 1e-7, "normalization changes the angle again"
 
 
-def test_the_same_direction_on_all_axes(weights):
+def test_same_direction(weights):
     plane = random_plane(weights, axes=3, same_direction=True)
     for direction in plane.directions[1:]:
         assert direction.weights.digest() == plane.directions[0].weights.digest()
@@ -57,7 +57,7 @@ def test_the_same_direction_on_all_axes(weights):
         torch.testing.assert_close(tensor, plane.at([0.0, 0.75, 0.0]).tensors[name])
 
 
-def test_random_axes_beside_given_ones_are_the_same_as_without(network, weights):
+def test_random_axes_beside_given_directions(network, weights):
     target = weights.with_tensors({name: t + 1 for name, t in weights})
     given = difference(weights, target, "b.pt")
     plane = random_plane(weights, seed=3, first=[given])
@@ -70,7 +70,7 @@ def test_random_axes_beside_given_ones_are_the_same_as_without(network, weights)
     assert pair.directions[1].weights.digest() == given.weights.digest()
 
 
-def test_random_planes_that_cannot_be(weights):
+def test_invalid_random_planes(weights):
     with pytest.raises(ValueError, match="expected one to three axes, got 4"):
         random_plane(weights, axes=4)
     with pytest.raises(ValueError, match="expected either orthogonal or same_direction"):
@@ -79,7 +79,7 @@ def test_random_planes_that_cannot_be(weights):
         random_plane(weights, axes=1, first=[gaussian(weights)] * 2)
 
 
-def test_through_three_checkpoints(weights):
+def test_plane_through_three_checkpoints(weights):
     stream = torch.Generator().manual_seed(0)
     a, b = (weights.with_tensors({n: t + torch.randn(t.shape, generator=stream) for n, t in weights}) for _ in range(2))
     plane = plane_through(weights, [a, b], ["a.pt", "b.pt"])
@@ -96,7 +96,7 @@ def test_through_three_checkpoints(weights):
     assert upright.project(b).coordinates[1] == pytest.approx(1, abs=1e-6)
 
 
-def test_checkpoints_that_span_no_plane(weights):
+def test_plane_through_dependent_checkpoints_is_refused(weights):
     twice = weights.with_tensors({name: 2 * t for name, t in weights})
     thrice = weights.with_tensors({name: 3 * t for name, t in weights})
     with pytest.raises(ValueError, match=r"expected targets that differ from the origin; a\.pt is equal to it"):
@@ -109,7 +109,7 @@ def test_checkpoints_that_span_no_plane(weights):
         plane_through(weights, [])
 
 
-def test_principal_plane_holds_a_flat_path(weights):
+def test_principal_plane_of_planar_path(weights):
     x, y = (gaussian(weights, axis=axis).weights for axis in (0, 1))
     angles = np.linspace(0, 2, 7)
     path = [
@@ -125,7 +125,7 @@ def test_principal_plane_holds_a_flat_path(weights):
         assert projection.distance <= 1e-5 * max(projection.displacement, 1)
 
 
-def test_a_module_of_one_vector_needs_ignore_none():
+def test_plane_of_a_single_vector():
     class Point(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""Ranges by rule: known losses, few evaluations, and a sentence that says what was done."""
+"""Tests of ranges by rule: known losses, number of evaluations, and the reason in words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def bowl(centre: float, curvature: float):
 
 @settings(max_examples=60)
 @given(st.floats(0.01, 100), st.floats(0.05, 1e4), st.floats(1.5, 50))
-def test_the_edge_of_a_bowl(centre, curvature, multiple):
+def test_range_of_bowl(centre, curvature, multiple):
     loss, calls = bowl(centre, curvature)
     found = range_by_loss(loss, multiple=multiple, fraction=0)
     exact = math.sqrt((multiple - 1) * centre / curvature)
@@ -38,7 +38,7 @@ def test_the_edge_of_a_bowl(centre, curvature, multiple):
     assert len(calls) <= 50
 
 
-def test_a_multiple_and_few_evaluations():
+def test_range_by_loss_evaluations():
     loss, calls = bowl(1.0, 1.0)
     found = range_by_loss(loss)
     assert (found.low, found.high) == (-3.2, 3.2)
@@ -49,7 +49,7 @@ def test_a_multiple_and_few_evaluations():
     assert len(calls) <= 25
 
 
-def test_a_network_that_fits_its_data_exactly_gets_more_than_the_bottom():
+def test_range_of_nearly_zero_loss():
     loss, _ = bowl(0.0, 2.0)
     found = range_by_loss(loss)
     assert loss((found.high,)) >= 0.2
@@ -57,7 +57,7 @@ def test_a_network_that_fits_its_data_exactly_gets_more_than_the_bottom():
     assert "0.1 of the loss at -1 and 1 (0.2; 0 at the centre)" in found.reason
 
 
-def test_both_edges_count():
+def test_range_of_asymmetric_loss():
     def lopsided(coordinates: tuple[float, ...]) -> float:
         x = coordinates[0]
         return 1 + (100 * x * x if x > 0 else x * x)
@@ -65,7 +65,7 @@ def test_both_edges_count():
     assert range_by_loss(lopsided, fraction=0).high == pytest.approx(3.2)
 
 
-def test_other_axes_stay_at_zero():
+def test_range_keeps_other_axes_at_zero():
     loss, calls = bowl(1.0, 1.0)
     found = range_by_loss(loss, axis=1, axes=3)
     assert found.reason.startswith("y from -3.2")
@@ -73,7 +73,7 @@ def test_other_axes_stay_at_zero():
     assert all(len(c) == 3 for c in calls)
 
 
-def test_infinite_and_undefined_losses_are_beyond_every_edge():
+def test_range_of_infinite_and_nan_losses():
     for beyond in (math.inf, math.nan):
 
         def cliff(coordinates: tuple[float, ...], beyond: float = beyond) -> float:
@@ -82,22 +82,22 @@ def test_infinite_and_undefined_losses_are_beyond_every_edge():
         assert 0.5 <= range_by_loss(cliff).high <= 0.55
 
 
-def test_a_flat_loss_gets_the_published_range():
+def test_range_of_flat_loss():
     found = range_by_loss(lambda coordinates: 1.0)
     assert (found.low, found.high) == (-1, 1)
     assert found.reason.startswith("x from -1 to 1, as published: up to 64 no symmetric interval exceeds 10 times")
 
 
-def test_a_very_narrow_valley():
+def test_range_of_narrow_valley():
     assert range_by_loss(bowl(1.0, 1e9)[0], fraction=0).high <= 2**-9
 
 
-def test_a_negative_loss_goes_by_the_share_alone():
+def test_range_of_negative_loss():
     found = range_by_loss(lambda c: -5 + 10 * c[0] ** 2)
     assert -5 + 10 * found.high**2 > 0.5
 
 
-def test_what_has_no_range_is_refused():
+def test_range_by_loss_errors():
     with pytest.raises(ValueError, match="expected a finite loss at the centre, got nan; give the range of x"):
         range_by_loss(lambda coordinates: math.nan)
     with pytest.raises(ValueError, match=r"expected a multiple above 1 and a fraction from 0 to 1, got 1 and 0\.1"):
@@ -109,7 +109,7 @@ def path(*points: tuple[float, ...]) -> Trajectory:
     return Trajectory("run", n.astype(np.int64), n, np.array(points), n, n, n, n, n)
 
 
-def test_a_range_that_holds_all_paths():
+def test_range_of_paths():
     paths = [path((0.0, 0.0), (3.0, -1.0)), path((-1.0, 0.5), (2.0, 0.5))]
     found = range_of_paths(paths)
     assert (found.low, found.high) == (-3.4, 3.4), "3 and a tenth of the extent, 4"
@@ -124,7 +124,7 @@ def test_a_range_that_holds_all_paths():
 
 @settings(max_examples=50)
 @given(st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=1, max_size=8), st.booleans(), st.floats(0, 1))
-def test_everything_is_inside(points, symmetric, margin):
+def test_range_of_paths_contains_all_points(points, symmetric, margin):
     if max(map(abs, points)) < 1e-100:
         return
     found = range_of_paths([path(*((p,) for p in points))], margin=margin, symmetric=symmetric)
@@ -134,7 +134,7 @@ def test_everything_is_inside(points, symmetric, margin):
     assert found.high - found.low <= (2.2 if symmetric else 1.1) * (1.1 + 2 * margin) * extent + 1e-9
 
 
-def test_paths_without_a_range_are_refused():
+def test_range_of_paths_errors():
     with pytest.raises(ValueError, match="expected at least one trajectory with points, got none"):
         range_of_paths([])
     with pytest.raises(ValueError, match="expected trajectories of 2 or more axes for a range of y"):

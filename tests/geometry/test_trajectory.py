@@ -1,4 +1,4 @@
-"""Trajectories: paths whose place on the plane is known, and what a trajectory refuses."""
+"""Tests of trajectories: projection of known paths, and invalid input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from landscape.geometry.plane import random_plane
 
 @pytest.fixture
 def off_plane(weights):
-    """A plane, and a displacement of known length at right angles to it."""
+    """A plane, and a unit displacement orthogonal to it."""
     plane = random_plane(weights)
     drawn = gaussian(weights, seed=9).weights
     point = weights.with_tensors({name: t + drawn.tensors[name] for name, t in weights})
@@ -23,7 +23,7 @@ def off_plane(weights):
     return plane, rest.with_tensors({name: t / rest.norm() for name, t in rest})
 
 
-def test_coordinates_distance_and_displacement(weights, off_plane):
+def test_project_path(weights, off_plane):
     plane, away = off_plane
     coordinates, heights = [(1.0, 0.5), (0.5, -0.25), (0.0, 0.0)], [2.0, 0.5, 0.0]
 
@@ -46,7 +46,7 @@ def test_coordinates_distance_and_displacement(weights, off_plane):
     np.testing.assert_allclose(path.displacement, np.hypot(flat, heights), rtol=1e-5)
     shares = [height / np.hypot(f, height) for f, height in zip(flat[:2], heights[:2], strict=True)]
     np.testing.assert_allclose(path.off_plane_fraction[:2], shares, rtol=1e-5)
-    assert np.isnan(path.off_plane_fraction[2]), "at the origin there is nothing to take a share of"
+    assert np.isnan(path.off_plane_fraction[2]), "undefined at the origin"
     assert path.step.tolist() == [0, 10, 20]
     assert path.epoch.tolist() == [0, 0.5, 1]
     assert path.loss.tolist() == [3, 2, 1]
@@ -55,7 +55,7 @@ def test_coordinates_distance_and_displacement(weights, off_plane):
     assert path.with_surface_loss(np.array([1, 2, 3])).surface_loss.tolist() == [1.0, 2.0, 3.0]
 
 
-def test_checkpoints_are_loaded_one_at_a_time(weights):
+def test_project_path_loads_one_checkpoint_at_a_time(weights):
     plane, held = random_plane(weights), []
 
     class Once(Weights):
@@ -65,13 +65,13 @@ def test_checkpoints_are_loaded_one_at_a_time(weights):
     def load() -> Weights:
         loaded = Once(dict(weights.tensors))
         held.append(id(loaded.tensors))
-        assert len(held) <= 2, "the one before may still be on its way out"
+        assert len(held) <= 2, "the previous one may not be collected yet"
         return loaded
 
     project_path("run", plane, [PathPoint(i, float(i), load) for i in range(5)])
 
 
-def test_an_empty_run_and_foreign_checkpoints_are_refused(weights):
+def test_project_path_errors(weights):
     plane = random_plane(weights)
     with pytest.raises(ValueError, match="run 'sgd' has no checkpoints to project"):
         project_path("sgd", plane, [])
@@ -79,7 +79,7 @@ def test_an_empty_run_and_foreign_checkpoints_are_refused(weights):
         project_path("sgd", plane, [PathPoint(0, 0.0, lambda: Weights({"w": torch.zeros(1)}))])
 
 
-def test_columns_must_agree():
+def test_trajectory_shapes_are_checked():
     n = np.zeros(3)
     path = Trajectory("a", n.astype(np.int64), n, np.zeros((3, 2)), n, n, n, n, n)
     with pytest.raises(ValueError, match=r"expected coordinates of shape \(3, axes\), got \(2, 3\)"):

@@ -1,4 +1,4 @@
-"""Weights: which tensors move, once each, and sums over them."""
+"""Tests of weights: movable tensors, copies, sums and digests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from landscape.geometry import weights as module
 from landscape.geometry.weights import float64_blocks, require_same_layout
 
 
-def test_parameters_move_and_nothing_else(network):
+def test_movable_tensors(network):
     assert list(movable_tensors(network)) == [
         "shift",
         "temperature",
@@ -31,17 +31,17 @@ def test_parameters_move_and_nothing_else(network):
     ]
 
 
-def test_states_are_running_statistics_and_never_counters(network):
+def test_movable_buffers(network):
     found = Weights.from_model(network, buffers=True)
     assert found.buffers == {"norm.running_mean", "norm.running_var"}
     assert "norm.num_batches_tracked" not in found.tensors
     assert "counter" not in found.tensors
-    assert "scratch" not in found.tensors, "no checkpoint holds it"
+    assert "scratch" not in found.tensors, "not a persistent buffer"
     order = [name for name in network.state_dict() if name in found.tensors]
     assert list(found.tensors) == order
 
 
-def test_the_copy_does_not_follow_the_network(network):
+def test_from_model_copies(network):
     found = Weights.from_model(network)
     before = found.tensors["conv.weight"].clone()
     with torch.no_grad():
@@ -50,21 +50,21 @@ def test_the_copy_does_not_follow_the_network(network):
     assert not found.tensors["conv.weight"].requires_grad
 
 
-def test_memory_shared_by_two_parameters_is_one_tensor():
+def test_shared_memory_is_one_tensor():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model[1].weight.data = model[0].weight.data
     assert model[1].weight is not model[0].weight
     assert list(movable_tensors(model)) == ["0.weight", "0.bias", "1.bias"]
 
 
-def test_memory_shared_in_another_form_is_refused():
+def test_shared_memory_of_other_shape_is_refused():
     model = nn.Sequential(nn.Linear(3, 2, bias=False), nn.Linear(2, 3, bias=False))
     model[1].weight.data = model[0].weight.data.t()
     with pytest.raises(ValueError, match=r"0\.weight and 1\.weight share memory in different forms"):
         movable_tensors(model)
 
 
-def test_integer_parameters_stay_and_complex_ones_are_refused():
+def test_integer_and_complex_parameters():
     model = nn.Linear(2, 2)
     model.codes = nn.Parameter(torch.arange(4), requires_grad=False)
     assert list(movable_tensors(model)) == ["weight", "bias"]
@@ -73,7 +73,7 @@ def test_integer_parameters_stay_and_complex_ones_are_refused():
         movable_tensors(model)
 
 
-def test_a_state_dict_may_hold_things_that_are_no_tensors():
+def test_state_dict_with_other_objects():
     class Extra(nn.Linear):
         def get_extra_state(self):
             return {"version": 3}
@@ -84,7 +84,7 @@ def test_a_state_dict_may_hold_things_that_are_no_tensors():
     assert list(movable_tensors(Extra(2, 2))) == ["weight", "bias"]
 
 
-def test_a_network_without_parameters_is_refused():
+def test_network_without_parameters_is_refused():
     with pytest.raises(ValueError, match="expected a network with floating-point parameters; ReLU has none"):
         Weights.from_model(nn.ReLU())
 
@@ -105,16 +105,16 @@ def test_half_precision_is_copied_as_float32(dtype, copied):
     assert torch.equal(found.tensors["weight"], model.weight.detach().to(copied))
 
 
-def test_select_takes_what_fits(network, weights):
+def test_select(network, weights):
     state_dict = {name: tensor + 1 for name, tensor in network.state_dict().items()}
     chosen = weights.select(state_dict)
     assert list(chosen.tensors) == list(weights.tensors)
     assert torch.equal(chosen.tensors["conv.bias"], network.conv.bias.detach() + 1)
     same = weights.select(network.state_dict()).tensors["conv.bias"]
-    assert same.data_ptr() == network.conv.bias.data_ptr(), "not copied where nothing is to convert"
+    assert same.data_ptr() == network.conv.bias.data_ptr(), "no copy without conversion"
 
 
-def test_select_says_what_does_not_fit(network, weights):
+def test_select_mismatch(network, weights):
     state_dict = dict(network.state_dict())
     del state_dict["conv.bias"]
     state_dict["linear.weight"] = torch.zeros(3, 7)
@@ -122,7 +122,7 @@ def test_select_says_what_does_not_fit(network, weights):
         weights.select(state_dict, "a.pt")
 
 
-def test_sums_in_float64_whatever_the_block(weights, monkeypatch):
+def test_sums_match_numpy_for_any_block_size(weights, monkeypatch):
     other = weights.with_tensors({name: torch.full_like(t, 0.3) for name, t in weights})
     flat = np.concatenate([t.double().numpy().ravel() for _, t in weights])
     flat_other = np.concatenate([t.double().numpy().ravel() for _, t in other])
@@ -136,12 +136,12 @@ def test_sums_in_float64_whatever_the_block(weights, monkeypatch):
     assert np.array_equal(np.concatenate(pieces), flat)
 
 
-def test_sums_keep_what_float32_would_lose():
+def test_sums_in_float64():
     big = Weights({"w": torch.tensor([1e8, 1.0, -1e8], dtype=torch.float32)})
     assert big.dot(Weights({"w": torch.ones(3)})) == 1.0
 
 
-def test_digest_tells_values_names_shapes_and_types_apart():
+def test_digest():
     base = Weights({"w": torch.arange(4.0)})
     others = [
         Weights({"w": torch.tensor([0.0, 1.0, 2.0, 3.5])}),
@@ -153,7 +153,7 @@ def test_digest_tells_values_names_shapes_and_types_apart():
     assert len({w.digest() for w in (base, *others)}) == 5
 
 
-def test_other_layouts_are_refused_with_their_first_difference():
+def test_layout_mismatch():
     a = Weights({"w": torch.zeros(2), "b": torch.zeros(1)})
     with pytest.raises(ValueError, match="2 names differ or are out of order, first w"):
         require_same_layout(a, Weights({"b": torch.zeros(1), "w": torch.zeros(2)}))
