@@ -13,7 +13,7 @@ from landscape.render.plots.contour import plane_limits, plot_contour
 from landscape.render.plots.history import History, plot_history
 from landscape.render.plots.options import ContourOptions, PathOptions
 from landscape.render.plots.path import MAX_PATHS, is_white, path_handles, plot_path
-from landscape.render.style import TRAJECTORY_COLOURS, halo_effects, new_figure
+from landscape.render.style import TRAJECTORY_COLOURS, Size, halo_effects, new_figure
 
 if TYPE_CHECKING:
     from landscape.geometry.trajectory import Trajectory
@@ -29,7 +29,7 @@ def plot_comparison(
     scale: str = "auto",
     axis_labels: tuple[str, str] = ("direction 1", "direction 2"),
     notes: Sequence[str] = (),
-    size: str = "page",
+    size: str | Size = "page",
 ) -> ComparisonArtists:
     """Draw the paths of several runs on one surface, and their metrics against the step in the same colours.
 

@@ -15,7 +15,7 @@ from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.options import ContourOptions, CurveOptions, DescentPlotOptions, PathOptions
 from landscape.render.plots.path import MAX_PATHS, draw_path, is_white, outside_notes, path_handles, plot_path
 from landscape.render.scale import Scale, choose_scale
-from landscape.render.style import TRAJECTORY_COLOURS, halo_effects, named_size, new_figure
+from landscape.render.style import TRAJECTORY_COLOURS, Size, halo_effects, named_size, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,7 +59,7 @@ def plot_descents(
 
 
 def plot_steps(
-    surface: Surface, trajectories: Sequence[Trajectory], *, notes: Sequence[str] = (), size: str = "page"
+    surface: Surface, trajectories: Sequence[Trajectory], *, notes: Sequence[str] = (), size: str | Size = "page"
 ) -> DescentArtists:
     """Draw the coordinates and the value of each path against the step, in panels side by side.
 

@@ -13,7 +13,7 @@ from landscape.render.plots.artists import HistoryArtists
 from landscape.render.plots.curve import apply_scale
 from landscape.render.plots.path import learning_rate_changes
 from landscape.render.scale import metric_scale
-from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, new_figure, style_context
+from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, Size, new_figure, style_context
 from landscape.render.ticks import metric_label
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def plot_history(
     scale: str = "auto",
     learning_rate: bool = True,
     legend: bool = True,
-    size: str = "column",
+    size: str | Size = "column",
 ) -> HistoryArtists:
     """Draw metrics of several runs against the epoch or the step.
 
@@ -145,7 +145,7 @@ def plot_plane_loss(
     by: By = "epoch",
     scale: str = "auto",
     legend: bool = True,
-    size: str = "column",
+    size: str | Size = "column",
 ) -> HistoryArtists:
     """Draw the true loss of each run (solid) and the loss on the plane below its path (dashed).
 
@@ -172,7 +172,7 @@ def plot_plane_loss(
     return plot_history(histories, [("train_loss", "plane_loss")], ax=ax, by=by, scale=scale, legend=legend, size=size)
 
 
-def _axes(ax: Axes | Sequence[Axes] | None, count: int, size: str) -> list[Axes]:
+def _axes(ax: Axes | Sequence[Axes] | None, count: int, size: str | Size) -> list[Axes]:
     if ax is None:
         figure = new_figure(size)
         with figure.style():

@@ -16,7 +16,7 @@ from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.descent import function_options, function_scale
 from landscape.render.plots.options import CurveOptions
-from landscape.render.style import CURVE_COLOURS, colour_map, halo_effects, new_figure, styled_axes
+from landscape.render.style import CURVE_COLOURS, Size, colour_map, halo_effects, new_figure, styled_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ def plot_tangents(
     *,
     ax: Axes | None = None,
     notes: Sequence[str] = (),
-    size: str = "column",
+    size: str | Size = "column",
 ) -> SlopeArtists:
     """Draw a curve with its tangents at some points, labelled with their slopes.
 
@@ -72,7 +72,7 @@ def plot_tangent_plane(
     gradient: tuple[float, float],
     *,
     notes: Sequence[str] = (),
-    size: str = "page",
+    size: str | Size = "page",
 ) -> SlopeArtists:
     """Draw a surface with its tangent plane at a point, and the two slices through the point with their tangents.
 
@@ -129,7 +129,7 @@ def plot_field(
     scale: str = "auto",
     ax: Axes | None = None,
     notes: Sequence[str] = (),
-    size: str = "column",
+    size: str | Size = "column",
 ) -> SlopeArtists:
     """Draw the gradient as arrows on the contours of a function.
 
@@ -183,7 +183,7 @@ def plot_steepest(
     *,
     scale: str = "auto",
     notes: Sequence[str] = (),
-    size: str = "page",
+    size: str | Size = "page",
 ) -> SlopeArtists:
     """Draw the gradient on the contours of a function, and the slope in every direction beside it.
 
