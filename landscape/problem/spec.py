@@ -135,6 +135,17 @@ class ProblemSpec:
                 raise unknown("field of a problem", key, known)
         return cls(**values)
 
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> ProblemSpec:
+        """Return the specification of a problem from its description, as runs and surface files record it.
+
+        Raises:
+            ValueError: the problem was made without one.
+            TypeError: an argument is not a plain value.
+        """
+        names = {field.name for field in fields(cls)}
+        return cls.from_json({key: value for key, value in description.items() if key in names})
+
     def _subject(self) -> str:
         return f"factory {self.factory!r}" if self.factory is not None else f"model {self.model!r}"
 

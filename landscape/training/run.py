@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -197,10 +197,8 @@ class Run:
         Raises:
             CheckpointError: the run was made in Python from a problem without names.
         """
-        described = self.record.problem
-        named = {field.name: described[field.name] for field in fields(ProblemSpec) if field.name in described}
         try:
-            return ProblemSpec.from_json(named)
+            return ProblemSpec.from_description(self.record.problem)
         except (TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{self.path} doesn't say how its problem was built; name a factory for it ({error})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 from landscape.analysis.checks import BAD, OK, WARN, Finding, check_evaluation, check_surface
@@ -102,8 +102,7 @@ def _rebuild(surface: Surface, plane: Plane) -> tuple[Problem, EvaluationConfig,
     described, settings, checkpoint = surface.metadata.problem, surface.metadata.settings, surface.metadata.checkpoint
     if described is None or settings is None:
         raise ValueError("the file does not describe its problem")
-    named = {field.name: described[field.name] for field in fields(ProblemSpec) if field.name in described}
-    problem = ProblemSpec.from_json(named).build(tuple(settings.samples), seed=int(described.get("seed", 0)))
+    problem = ProblemSpec.from_description(described).build(tuple(settings.samples), seed=int(described.get("seed", 0)))
     if checkpoint is not None:
         load_into(problem.model, load_checkpoint(checkpoint.path))
     else:

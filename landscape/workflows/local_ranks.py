@@ -12,7 +12,7 @@ import pickle
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -190,10 +190,8 @@ def _plain(description: Mapping[str, Any]) -> dict[str, Any]:
 
 def _spec_of(problem: Problem) -> ProblemSpec | None:
     """Return the spec that a problem was built from; None for a problem made by hand."""
-    described = problem.description
-    named = {field.name: described[field.name] for field in fields(ProblemSpec) if field.name in described}
     try:
-        return ProblemSpec.from_json(named)
+        return ProblemSpec.from_description(problem.description)
     except (TypeError, ValueError):
         return None
 
