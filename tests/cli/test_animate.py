@@ -6,29 +6,36 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from landscape.render.scenes.offscreen import can_draw
+from landscape.workflows.functions import DescentOptions, save_study, study_function
+
 SMALL = ("--size", "320x300", "--supersampling", 1, "--fps", 4)
 
+pytestmark = [
+    pytest.mark.rendering,
+    pytest.mark.skipif(not can_draw(), reason="no OpenGL library (EGL or OSMesa) to draw with"),
+]
 
-@pytest.fixture
-def files(program, tmp_path, monkeypatch):
-    """A surface and the paths on it, of a function."""
-    from landscape.render.scenes.offscreen import can_draw
 
-    if not can_draw():
-        pytest.skip("no OpenGL library to draw with")
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Return the words for a surface and for its trajectory."""
+    study = study_function("bowl", options=DescentOptions(steps=6), x=9, y=7)
+    surface, path = save_study(study, tmp_path_factory.mktemp("files"))
+    return surface, "--trajectory", path
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = ("bowl", "--steps", 6, "--x", "-2:2:9", "--y", "-2:2:7", "--files", "f", "--out", "f.png")
-    code, err, _ = program("functions", *words)
-    assert code == 0, err
-    return "f/surface.h5", "--trajectory", "f/trajectory.h5"
 
 
-def test_a_descent_as_a_folder_and_what_is_there_is_kept(program, files, tmp_path):
+def test_descent_as_a_folder_of_frames(program, files, tmp_path):
     words = ("animate", *files, *SMALL, "--seconds", 2, "--hold", 0.5, "--out", "frames")
     code, err, out = program(*words)
     assert code == 0, err
     assert "drawing: 8 of 8 frames" in err
-    assert "frames: 2 s, 8 pictures, from f/surface.h5" in err
+    assert f"frames: 2 s, 8 pictures, from {files[0]}" in err
     assert out == ""
     shown = [np.asarray(Image.open(tmp_path / "frames" / f"frame-{k:05}.png").convert("RGB")) for k in range(8)]
     assert {image.shape for image in shown} == {(300, 320, 3)}
@@ -40,7 +47,7 @@ def test_a_descent_as_a_folder_and_what_is_there_is_kept(program, files, tmp_pat
     assert program(*words, "--overwrite")[0] == 0
 
 
-def test_a_turn_as_a_gif(program, files, tmp_path):
+def test_orbit_as_a_gif(program, files, tmp_path):
     code, err, _ = program("animate", files[0], *SMALL, "--seconds", 1, "--out", "turn.gif")
     assert code == 0, err
     assert "turn.gif: 1 s" in err
@@ -49,21 +56,21 @@ def test_a_turn_as_a_gif(program, files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
-        (("--out", "f.avi"), 2, "or one without a suffix"),
+        (("--out", "f.avi"), 2, "without a suffix"),
         (("--out", "g.gif", "--fps", 60), 2, "at most 50"),
         (("--out", "g.gif", "--descent"), 2, "a descent needs paths"),
         (("--out", "g.gif", "--size", "1600x1200", "--dpi", 300, "--style", "page"), 2, "leave out the size"),
         (("--out", "g.mp4"), 1, "pip install imageio-ffmpeg"),
     ],
 )
-def test_wrong_usage_in_one_line(program, files, tmp_path, monkeypatch, words, code, said):
+def test_wrong_usage(program, files, tmp_path, monkeypatch, words, code, message):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     found, err, _ = program("animate", files[0], *words)
     assert (found, err.count("\n")) == (code, 1), err
-    assert said in err
+    assert message in err
     assert not list(tmp_path.glob("g.*"))
 
 
@@ -76,7 +83,7 @@ def test_wrong_usage_in_one_line(program, files, tmp_path, monkeypatch, words, c
         (("--size", "600x450"), (600, 450), 600 / 6.75),
     ],
 )
-def test_a_still_is_inches_times_dpi_pixels_and_says_so(program, files, tmp_path, words, pixels, dpi):
+def test_size_of_a_still(program, files, tmp_path, words, pixels, dpi):
     code, err, _ = program("render", files[0], *words, "--out", "s.png")
     assert code == 0, err
     with Image.open(tmp_path / "s.png") as picture:
