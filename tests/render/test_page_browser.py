@@ -1,4 +1,4 @@
-"""A page in a real browser, driven as a user would drive it. Needs chromium."""
+"""A page in Chromium, controlled like a user would do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from landscape.surface.surface import DONE, PENDING, Surface
 
 
 def bowl(nx: int, ny: int, lowest: tuple[int, int], name: str) -> Surface:
-    """A valley whose lowest point is the grid point ``lowest`` (j, i); with a hole, and an accuracy."""
+    """Return a bowl with its minimum at the grid point ``lowest`` (j, i), with a hole and an accuracy."""
     x, y = np.linspace(-1, 2, nx), np.linspace(0, 1, ny)
     j, i = lowest
     loss = 0.01 + (x[None, :] - x[i]) ** 2 + 3 * (y[:, None] - y[j]) ** 2
@@ -49,7 +49,7 @@ PATHS = (
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The surfaces in files of their own."""
+    """Write each surface to a file."""
     paths = []
     for surface in SURFACES:
         header = Header(surface.coordinates, tuple(surface.values), SurfaceMetadata(title=surface.name))
@@ -62,7 +62,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(files, open_page, tmp_path_factory):
-    """The page of two surfaces, open."""
+    """Open a page of two surfaces."""
     path = tmp_path_factory.mktemp("page") / "surfaces.html"
     return open_page(
         write_page(path, [read_surface(file) for file in files], PATHS, ExportOptions(axis_labels=("PC 1", "PC 2")))
@@ -78,7 +78,7 @@ def as_opened(browser):
 
 
 def trace(browser, panel: int, name: str):
-    """Coordinates of a drawn trace, numbers only; None for NaN."""
+    """Return the coordinates of a drawn trace, with None for NaN."""
     return browser.run(
         f"(() => {{ const t = plots[{panel}].plot._fullData.find((t) => t.name === {json.dumps(name)});"
         "return [t.x, t.y, t.z].map((a) => [...a].map((v) => (Number.isFinite(v) ? v : null))); })()"
@@ -187,7 +187,7 @@ def test_cut_slider(browser):
     assert low < lowest
     assert max(z for z in trace(browser, 0, "contours")[2] if z is not None) < high
     assert float(browser.run("element('top-value').textContent")) == pytest.approx(10**high, rel=1e-3)
-    assert drawn_heights(browser, 0)[0, 5] > high  # still there, outside of what is shown
+    assert drawn_heights(browser, 0)[0, 5] > high  # still in the data, outside the visible range
 
 
 def test_step_slider(browser):
@@ -228,7 +228,7 @@ def test_cameras_are_linked(browser):
         browser.wait("!turning")
         return max(abs(cameras(browser)[0][axis] - before[0][axis]) for axis in "xyz")
 
-    for _ in range(20):  # the page looks at the mouse once a picture: a drag between two pictures is not seen
+    for _ in range(20):  # the page samples the mouse once per frame and misses a drag between two frames
         browser.mouse("mousePressed", x, y, button="left", clickCount=1)
         for k in range(1, 6):
             browser.mouse("mouseMoved", x + 12 * k, y + 3 * k, button="left", buttons=1)
@@ -239,7 +239,7 @@ def test_cameras_are_linked(browser):
     assert turned() > 0.2
     after = cameras(browser)
     assert after[1] == pytest.approx(after[0], abs=1e-3)
-    # The camera stays where it is when something else changes, and "reset view" brings the first one back.
+    # The camera stays when something else changes, and "reset view" restores the first one.
     browser.choose("scale", "linear")
     assert cameras(browser)[0] == pytest.approx(after[0], abs=1e-3)
     browser.act("element('reset').click()")
@@ -252,7 +252,7 @@ def test_zoom(browser):
 
     before = cameras(browser)
     x, y = middle(browser, 1)
-    for _ in range(40):  # how much a notch zooms depends on the time between pictures
+    for _ in range(40):  # the zoom of one wheel step depends on the time between frames
         browser.mouse("mouseWheel", x, y, deltaX=0, deltaY=-10)
         browser.wait("!turning")
         if distance(cameras(browser)[1]) < 0.97 * distance(before[1]):
@@ -299,7 +299,7 @@ def test_state_in_address(browser):
     assert browser.run("[element('metric').value, element('scale').value, element('step').value]") == [
         "train_acc", "log", "2",
     ]  # fmt: skip
-    # What does not exist is not asked for.
+    # Invalid values are ignored.
     browser.act("location.hash = '#metric=nothing&scale=nothing&top=1e9&step=-5'; change(stateFromAddress())")
     assert browser.run("({...state})") == {
         "metric": "train_loss", "scale": "log", "contours": False, "top": 100, "step": 0,
