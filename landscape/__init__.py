@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from landscape.problem.problem import Split as Split
     from landscape.problem.spec import ProblemSpec as ProblemSpec
     from landscape.render.exports.job import ExportOptions as ExportOptions
-    from landscape.render.scenes.animation import Motion as Motion
+    from landscape.render.scenes.options import Motion as Motion
     from landscape.render.scenes.options import SceneOptions as SceneOptions
     from landscape.surface.merge import merge as merge
     from landscape.surface.reading import read_surface as read_surface
@@ -84,7 +84,7 @@ else:
             "Info": "workflows.info",
             "LandscapeError": "errors",
             "MissingLibraryError": "errors",
-            "Motion": "render.scenes.animation",
+            "Motion": "render.scenes.options",
             "NonFiniteLossError": "errors",
             "Plane": "geometry.plane",
             "PlaneConfig": "workflows.planes",

@@ -74,8 +74,7 @@ def command(
     if not (out.is_dir() and not any(out.iterdir())):  # an empty folder can be filled
         require_new(out, overwrite)
     from landscape.cli.progress import Bar
-    from landscape.render.scenes.animation import Motion
-    from landscape.render.scenes.options import SceneOptions
+    from landscape.render.scenes.options import Motion, SceneOptions
     from landscape.workflows.figures import animate_scene
 
     motion = Motion(**{name: options.pop(name) for name in MOTION})

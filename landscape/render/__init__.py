@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from landscape.render.plots.seeds import seed_spread as seed_spread
     from landscape.render.scale import Scale as Scale
     from landscape.render.scale import choose_scale as choose_scale
-    from landscape.render.scenes.animation import Motion as Motion
     from landscape.render.scenes.animation import animate_scene as animate_scene
+    from landscape.render.scenes.options import Motion as Motion
     from landscape.render.scenes.options import SceneOptions as SceneOptions
     from landscape.render.scenes.scene import render_scene as render_scene
     from landscape.render.style import save as save
@@ -39,7 +39,7 @@ else:
             "DescentPlotOptions": "plots.options",
             "ExportOptions": "exports.job",
             "History": "plots.history",
-            "Motion": "scenes.animation",
+            "Motion": "scenes.options",
             "PathOptions": "plots.options",
             "Scale": "scale",
             "SceneOptions": "scenes.options",

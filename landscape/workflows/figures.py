@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     from landscape.geometry.trajectory import Trajectory
     from landscape.render.figure import StyledFigure
-    from landscape.render.scenes.animation import Motion
-    from landscape.render.scenes.options import SceneOptions
+    from landscape.render.scenes.options import Motion, SceneOptions
     from landscape.surface.surface import Surface
 
 

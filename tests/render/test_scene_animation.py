@@ -10,13 +10,13 @@ from PIL import Image
 from vtkmodules.vtkCommonCore import vtkObjectBase
 
 from landscape.render.scenes import actors, animation, framing, overlay
-from landscape.render.scenes.animation import Frame, Motion, plan_frames, render_frames
+from landscape.render.scenes.animation import Frame, plan_frames, render_frames
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.composition import compose
 from landscape.render.scenes.framing import axis_opacities, fit_camera, fit_orbit
 from landscape.render.scenes.hud import path_parameter
 from landscape.render.scenes.offscreen import render_once
-from landscape.render.scenes.options import SceneOptions
+from landscape.render.scenes.options import Motion, SceneOptions
 from landscape.render.scenes.scene import draw_annotations, draw_axes, join_panels
 from landscape.render.scenes.vtk_scene import VTKScene, marker_position
 

@@ -19,7 +19,7 @@ from landscape.render.scenes.composition import Composition, compose
 from landscape.render.scenes.framing import axis_opacities, fit_camera, fit_orbit
 from landscape.render.scenes.hud import path_parameter
 from landscape.render.scenes.offscreen import OffscreenWindow
-from landscape.render.scenes.options import SceneOptions
+from landscape.render.scenes.options import Motion, SceneOptions
 from landscape.render.scenes.panel import Trajectories, trajectories_per_panel
 from landscape.render.scenes.scene import draw_annotations, draw_axes, join_panels, supports_occlusion
 from landscape.render.scenes.vtk_scene import VTKScene
@@ -33,29 +33,6 @@ SUPERSAMPLING = 2.0
 """Default samples per pixel along each axis: moving pictures need fewer than stills."""
 _FULL_TURN, _TURN_WITH_DESCENT = 360.0, 60.0
 _HOLD = 1.5
-
-
-@dataclass(frozen=True)
-class Motion:
-    """Motion of an animated scene.
-
-    Attributes:
-        orbit: whether the camera turns around the scene; by default only if there are no paths, or with ``turn``.
-        descent: whether the paths grow step by step; by default if there are paths, unless ``orbit`` is set.
-        turn: angle of the orbit in degrees, counter-clockwise from above; 360, or 60 together with a descent. The
-            orbit begins at the scene's view, and together with a descent it ends there.
-        seconds: duration in seconds.
-        fps: frames per second; 25, or 12.5 for a GIF.
-        hold: seconds at the end during which the last picture of a descent stays; 1.5, or a quarter of a shorter
-            animation.
-    """
-
-    orbit: bool | None = None
-    descent: bool | None = None
-    turn: float | None = None
-    seconds: float = 8.0
-    fps: float | None = None
-    hold: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Options of a scene, and the size of its picture in pixels, inches and points."""
+"""Options of scenes and animations, and the size of a picture in pixels, inches and points."""
 
 from __future__ import annotations
 
@@ -59,6 +59,29 @@ class SceneOptions:
     background: str = "white"
     transparent: bool = False
     supersampling: float | None = None
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Motion of an animated scene.
+
+    Attributes:
+        orbit: whether the camera turns around the scene; by default only if there are no paths, or with ``turn``.
+        descent: whether the paths grow step by step; by default if there are paths, unless ``orbit`` is set.
+        turn: angle of the orbit in degrees, counter-clockwise from above; 360, or 60 together with a descent. The
+            orbit begins at the scene's view, and together with a descent it ends there.
+        seconds: duration in seconds.
+        fps: frames per second; 25, or 12.5 for a GIF.
+        hold: seconds at the end during which the last picture of a descent stays; 1.5, or a quarter of a shorter
+            animation.
+    """
+
+    orbit: bool | None = None
+    descent: bool | None = None
+    turn: float | None = None
+    seconds: float = 8.0
+    fps: float | None = None
+    hold: float | None = None
 
 
 @dataclass(frozen=True)
