@@ -55,7 +55,8 @@ def end_job(error: BaseException, fail: Callable[[], int]) -> int:
     """
     from landscape.parallel.ranks import host_description, is_collective
 
-    if not _joined or _joined[0].comm is None:
+    comm = _joined[0].comm if _joined else None
+    if comm is None:
         return fail()
     ranks = _joined[0]
     if is_collective(error):
@@ -63,5 +64,5 @@ def end_job(error: BaseException, fail: Callable[[], int]) -> int:
     code = fail()
     sys.stderr.write(f"rank {ranks.rank} of {ranks.size} ({host_description()}) ends the job\n")
     sys.stderr.flush()
-    ranks.comm.Abort(code)
+    comm.Abort(code)
     return code

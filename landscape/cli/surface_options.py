@@ -21,7 +21,7 @@ from landscape.cli.options import (
 
 if TYPE_CHECKING:
     from landscape.sweep.config import SweepConfig
-    from landscape.workflows.grids import AnyAxis
+    from landscape.workflows.grids import AxisChoice
     from landscape.workflows.planes import PlaneConfig
 
 grid_options = together(
@@ -126,9 +126,9 @@ _PLANE = (
 )  # fmt: skip
 
 
-def axes_of(options: dict[str, Any]) -> list[AnyAxis] | None:
+def axes_of(options: dict[str, Any]) -> list[AxisChoice] | None:
     """Return the axes that :data:`grid_options` give; None for the default."""
-    axes: list[AnyAxis | None] = [options["x"], options["y"], options["z"]]
+    axes: list[AxisChoice | None] = [options["x"], options["y"], options["z"]]
     found = [axis for axis in axes if axis is not None]
     if found != axes[: len(found)]:
         raise click.UsageError("--y needs --x, and --z needs both")

@@ -21,11 +21,11 @@ PATH_MARGIN = 0.2
 avoid."""
 
 
-AnyAxis: TypeAlias = Axis | AutoAxis
-AnyGrid: TypeAlias = Grid | Sequence[AnyAxis | str]
+AxisChoice: TypeAlias = Axis | AutoAxis
+GridLike: TypeAlias = Grid | Sequence[AxisChoice | str]
 
 
-def axes_of(grid: AnyGrid | None, ndim: int = 2) -> tuple[AnyAxis, ...]:
+def axes_of(grid: GridLike | None, ndim: int = 2) -> tuple[AxisChoice, ...]:
     """Return the axes of a grid, x first; by default ``ndim`` axes from -1 to 1.
 
     Raises:
@@ -33,7 +33,7 @@ def axes_of(grid: AnyGrid | None, ndim: int = 2) -> tuple[AnyAxis, ...]:
     """
     if isinstance(grid, Grid):
         return grid.axes
-    axes: tuple[AnyAxis, ...]
+    axes: tuple[AxisChoice, ...]
     if grid is None:
         axes = (Axis(-1, 1, DEFAULT_COUNT),) * ndim
     elif isinstance(grid, str):
@@ -46,7 +46,7 @@ def axes_of(grid: AnyGrid | None, ndim: int = 2) -> tuple[AnyAxis, ...]:
 
 
 def resolve_grid(
-    axes: Sequence[AnyAxis],
+    axes: Sequence[AxisChoice],
     problem: Problem,
     plane: Plane,
     evaluation: EvaluationConfig,
@@ -69,7 +69,7 @@ def resolve_grid(
     paths = _paths_in(paths_in)
     reasons: list[str] = []
 
-    def found(axis: AnyAxis, position: int, loss: Callable[[tuple[float, ...]], float]) -> Axis:
+    def found(axis: AxisChoice, position: int, loss: Callable[[tuple[float, ...]], float]) -> Axis:
         if isinstance(axis, Axis):
             return axis
         chosen: AxisRange

@@ -18,7 +18,7 @@ from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into
 from landscape.training.run import Run, run_of
 
 PathName: TypeAlias = str | os.PathLike[str]
-AnySource: TypeAlias = Problem | Run | PathName
+SourceLike: TypeAlias = Problem | Run | PathName
 SplitChoice: TypeAlias = Literal["train", "test", "both"]
 
 SPLITS: Mapping[str, tuple[str, ...]] = {"train": ("train",), "test": ("test",), "both": ("train", "test")}
@@ -85,7 +85,7 @@ def find_checkpoint(source: Run | PathName, problem: ProblemSpec | None = None) 
 
 
 def open_source(
-    source: AnySource,
+    source: SourceLike,
     *,
     problem: ProblemSpec | None = None,
     split: SplitChoice | None = None,

@@ -20,14 +20,14 @@ from landscape.surface.metadata import SurfaceMetadata, SweepSettings
 from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
 from landscape.sweep.grid import Grid
 from landscape.sweep.sweep import run_sweep
-from landscape.workflows.grids import AnyAxis, AnyGrid, axes_of, resolve_grid
+from landscape.workflows.grids import AxisChoice, GridLike, axes_of, resolve_grid
 from landscape.workflows.planes import PlaneConfig
 from landscape.workflows.progress import ProgressOption, Steps, reporting
-from landscape.workflows.sources import AnySource, Source, SplitChoice, open_source
+from landscape.workflows.sources import Source, SourceLike, SplitChoice, open_source
 
 _log = logging.getLogger(__name__)
 
-AnyPlane: TypeAlias = Plane | PlaneFamily | PlaneConfig
+PlaneLike: TypeAlias = Plane | PlaneFamily | PlaneConfig
 RanksOption: TypeAlias = int | Literal["auto"] | Ranks
 
 _IDENTITY = ("model", "model_args", "dataset", "dataset_args", "factory_args")
@@ -50,9 +50,9 @@ class SurfaceTask:
         samples: size of the subset of each split.
     """
 
-    source: AnySource
-    plane: AnyPlane
-    axes: tuple[AnyAxis, ...]
+    source: SourceLike
+    plane: PlaneLike
+    axes: tuple[AxisChoice, ...]
     config: SweepConfig
     evaluation: EvaluationConfig
     problem: ProblemSpec | None = None
@@ -61,9 +61,9 @@ class SurfaceTask:
 
 
 def compute_surface(
-    source: AnySource,
-    plane: AnyPlane | None = None,
-    grid: AnyGrid | None = None,
+    source: SourceLike,
+    plane: PlaneLike | None = None,
+    grid: GridLike | None = None,
     config: SweepConfig | None = None,
     *,
     evaluation: EvaluationConfig | None = None,
@@ -171,9 +171,9 @@ def run_task(
     grid, rules = found
     metadata = ranks.collective(lambda: _account(source, first, several=first is not plane))
     if ranks.is_root:
+        say(_summary(plane, grid, problem, ranks, evaluation.threads))
         for rule in rules:
             say(rule)
-        say(_summary(plane, grid, problem, ranks, evaluation.threads))
     config = task.config if task.config.title else replace(task.config, title=source.title)
     return run_sweep(
         problem,

@@ -24,13 +24,13 @@ from landscape.workflows.planes import split_patterns
 from landscape.workflows.progress import ProgressOption, Steps, reporting
 from landscape.workflows.sources import PathName
 
-AnyRuns: TypeAlias = Run | PathName | Sequence[Run | PathName]
+RunsLike: TypeAlias = Run | PathName | Sequence[Run | PathName]
 
 _PACKAGES = ("landscape", "torch", "numpy", "h5py")
 
 
 def project(
-    runs: AnyRuns,
+    runs: RunsLike,
     plane: Plane | PathName = "pca",
     *,
     axes: int = 2,
@@ -87,7 +87,7 @@ def project(
 
 
 def principal_plane_of(
-    runs: AnyRuns,
+    runs: RunsLike,
     *,
     axes: int = 2,
     ignore: str = "none",
@@ -114,7 +114,7 @@ def principal_plane_of(
     return principal_plane(origin, sources, axes, ignore, split_patterns(only), split_patterns(freeze))
 
 
-def open_runs(runs: AnyRuns) -> list[Run]:
+def open_runs(runs: RunsLike) -> list[Run]:
     """Return the runs, opened where paths were given."""
     several = [runs] if isinstance(runs, (Run, str)) or not isinstance(runs, Sequence) else runs
     return [run if isinstance(run, Run) else Run.open(Path(run)) for run in several]

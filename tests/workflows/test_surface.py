@@ -118,8 +118,8 @@ def test_ranges_by_rule(run, caplog):
     with caplog.at_level(logging.INFO, "landscape"):
         by_rule = compute_surface(run, grid=("auto:3", "-1:1:2"), on_message=said.append).surface
     assert len(said) == 2
-    assert "smallest symmetric interval" in said[0]
-    assert said[1].startswith("1 rank with 1 thread: 6 points")
+    assert said[0].startswith("1 rank with 1 thread: 6 points")
+    assert "smallest symmetric interval" in said[1]
     assert by_rule.x[0] == -by_rule.x[2]
     bounded = compute_surface(run, grid=("auto:3", "-1:1:2"), evaluation=EvaluationConfig(stop_above=1.0)).surface
     assert np.array_equal(by_rule.x, bounded.x)
