@@ -74,11 +74,11 @@ def export(
         raise StoreError(f"{path} exists; choose another path or allow overwriting")
     path.parent.mkdir(parents=True, exist_ok=True)
     if suffix == ".html":
-        loaded = load_surfaces(sources, seed=seed, z=z)
         from landscape.render.exports.page import write_page
 
-        paths = load_trajectories(trajectories, len(loaded))
-        return [write_page(path, loaded, paths, options, overwrite=overwrite)]
+        loaded = load_surfaces(sources, seed=seed, z=z)
+        groups = load_trajectories(trajectories, len(loaded))
+        return [write_page(path, loaded, groups, options, overwrite=overwrite)]
     if suffix == ".xdmf":
         if z is not None or seed is not None:
             raise ValueError(".xdmf refers to the whole surface file: a layer or a seed needs another format")

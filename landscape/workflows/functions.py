@@ -137,16 +137,19 @@ def study_function(
     y: Axis | int | None = None,
     progress: ProgressOption[Steps] = None,
 ) -> FunctionStudy:
-    """Measure a function on a grid and run optimizers on it.
+    """Evaluate a function on a grid and run optimizers on it.
 
     Args:
         function: a name (``landscape.functions.catalogue.FUNCTIONS``), a formula such as ``"x^2 + sin(x)"``, or a
             reference such as ``"module:function"``.
-        optimizers: names, alone or with arguments (``"adam:lr=0.1"``), at most six; none to measure the function only.
+        optimizers: names, alone or with arguments (``"adam:lr=0.1"``), at most six; none to evaluate the function only.
         options: settings of the descents.
         x: first axis of the grid, or its number of points over the function's usual domain.
         y: second axis, for a function of two variables.
         progress: True for a progress bar of the search, or a function that is handed a ``Steps`` after each optimizer.
+
+    Returns:
+        The function's values on the grid, the paths, and notes for figures.
 
     Raises:
         ValueError: an unknown function or optimizer, a point with the wrong number of coordinates, or a function that

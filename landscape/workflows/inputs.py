@@ -57,7 +57,7 @@ def load_trajectories(sources: TrajectorySource | Sequence[TrajectorySource], su
         surfaces: number of surfaces.
 
     Raises:
-        ValueError: as many sources as surfaces are needed.
+        ValueError: several surfaces, and another number of sources.
         StoreError: a file cannot be read.
     """
     if isinstance(sources, Trajectory | str | os.PathLike):
