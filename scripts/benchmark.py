@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="Measure peak memory instead of time.")
     parser.add_argument("--linear", action="store_true", help="Measure time over points and samples instead.")
     parser.add_argument("--dtype", default="float32", help="Ours.")
-    parser.add_argument("--engine", default="auto", help="Ours: auto, plain, folded, dense, grouped, compiled.")
+    parser.add_argument("--engine", default="auto", help="Ours: auto, eager, bn_folded, mlp, batched_mlp, compiled.")
     options = parser.parse_args()
     if unknown := set(options.cases.split(",")) - set(CASES):
         sys.exit(f"unknown cases {', '.join(unknown)}; there are {', '.join(CASES)}")

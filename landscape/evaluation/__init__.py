@@ -1,12 +1,19 @@
 """Loss and metrics at points of a plane."""
 
-from landscape._utils.lazy import lazy
+from typing import TYPE_CHECKING
 
-__getattr__, __dir__, __all__ = lazy(
-    __name__,
-    {
-        "EvaluationConfig": "config",
-        "Evaluator": "evaluator",
-        "open_evaluator": "evaluator",
-    },
-)
+if TYPE_CHECKING:
+    from landscape.evaluation.config import EvaluationConfig as EvaluationConfig
+    from landscape.evaluation.evaluator import Evaluator as Evaluator
+    from landscape.evaluation.evaluator import open_evaluator as open_evaluator
+else:
+    from landscape._utils.lazy import lazy
+
+    __getattr__, __dir__, __all__ = lazy(
+        __name__,
+        {
+            "EvaluationConfig": "config",
+            "Evaluator": "evaluator",
+            "open_evaluator": "evaluator",
+        },
+    )
