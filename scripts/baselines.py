@@ -1,4 +1,4 @@
-"""The networks and data of the benchmarks, and the loops that ours are compared with, as users write them."""
+"""Networks and data of the benchmarks, and the loops to compare with, as users write them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from landscape.problem.measures import accuracy, cross_entropy
 from landscape.problem.problem import Problem, Split
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-BATCH = 128  # that of the published code
+BATCH = 128  # as in the published code
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network and data of a shape: images are uint8, features float32, tokens int64."""
+    """A network with data: images are uint8, features float32, tokens int64."""
 
     model: str
     arguments: dict[str, Any]
@@ -34,7 +34,7 @@ class Case:
     shape: tuple[int, ...]
     samples: int
     published: bool = True
-    whole: bool = False  # the plain loop takes all samples at once, which is best for perceptrons
+    whole: bool = False  # the resident loop takes all samples at once, which is best for perceptrons
 
 
 CASES = {
@@ -54,7 +54,7 @@ CASES = {
 
 
 class Images(Dataset):
-    """Images as torchvision's data sets hand them out: an array, a PIL image, a tensor, normalized."""
+    """Images converted as by the data sets of torchvision: array, PIL image, tensor, normalized."""
 
     def __init__(self, pixels: np.ndarray, targets: np.ndarray) -> None:
         self.pixels, self.targets = pixels, targets
@@ -70,7 +70,7 @@ class Images(Dataset):
 
 
 def data_of(case: Case) -> tuple[Dataset, Split]:
-    """The same samples as a data set for a loader and as resident tensors."""
+    """Return the same samples as a data set for a loader and as resident tensors."""
     generator = np.random.default_rng(0)
     if case.kind == "tokens":
         tokens = torch.from_numpy(generator.integers(0, 256, (case.samples, *case.shape)))
@@ -85,11 +85,12 @@ def data_of(case: Case) -> tuple[Dataset, Split]:
 
 
 def losses(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross entropy."""
     return nn.functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
 
 
 def published(model: nn.Module, plane: Plane, dataset: Dataset, workers: int, folder: Path) -> Callable[[tuple], float]:
-    """As the published tool: directions from their file, new tensors, a loader with transforms, two waits a batch."""
+    """Return the loop of the published tool: directions from a file, new tensors, a loader, two waits per batch."""
     loader = DataLoader(dataset, batch_size=BATCH, shuffle=False, num_workers=workers)
     weights = [t.clone() for _, t in plane.origin]
     path = folder / "directions.h5"
@@ -118,7 +119,7 @@ def published(model: nn.Module, plane: Plane, dataset: Dataset, workers: int, fo
 
 
 def resident(model: nn.Module, plane: Plane, split: Split, batch: int) -> Callable[[tuple], float]:
-    """What somebody writes who cares a little: tensors in memory, weights in place, inference mode, one wait."""
+    """Return a careful loop: tensors in memory, weights updated in place, inference mode, one wait."""
     weights = [t.clone() for _, t in plane.origin]
     directions = [[t for _, t in d.weights] for d in plane.directions]
 
@@ -139,7 +140,7 @@ def resident(model: nn.Module, plane: Plane, split: Split, batch: int) -> Callab
 
 
 def repeated(evaluate: Callable[[tuple], float]) -> Callable[[tuple, int], float]:
-    """One point after the other, several times."""
+    """Return a loop that evaluates a point several times."""
 
     def several(step: tuple, count: int) -> float:
         for _ in range(count):
@@ -150,6 +151,7 @@ def repeated(evaluate: Callable[[tuple], float]) -> Callable[[tuple, int], float
 
 
 def problem_of(case: Case, split: Split) -> tuple[Problem, Plane]:
+    """Return the problem of a case, and a plane around its network."""
     torch.manual_seed(0)
     model = registry.build(case.model, **case.arguments).eval()
     plane = random_plane(Weights.from_model(model))
@@ -157,6 +159,7 @@ def problem_of(case: Case, split: Split) -> tuple[Problem, Plane]:
 
 
 def twin(case: Case, problem: Problem) -> nn.Module:
+    """Return another network with the same weights."""
     model = registry.build(case.model, **case.arguments).eval()
     model.load_state_dict(problem.model.state_dict())
     return model

@@ -1,4 +1,4 @@
-"""What a point of a surface costs: ours against the published loop and a plain resident loop, interleaved, medians."""
+"""Time per point of a surface, compared with the published loop and a simple resident loop: interleaved, medians."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from landscape.evaluation.evaluator import open_evaluator
 
 
 def matrix_peak() -> float:
-    """GFLOP/s of a product of two matrices of 1024 x 1024, float32: the most that this machine gives right now."""
+    """Return the GFLOP/s of a product of two float32 matrices of 1024 x 1024: the peak of this machine right now."""
     a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
     begin = time.perf_counter()
     for _ in range(3):
@@ -33,7 +33,7 @@ def matrix_peak() -> float:
 
 
 def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds per point of each loop, one point after the other in turn."""
+    """Return the time per point of each loop, measured in turn, point by point."""
     dataset, split = data_of(case)
     problem, plane = problem_of(case, split)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -49,7 +49,7 @@ def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any
     loops["resident"] = repeated(resident(twin(case, problem), plane, split, len(split) if case.whole else BATCH))
     with ExitStack() as stack:
         stack.enter_context(folder)
-        for loop, engine, dtype in (("plain", "plain", "float32"), ("ours", options.engine, options.dtype)):
+        for loop, engine, dtype in (("eager", "eager", "float32"), ("ours", options.engine, options.dtype)):
             own, where = problem_of(case, split)
             evaluation = EvaluationConfig(engine=engine, dtype=dtype, threads=options.threads)
             evaluate = stack.enter_context(open_evaluator(own, where, evaluation))
@@ -61,7 +61,7 @@ def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any
             peaks.append(matrix_peak())
             values = {}
             for loop, run in loops.items():
-                # Short points are repeated: a single one is lost in the clock and in whoever else computes.
+                # Short points are repeated: the clock and other processes are too coarse for a single one.
                 count = 1 if not warm_up or not seconds[loop] else max(1, int(repeat / max(seconds[loop][0], 1e-9)))
                 count = (
                     -(-count // evaluate.points_per_launch) * evaluate.points_per_launch if loop == "ours" else count
@@ -76,39 +76,41 @@ def measure(name: str, case: Case, options: argparse.Namespace) -> dict[str, Any
     ratio = {
         loop: statistics.median(a / b for a, b in zip(s, seconds["ours"], strict=True)) for loop, s in seconds.items()
     }
-    share = statistics.median(flops / s / 1e9 / p for s, p in zip(seconds["ours"], peaks[1:], strict=True))
+    fraction = statistics.median(flops / s / 1e9 / p for s, p in zip(seconds["ours"], peaks[1:], strict=True))
     return {
         "case": name, "engine": chosen, "batch": batch, "samples": len(split), "median": median, "ratio": ratio,
         "per_second": len(split) / median["ours"], "gflops": flops / median["ours"] / 1e9,
-        "peak": statistics.median(peaks), "share": share, "worst": worst,
+        "peak": statistics.median(peaks), "fraction": fraction, "worst": worst,
     }  # fmt: skip
 
 
 def table(options: argparse.Namespace) -> None:
+    """Print the table in Markdown."""
     print(
         f"{date.today()}, {processor()}, torch {torch.__version__}, {options.threads} thread(s), loader with "
         f"{options.workers} workers, {options.rounds} rounds, medians\n"
     )
     print(
-        "| case | samples | published, ms | resident, ms | ours plain, ms | ours, ms | engine, batch | samples/s "
-        "| x published | x resident | x ours plain | GFLOP/s | matrix peak | share | largest relative difference |"
+        "| case | samples | published, ms | resident, ms | ours eager, ms | ours, ms | engine, batch | samples/s "
+        "| x published | x resident | x ours eager | GFLOP/s | matrix peak | fraction | largest relative difference |"
     )
     print("|---|" + "---:|" * 5 + "---|" + "---:|" * 8)
     for name in options.cases.split(","):
         row = measure(name, CASES[name], options)
         ms = {loop: f"{1e3 * s:.3g}" for loop, s in row["median"].items()}
-        median = " | ".join(ms.get(loop, "") for loop in ("published", "resident", "plain", "ours"))
+        median = " | ".join(ms.get(loop, "") for loop in ("published", "resident", "eager", "ours"))
         times = {loop: f"{r:.2f}" for loop, r in row["ratio"].items()}
         print(
             f"| {name} | {row['samples']} | {median} "
             f"| {row['engine']}, {row['batch']} | {row['per_second']:.4g} | {times.get('published', '')} "
-            f"| {times['resident']} | {times['plain']} | {row['gflops']:.3g} | {row['peak']:.3g} | {row['share']:.0%} "
-            f"| {row['worst']:.1e} |",
+            f"| {times['resident']} | {times['eager']} | {row['gflops']:.3g} | {row['peak']:.3g} "
+            f"| {row['fraction']:.0%} | {row['worst']:.1e} |",
             flush=True,
         )
 
 
 def processor() -> str:
+    """Return the name of the processor."""
     try:
         with open("/proc/cpuinfo") as file:
             return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
@@ -118,18 +120,20 @@ def processor() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", default=",".join(CASES), help="Comma-separated; all by default.")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--workers", type=int, default=0, help="Of the published loop's loader.")
-    parser.add_argument("--repeat", type=float, default=0.05, help="Seconds that a short point is repeated for.")
+    parser.add_argument("--cases", default=",".join(CASES), help="Cases, separated by commas; all by default.")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads.")
+    parser.add_argument("--rounds", type=int, default=7, help="Number of rounds.")
+    parser.add_argument("--workers", type=int, default=0, help="Workers of the loader of the published loop.")
+    parser.add_argument("--repeat", type=float, default=0.05, help="Seconds for which a short point is repeated.")
     parser.add_argument("--memory", action="store_true", help="Measure peak memory instead of time.")
     parser.add_argument("--linear", action="store_true", help="Measure time over points and samples instead.")
-    parser.add_argument("--dtype", default="float32", help="Ours.")
-    parser.add_argument("--engine", default="auto", help="Ours: auto, eager, bn_folded, mlp, batched_mlp, compiled.")
+    parser.add_argument("--dtype", default="float32", help="Precision of our evaluation.")
+    parser.add_argument(
+        "--engine", default="auto", help="Our engine: auto, eager, bn_folded, mlp, batched_mlp, compiled."
+    )
     options = parser.parse_args()
     if unknown := set(options.cases.split(",")) - set(CASES):
-        sys.exit(f"unknown cases {', '.join(unknown)}; there are {', '.join(CASES)}")
+        sys.exit(f"unknown cases {', '.join(unknown)}; known: {', '.join(CASES)}")
     torch.set_num_threads(options.threads)
     if options.linear:
         from linearity import run

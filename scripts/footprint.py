@@ -1,4 +1,4 @@
-"""How much memory a process takes, by the account of Linux, and what making a plane and sweeping over it take."""
+"""Memory of this process as Linux counts it, and the peak memory of making a plane and of a sweep over it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from landscape.problem.problem import Problem
 
 
 def mib(key: str) -> float:
-    """``VmRSS``, what is resident now, or ``VmHWM``, the most that was."""
+    """Return ``VmRSS``, the resident memory, or ``VmHWM``, its peak, in MiB."""
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(f"{key}:")) / 1024
 
 
-def count_from_here() -> None:
-    """Forget the most that was resident, and what the allocator keeps of freed tensors, which is nobody's."""
+def reset_peak() -> None:
+    """Reset the peak of the resident memory, after returning freed memory to the system."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     with open("/proc/self/clear_refs", "w") as file:
@@ -32,24 +32,24 @@ def count_from_here() -> None:
 
 
 def run(engine: str, points: int) -> None:
-    """Peak memory of a sweep above model, data and a forward pass, in sizes of the parameters."""
+    """Print the peak memory of a sweep above model, data and a forward pass, in units of the size of the parameters."""
     case = Case("resnet50", {}, "images", (8, 8, 3), 32)
     _, split = data_of(case)
     torch.manual_seed(0)
     model = registry.build(case.model, **case.arguments).eval()
     size = sum(p.numel() * p.element_size() for p in model.parameters()) / 2**20
     with torch.inference_mode():
-        model(split.inputs)  # libraries and activations are there before it counts
+        model(split.inputs)  # libraries and activations do not count
     bare = mib("VmRSS")
     origin = Weights.from_model(model)
     plane = random_plane(origin)
     making = mib("VmHWM")
-    count_from_here()
+    reset_peak()
     problem = Problem(model, {"train": split}, cross_entropy)
     with open_evaluator(problem, plane, EvaluationConfig(engine=engine)) as evaluate:
         for step in range(points):
             evaluate((0.01 * step, 0.0))
         sweeping = mib("VmHWM")
         print(f"{case.model}, {size:.0f} MiB of parameters, engine {evaluate.engine}, {points} points")
-    print(f"peak while directions are made: {(making - bare) / size:.2f} sizes of the parameters")
-    print(f"peak of the sweep: {(sweeping - bare) / size:.2f} sizes, of which 3 are origin and two directions")
+    print(f"peak while directions are made: {(making - bare) / size:.2f} times the size of the parameters")
+    print(f"peak of the sweep: {(sweeping - bare) / size:.2f} times that size, 3 of them for origin and two directions")

@@ -1,4 +1,4 @@
-"""What a sweep takes over points and samples, whether the first points tell it, and whether memory creeps."""
+"""Time of a sweep over points and samples, how well the first points predict it, and growth of memory."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from landscape.sweep.config import SweepConfig, SweepProgress
 TINY = CASES["tiny-2-16-16-2"]
 CONVOLUTIONAL = Case("resnet20", {}, "images", (8, 8, 3), 200)
 SIDES = {10: (5, 2), 100: (10, 10), 400: (20, 20), 1_000: (40, 25), 10_000: (100, 100)}
-SHARES = (0.01, 0.1)
-"""Of the points, after which the whole time is predicted."""
+FRACTIONS = (0.01, 0.1)
+"""Fractions of the points after which the total time is predicted."""
 
 
 class Watch:
-    """Notes a sweep's clock, processor time and memory, and what was said to be left, point by point."""
+    """Records clock, processor time, memory and predicted time left of a sweep, point by point."""
 
     def __init__(self, points: int) -> None:
         self.begin = np.nan
-        self.clock, self.cpu, self.left = np.zeros((3, points))  # now, so that they do not grow with the points
+        self.clock, self.cpu, self.left = np.zeros((3, points))  # allocated now, so that memory does not grow
         self.memory = {0: np.nan, points // 10: np.nan, points - 1: np.nan}
         self._count = 0
 
@@ -44,68 +44,69 @@ class Watch:
 
     @property
     def seconds(self) -> float:
-        """From before the first point."""
+        """Time from before the first point to the end."""
         return self.clock[-1] - self.begin
 
-    def predicted(self, share: float) -> tuple[float, float]:
-        """The time that was predicted after a share of the points, 3 at least, over what it was.
+    def predicted(self, fraction: float) -> tuple[float, float]:
+        """Return the predicted total time, relative to the real one, after a fraction of the points (at least 3).
 
-        By what was said to be left, and by processor time, which other work on the machine moves less.
+        The first value uses the predicted time left, the second processor time, which depends less on other work.
         """
-        k = max(int(share * len(self.clock)), 3) - 1
+        k = max(int(fraction * len(self.clock)), 3) - 1
         by_clock = (self.clock[k] - self.begin + self.left[k]) / self.seconds
         by_cpu = (self.cpu[k] - self.cpu[0]) / k * (len(self.cpu) - 1) / (self.cpu[-1] - self.cpu[0])
         return by_clock, by_cpu
 
     @property
-    def creep(self) -> float:
-        """MiB more at the end than when a tenth of the points were done."""
+    def growth(self) -> float:
+        """Growth of memory from a tenth of the points to the end, in MiB."""
         _, early, late = self.memory.values() if len(self.memory) == 3 else (0, *self.memory.values())
         return late - early
 
 
 def sweep(case: Case, points: int, threads: int, out: Path | None) -> Watch:
-    """A sweep, watched."""
+    """Run a sweep, and return its records."""
     _, split = data_of(case)
     problem, plane = problem_of(case, split)
     nx, ny = SIDES[points]
     watch = Watch(points)
 
-    def stop() -> bool:  # asked before each point, and so before the first
+    def stop() -> bool:  # called before each point, and so before the first
         if np.isnan(watch.begin):
             watch.begin = time.perf_counter()
         return False
 
-    grid, plan = Grid.parse(f"-1:1:{nx}", f"-1:1:{ny}"), SweepConfig(out, overwrite=True)
-    run_sweep(problem, plane, grid, plan, evaluation=EvaluationConfig(threads=threads), stop=stop, progress=watch)
+    grid, config = Grid.parse(f"-1:1:{nx}", f"-1:1:{ny}"), SweepConfig(out, overwrite=True)
+    run_sweep(problem, plane, grid, config, evaluation=EvaluationConfig(threads=threads), stop=stop, progress=watch)
     return watch
 
 
 def over_points(name: str, case: Case, counts: list[int], threads: int, rounds: int, out: Path | None) -> None:
+    """Print times over the number of points."""
     where = "into a file" if out else "in memory"
-    print(f"{name}, {case.samples} samples, {where}; medians of {rounds} rounds, in brackets the worst\n")
+    print(f"{name}, {case.samples} samples, {where}; medians of {rounds} rounds, worst in brackets\n")
     print(
-        "| points | seconds | ms a point | predicted after 1 % | after 10 % | by CPU time, 1 % | 10 % "
-        "| memory from a tenth to the end |"
+        "| points | seconds | ms per point | predicted after 1 % | after 10 % | by CPU time, 1 % | 10 % "
+        "| memory growth from a tenth to the end |"
     )
     print("|---:|---:|---:|---:|---:|---:|---:|---:|")
     for points in counts:
         watches = [sweep(case, points, threads, out) for _ in range(rounds)]
         seconds = median(watch.seconds for watch in watches)
-        off = np.array([[watch.predicted(share) for share in SHARES] for watch in watches]) - 1  # round, share, by
+        off = np.array([[watch.predicted(part) for part in FRACTIONS] for watch in watches]) - 1  # round, part, by
         said = [
             f"{median(x):+.1%} ({x[np.abs(x).argmax()]:+.1%})" for by in (0, 1) for x in (off[:, 0, by], off[:, 1, by])
         ]
-        creep = 1024 * max(watch.creep for watch in watches)
+        growth = 1024 * max(watch.growth for watch in watches)
         print(
-            f"| {points:,} | {seconds:.3g} | {1e3 * seconds / points:.3g} | {' | '.join(said)} | {creep:+.0f} KiB |",
+            f"| {points:,} | {seconds:.3g} | {1e3 * seconds / points:.3g} | {' | '.join(said)} | {growth:+.0f} KiB |",
             flush=True,
         )
     print()
 
 
 def over_samples(name: str, case: Case, counts: list[int], threads: int, rounds: int) -> None:
-    """Milliseconds of processor time per point: the least of some rounds, in turn, since other work only adds."""
+    """Print processor time per point over the number of samples: the minimum of several rounds."""
     batch = 64
     least = dict.fromkeys(counts, np.inf)
     for _ in range(rounds):
@@ -121,8 +122,9 @@ def over_samples(name: str, case: Case, counts: list[int], threads: int, rounds:
                 least[samples] = min(least[samples], (time.process_time() - begin) / repeat)
     slope = (least[counts[-1]] - least[counts[0]]) / (counts[-1] - counts[0])
     start = least[counts[0]] - slope * counts[0]
-    print(f"{name}, batch {batch}: {1e3 * start:.3g} ms a point and {1e6 * slope:.3g} us a sample\n")
-    print("| samples | ms a point | us a sample | off the line through both ends |\n|---:|---:|---:|---:|")
+    print(f"{name}, batch {batch}: {1e3 * start:.3g} ms per point and {1e6 * slope:.3g} us per sample\n")
+    print("| samples | ms per point | us per sample | deviation from the line through both ends |")
+    print("|---:|---:|---:|---:|")
     for samples, seconds in least.items():
         line = start + slope * samples
         print(f"| {samples:,} | {1e3 * seconds:.4g} | {1e6 * seconds / samples:.3g} | {seconds / line - 1:+.1%} |")
@@ -130,7 +132,7 @@ def over_samples(name: str, case: Case, counts: list[int], threads: int, rounds:
 
 
 def run(threads: int, rounds: int) -> None:
-    """Print the tables."""
+    """Print all tables."""
     print(f"{date.today()}, load {os.getloadavg()[0]:.1f}\n")
     over_points("mlp 2-16-16-2", TINY, [10, 100, 1_000, 10_000], threads, rounds, None)
     with tempfile.TemporaryDirectory() as folder:

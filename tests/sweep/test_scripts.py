@@ -117,7 +117,7 @@ def test_a_task_of_an_array_computes_its_shard(cluster):
     assert notes[-1] == "landscape surface run --shard 3/32 --out other/shard-3.h5"
     done, _ = cluster(script, "run", **{**task, "SLURM_ARRAY_TASK_MIN": "1"})
     assert done.returncode == 2
-    assert "begins at 0 expected" in done.stderr
+    assert "expected an array that begins at 0" in done.stderr
     assert cluster(script, "run")[0].returncode == 2
 
 
@@ -177,7 +177,7 @@ def test_shards_on_one_machine_are_merged_when_all_are_done(cluster):
     done, notes = cluster(script, "run", PARTS="2", returns=[3, 3])
     assert done.returncode == 3
     assert not any("merge" in note for note in notes)
-    assert "not merged; the same command goes on" in done.stderr
+    assert "not merged; the same command resumes" in done.stderr
 
 
 def test_the_check_of_gpus_says_so_where_there_is_none():
