@@ -151,6 +151,62 @@ def _gaussian(origin: Weights, seed: int, axis: int, moving: frozenset[str]) -> 
     return Direction(origin.with_tensors(tensors), DirectionRecipe("random", seed=seed, axis=axis))
 
 
+@dataclass(frozen=True)
+class DirectionSampler:
+    """Random directions around an origin, one per axis.
+
+    Attributes:
+        origin: weights at the plane's origin.
+        seed: random seed; see :func:`gaussian`.
+        norm: name of a normalization; see :func:`landscape.geometry.normalization.normalize`.
+        ignore: tensors left at rest; see :func:`landscape.geometry.normalization.normalize`.
+        only: patterns of the names of parameters that may move; see :func:`matching_names`.
+        freeze: patterns of the names of parameters that stay at rest.
+    """
+
+    origin: Weights
+    seed: int = 0
+    norm: str = "filter"
+    ignore: str = "biasbn"
+    only: Sequence[str] = ()
+    freeze: Sequence[str] = ()
+
+    def direction(self, axis: int) -> Direction:
+        """Return the normalized direction of an axis.
+
+        Raises:
+            ValueError: an unknown name or pattern, or nothing is left to move.
+        """
+        return self._normalized(self._sample(axis, "none"))
+
+    def orthogonal(self, axes: Iterable[int], first: Sequence[Direction] = ()) -> list[Direction]:
+        """Return ``first``, then normalized directions for ``axes`` that were made orthogonal before normalization.
+
+        Tensors at rest are zeroed first, so that the directions are orthogonal among the tensors that move.
+
+        Raises:
+            ValueError: an unknown name or pattern, nothing is left to move, or directions are linearly dependent.
+        """
+        directions = [*first, *(self._sample(axis, self.ignore) for axis in axes)]
+        directions = _orthogonalized(directions, first_owned=len(first))
+        return [d if i < len(first) else self._normalized(d) for i, d in enumerate(directions)]
+
+    def _sample(self, axis: int, ignore: str) -> Direction:
+        """Return a direction, not normalized, with zeros where ``only``, ``freeze`` and ``ignore`` say so."""
+        names = frozenset(self.origin.tensors)
+        if self.only or self.freeze:
+            names = matching_names(self.origin, self.only, self.freeze)
+        still = ignored_names(self.origin, ignore)
+        direction = _gaussian(self.origin, self.seed, axis, names - still)
+        if self.only or self.freeze:
+            direction = direction.with_weights(direction.weights, only=tuple(self.only), freeze=tuple(self.freeze))
+        return direction.with_weights(direction.weights, ignore=ignore) if still else direction
+
+    def _normalized(self, direction: Direction) -> Direction:
+        """Normalize a sampled direction in place: nobody else has its tensors."""
+        return _normalized_in_place(direction, self.origin, self.norm, self.ignore)
+
+
 def random_direction(
     origin: Weights,
     seed: int = 0,
@@ -174,44 +230,7 @@ def random_direction(
     Raises:
         ValueError: an unknown name or pattern, or nothing is left to move.
     """
-    return _normalized_in_place(_sample(origin, seed, axis, only, freeze), origin, norm, ignore)
-
-
-def random_directions(
-    origin: Weights,
-    seed: int,
-    axes: Iterable[int],
-    norm: str,
-    ignore: str,
-    only: Sequence[str],
-    freeze: Sequence[str],
-    orthogonal: bool = False,
-    first: Sequence[Direction] = (),
-) -> list[Direction]:
-    """Return ``first``, followed by normalized random directions for ``axes``, in as little memory as they take.
-
-    The arguments are those of :func:`landscape.geometry.plane.random_plane`.
-    """
-    if not orthogonal:
-        return [*first, *(random_direction(origin, seed, axis, norm, ignore, only, freeze) for axis in axes)]
-    directions = [*first, *(_sample(origin, seed, axis, only, freeze, ignore) for axis in axes)]
-    directions = _orthogonalized(directions, first_owned=len(first))
-    return [
-        direction if i < len(first) else _normalized_in_place(direction, origin, norm, ignore)
-        for i, direction in enumerate(directions)
-    ]
-
-
-def _sample(
-    origin: Weights, seed: int, axis: int, only: Sequence[str] = (), freeze: Sequence[str] = (), ignore: str = "none"
-) -> Direction:
-    """Return a random direction, not normalized, with zeros where ``only``, ``freeze`` and ``ignore`` say so."""
-    moving = matching_names(origin, only, freeze) if only or freeze else frozenset(origin.tensors)
-    still = ignored_names(origin, ignore)
-    direction = _gaussian(origin, seed, axis, moving - still)
-    if only or freeze:
-        direction = direction.with_weights(direction.weights, only=tuple(only), freeze=tuple(freeze))
-    return direction.with_weights(direction.weights, ignore=ignore) if still else direction
+    return DirectionSampler(origin, seed, norm, ignore, only, freeze).direction(axis)
 
 
 def _normalized_in_place(direction: Direction, origin: Weights, norm: str, ignore: str) -> Direction:

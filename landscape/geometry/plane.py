@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape._utils.torch_compat import add_each, copy_each
-from landscape.geometry.direction import Direction, difference, orthogonalize, random_direction, random_directions
+from landscape.geometry.direction import Direction, DirectionSampler, difference, orthogonalize
 from landscape.geometry.pca import WeightsLoader, principal_directions
 from landscape.geometry.trajectory import FloatArray
 from landscape.geometry.weights import Weights, float64_blocks, require_same_layout
@@ -234,13 +234,14 @@ def random_plane(
     if orthogonal and same_direction:
         raise ValueError("expected either orthogonal or same_direction, got both")
     weights = origin if isinstance(origin, Weights) else Weights.from_model(origin).to("cpu")
+    sampler = DirectionSampler(weights, seed, norm, ignore, only, freeze)
     if same_direction:
-        x = first[0] if first else random_direction(weights, seed, 0, norm, ignore, only, freeze)
+        x = first[0] if first else sampler.direction(0)
         return Plane(weights, (x, *[x.with_weights(x.weights, same_direction=True)] * (axes - 1)))
     remaining = range(len(first), axes)
-    return Plane(
-        weights, tuple(random_directions(weights, seed, remaining, norm, ignore, only, freeze, orthogonal, first))
-    )
+    if orthogonal:
+        return Plane(weights, tuple(sampler.orthogonal(remaining, first)))
+    return Plane(weights, (*first, *(sampler.direction(axis) for axis in remaining)))
 
 
 def plane_through(
