@@ -280,7 +280,7 @@ def _agg(figure: Figure) -> FigureCanvasAgg:
 
 
 def _needs_outline(colour: str) -> bool:
-    """Return whether a colour is that of the background: white on white, or black on black."""
+    """Return whether a colour is hardly visible on the background, like white on white."""
     lightness, ink = (float(luminance(np.array(to_rgb(c)), REC_601)) for c in (colour, _ink()))
     return abs(lightness - ink) > 0.8
 
