@@ -203,7 +203,7 @@ def render_frames(composition: Composition, frames: Sequence[Frame]) -> Iterator
 
 
 class _VTKPanels:
-    """VTK scenes and windows of all panels; leaving the context releases them, even if this object is still referenced."""
+    """VTK scenes and windows of all panels; leaving the context releases them, even if references remain."""
 
     def __init__(self, composition: Composition, camera: Camera, ticks: AxisTicks) -> None:
         self._composition = composition
