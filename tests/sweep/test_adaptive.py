@@ -1,4 +1,4 @@
-"""Refinement: few points where a surface is smooth, all where it is noise, the same ones after an interruption."""
+"""Adaptive refinement: few points for smooth surfaces, all for noise, and the same points after an interruption."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def largest_error(full, known):
     return np.abs(guess - logs).max() / np.ptp(logs)
 
 
-def test_a_smooth_surface_takes_a_quarter_of_the_points_or_fewer_and_is_what_it_claims_to_be():
+def test_smooth_surface_needs_a_quarter_of_the_points():
     refinement, _, rounds = refined(SMOOTH)
     known = refinement.known
     assert known.sum() == sum(map(len, rounds)) <= SMOOTH.size / 4
@@ -48,19 +48,19 @@ def test_a_smooth_surface_takes_a_quarter_of_the_points_or_fewer_and_is_what_it_
     assert 0 < refinement.error <= 0.02
 
 
-def test_noise_takes_every_point():
+def test_noise_needs_every_point():
     refinement, _, _ = refined(NOISE)
     assert refinement.known.all()
 
 
-def test_points_gather_where_the_surface_is_rough():
+def test_points_concentrate_where_the_surface_is_rough():
     rough = SMOOTH + np.where(X > 0.2, 0.5 * np.sin(40 * X) * np.sin(37 * Y) + 0.5, 0.0)
     known = refined(rough)[0].known
     assert known[:, 40:].mean() > 0.75
     assert known[:, :20].mean() < 0.35
 
 
-def test_only_measured_points_decide_and_rounds_come_again_alike():
+def test_rounds_depend_on_computed_values_only():
     _, shown, rounds = refined(SMOOTH)
     _, _, from_full = refined(SMOOTH, blind=False)
     _, _, resumed = refined(shown, blind=False)
@@ -70,7 +70,7 @@ def test_only_measured_points_decide_and_rounds_come_again_alike():
     assert len(np.unique(everything)) == len(everything)
 
 
-def test_a_budget_goes_to_the_largest_errors_and_is_kept():
+def test_budget():
     rough = SMOOTH + np.where(X > 0.2, 0.5 * np.sin(40 * X) * np.sin(37 * Y) + 0.5, 0.0)
     for budget in (1, 81, 200, 700):
         known = refined(rough, budget=budget)[0].known
@@ -92,7 +92,7 @@ def test_any_grid(shape):
     assert refined(NOISE.reshape(-1)[: full.size].reshape(shape))[0].known.mean() > 0.95
 
 
-def test_where_the_loss_is_not_finite_only_its_border_is_resolved():
+def test_only_the_border_of_not_finite_losses_is_resolved():
     full = np.where(X**2 + Y**2 > 1, np.nan, SMOOTH)
     full[:, :3] = np.inf
     refinement, _, _ = refined(full)
@@ -103,7 +103,7 @@ def test_where_the_loss_is_not_finite_only_its_border_is_resolved():
     assert (np.isfinite(guess) == np.isfinite(full)).mean() > 0.97
 
 
-def test_constant_zero_and_several_losses():
+def test_constant_losses_zeros_and_several_losses():
     constant, zero = np.full((21, 21), 2.0), np.zeros((21, 21))
     assert refined(constant)[0].known.mean() < 0.7
     assert refined(zero)[0].known.mean() < 0.7
@@ -113,7 +113,7 @@ def test_constant_zero_and_several_losses():
     assert refinement.known.all()
 
 
-def test_interpolation_is_never_where_a_measurement_is():
+def test_interpolation_excludes_known_points():
     known = refined(SMOOTH)[0].known
     guess = interpolate_unknown(SMOOTH, known)
     assert np.isnan(guess[known]).all()
@@ -123,7 +123,7 @@ def test_interpolation_is_never_where_a_measurement_is():
     )
 
 
-def test_what_is_asked_is_checked():
+def test_wrong_arguments():
     with pytest.raises(ValueError, match="tolerance: expected a fraction of the log-loss range between 0 and 1, got 2"):
         Adaptive(2)
     with pytest.raises(ValueError, match="budget: expected at least one point, got 0"):
@@ -151,7 +151,7 @@ def plane(problem):
     return Plane(origin, (random_direction(origin, 0, 0), random_direction(origin, 0, 1)))
 
 
-def test_measured_points_are_those_of_the_full_sweep_bit_for_bit(problem, plane, tmp_path):
+def test_adaptive_points_are_bit_equal_to_full_sweep(problem, plane, tmp_path):
     full = run_sweep(problem, plane, GRID).surface
     path = tmp_path / "adaptive.h5"
     outcome = run_sweep(problem, plane, GRID, SweepConfig(path, adaptive=Adaptive(0.02)))
@@ -171,7 +171,7 @@ def test_measured_points_are_those_of_the_full_sweep_bit_for_bit(problem, plane,
     assert np.abs(np.log(guess[~done]) - logs[~done]).max() / np.ptp(logs) < 0.03
 
 
-def test_interrupted_and_continued_is_the_same_and_so_is_the_full_sweep_after_it(problem, plane, tmp_path):
+def test_resume_of_adaptive_sweep_and_full_sweep_after_it(problem, plane, tmp_path):
     adaptive = Adaptive(0.02)
     run_sweep(problem, plane, GRID, SweepConfig(tmp_path / "one.h5", adaptive=adaptive))
     whole = read_surface(tmp_path / "one.h5")
@@ -209,6 +209,6 @@ def test_interrupted_and_continued_is_the_same_and_so_is_the_full_sweep_after_it
     assert full.metadata.finished
 
 
-def test_an_adaptive_sweep_has_no_shards():
+def test_adaptive_sweep_has_no_shards():
     with pytest.raises(ValueError, match="an adaptive sweep cannot be split into shards"):
         SweepConfig(shard=(0, 2), adaptive=Adaptive(0.1))

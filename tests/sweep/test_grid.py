@@ -13,7 +13,7 @@ finite = st.floats(-1e6, 1e6, allow_subnormal=False)
 
 
 @given(start=finite, width=st.floats(1e-3, 1e6), count=st.integers(2, 200))
-def test_axes_hold_their_ends_and_rise(start, width, count):
+def test_axis_contains_its_ends_and_increases(start, width, count):
     axis = Axis(start, start + width, count)
     values = axis.values
     assert (len(values), values[0], values[-1]) == (count, axis.start, axis.stop)
@@ -22,14 +22,14 @@ def test_axes_hold_their_ends_and_rise(start, width, count):
 
 
 @given(end=st.floats(1e-3, 1e6), half=st.integers(1, 100))
-def test_symmetric_axes_are_symmetric_to_the_last_bit_and_meet_zero(end, half):
+def test_symmetric_axis_is_bit_symmetric_around_zero(end, half):
     values = Axis(-end, end, 2 * half + 1).values
     assert values[half] == 0.0
     assert np.array_equal(values, -values[::-1])
 
 
 @given(start=finite, width=st.floats(1e-3, 1e6), count=st.integers(2, 99))
-def test_an_axis_as_text_gives_the_axis_back(start, width, count):
+def test_axis_round_trip_through_text(start, width, count):
     axis = Axis(start, start + width, count)
     assert Axis.parse(str(axis)) == axis
 
@@ -48,12 +48,12 @@ def test_an_axis_as_text_gives_the_axis_back(start, width, count):
         ("nan:1:5", "finite bounds"),
     ],
 )
-def test_what_is_no_axis(text, says):
+def test_wrong_axes(text, says):
     with pytest.raises(ValueError, match=says):
         Axis.parse(text)
 
 
-def test_points_are_numbered_with_x_running_fastest():
+def test_points_are_numbered_with_x_fastest():
     grid = Grid.parse("-1:0.5:4", "0:1:3", "5:6:2")
     assert grid.shape == (2, 3, 4)
     assert len(grid) == 24

@@ -1,4 +1,4 @@
-"""The scripts for SLURM and for one machine, with launchers that only say how they were called."""
+"""Scripts for SLURM and for one machine, with launchers that only record their calls."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ LOCAL = sorted((SCRIPTS / "local").iterdir())
 
 @pytest.fixture
 def cluster(tmp_path):
-    """``cluster(script, *words, codes=[...], gains=True, **environment)``: run it among launchers that take notes.
+    """``cluster(script, *words, returns=[...], gains=True, **environment)``: run it with launchers that record calls.
 
-    ``landscape surface`` ends with the next of ``codes``; ``landscape info`` reports another number of points each time
-    if ``gains``. Returns the finished process and the notes.
+    ``landscape surface`` ends with the next code of ``returns``; ``landscape info`` reports another number of points
+    each time if ``gains``. Returns the finished process and the records.
     """
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -75,7 +75,7 @@ def cluster(tmp_path):
 
 
 @pytest.mark.parametrize("script", SLURM + LOCAL, ids=lambda path: path.name)
-def test_scripts_are_sound(script):
+def test_scripts_pass_shellcheck(script):
     subprocess.run(["bash", "-n", str(script)], check=True)
     assert os.access(script, os.X_OK)
     if shutil.which("shellcheck") is None:
@@ -85,7 +85,7 @@ def test_scripts_are_sound(script):
 
 
 @pytest.mark.parametrize("name", ["one-node-gpus.sbatch", "many-nodes.sbatch"])
-def test_a_job_of_many_ranks_goes_back_into_the_queue_while_it_gains_points(cluster, name):
+def test_job_is_requeued_while_it_computes_points(cluster, name):
     script, job = SCRIPTS / "slurm" / name, {"SLURM_JOB_ID": "4711", "SLURM_NTASKS": "8"}
     done, notes = cluster(script, "run", "--x", "-1:1:5", **job)
     assert done.returncode == 0, done.stderr
@@ -97,13 +97,13 @@ def test_a_job_of_many_ranks_goes_back_into_the_queue_while_it_gains_points(clus
     assert (done.returncode, notes[-1]) == (3, "scontrol requeue 4711")
     done, notes = cluster(script, "run", returns=[3], gains=False, **job)
     assert done.returncode == 3
-    assert not any("requeue" in note for note in notes), "what gained nothing would gain nothing again"
+    assert not any("requeue" in note for note in notes), "a run without progress would repeat"
     done, notes = cluster(script, "run", returns=[1], **job)
     assert done.returncode == 1
     assert not any("requeue" in note for note in notes)
 
 
-def test_a_task_of_an_array_computes_its_shard(cluster):
+def test_array_task_computes_its_shard(cluster):
     script = SCRIPTS / "slurm" / "array.sbatch"
     task = {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "16", "SLURM_ARRAY_TASK_MIN": "0"}
     done, notes = cluster(script, "run", SLURM_ARRAY_JOB_ID="12", returns=[3], **task)
@@ -124,13 +124,13 @@ def test_a_task_of_an_array_computes_its_shard(cluster):
 @pytest.mark.parametrize(
     "name", ["slurm/one-node-gpus.sbatch", "slurm/many-nodes.sbatch", "slurm/array.sbatch", "local/surface"]
 )
-def test_what_is_started_again_must_not_begin_anew(cluster, name):
+def test_restarting_scripts_refuse_overwrite(cluster, name):
     done, notes = cluster(SCRIPTS / name, "run", "--overwrite", SLURM_ARRAY_TASK_ID="0", SLURM_ARRAY_TASK_COUNT="2")
     assert (done.returncode, notes) == (2, [])
     assert "remove the file instead" in done.stderr
 
 
-def test_an_array_is_submitted_with_its_merge_behind_it(cluster):
+def test_submit_array_submits_merge(cluster):
     script = SCRIPTS / "slurm" / "submit-array"
     done, notes = cluster(script, "16", "run", "--x", "-1:1:5")
     assert done.returncode == 0, done.stderr
@@ -144,7 +144,7 @@ def test_an_array_is_submitted_with_its_merge_behind_it(cluster):
         assert cluster(script, *words)[0].returncode == 2
 
 
-def test_the_merge_takes_all_shards(cluster, tmp_path):
+def test_merge_takes_all_shards(cluster, tmp_path):
     (tmp_path / "shards").mkdir()
     for part in range(2):
         (tmp_path / "shards" / f"shard-{part}.h5").touch()
@@ -152,7 +152,7 @@ def test_the_merge_takes_all_shards(cluster, tmp_path):
     assert notes == ["landscape merge shards/shard-0.h5 shards/shard-1.h5 --out surface.h5"]
 
 
-def test_on_one_machine_it_starts_again_as_long_as_that_brings_points(cluster):
+def test_local_surface_restarts_while_it_computes_points(cluster):
     script = SCRIPTS / "local" / "surface"
     done, notes = cluster(script, "run", RANKS="4", returns=[3, 137, 0])
     assert done.returncode == 0, done.stderr
@@ -165,7 +165,7 @@ def test_on_one_machine_it_starts_again_as_long_as_that_brings_points(cluster):
     assert cluster(script)[0].returncode == 2
 
 
-def test_shards_on_one_machine_are_merged_when_all_are_done(cluster):
+def test_local_shards_are_merged_when_done(cluster):
     script = SCRIPTS / "local" / "shards"
     done, notes = cluster(script, "run", PARTS="3")
     assert done.returncode == 0, done.stderr
@@ -180,7 +180,7 @@ def test_shards_on_one_machine_are_merged_when_all_are_done(cluster):
     assert "not merged; the same command resumes" in done.stderr
 
 
-def test_the_check_of_gpus_says_so_where_there_is_none():
+def test_gpu_check_without_gpu():
     said = subprocess.run(
         [sys.executable, str(SCRIPTS / "gpu_check")],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},

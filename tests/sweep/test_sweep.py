@@ -74,7 +74,7 @@ def whole(problem, plane, tmp_path):
     return tmp_path / "whole.h5"
 
 
-def test_a_quadratic_is_its_closed_form():
+def test_quadratic_equals_closed_form():
     class Bowl(nn.Module):
         def __init__(self):
             super().__init__()
@@ -97,7 +97,7 @@ def test_a_quadratic_is_its_closed_form():
     np.testing.assert_allclose(outcome.surface.metric("train_loss_stderr"), deviation, rtol=1e-10)
 
 
-def test_memory_and_file_hold_the_same(problem, plane, whole):
+def test_memory_and_file_are_equal(problem, plane, whole):
     outcome = run_sweep(problem, plane, GRID)
     on_disk = read_surface(whole)
     assert outcome.computed == 35
@@ -109,7 +109,7 @@ def test_memory_and_file_hold_the_same(problem, plane, whole):
 
 
 @pytest.mark.parametrize("after", [0, 1, 17, 34])
-def test_stopped_and_continued_is_the_same_file(problem, plane, whole, tmp_path, after):
+def test_resume_after_stop_is_bit_equal(problem, plane, whole, tmp_path, after):
     plan = SweepConfig(tmp_path / "s.h5")
     seen = []
     outcome = run_sweep(problem, plane, GRID, plan, stop=lambda: len(seen) >= after, progress=seen.append)
@@ -122,7 +122,7 @@ def test_stopped_and_continued_is_the_same_file(problem, plane, whole, tmp_path,
 
 
 @pytest.mark.parametrize("parts", [2, 3])
-def test_shards_merged_are_the_same_file(problem, plane, whole, tmp_path, parts):
+def test_merged_shards_are_bit_equal(problem, plane, whole, tmp_path, parts):
     paths = [tmp_path / f"{part}.h5" for part in range(parts)]
     for part, path in enumerate(paths):
         outcome = run_sweep(problem, plane, GRID, SweepConfig(path, shard=(part, parts)))
@@ -133,7 +133,7 @@ def test_shards_merged_are_the_same_file(problem, plane, whole, tmp_path, parts)
     assert contents(tmp_path / "merged.h5") == contents(whole)
 
 
-def test_points_that_are_computed_together_do_not_show_in_whose_company_they_were():
+def test_batched_points_equal_single_points():
     """By shards points share their launches with others than in one go."""
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
@@ -154,7 +154,7 @@ def test_points_that_are_computed_together_do_not_show_in_whose_company_they_wer
             assert share.values[name][there].tobytes() == values[there].tobytes()
 
 
-def test_failures_are_tried_once_more_then_kept_with_their_message_until_asked_for(problem, plane, whole, tmp_path):
+def test_failures_are_stored_and_retried_on_request(problem, plane, whole, tmp_path):
     plan, retry = SweepConfig(tmp_path / "s.h5"), SweepConfig(tmp_path / "s.h5", retry_failed=True)
     problem.loss.calls, problem.loss.failing = 0, set(range(20, 40))
     outcome = run_sweep(problem, plane, GRID, plan)
@@ -199,7 +199,7 @@ OTHER_LOSS = SurfaceMetadata(SweepSettings(other={"loss": "other"}))
         ({"grid": Grid.parse("-1:0.5:7", "0:2:5")}, "axes: the file has .*'0:1:5'.*, this sweep uses .*'0:2:5'"),
     ],
 )
-def test_a_file_of_other_settings_is_refused_by_name(problem, plane, whole, change, named):
+def test_resume_with_other_settings_is_refused(problem, plane, whole, change, named):
     before = whole.read_bytes()
     grid = change.pop("grid", GRID)
     with pytest.raises(StoreError, match=named):
@@ -208,7 +208,7 @@ def test_a_file_of_other_settings_is_refused_by_name(problem, plane, whole, chan
     assert run_sweep(problem, plane, grid, SweepConfig(whole, overwrite=True), **change).complete
 
 
-def test_other_data_weights_and_statistics_are_noticed(problem, plane, whole):
+def test_resume_with_other_data_weights_or_statistics_is_refused(problem, plane, whole):
     other = Problem(problem.model, {**problem.splits, "test": problem.splits["test"].take(slice(0, 19))}, problem.loss)
     with pytest.raises(StoreError, match="samples: the file has"):
         run_sweep(other, plane, GRID, SweepConfig(whole))
@@ -220,7 +220,7 @@ def test_other_data_weights_and_statistics_are_noticed(problem, plane, whole):
         run_sweep(problem, plane, GRID, SweepConfig(whole))
 
 
-def test_the_model_comes_back_as_it_was_also_after_an_error(problem, plane, tmp_path, monkeypatch):
+def test_model_is_restored_after_an_error(problem, plane, tmp_path, monkeypatch):
     before = {name: tensor.clone() for name, tensor in problem.model.state_dict().items()}
     monkeypatch.setattr(module.FileStore, "record", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(OSError, match="full"):
@@ -228,8 +228,8 @@ def test_the_model_comes_back_as_it_was_also_after_an_error(problem, plane, tmp_
     assert all(torch.equal(before[name], tensor) for name, tensor in problem.model.state_dict().items())
 
 
-def test_what_is_recorded_is_in_the_file_when_the_end_is_asked_for(problem, plane, tmp_path):
-    """A scheduler's SIGKILL may follow a signal at once: nothing may wait for the points under way."""
+def test_stop_flushes_before_points_under_way(problem, plane, tmp_path):
+    """A scheduler's SIGKILL may follow a signal at once: the flush must not wait for the points under way."""
     path, seen, written = tmp_path / "s.h5", [], []
 
     def stop():
@@ -245,7 +245,7 @@ def test_what_is_recorded_is_in_the_file_when_the_end_is_asked_for(problem, plan
         patch.setattr(module.FileStore, "flush", flushing)
         patch.setattr(module.FileStore, "flush_if_due", lambda store: None)
         run_sweep(problem, plane, GRID, SweepConfig(path), stop=stop, progress=seen.append)
-    assert written == [3, 3], "once because of the end, once on closing"
+    assert written == [3, 3], "once because of the stop, once on closing"
 
 
 def test_wrong_arguments(problem, plane, tmp_path):

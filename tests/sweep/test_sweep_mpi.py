@@ -1,10 +1,11 @@
-"""Whole sweeps under mpiexec: the same bits as alone, an end in order when asked to stop, one writer, one problem."""
+"""Sweeps under mpiexec: the same bits as in one process, stopping in order, one writer, one problem."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -14,9 +15,17 @@ from landscape.surface.plane_files import read_plane
 
 pytestmark = pytest.mark.mpi
 
+PROGRAM = Path(__file__).with_name("programs") / "sweeping.py"
+EVALUATIONS = {
+    "plain": {},
+    "paired": {"paired": True},
+    "bfloat16": {"dtype": "bfloat16"},
+    "stopped": {"stop_above": 1.5, "batch_size": 7},
+}
+
 
 def contents(path):
-    """Everything in a file that a point or the plane decides, as bytes."""
+    """Return the bytes of all datasets but times."""
     found = {}
     with h5py.File(path, "r", locking=False) as file:
         file.visititems(
@@ -25,63 +34,106 @@ def contents(path):
     return {name: data for name, data in found.items() if name != "seconds"}
 
 
-@pytest.fixture(scope="module")
-def alone(launch, tmp_path_factory):
-    """The file of an undisturbed run of one process."""
-    path = tmp_path_factory.mktemp("alone") / "surface.h5"
-    done = launch("sweeping.py", {"out": str(path)}, 1)
-    assert done.returncode == 0, done.stderr
-    return path
-
-
-def test_any_number_of_ranks_gives_the_bits_of_one(alone, launch, tmp_path):
-    out, ranks = tmp_path / "surface.h5", 3
-    done = launch("sweeping.py", {"out": str(out)}, ranks)
-    assert done.returncode == 0, done.stderr
-    assert done.said == {"computed": 35, "pending": 0, "size": ranks}
-    assert contents(out) == contents(alone)
-    assert read_plane(out).origin.digest() == read_plane(alone).origin.digest()
-
-
-@pytest.mark.parametrize("evaluation", [{"paired": True}, {"dtype": "bfloat16"}, {"stop_above": 1.5, "batch_size": 7}])
-def test_what_is_asked_for_besides_is_the_same_on_two_ranks(evaluation, launch, tmp_path):
-    files = []
-    for ranks in (1, 2):
-        files.append(tmp_path / f"{ranks}.h5")
-        done = launch("sweeping.py", {"out": str(files[-1]), "evaluation": evaluation}, ranks)
-        assert done.returncode == 0, done.stderr
-    assert contents(files[0]) == contents(files[1])
-    assert attributes(files[0]) == attributes(files[1])
-
-
-def test_a_negative_loss_ends_all_ranks_where_points_are_stopped_by_a_bound(launch, tmp_path):
-    wanted = {"out": str(tmp_path / "s.h5"), "less": 0.9, "evaluation": {"stop_above": 1.5, "batch_size": 7}}
-    done = launch("sweeping.py", wanted, 2)
-    assert done.returncode != 0
-    assert "UnsoundError: train_loss is negative in places" in done.stderr
-
-
 def attributes(path):
+    """Return the attributes of a file but times and the command."""
     with h5py.File(path, "r") as file:
-        return {name: value for name, value in file.attrs.items() if name not in ("started", "finished")}
+        return {name: value for name, value in file.attrs.items() if name not in ("started", "finished", "command")}
 
 
-def test_a_signal_to_any_rank_ends_the_run_in_order_and_the_same_command_continues(alone, launch, ranks_of, tmp_path):
+@pytest.fixture(scope="module")
+def serial(launch, tmp_path_factory):
+    """A folder with the files of undisturbed sweeps in one process."""
+    folder = tmp_path_factory.mktemp("serial")
+    done = launch(PROGRAM, [{"out": str(folder / name), "evaluation": e} for name, e in EVALUATIONS.items()], 1)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ranks(launch, tmp_path_factory):
+    """A folder with the files of sweeps on three ranks, and the results of these and of two that fail."""
+    folder = tmp_path_factory.mktemp("ranks")
+    sweeps = [{"out": str(folder / name), "evaluation": e} for name, e in EVALUATIONS.items()]
+    failing = tmp_path_factory.mktemp("failing")
+    sweeps.append({"out": str(failing / "careless"), "careless": True})
+    sweeps.append({"out": str(failing / "full"), "full_disk": "close"})
+    sweeps.append({"out": str(folder / "last")})
+    done = launch(PROGRAM, sweeps, 3)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (failing / "careless").exists()
+    return folder, dict(zip([*EVALUATIONS, "careless", "full", "last"], done.said, strict=True))
+
+
+@pytest.mark.parametrize("name", EVALUATIONS)
+def test_ranks_give_the_bits_of_one_process(serial, ranks, name):
+    folder, results = ranks
+    assert results[name] == {"computed": 35, "pending": 0, "size": 3}
+    assert contents(folder / name) == contents(serial / name)
+    assert attributes(folder / name) == attributes(serial / name)
+    assert read_plane(folder / name).origin.digest() == read_plane(serial / name).origin.digest()
+
+
+def test_values_of_the_reference_are_distinct(serial):
+    with h5py.File(serial / "plain") as file:
+        assert np.isfinite(file["train_loss"][()]).all()
+        assert len(np.unique(file["train_loss"][()])) == 35
+
+
+def test_ranks_with_different_problems_are_refused(ranks):
+    error = ranks[1]["careless"]["error"]
+    assert error.startswith("RankError: rank 1 (")
+    assert "would not compute the same as the root: data, origin" in error
+    assert "Seed everything random" in error
+
+
+def test_full_disk_on_closing_is_an_error_on_all_ranks(ranks):
+    assert ranks[1]["full"]["error"] == "StoreError: the disk is full"
+    assert ranks[1]["last"]["computed"] == 35, "the ranks can go on together"
+
+
+def test_negative_loss_with_a_bound_ends_all_ranks(launch, tmp_path):
+    options = {"out": str(tmp_path / "s.h5"), "less": 0.9, "evaluation": EVALUATIONS["stopped"]}
+    done = launch(PROGRAM, [options], 2)
+    assert done.returncode != 0
+    assert "UnsoundError: train_loss is negative for some samples" in done.stderr
+
+
+def test_signal_to_any_rank_stops_all_and_the_sweep_resumes(serial, launch, ranks_of, tmp_path):
     out = tmp_path / "surface.h5"
 
     def interrupt(process):
         wait_for_points(out, 3)
         os.kill(max(ranks_of(process)), signal.SIGUSR1)
 
-    done = launch("sweeping.py", {"out": str(out), "pause": 0.3}, 2, meanwhile=interrupt)
+    done = launch(PROGRAM, [{"out": str(out), "pause": 0.3}], 2, meanwhile=interrupt)
     assert done.returncode == 3, done.stderr
-    assert done.said["pending"] == 35 - done.said["computed"] > 0
-    assert done_in(out) == done.said["computed"]
-    left = done.said["pending"]
-    done = launch("sweeping.py", {"out": str(out)}, 1)
+    (result,) = done.said
+    assert result["pending"] == 35 - result["computed"] > 0
+    assert done_in(out) == result["computed"]
+    left = result["pending"]
+    done = launch(PROGRAM, [{"out": str(out)}], 1)
     assert done.returncode == 0, done.stderr
-    assert done.said["computed"] == left
-    assert contents(out) == contents(alone)
+    assert done.said[0]["computed"] == left
+    assert contents(out) == contents(serial / "plain")
+
+
+def test_second_writer_is_refused(serial, launch, tmp_path):
+    out = tmp_path / "surface.h5"
+    second = []
+
+    def start_another(process):
+        wait_for_points(out, 2)
+        os.kill(process.pid, signal.SIGSTOP)  # however slow the second one is, the first is not done
+        second.append(launch(PROGRAM, [{"out": str(out)}], 1))
+        os.kill(process.pid, signal.SIGCONT)
+
+    first = launch(PROGRAM, [{"out": str(out), "pause": 0.2}], 1, meanwhile=start_another)
+    assert first.returncode == 0, first.stderr
+    assert second[0].returncode == 1
+    assert "StoreError: " in second[0].said[0]["error"]
+    assert "is open in another process: a second writer is refused" in second[0].said[0]["error"]
+    assert contents(out) == contents(serial / "plain")
 
 
 def done_in(path):
@@ -92,47 +144,8 @@ def done_in(path):
         return 0
 
 
-def wait_for_points(path, count, patience=50):
+def wait_for_points(path, count, patience=100):
     end = time.monotonic() + patience
     while done_in(path) < count:
         assert time.monotonic() < end, "no points within the time"
         time.sleep(0.02)
-
-
-def test_ranks_whose_problems_differ_are_refused_by_name(launch, tmp_path):
-    done = launch("sweeping.py", {"out": str(tmp_path / "surface.h5"), "careless": True}, 2)
-    assert done.returncode == 1
-    assert "RankError: rank 1 (" in done.stderr
-    assert "would not compute the same as the root: data, origin" in done.stderr
-    assert "Seed everything random" in done.stderr
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_second_writer_is_refused_while_the_first_goes_on(alone, launch, tmp_path):
-    out = tmp_path / "surface.h5"
-    second = []
-
-    def start_another(process):
-        wait_for_points(out, 2)
-        second.append(launch("sweeping.py", {"out": str(out)}, 1))
-
-    first = launch("sweeping.py", {"out": str(out), "pause": 0.2}, 1, meanwhile=start_another)
-    assert first.returncode == 0, first.stderr
-    assert second[0].returncode == 1
-    lines = [line for line in second[0].stderr.splitlines() if "StoreError" in line]
-    assert len(lines) == 1
-    assert "is open in another process: a second writer is refused" in lines[0]
-    assert contents(out) == contents(alone)
-
-
-def test_a_disk_that_refuses_at_the_very_end_ends_all_ranks_with_one_line(launch, tmp_path):
-    done = launch("sweeping.py", {"out": str(tmp_path / "surface.h5"), "full_disk": "close"}, 2)
-    assert done.returncode == 1
-    assert [line for line in done.stderr.splitlines() if "Error" in line] == ["StoreError: the disk is full"]
-    assert "Traceback" not in done.stderr
-
-
-def test_values_are_numbers(alone):
-    with h5py.File(alone) as file:
-        assert np.isfinite(file["train_loss"][()]).all()
-        assert len(np.unique(file["train_loss"][()])) == 35

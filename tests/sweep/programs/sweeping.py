@@ -1,4 +1,8 @@
-"""A sweep over a small network whose points take a while, as the command does it; the root prints what came of it."""
+"""Run sweeps over a small network, one after another; the root prints a JSON list of results or collective errors.
+
+Options are a list of sweeps: ``out``, ``pause`` (seconds per point), ``less`` (subtracted from losses), ``evaluation``,
+``careless`` (each rank has another problem), ``full_disk`` (method of the file store that fails).
+"""
 
 from __future__ import annotations
 
@@ -21,24 +25,18 @@ from landscape.surface import FileStore
 from landscape.sweep import Grid, run_sweep
 from landscape.sweep.config import SweepConfig
 
-options = json.loads(sys.argv[1])
-ranks = Ranks.join()
+GRID = Grid.parse("-1:0.5:7", "0:1:5")
 
 
 def refuse(*_):
     raise StoreError("the disk is full")
 
 
-if "full_disk" in options:  # at FileStore's method of that name
-    setattr(FileStore, options["full_disk"], refuse)
+def make_problem(options, ranks):
+    def loss(outputs, targets):
+        time.sleep(options.get("pause", 0.0))
+        return nn.functional.cross_entropy(outputs, targets, reduction="none") - options.get("less", 0.0)
 
-
-def loss(outputs, targets):
-    time.sleep(options.get("pause", 0.0))
-    return nn.functional.cross_entropy(outputs, targets, reduction="none") - options.get("less", 0.0)
-
-
-def problem():
     torch.manual_seed(ranks.rank if options.get("careless") else 0)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
     inputs, targets = torch.randn(60, 1, 8, 8), torch.randint(0, 3, (60,))
@@ -46,36 +44,48 @@ def problem():
     return Problem(model, {"train": Split(inputs, targets)}, loss, metrics)
 
 
-def plane_of(measured):
-    origin = Weights.from_model(measured.model)
-    return Plane(origin, (random_direction(origin, 0, 0), random_direction(origin, 0, 1)))
+def sweep(options, ranks):
+    problem = make_problem(options, ranks)
 
+    def make_plane():
+        origin = Weights.from_model(problem.model)
+        return Plane(origin, (random_direction(origin, 0, 0), random_direction(origin, 0, 1)))
 
-def main():
-    measured = problem()
-    plane = share_plane(ranks, lambda: plane_of(measured)) if not options.get("careless") else plane_of(measured)
-    plan = SweepConfig(Path(options["out"]), overwrite=options.get("overwrite", False))
+    plane = make_plane() if options.get("careless") else share_plane(ranks, make_plane)
     with StopSignals() as stop:
-        outcome = run_sweep(
-            measured,
+        result = run_sweep(
+            problem,
             plane,
-            Grid.parse("-1:0.5:7", "0:1:5"),
-            plan,
+            GRID,
+            SweepConfig(Path(options["out"])),
             evaluation=EvaluationConfig(**options.get("evaluation", {})),
             ranks=ranks,
             stop=stop,
         )
-    if ranks.is_root:
-        print(json.dumps({"computed": outcome.computed, "pending": outcome.pending, "size": ranks.size}), flush=True)
-    return ranks.share(0 if outcome.surface is None or outcome.complete else 3)
+    return {"computed": result.computed, "pending": result.pending, "size": ranks.size}
 
 
-try:
-    code = main()
-except Exception as error:
-    if ranks.comm is not None and not is_collective(error):
-        raise
-    code = 1
+def main():
+    ranks, results, code = Ranks.join(), [], 0
+    for options in json.loads(sys.argv[1]):
+        name = options.get("full_disk")
+        method = name and getattr(FileStore, name)
+        if name:
+            setattr(FileStore, name, refuse)
+        try:
+            results.append(sweep(options, ranks))
+            code = ranks.share(3 if results[-1]["pending"] else 0)
+        except Exception as error:
+            if ranks.comm is not None and not is_collective(error):
+                raise
+            results.append({"error": f"{type(error).__name__}: {error}"})
+            code = 1
+        finally:
+            if name:
+                setattr(FileStore, name, method)
     if ranks.is_root:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-sys.exit(ranks.finalize(code))
+        print(json.dumps(results), flush=True)
+    return ranks.finalize(code)
+
+
+sys.exit(main())
