@@ -83,7 +83,8 @@ sweep_options = together(
         "--ranks",
         type=RanksType(),
         metavar="N|auto",
-        help="MPI ranks to start on this machine.  [default: auto, as many as cores or GPUs; 1 for a shard]",
+        help="MPI ranks to start on this machine.  [default: LANDSCAPE_RANKS, or auto: one per core or GPU; 1 for a "
+        "shard and for very small surfaces]",
     ),
     click.option(
         "--shard", type=ShardType(), help="Compute part i of n (i from 0), for array jobs; see `landscape merge`."
