@@ -110,7 +110,7 @@ def run_in_processes(
 ) -> list[Any]:
     """Call functions, each in a process of its own, and return their results in order.
 
-    The first error stops the other processes.
+    The first error stops the other processes. If only one call runs at a time, all are made in this process.
 
     Args:
         calls: functions with their arguments.
@@ -282,6 +282,7 @@ class _Job:
             {
                 "function": self._call.function,
                 "arguments": dict(self._call.arguments),
+                "ranks": self._ranks,
                 "path": [os.path.abspath(entry) for entry in sys.path],
                 "log_level": logging.getLogger("landscape").getEffectiveLevel(),
             }

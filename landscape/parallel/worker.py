@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from landscape.parallel.ranks import RankError, Ranks, RemoteError, is_collective, launched_ranks, rank_from_environment
+from landscape.parallel.ranks import RankError, Ranks, RemoteError, is_collective, rank_from_environment
 from landscape.parallel.signals import StopSignals
 
 PROGRESS_SECONDS = 0.1
@@ -127,7 +127,7 @@ def main(address: str) -> int:
     logging.captureWarnings(True)
     ranks = Ranks()
     try:
-        if launched_ranks() > 1:
+        if job["ranks"] > 1:
             ranks = Ranks.join()
         module, _, name = job["function"].partition(":")
         function = getattr(importlib.import_module(module), name)

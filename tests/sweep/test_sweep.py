@@ -1,6 +1,9 @@
-"""Whole sweeps on one rank: closed form, stop and continue, shards, failures, and what is refused."""
+"""Sweeps in one process: closed form, resuming, shards, failures, metadata, and refused files."""
 
 from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from landscape._utils.provenance import Environment
 from landscape.errors import StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry import Direction, Plane, Weights, random_direction
@@ -18,14 +22,16 @@ from landscape.surface.merge import merge
 from landscape.surface.metadata import SurfaceMetadata, SweepSettings
 from landscape.surface.surface import DONE, FAILED
 from landscape.sweep import Grid, run_sweep
+from landscape.sweep import prepared as prepared_module
 from landscape.sweep import sweep as module
 from landscape.sweep.config import SweepConfig
+from landscape.sweep.prepared import SweepInputs
 
 GRID = Grid.parse("-1:0.5:7", "0:1:5")  # neither square nor symmetric, and it touches zero
 
 
 class Accident:
-    """A loss that can be told to fail."""
+    """A loss that fails at chosen calls."""
 
     def __init__(self):
         self.calls = 0
@@ -106,6 +112,29 @@ def test_memory_and_file_are_equal(problem, plane, whole):
     assert list(on_disk.values)[:3] == ["train_loss", "train_loss_stderr", "train_acc"]
     for name, values in outcome.surface.values.items():
         assert values.tobytes() == on_disk.values[name].tobytes()
+
+
+def test_surface_carries_recipes_problem_and_environment(problem, plane, tmp_path):
+    described = replace(problem, description={"model": "mlp"})
+    in_memory = run_sweep(described, plane, GRID).surface.metadata
+    run_sweep(described, plane, GRID, SweepConfig(tmp_path / "s.h5"))
+    for metadata in (in_memory, read_surface(tmp_path / "s.h5").metadata):
+        assert metadata.recipes == tuple(direction.recipe for direction in plane.directions)
+        assert metadata.problem == {"model": "mlp"}
+        assert metadata.environment.packages["landscape"]
+        assert metadata.environment.python
+    given = SurfaceMetadata(environment=Environment(command="given"), problem={"model": "other"})
+    kept = run_sweep(described, plane, GRID, metadata=given).surface.metadata
+    assert (kept.environment.command, kept.problem) == ("given", {"model": "other"})
+
+
+def test_only_the_root_collects_the_environment(problem, plane, monkeypatch):
+    monkeypatch.setattr(Environment, "current", None)  # asking git on every rank would fork after MPI_Init
+    inputs = SweepInputs(problem, plane, GRID, SweepConfig(), EvaluationConfig(), "cpu", SurfaceMetadata())
+    with ExitStack() as stack:
+        prepared = prepared_module._prepare(inputs, is_root=False, stack=stack)
+    assert prepared.header.metadata.environment is None
+    assert prepared.header.settings.axes == ("-1:0.5:7", "0:1:5")
 
 
 @pytest.mark.parametrize("after", [0, 1, 17, 34])
