@@ -60,7 +60,7 @@ class Recalibration:
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """What a launch needs besides an engine; prepared once.
+    """Data, measures and names of the values: everything that a launch needs besides an engine, prepared once.
 
     Attributes:
         measures: loss and metrics by name.

@@ -1,4 +1,4 @@
-"""The recipe of a direction: how it was made, as it is stored in files and said on figures.
+"""The recipe of a direction: its construction, as stored in files and shown on figures.
 
 Free of torch, so that files can be listed and drawn without it.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class DirectionRecipe:
-    """How a direction was made.
+    """The construction of a direction: its kind, and what it was made from.
 
     Which fields are set depends on ``kind``: a random direction has a seed, a difference a target, and so on. A field
     that does not apply has its default and is left out of :meth:`to_json`.

@@ -28,8 +28,8 @@ def _seeded():
         yield
 
 
-def plane_of(model, states=False, ignore="biasbn"):
-    origin = Weights.from_model(model, states)
+def plane_of(model, buffers=False, ignore="biasbn"):
+    origin = Weights.from_model(model, buffers)
     return Plane(origin, tuple(gaussian(origin, 0, axis).normalized(origin, "filter", ignore) for axis in range(2)))
 
 
@@ -117,7 +117,7 @@ def test_families_match_module_in_float64(name):
 
 def test_folding_uses_statistics_of_the_point():
     model = with_random_statistics(registry.build("resnet20", in_channels=1))
-    plane = plane_of(model, states=True, ignore="none")
+    plane = plane_of(model, buffers=True, ignore="none")
     moved = with_moving_buffers(plane)
     problem, points = problem_of(model, torch.randn(6, 1, 8, 8)), ((0.0, 0.0), (0.2, 0.1))
     got, evaluate = values(problem, moved, points, dtype="float64")
@@ -332,7 +332,7 @@ def test_unusual_networks(build, engine):
     inputs = torch.randn(11, 8) if isinstance(model, nn.Linear) else torch.randn(11, 3, 8, 8)
     problem, plane = problem_of(model, inputs), plane_of(model)
     if build is OwnNorm:
-        plane = with_moving_buffers(plane_of(model, states=True))
+        plane = with_moving_buffers(plane_of(model, buffers=True))
     got, evaluate = values(problem, plane, dtype="float64", batch_size=4)
     assert evaluate.engine == engine
     exact, _ = values(problem, plane, dtype="float64", batch_size=4, engine="eager")

@@ -20,7 +20,7 @@ class EngineNotApplicable(Exception):
 
 @dataclass(frozen=True)
 class EngineContext:
-    """What an engine is built from.
+    """The inputs from which engines are built.
 
     Attributes:
         model: the network, in evaluation mode, on the device.

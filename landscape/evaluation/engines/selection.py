@@ -41,7 +41,7 @@ def select_engine(name: str, context: EngineContext, check: Callable[[Engine, En
 
     Args:
         name: a name in :data:`landscape.evaluation.config.ENGINES`.
-        context: what engines are built from.
+        context: inputs from which engines are built.
         check: function of an engine and the eager one that raises :class:`EngineNotApplicable` if the first is not an
             acceptable replacement.
 
