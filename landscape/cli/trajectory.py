@@ -74,7 +74,7 @@ def command(
     chosen = chosen or read_plane(plane, mapped=True)
     for trajectory in trajectories:
         click.echo(_sentence(trajectory, chosen), err=True)
-    click.echo(f"{out}: {len(trajectories)} trajectories", err=True)
+    click.echo(f"{out}: {len(trajectories)} {'trajectory' if len(trajectories) == 1 else 'trajectories'}", err=True)
 
 
 def _sentence(trajectory: Trajectory, plane: Plane) -> str:

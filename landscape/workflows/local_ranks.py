@@ -32,7 +32,7 @@ from landscape.workflows.planes import PlaneConfig
 from landscape.workflows.sources import find_checkpoint
 from landscape.workflows.surface import SurfaceTask, run_task
 
-WORTH_STARTING = 10**10
+WORTH_STARTING = 2 * 10**10
 """Weights times samples times points below which ``ranks="auto"`` stays in this process: it would be done before other
 processes had imported torch."""
 _COPIES = 4

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import h5py
+
 from landscape.errors import CheckpointError
 from landscape.geometry.weights import Weights
 from landscape.problem.data.registry import select_splits
@@ -74,6 +76,8 @@ def find_checkpoint(source: Run | PathName, problem: ProblemSpec | None = None) 
     if path.is_dir():
         run = Run.open(path)
         return run.load(), problem or run.spec()
+    if h5py.is_hdf5(path):
+        raise CheckpointError(f"{path}: expected a run directory or a checkpoint, got an HDF5 file")
     if problem is None:
         enclosing = run_of(path)
         if enclosing is None:

@@ -61,6 +61,11 @@ def test_file_records_how_it_was_made(run, tmp_path):
         compute_surface(run, grid=["-1:1:3"], config=SweepConfig(out=out), samples=50)
 
 
+def compute_surface_file(run, folder):
+    compute_surface(run, grid=["0:1:2"], config=SweepConfig(out=folder / "surface.h5"))
+    return folder / "surface.h5"
+
+
 def test_checkpoint_outside_a_run_needs_its_problem(run, spec, tmp_path):
     path = tmp_path / "weights.pt"
     torch.save(run.load().state_dict, path)
@@ -68,6 +73,8 @@ def test_checkpoint_outside_a_run_needs_its_problem(run, spec, tmp_path):
         compute_surface(path)
     surface = compute_surface(path, grid=GRID, problem=spec).surface
     assert same(surface, compute_surface(run, grid=GRID).surface)
+    with pytest.raises(CheckpointError, match="got an HDF5 file"):
+        compute_surface(compute_surface_file(run, tmp_path))
     with pytest.raises(CheckpointError, match="no such run"):
         compute_surface(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="expected None beside"):
