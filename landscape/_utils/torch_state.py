@@ -1,16 +1,67 @@
-"""Evaluation mode and random state of torch: saved, changed and restored, and seeds derived from one seed."""
+"""State of a network and of torch: dtype, evaluation mode and random numbers, changed and restored."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 # Devices whose random state torch can save and restore by index.
 _INDEXED = ("cuda", "xpu")
+
+
+def convert_tensors(model: nn.Module, device: torch.device, dtype: torch.dtype, forward: Callable[[], object]) -> None:
+    """Convert parameters and buffers of ``model`` to ``device`` and to the precision of ``dtype``.
+
+    ``Module.to`` would make complex tensors real. Here they get the complex type that belongs to ``dtype``, and
+    integers and booleans keep theirs. A double-precision buffer of a network without double-precision parameters holds
+    what needs its digits (times, constants, bin edges), and keeps them unless ``forward`` then fails. Tensors that need
+    no conversion keep their memory; those that share memory still do.
+
+    Args:
+        model: the network. Its tensors are pointed at the converted ones.
+        device: target device.
+        dtype: target type of real tensors.
+        forward: function that runs the network on a batch.
+    """
+    double = any(_bits(parameter.dtype) == 64 for parameter in model.parameters())
+    kept = [] if double else [buffer for buffer in model.buffers() if _bits(buffer.dtype) == 64]
+    converted: dict[tuple[object, torch.dtype], Tensor] = {}
+
+    def convert(tensor: Tensor, to: torch.dtype) -> None:
+        data = tensor.data
+        memory: object = id(tensor)
+        if data.layout is torch.strided:
+            memory = (data.untyped_storage().data_ptr(), data.storage_offset(), data.shape, data.stride(), data.dtype)
+        if (memory, to) not in converted:
+            converted[memory, to] = data.to(device=device, dtype=to)
+        tensor.data = converted[memory, to]
+
+    keep = {id(buffer) for buffer in kept}
+    for tensor in (*model.parameters(), *model.buffers()):
+        convert(tensor, tensor.dtype if id(tensor) in keep else converted_dtype(tensor, dtype))
+    if kept and _bits(dtype) < 64:
+        try:
+            with evaluation_mode(model), preserve_random_state(device), torch.no_grad():
+                forward()
+        except Exception:  # a network is any callable
+            for buffer in kept:
+                convert(buffer, converted_dtype(buffer, dtype))
+
+
+def converted_dtype(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
+    """Return the type that ``tensor`` gets in a network of type ``dtype``: integers and booleans keep theirs."""
+    if tensor.is_complex():
+        return torch.complex128 if dtype == torch.float64 else torch.complex64
+    return dtype if tensor.is_floating_point() else tensor.dtype
+
+
+def _bits(dtype: torch.dtype) -> int:
+    """Return the precision of a floating-point or complex type in bits per real number; 0 for other types."""
+    return torch.finfo(dtype).bits if dtype.is_floating_point or dtype.is_complex else 0
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import nn
 
 from landscape._utils.torch_compat import NormBase
-from landscape._utils.torch_state import preserve_modes
+from landscape._utils.torch_state import convert_tensors, preserve_modes
 from landscape.evaluation.accumulator import PairedBaseline, metric_names
 from landscape.evaluation.config import DTYPES, EvaluationConfig
 from landscape.evaluation.data import align, default_batch_size, make_batches
@@ -22,6 +22,7 @@ from landscape.evaluation.engines.selection import select_engine
 from landscape.evaluation.launch import EvaluationData, Launcher, Recalibration, require_same_values
 from landscape.geometry.placement import SetCoordinates, movable_on
 from landscape.geometry.plane import Plane
+from landscape.geometry.weights import Weights, movable_tensors
 from landscape.problem.problem import Measure, Problem, Split
 
 
@@ -153,9 +154,9 @@ def open_evaluator(
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
-        _convert_tensors(own_data, target, dtype)
+        convert_tensors(model, target, dtype, lambda: model(_first(problem, config.batch_size, target, dtype).inputs))
         # Points are summed in float32 at least, and rounded once to the dtype of the network.
-        converted = _convert_plane(plane, target, torch.promote_types(dtype, torch.float32))
+        converted = _convert_plane(plane, model, target, torch.promote_types(dtype, torch.float32))
         with (
             preserve_modes(model),
             reproducible_numerics(target, tf32=config.dtype == "tf32"),
@@ -169,22 +170,19 @@ def open_evaluator(
             tensor.data = data
 
 
-def _convert_tensors(own_data: Sequence[tuple[Tensor, Tensor]], device: torch.device, dtype: torch.dtype) -> None:
-    """Point parameters and buffers at copies on ``device`` with ``dtype`` unless they need no conversion.
-
-    ``Module.to`` would do this irreversibly. Tensors that need no conversion are moved in their own memory and restored
-    afterwards. Tensors that share memory still do.
-    """
-    converted: dict[tuple[object, ...], Tensor] = {}
-    for tensor, data in own_data:
-        memory = (data.untyped_storage().data_ptr(), data.storage_offset(), data.shape, data.stride(), data.dtype)
-        if memory not in converted:
-            converted[memory] = data.to(device=device, dtype=dtype if data.is_floating_point() else None)
-        tensor.data = converted[memory]
+def _first(problem: Problem, batch_size: int | None, device: torch.device, dtype: torch.dtype) -> Split:
+    """Return the first samples, as many as a batch has if that is given."""
+    split = next(iter(problem.splits.values()))
+    return split.take(slice(0, batch_size or 4)).to(device, dtype)
 
 
-def _convert_plane(plane: Plane, device: torch.device, dtype: torch.dtype) -> Plane:
-    return Plane(
-        plane.origin.to(device, dtype),
-        tuple(d.with_weights(d.weights.to(device, dtype)) for d in plane.directions),
-    )
+def _convert_plane(plane: Plane, model: nn.Module, device: torch.device, dtype: torch.dtype) -> Plane:
+    """Return the plane on ``device``: as ``dtype``, or as a tensor of the model that has kept more digits."""
+    live = movable_tensors(model, buffers=bool(plane.origin.buffers))
+
+    def convert(weights: Weights) -> Weights:
+        # A plane of another network is refused later, by name.
+        types = {name: torch.promote_types(dtype, live[name].dtype) if name in live else dtype for name, _ in weights}
+        return weights.with_tensors({name: tensor.to(device, types[name]) for name, tensor in weights})
+
+    return Plane(convert(plane.origin), tuple(d.with_weights(convert(d.weights)) for d in plane.directions))

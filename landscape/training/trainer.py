@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from landscape._utils.torch_state import preserve_random_state
+from landscape._utils.torch_state import convert_tensors, preserve_random_state
 from landscape.errors import NonFiniteLossError
 from landscape.problem.problem import Problem
 from landscape.training.checkpoint import load_into, load_state, save_checkpoint, save_state
@@ -94,13 +94,15 @@ def train(
     if "train" not in problem.splits:
         raise ValueError(f"expected a split 'train', got {', '.join(problem.splits)}")
     device = _usable_device(settings.device)
-    model = copy.deepcopy(problem.model).to(device=device, dtype=settings.weight_dtype)
+    model = copy.deepcopy(problem.model).to(device)
+    splits = {name: split.to(device, settings.weight_dtype) for name, split in problem.splits.items()}
+    batch = splits["train"].take(slice(0, settings.batch_size))
+    convert_tensors(model, device, settings.weight_dtype, lambda: model(batch.inputs))
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         raise ValueError(f"{type(model).__name__} has no trainable parameters")
     built = build(optimizer, parameters, arguments)
     _require_rates(built, settings)
-    splits = {name: split.to(device, settings.weight_dtype) for name, split in problem.splits.items()}
     run = Run.create(
         out,
         problem=problem.describe(),
