@@ -129,6 +129,7 @@ def main(address: str) -> int:
     try:
         if job["ranks"] > 1:
             ranks = Ranks.join()
+        parent.send("hello", ranks.rank)  # not every launcher leaves the rank in the environment
         module, _, name = job["function"].partition(":")
         function = getattr(importlib.import_module(module), name)
         progress = _Progress(parent.send, ranks.is_root)
