@@ -174,7 +174,7 @@ def _run(jobs: Sequence[_Job], at_once: int, on_progress: Callable[[int, Any], N
 
 
 class _Job:
-    """A call on its way: the processes, and the socket through which they are heard.
+    """A call that runs in other processes, and the socket through which they communicate.
 
     Attributes:
         result: what the root rank returned, once ``ended``.
@@ -325,11 +325,14 @@ class _Job:
         raise RankError(f"{who} ended before it was done (exit code {code}); killed, or out of memory? Output:{output}")
 
     def close(self) -> None:
-        """End processes that still run, in order if that takes less than some seconds, and remove the socket."""
+        """End processes that still run, and remove the socket.
+
+        They end in order if that takes less than some seconds; at once if they were asked to stop before.
+        """
         for connection in self._connections:
             connection.socket.close()  # for the other side, as if this process had died
         if self._process is not None and self._process.poll() is None:
-            for number in (0, signal.SIGTERM, signal.SIGKILL):
+            for number in (signal.SIGTERM, signal.SIGKILL) if self._stopping else (0, signal.SIGTERM, signal.SIGKILL):
                 self._process.send_signal(number)
                 with suppress(subprocess.TimeoutExpired):
                     self._process.wait(ORPHAN_SECONDS)
