@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def _check_file(path: Path, evaluate: bool) -> list[Finding]:
             planes = {seed: read_plane(path, seed, mapped=True) for seed in surface.seeds}
         else:
             planes = read_plane(path, mapped=True)
+        _require_own_planes(surface, planes)
     except StoreError as error:
         damaged = Finding("plane", math.nan, BAD, str(error), "compute the surface anew, or restore the file")
         return [*check_surface(surface), damaged]
@@ -91,6 +93,20 @@ def _check_file(path: Path, evaluate: bool) -> list[Finding]:
 def _has_plane(path: Path) -> bool:
     with open_hdf5(path) as file:
         return "origin" in file or "members" in file or "xdirection" in file
+
+
+def _require_own_planes(surface: Surface, planes: Plane | Mapping[int, Plane]) -> None:
+    """Raise ``StoreError`` unless a file's planes are those that its settings name, in number, order and contents."""
+    settings = surface.metadata.settings
+    if settings is None or not settings.directions:
+        return
+    found: tuple[str | tuple[str, ...], ...]
+    if isinstance(planes, Plane):
+        origin, found = planes.origin, tuple(planes.digests())
+    else:
+        origin, found = planes[surface.seeds[0]].origin, tuple(tuple(plane.digests()) for plane in planes.values())
+    if found != settings.directions or origin.digest() != settings.origin:
+        raise StoreError(f"{surface.name}: origin and directions in the file are not those that its values belong to")
 
 
 def _rebuild(surface: Surface, plane: Plane) -> tuple[Problem, EvaluationConfig, list[Finding]]:

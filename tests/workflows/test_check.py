@@ -53,6 +53,30 @@ def test_damaged_plane_is_bad(copy):
     assert "complete" in found
 
 
+def _delete(file):
+    del file["ydirection"]
+
+
+def _swap(file):
+    file.move("xdirection", "z")
+    file.move("ydirection", "xdirection")
+    file.move("z", "ydirection")
+
+
+def _repeat(file):
+    del file["ydirection"]
+    file.copy("xdirection", "ydirection")
+
+
+@pytest.mark.parametrize("tamper", [_delete, _swap, _repeat])
+def test_plane_of_other_directions_is_bad(copy, tamper):
+    with h5py.File(copy, "r+") as file:
+        tamper(file)
+    found = verdicts(copy)
+    assert found["plane"].verdict == "bad"
+    assert "not those that its values belong to" in found["plane"].text
+
+
 def test_file_without_a_plane(copy):
     with h5py.File(copy, "r+") as file:
         for name in ("origin", "xdirection", "ydirection"):
