@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -30,6 +29,7 @@ import landscape
 from landscape.errors import MissingLibraryError
 from landscape.parallel.launch import mpi_command, mpi_environment
 from landscape.parallel.ranks import MPI_VARIABLE, RankError, Ranks, launched_ranks
+from landscape.parallel.sockets import Connection, socket_folder
 from landscape.parallel.worker import ORPHAN_SECONDS, RankContext, rebuild_error
 
 POLL_SECONDS = 0.1
@@ -37,7 +37,6 @@ POLL_SECONDS = 0.1
 EXIT_SECONDS = 30.0
 """Time that processes have to exit after the last of them said that it is done."""
 _TAIL_LINES = 12
-_ADDRESS_BYTES = 100  # Unix sockets have short addresses: 104 bytes on macOS, 108 on Linux
 
 
 @dataclass(frozen=True)
@@ -187,7 +186,7 @@ class _Job:
         self._folder: Path | None = None
         self._listener: socket.socket | None = None
         self._selector = selectors.DefaultSelector()
-        self._connections: list[_Connection] = []
+        self._connections: list[Connection] = []
         self._errors: list[tuple[int, dict[str, Any]]] = []
         self._done: set[int] = set()
         self._silent: list[int] = []  # ranks that ended without result or error, the first one first
@@ -207,7 +206,7 @@ class _Job:
         """Open the socket and start the processes."""
         if not hasattr(socket, "AF_UNIX"):
             raise MissingLibraryError("this system has no Unix sockets; start the ranks with mpiexec instead")
-        self._folder = _socket_folder()
+        self._folder = socket_folder()
         address = str(self._folder / "socket")
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(address)
@@ -235,7 +234,7 @@ class _Job:
 
     @property
     def ended(self) -> bool:
-        """Whether the processes have ended and everything that they said has been received."""
+        """True if the processes have ended and all their messages have been received."""
         assert self._process is not None
         quiet = time.monotonic() - self._quiet_since
         if self._process.poll() is None:
@@ -256,7 +255,7 @@ class _Job:
         progress = []
         for key, _ in self._selector.select(timeout):
             self._quiet_since = time.monotonic()
-            connection: _Connection | None = key.data
+            connection: Connection | None = key.data
             if connection is None:
                 self._accept()
                 continue
@@ -275,7 +274,7 @@ class _Job:
 
     def _accept(self) -> None:
         assert self._listener is not None
-        connection = _Connection(self._listener.accept()[0])
+        connection = Connection(self._listener.accept()[0])
         self._connections.append(connection)
         self._selector.register(connection.socket, selectors.EVENT_READ, connection)
         connection.send(
@@ -290,7 +289,7 @@ class _Job:
         if self._stopping:
             connection.send("stop")
 
-    def _handle(self, connection: _Connection, kind: str, content: Any) -> None:
+    def _handle(self, connection: Connection, kind: str, content: Any) -> None:
         if kind == "hello":
             connection.rank = content
         elif kind == "log":
@@ -309,7 +308,7 @@ class _Job:
 
     def require_result(self) -> None:
         """Raise what a rank raised, or an error if one ended without a word."""
-        # The rank on which something happened knows more than those that were told.
+        # The rank on which an error happened knows more about it than the others.
         for rank, description in sorted(self._errors, key=lambda entry: bool(entry[1]["remote"])):
             raise rebuild_error(description, rank)
         if len(self._done) == self._ranks:
@@ -342,37 +341,3 @@ class _Job:
             self._listener.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-
-
-class _Connection:
-    """A socket to one process, with JSON lines in both directions."""
-
-    def __init__(self, accepted: socket.socket) -> None:
-        self.socket = accepted
-        self.rank = 0
-        self.ended = False
-        self._buffer = b""
-
-    def send(self, message: Any) -> None:
-        """Send a message; a process that is gone is noticed when it is read from."""
-        with suppress(OSError):
-            self.socket.sendall(json.dumps(message).encode() + b"\n")
-
-    def receive(self) -> list[tuple[str, Any]]:
-        """Return the messages that have arrived in full."""
-        try:
-            data = self.socket.recv(2**16)
-        except OSError:
-            data = b""
-        self.ended = not data
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        return [tuple(json.loads(line)) for line in lines]
-
-
-def _socket_folder() -> Path:
-    """Return a new private folder whose path is short enough for a socket in it."""
-    folder = Path(tempfile.mkdtemp(prefix="landscape-"))
-    if len(os.fsencode(folder)) < _ADDRESS_BYTES - 10:
-        return folder
-    folder.rmdir()
-    return Path(tempfile.mkdtemp(prefix="landscape-", dir="/tmp"))

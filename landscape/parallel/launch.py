@@ -70,8 +70,8 @@ def mpi_implementation(launcher: str) -> str:
 def mpi_environment(threads: int = 1, environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment in which a launcher starts ranks with ``threads`` threads each.
 
-    Open MPI refuses to run as root and to start more ranks than cores unless it is told otherwise; in a container, the
-    only user is root.
+    Open MPI refuses to run as root and to start more ranks than cores by default; in a container, the only user is
+    often root.
     """
     return {
         # With a slot per rank, Open MPI takes cores for its own and spins in collective operations: three ranks on two

@@ -66,7 +66,7 @@ def test_reference_from_file_if_grid_has_no_origin():
         noise_of(surface(status=pending))
 
 
-def test_a_metric_without_an_error_cannot_be_asked():
+def test_metric_without_errors():
     with pytest.raises(ValueError, match="train_acc has no standard error"):
         noise_of(replace(surface(), values={"train_acc": np.ones((5, 6))}), "train_acc")
 

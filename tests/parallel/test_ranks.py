@@ -127,7 +127,7 @@ HAS_MAPS = os.path.exists("/proc/self/maps")
 
 @pytest.fixture(scope="module")
 def everyone(launch, tmp_path_factory):
-    """What each of three ranks saw, from one job."""
+    """Reports of three ranks of one job."""
     folder = tmp_path_factory.mktemp("ranks")
     planes = {
         "memory": {},

@@ -24,7 +24,7 @@ NOISE = np.exp(np.random.default_rng(0).standard_normal(X.shape))
 
 
 def refined(full, tolerance=0.02, budget=None, blind=True):
-    """All rounds over ``full``, of which only what was asked for is shown."""
+    """Run all rounds on ``full``; with ``blind``, values of points that were not requested are hidden."""
     refinement = Refinement(full.shape, Adaptive(tolerance, budget))
     shown, rounds = np.full(full.shape, np.nan), []
     while len(refinement.points):
@@ -177,7 +177,7 @@ def test_resume_of_adaptive_sweep_and_full_sweep_after_it(problem, plane, tmp_pa
     whole = read_surface(tmp_path / "one.h5")
     runs = 0
     while True:
-        calls = iter(range(8))  # it is asked between launches of several points
+        calls = iter(range(8))  # it is polled between launches of several points
         outcome = run_sweep(
             problem,
             plane,

@@ -89,7 +89,7 @@ def test_ranks_with_different_problems_are_refused(ranks):
 
 def test_full_disk_on_closing_is_an_error_on_all_ranks(ranks):
     assert ranks[1]["full"]["error"] == "StoreError: the disk is full"
-    assert ranks[1]["last"]["computed"] == 35, "the ranks can go on together"
+    assert ranks[1]["last"]["computed"] == 35, "the ranks can continue together"
 
 
 def test_negative_loss_with_a_bound_ends_all_ranks(launch, tmp_path):
