@@ -218,10 +218,11 @@ def choose_scale(
         bottom = float(flat[flat > 0].min())
     lower, upper = bottom if vmin is None else vmin, highest if vmax is None else vmax
     free = vmin is None and vmax is None
-    if free and (lower == upper or not np.ptp(Scale(chosen, lower, upper, linthresh).transform([lower, upper])) > 0):
+    spread = np.ptp(Scale(chosen, lower, upper, linthresh).transform([lower, upper])) if lower < upper else 0.0
+    if free and not spread >= np.finfo(np.float64).tiny:
         # A constant, or values that rounding makes equal on the scale: widen it, so that norms and axes are defined.
         lower, upper = (lower / 2, upper * 2) if chosen == "log" else (lower - abs(lower) / 2, upper + abs(upper) / 2)
-        lower, upper = (lower, upper) if lower < upper else (-1.0, 1.0)
+        lower, upper = (lower, upper) if upper - lower >= np.finfo(np.float64).tiny else (-1.0, 1.0)
     return Scale(chosen, float(lower), float(upper), linthresh, lowest, highest)
 
 

@@ -106,7 +106,7 @@ def round_values(
     Args:
         kind: scale on which the values are spread evenly: ``log``, ``linear`` or ``symlog``.
         lower: lower end.
-        upper: upper end; the result is empty unless it is above ``lower``.
+        upper: upper end; the result is empty unless it is above ``lower`` by a normal number.
         n: preferred count; two thirds to four thirds of it are accepted where possible.
         series: mantissas for logarithmic scales, from sparse to dense.
         threshold: half-width of the linear part of ``symlog``.
@@ -115,7 +115,7 @@ def round_values(
     Returns:
         The family of round values whose count is nearest to ``n``, ascending.
     """
-    if not lower < upper:
+    if not upper - lower >= np.finfo(np.float64).tiny:  # a fraction of less would be rounded to zero
         return np.empty(0)
     steps = [_multiples(lower, upper, step) for step in _steps(upper - lower, n)]
     families: list[np.ndarray] = []

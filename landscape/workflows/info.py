@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,12 +176,12 @@ def _trajectories(path: Path) -> Info:
 
 def _path(trajectory: Trajectory) -> str:
     first, last = (", ".join(f"{c:.4g}" for c in trajectory.coordinates[i]) for i in (0, -1))
-    moved = trajectory.displacement[0]
-    fraction = trajectory.distance[0] / moved if moved > 0 else float("nan")
-    return (
-        f"{len(trajectory)} checkpoints, steps {trajectory.step[0]} to {trajectory.step[-1]}, from ({first}) to "
-        f"({last}); the first is {trajectory.distance[0]:.4g} from the plane, {fraction:.1%} of its displacement"
-    )
+    steps = f"steps {trajectory.step[0]} to {trajectory.step[-1]}"
+    text = f"{len(trajectory)} checkpoints, {steps}, from ({first}) to ({last})"
+    away, moved = trajectory.distance[0], trajectory.displacement[0]
+    if not math.isnan(away):  # files of Li et al. hold coordinates only
+        text += f"; the first is {away:.4g} from the plane"
+    return f"{text}, {away / moved:.1%} of its displacement" if moved > 0 else text
 
 
 def _directions(path: Path) -> Info:

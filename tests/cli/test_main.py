@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -70,6 +71,32 @@ def test_wrong_input(words, code, expected, program, tmp_path, monkeypatch):
     assert "Traceback" not in said
     assert len([line for line in said.splitlines() if line and not line.startswith(("Usage:", "Try "))]) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.process
+def test_backend_of_a_notebook_in_the_environment(surface, tmp_path):
+    """What `!landscape plot` inherits, where the notebook's packages are missing."""
+    commands = [
+        "plot {0} --out a.pdf", "plot {0} --out a.pgf", "render {0} --out a.png", "export {0} --out a.vts",
+        "export {0} --out a.html", "animate {0} --seconds 0.2 --size 160x120 --out a.gif", "functions bowl --out b.pdf",
+        "info {0}",
+    ]  # fmt: skip
+    code = """if True:
+        import sys
+        from landscape.cli.main import run
+        for words in sys.argv[1:]:
+            sys.argv = ["landscape", *words.split()]
+            try:
+                run()
+            except SystemExit as end:
+                assert end.code == 0, words
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code, *(words.format(surface) for words in commands)], cwd=tmp_path,
+        env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_debug_traceback(capsys):

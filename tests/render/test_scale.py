@@ -153,6 +153,17 @@ def test_constant() -> None:
         assert not scale.levels().size
 
 
+@pytest.mark.parametrize("kind", ["auto", "linear", "log", "symlog"])
+@pytest.mark.parametrize("step", [5e-324, 1e-310])
+def test_range_below_the_smallest_normal_number(step, kind) -> None:
+    """Its fractions are zero, and so their logarithms are not defined."""
+    scale = choose_scale(np.array([step, 2 * step]), kind)
+    assert scale.vmin < scale.vmax
+    assert np.isfinite(scale.transform([step, 2 * step])).all()
+    assert np.isfinite(scale.levels()).all()
+    assert np.isfinite(scale.ticks()).all()
+
+
 def test_clipping_note_and_extend() -> None:
     values = np.array([0.01, 1.0, 5e4])
     whole = choose_scale(values)

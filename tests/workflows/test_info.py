@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import h5py
+import numpy as np
 import pytest
 
 from landscape.errors import LandscapeError
@@ -55,6 +57,14 @@ def test_provenance_of_a_surface(files, run):
     assert found.facts["checkpoint"] == f"{run.checkpoints[-1]} (step 8)"
     assert found.details["setting engine"]
     assert "setting engine" not in found.facts
+
+
+def test_projection_file_without_distances(tmp_path):
+    """Files of Li et al. hold coordinates only."""
+    with h5py.File(tmp_path / "paths.h5", "w") as file:
+        file["proj_xcoord"], file["proj_ycoord"] = np.linspace(-0.5, 0.5, 5), np.linspace(-0.25, 0, 5)
+    found = info(tmp_path / "paths.h5")
+    assert found.facts["run paths"] == "5 checkpoints, steps 0 to 4, from (-0.5, -0.25) to (0.5, 0)"
 
 
 def test_run_object(run):

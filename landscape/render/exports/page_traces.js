@@ -180,9 +180,9 @@ function describe(k, found) {
       .find(([, values]) => !Number.isNaN(values[last]));
     const where = last < 0 ? "not started" : [
       ...(loss ? [`${loss[0]} ${number(loss[1][last])}`] : []),
-      `distance ${number(path.distance[last])} from the plane`,
+      ...(Number.isNaN(path.distance[last]) ? [] : [`distance ${number(path.distance[last])} from the plane`]),
     ].join(", ");
-    entry.append(swatch, `${path.name}: ${where}`);
+    entry.append(swatch, where ? `${path.name}: ${where}` : path.name);
     return entry;
   }));
 }
