@@ -60,7 +60,21 @@ class Reduce:
         np.float64(1.0),
         np.dtype("M8[s]"),
     ],
-    ids=lambda value: str(value)[:30],
+    ids=[
+        "system",
+        "eval",
+        "getattr",
+        "np.load",
+        "builtin",
+        "class",
+        "OrderedDict",
+        "complex",
+        "objects",
+        "strings",
+        "records",
+        "np.float64",
+        "datetime",
+    ],  # fmt: skip
 )
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_other_types_are_rejected(value: Any, protocol: int) -> None:
