@@ -13,8 +13,7 @@ import click
 if TYPE_CHECKING:
     from landscape.sweep.config import SweepProgress
     from landscape.training.trainer import TrainingProgress
-    from landscape.workflows.progress import Steps
-    from landscape.workflows.stages import StageProgress
+    from landscape.workflows.progress import StageProgress, Steps
 
 LOG_SECONDS = 60.0
 """Time between lines where standard error is no terminal."""

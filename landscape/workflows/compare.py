@@ -27,11 +27,10 @@ from landscape.training.run import Run
 from landscape.training.settings import TrainingSettings
 from landscape.workflows.figures import render_scene, save_figure
 from landscape.workflows.planes import PlaneConfig
-from landscape.workflows.progress import ProgressOption
+from landscape.workflows.progress import ProgressOption, StageProgress, stage_progress, sweep_steps
 from landscape.workflows.sources import PathName
-from landscape.workflows.stages import StageProgress, stage_progress, sweep_steps
 from landscape.workflows.surface import compute_surface
-from landscape.workflows.train_many import TrainingJob, train_many
+from landscape.workflows.train import TrainingJob, train_many
 from landscape.workflows.trajectory import open_runs, project
 
 OPTIMIZERS = (

@@ -74,7 +74,7 @@ class Reduce:
         "records",
         "np.float64",
         "datetime",
-    ],  # fmt: skip
+    ],
 )
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_other_types_are_rejected(value: Any, protocol: int) -> None:
