@@ -25,5 +25,9 @@ class NonFiniteLossError(LandscapeError):
     """Training met a loss that is NaN or infinite; the last good checkpoint is kept."""
 
 
+class UserCodeError(LandscapeError):
+    """User code that was imported or called ended the program, as ``exit()`` and ``parse_args()`` do."""
+
+
 class MissingLibraryError(LandscapeError):
     """A system library that an optional step needs (OpenGL, MPI) cannot be loaded."""

@@ -104,6 +104,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if speaks():
             error.show()
         return usage_code(error.exit_code)
+    except SystemExit as error:  # user code: commands return their code
+        from landscape._utils.user_code import exit_error
+
+        return _report(exit_error(error), 1, debug)
     except (click.Abort, KeyboardInterrupt) as error:
         return end_job(error, lambda: _fail("interrupted; what was written before is kept", 1))
     except ValueError as error:  # an argument that a check of the library refuses

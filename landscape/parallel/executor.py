@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from landscape._utils.user_code import exit_frame
 from landscape.errors import UnsoundError
 from landscape.parallel.fault_tolerance import is_process_failure
 from landscape.parallel.messages import (
@@ -121,7 +122,10 @@ class _Work:
         except UnsoundError:
             raise
         except (Exception, SystemExit) as error:  # an error of user code fails this point, not the job
-            where = traceback.extract_tb(error.__traceback__)[-1]
+            if isinstance(error, SystemExit):
+                where = exit_frame(error)
+            else:
+                where = traceback.extract_tb(error.__traceback__)[-1]
             message = (
                 f"{type(error).__name__}: {error} ({where.filename}:{where.lineno}; "
                 f"rank {self.rank}, {host_description()})"

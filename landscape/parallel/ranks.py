@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from landscape._utils.user_code import exit_error
 from landscape.errors import LandscapeError, MissingLibraryError
 from landscape.parallel.fault_tolerance import without_failed
 
@@ -152,7 +153,7 @@ class Ranks:
         try:
             result = work()
         except (Exception, SystemExit) as caught:
-            error = caught if isinstance(caught, Exception) else RankError(f"SystemExit: {caught}")
+            error = caught if isinstance(caught, Exception) else exit_error(caught)
         if self.comm is not None:
             reports = self.comm.allgather(None if error is None else f"{type(error).__name__}: {error}")
             for rank, report in enumerate(reports):

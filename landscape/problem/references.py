@@ -13,6 +13,8 @@ from types import ModuleType
 from typing import Any, cast
 
 from landscape._utils.names import unknown
+from landscape._utils.user_code import refuse_exit
+from landscape.errors import UserCodeError
 
 _MOVED = {"landscape.problem.analytic:problem": "landscape.functions.problem:problem"}
 """References in files of version 0.1, and the current ones of the same objects."""
@@ -31,6 +33,7 @@ def resolve(reference: str) -> Callable[..., Any]:
         ValueError: the reference is malformed; the file, module or name doesn't exist (the message suggests the
             nearest name); or the import failed.
         TypeError: the named object cannot be called.
+        UserCodeError: the code ends the program.
     """
     place, colon, name = current_reference(reference).rpartition(":")
     if not colon or not place or not name:
@@ -84,6 +87,7 @@ def call(
 
     Raises:
         ValueError: an argument is unknown, or a required one is missing.
+        UserCodeError: the function ends the program.
     """
     named = _named_arguments(function)
     passed = {key: value for key, value in (injected or {}).items() if key in named} | dict(arguments)
@@ -97,7 +101,8 @@ def call(
             signature.bind(**passed)
         except TypeError as error:
             raise ValueError(f"{name}: {error}") from error
-    return function(**passed)
+    with refuse_exit():
+        return function(**passed)
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
@@ -117,7 +122,8 @@ def _named_arguments(function: Callable[..., Any]) -> list[str]:
 def _from_module(name: str) -> ModuleType:
     _append_to_path(os.getcwd())
     try:
-        return importlib.import_module(name)
+        with refuse_exit():
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise ValueError(
@@ -125,6 +131,8 @@ def _from_module(name: str) -> ModuleType:
                 "suffix, like path/file.py:name"
             ) from error
         raise _import_error(name, error) from error
+    except UserCodeError:
+        raise
     except Exception as error:
         raise _import_error(name, error) from error
 
@@ -145,9 +153,12 @@ def _from_file(path: Path) -> ModuleType:
     module.__file__ = str(path)
     sys.modules[module_name] = module
     try:
-        exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+        with refuse_exit():
+            exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
     except Exception as error:
         del sys.modules[module_name]
+        if isinstance(error, UserCodeError):
+            raise
         raise _import_error(str(path), error) from error
     return module
 

@@ -12,6 +12,8 @@ import torch
 from torch.optim import Optimizer
 
 from landscape._utils.names import unknown
+from landscape._utils.user_code import refuse_exit
+from landscape.errors import UserCodeError
 from landscape.problem.arguments import parse_named
 from landscape.problem.references import resolve
 from landscape.training.record import OptimizerRecord
@@ -47,7 +49,10 @@ def find(name: str) -> Builder:
     if name in _plugins():
         entry = _plugins()[name]
         try:
-            return cast(Builder, entry.load())
+            with refuse_exit():
+                return cast(Builder, entry.load())
+        except UserCodeError:
+            raise
         except Exception as error:
             raise ValueError(f"cannot import optimizer plug-in {name!r} ({entry.value}): {error}") from error
     raise unknown("optimizer", name, names())
@@ -73,7 +78,11 @@ def build(optimizer: str | Builder, parameters: Iterable[Any], arguments: Mappin
         if name not in known and not takes_any:
             raise unknown(f"argument of optimizer {label}", name, known)
     try:
-        built = builder(list(parameters), **{name: _as_declared(builder, name, value) for name, value in given.items()})
+        with refuse_exit():
+            arguments = {name: _as_declared(builder, name, value) for name, value in given.items()}
+            built = builder(list(parameters), **arguments)
+    except UserCodeError:
+        raise
     except Exception as error:  # a plug-in may raise anything, and its message explains it best
         raise ValueError(f"cannot build optimizer {label}: {error}") from error
     if not hasattr(built, "step") or not hasattr(built, "param_groups"):

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from landscape._utils.torch_state import convert_tensors, preserve_random_state
+from landscape._utils.user_code import refuse_exit
 from landscape.errors import NonFiniteLossError
 from landscape.problem.problem import Problem
 from landscape.training.checkpoint import load_into, load_state, save_checkpoint, save_state
@@ -133,9 +134,10 @@ def _work_on(
     with preserve_random_state(device), run.session(device) as session:
         trainer = Trainer(run, problem, optimizer, settings)
         try:
-            trainer.resume()
-            session.from_step = trainer.step
-            trainer.run(progress or (lambda _: None), stop or (lambda: False))
+            with refuse_exit():
+                trainer.resume()
+                session.from_step = trainer.step
+                trainer.run(progress or (lambda _: None), stop or (lambda: False))
         except Exception as error:
             if new and not trainer.step and not (isinstance(error, NonFiniteLossError) and run.saved_steps):
                 run.delete()  # nothing was computed, so the next try needs an empty directory

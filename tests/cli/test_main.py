@@ -73,6 +73,43 @@ def test_wrong_input(words, code, expected, program, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+EXITING = """
+import argparse, sys, torch
+from torch import nn
+from landscape import Problem, Split
+from landscape.problem import cross_entropy
+class Net(nn.Linear):
+    def forward(self, x):
+        return sys.exit(0) if self.training else super().forward(x)
+class Optimizer(torch.optim.SGD):
+    def step(self, closure): quit()
+def network(**hints): sys.exit(0)
+def problem(exits=False):
+    if exits: argparse.ArgumentParser().parse_args()
+    return Problem(Net(2, 2), {"train": Split(torch.ones(4, 2), torch.zeros(4).long())}, cross_entropy)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("train --problem {0}:problem --problem-arg exits=true", 13),
+        ("train --problem {0}:problem", 8),  # in the first step
+        ("train --model {0}:network", 11),
+        ("train --model mlp --samples 20 --optimizer {0}:Optimizer", 10),
+        ("functions {0}:quit", 2),
+    ],
+)
+def test_user_code_that_exits(words, line, program, tmp_path):
+    """Never a silent success, nor the exit code of a wrong command line."""
+    file = tmp_path / "mine.py"
+    file.write_text("\nexit()" if "quit" in words else EXITING)
+    code, said, _ = program(*words.format(file).split(), "--out", tmp_path / "out")
+    assert code == 1
+    assert f"mine.py:{line} ends the program" in said.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.process
 def test_backend_of_a_notebook_in_the_environment(surface, tmp_path):
     """What `!landscape plot` inherits, where the notebook's packages are missing."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from torch import optim
 
+from landscape.errors import UserCodeError
 from landscape.problem.references import absolute_reference, accepts, call, current_reference, resolve
 
 Write = Callable[[str, str], Path]
@@ -146,3 +147,44 @@ def test_moved_reference() -> None:
     assert current_reference("mine.py:f") == "mine.py:f"
     assert resolve(old) is problem
     assert absolute_reference(old) == old  # what a file stores stays as it is
+
+
+EXITS = {
+    "parse_args": "import argparse; argparse.ArgumentParser().parse_args(['--lr'])",
+    "exit": "exit()",
+    "sys.exit": "import sys; sys.exit('done')",
+    "helper": "from helper_of_ours import leave; leave()",
+}
+
+
+@pytest.fixture
+def helper(write_module: Write) -> Iterator[None]:
+    write_module("helper_of_ours.py", "def leave():\n    raise SystemExit(0)\n")
+    yield
+    sys.modules.pop("helper_of_ours", None)
+
+
+@pytest.mark.usefixtures("helper")
+@pytest.mark.parametrize("kind", EXITS)
+def test_file_that_exits_on_import(kind: str, write_module: Write) -> None:
+    path = write_module("mine.py", f"x = 1\n{EXITS[kind]}\ndef f(): ...\n")
+    where = r"helper_of_ours\.py:2" if kind == "helper" else r"mine\.py:2"
+    for _ in range(2):  # a second try runs the file again
+        with pytest.raises(UserCodeError, match=rf"{where} ends the program"):
+            resolve(f"{path}:f")
+
+
+@pytest.mark.usefixtures("helper")
+@pytest.mark.parametrize("kind", EXITS)
+def test_function_that_exits(kind: str, write_module: Write) -> None:
+    path = write_module("mine.py", f"def f():\n    {EXITS[kind]}\n")
+    where = r"helper_of_ours\.py:2" if kind == "helper" else r"mine\.py:2"
+    with pytest.raises(UserCodeError, match=rf"{where} ends the program"):
+        call(resolve(f"{path}:f"), {}, name="f")
+
+
+def test_module_that_exits(write_module: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_module("exiting_module_of_ours.py", "raise SystemExit\n")
+    monkeypatch.chdir(path.parent)
+    with pytest.raises(UserCodeError, match=r"exiting_module_of_ours.py:1 ends the program .*exit code 0"):
+        resolve("exiting_module_of_ours:f")
