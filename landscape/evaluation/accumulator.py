@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from landscape._utils.torch_compat import tree_leaves, tree_map
 from landscape.errors import UnsoundError
+from landscape.problem.measures import is_own_measure
 from landscape.problem.problem import Measure
 
 PAIRED_SUFFIX = "_loss_paired_stderr"
@@ -68,6 +71,9 @@ class MetricAccumulator:
         names: names of the values to compute, in order; see :func:`metric_names`.
         points: number of points whose outputs follow one another, each with the batch's rows and their padding.
         baseline: losses at the origin, if paired standard errors are among ``names``.
+        together: call every measure once for all points. By default only those of :mod:`landscape.problem.measures`
+            are, since they compute each row by itself; any other measure gets the batch of one point at a time,
+            without padding.
 
     Attributes:
         stop_above: loss of the first split (``names[0]``) above which a point is abandoned; None for never.
@@ -81,9 +87,10 @@ class MetricAccumulator:
         names: Sequence[str],
         points: int = 1,
         baseline: PairedBaseline | None = None,
+        together: bool = False,
     ) -> None:
         self._measures, self._counts, self._names, self._points = dict(measures), dict(counts), tuple(names), points
-        self._baseline = baseline
+        self._baseline, self._together = baseline, together
         self._sums: dict[str, Tensor] = {}
         self._seen: dict[str, int] = {}
         self.stop_above: float | None = None
@@ -105,13 +112,14 @@ class MetricAccumulator:
             samples: number of samples of the batch, without padding.
 
         Raises:
-            UnsoundError: a negative loss although points may be abandoned, which assumes losses of 0 or more.
+            UnsoundError: a measure returns another number of values than the batch has samples; or a negative loss
+                although points may be abandoned, which assumes losses of 0 or more.
         """
         for measure_name, measure in self._measures.items():
             key = f"{split}_{measure_name}"
-            value = measure(outputs, targets).double()
-            if value.ndim:
-                rows = value.view(self._points, -1)[:, :samples]
+            value = self._measured(measure, outputs, targets, samples, measure_name)
+            if value.ndim == 2:
+                rows = value[:, :samples]
                 self._add_to(key, rows.sum(1))
                 if f"{key}_stderr" in self._names:
                     self._add_to(f"{key}_stderr", torch.linalg.vecdot(rows, rows))
@@ -119,11 +127,37 @@ class MetricAccumulator:
                     differences = self._baseline.differences(split, self._seen[split], rows)
                     self._add_to(f"{key}_paired", differences.sum(1))
                     self._add_to(f"{key}_paired_stderr", torch.linalg.vecdot(differences, differences))
+            elif f"{key}_stderr" in self._names:
+                raise UnsoundError(
+                    f"{measure_name}: expected one value per sample of every batch, as of the first one, got a scalar "
+                    f"for a batch of {samples} samples"
+                )
             else:
-                self._add_to(key, (value * samples).expand(self._points))
+                self._add_to(key, value * samples)
             if self.stop_above is not None and key == self._names[0]:
                 self._update_bounds(key, value, self.stop_above)
         self._seen[split] += samples
+
+    def _measured(self, measure: Measure, outputs: Any, targets: Any, samples: int, name: str) -> Tensor:
+        """Return a measure at all points in float64: ``(points, rows)``, or ``(points,)`` if it returns scalars.
+
+        Rows beyond ``samples`` are padding.
+        """
+        rows = len(tree_leaves(targets)[0]) // self._points
+        if self._points == 1 or self._together or is_own_measure(measure):
+            value = _checked(measure(outputs, targets), rows * self._points, name)
+            return value.view(self._points, -1) if value.ndim else value.expand(self._points)
+        own_targets = tree_map(lambda leaf: leaf[:samples], targets)
+        values = [
+            _checked(measure(tree_map(partial(_rows_from, first, samples), outputs), own_targets), samples, name)
+            for first in range(0, self._points * rows, rows)
+        ]
+        if not any(value.ndim for value in values):
+            return torch.stack(values)
+        found = values[0].new_zeros(self._points, rows)
+        for row, value in zip(found, values, strict=True):
+            row[:samples] = value
+        return found
 
     def _add_to(self, key: str, part: Tensor) -> None:
         self._sums[key] = self._sums[key] + part if key in self._sums else part
@@ -179,6 +213,33 @@ class MetricAccumulator:
         return np.where(np.isfinite(sums[name]), error, np.nan)
 
 
+def _rows_from(first: int, count: int, leaf: Tensor) -> Tensor:
+    return leaf[first : first + count]
+
+
+def _checked(value: Any, samples: int, name: str) -> Tensor:
+    """Return a measure of a batch as float64, ``(samples,)`` or a scalar.
+
+    Raises:
+        UnsoundError: it is neither; its sum would then be divided by a number that it was not summed over.
+    """
+    if isinstance(value, Tensor) and value.shape in ((), (samples,)) and not value.is_complex():
+        # Of a single sample, a scalar is the value of the sample as well as the mean.
+        return value.double().expand(1) if samples == 1 else value.double()
+    raise UnsoundError(
+        f"{name}: expected one real value for each of the {samples} samples of a batch, or a scalar tensor that is "
+        f"their mean, got {describe_value(value)}. A measure over a part of each batch, such as labelled tokens, "
+        "returns that part's mean for each sample"
+    )
+
+
+def describe_value(value: Any) -> str:
+    """Describe what a measure returned, for messages."""
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    return f"{tuple(value.shape)}{f' {value.dtype}' if value.is_complex() else ''}"
+
+
 def metric_names(
     measures: Mapping[str, Measure], outputs: Any, targets: Any, samples: int, split: str, paired: bool = False
 ) -> list[str]:
@@ -199,11 +260,10 @@ def metric_names(
     names = []
     for measure_name, measure in measures.items():
         value = measure(outputs, targets)
-        if not isinstance(value, Tensor) or value.shape not in ((), (samples,)):
-            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        if not isinstance(value, Tensor) or value.shape not in ((), (samples,)) or value.is_complex():
             raise ValueError(
                 f"{measure_name}: expected one value per sample, shape ({samples},), or a scalar tensor that is the "
-                f"mean of the batch, got {got}"
+                f"mean of the batch, got {describe_value(value)}"
             )
         names.append(f"{split}_{measure_name}")
         if measure_name == "loss" and value.ndim == 1:

@@ -81,7 +81,8 @@ class Evaluator:
         data = EvaluationData(measures, self.names, batches, counts, device, recalibration)
 
         context = EngineContext(model, device, set_coordinates, plane, batches)
-        engine = select_engine(config.engine, context, partial(require_same_values, data, plane.ndim))
+        chosen = config.engine != "auto"
+        engine = select_engine(config.engine, context, partial(require_same_values, data, plane.ndim, chosen))
         self.engine, self.points_per_launch = engine.name, engine.points
         # Several threads would divide the vectors of a launch; for networks this small there is nothing to gain.
         self._threads = config.threads if engine.points == 1 else 1

@@ -17,6 +17,7 @@ from landscape._utils.torch_state import seed_random
 from landscape.evaluation.accumulator import PAIRED_SUFFIX, MetricAccumulator, PairedBaseline
 from landscape.evaluation.engines.base import Engine, EngineNotApplicable, pad_rows
 from landscape.evaluation.engines.selection import PROBE, PROBE_SCALES
+from landscape.problem.measures import is_own_measure
 from landscape.problem.problem import Measure, Split
 
 _Array = npt.NDArray[np.float64]
@@ -86,6 +87,7 @@ class Launcher:
         data: data, measures and names of the values.
         engine: engine that computes the outputs.
         baseline: losses at the origin for paired standard errors; without it these are left out.
+        together: call every measure once for all points of a launch; see :class:`MetricAccumulator`.
 
     Attributes:
         data: data, measures and names of the values.
@@ -93,10 +95,12 @@ class Launcher:
         accumulator: sums over the batches of a launch.
     """
 
-    def __init__(self, data: EvaluationData, engine: Engine, baseline: PairedBaseline | None = None) -> None:
+    def __init__(
+        self, data: EvaluationData, engine: Engine, baseline: PairedBaseline | None = None, together: bool = False
+    ) -> None:
         self.data, self.engine = data, engine
         names = [name for name in data.names if baseline is not None or not name.endswith(PAIRED_SUFFIX)]
-        self.accumulator = MetricAccumulator(data.measures, data.counts, names, engine.points, baseline)
+        self.accumulator = MetricAccumulator(data.measures, data.counts, names, engine.points, baseline, together)
         self._targets = self._repeated_targets()
 
     def _repeated_targets(self) -> dict[str, list[Any]]:
@@ -136,28 +140,41 @@ class Launcher:
         return accumulator.values()
 
 
-def require_same_values(data: EvaluationData, axes: int, engine: Engine, eager: Engine) -> None:
+def require_same_values(data: EvaluationData, axes: int, chosen: bool, engine: Engine, eager: Engine) -> None:
     """Raise unless the measures accept an engine's outputs, and several points at once get the values of each alone.
 
-    A measure may need contiguous outputs or look at the batch as a whole, and a product may round by the alignment of
-    its operands, which depends on the position of a point in a launch.
+    A measure may need contiguous outputs, and a product may round by the alignment of its operands, which depends on
+    the position of a point in a launch.
 
     Args:
         data: data, measures and names of the values.
         axes: number of axes of the plane.
+        chosen: False for an engine that is tried by ``auto``. It is then also refused if a measure, called once for
+            all points, is seen to take the batch as a whole. A launch calls it point by point and would be right, but
+            little faster, and files that ``auto`` began with another engine could not be resumed.
         engine: engine to check.
         eager: reference, which computes one point at a time.
 
     Raises:
         EngineNotApplicable: the engine fails the check.
     """
-    if engine.points == 1:
-        try:
+    try:
+        if engine.points == 1:
             Launcher(data, engine).run([(0.0,) * axes], batches=1)
-        except Exception as error:  # a measure is any callable
-            raise EngineNotApplicable(f"a measure does not take its outputs: {error}") from error
-        return
-    reference = Launcher(data, eager)
+            return
+        if not chosen:
+            _require_same_launches(axes, Launcher(data, engine, together=True), Launcher(data, eager))
+        if chosen or not all(map(is_own_measure, data.measures.values())):
+            _require_same_launches(axes, Launcher(data, engine), Launcher(data, eager))
+    except EngineNotApplicable:
+        raise
+    except Exception as error:  # a measure is any callable
+        raise EngineNotApplicable(f"a measure does not take its outputs: {error}") from error
+
+
+def _require_same_launches(axes: int, launcher: Launcher, reference: Launcher) -> None:
+    """Compare launches of several points with each other, bit for bit, and with ``reference``."""
+    count = launcher.engine.points
     for scale in PROBE_SCALES:
         several = [tuple(scale * s * c for c in PROBE[:axes]) for s in np.linspace(-1, 1, _PROBE_POINTS)]
         expected = np.concatenate([reference.run([point]) for point in (several[0], several[-1])])
@@ -166,13 +183,12 @@ def require_same_values(data: EvaluationData, axes: int, engine: Engine, eager: 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        launches = [[point] * engine.points for point in several]
-        launches.append([several[-(i % 2)] for i in range(engine.points)])  # first and last point in turn
-        launcher = Launcher(data, engine)
+        launches = [[point] * count for point in several]
+        launches.append([several[-(i % 2)] for i in range(count)])  # first and last point in turn
         *same, mixed = [launcher.run(points) for points in launches]
     finally:
         torch.set_num_threads(threads)
-    if any(values.tobytes() != values[:1].repeat(engine.points, 0).tobytes() for values in same):
+    if any(values.tobytes() != values[:1].repeat(count, 0).tobytes() for values in same):
         raise EngineNotApplicable("a value depends on the position of its point in a launch")
     if not np.allclose(mixed[:2], expected, rtol=1e-3, atol=0, equal_nan=True):
         raise EngineNotApplicable("a measure takes the batch as a whole")

@@ -118,3 +118,35 @@ def test_error_on_one_rank_ends_the_job(run, tmp_path):
     assert "rank 1" in done.stderr + done.stdout
     assert "no data here" in done.stderr + done.stdout
     assert not (tmp_path / "s.h5").exists()
+
+
+def test_loss_that_looks_at_its_batch_on_two_ranks(tmp_path, program):
+    """A user's loss sees the batch of one point at a time, whatever engine and however many ranks."""
+    plugin = tmp_path / "limited.py"
+    plugin.write_text(
+        "import torch\nfrom torch import nn\nfrom landscape import Problem, Split\n\n"
+        "def limited(outputs, targets):\n"
+        "    v = (outputs - targets).square().mean(1)\n"
+        "    return v if bool((v.abs() < 50).all()) else torch.full_like(v, 1e6)\n\n"
+        "def problem():\n"
+        "    torch.manual_seed(0)\n"
+        "    model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))\n"
+        "    return Problem(model, {'train': Split(torch.randn(40, 3), torch.randn(40, 2))}, limited)\n"
+    )
+    sys.path.insert(0, str(tmp_path))
+    try:
+        import limited
+
+        torch.save(limited.problem().model.state_dict(), tmp_path / "limited.pt")
+    finally:
+        sys.path.remove(str(tmp_path))
+    words = ["surface", tmp_path / "limited.pt", "--problem", f"{plugin}:problem", "--x", "-10:10:7", "--y", "-10:10:5"]
+    runs = {"one": ["--ranks", 1], "two": ["--ranks", 2], "eager": ["--ranks", 1, "--engine", "eager"]}
+    for name, options in runs.items():
+        code, said, _ = program(*words, *options, "--out", tmp_path / f"{name}.h5")
+        assert code == 0, said
+    one, eager = read_surface(tmp_path / "one.h5"), read_surface(tmp_path / "eager.h5")
+    assert one.metadata.settings.engine == "batched_mlp"
+    assert_same_values(tmp_path / "one.h5", tmp_path / "two.h5")
+    np.testing.assert_allclose(one.metric(), eager.metric(), rtol=1e-5)
+    assert 0 < (one.metric() > 1e5).mean() < 1

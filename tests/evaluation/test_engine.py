@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from landscape.errors import UnsoundError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.evaluator import open_evaluator
 from landscape.geometry import Plane, Weights
@@ -530,12 +531,98 @@ def test_measure_of_the_whole_batch_gets_single_points():
         assert evaluate.engine == "mlp"
         exact, _ = values(problem, plane_of(model), dtype="float64", engine="eager")
         np.testing.assert_allclose(got, exact, rtol=1e-10)
-    problem = Problem(model, {"train": split}, centred)
+        # On request, the engine of several points is used, and shows the loss one point at a time.
+        got, evaluate = values(problem, plane_of(model), dtype="float64", engine="batched_mlp")
+        assert evaluate.points_per_launch > 1
+        np.testing.assert_allclose(got, exact, rtol=1e-10)
+
+
+def _limited(outputs, targets):
+    """Looks at the whole batch under a condition that no point near the origin meets."""
+    losses = (outputs - targets).square().mean(1)
+    return losses if bool((losses.abs() < 50).all()) else torch.full_like(losses, 1e6)
+
+
+def _rank_correlation(outputs, targets):
+    """A metric of the batch that no mean over samples gives, and that needs its true number of rows."""
+    order = outputs[:, 0].argsort().argsort().double()
+    return (order - (len(order) - 1) / 2) @ targets[:, 0].double() / len(order)
+
+
+def test_foreign_measures_see_one_point_at_a_time():
+    """Beside a naive loop in float64, one point and one batch at a time."""
+    model = registry.build("mlp", in_features=3, num_classes=2, widths=(6,), activation="tanh")
+    targets = torch.randn(21, 2)
+    problem = Problem(model, {"train": Split(torch.randn(21, 3), targets)}, _limited, {"rank": _rank_correlation})
+    plane = plane_of(model, ignore="none")
+    points = [(float(x), float(y)) for y in np.linspace(-10, 10, 9) for x in np.linspace(-10, 10, 7)]
+    expected = []
+    for point in points:
+        w = {name: tensor.double() for name, tensor in plane.at(point)}
+        parts = []
+        for rows in torch.arange(21).split(8):
+            hidden = torch.tanh(F.linear(problem.splits["train"].inputs[rows].double(), *list(w.values())[:2]))
+            outputs = F.linear(hidden, *list(w.values())[2:])
+            parts.append(_limited(outputs, targets[rows].double()))
+        expected.append(float(torch.cat(parts).mean()))
+    assert len({value > 1e3 for value in expected}) == 2  # both sides of the condition
+    with open_evaluator(problem, plane, EvaluationConfig(batch_size=8, engine="batched_mlp")) as evaluate:
+        together = evaluate.evaluate_many(points)
+        assert together.tobytes() == np.array([evaluate(point) for point in points]).tobytes()
+    np.testing.assert_allclose(together[:, 0], expected, rtol=1e-4)
+    eager, _ = values(problem, plane, points, batch_size=8, engine="eager")
+    np.testing.assert_allclose(together, eager, rtol=1e-4)
+    # Alone, the loss is taken for one of single samples near the origin, and the engine is chosen by itself.
+    with open_evaluator(Problem(model, problem.splits, _limited), plane, EvaluationConfig(batch_size=8)) as evaluate:
+        assert evaluate.engine == "batched_mlp"
+        assert evaluate.evaluate_many(points).tobytes() == together[:, :2].tobytes()
+
+
+def test_loss_of_another_number_of_values_is_refused():
+    """In any batch and with any engine, not only in the first two samples."""
+
+    def labelled(outputs, targets):
+        return F.cross_entropy(outputs, targets, reduction="none", ignore_index=-1)[targets >= 0]
+
+    def twice(outputs, targets):
+        losses = cross_entropy(outputs, targets)
+        return torch.cat([losses, losses]) if (targets == 9).any() else losses
+
+    def mean_of_some(outputs, targets):
+        losses = cross_entropy(outputs, targets)
+        return losses.mean() if (targets == 9).any() else losses
+
+    model = registry.build("mlp", in_features=4, widths=(8,))
+    hidden = torch.arange(20) % 10
+    for loss, targets in ((labelled, hidden.masked_fill(torch.arange(20) == 17, -1)), (twice, hidden)):
+        for measures in ((loss, {}), (lambda o, y: cross_entropy(o, y.clamp(min=0)), {"part": loss})):
+            problem = Problem(model, {"train": Split(torch.randn(20, 4), targets)}, *measures)
+            for engine in ("auto", "eager"):
+                with (
+                    open_evaluator(problem, plane_of(model), EvaluationConfig(engine=engine, batch_size=4)) as evaluate,
+                    pytest.raises(
+                        UnsoundError, match=r"(loss|part): expected one real value for each of the 4 samples"
+                    ),
+                ):
+                    evaluate((0.0, 0.0))
+    problem = Problem(model, {"train": Split(torch.randn(20, 4), hidden)}, mean_of_some)
     with (
-        pytest.raises(ValueError, match=r"engine 'batched_mlp' is not applicable .* takes the batch as a whole"),
-        open_evaluator(problem, plane_of(model), EvaluationConfig(engine="batched_mlp")),
+        open_evaluator(problem, plane_of(model), EvaluationConfig(batch_size=4)) as evaluate,
+        pytest.raises(UnsoundError, match="got a scalar for a batch of 4 samples"),
     ):
-        pass
+        evaluate((0.0, 0.0))
+
+
+def test_squeezed_loss_of_a_single_sample_has_its_error():
+    """A loss that drops all axes of length one returns a scalar for a last batch of one sample."""
+    model = registry.build("mlp", in_features=4, num_classes=1, widths=(8,))
+    problem = Problem(
+        model, {"train": Split(torch.randn(9, 4), torch.randn(9, 1))}, lambda o, y: (o - y).square().squeeze()
+    )
+    whole, _ = values(problem, plane_of(model), dtype="float64", engine="eager", batch_size=9)
+    parts, evaluate = values(problem, plane_of(model), dtype="float64", engine="eager", batch_size=4)
+    assert "train_loss_stderr" in evaluate.names
+    np.testing.assert_allclose(parts, whole, rtol=1e-10)
 
 
 def test_infinite_direction_with_zero_coordinate():
