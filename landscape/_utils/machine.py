@@ -37,6 +37,30 @@ def core_budget() -> int:
     return min(limits)
 
 
+def thread_budget() -> int:
+    """Return the number of CPU threads for a task that uses several: the core budget, or ``OMP_NUM_THREADS`` if lower.
+
+    Two tasks side by side on the same cores then keep out of each other's way, if either variable says so.
+    """
+    requested = _requested_threads if _requested_threads is not None else os.environ.get("OMP_NUM_THREADS", "")
+    first = requested.partition(",")[0].strip()  # the others are for nested levels
+    return min(core_budget(), max(int(first), 1)) if first.isdigit() else core_budget()
+
+
+_requested_threads: str | None = None
+
+
+def limit_library_threads() -> None:
+    """Give OpenMP and the BLAS libraries one thread in this process unless the environment says otherwise.
+
+    Must be called before torch and numpy are loaded. :func:`thread_budget` remembers what the user's environment said.
+    """
+    global _requested_threads
+    _requested_threads = os.environ.get("OMP_NUM_THREADS", "")
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+
 def memory_limit() -> int:
     """Return the memory that this process may use, in bytes.
 

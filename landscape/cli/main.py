@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from landscape import __version__
+from landscape._utils.machine import limit_library_threads
 from landscape.cli.ranks import DIVIDED, end_job, leave, speaks, usage_code
 from landscape.errors import LandscapeError
 
@@ -132,9 +133,7 @@ def _fail(message: str, code: int) -> int:
 def run() -> None:
     """Run the program; the entry point of the installed command."""
     # Cores are shared by ranks and jobs, and idle OpenMP threads spin: one thread, unless --threads says otherwise.
-    # Must be set before torch and numpy are loaded.
-    for library in ("OMP", "OPENBLAS", "MKL"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    limit_library_threads()
     # Figures are drawn without pyplot. A notebook's backend in the environment keeps matplotlib from being imported
     # where the notebook's packages are missing.
     os.environ["MPLBACKEND"] = "agg"

@@ -11,6 +11,7 @@ from landscape.cli.options import NON_NEGATIVE, PATH, POSITIVE, overwrite_option
 
 if TYPE_CHECKING:
     from landscape.training.run import Run
+    from landscape.training.trainer import TrainingProgress
 
 
 @click.command()
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     "--dtype", default="float32", show_default=True, help="Precision: float32, float64, or bfloat16 (autocast)."
 )
 @click.option("--device", default="cpu", show_default=True, help="Device: cpu, cuda or cuda:1.")
-@click.option("--threads", type=POSITIVE, help="CPU threads.  [default: one per core]")
+@click.option("--threads", type=POSITIVE, help="CPU threads.  [default: as the cores and OMP_NUM_THREADS allow]")
 @click.option("--checkpoint-every", type=POSITIVE, default=1, show_default=True, help="Epochs between checkpoints.")
 @click.option(
     "--checkpoint-steps",
@@ -73,7 +74,7 @@ def command(out: Path, optimizer: str, threads: int | None, overwrite: bool, **o
     """
     import torch
 
-    from landscape._utils.machine import core_count
+    from landscape._utils.machine import thread_budget
     from landscape.cli.progress import Bar
     from landscape.parallel.signals import StopSignals
     from landscape.training.run import is_run
@@ -83,16 +84,31 @@ def command(out: Path, optimizer: str, threads: int | None, overwrite: bool, **o
     spec = spec_of(options)
     if spec is None:
         raise click.UsageError("name the network to train with --model or --problem")
-    torch.set_num_threads(threads or core_count())
+    torch.set_num_threads(threads or thread_budget())
     names = (
         "epochs", "batch_size", "schedule", "seed", "dtype", "device", "checkpoint_every", "checkpoint_steps",
         "measure_steps",
     )  # fmt: skip
     settings = TrainingSettings(**{name: options[name] for name in names})
-    resumed = is_run(out) and not overwrite
+    resumed, announced = is_run(out) and not overwrite, False
     with StopSignals() as stop, Bar(f"training {out.name}", "step") as bar:
-        run = train(spec, optimizer, settings, out, progress=bar.show_training, stop=stop, overwrite=overwrite)
+
+        def report(progress: TrainingProgress) -> None:
+            nonlocal announced
+            if not announced:
+                click.echo(f"{out}: training on {_threads()}", err=True)
+                announced = True
+            bar.show_training(progress)
+
+        run = train(spec, optimizer, settings, out, progress=report, stop=stop, overwrite=overwrite)
     return _conclude(run, resumed)
+
+
+def _threads() -> str:
+    import torch
+
+    count = torch.get_num_threads()
+    return f"{count} CPU thread{'s' if count > 1 else ''}"
 
 
 def _conclude(run: Run, resumed: bool) -> int:

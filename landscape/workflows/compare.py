@@ -133,7 +133,7 @@ def compare(
     logs = out / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     processes = min(core_budget(), MAX_RANKS) if ranks == "auto" else ranks
-    runs = train_many(jobs, processes, logs=logs, progress=progress)
+    runs = train_many(jobs, processes, logs=logs, on_message=on_message, progress=progress)
     return compare_runs(runs, out, options, ranks=ranks, overwrite=overwrite, progress=progress, on_message=on_message)
 
 

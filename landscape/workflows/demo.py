@@ -148,7 +148,8 @@ class _Demo:
                     "--threads", 1, "--out", run,
                 )  # fmt: skip
                 jobs.append(TrainingJob(ProblemSpec(model=network), optimizer, settings, run))
-        train_many(jobs, min(core_budget(), len(jobs)), logs=self.out / "logs", progress=self.progress)
+        processes = min(core_budget(), len(jobs))
+        train_many(jobs, processes, logs=self.out / "logs", on_message=self.say, progress=self.progress)
         return [job.out for job in jobs]
 
     def compute_surfaces(self, network: str) -> list[Path]:

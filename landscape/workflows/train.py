@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from landscape.workflows.sources import PathName
 
 OPTIMIZER = "sgd:lr=0.1,momentum=0.9,weight_decay=5e-4"
 """Default optimizer."""
+
+_log = logging.getLogger(__name__)
 
 
 def train(
@@ -155,6 +158,7 @@ def train_many(
     processes: int,
     *,
     logs: Path | None = None,
+    on_message: Callable[[str], None] | None = None,
     progress: ProgressOption[StageProgress] = None,
 ) -> list[Run]:
     """Train several runs side by side, each on one thread; runs that are finished already are kept.
@@ -165,6 +169,7 @@ def train_many(
         jobs: the runs to train.
         processes: number of runs to train at the same time; with 1, they are trained in this process.
         logs: folder for the output of the processes.
+        on_message: function that is handed a line on the use of cores; by default it is logged.
         progress: True for a progress bar, or a function that is handed a ``StageProgress``, counted in epochs.
 
     Returns:
@@ -178,6 +183,8 @@ def train_many(
     for job in jobs:
         log = None if logs is None else logs / f"train-{job.out.parent.name}-{job.out.name}.txt"
         calls.append(Call(f"{__name__}:run_job", job.to_json(), log))
+    say = on_message or _log.info
+    say(f"Training {len(jobs)} runs, {min(processes, len(jobs))} at a time with 1 CPU thread each")
     epochs = [0] * len(jobs)
     total = sum(job.settings.epochs for job in jobs)
     with stage_progress(progress, "training", "epoch") as report:

@@ -141,3 +141,30 @@ def test_debug_traceback(capsys):
     said = capsys.readouterr().err
     assert "Traceback" in said
     assert "nowhere.h5: no such file" in said
+
+
+@pytest.mark.process
+def test_threads_of_training(tmp_path):
+    """The environment, the scheduler and the affinity mask decide, and the program says what came of it."""
+    command = [
+        sys.executable,
+        "-m",
+        "landscape",
+        "train",
+        "--model",
+        "mlp",
+        "--samples",
+        "20",
+        "--epochs",
+        "0",
+        "--out",
+    ]
+    cases = {"omp": {"OMP_NUM_THREADS": "1"}, "slurm": {"SLURM_CPUS_PER_TASK": "1"}, "mask": {}}
+    for name, variables in cases.items():
+        environment = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")}
+        core = {min(os.sched_getaffinity(0))} if name == "mask" else os.sched_getaffinity(0)
+        done = subprocess.run(
+            [*command, tmp_path / name], env=environment | variables, capture_output=True, text=True, check=True,
+            preexec_fn=lambda core=core: os.sched_setaffinity(0, core),
+        )  # fmt: skip
+        assert f"{name}: training on 1 CPU thread\n" in done.stderr

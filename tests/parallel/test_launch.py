@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -122,6 +123,26 @@ def test_core_budget(monkeypatch, tmp_path):
     assert machine.core_budget() == 16
     monkeypatch.setattr(machine, "control_group_cpu_quotas", lambda: [2.5, 0.5])
     assert machine.core_budget() == 1
+
+
+@pytest.mark.parametrize(
+    ("requested", "slurm", "expected"),
+    [(None, None, 8), ("3", None, 3), ("64", None, 8), ("2,4", None, 2), ("", None, 8), ("all", "4", 4), ("6", "4", 4)],
+)
+def test_thread_budget(requested, slurm, expected, monkeypatch):
+    monkeypatch.setattr(machine, "core_count", lambda: 8)
+    monkeypatch.setattr(machine, "control_group_cpu_quotas", lambda: [])
+    monkeypatch.setattr(machine, "_requested_threads", None)
+    for library in ("OPENBLAS", "MKL"):
+        monkeypatch.setenv(f"{library}_NUM_THREADS", "1")
+    for name, value in {"OMP_NUM_THREADS": requested, "SLURM_CPUS_PER_TASK": slurm}.items():
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert machine.thread_budget() == expected
+    machine.limit_library_threads()
+    assert os.environ["OMP_NUM_THREADS"] == ("1" if requested is None else requested)
+    assert machine.thread_budget() == expected  # the default of one thread is not the user's
 
 
 def test_control_group_cpu_quotas(tmp_path):
