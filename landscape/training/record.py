@@ -188,7 +188,8 @@ def require_same(path: Path, stored: RunRecord, given: RunRecord) -> None:
     """Check that the run at ``path`` was made with the given settings.
 
     What was *given* is compared: a setting or an optimizer argument that the stored run doesn't know, because it was
-    made before there was one, is equal to its default.
+    made before there was one, is equal to its default. So is an argument that the installed optimizer doesn't know, if
+    it was switched off.
 
     Raises:
         CheckpointError: a setting differs; the message names each with its stored and its given value.
@@ -198,6 +199,9 @@ def require_same(path: Path, stored: RunRecord, given: RunRecord) -> None:
         key = f"optimizer.arguments.{name}"
         if key not in there and key in here and _same(here[key], to_plain(value)):
             del here[key]
+    for key in [key for key in there if key.startswith("optimizer.arguments.") and key not in here]:
+        if there[key] in (None, False):  # an argument of another version of the optimizer that was not used
+            del there[key]
     if there["optimizer.name"] != here["optimizer.name"]:  # then the arguments are bound to differ
         there, here = ({k: v for k, v in s.items() if not k.startswith("optimizer.arguments")} for s in (there, here))
     differing = [

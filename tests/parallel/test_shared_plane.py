@@ -173,6 +173,7 @@ print(outcome.surface.metric().tobytes().hex())
 """
 
 
+@pytest.mark.process
 @on_linux
 def test_plane_larger_than_memory(tmp_path, monkeypatch):
     """With less private memory than one copy of the network, the plane fails in memory and works in a file."""

@@ -84,6 +84,8 @@ def test_unknown_argument():
      ("adam:betas=0.9", "float"), ("adam:fused=true,foreach=true", "fused")],
 )  # fmt: skip
 def test_build_errors(text, reason):
+    if text not in optimizers.names() and ":" not in text:
+        pytest.skip(f"this torch has no {text}")
     with pytest.raises(ValueError, match=f"^cannot build optimizer {text.split(':')[0]}: .*({reason})") as caught:
         optimizers.build(text, parameters())
     assert "\n" not in str(caught.value)
@@ -168,6 +170,7 @@ def test_every_optimizer_trains(name, mlp, tmp_path):
     assert losses[-1] < 0.9 * losses[0]
 
 
+@pytest.mark.skipif("muon" not in optimizers.names(), reason="this torch has no muon")
 def test_muon_trains_matrices(mlp, tmp_path):
     problem = mlp()
     for name, parameter in problem.model.named_parameters():

@@ -133,6 +133,14 @@ def test_different_optimizer_argument_is_refused(older, tmp_path, arguments, nam
         require_same(tmp_path, older, given(older, **arguments))
 
 
+def test_unknown_stored_argument_matters_if_it_was_on(older, tmp_path):
+    stored = dict(older.optimizer.arguments)
+    off, on = (replace(older, optimizer=OptimizerRecord(older.optimizer.name, {**stored, "x": x})) for x in (False, 1))
+    require_same(tmp_path, off, given(older, lr=0.2))
+    with pytest.raises(CheckpointError, match=r"optimizer\.arguments\.x is 1 in the run"):
+        require_same(tmp_path, on, given(older, lr=0.2))
+
+
 def test_resume_with_new_optimizer_argument(stopped, mlp):
     run, edit = stopped
 
