@@ -10,7 +10,7 @@ class DataError(LandscapeError):
 
 
 class CheckpointError(LandscapeError):
-    """A checkpoint or run folder is missing, damaged, or belongs to another architecture."""
+    """A checkpoint or run directory is missing, damaged, or belongs to another architecture."""
 
 
 class StoreError(LandscapeError):

@@ -10,5 +10,5 @@ def unknown(what: str, name: object, known: Iterable[str]) -> ValueError:
     """Return an error that names what is unknown, suggests the nearest known name, and lists all of them."""
     known = list(known)
     nearest = get_close_matches(str(name).lower(), known, n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ";"
-    return ValueError(f"{what} {name!r}{hint} known: {', '.join(known)}")
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
+    return ValueError(f"{what} {name!r}{hint} Known: {', '.join(known)}")

@@ -61,7 +61,7 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 def outputs_of(command: str) -> list[str]:
-    """Return the outputs of a command, as paths in the folder where it runs."""
+    """Return the outputs of a command, as paths in the directory where it runs."""
     words = shlex.split(command)
     if "--out" not in words:
         return []
@@ -79,7 +79,9 @@ def shown_as(output: str) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", metavar="PREFIX", help="run only pages whose names begin with PREFIX")
-    parser.add_argument("--work", type=Path, default=ROOT / "build" / "gallery", help="folder to run the commands in")
+    parser.add_argument(
+        "--work", type=Path, default=ROOT / "build" / "gallery", help="directory to run the commands in"
+    )
     parser.add_argument("--keep", action="store_true", help="keep outputs that exist (runs, surfaces, figures)")
     parser.add_argument("--no-demo", action="store_true", help="skip the figures of the README, which the demo makes")
     options = parser.parse_args(argv)

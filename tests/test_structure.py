@@ -45,8 +45,8 @@ def imports(path: Path) -> list[str]:
     rooms = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
-            # Relative imports stay inside the folder as long as they climb no further than to it.
-            assert node.level == 1, f"{path}: climbs out of its folder"
+            # Relative imports stay inside the directory as long as they climb no further than to it.
+            assert node.level == 1, f"{path}: climbs out of its directory"
         names = []
         if isinstance(node, ast.ImportFrom) and not node.level:
             names = [f"{node.module}.{alias.name}" for alias in node.names]

@@ -61,17 +61,17 @@ def open_replacing(path: Path, *, durable: bool = False, on_error: OnError | Non
 
 @contextmanager
 def replacing_group(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
-    """Yield a temporary folder to write several files into, and move them beside ``path`` afterwards.
+    """Yield a temporary directory to write several files into, and move them beside ``path`` afterwards.
 
     Each file is moved in one step, and the one with the name of ``path`` comes last, so it never refers to files that
-    are missing. Folders are merged into existing ones. If the block raises, nothing is moved.
+    are missing. Directories are merged into existing ones. If the block raises, nothing is moved.
 
     Args:
         path: the main file of the group.
-        overwrite: replace files and folders that exist.
+        overwrite: replace files and directories that exist.
 
     Raises:
-        FileExistsError: a file or folder exists and ``overwrite`` is False.
+        FileExistsError: a file or directory exists and ``overwrite`` is False.
     """
     folder = temporary_name(path)
     folder.mkdir()
@@ -136,7 +136,7 @@ def sync(path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Wait until the names in ``folder`` are on the disk, where the system can do that."""
-    with suppress(OSError):  # Windows cannot open a folder, and some network file systems cannot sync one
+    with suppress(OSError):  # Windows cannot open a directory, and some network file systems cannot sync one
         sync(folder)
 
 

@@ -105,7 +105,7 @@ def control_group_cpu_quotas(table: Path = _TABLE, root: Path = _ROOT) -> list[f
 
 
 def _control_groups(controller: str, table: Path, root: Path) -> Iterator[tuple[Path, int]]:
-    """Yield the folders of the control groups that govern this process, innermost first, with their version."""
+    """Yield the directories of the control groups that govern this process, innermost first, with their version."""
     with suppress(OSError):
         for line in table.read_text().splitlines():
             _, controllers, path = line.split(":", 2)

@@ -12,7 +12,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
     """Return the error to raise if ``name`` is not one of ``known``.
 
     Args:
-        kind: kind of the name, such as ``"model"`` or ``"argument of mlp"``.
+        kind: kind of the name, such as ``"model"`` or ``"argument of mlp:"``.
         name: the unknown name.
         known: existing names, of which the message lists the first 60 in order.
 

@@ -21,7 +21,7 @@ MOTION = ("orbit", "descent", "turn", "seconds", "fps", "hold")
     type=PATH,
     default=Path("film.mp4"),
     show_default=True,
-    help="Output: a .mp4, a .gif, or a folder of .png frames (a name without a suffix).",
+    help="Output: a .mp4, a .gif, or a directory of .png frames (a name without a suffix).",
 )
 @click.option("--orbit", is_flag=True, default=None, help="Turn around the scene.  [default: if there are no paths]")
 @click.option("--descent", is_flag=True, default=None, help="Grow the paths step by step.  [default: if there are any]")
@@ -37,7 +37,7 @@ MOTION = ("orbit", "descent", "turn", "seconds", "fps", "hold")
 )
 @click.option(
     "--hold", type=click.FloatRange(0), metavar="S",
-    help="Seconds at the end during which the complete picture of a descent stays.  [default: 1.5]",
+    help="Seconds to hold the last frame of a descent.  [default: 1.5]",
 )  # fmt: skip
 @scene_options("960x720")
 @click.option(
@@ -56,9 +56,9 @@ def command(
 ) -> None:
     """Animate SURFACEs in three dimensions: a turn around them, or paths that grow step by step.
 
-    With --trajectory, the paths grow together, step by step, and the animation ends with the complete picture. Without
+    With --trajectory, the paths grow together, step by step, and the animation ends with the complete figure. Without
     it, or with --orbit, the camera turns around the scene once. --orbit --descent does both. An .mp4 needs ffmpeg (or
-    `pip install imageio-ffmpeg`); a .gif and a folder of frames need nothing.
+    `pip install imageio-ffmpeg`); a .gif and a directory of frames need nothing.
 
     \b
     Examples:
@@ -71,7 +71,7 @@ def command(
     from landscape.render.video import check_video
 
     check_video(out, options["fps"] or 1.0)
-    if not (out.is_dir() and not any(out.iterdir())):  # an empty folder can be filled
+    if not (out.is_dir() and not any(out.iterdir())):  # an empty directory can be filled
         require_new(out, overwrite)
     from landscape.cli.progress import Bar
     from landscape.render.scenes.options import Motion, SceneOptions
@@ -88,5 +88,5 @@ def command(
 
 def _size(written: Path) -> str:
     if written.is_dir():
-        return f"{len(list(written.glob('frame-*.png')))} pictures"
+        return f"{len(list(written.glob('frame-*.png')))} frames"
     return f"{written.stat().st_size / 1e6:.2g} MB"

@@ -1,4 +1,4 @@
-"""``landscape check``: whether a surface, or what a run would give one, can be trusted."""
+"""``landscape check``: checks of a surface, or of a run before its surface is computed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ _SIGNS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "bad": ("BAD ", "
 @click.argument("source", metavar="FILE|RUN", type=PATH)
 @click.option("--no-evaluation", is_flag=True, help="Check the file alone, without rebuilding the network.")
 def command(source: Path, no_evaluation: bool) -> int:
-    """Check whether the surface in FILE can be trusted, or whether RUN's network is fit to be measured.
+    """Check whether the surface in FILE can be trusted, or whether RUN is ready for computing one.
 
-    Is the loss at the origin the checkpoint's? Are the axes apart? How much is not finite, flat, or cliff? How large is
-    the sampling error compared to the relief? Do batch-norm statistics belong to the weights? Do two passes agree? Each
-    answer comes with its number and with advice. The exit code is 1 if any answer is bad.
+    The checks: the loss at the origin equals the checkpoint's; the axes point in different directions; values are
+    finite, and neither flat nor dominated by cliffs; the sampling error is small compared to the relief; batch-norm
+    statistics match the weights; two passes agree. Each prints its number, and advice if it fails. The exit code is 1
+    if any result is bad.
 
     \b
     Examples:

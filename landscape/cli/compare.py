@@ -62,14 +62,14 @@ from landscape.cli.options import PATH, RanksType, overwrite_option, problem_opt
     help="Runs trained at a time, and MPI ranks for the surface.  [default: auto, one per core up to 8]",
 )  # fmt: skip
 @click.option("--flat", is_flag=True, help="Skip the three-dimensional figure.")
-@click.option("--out", type=PATH, default=Path("compare-out"), show_default=True, help="Output folder.")
+@click.option("--out", type=PATH, default=Path("compare-out"), show_default=True, help="Output directory.")
 @overwrite_option
 def command(runs: tuple[Path, ...], out: Path, overwrite: bool, **options: Any) -> None:
     """Train one network from the same initial weights with several optimizers, and draw all paths on one landscape.
 
     With RUNs (of one network), nothing is trained. The plane is that of the first two principal components of all
-    checkpoints of all runs; the figures state how much of the variance it holds and how far from it each run was. What
-    is in the folder already is not computed again.
+    checkpoints of all runs; the figures state how much of the variance it holds and how far from it each run was.
+    Results that are already in the directory are not computed again.
 
     \b
     Examples:

@@ -12,7 +12,7 @@ from landscape.cli.options import PATH, RanksType
 
 
 @click.command()
-@click.option("--out", type=PATH, default=Path("demo-out"), show_default=True, help="Output folder.")
+@click.option("--out", type=PATH, default=Path("demo-out"), show_default=True, help="Output directory.")
 @click.option(
     "--epochs",
     type=click.IntRange(2),
@@ -47,7 +47,7 @@ def command(out: Path, epochs: int, points: int, samples: int, ranks: int | Lite
     """Train a residual network with and without its shortcuts, with SGD and with Adam, and draw their landscapes.
 
     The data are the 1,797 handwritten digits of scikit-learn. Each step is shown as the command that does the same.
-    What is in the folder already is not computed again.
+    Results already in the directory are not computed again.
 
     \b
     Examples:

@@ -50,6 +50,7 @@ look_options = together(
         "--member",
         "seed",
         type=int,
+        metavar="N",
         cls=RenamedOption,
         help="Seed to draw, for a surface over several seeds.  [default: their spread]",
     ),
@@ -77,7 +78,12 @@ def scene_options(size: str) -> Decorator:
         click.option("--metric", help=METRIC_HELP),
         look_options,
         click.option(
-            "--levels", type=click.IntRange(2), default=14, show_default=True, help="Approximate number of contours."
+            "--levels",
+            type=click.IntRange(2),
+            default=14,
+            show_default=True,
+            metavar="N",
+            help="Approximate number of contours.",
         ),
         click.option(
             "--view",
@@ -92,7 +98,10 @@ def scene_options(size: str) -> Decorator:
             f"...  [default: {size}; wider for several surfaces]",
         ),
         click.option(
-            "--dpi", type=click.FloatRange(1), help="Resolution in pixels per inch.  [default: 300 for a size on paper]"
+            "--dpi",
+            type=click.FloatRange(1),
+            metavar="N",
+            help="Resolution in pixels per inch.  [default: 300 for a size on paper]",
         ),
         click.option(
             "--style",
@@ -108,7 +117,7 @@ def scene_options(size: str) -> Decorator:
             help="Draw paths on the surface, or at the checkpoints' own loss.",
         ),
         click.option(
-            "--background", default="white", show_default=True, help="Background colour, by any name of matplotlib."
+            "--background", default="white", show_default=True, help="Background colour: any matplotlib colour."
         ),
         click.option("--transparent", is_flag=True, help="Make the background transparent."),
     )

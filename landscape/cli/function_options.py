@@ -132,13 +132,13 @@ function_options: Decorator = together(
         show_default=True,
         help="Duration of an animation.",
     ),
-    click.option("--files", type=PATH, metavar="DIR", help="Folder in which to save surface.h5 and trajectory.h5."),
+    click.option("--files", type=PATH, metavar="DIR", help="Directory in which to save surface.h5 and trajectory.h5."),
     click.option(
         "--out",
         type=PATH,
         default=Path("function.png"),
         show_default=True,
-        help="Output: a .png, .pdf, .svg, .pgf, .gif or .mp4, or a folder of frames.",
+        help="Output: a .png, .pdf, .svg, .pgf, .gif or .mp4, or a directory of frames.",
     ),
     overwrite_option,
 )

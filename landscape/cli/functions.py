@@ -17,7 +17,7 @@ def command(name: str | None, listing: bool, **options: Any) -> None:
     """Run optimizers on FUNCTION and draw their paths.
 
     FUNCTION is a name (see --list), a formula in x or in x and y, or a reference: pkg.mod:function or file.py:function.
-    An output that ends in .gif or .mp4, or that has no suffix (a folder of frames), is an animation of the paths.
+    An output that ends in .gif or .mp4, or that has no suffix (a directory of frames), is an animation of the paths.
 
     \b
     --draw paths     paths on the curve or on the contours

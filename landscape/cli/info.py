@@ -1,4 +1,4 @@
-"""``landscape info``: what a file or a run contains, how it was made, and how far it is."""
+"""``landscape info``: the contents, origin and progress of a file or a run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from landscape.cli.options import PATH
 @click.option("--all", "everything", is_flag=True, help="Show digests, versions and all settings too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file, with everything.")
 def command(files: tuple[Path, ...], everything: bool, as_json: bool) -> None:
-    """Show what FILE contains, how it was made and how far it is.
+    """Show what FILE contains, how it was made and how complete it is.
 
-    FILE is a surface, a trajectory, a checkpoint or a run's folder. A surface may be under computation.
+    FILE is a surface, a trajectory, a checkpoint or a run directory. A surface may still be computing.
 
     \b
     Examples:

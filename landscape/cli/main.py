@@ -20,18 +20,18 @@ COMMANDS = {
     "demo": "Train, sweep and draw on real data, in minutes on a laptop.",
     "train": "Train a network and keep its checkpoints.",
     "surface": "Compute the loss over a line, plane or volume of weights.",
-    "trajectory": "Project training runs on a plane.",
+    "trajectory": "Project training runs onto a plane.",
     "plot": "Draw curves and contours for print.",
     "render": "Draw a surface in three dimensions.",
-    "animate": "Film a surface: a turn around it, or paths running down.",
+    "animate": "Animate a surface: a turn around it, or growing paths.",
     "export": "Write a surface for ParaView, browsers and other programs.",
-    "info": "Show what a file contains, how it was made and how far it is.",
+    "info": "Show what a file contains, how it was made and how complete it is.",
     "check": "Check whether a surface can be trusted.",
     "merge": "Merge the shards of an array job into one surface.",
     "compare": "Compare optimizers: same initial weights, all paths on one landscape.",
     "functions": "Draw optimizers on functions of one and two variables.",
 }
-"""Line in the overview for each command; each command has a file of its name in this folder."""
+"""Line in the overview for each command; each command has a file of its name in this directory."""
 
 
 class LazyGroup(click.Group):

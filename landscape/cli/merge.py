@@ -25,7 +25,9 @@ def command(shards: tuple[Path, ...], out: Path, overwrite: bool) -> int:
     from landscape.surface.merge import merge
 
     report = merge(shards, out, overwrite)
-    click.echo(f"{out}: {report.done} of {report.total} points from {len(shards)} files", err=True)
+    click.echo(
+        f"{out}: {report.done} of {report.total} points from {len(shards)} shard{'s' * (len(shards) > 1)}", err=True
+    )
     missing = report.total - report.done
     if missing:
         click.echo(

@@ -175,7 +175,7 @@ problem_options = together(
     click.option(
         "--dataset-arg", "dataset_args", type=ArgumentsType(), multiple=True, help="Arguments of the data set."
     ),
-    click.option("--data", metavar="PATH", help="Folder or file of a data set on disk."),
+    click.option("--data", metavar="PATH", help="Directory or file of a data set on disk."),
     click.option("--samples", type=POSITIVE, help="Size of a fixed, class-balanced subset of the data."),
     click.option(
         "--problem",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def command(source: Path, out: Path, **options: Any) -> int:
     """Compute the loss around a checkpoint, by default along random filter-normalized directions.
 
-    RUN is a folder made by `landscape train`; its last checkpoint is the centre. A CHECKPOINT outside a run needs
+    RUN is a directory made by `landscape train`; its last checkpoint is the centre. A CHECKPOINT outside a run needs
     --model. The same command resumes an interrupted file. Ranks are started on this machine, or by `mpiexec` or `srun`
     on several; values don't depend on their number, bit for bit.
 

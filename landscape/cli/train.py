@@ -56,12 +56,10 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Measure the checkpoints of --checkpoint-steps too; each takes about a third of an epoch.",
 )
-@click.option(
-    "--out", type=PATH, default=Path("run"), show_default=True, help="Run folder; an unfinished run in it is resumed."
-)
+@click.option("--out", type=PATH, default=Path("run"), show_default=True, help="Run directory; resumed if unfinished.")
 @overwrite_option
 def command(out: Path, optimizer: str, threads: int | None, overwrite: bool, **options: Any) -> int:
-    """Train a network and keep its checkpoints in a folder, from the initial weights on.
+    """Train a network and keep its checkpoints in a directory, from the initial weights on.
 
     The same command resumes an interrupted run, which ends with the same weights as an undisturbed one.
 

@@ -1,4 +1,4 @@
-"""``landscape trajectory``: the checkpoints of runs, projected on a plane."""
+"""``landscape trajectory``: the checkpoints of runs, projected onto a plane."""
 
 from __future__ import annotations
 
@@ -16,10 +16,26 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("runs", metavar="RUN...", type=PATH, nargs=-1, required=True)
-@click.option("--plane", required=True, help="A surface file, or pca for the principal components of all checkpoints.")
-@click.option("--axes", type=click.IntRange(1, 3), default=2, show_default=True, help="Number of components, with pca.")
 @click.option(
-    "--ignore", default="none", show_default=True, help="Parameters to leave alone, with pca: biasbn or none."
+    "--plane",
+    required=True,
+    metavar="FILE|pca",
+    help="A surface file, or pca for the principal components of all checkpoints.",
+)
+@click.option(
+    "--axes",
+    type=click.IntRange(1, 3),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="With pca: number of components.",
+)
+@click.option(
+    "--ignore",
+    default="none",
+    show_default=True,
+    metavar="NAME",
+    help="With pca: parameters to leave alone, biasbn or none.",
 )
 @click.option("--only", multiple=True, metavar="PATTERN", help="With pca: move only parameters with matching names.")
 @click.option("--freeze", multiple=True, metavar="PATTERN", help="With pca: don't move parameters with matching names.")
@@ -39,9 +55,9 @@ def command(
     attach: bool,
     overwrite: bool,
 ) -> None:
-    """Project the checkpoints of each RUN on a plane, by least squares, with their distance from it.
+    """Project the checkpoints of each RUN onto a plane by least squares, and record their distance from it.
 
-    With `--plane pca` the plane is spanned by the principal components of all checkpoints of all runs, around the last
+    With `--plane pca`, the plane is spanned by the principal components of all checkpoints of all runs, around the last
     checkpoint of the first run; `landscape surface RUN --directions trajectory.h5 --x auto --y auto` computes the
     surface there.
 

@@ -112,7 +112,8 @@ class RateSearch:
     def __post_init__(self) -> None:
         if self.trials < 1 or not 0 < self.low < self.high:
             raise ValueError(
-                f"expected at least one trial and 0 < low < high, got {self.trials}, {self.low:g} and {self.high:g}"
+                f"expected at least one trial and 0 < low < high, "
+                f"got trials={self.trials}, low={self.low:g}, high={self.high:g}"
             )
 
     @property

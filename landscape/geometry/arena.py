@@ -41,7 +41,7 @@ class MappedArena:
         """Create the file.
 
         Args:
-            folder: a folder on a disk that is large and fast; by default the one for temporary files.
+            folder: a directory on a disk that is large and fast; by default the one for temporary files.
             required: raise if the disk is full, instead of falling back to memory.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The path of a training run projected on a plane, with its distance from the plane."""
+"""The path of a training run projected onto a plane, with its distance from the plane."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Checkpoints of one run, projected on a plane of ``k`` axes by least squares.
+    """Checkpoints of one run, projected onto a plane of ``k`` axes by least squares.
 
     Attributes:
         name: name of the run in legends.

@@ -107,7 +107,7 @@ def assign_device(device: str, count: int, local_rank: int) -> str:
     if colon and not index.isdigit():
         raise ValueError(f"expected a number after the colon, like {kind}:0, got {device!r}")
     if not count:
-        raise ValueError(f"no {kind} device is visible to torch here ({host_description()}); 'cpu' works everywhere")
+        raise ValueError(f"torch sees no {kind} device on {host_description()}; use device='cpu', or check the drivers")
     if colon and int(index) >= count:
         raise ValueError(
             f"expected a {kind} device from {kind}:0 to {kind}:{count - 1} here ({host_description()}), got {device}"

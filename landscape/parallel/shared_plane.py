@@ -57,7 +57,7 @@ def scratch_directory(size: int, folder: Path) -> Path | None:
         "of memory"
     )
     if free < size:
-        _log.warning("%s, and %s has only %.3g GiB free: choose another scratch folder", what, folder, free / 2**30)
+        _log.warning("%s, and %s has only %.3g GiB free: choose another scratch directory", what, folder, free / 2**30)
         return None
     _log.warning("%s: keeping them in a file in %s", what, folder)
     return folder
@@ -73,8 +73,8 @@ def share_plane(ranks: Ranks, make: Callable[[], Plane], scratch: Path | None = 
     Args:
         ranks: ranks of the job.
         make: returns the plane, made of new tensors; called on the root only.
-        scratch: folder of the file on every host; by default memory for a single rank, and the folder for temporary
-            files for several.
+        scratch: directory of the file on every host; by default memory for a single rank, and the directory for
+            temporary files for several.
 
     Raises:
         StoreError: there is no space in ``scratch``.
@@ -120,8 +120,8 @@ def _make(make: Callable[[], P], scratch: Path | None, keep_name: bool = False) 
             arena.close()
         if isinstance(error, OSError) and (arena is None or error is arena.allocation_error):
             raise StoreError(
-                f"{scratch or 'the folder for temporary files'}: no space for origin and directions: "
-                f"{error.strerror or error}. Choose a scratch folder on a larger disk"
+                f"{scratch or 'the directory for temporary files'}: no space for origin and directions: "
+                f"{error.strerror or error}. Choose a scratch directory on a larger disk"
             ) from error
         raise
 

@@ -45,7 +45,7 @@ class Connection:
 
 
 def socket_folder() -> Path:
-    """Return a new private folder whose path is short enough for a socket in it."""
+    """Return a new private directory whose path is short enough for a socket in it."""
     folder = Path(tempfile.mkdtemp(prefix="landscape-"))
     if len(os.fsencode(folder)) < _ADDRESS_BYTES - 10:
         return folder

@@ -96,7 +96,7 @@ def call(
         if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
             for argument in passed:
                 if argument not in named:
-                    raise unknown(f"argument of {name}", argument, named)
+                    raise unknown(f"argument of {name}:", argument, named)
         try:
             signature.bind(**passed)
         except TypeError as error:

@@ -201,7 +201,7 @@ class ProblemSpec:
         arguments = {key: value for key, value in hints.items() if key in known} | given
         for key in arguments:
             if key not in known:
-                raise unknown(f"argument of model {name!r}", key, known)
+                raise unknown(f"argument of model {name!r}:", key, known)
         return models.build(name, **arguments), arguments
 
     def _check_fit(self, problem: Problem) -> None:

@@ -29,7 +29,7 @@ HEAD = r"""%% Made by landscape. In the preamble of the document:
 %% and in the figure:
 %%   \input{THIS FILE}
 %% Texts use the fonts of the document. Images (heat maps, scenes) are files beside this one, named like it with
-%% -img0.png. From another folder, use \usepackage{import} and \import{FOLDER/}{THIS FILE}.
+%% -img0.png. From another directory, use \usepackage{import} and \import{FOLDER/}{THIS FILE}.
 \begingroup%
 \makeatletter%
 \providecommand{\mathdefault}[1]{#1}%

@@ -1,4 +1,4 @@
-"""Video files from pictures: GIF (with Pillow), MP4 (with ffmpeg), or a folder of PNG files."""
+"""Video files from frames: GIF (with Pillow), MP4 (with ffmpeg), or a directory of PNG files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from landscape._utils.files import replacing
 from landscape.errors import LandscapeError, MissingLibraryError
 
 SUFFIXES = (".gif", ".mp4")
-"""Suffixes of video files; a name without a suffix is a folder of pictures."""
+"""Suffixes of video files; a name without a suffix is a directory of frames."""
 MAX_GIF_FPS = 50.0
 """Highest frame rate of a GIF: viewers slow down faster ones."""
 _GIF_COLOURS = 256
@@ -27,12 +27,12 @@ _FRAME_NAME = "frame-{:05}.png"
 _NO_FFMPEG = (
     "{name}: MP4 needs ffmpeg, which is not installed. Install it (Debian/Ubuntu `apt install ffmpeg`, conda "
     "`conda install ffmpeg`, or with pip alone `pip install imageio-ffmpeg`), or use a name that ends in .gif, or one "
-    "without a suffix for a folder of pictures, which need no other program"
+    "without a suffix for a directory of frames, which need no other program"
 )
 
 
 class VideoWriter(Protocol):
-    """Receives the pictures of a video."""
+    """Receives the frames of a video."""
 
     def add(self, image: np.ndarray, repeat: int = 1) -> None:
         """Show ``image`` (``(height, width, 3 or 4)`` uint8) for ``repeat`` frames."""
@@ -52,14 +52,14 @@ def check_video(path: str | os.PathLike[str], fps: float) -> None:
     Raises:
         ValueError: an unknown suffix, or a frame rate that is not above zero or too high for a GIF.
         MissingLibraryError: an MP4 without ffmpeg.
-        FileExistsError: a folder of pictures with the name of an existing file.
+        FileExistsError: a directory of frames with the name of an existing file.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in (*SUFFIXES, ""):
         raise ValueError(
             f"cannot write {path.name!r}: expected a name that ends in {' or '.join(SUFFIXES)}, or one without a "
-            "suffix (a folder of pictures)"
+            "suffix (a directory of frames)"
         )
     if not 0 < fps < float("inf"):
         raise ValueError(f"fps: expected a number of frames per second above 0, got {fps:g}")
@@ -68,14 +68,14 @@ def check_video(path: str | os.PathLike[str], fps: float) -> None:
     if suffix == ".mp4" and find_ffmpeg() is None:
         raise MissingLibraryError(_NO_FFMPEG.format(name=path.name))
     if suffix == "" and path.exists() and not path.is_dir():
-        raise FileExistsError(f"{path} is a file: expected the name of a folder, or one that ends in .gif or .mp4")
+        raise FileExistsError(f"{path} is a file: expected the name of a directory, or one that ends in .gif or .mp4")
 
 
 @contextlib.contextmanager
 def write_video(path: str | os.PathLike[str], fps: float) -> Iterator[VideoWriter]:
-    """Yield a writer for the pictures of a video of ``fps`` frames per second.
+    """Yield a writer for the frames of a video of ``fps`` frames per second.
 
-    A file is replaced in one step when it is complete. In a folder the pictures of an earlier video are replaced.
+    A file is replaced in one step when it is complete. In a directory the frames of an earlier video are replaced.
 
     Raises:
         ValueError, MissingLibraryError, FileExistsError: as in :func:`check_video`.
@@ -179,7 +179,7 @@ class _Mp4:
     def finish(self, path: Path) -> None:
         process = self._process
         if process is None:
-            raise ValueError("expected at least one picture, got none")
+            raise ValueError("expected at least one frame, got none")
         self._close_input(process)
         if process.wait():
             self._fail(process)
@@ -200,7 +200,7 @@ class _Mp4:
         colour = ["-vf", "scale=out_color_matrix=bt709:out_range=tv", "-colorspace", "bt709", "-color_range", "tv"]
         colour += ["-color_primaries", "bt709", "-color_trc", "bt709"]
         coding = ["-an", "-c:v", "libx264", "-preset", "medium", "-crf", "17", "-pix_fmt", "yuv420p"]
-        # Without dates and versions the same pictures give the same bytes.
+        # Without dates and versions the same frames give the same bytes.
         reproducible = ["-fflags", "+bitexact", "-flags:v", "+bitexact", "-movflags", "+faststart", "-f", "mp4"]
         return subprocess.Popen(
             [ffmpeg, "-y", "-v", "error", *raw, *colour, *coding, *reproducible, os.fspath(self._path)],
@@ -221,7 +221,7 @@ class _Mp4:
         message = " ".join(self._messages.read().decode(errors="replace").split())[-400:]
         raise LandscapeError(
             f"ffmpeg failed with exit code {process.returncode}: {message or 'no message'}. A name that ends in .gif, "
-            "or one without a suffix (a folder of pictures), works without ffmpeg"
+            "or one without a suffix (a directory of frames), works without ffmpeg"
         )
 
 

@@ -152,7 +152,7 @@ def load_into(model: nn.Module, checkpoint: Checkpoint) -> None:
     ]
     if differing:
         raise CheckpointError(
-            f"{checkpoint.path} belongs to another architecture than this {type(model).__name__} of {len(own)} "
+            f"{checkpoint.path} was saved from another architecture than this {type(model).__name__} of {len(own)} "
             f"tensors: {'; '.join(differing)}"
         )
     model.load_state_dict(stored)
@@ -218,7 +218,7 @@ def load_plain(path: Path, mapped: bool = True) -> Any:
                 f"{path} holds a {forbidden[1]}, but only tensors and plain values are read, since anything else could "
                 "run code. Save its state_dict() alone with torch.save"
             ) from error
-        raise CheckpointError(f"{path} is damaged, or not a file of torch.save ({_reason(error)})") from error
+        raise CheckpointError(f"{path} is damaged, or was not written by torch.save ({_reason(error)})") from error
 
 
 def _state_dict(path: Path, stored: Any) -> Mapping[str, Any]:

@@ -76,7 +76,7 @@ def build(optimizer: str | Builder, parameters: Iterable[Any], arguments: Mappin
     takes_any = not known or any(p.kind is p.VAR_KEYWORD for p in accepted)
     for name in given:
         if name not in known and not takes_any:
-            raise unknown(f"argument of optimizer {label}", name, known)
+            raise unknown(f"argument of optimizer {label}:", name, known)
     try:
         with refuse_exit():
             arguments = {name: _as_declared(builder, name, value) for name, value in given.items()}

@@ -99,12 +99,12 @@ def compare(
 ) -> CompareResult:
     """Train one network from the same initial weights with several optimizers, and draw all paths on one landscape.
 
-    What is in the folder already is not computed again.
+    Results already in the directory are not computed again.
 
     Args:
         problem: the problem to train.
         optimizers: two to six optimizers, each a name with arguments, such as ``"sgd:lr=0.1"``.
-        out: folder for runs, surface, trajectories and figures.
+        out: directory for runs, surface, trajectories and figures.
         options: training settings, plane, and size of the surface.
         ranks: number of runs to train at the same time, and of MPI ranks for the surface; by default one per core, up
             to 8.
@@ -118,7 +118,7 @@ def compare(
     Raises:
         ValueError: an unknown optimizer, too few or too many, or two that are equal.
         NonFiniteLossError: the loss of a run became NaN or infinite.
-        CheckpointError, StoreError: a run or a surface in the folder was made with other settings.
+        CheckpointError, StoreError: a run or a surface in the directory was made with other settings.
     """
     options, out = options or CompareOptions(), Path(out)
     _require_count(len(optimizers), "optimizers")
@@ -151,7 +151,7 @@ def compare_runs(
 
     Args:
         runs: two to six runs, or paths of run directories.
-        out: folder for surface, trajectories and figures.
+        out: directory for surface, trajectories and figures.
         options: plane and size of the surface.
         ranks: number of MPI ranks for the surface; see :func:`compare`.
         overwrite: True to replace a surface that exists.
@@ -160,7 +160,7 @@ def compare_runs(
 
     Raises:
         ValueError: too few or too many runs, or runs of different networks.
-        StoreError: a surface in the folder was made with other settings.
+        StoreError: a surface in the directory was made with other settings.
     """
     options, out, say = options or CompareOptions(), Path(out), on_message or _log.info
     opened = open_runs(runs)
@@ -195,7 +195,7 @@ def compare_runs(
 
 def _require_count(count: int, what: str) -> None:
     if not 2 <= count <= MAX_PATHS:
-        raise ValueError(f"expected two to {MAX_PATHS} {what}, which a figure can tell apart, got {count}")
+        raise ValueError(f"expected 2 to {MAX_PATHS} {what}, as many as a figure can tell apart, got {count}")
 
 
 def _require_one_network(runs: Sequence[Run]) -> None:

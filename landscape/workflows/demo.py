@@ -88,10 +88,10 @@ def demo(
 ) -> DemoResult:
     """Train a residual network with and without its shortcuts, with SGD and with Adam, and draw their landscapes.
 
-    The data are the 1,797 handwritten digits of scikit-learn. What is in the folder already is not computed again.
+    The data are the 1,797 handwritten digits of scikit-learn. Results already in the directory are not computed again.
 
     Args:
-        out: folder for everything.
+        out: directory for everything.
         options: size of the demonstration.
         ranks: number of MPI ranks for the surfaces; by default one per core, up to 8.
         progress: True for progress bars, or a function that is handed a :class:`StageProgress`.
@@ -100,7 +100,7 @@ def demo(
             (after ``"$ "``); logged by default.
 
     Raises:
-        CheckpointError, StoreError: a run or a surface in the folder was made with other settings.
+        CheckpointError, StoreError: a run or a surface in the directory was made with other settings.
     """
     run = _Demo(
         Path(out), options or DemoOptions(), _rank_count(ranks, on_message or _log.info), progress,

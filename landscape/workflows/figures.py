@@ -260,16 +260,16 @@ def animate_scene(
     Args:
         surfaces: one or several surfaces of two axes, or paths of surface files.
         trajectories: trajectories, or paths of trajectory files; with several surfaces one entry for each.
-        path: a ``.mp4`` (needs ffmpeg), a ``.gif``, or a name without a suffix: a folder of ``frame-00000.png`` and so
-            on. Missing directories are created.
-        options: appearance of the scene; only a folder of pictures can be transparent.
+        path: a ``.mp4`` (needs ffmpeg), a ``.gif``, or a name without a suffix: a directory of ``frame-00000.png`` and
+            so on. Missing directories are created.
+        options: appearance of the scene; only a directory of frames can be transparent.
         motion: what moves, for how long, and at how many frames per second.
         seed: the seed to select from a surface over several seeds; by default their median.
         z: the layer to select from a volume, the nearest to this coordinate; 0 by default.
         progress: True for a progress bar, or a function that is handed a ``Steps`` after each frame.
 
     Returns:
-        The file or folder.
+        The file or directory.
 
     Raises:
         ValueError: an option out of range, nothing that moves, or a descent without paths.

@@ -105,14 +105,14 @@ def animate_study(
 
     Args:
         study: the function and its paths.
-        path: a ``.gif``, a ``.mp4`` (needs ffmpeg), or a name without a suffix for a folder of ``.png`` files.
+        path: a ``.gif``, a ``.mp4`` (needs ffmpeg), or a name without a suffix for a directory of ``.png`` files.
         kind: ``paths``, ``steps`` or ``both``; see :func:`draw_study`.
         options: appearance.
         seconds: duration.
         dpi: resolution in dots per inch.
 
     Returns:
-        The file or folder.
+        The file or directory.
 
     Raises:
         ValueError: another kind of figure or suffix.

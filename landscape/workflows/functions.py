@@ -157,7 +157,9 @@ def study_function(
     """
     options = options or DescentOptions()
     if len(optimizers) > MAX_PATHS:
-        raise ValueError(f"expected up to {MAX_PATHS} optimizers, which a figure can tell apart, got {len(optimizers)}")
+        raise ValueError(
+            f"expected at most {MAX_PATHS} optimizers, as many as a figure can tell apart, got {len(optimizers)}"
+        )
     draws = options.steps * options.batch_size
     problem = function_problem(
         function,

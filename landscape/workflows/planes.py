@@ -68,7 +68,7 @@ class PlaneConfig:
         if self.directions is not None and self.to:
             raise ValueError("directions and to both choose the axes; expected one of them")
         if self.orthogonal and self.same_direction:
-            raise ValueError("orthogonal and same_direction exclude each other; expected one of them")
+            raise ValueError("expected at most one of orthogonal and same_direction, got both")
 
     @property
     def _targets(self) -> tuple[Path, ...]:

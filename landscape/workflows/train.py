@@ -168,7 +168,7 @@ def train_many(
     Args:
         jobs: the runs to train.
         processes: number of runs to train at the same time; with 1, they are trained in this process.
-        logs: folder for the output of the processes.
+        logs: directory for the output of the processes.
         on_message: function that is handed a line on the use of cores; by default it is logged.
         progress: True for a progress bar, or a function that is handed a ``StageProgress``, counted in epochs.
 

@@ -1,6 +1,6 @@
 """A small problem with slow points, for drills; each process writes a line per evaluated point to a file of its own.
 
-Environment variables: LANDSCAPE_DRILL_PAUSE (seconds per point), LANDSCAPE_DRILL_NOTES (folder of those files).
+Environment variables: LANDSCAPE_DRILL_PAUSE (seconds per point), LANDSCAPE_DRILL_NOTES (directory of those files).
 """
 
 from __future__ import annotations

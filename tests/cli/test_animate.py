@@ -35,7 +35,7 @@ def test_descent_as_a_folder_of_frames(program, files, tmp_path):
     code, err, out = program(*words)
     assert code == 0, err
     assert "drawing: 8 of 8 frames" in err
-    assert f"frames: 2 s, 8 pictures, from {files[0]}" in err
+    assert f"frames: 2 s, 8 frames, from {files[0]}" in err
     assert out == ""
     shown = [np.asarray(Image.open(tmp_path / "frames" / f"frame-{k:05}.png").convert("RGB")) for k in range(8)]
     assert {image.shape for image in shown} == {(300, 320, 3)}

@@ -32,7 +32,7 @@ def test_error_of_a_run(program, tmp_path):
     ("words", "message"),
     [
         ((), "expected a network to train (--model or --problem), or finished RUNs"),
-        (("--model", "mlp", "--optimizer", "sgd"), "expected two to 6 optimizers"),
+        (("--model", "mlp", "--optimizer", "sgd"), "expected 2 to 6 optimizers"),
         (("--model", "mlp", "--plane", "pcx"), "Invalid value for '--plane'"),
     ],
 )

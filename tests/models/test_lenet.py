@@ -41,5 +41,5 @@ def test_layers_by_hand(activation, function, pooling, pool):
 def test_invalid_size_and_pooling():
     with pytest.raises(ValueError, match=r"at most 32x32 pixels, got shape \(1, 3, 33, 8\)"):
         models.build("lenet")(torch.zeros(1, 3, 33, 8))
-    with pytest.raises(ValueError, match=r"unknown pooling 'avrage'; did you mean 'average'\? known: average, max"):
+    with pytest.raises(ValueError, match=r"unknown pooling 'avrage'; did you mean 'average'\? Known: average, max"):
         models.build("lenet", pooling="avrage")

@@ -59,5 +59,5 @@ def test_invalid_input(shape):
 
 
 def test_unknown_activation():
-    with pytest.raises(ValueError, match=r"unknown activation 'ReLu'; did you mean 'relu'\? known: relu, "):
+    with pytest.raises(ValueError, match=r"unknown activation 'ReLu'; did you mean 'relu'\? Known: relu, "):
         models.build("mlp", activation="ReLu")

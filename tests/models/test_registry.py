@@ -47,20 +47,20 @@ def test_parameters_are_read_only():
 )
 def test_unknown_name(function, name, nearest):
     with pytest.raises(
-        ValueError, match=rf"unknown model '{name}'; did you mean '{nearest}'\? known: vgg9, .*transformer"
+        ValueError, match=rf"unknown model '{name}'; did you mean '{nearest}'\? Known: vgg9, .*transformer"
     ):
         function(name)
 
 
 def test_unknown_name_without_suggestion():
-    with pytest.raises(ValueError, match="unknown model 'xyzzy'; known: vgg9, "):
+    with pytest.raises(ValueError, match=r"unknown model 'xyzzy'\. Known: vgg9, "):
         models.build("xyzzy")
 
 
 def test_unknown_argument():
     with pytest.raises(
         ValueError,
-        match=r"model 'resnet20' takes no argument 'num_class'; did you mean 'num_classes'\? known: num_",
+        match=r"model 'resnet20' takes no argument 'num_class'; did you mean 'num_classes'\? Known: num_",
     ):
         models.build("resnet20", num_class=10)
     # what makes the architecture is not an argument

@@ -100,7 +100,7 @@ def test_scratch_directory_for_large_planes(monkeypatch, tmp_path, caplog):
     assert scratch_directory(2**29 + 1, tmp_path / "not" / "yet") == tmp_path / "not" / "yet"
     assert "origin and directions take 0.5 GiB, over 50% of 1 GiB of memory: keeping them in a file in" in caplog.text
     assert scratch_directory(2**70, tmp_path) is None
-    assert "choose another scratch folder" in caplog.text
+    assert "choose another scratch directory" in caplog.text
 
 
 def test_full_disk_is_a_store_error(monkeypatch, tmp_path, problem):
@@ -108,7 +108,7 @@ def test_full_disk_is_a_store_error(monkeypatch, tmp_path, problem):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(arena_module, "reserve_space", full)
-    with pytest.raises(StoreError, match=r"no space for origin and directions: No space left.* scratch folder"):
+    with pytest.raises(StoreError, match=r"no space for origin and directions: No space left.* scratch directory"):
         share_plane(Ranks(), lambda: random_plane(Weights.from_model(problem.model)), tmp_path)
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").touch()

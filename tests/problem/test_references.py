@@ -124,7 +124,7 @@ def test_call_injects_named_arguments() -> None:
 
 
 def test_call_errors() -> None:
-    with pytest.raises(ValueError, match="unknown argument of plain 'bb'; did you mean 'b'"):
+    with pytest.raises(ValueError, match="unknown argument of plain: 'bb'; did you mean 'b'"):
         call(plain, {"a": 1, "bb": 2}, name="plain")
     with pytest.raises(ValueError, match="plain: missing a required argument: 'a'"):
         call(plain, {}, name="plain")

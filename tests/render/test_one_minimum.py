@@ -58,7 +58,7 @@ class Found(NamedTuple):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Return a folder with a surface file and a trajectory file."""
+    """Return a directory with a surface file and a trajectory file."""
     from landscape.geometry.trajectory import Trajectory
 
     folder = tmp_path_factory.mktemp("minimum")
@@ -189,7 +189,7 @@ def in_browser(request):
 
 
 def written(request, suffix):
-    """Export the surface to a folder of its own, and return the file."""
+    """Export the surface to a directory of its own, and return the file."""
     files = request.getfixturevalue("files")
     target = files / suffix[1:] / f"surface{suffix}"
     if not target.exists():

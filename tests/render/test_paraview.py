@@ -69,7 +69,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return a folder with every format of a surface (with an infinity and a pending point) and two paths."""
+    """Return a directory with every format of a surface (with an infinity and a pending point) and two paths."""
     from landscape.geometry.trajectory import Trajectory
 
     folder = tmp_path_factory.mktemp("exported")

@@ -123,7 +123,7 @@ def test_interrupted_video_leaves_no_file(tmp_path, name):
 def test_missing_ffmpeg_error(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(MissingLibraryError, match=r"pip install imageio-ffmpeg.*\.gif.*folder"):
+    with pytest.raises(MissingLibraryError, match=r"pip install imageio-ffmpeg.*\.gif.*directory"):
         check_video(tmp_path / "a.mp4", 25)
     check_video(tmp_path / "a.gif", 25)
     check_video(tmp_path / "a", 25)
@@ -148,7 +148,7 @@ def test_ffmpeg_from_package(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "fps", "said"), [("a.avi", 25, "folder"), ("a.gif", 60, "at most 50"), ("a", 0, "above 0")]
+    ("name", "fps", "said"), [("a.avi", 25, "directory of frames"), ("a.gif", 60, "at most 50"), ("a", 0, "above 0")]
 )
 def test_video_errors(tmp_path, name, fps, said):
     with pytest.raises(ValueError, match=said), write_video(tmp_path / name, fps):

@@ -42,7 +42,7 @@ def attributes(path):
 
 @pytest.fixture(scope="module")
 def serial(launch, tmp_path_factory):
-    """A folder with the files of undisturbed sweeps in one process."""
+    """A directory with the files of undisturbed sweeps in one process."""
     folder = tmp_path_factory.mktemp("serial")
     done = launch(PROGRAM, [{"out": str(folder / name), "evaluation": e} for name, e in EVALUATIONS.items()], 1)
     assert done.returncode == 0, done.stderr
@@ -51,7 +51,7 @@ def serial(launch, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ranks(launch, tmp_path_factory):
-    """A folder with the files of sweeps on three ranks, and the results of these and of two that fail."""
+    """A directory with the files of sweeps on three ranks, and the results of these and of two that fail."""
     folder = tmp_path_factory.mktemp("ranks")
     sweeps = [{"out": str(folder / name), "evaluation": e} for name, e in EVALUATIONS.items()]
     failing = tmp_path_factory.mktemp("failing")

@@ -146,7 +146,7 @@ def test_load_into_another_architecture(model, path):
         load_into(model, load_checkpoint(path))
     for part in (
         str(path),
-        "another architecture than this ConvNet of 9 tensors",
+        "saved from another architecture than this ConvNet of 9 tensors",
         "2 missing (features.0.bias, features.1.weight)",
         "6 unexpected (layer0.bias, layer1.bias, layer2.bias, layer3.bias, ...)",
         "1 of another shape (linear.weight (10, 16) in the checkpoint, (3, 16) in the model)",

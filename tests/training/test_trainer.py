@@ -251,7 +251,7 @@ def test_error_of_model_leaves_no_run(mlp, tmp_path):
     ("change", "optimizer", "settings", "reason"),
     [
         ({}, "sgdd", {}, "unknown optimizer 'sgdd'"),
-        ({}, "sgd:lrr=1", {}, "unknown argument of optimizer sgd 'lrr'"),
+        ({}, "sgd:lrr=1", {}, "unknown argument of optimizer sgd: 'lrr'"),
         ({}, "sgd", {"device": "cuda:77"}, "device 'cuda:77' is not available"),
         ({"splits": {"test": Split(torch.zeros(2, 5), torch.zeros(2).long())}}, "sgd", {}, "expected a split 'train'"),
         ({"model": nn.Flatten()}, "sgd", {}, "no trainable parameters"),

@@ -85,7 +85,7 @@ def test_system_error_behind_torch_save() -> None:
 
 
 def test_replacing_group(tmp_path: Path) -> None:
-    """The main file is moved last, folders are merged, and other files in them are kept."""
+    """The main file is moved last, directories are merged, and other files in them are kept."""
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "mine.txt").write_text("mine")
     (tmp_path / "a.html").write_text("old")

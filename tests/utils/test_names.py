@@ -22,7 +22,7 @@ def test_nearest_ignores_case() -> None:
 
 def test_without_suggestion() -> None:
     assert str(unknown("model", "xyz", ["vgg9"])) == "unknown model 'xyz'. Known: vgg9"
-    assert str(unknown("argument of f", "x", [])) == "unknown argument of f 'x'. Known: none"
+    assert str(unknown("argument of f:", "x", [])) == "unknown argument of f: 'x'. Known: none"
 
 
 def test_long_list_is_shortened() -> None:

@@ -68,7 +68,7 @@ def test_finished_runs_on_a_random_plane(compared, tmp_path):
 @pytest.mark.parametrize(
     ("optimizers", "message"),
     [
-        (["sgd"], "expected two to 6 optimizers"),
+        (["sgd"], "expected 2 to 6 optimizers"),
         (["adam", "adam"], "differ from each other"),
         (["sgd", "adamm"], "did you mean 'adam'"),
     ],

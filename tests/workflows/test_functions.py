@@ -125,7 +125,7 @@ def test_animation_has_a_frame_per_step(hills, tmp_path):
         ({"function": "bowl", "options": DescentOptions(start=(1.0,))}, "coordinates"),
         ({"function": "parabola", "y": Axis(0, 1, 5)}, "a function of x alone"),
         ({"function": "parabola", "x": 3, "optimizers": ["sdg"]}, "did you mean 'sgd'"),
-        ({"function": "bowl", "optimizers": ["sgd:lr=0.1"] * 7}, "expected up to 6 optimizers"),
+        ({"function": "bowl", "optimizers": ["sgd:lr=0.1"] * 7}, "expected at most 6 optimizers"),
     ],
 )
 def test_wrong_study(arguments, message):

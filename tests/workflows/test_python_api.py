@@ -74,7 +74,7 @@ TIMES = {"started", "finished", "command", "seconds", "created", "ended"}
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """The study from Python and by commands, each in a folder of its own, and what Python printed."""
+    """The study from Python and by commands, each in a directory of its own, and what Python printed."""
     python, commands = (tmp_path_factory.mktemp(name) for name in ("python", "commands"))
     assert len(SCRIPT.strip().splitlines()) <= 40
     (python / "study.py").write_text(SCRIPT)
@@ -92,7 +92,7 @@ def folders(tmp_path_factory):
 
 
 def plain(value, folder):
-    """JSON values without times, and without the folder in paths."""
+    """JSON values without times, and without the directory in paths."""
     if isinstance(value, dict):
         return {key: plain(entry, folder) for key, entry in value.items() if key not in TIMES}
     if isinstance(value, list):

@@ -54,7 +54,7 @@ def check_splits(splits: Sequence[str] | None) -> tuple[str, ...]:
     """Return the requested splits, all by default; raise ``ValueError`` for an unknown one."""
     for name in splits or ():
         if name not in BATCHES:
-            raise unknown("split of cifar10", name, BATCHES)
+            raise unknown("split of cifar10:", name, BATCHES)
     return tuple(BATCHES if splits is None else splits)
 
 

@@ -79,7 +79,7 @@ def select_splits(
     """
     for name in names or ():
         if name not in available:
-            raise unknown(f"split of {source}", name, available)
+            raise unknown(f"split of {source}:", name, available)
     return {
         name: subset(available[name], samples, f"{source}, split {name!r}")
         for name in (available if names is None else names)

@@ -45,8 +45,8 @@ def export(
     ``.vts``   structured grid, raised by the metric on the scale, all metrics as point arrays, holes blanked
     ``.vtp``   the same as polygons with normals, holes left out
     ``.vti``   flat image with all metrics, of one to three axes; holes are NaN
-    ``.vtm``   the grid and the paths in one multi-block file, with its parts in the folder ``STEM``
-    ``.pvd``   the paths growing over the steps, on the grid, with its parts in the folder ``STEM_steps``
+    ``.vtm``   the grid and the paths in one multi-block file, with its parts in the directory ``STEM``
+    ``.pvd``   the paths growing over the steps, on the grid, with its parts in the directory ``STEM_steps``
     ``.glb``   coloured triangles, the paths as tubes, y up; ``.obj`` and ``.stl``: the same without colours
     ``.csv``   one row per point, x fastest; the paths in files of their own
     ``.html``  interactive page; several surfaces side by side
@@ -66,7 +66,7 @@ def export(
         overwrite: whether to replace files that exist.
 
     Returns:
-        The files that were written (for ``.vtm`` and ``.pvd`` also the folder of the parts), ``path`` first.
+        The files that were written (for ``.vtm`` and ``.pvd`` also the directory of the parts), ``path`` first.
 
     Raises:
         ValueError: an unknown suffix (the message lists the known ones), or a surface that the format cannot hold.

@@ -69,7 +69,7 @@ def write_vti(job: ExportJob, folder: Path) -> None:
 
 
 def write_vtm(job: ExportJob, folder: Path) -> None:
-    """Write the raised grid and the paths as one multi-block data set, with its blocks in a folder."""
+    """Write the raised grid and the paths as one multi-block data set, with its blocks in a directory."""
     field, box = job.raised()
     parts = folder / job.path.stem
     parts.mkdir()
@@ -85,7 +85,7 @@ def write_vtm(job: ExportJob, folder: Path) -> None:
 
 
 def write_pvd(job: ExportJob, folder: Path) -> None:
-    """Write the paths growing over the steps, on the raised grid, with the data of all steps in a folder."""
+    """Write the paths growing over the steps, on the raised grid, with the data of all steps in a directory."""
     field, box = job.raised()
     parts = folder / f"{job.path.stem}_steps"
     parts.mkdir()

@@ -132,5 +132,5 @@ def _inline(parent: ET.Element, values: np.ndarray) -> None:
 
 
 def _relative(path: Path, file: str | os.PathLike[str]) -> str:
-    """Return ``file`` relative to the folder of ``path``."""
+    """Return ``file`` relative to the directory of ``path``."""
     return Path(os.path.relpath(Path(file).resolve(), path.resolve().parent)).as_posix()

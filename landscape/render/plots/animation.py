@@ -1,4 +1,4 @@
-"""Animations of paths: the steps of a figure one after the other, as GIF, MP4, or single pictures."""
+"""Animations of paths: the steps of a figure one after the other, as GIF, MP4, or single frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_FRAMES = 60
 """Default for the largest number of frames; longer paths are thinned evenly."""
 HOLD_FRAMES = 8
-"""Number of additional frames that show the last picture."""
+"""Number of additional frames that show the last frame."""
 
 
 def animate(
@@ -32,13 +32,13 @@ def animate(
 
     Args:
         artists: a figure with complete paths; it is restored afterwards.
-        path: a ``.gif``, a ``.mp4`` (needs ffmpeg), or a name without suffix: a folder for ``frame-00000.png`` etc.
+        path: a ``.gif``, a ``.mp4`` (needs ffmpeg), or a name without suffix: a directory for ``frame-00000.png`` etc.
         seconds: duration of one pass.
         dpi: dots per inch.
         frames: largest number of frames.
 
     Returns:
-        The file or folder written.
+        The file or directory written.
 
     Raises:
         ValueError: another suffix, or numbers that are not positive.

@@ -86,7 +86,7 @@ class ContourArtists(Artists):
         missing: shaded regions without a value.
         colour_bar: colour bar, or None.
         paths: artists of each trajectory.
-        notes: remarks on the picture, as in the small print of the figure.
+        notes: remarks for the small print of the figure.
         noise: hatching of the region that is indistinguishable from the origin, or None.
     """
 
@@ -127,7 +127,7 @@ class CurveArtists(Artists):
         second_lines: curves on the right, in the same order.
         bands: bands of standard errors around the curves.
         paths: artists of each trajectory.
-        notes: remarks on the picture, as in the small print of the figure.
+        notes: remarks for the small print of the figure.
     """
 
     axes: Axes
@@ -156,7 +156,7 @@ class BandArtists(Artists):
         lines: mean curve of each group.
         bands: band of each group.
         curves: thin curve of each seed, if requested.
-        notes: remarks on the picture, as in the small print of the figure.
+        notes: remarks for the small print of the figure.
     """
 
     axes: Axes
@@ -202,7 +202,7 @@ class PanelArtists(Artists):
         figure: the figure.
         panels: artists of each contour plot.
         colour_bar: colour bar that all panels share, or None.
-        notes: remarks on the picture, as in the small print of the figure.
+        notes: remarks for the small print of the figure.
     """
 
     figure: Figure
@@ -259,7 +259,7 @@ class SlopeArtists(Artists):
     Attributes:
         figure: the figure.
         axes: all axes with data.
-        notes: remarks on the picture, as in the small print of the figure.
+        notes: remarks for the small print of the figure.
     """
 
     figure: Figure

@@ -26,7 +26,7 @@ _CHECKPOINT_RADIUS = 1.55 * TUBE_RADIUS
 _FINE, _BOLD, _EDGE = 0.0010, 0.0019, 0.0016
 """Radii of contour lines and edge lines."""
 _MIN_WIDTH = 1.1
-"""Width in pixels below which lines would be lost between the samples of a picture."""
+"""Width in pixels below which lines would be lost between the samples of an image."""
 _INK, _WALL = "#16181d", "#b9bec8"
 START_COLOUR, END_COLOURS = "#ffffff", ("#ffd11a", "#35d6f0")
 # Position (right, up, towards the camera), colour and intensity: a warm key light, a cool fill, and a back light.
@@ -53,7 +53,7 @@ UNLIT = Material(1.0, 0.0, 0.0, 1)
 
 
 def min_line_radius(camera: Camera, size: tuple[int, int]) -> float:
-    """Return the smallest radius of lines that stay visible in a picture of ``size`` pixels."""
+    """Return the smallest radius of lines that stay visible in an image of ``size`` pixels."""
     return _MIN_WIDTH / 2 / camera.pixels_per_unit(size)
 
 

@@ -30,19 +30,19 @@ FPS, GIF_FPS = 25.0, 12.5
 SIZE = (960, 720)
 """Default size in pixels of an animation of one surface."""
 SUPERSAMPLING = 2.0
-"""Default samples per pixel along each axis: moving pictures need fewer than stills."""
+"""Default samples per pixel along each axis: animations need fewer than stills."""
 _FULL_TURN, _TURN_WITH_DESCENT = 360.0, 60.0
 _HOLD = 1.5
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of an animation.
+    """One frame of an animation.
 
     Attributes:
         azimuth: azimuth of the camera in degrees; None if the camera does not move.
         step: step up to which the paths are drawn; None for complete paths.
-        repeat: number of frames for which the picture is shown.
+        repeat: number of times that the frame is written.
     """
 
     azimuth: float | None
@@ -59,11 +59,11 @@ def plan_frames(
     fps: float,
     hold: float,
 ) -> list[Frame]:
-    """Return the pictures of an animation.
+    """Return the frames of an animation.
 
     An orbit alone has constant speed, so that a full turn is a loop: the frame after the last would be the first. With
     ``steps`` the paths grow from the first to the last at constant speed; the camera starts and stops smoothly, and
-    comes to rest at ``azimuth``. The complete picture stays for ``hold`` seconds.
+    comes to rest at ``azimuth``. The last frame is held for ``hold`` seconds.
 
     Args:
         azimuth: azimuth of the scene's view in degrees.
@@ -71,7 +71,7 @@ def plan_frames(
         turn: angle of the orbit in degrees; None if the camera does not move.
         seconds: duration in seconds.
         fps: frames per second.
-        hold: seconds at the end during which the last picture of a descent stays.
+        hold: seconds at the end during which the last frame of a descent is held.
 
     Raises:
         ValueError: neither ``turn`` nor ``steps``, or a duration that is too short.
@@ -112,20 +112,20 @@ def animate_scene(
 ) -> Path:
     """Animate a scene: the camera orbits it, its paths grow step by step, or both at once.
 
-    All frames share one layout and one camera distance, the smallest that keeps the whole scene inside every picture.
-    A descent ends with the complete picture, which stays for a while.
+    All frames share one layout and one camera distance, the smallest that keeps the whole scene inside every frame.
+    A descent ends with the complete figure, which is held for a while.
 
     Args:
         surfaces: one or several surfaces of two axes, drawn side by side.
         trajectories: trajectories for every surface, or one sequence of trajectories per surface.
-        path: a ``.mp4`` (needs ffmpeg), a ``.gif``, or a name without suffix: a folder of ``frame-00000.png`` and so
+        path: a ``.mp4`` (needs ffmpeg), a ``.gif``, or a name without suffix: a directory of ``frame-00000.png`` and so
             on.
-        options: options of the scene; only a folder of pictures can be transparent.
+        options: options of the scene; only a directory of frames can be transparent.
         motion: what moves, for how long, and at how many frames per second.
         progress: called with the number of finished frames and the number of all frames.
 
     Returns:
-        The file or folder.
+        The file or directory.
 
     Raises:
         ValueError: an option out of range, nothing that moves, or a descent without paths.
@@ -137,7 +137,7 @@ def animate_scene(
     fps = motion.fps if motion.fps is not None else (GIF_FPS if path.suffix.lower() == ".gif" else FPS)
     check_video(path, fps)
     if path.suffix and options.transparent:
-        raise ValueError("a video cannot be transparent; write a folder of pictures (a name without suffix) instead")
+        raise ValueError("a video cannot be transparent; write a directory of frames (a name without suffix) instead")
     surfaces = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
     groups = trajectories_per_panel(trajectories, len(surfaces))
     has_paths = any(groups)
@@ -166,7 +166,7 @@ def animate_scene(
 
 
 def render_frames(composition: Composition, frames: Sequence[Frame]) -> Iterator[np.ndarray]:
-    """Yield the pictures of an animation, ``(height, width, 4)`` uint8 RGBA; the scene is built once and updated."""
+    """Yield the frames of an animation, ``(height, width, 4)`` uint8 RGBA; the scene is built once and updated."""
     cameras, ticks = _cameras(composition, frames)
     fixed = frames[0].azimuth is None
     figure, layout = composition.figure, composition.layout

@@ -39,7 +39,7 @@ class Camera:
     Attributes:
         azimuth: direction of the camera in degrees, from the x axis towards the y axis.
         elevation: elevation of the camera in degrees above the floor.
-        focal: ``(3,)`` focal point, at the centre of the picture.
+        focal: ``(3,)`` focal point, at the centre of the image.
         distance: distance from the focal point.
         angle: vertical field of view in degrees.
     """
@@ -52,7 +52,7 @@ class Camera:
 
     @property
     def axes(self) -> np.ndarray:
-        """``(3, 3)`` unit vectors in rows: right and up in the picture, and from the focal point to the camera."""
+        """``(3, 3)`` unit vectors in rows: right and up in the image, and from the focal point to the camera."""
         a, e = math.radians(self.azimuth), math.radians(self.elevation)
         back = np.array([math.cos(a) * math.cos(e), math.sin(a) * math.cos(e), math.sin(e)])
         right = np.array([-math.sin(a), math.cos(a), 0.0])
@@ -65,7 +65,7 @@ class Camera:
         return position
 
     def project(self, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Return pixels ``(..., 2)`` of points ``(..., 3)``, from the lower left corner of a picture of ``size``."""
+        """Return pixels ``(..., 2)`` of points ``(..., 3)``, from the lower left corner of an image of ``size``."""
         right, up, depth = np.moveaxis((np.asarray(points) - self.position) @ self.axes.T, -1, 0)
         scale = size[1] / 2 / math.tan(math.radians(self.angle) / 2) / -depth
         return np.stack([size[0] / 2 + scale * right, size[1] / 2 + scale * up], -1)
@@ -75,15 +75,15 @@ class Camera:
         return size[1] / (2 * self.distance * math.tan(math.radians(self.angle) / 2))
 
     def fitted(self, points: np.ndarray, margins: np.ndarray, size: tuple[int, int]) -> Camera:
-        """Return a camera with the same direction, moved so that points and the text around them just fill a picture.
+        """Return a camera with the same direction, moved so that points and the text around them just fill an image.
 
         Args:
-            points: ``(n, 3)`` positions that must be in the picture.
+            points: ``(n, 3)`` positions that must be in the image.
             margins: ``(n, 2)`` pixels to keep free beside, and above or below, each point.
-            size: width and height of the picture in pixels.
+            size: width and height of the image in pixels.
 
         Raises:
-            ValueError: the margins alone fill the picture.
+            ValueError: the margins alone fill the image.
         """
         camera = self
         for _ in range(60):  # a contraction: perspective is nearly affine over a step
@@ -177,7 +177,7 @@ def best_view(
 
 
 def hull_points(points: np.ndarray) -> np.ndarray:
-    """Return the points ``(m, 3)`` of a height field that can touch the border of a picture: its convex hull."""
+    """Return the points ``(m, 3)`` of a height field that can touch the border of an image: its convex hull."""
     # A point far below gives flat ground a volume, which Qhull needs.
     below = [*points.mean(0)[:2], points[:, 2].min() - 10 * np.ptp(points, axis=0).max()]
     corners = ConvexHull(np.vstack([points, below])).vertices

@@ -17,7 +17,7 @@ _HIDDEN, _OPAQUE = 9.0, 18.0
 
 
 def fit_camera(composition: Composition) -> tuple[Camera, AxisTicks]:
-    """Return the camera of a still, and the ticks that fit into its picture."""
+    """Return the camera of a still, and the ticks that fit into its image."""
     camera, layout = _unfitted(*composition.view), composition.layout
     margins, points = _content(composition, camera, _hulls(composition))
     camera = camera.fitted(points, layout.em * margins, layout.panel_size)
@@ -25,9 +25,9 @@ def fit_camera(composition: Composition) -> tuple[Camera, AxisTicks]:
 
 
 def fit_orbit(composition: Composition, azimuths: Sequence[float]) -> tuple[list[Camera], AxisTicks]:
-    """Return cameras on a circle around the scene, one per azimuth, and the ticks that fit into all pictures.
+    """Return cameras on a circle around the scene, one per azimuth, and the ticks that fit into all images.
 
-    All cameras have the same height and distance, the smallest that keeps the scene inside every picture.
+    All cameras have the same height and distance, the smallest that keeps the scene inside every image.
     """
     first, layout = _unfitted(float(azimuths[0]), composition.view[1]), composition.layout
     hulls, all_points, all_margins = _hulls(composition), [], []
@@ -76,7 +76,7 @@ def _thin(composition: Composition, camera: Camera) -> AxisTicks:
 
 
 def _hulls(composition: Composition) -> list[np.ndarray]:
-    """Return the points of each panel that can touch the border of a picture."""
+    """Return the points of each panel that can touch the border of an image."""
     return [hull_points(panel.ground()) for panel in composition.panels]
 
 

@@ -71,10 +71,10 @@ def can_draw() -> bool:
 
 
 class OffscreenWindow:
-    """A window without a display, for pictures of one size; close it, or use it as a context manager.
+    """A window without a display, for images of one size; close it, or use it as a context manager.
 
     Args:
-        size: width and height of the pictures in pixels.
+        size: width and height of the images in pixels.
         supersampling: samples per pixel along each axis, which are averaged; 3 by default, fewer above 1.3 megapixels.
         occlusion: whether to use ambient occlusion. The camera must be near, because VTK stores 16-bit depths for it.
 
@@ -160,7 +160,7 @@ class OffscreenWindow:
 def render_once(
     renderer: vtkRenderer, size: tuple[int, int], supersampling: float | None = None, *, occlusion: bool = True
 ) -> np.ndarray:
-    """Render one picture in a new :class:`OffscreenWindow`, and release its graphics resources."""
+    """Render one image in a new :class:`OffscreenWindow`, and release its graphics resources."""
     with OffscreenWindow(size, supersampling, occlusion=occlusion) as window:
         return window.render(renderer)
 

@@ -1,4 +1,4 @@
-"""Options of scenes and animations, and the size of a picture in pixels, inches and points."""
+"""Options of scenes and animations, and the size of an image in pixels, inches and points."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from landscape.render.height_field import PathHeight
 from landscape.render.scale import Scale
 
 DPI = 300.0
-"""Default resolution, in dots per inch, of a picture whose size is given on paper."""
+"""Default resolution, in dots per inch, of an image whose size is given on paper."""
 _INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4}
 _SIZE = re.compile(r"\s*([\d.]+)\s*[x×]\s*([\d.]+)\s*(px|in|cm|mm)?\s*", re.IGNORECASE)
 
 SizeSpec = str | tuple[int, int] | None
-"""Size of a picture: (width, height) in pixels, ``"1600x1200"``, ``"5.5x4in"``, ``"14x10cm"``, or a name in
+"""Size of an image: (width, height) in pixels, ``"1600x1200"``, ``"5.5x4in"``, ``"14x10cm"``, or a name in
 ``style.SIZES``; None for the default."""
 
 
@@ -27,7 +27,7 @@ class SceneOptions:
         metric: metric to draw; by default the first loss.
         scale: ``auto``, ``log``, ``linear``, ``symlog``, or a :class:`~landscape.render.scale.Scale`.
         clip: value above which the surfaces are cut off, with a note on the figure.
-        size: size of the picture: pixels, a size on paper, or a name in ``style.SIZES``. The default is 1600 by 1200
+        size: size of the image: pixels, a size on paper, or a name in ``style.SIZES``. The default is 1600 by 1200
             pixels for a still and 960 by 720 for an animation, and wider for several surfaces.
         dpi: resolution in dots per inch; 300 by default for a size on paper.
         style: named size that sets the text sizes and, where nothing else does, the width in inches; ``page`` by
@@ -72,7 +72,7 @@ class Motion:
             orbit begins at the scene's view, and together with a descent it ends there.
         seconds: duration in seconds.
         fps: frames per second; 25, or 12.5 for a GIF.
-        hold: seconds at the end during which the last picture of a descent stays; 1.5, or a quarter of a shorter
+        hold: seconds at the end during which the last frame of a descent is held; 1.5, or a quarter of a shorter
             animation.
     """
 
@@ -86,7 +86,7 @@ class Motion:
 
 @dataclass(frozen=True)
 class FigureSize:
-    """Size of a picture.
+    """Size of an image.
 
     Attributes:
         pixels: width and height in pixels.
@@ -106,7 +106,7 @@ def resolve_figure_size(
     default: tuple[int, int],
     default_style: str = "page",
 ) -> FigureSize:
-    """Return the size of a picture from the options that are given.
+    """Return the size of an image from the options that are given.
 
     Pixels alone are spread over the width of the style; pixels and ``dpi`` make pixels / dpi inches; inches, or a named
     size, make inches * dpi pixels (at 300 dpi by default). Text has the style's size in points on that paper.
@@ -171,5 +171,5 @@ def _parse_size(size: SizeSpec) -> tuple[float, float, str]:
 def _checked(size: FigureSize) -> FigureSize:
     width, height = size.pixels
     if width < 1 or height < 1:
-        raise ValueError(f"expected a picture at least one pixel wide and high, got {width} x {height} pixels")
+        raise ValueError(f"expected an image at least one pixel wide and high, got {width} x {height} pixels")
     return size

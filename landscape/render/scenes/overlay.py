@@ -1,4 +1,4 @@
-"""Text, ticks, colour bar and legend over the picture of a scene, as vectors at the positions that the camera gives."""
+"""Text, ticks, colour bar and legend over the image of a scene, as vectors at the positions that the camera gives."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def draw_axis(
     middle = axis.ends.mean(0)
     away = pixels(middle + 1e-3 * axis.outward) - pixels(middle)
     along = (ends[1] - ends[0]) / np.linalg.norm(ends[1] - ends[0])
-    # Labels keep clear of the line by the component of "outward" across it in the picture, and by that alone.
+    # Labels keep clear of the line by the component of "outward" across it in the image, and by that alone.
     across = np.array([-along[1], along[0]])
     across *= np.sign(across @ away) or 1.0
     tick = away / np.linalg.norm(away) * 0.32 * unit

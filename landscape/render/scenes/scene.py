@@ -41,7 +41,7 @@ def render_scene(
         options: options of the scene.
 
     Returns:
-        A figure of exactly the given size at its own ``dpi``; save a picture with
+        A figure of exactly the given size at its own ``dpi``; save an image with
         ``save(figure, path, figure.dpi)``.
 
     Raises:

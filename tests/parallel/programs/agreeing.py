@@ -1,7 +1,7 @@
 """Collective operations and shared planes on ranks; the root prints what each rank saw as JSON.
 
 Options: ``uncaught`` (rank with an uncaught exception), ``code`` (exit code, nothing else), ``planes`` (by name,
-options of shared planes: ``scratch`` folder, number of ``hosts``, rank ``full`` whose host has no disk space).
+options of shared planes: ``scratch`` directory, number of ``hosts``, rank ``full`` whose host has no disk space).
 """
 
 from __future__ import annotations

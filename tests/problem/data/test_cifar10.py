@@ -142,7 +142,7 @@ def test_missing_archive(tmp_path: Path) -> None:
 
 
 def test_unknown_split(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown split of cifar10 'tset'; did you mean 'test'"):
+    with pytest.raises(ValueError, match="unknown split of cifar10: 'tset'; did you mean 'test'"):
         datasets.load("cifar10", data=tmp_path, splits=["tset"])
 
 

@@ -56,13 +56,13 @@ def test_load_by_reference(file: Path) -> None:
     ("name", "arguments", "kind", "message"),
     [
         ("digit", {}, ValueError, "unknown data set 'digit'; did you mean 'digits'"),
-        ("digits", {"sise": 8}, ValueError, "unknown argument of data set 'digits' 'sise'; did you mean 'size'"),
+        ("digits", {"sise": 8}, ValueError, "unknown argument of data set 'digits': 'sise'; did you mean 'size'"),
         ("digits", {"data": "x"}, ValueError, "reads nothing from disk, but got data=x"),
         (
             "digits",
             {"splits": ["tests"]},
             ValueError,
-            "unknown split of data set 'digits' 'tests'; did you mean 'test'",
+            "unknown split of data set 'digits': 'tests'; did you mean 'test'",
         ),
         ("digits", {"splits": []}, ValueError, "at least one split"),
         ("digits", {"samples": 0}, ValueError, "at least 1, got 0"),
