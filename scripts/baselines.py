@@ -81,7 +81,8 @@ def data_of(case: Case) -> tuple[Dataset, Split]:
         return TensorDataset(inputs, torch.from_numpy(targets)), Split(inputs, torch.from_numpy(targets))
     pixels = generator.integers(0, 256, (case.samples, *case.shape), dtype=np.uint8)
     images = Images(pixels, targets)
-    return images, Split(torch.stack([images[i][0] for i in range(len(images))]), torch.from_numpy(targets))
+    resident = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float().div(255)
+    return images, Split(resident.sub_(images.mean).div_(images.std), torch.from_numpy(targets))
 
 
 def losses(outputs: Tensor, targets: Tensor) -> Tensor:

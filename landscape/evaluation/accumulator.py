@@ -47,19 +47,22 @@ class PairedBaseline:
         finally:
             self._recording = False
 
-    def differences(self, split: str, first: int, rows: Tensor) -> Tensor:
-        """Return the losses minus those at the origin.
+    def differences(self, split: str, first: int, rows: Tensor, samples: int) -> Tensor:
+        """Return the losses minus those at the origin, ``(points, rows)``; only ``samples`` of each row are valid.
 
         Args:
             split: name of the split.
             first: index of the first sample of the batch.
-            rows: losses ``(points, samples)``.
+            rows: losses ``(points, rows)``, each row with its padding.
+            samples: number of samples of the batch, without padding.
         """
-        samples = slice(first, first + rows.shape[1])
+        batch = slice(first, first + samples)
         if self._recording:
             recorded = self._losses.setdefault(split, rows.new_empty(self._counts[split]))
-            recorded[samples] = rows[0]
-        return rows - self._losses[split][samples]
+            recorded[batch] = rows[0, :samples]
+        differences = torch.empty_like(rows)
+        torch.sub(rows[:, :samples], self._losses[split][batch], out=differences[:, :samples])
+        return differences
 
 
 class MetricAccumulator:
@@ -119,14 +122,15 @@ class MetricAccumulator:
             key = f"{split}_{measure_name}"
             value = self._measured(measure, outputs, targets, samples, measure_name)
             if value.ndim == 2:
-                rows = value[:, :samples]
-                self._add_to(key, rows.sum(1))
+                # Padding stays in the rows until they are summed: a GPU sums by the alignment of a row in memory, and a
+                # product of rows without padding would put every other one at an odd address.
+                self._add_to(key, value[:, :samples].sum(1))
                 if f"{key}_stderr" in self._names:
-                    self._add_to(f"{key}_stderr", torch.linalg.vecdot(rows, rows))
+                    self._add_to(f"{key}_stderr", (value * value)[:, :samples].sum(1))
                 if self._baseline is not None and measure_name == "loss":
-                    differences = self._baseline.differences(split, self._seen[split], rows)
-                    self._add_to(f"{key}_paired", differences.sum(1))
-                    self._add_to(f"{key}_paired_stderr", torch.linalg.vecdot(differences, differences))
+                    differences = self._baseline.differences(split, self._seen[split], value, samples)
+                    self._add_to(f"{key}_paired", differences[:, :samples].sum(1))
+                    self._add_to(f"{key}_paired_stderr", (differences * differences)[:, :samples].sum(1))
             elif f"{key}_stderr" in self._names:
                 raise UnsoundError(
                     f"{measure_name}: expected one value per sample of every batch, as of the first one, got a scalar "
@@ -189,11 +193,19 @@ class MetricAccumulator:
         """
         if self.stopped and self._bounds is not None:
             return self._abandoned_values(self._bounds)
-        sums = dict(zip(self._sums, torch.stack(list(self._sums.values())).cpu().numpy(), strict=True))
-        values: _Array = np.stack([self._finish(name, sums) for name in self._names], axis=1)
+        values = self.finish(self.totals().cpu().numpy())
         if self._bounds is None:
             return values
         return np.where(np.isnan(self._bounds)[:, None], values, self._abandoned_values(self._bounds))
+
+    def totals(self) -> Tensor:
+        """Return the sums over the samples so far, ``(sums, points)`` float64, on the device."""
+        return torch.stack(list(self._sums.values()))
+
+    def finish(self, totals: _Array) -> _Array:
+        """Return the values, ``(points, len(names))``, that sums over all samples give; see :meth:`totals`."""
+        sums = dict(zip(self._sums, totals, strict=True))
+        return np.stack([self._finish(name, sums) for name in self._names], axis=1)
 
     def _abandoned_values(self, bounds: _Array) -> _Array:
         values = np.full((self._points, len(self._names)), np.nan)

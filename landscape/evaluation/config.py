@@ -18,7 +18,7 @@ DTYPES = {
     "tf32": torch.float32,
 }
 """Storage types of weights, activations and inputs. ``tf32`` is float32 whose products a GPU computes with 10 bits."""
-ENGINES = ("auto", "eager", "bn_folded", "mlp", "batched_mlp", "compiled")
+ENGINES = ("auto", "eager", "bn_folded", "fused_conv", "mlp", "batched_mlp", "compiled")
 """Names of evaluation engines; see :mod:`landscape.evaluation.engines`."""
 BATCH_NORM_MODES = ("checkpoint", "recalibrate")
 
@@ -39,11 +39,11 @@ class EvaluationConfig:
         bn: ``checkpoint`` keeps the stored running statistics, as published; ``recalibrate`` re-estimates them at each
             point.
         bn_samples: number of training samples for re-estimating statistics.
-        engine: how outputs are computed. ``eager`` calls the module itself; ``batched_mlp``, ``mlp`` and ``bn_folded``
-            are faster forms for networks that they support; ``auto`` takes the first of these that reproduces the
-            module's outputs, else ``eager``; ``compiled`` (torch.compile) is used only on request. The choice never
-            depends on timing, so equal problems get equal engines. The spellings of version 0.1 (``plain``,
-            ``folded``, ``dense``, ``grouped``) are accepted and replaced.
+        engine: how outputs are computed. ``eager`` calls the module itself; ``batched_mlp``, ``mlp``, ``fused_conv``
+            (CUDA) and ``bn_folded`` are faster forms for networks that they support; ``auto`` takes the first of these
+            that reproduces the module's outputs, else ``eager``; ``compiled`` (torch.compile) is used only on request.
+            The choice never depends on timing, so equal problems get equal engines. The spellings of version 0.1
+            (``plain``, ``folded``, ``dense``, ``grouped``) are accepted and replaced.
         paired: also compute the standard error of the difference to the loss at the origin, paired over samples.
         stop_above: loss above which a point is abandoned. For losses that are never negative, the sum so far divided by
             the number of all samples is a lower bound of the mean loss; once the bound on the first split exceeds

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 
 @contextmanager
@@ -32,6 +33,26 @@ def reproducible_numerics(device: str | torch.device, tf32: bool = False) -> Ite
     finally:
         for (where, name, _), value in zip(settings, before, strict=True):
             setattr(where, name, value)
+
+
+def supports_capture(device: torch.device) -> bool:
+    """Return True if passes over the data can be captured in a graph on a device."""
+    return device.type == "cuda"
+
+
+def allows_tf32() -> bool:
+    """Return True if float32 products may be computed in TensorFloat-32 on a GPU."""
+    return bool(torch.backends.cudnn.allow_tf32)
+
+
+def product_epsilon(tensor: Tensor) -> float:
+    """Return the relative rounding error of the products behind a floating-point tensor.
+
+    It is that of the tensor's type, or 2**-10 where a GPU multiplies float32 in TensorFloat-32.
+    """
+    if tensor.is_cuda and tensor.dtype == torch.float32 and allows_tf32():
+        return 2.0**-10
+    return torch.finfo(tensor.dtype).eps
 
 
 @contextmanager

@@ -18,12 +18,15 @@ from landscape.evaluation.config import DTYPES, EvaluationConfig
 from landscape.evaluation.data import align, default_batch_size, make_batches
 from landscape.evaluation.device import reproducible_numerics
 from landscape.evaluation.engines.base import EngineContext
-from landscape.evaluation.engines.selection import select_engine
+from landscape.evaluation.engines.selection import PROBE, select_engine
 from landscape.evaluation.launch import EvaluationData, Launcher, Recalibration, require_same_values
 from landscape.geometry.placement import SetCoordinates, movable_on
 from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights, movable_tensors
 from landscape.problem.problem import Measure, Problem, Split
+
+QUEUED_LAUNCHES = 8
+"""Launches that are queued on a GPU before their values are waited for; each is computed as if it were alone."""
 
 
 class Evaluator:
@@ -38,7 +41,8 @@ class Evaluator:
             ``config.paired``, and ``<split>_<metric>``.
         batch_size: samples per forward pass.
         engine: name of the engine in use, where ``config.engine`` may say ``auto``.
-        points_per_launch: number of points that are computed together.
+        captured: True if a pass over the data is replayed as a CUDA graph.
+        points_per_launch: number of points that are best computed together.
         origin_values: values at the origin by name, if ``config.paired``; otherwise empty.
     """
 
@@ -83,9 +87,10 @@ class Evaluator:
         context = EngineContext(model, device, set_coordinates, plane, batches)
         chosen = config.engine != "auto"
         engine = select_engine(config.engine, context, partial(require_same_values, data, plane.ndim, chosen))
-        self.engine, self.points_per_launch = engine.name, engine.points
+        self.engine = engine.name
         # Several threads would divide the vectors of a launch; for networks this small there is nothing to gain.
         self._threads = config.threads if engine.points == 1 else 1
+        self._points = engine.points
         baseline = PairedBaseline(counts) if config.paired else None
         self._launcher = Launcher(data, engine, baseline)
 
@@ -96,6 +101,11 @@ class Evaluator:
                 self.origin_values = dict(zip(self.names, self(origin).tolist(), strict=True))
         # Only now: the baseline needs all samples, whatever the loss at the origin.
         self._launcher.accumulator.stop_above = config.stop_above
+        if config.stop_above is None:
+            with torch.inference_mode():
+                self._launcher.capture(PROBE[: plane.ndim])
+        self.captured = self._launcher.captured
+        self.points_per_launch = max(engine.points, QUEUED_LAUNCHES if self.captured else 1)
 
     def __call__(self, coordinates: Sequence[float]) -> npt.NDArray[np.float64]:
         """Return the values at a point of the plane, ``(len(names),)`` float64, in the order of ``names``.
@@ -110,18 +120,18 @@ class Evaluator:
     def evaluate_many(self, coordinates: Sequence[Sequence[float]]) -> npt.NDArray[np.float64]:
         """Return the values at several points, ``(points, len(names))``; bit for bit those of each point alone.
 
-        A multiple of ``points_per_launch`` is cheapest: a launch is always padded to its full number of points.
+        A multiple of ``points_per_launch`` is cheapest: a launch is padded to its full number of points.
         """
         # In a new thread, torch applies the number of threads when it is first queried, not before.
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
-        values = [np.empty((0, len(self.names)))]
+        if not coordinates:
+            return np.empty((0, len(self.names)))
+        missing = -len(coordinates) % self._points
+        points = [*coordinates, *[coordinates[-1]] * missing]
+        launches = [points[start : start + self._points] for start in range(0, len(points), self._points)]
         with torch.inference_mode():
-            for start in range(0, len(coordinates), self.points_per_launch):
-                points = list(coordinates[start : start + self.points_per_launch])
-                padding = [points[-1]] * (self.points_per_launch - len(points))
-                values.append(self._launcher.run(points + padding)[: len(points)])
-        return np.concatenate(values)
+            return self._launcher.run_all(launches)[: len(coordinates)]
 
 
 @contextmanager

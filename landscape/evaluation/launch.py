@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -15,11 +16,13 @@ from torch import Tensor, nn
 from landscape._utils.torch_compat import NormBase, tree_map
 from landscape._utils.torch_state import seed_random
 from landscape.evaluation.accumulator import PAIRED_SUFFIX, MetricAccumulator, PairedBaseline
+from landscape.evaluation.device import supports_capture
 from landscape.evaluation.engines.base import Engine, EngineNotApplicable, pad_rows
 from landscape.evaluation.engines.selection import PROBE, PROBE_SCALES
 from landscape.problem.measures import is_own_measure
 from landscape.problem.problem import Measure, Split
 
+_log = logging.getLogger(__name__)
 _Array = npt.NDArray[np.float64]
 _PROBE_POINTS = 16
 """Points at which an engine of several points must give the same bits at every position in a launch."""
@@ -80,6 +83,35 @@ class EvaluationData:
     recalibration: Recalibration | None = None
 
 
+class CapturedPass:
+    """A pass over the data as one CUDA graph: hundreds of kernels for one call from Python.
+
+    The graph reads the weights from where they were when it was captured; engines write them in place.
+
+    Args:
+        compute: function that returns the sums over all samples; it must launch the same kernels on the same memory
+            each time, and must not wait for the device.
+    """
+
+    def __init__(self, compute: Callable[[], Tensor]) -> None:
+        # What is done at the first call only, such as compiling kernels and choosing algorithms, must not be captured.
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch doesn't type it
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(2):
+                compute()
+        torch.cuda.current_stream().wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        # Other threads of a rank use the device, too: only what this one does is captured.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            self._totals = compute()
+
+    def replay(self) -> Tensor:
+        """Compute anew, and return the sums; valid until the next replay."""
+        self._graph.replay()
+        return self._totals
+
+
 class Launcher:
     """Computes the values at the points of a launch with one engine.
 
@@ -102,6 +134,41 @@ class Launcher:
         names = [name for name in data.names if baseline is not None or not name.endswith(PAIRED_SUFFIX)]
         self.accumulator = MetricAccumulator(data.measures, data.counts, names, engine.points, baseline, together)
         self._targets = self._repeated_targets()
+        self._graph: CapturedPass | None = None
+
+    @property
+    def captured(self) -> bool:
+        """True if a pass is replayed as a CUDA graph."""
+        return self._graph is not None
+
+    def capture(self, probe: Sequence[float]) -> None:
+        """Capture the pass over the data in a CUDA graph, if it is the same kernels at every point.
+
+        It isn't if the device is waited for in between (`stop_above`), if data are streamed, or if running statistics
+        are re-estimated; nor if a measure or the network does something that cannot be captured, or depends on more
+        than the weights, which is tried at ``probe``. Then launches stay as they are.
+
+        Args:
+            probe: coordinates of a point off the origin.
+        """
+        data = self.data
+        resident = all(isinstance(batches, list) for batches in data.batches.values())
+        if not supports_capture(data.device) or data.recalibration is not None or not resident:
+            return
+        origin, points = [(0.0,) * len(probe)] * self.engine.points, [probe] * self.engine.points
+        expected = self.run(points)
+        self._start(origin)
+        try:
+            graph = CapturedPass(self._pass)
+        except Exception as error:  # a measure is any callable, and the network any module
+            if data.device.type == "cuda":
+                torch.cuda.synchronize(data.device)
+            _log.debug("the pass over the data cannot be captured: %s: %s", type(error).__name__, error)
+            return
+        self._graph = graph
+        if self.run_all([points]).tobytes() != expected.tobytes():
+            _log.debug("a captured pass gives other values: launches are not captured")
+            self._graph = None
 
     def _repeated_targets(self) -> dict[str, list[Any]]:
         """Return the targets of every batch repeated for each point of a launch; empty for a single point."""
@@ -124,20 +191,46 @@ class Launcher:
             points: coordinates of each point.
             batches: number of batches of each split to use; all by default.
         """
-        data, accumulator = self.data, self.accumulator
+        self._start(points)
+        self._add_batches(batches)
+        return self.accumulator.values()
+
+    def run_all(self, launches: Sequence[Sequence[Sequence[float]]]) -> _Array:
+        """Return the values of several launches, one after the other, ``(points, len(names))``.
+
+        If the pass is captured, all launches are queued before the device is waited for, so that it never waits for
+        Python.
+        """
+        if self._graph is None:
+            return np.concatenate([self.run(points) for points in launches])
+        totals = []
+        for points in launches:
+            self._start(points)
+            totals.append(self._graph.replay().clone())
+        return np.concatenate([self.accumulator.finish(found) for found in torch.stack(totals).cpu().numpy()])
+
+    def _start(self, points: Sequence[Sequence[float]]) -> None:
+        """Set the weights, the random state and, if asked for, the running statistics of a launch."""
         self.engine.set_points(*points)
-        seed_random(0, data.device)  # anything that draws random numbers draws the same ones at every point
-        if data.recalibration is not None:
-            data.recalibration.run()
+        seed_random(0, self.data.device)  # anything that draws random numbers draws the same ones at every point
+        if self.data.recalibration is not None:
+            self.data.recalibration.run()
+
+    def _add_batches(self, batches: int | None = None) -> None:
+        """Add up the measures of all batches at the present weights."""
         self.engine.prepare()
-        accumulator.begin()
-        for split, parts in data.batches.items():
+        self.accumulator.begin()
+        for split, parts in self.data.batches.items():
             for number, batch in enumerate(islice(parts, batches)):
                 targets = self._targets[split][number] if self._targets else batch.targets
-                accumulator.add(split, self.engine.outputs(split, number), targets, len(batch))
-                if accumulator.stopped:
-                    return accumulator.values()
-        return accumulator.values()
+                self.accumulator.add(split, self.engine.outputs(split, number), targets, len(batch))
+                if self.accumulator.stopped:
+                    return
+
+    def _pass(self) -> Tensor:
+        """Return the sums over all samples at the present weights."""
+        self._add_batches()
+        return self.accumulator.totals()
 
 
 def require_same_values(data: EvaluationData, axes: int, chosen: bool, engine: Engine, eager: Engine) -> None:

@@ -27,6 +27,8 @@ more points gain nothing at this size and lose beyond it."""
 MAX_POINTS, MIN_POINTS = 32, 4
 """Points per launch. A point alone takes about 45 us, mostly calls into torch; at 32 points 8 to 16 us remain, and from
 16 on it hardly gets cheaper. With fewer than 4, the products dominate and there is nothing to share."""
+DEVICE_LAUNCH_BYTES, DEVICE_MAX_POINTS = 2**28, 1024
+"""The same limits on a GPU, which has to be filled: a launch costs about as much with 1,024 points as with 32."""
 AFFINE_INPUTS = 8
 """Inputs of the first layer from which its responses are combined instead of computed."""
 _VECTOR_ENTRIES = 32
@@ -59,10 +61,11 @@ class BatchedMLPEngine:
         affine = linears[0].in_features >= AFFINE_INPUTS and response_bytes <= RESPONSE_BYTES
         placed = linears[1:] if affine else linears
         entries = max(rows * max(self._widths), sum(p.numel() for layer in placed for p in layer.parameters()))
-        fitting = LAUNCH_BYTES // (entries * size)
+        cpu = context.device.type == "cpu"
+        fitting = (LAUNCH_BYTES if cpu else DEVICE_LAUNCH_BYTES) // (entries * size)
         if fitting < MIN_POINTS:
             raise EngineNotApplicable("its products take longer than the calls that several points could share")
-        self.points = 2 ** int(math.log2(min(fitting, MAX_POINTS)))
+        self.points = 2 ** int(math.log2(min(fitting, MAX_POINTS if cpu else DEVICE_MAX_POINTS)))
         keys = layer_names(context.model, linears)
         sources = [context.plane.origin, *(direction.weights for direction in context.plane.directions)]
         self._responses: dict[str, list[Tensor]] = {}

@@ -46,8 +46,8 @@ class BatchNormFoldedEngine:
         parameter = next(context.model.parameters())
         if any(has_hooks(module) for module in context.model.modules()):
             raise EngineNotApplicable("modules have hooks")
-        graph = _trace(context.model)
-        self._pairs = _fold_norms(graph)
+        graph = trace(context.model)
+        self._pairs = fold_norms(graph)
         convolutions = [m for m in graph.modules() if type(m) is nn.Conv2d]
         if not convolutions and not self._pairs:
             raise EngineNotApplicable("it has no convolutions and no normalization to fold")
@@ -70,7 +70,7 @@ class BatchNormFoldedEngine:
         return self.network(inputs)
 
 
-class _FoldedPair(nn.Module):
+class FoldedPair(nn.Module):
     """A layer and the normalization that follows it, as one layer.
 
     Args:
@@ -112,7 +112,7 @@ class _Tracer(fx.Tracer):
     proxy_buffer_attributes = True  # statistics that a plane moves must not be frozen into the graph
 
 
-def _trace(model: nn.Module) -> fx.GraphModule:
+def trace(model: nn.Module) -> fx.GraphModule:
     """Return the network as a graph of its modules and of the operations between them, sharing all its tensors.
 
     A copy of the modules is traced, so that a forward pass that stores something in its module does not store a proxy.
@@ -125,11 +125,11 @@ def _trace(model: nn.Module) -> fx.GraphModule:
         raise EngineNotApplicable(f"it cannot be traced: {type(error).__name__}: {error}") from error
 
 
-def _fold_norms(graph: fx.GraphModule) -> list[_FoldedPair]:
+def fold_norms(graph: fx.GraphModule) -> list[FoldedPair]:
     """Replace each layer and the normalization that follows it by a pair, and return the pairs."""
     modules = dict(graph.named_modules(remove_duplicate=False))
     uses = _count_uses(graph, modules)
-    pairs: list[_FoldedPair] = []
+    pairs: list[FoldedPair] = []
     for node in list(graph.graph.nodes):
         if node.op != "call_module" or len(node.args) != 1:
             continue
@@ -142,7 +142,7 @@ def _fold_norms(graph: fx.GraphModule) -> list[_FoldedPair]:
         # A layer or a weight that is used twice must not be scaled for one of its uses.
         if type(layer) not in _LAYERS or not isinstance(layer, _LAYERS) or uses[layer.weight.data_ptr()] != 1:
             continue
-        pairs.append(_FoldedPair(layer, norm))
+        pairs.append(FoldedPair(layer, norm))
         name = f"folded_{len(pairs)}"
         graph.add_submodule(name, pairs[-1])
         source.target = name
@@ -174,7 +174,7 @@ def _make_relu_in_place(graph: fx.GraphModule) -> None:
         source = node.args[0]
         module = modules[source.target] if source.op == "call_module" else None
         is_sum = source.op == "call_function" and source.target in _SUMS
-        is_fresh = type(module) in (_FoldedPair, *_LAYERS, *_NORMS) or is_sum
+        is_fresh = type(module) in (FoldedPair, *_LAYERS, *_NORMS) or is_sum
         if is_fresh and len(source.users) == 1 and len(node.args) == 1:
             node.op, node.target, node.kwargs = "call_function", torch.relu_, {}
     graph.graph.lint()

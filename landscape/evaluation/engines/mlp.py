@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape._utils.torch_compat import has_hooks
+from landscape.evaluation.device import supports_capture
 from landscape.evaluation.engines.base import EngineContext, EngineNotApplicable
 from landscape.geometry.weights import Weights
 from landscape.problem.problem import Split
@@ -212,6 +213,14 @@ class MLPEngine:
             self._inputs = self._for_each_batch(lambda batch: _with_ones(flat_inputs(batch)))
         self._hidden: dict[int, list[Tensor]] = {}
         self._coordinates: Sequence[float] = ()
+        # On a GPU the responses are combined when the point is set: the rest of the pass then depends on memory only,
+        # and on no number in Python, and can be captured in a CUDA graph.
+        self._combined: dict[str, list[Tensor]] = {}
+        if supports_capture(context.device):
+            self._combined = {
+                split: [self._like.new_ones(self._widths[0] + 1, response.origin.shape[1]) for response in responses]
+                for split, responses in self._responses.items()
+            }
 
     def _for_each_batch(self, make: Callable[[Split], T]) -> dict[str, list[T]]:
         return {split: [make(batch) for batch in batches] for split, batches in self._batches.items()}
@@ -219,6 +228,9 @@ class MLPEngine:
     def set_points(self, *points: Sequence[float]) -> None:
         (self._coordinates,) = points
         self._write_weights(self._coordinates)
+        for split, buffers in self._combined.items():
+            for response, buffer in zip(self._responses[split], buffers, strict=True):
+                response.write(self._coordinates, buffer[:-1])
 
     def prepare(self) -> None:
         pass
@@ -228,7 +240,10 @@ class MLPEngine:
         if self._responses:
             response = self._responses[split][number]
             hidden = self._workspace(response.origin.shape[1])
-            response.write(self._coordinates, hidden[0][:-1])
+            if self._combined:
+                hidden = [self._combined[split][number], *hidden[1:]]
+            else:
+                response.write(self._coordinates, hidden[0][:-1])
         else:
             batch = self._batches[split][number]
             x = self._inputs[split][number] if self._inputs else _with_ones(flat_inputs(batch))

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from landscape._utils.torch_compat import tree_leaves
 from landscape._utils.torch_state import seed_random
+from landscape.evaluation.device import product_epsilon
 from landscape.evaluation.engines.base import EagerEngine, Engine, EngineContext, EngineNotApplicable
 from landscape.evaluation.engines.batched_mlp import BatchedMLPEngine
 from landscape.evaluation.engines.bn_folded import BatchNormFoldedEngine
 from landscape.evaluation.engines.compiled import CompiledEngine
+from landscape.evaluation.engines.fused_conv import FusedConvEngine
 from landscape.evaluation.engines.mlp import MLPEngine
 
 _log = logging.getLogger(__name__)
@@ -21,11 +23,12 @@ _log = logging.getLogger(__name__)
 ENGINES: Mapping[str, Callable[[EngineContext], Engine]] = {
     "batched_mlp": BatchedMLPEngine,
     "mlp": MLPEngine,
+    "fused_conv": FusedConvEngine,
     "bn_folded": BatchNormFoldedEngine,
     "compiled": CompiledEngine,
 }
 """Engines by name, in the order in which they are tried; the module itself is the last resort."""
-AUTOMATIC = ("batched_mlp", "mlp", "bn_folded")
+AUTOMATIC = ("batched_mlp", "mlp", "fused_conv", "bn_folded")
 """Engines that ``auto`` tries. Compiling takes longer than it saves in most sweeps and is done only on request."""
 
 PROBE = (0.5, -0.25, 0.125)
@@ -69,8 +72,8 @@ def require_same_outputs(engine: Engine, eager: Engine, context: EngineContext) 
     """Raise :class:`EngineNotApplicable` unless ``engine`` gives the outputs of ``eager`` off the origin and at it.
 
     Off the origin they are compared on the first and the last batch of every split, which differ in length if the last
-    is shorter. They may differ by the square root of the dtype's precision, relative to the largest output: a correct
-    form differs by rounding, a wrong one by much more.
+    is shorter. They may differ by the square root of the products' rounding error, relative to the largest output: a
+    correct form differs by rounding, a wrong one by much more.
     """
     batches = [(split, number) for split, parts in context.batches.items() for number in sorted({0, len(parts) - 1})]
     probe = PROBE[: context.plane.ndim]
@@ -94,7 +97,7 @@ def _require_close(found: Sequence[Tensor], expected: Sequence[Tensor], point: S
         if f.shape != e.shape or f.dtype != e.dtype:
             raise EngineNotApplicable(f"outputs {tuple(f.shape)} {f.dtype} instead of {tuple(e.shape)} {e.dtype}")
         if e.is_floating_point() and e.numel():
-            tolerance = torch.finfo(e.dtype).eps ** 0.5 * e.abs().max()
+            tolerance = product_epsilon(e) ** 0.5 * e.abs().max()
             if not bool(((f - e).abs() <= tolerance).all()):
                 raise EngineNotApplicable(f"outputs differ by {float((f - e).abs().max()):.2g} at {point}")
         elif not torch.equal(f, e):
