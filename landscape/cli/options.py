@@ -189,7 +189,11 @@ problem_options = together(
 
 evaluation_options = together(
     click.option(
-        "--device", default="cpu", show_default=True, help="Device: cpu, cuda (one GPU per rank), cuda:1, or auto."
+        "--device",
+        default="auto",
+        show_default=True,
+        help="Device: cpu, cuda (one GPU per rank), cuda:1, or auto: GPUs if there are any, else the CPU. A file is "
+        "resumed on the kind of device that began it.",
     ),
     click.option(
         "--dtype",
@@ -209,7 +213,7 @@ evaluation_options = together(
     ),
     click.option(
         "--engine",
-        type=EngineType(["auto", "eager", "bn_folded", "mlp", "batched_mlp", "compiled"]),
+        type=EngineType(["auto", "eager", "bn_folded", "fused_conv", "mlp", "batched_mlp", "compiled"]),
         default="auto",
         show_default=True,
         help="Forward-pass engine: eager calls the module itself; auto takes the first faster form that reproduces its "

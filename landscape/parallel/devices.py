@@ -145,6 +145,14 @@ def choose_device(device: str, ranks: Ranks, environment: Mapping[str, str] | No
     return ranks.collective(lambda: assign_device(device, device_count(device.partition(":")[0]), local_rank))
 
 
+def describe_device(device: str) -> str:
+    """Return the device in words: ``the CPU``, or its kind with the name of the GPU."""
+    kind = device.partition(":")[0]
+    if kind == "cpu":
+        return "the CPU"
+    return f"{kind} ({torch.cuda.get_device_name(device)})" if kind == "cuda" else kind
+
+
 def oversubscription(hosts: Sequence[LocalRanks], threads: int) -> str:
     """Return a warning if ranks times threads exceed the cores of a host; empty otherwise."""
     worst = max(hosts, key=lambda host: host.size * threads / host.cores)

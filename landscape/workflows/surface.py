@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from landscape.errors import StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.plane import Plane, PlaneFamily
 from landscape.geometry.weights import movable_tensors
-from landscape.parallel.devices import choose_device
-from landscape.parallel.ranks import Ranks
+from landscape.parallel.devices import choose_device, describe_device, device_count
+from landscape.parallel.ranks import Ranks, host_description
 from landscape.parallel.shared_plane import make_in_arena, scratch_directory, share_plane
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
+from landscape.surface.hdf5 import open_hdf5
 from landscape.surface.metadata import SurfaceMetadata, SweepSettings
+from landscape.surface.store import read_settings
 from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
 from landscape.sweep.grid import Grid
 from landscape.sweep.sweep import run_sweep
@@ -88,7 +91,9 @@ def compute_surface(
         grid: a grid, or one to three axes, each ``"min:max:n"``, ``"auto"`` or ``"auto:n"`` (a range found by rule);
             by default 51 points from -1 to 1 along each axis.
         config: output file, resuming, shards, adaptive sampling.
-        evaluation: device, dtype, batch size, threads, engine.
+        evaluation: device, dtype, batch size, threads, engine. By default points are computed in float32 on the GPUs of
+            this machine, or on its CPU if it has none. ``device="auto"`` resumes a file on the kind of device that
+            began it.
         problem: the problem of a checkpoint outside a run directory.
         split: splits to measure; by default ``train``, or every split of a :class:`~landscape.Problem`.
         samples: size of a fixed, class-balanced subset of each split.
@@ -106,7 +111,8 @@ def compute_surface(
         ValueError: arguments that contradict each other or name something unknown; ``ranks`` above 1 with a problem
             that other processes cannot rebuild.
         CheckpointError: the checkpoint is missing, damaged or of another architecture.
-        StoreError: the file cannot be created, resumed or written.
+        StoreError: the file cannot be created, resumed or written, or was begun on a kind of device that is not
+            available.
     """
     if plane is None:
         plane = PlaneConfig()
@@ -116,8 +122,8 @@ def compute_surface(
     elif isinstance(plane, PlaneFamily):
         ndim = plane.axes
     task = SurfaceTask(
-        source, plane, axes_of(grid, ndim), config or SweepConfig(), evaluation or EvaluationConfig(), problem, split,
-        samples,
+        source, plane, axes_of(grid, ndim), config or SweepConfig(), evaluation or EvaluationConfig(device="auto"),
+        problem, split, samples,
     )  # fmt: skip
     say = on_message or _log_message
     label = task.config.out.name if task.config.out else "surface"
@@ -126,6 +132,7 @@ def compute_surface(
             return run_task(task, ranks if isinstance(ranks, Ranks) else Ranks(), report, stop, say)
         from landscape.workflows.local_ranks import count_ranks, run_on_local_ranks
 
+        task = replace(task, evaluation=replace(task.evaluation, device=_requested_device(task)))
         count = count_ranks(task, ranks)
         if count == 1:
             return run_task(task, Ranks(), report, stop, say)
@@ -156,7 +163,8 @@ def run_task(
     problem = source.problem
     plane = _plane(task, problem, ranks)
     first = plane if isinstance(plane, Plane) else ranks.collective(lambda: plane.make_plane(plane.seeds[0]))
-    device = choose_device(task.evaluation.device, ranks)
+    requested = ranks.share(ranks.collective(lambda: _requested_device(task) if ranks.is_root else None))
+    device = choose_device(requested or task.evaluation.device, ranks)
     evaluation = replace(task.evaluation, device=device.partition(":")[0])
     # Ranges by rule take some evaluations. The root alone finds them, so that they are equal everywhere; a bound on the
     # loss plays no part in them.
@@ -171,7 +179,7 @@ def run_task(
     grid, rules = found
     metadata = ranks.collective(lambda: _account(source, first, several=first is not plane))
     if ranks.is_root:
-        say(_summary(plane, grid, problem, ranks, evaluation.threads))
+        say(_summary(plane, grid, problem, ranks, evaluation.threads, device))
         for rule in rules:
             say(rule)
     config = task.config if task.config.title else replace(task.config, title=source.title)
@@ -188,6 +196,25 @@ def run_task(
         progress=progress,
         on_warning=say,
     )
+
+
+def _requested_device(task: SurfaceTask) -> str:
+    """Return the device of a task, where ``auto`` becomes the kind of device that a file to be resumed was begun on.
+
+    Raises:
+        StoreError: this process sees no such device.
+    """
+    requested, out = task.evaluation.device, task.config.out
+    if requested != "auto" or out is None or task.config.overwrite or not out.exists():
+        return requested
+    with open_hdf5(out) as file:
+        kind = read_settings(file, out).device
+    if not device_count(kind):
+        raise StoreError(
+            f"{out} was begun on {kind}, and torch sees no {kind} device here ({host_description()}); values depend on "
+            "the device in their last bits: resume the file on such a machine, or write to another one"
+        )
+    return kind
 
 
 def _plane(task: SurfaceTask, problem: Problem, ranks: Ranks) -> Plane | PlaneFamily:
@@ -228,7 +255,7 @@ def _account(source: Source, plane: Plane, several: bool) -> SurfaceMetadata:
     )
 
 
-def _summary(plane: Plane | PlaneFamily, grid: Grid, problem: Problem, ranks: Ranks, threads: int) -> str:
+def _summary(plane: Plane | PlaneFamily, grid: Grid, problem: Problem, ranks: Ranks, threads: int, device: str) -> str:
     """Return the size of a sweep in one line."""
     samples = ", ".join(f"{len(split):,} {name}" for name, split in problem.splits.items())
     axes = " x ".join(str(axis) for axis in grid.axes)
@@ -239,7 +266,8 @@ def _summary(plane: Plane | PlaneFamily, grid: Grid, problem: Problem, ranks: Ra
         about = f"; cosine of the axes {plane.cosines[0, 1]:.3f}"
     each = " each" if ranks.size > 1 else ""
     return (
-        f"{_count(ranks.size, 'rank')} with {_count(threads, 'thread')}{each}: {points:,} points ({axes}{about}), "
+        f"{_count(ranks.size, 'rank')} with {_count(threads, 'thread')}{each} on {describe_device(device)}: "
+        f"{points:,} points ({axes}{about}), "
         f"{samples} samples, {plane.origin.numel:,} parameters"
     )
 

@@ -39,13 +39,13 @@ def test_three_ranks_give_the_bits_of_one(surface, run, tmp_path):
     assert done.returncode == 0, done.stderr
     assert_same_values(surface, tmp_path / "s.h5")
     assert done.stderr.count("complete") == 1, "only the root speaks"
-    assert done.stderr.startswith("3 ranks with 1 thread each: 12 points")
+    assert done.stderr.startswith("3 ranks with 1 thread each on the CPU: 12 points")
 
 
 def test_ranks_option(surface, run, tmp_path, program):
     code, said, _ = program("surface", run, *GRID, "--ranks", "2", "--out", tmp_path / "s.h5")
     assert code == 0, said
-    assert said.startswith("2 ranks with 1 thread each: 12 points")
+    assert said.startswith("2 ranks with 1 thread each on the CPU: 12 points")
     assert "complete" in said
     assert_same_values(surface, tmp_path / "s.h5")
     code, said, _ = program("surface", run, "--to", "nowhere.pt", "--x", "0:1:3", "--ranks", "2", "--out", "x.h5")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,8 @@ import torch
 from landscape.errors import CheckpointError, StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.plane import random_plane
+from landscape.parallel import devices
+from landscape.parallel.ranks import Ranks
 from landscape.surface.plane_files import read_plane
 from landscape.surface.reading import read_surface
 from landscape.sweep.config import SweepConfig
@@ -125,11 +128,46 @@ def test_ranges_by_rule(run, caplog):
     with caplog.at_level(logging.INFO, "landscape"):
         by_rule = compute_surface(run, grid=("auto:3", "-1:1:2"), on_message=said.append).surface
     assert len(said) == 2
-    assert said[0].startswith("1 rank with 1 thread: 6 points")
+    assert said[0].startswith("1 rank with 1 thread on the CPU: 6 points")
     assert "smallest symmetric interval" in said[1]
     assert by_rule.x[0] == -by_rule.x[2]
     bounded = compute_surface(run, grid=("auto:3", "-1:1:2"), evaluation=EvaluationConfig(stop_above=1.0)).surface
     assert np.array_equal(by_rule.x, bounded.x)
+
+
+def test_device_by_default_is_recorded_as_what_it_became(run, tmp_path, monkeypatch):
+    out = tmp_path / "surface.h5"
+    monkeypatch.setattr(devices, "device_count", lambda kind: int(kind == "cpu"))
+    compute_surface(run, grid=GRID, config=SweepConfig(out=out))
+    assert read_surface(out).metadata.settings.device == "cpu"
+
+
+def test_file_is_resumed_on_the_device_that_began_it(run, tmp_path, monkeypatch):
+    out, said = tmp_path / "surface.h5", []
+    points = iter([False, False, True, True, True])
+    stopped = compute_surface(run, grid=GRID, config=SweepConfig(out=out), stop=lambda: next(points))
+    assert stopped.pending
+    # A machine with a GPU, where "auto" takes it for a new file.
+    monkeypatch.setattr(devices, "device_count", lambda kind: 1)
+    assert devices.choose_device("auto", Ranks()) == "cuda:0"
+    assert compute_surface(run, grid=GRID, config=SweepConfig(out=out), on_message=said.append).complete
+    assert "on the CPU" in said[0]
+
+
+@pytest.mark.parametrize("ranks", [1, "auto"])
+def test_file_begun_on_a_gpu_is_refused_without_one(run, tmp_path, monkeypatch, ranks):
+    out = tmp_path / "surface.h5"
+    compute_surface(run, grid=GRID, config=SweepConfig(out=out))
+    with h5py.File(out, "r+") as file:
+        file.attrs["settings"] = file.attrs["settings"].replace('"cpu"', '"cuda"')
+    assert read_surface(out).metadata.settings.device == "cuda"
+    monkeypatch.setattr("landscape.workflows.surface.device_count", lambda kind: int(kind == "cpu"))
+    with pytest.raises(StoreError, match="was begun on cuda, and torch sees no cuda device here"):
+        compute_surface(run, grid=GRID, config=SweepConfig(out=out), ranks=ranks)
+    with pytest.raises(StoreError, match="device"):
+        compute_surface(run, grid=GRID, config=SweepConfig(out=out), evaluation=EvaluationConfig(device="cpu"))
+    overwriting = SweepConfig(out=out, overwrite=True)
+    assert compute_surface(run, grid=GRID, config=overwriting).complete
 
 
 def test_axes():
