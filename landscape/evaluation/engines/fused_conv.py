@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from landscape._utils.torch_compat import has_hooks
 from landscape.evaluation.device import allows_tf32
+from landscape.evaluation.engines import triton_kernels
 from landscape.evaluation.engines.base import EngineContext, EngineNotApplicable
 from landscape.evaluation.engines.bn_folded import FoldedPair, fold_norms, trace
 from landscape.evaluation.engines.fused_layers import CHAIN_CHANNELS, Arithmetic, FusedConvolution, ResidualChain
@@ -26,17 +27,15 @@ _Block = tuple[fx.Node, fx.Node]
 
 
 def load_kernels(device: torch.device) -> ModuleType:
-    """Import the kernels for a device.
+    """Return the kernels for a device.
 
     Raises:
         EngineNotApplicable: `device` isn't a CUDA device of compute capability 8.0 or newer, or Triton is missing.
     """
     if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0):
         raise EngineNotApplicable("it needs a CUDA device of compute capability 8.0 or newer")
-    try:
-        from landscape.evaluation.engines import triton_kernels
-    except ImportError as error:
-        raise EngineNotApplicable(f"Triton cannot be imported: {error}") from error
+    if not triton_kernels.AVAILABLE:
+        raise EngineNotApplicable("Triton isn't installed")
     return triton_kernels
 
 

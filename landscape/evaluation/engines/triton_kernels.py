@@ -1,17 +1,26 @@
 """Kernels in Triton for convolutional networks on CUDA; :mod:`~landscape.evaluation.engines.fused_conv` calls them.
 
 Tensors are channels-last: images ``(n, height, width, channels)``, weights ``(taps, channels in, channels out)`` with
-the taps of the kernel row by row. Products accumulate in float32. Importing this module needs Triton, which comes with
-CUDA builds of torch.
+the taps of the kernel row by row. Products accumulate in float32. The kernels need Triton, which comes with CUDA builds
+of torch.
+
+Attributes:
+    AVAILABLE: True if Triton is installed. Otherwise the module can be imported, but its kernels cannot be called.
 """
 
 from __future__ import annotations
 
-import triton
-import triton.language as tl
+try:
+    import triton
+    import triton.language as tl
+except ImportError:
+    triton = None
+
+AVAILABLE = triton is not None
+jit = triton.jit if AVAILABLE else lambda function: function
 
 
-@triton.jit
+@jit
 def _tap(
     acc, x, w, base, oh0, ow0, cols, tap, live, c0,
     H: tl.constexpr, W: tl.constexpr, CIN: tl.constexpr, COUT: tl.constexpr, KW: tl.constexpr, BK: tl.constexpr,
@@ -37,7 +46,7 @@ def _tap(
     return tl.dot(a, b, acc, input_precision=PRECISION)
 
 
-@triton.jit
+@jit
 def _row(
     acc, x, w, base, oh0, ow0, cols, kh, live,
     H: tl.constexpr, W: tl.constexpr, CIN: tl.constexpr, COUT: tl.constexpr, KW: tl.constexpr, BK: tl.constexpr,
@@ -57,7 +66,7 @@ def _row(
     return tl.dot(a, b, acc, input_precision=PRECISION)
 
 
-@triton.jit
+@jit
 def convolution(
     x, w, bias, residual, out, pixels,
     H: tl.constexpr, W: tl.constexpr, OH: tl.constexpr, OW: tl.constexpr, CIN: tl.constexpr, COUT: tl.constexpr,
@@ -94,7 +103,7 @@ def convolution(
     tl.store(out + target, acc.to(out.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@jit
 def _square(
     source, offset, w, p, pixels,
     H: tl.constexpr, W: tl.constexpr, C: tl.constexpr, BK: tl.constexpr, BM: tl.constexpr, PRECISION: tl.constexpr,
@@ -116,7 +125,7 @@ def _square(
     return acc
 
 
-@triton.jit
+@jit
 def residual_chain(
     x, w, bias, scratch, groups, images, blocks, programs,
     H: tl.constexpr, W: tl.constexpr, C: tl.constexpr, G: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
@@ -158,7 +167,7 @@ def residual_chain(
             tl.debug_barrier()
 
 
-@triton.jit
+@jit
 def epilogue(
     x, bias, residual, size, C: tl.constexpr, RELU: tl.constexpr, RESIDUAL: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
@@ -173,7 +182,7 @@ def epilogue(
     tl.store(x + i, value.to(x.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@jit
 def fold(
     weight, layer_bias, mean, variance, gamma, beta, eps, folded, bias, size,
     CIN: tl.constexpr, COUT: tl.constexpr, TAPS: tl.constexpr, LAYER_BIAS: tl.constexpr, NORM: tl.constexpr,
