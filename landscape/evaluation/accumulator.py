@@ -288,6 +288,12 @@ def metric_names(
     return names
 
 
+def scalar_measures(measures: Mapping[str, Measure], outputs: Any, targets: Any) -> tuple[str, ...]:
+    """Return the names of the measures that return one value for a whole batch, found by applying them to one."""
+    others = {name: measure for name, measure in measures.items() if not is_own_measure(measure)}
+    return tuple(name for name, measure in others.items() if not measure(outputs, targets).ndim)
+
+
 def split_of(name: str, splits: Mapping[str, Any]) -> str:
     """Return the longest name of a split that ``name`` begins with, since one name may begin another."""
     return max((split for split in splits if name.startswith(f"{split}_")), key=len)

@@ -13,13 +13,14 @@ from torch import nn
 
 from landscape._utils.torch_compat import NormBase
 from landscape._utils.torch_state import convert_tensors, preserve_modes
-from landscape.evaluation.accumulator import PairedBaseline, metric_names
+from landscape.evaluation.accumulator import PairedBaseline, metric_names, scalar_measures
 from landscape.evaluation.config import DTYPES, EvaluationConfig
 from landscape.evaluation.data import align, default_batch_size, make_batches
 from landscape.evaluation.device import reproducible_numerics
 from landscape.evaluation.engines.base import EngineContext
 from landscape.evaluation.engines.selection import PROBE, select_engine
 from landscape.evaluation.launch import EvaluationData, Launcher, Recalibration, require_same_values
+from landscape.evaluation.reductions import check_reductions
 from landscape.geometry.placement import SetCoordinates, movable_on
 from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights, movable_tensors
@@ -44,6 +45,7 @@ class Evaluator:
         captured: True if a pass over the data is replayed as a CUDA graph.
         points_per_launch: number of points that are best computed together.
         origin_values: values at the origin by name, if ``config.paired``; otherwise empty.
+        remarks: sentences about the measures for the user, ``warning: ...`` if values may mislead.
     """
 
     def __init__(
@@ -76,13 +78,15 @@ class Evaluator:
         set_coordinates(origin)
         measures: dict[str, Measure] = {"loss": problem.loss, **problem.metrics}
         self.names: tuple[str, ...] = ()
+        scalars: tuple[str, ...] = ()
         with torch.inference_mode():
             for name, split in problem.splits.items():
                 few = head(split, min(self.batch_size, 2))
                 outputs = model(few.inputs)
                 self.names += tuple(metric_names(measures, outputs, few.targets, len(few), name, config.paired))
+                scalars = scalar_measures(measures, outputs, few.targets)
         counts = {name: len(split) for name, split in problem.splits.items()}
-        data = EvaluationData(measures, self.names, batches, counts, device, recalibration)
+        data = EvaluationData(measures, self.names, batches, counts, device, recalibration, scalars)
 
         context = EngineContext(model, device, set_coordinates, plane, batches)
         chosen = config.engine != "auto"
@@ -93,6 +97,9 @@ class Evaluator:
         self._points = engine.points
         baseline = PairedBaseline(counts) if config.paired else None
         self._launcher = Launcher(data, engine, baseline)
+
+        with torch.inference_mode():
+            self.remarks = tuple(check_reductions(model, data, plane.ndim, set_coordinates, dtype))
 
         set_coordinates(origin)
         self.origin_values: dict[str, float] = {}

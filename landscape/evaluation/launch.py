@@ -73,6 +73,7 @@ class EvaluationData:
         counts: number of samples of each split.
         device: device of the model and the data.
         recalibration: re-estimation of running statistics before each launch; None to keep them.
+        scalars: names of the measures that return one value for a batch.
     """
 
     measures: Mapping[str, Measure]
@@ -81,6 +82,7 @@ class EvaluationData:
     counts: Mapping[str, int]
     device: torch.device
     recalibration: Recalibration | None = None
+    scalars: tuple[str, ...] = ()
 
 
 class CapturedPass:

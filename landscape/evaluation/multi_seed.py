@@ -32,6 +32,7 @@ class MultiSeedEvaluator:
         engine: name of the engine in use.
         points_per_launch: number of points of one seed that are computed together.
         origin_values: values at the origin, which all planes share.
+        remarks: sentences about the measures for the user.
     """
 
     def __init__(self, family: PlaneFamily, open_plane: Callable[[Plane], AbstractContextManager[Evaluator]]) -> None:
@@ -42,7 +43,7 @@ class MultiSeedEvaluator:
         evaluate = self._evaluator_of(family.seeds[0])
         self.names, self.batch_size = evaluate.names, evaluate.batch_size
         self.engine, self.points_per_launch = evaluate.engine, evaluate.points_per_launch
-        self.origin_values = evaluate.origin_values
+        self.origin_values, self.remarks = evaluate.origin_values, evaluate.remarks
 
     def _evaluator_of(self, seed: int) -> Evaluator:
         """Return the evaluator over the plane of ``seed``, after closing that of another seed."""

@@ -86,6 +86,11 @@ class PreparedSweep:
             return self._evaluate.evaluate_many([self.inputs.grid.point(point) for point in points])
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences about the measures for the user."""
+        return self._evaluate.remarks
+
+    @property
     def batched(self) -> Batched | None:
         """The computation of several points at once; None if they are computed one by one."""
         count = self._evaluate.points_per_launch

@@ -64,8 +64,8 @@ def run_sweep(
         device: device of this rank, if ``evaluation.device`` names only the kind.
         stop: polled between points; once true, points under way are finished and written.
         progress: called on the root after each point.
-        on_warning: called on the root, before the first point, with a message on the cost of reduced precision; by
-            default the message is logged.
+        on_warning: called on the root, before the first point, with a message on the cost of reduced precision or on
+            measures of whole batches; by default the message is logged.
 
     Returns:
         The surface (None on ranks other than the root), and the number of points that are left or failed.
@@ -133,7 +133,7 @@ class _Root:
     def run(self) -> SweepResult:
         """Compute all points, and return the surface."""
         store = self._ranks.collective(self._open_store)  # if it fails, all ranks end
-        self._report_precision()
+        self._report()
         with store:
             adaptive = self._config.adaptive
             if adaptive is None:
@@ -148,8 +148,11 @@ class _Root:
             return MemoryStore(self._prepared.header)
         return FileStore.open(self._config.out, self._prepared.header, self._config.overwrite)
 
-    def _report_precision(self) -> None:
-        """Tell the caller what reduced precision costs, if it was measured."""
+    def _report(self) -> None:
+        """Tell the caller what there is to know about the measures, and what reduced precision costs."""
+        for remark in self._prepared.remarks:
+            tell = self._on_warning or (_log.warning if remark.startswith("warning") else _log.info)
+            tell(remark)
         report = self._prepared.precision
         if report:
             tell = self._on_warning or (_log.warning if report.is_alarming else _log.info)

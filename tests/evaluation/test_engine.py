@@ -543,17 +543,16 @@ def _limited(outputs, targets):
     return losses if bool((losses.abs() < 50).all()) else torch.full_like(losses, 1e6)
 
 
-def _rank_correlation(outputs, targets):
-    """A metric of the batch that no mean over samples gives, and that needs its true number of rows."""
-    order = outputs[:, 0].argsort().argsort().double()
-    return (order - (len(order) - 1) / 2) @ targets[:, 0].double() / len(order)
+def _spread(outputs, targets):
+    """A metric of the batch that no mean over samples gives, and that depends on its number of rows."""
+    return (outputs - outputs.mean(0)).square().sum() / (len(targets) - 1)
 
 
 def test_foreign_measures_see_one_point_at_a_time():
     """Beside a naive loop in float64, one point and one batch at a time."""
     model = registry.build("mlp", in_features=3, num_classes=2, widths=(6,), activation="tanh")
     targets = torch.randn(21, 2)
-    problem = Problem(model, {"train": Split(torch.randn(21, 3), targets)}, _limited, {"rank": _rank_correlation})
+    problem = Problem(model, {"train": Split(torch.randn(21, 3), targets)}, _limited, {"spread": _spread})
     plane = plane_of(model, ignore="none")
     points = [(float(x), float(y)) for y in np.linspace(-10, 10, 9) for x in np.linspace(-10, 10, 7)]
     expected = []

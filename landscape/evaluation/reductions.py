@@ -1,0 +1,139 @@
+"""Measures that return one value for a whole batch: whether it is the mean of the batch, tested at two batchings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from landscape._utils.torch_compat import tree_leaves, tree_map
+from landscape._utils.torch_state import seed_random
+from landscape.evaluation.engines.selection import PROBE
+from landscape.evaluation.launch import EvaluationData
+from landscape.geometry.placement import SetCoordinates
+from landscape.problem.problem import Measure, Split
+
+_SCALING = 0.05
+"""Exponent of the batch size from which a value is said to scale with it; a sum has 1, a norm 0.5."""
+_EXACT = 1e-4
+"""Relative error within which a value must follow a law of its batch size to be refused."""
+
+
+def check_reductions(
+    model: nn.Module, data: EvaluationData, axes: int, set_coordinates: SetCoordinates, dtype: torch.dtype
+) -> Iterator[str]:
+    """Yield remarks on the measures that return a scalar for a batch, for the user.
+
+    Each is tried on samples of each split at the origin, or beside it if its value is zero there.
+
+    Args:
+        model: the network, in evaluation mode.
+        data: data and measures.
+        axes: number of axes of the plane.
+        set_coordinates: function that writes the weights at a point into ``model``.
+        dtype: dtype of the network.
+
+    Raises:
+        ValueError: a measure scales with the number of samples in the batch.
+    """
+    tolerance = max(1e-5, 4 * torch.finfo(dtype).eps)  # means of half-precision values are rounded themselves
+    for split, batches in data.batches.items():
+        size, count = len(batches[0]), data.counts[split]
+        if size < 2:
+            continue
+        # The first and the last samples, which differ most where data are sorted; no more than a batch in all.
+        left, last = batches[0].take(slice(0, size // 2)), batches[-1]
+        right = last.take(slice(max(len(last) - (size - size // 2), 0), len(last)))
+        for name in data.scalars:
+            difference = None
+            for point in ((0.0,) * axes, PROBE[:axes]):
+                if difference is None:
+                    set_coordinates(point)
+                    seed_random(0, data.device)
+                    difference = check_reduction(name, data.measures[name], model, left, right)
+            if difference is None or count == size:
+                continue
+            if difference > tolerance:
+                yield (
+                    f"warning: {split}_{name} depends on the batch size of {size}: it is one value for a batch, and "
+                    f"the mean of two batches differs by {difference:.2g} of it from the value of both in one. Return "
+                    f"one value per sample, or take all {count} samples as one batch"
+                )
+            elif name == "loss":
+                yield (
+                    f"{split}_loss is one value for a batch, taken as the mean of its samples (the mean of two batches "
+                    f"agrees with the value of both in one to {max(difference, torch.finfo(dtype).eps):.1g}). A loss "
+                    "of one value per sample would have a standard error, too"
+                )
+
+
+def check_reduction(
+    name: str, measure: Measure, model: Callable[[Any], Any], left: Split, right: Split
+) -> float | None:
+    """Return how far a scalar measure is from a mean over samples, and refuse one that scales with the batch.
+
+    Values of batches are weighted by samples, which is the mean over all samples if each is the mean of its batch. The
+    value of two batches in one is compared with the mean over the two.
+
+    Args:
+        name: name of the measure, for the message.
+        measure: measure that returns a scalar.
+        model: the network, in evaluation mode.
+        left: some samples.
+        right: some others, best unlike the first.
+
+    Returns:
+        Relative difference of the two; None if nothing can be said, because a value is zero or not finite, or the
+        network does not take other batches.
+
+    Raises:
+        ValueError: the value grows with the number of samples, like a sum.
+    """
+    few = torch.arange(max(1, len(left) // 2), device=tree_leaves(left.inputs)[0].device)
+
+    def value(part: Split) -> float:
+        result = measure(model(part.inputs), part.targets)
+        return float(result.detach()) if isinstance(result, Tensor) and result.numel() == 1 else math.nan
+
+    try:
+        parts, whole = (value(left), value(right)), value(_joined(left, right))
+        copies = [value(left.take(few.repeat(count))) for count in (1, 2, 4)]
+    except Exception:  # a network may accept the batch as a whole only
+        return None
+    if not all(map(math.isfinite, (whole, *parts, *copies))) or not whole:
+        return None
+    if _scales(*copies):
+        raise ValueError(
+            f"{name}: expected one value per sample, or a scalar tensor that is the mean of the batch, got a scalar "
+            f"that grows with the batch: {copies[0]:.6g} for some samples, {copies[2]:.6g} for the same samples four "
+            "times. A sum over the batch (reduction='sum') would depend on the batch size: return one value per sample "
+            "(reduction='none') or the mean (reduction='mean')"
+        )
+    mean = (len(left) * parts[0] + len(right) * parts[1]) / (len(left) + len(right))
+    return abs(mean - whole) / abs(whole)
+
+
+def _joined(left: Split, right: Split) -> Split:
+    """Return the samples of two splits as one."""
+    trees = [(split.inputs, split.targets) for split in (left, right)]
+    leaves = iter([torch.cat(pair) for pair in zip(*map(tree_leaves, trees), strict=True)])
+    return Split(*tree_map(lambda _: next(leaves), trees[0]))
+
+
+def _scales(once: float, twice: float, four_times: float) -> bool:
+    """Return True if a value of the same samples once, twice and four times is a power of their number or linear.
+
+    The mean over the samples stays the same, whatever their weights. A value that takes the batch as a whole, such as
+    a contrast between its samples, may grow as well, but follows neither law exactly.
+    """
+    grown = twice - once
+    if abs(grown) > _SCALING * max(abs(once), abs(twice)) and abs(four_times - twice - 2 * grown) <= _EXACT * abs(
+        grown
+    ):
+        return True
+    if not once * twice > 0 or abs(math.log2(twice / once)) < _SCALING:
+        return False
+    return abs(once * four_times - twice**2) <= _EXACT * twice**2
