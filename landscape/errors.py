@@ -2,7 +2,7 @@
 
 
 class LandscapeError(Exception):
-    """Base of the errors below. The message says what was expected, what was met, and what to do."""
+    """Base of the errors below. The message says what was expected, what was found, and what to do."""
 
 
 class DataError(LandscapeError):
@@ -14,15 +14,15 @@ class CheckpointError(LandscapeError):
 
 
 class StoreError(LandscapeError):
-    """An HDF5 file is missing, damaged, foreign, locked, in the way, or was made with other settings."""
+    """An HDF5 file is missing, damaged, locked, of another format or settings, or exists and must not be replaced."""
 
 
 class UnsoundError(LandscapeError):
-    """What a whole sweep rests on does not hold; no failure of one point."""
+    """An assumption of the whole sweep does not hold, as opposed to a failure at one point."""
 
 
 class NonFiniteLossError(LandscapeError):
-    """Training met a loss that is NaN or infinite; the last good checkpoint is kept."""
+    """The training loss became NaN or infinite; the last good checkpoint is kept."""
 
 
 class UserCodeError(LandscapeError):

@@ -80,7 +80,7 @@ def replacing_group(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
         entries = sorted(folder.iterdir(), key=lambda entry: (entry.name == path.name, entry.name))
         for entry in entries:
             if not overwrite and (target := path.with_name(entry.name)).exists():
-                raise FileExistsError(f"{target} exists; choose another name or set overwrite")
+                raise FileExistsError(f"{target} exists; choose another name, or overwrite it")
         for entry in entries:
             _move(entry, path.with_name(entry.name))
     finally:

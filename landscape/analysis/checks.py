@@ -245,7 +245,7 @@ def _check_sampling(values: np.ndarray, errors: np.ndarray, paired: bool) -> Fin
         return Finding("sampling", fraction, OK, text)
     advice = "use more samples: the error falls with their square root"
     if not paired:
-        advice += "; paired errors are those of differences, of which the relief consists"
+        advice += "; paired errors measure the differences that make up the relief"
     return Finding("sampling", fraction, BAD if fraction > 0.5 else WARN, text, advice)
 
 
@@ -267,7 +267,7 @@ def _check_statistics(name: str, stored: float, fresh: float) -> Finding:
     text = f"{name} at the origin is {stored:.4g} with the checkpoint's running statistics, {fresh:.4g} with new ones"
     if difference <= 0.1:
         return Finding("batch-norm", difference, OK, text)
-    advice = "the statistics do not belong to these weights: train on, or compare with re-estimated statistics"
+    advice = "the statistics do not belong to these weights: train further, or recalibrate the statistics"
     return Finding("batch-norm", difference, BAD if difference > 0.5 else WARN, text, advice)
 
 

@@ -22,10 +22,15 @@ from landscape.cli.options import PATH, RanksType, overwrite_option, problem_opt
     "--epochs", type=click.IntRange(1), metavar="N", default=15, show_default=True, help="Epochs of each run."
 )
 @click.option(
-    "--batch-size", type=click.IntRange(1), metavar="N", default=128, show_default=True, help="Samples in each step."
+    "--batch-size",
+    type=click.IntRange(1),
+    metavar="N",
+    default=128,
+    show_default=True,
+    help="Samples per optimizer step.",
 )
 @click.option(
-    "--schedule", default="constant", show_default=True, help="Schedule of the learning rate: constant, step, cosine."
+    "--schedule", default="constant", show_default=True, help="Learning-rate schedule: constant, cosine, or step."
 )
 @click.option(
     "--seed", type=click.IntRange(0), metavar="N", default=0, show_default=True,
@@ -59,7 +64,7 @@ from landscape.cli.options import PATH, RanksType, overwrite_option, problem_opt
 )
 @click.option(
     "--ranks", type=RanksType(), default="auto",
-    help="Runs trained at a time, and MPI ranks for the surface.  [default: auto, one per core up to 8]",
+    help="Runs trained at once, and MPI ranks for the surface.  [default: auto, one per core up to 8]",
 )  # fmt: skip
 @click.option("--flat", is_flag=True, help="Skip the three-dimensional figure.")
 @click.option("--out", type=PATH, default=Path("compare-out"), show_default=True, help="Output directory.")

@@ -58,7 +58,9 @@ function_options: Decorator = together(
     click.option(
         "--steps", type=click.IntRange(1), metavar="N", default=50, show_default=True, help="Steps of each optimizer."
     ),
-    click.option("--maximize/--minimize", default=None, help="Climb or descend.  [default: as usual for the function]"),
+    click.option(
+        "--maximize/--minimize", default=None, help="Maximize or minimize.  [default: the function's usual sense]"
+    ),
     click.option(
         "--noise",
         type=click.FloatRange(0),
@@ -90,7 +92,7 @@ function_options: Decorator = together(
         "--tune-range", type=RangeType(), default="1e-5:1", show_default=True, help="Range of --tune, log-uniform."
     ),
     click.option(
-        "--draw", type=click.Choice(KINDS), default="paths", show_default=True, help="Kind of figure; see below."
+        "--draw", type=click.Choice(KINDS), default="paths", show_default=True, help="Kind of figure; see above."
     ),
     click.option(
         "--at",

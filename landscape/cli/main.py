@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return _report(exit_error(error), 1, debug)
     except (click.Abort, KeyboardInterrupt) as error:
-        return end_job(error, lambda: _fail("interrupted; what was written before is kept", 1))
+        return end_job(error, lambda: _fail("interrupted; everything written so far is kept", 1))
     except ValueError as error:  # an argument that a check of the library refuses
         return _report(error, 2, debug)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Commands on several ranks of a launcher: the root alone speaks, and no rank leaves before it has spoken."""
+"""Commands on several ranks of a launcher: only the root prints, and no rank exits before it has printed."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ plane_options = together(
         "--scratch",
         type=PATH,
         metavar="DIR",
-        help="Keep origin and directions in a file in DIR instead of memory.  [default: beside --out if they would "
+        help="Keep origin and directions in a file in DIR instead of memory.  [default: next to --out if they would "
         "take more than half of the memory]",
     ),
 )

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @click.option(
     "--checkpoint-steps",
     type=POSITIVE,
-    help="Steps between further checkpoints, which resolve the early path.  [default: none]",
+    help="Steps between additional checkpoints, to resolve the early path.  [default: none]",
 )
 @click.option(
     "--measure-steps",

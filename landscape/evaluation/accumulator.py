@@ -133,7 +133,7 @@ class MetricAccumulator:
                     self._add_to(f"{key}_paired_stderr", (differences * differences)[:, :samples].sum(1))
             elif f"{key}_stderr" in self._names:
                 raise UnsoundError(
-                    f"{measure_name}: expected one value per sample of every batch, as of the first one, got a scalar "
+                    f"{measure_name}: expected one value per sample of every batch, as for the first one, got a scalar "
                     f"for a batch of {samples} samples"
                 )
             else:

@@ -89,7 +89,7 @@ def bytes_to_copy(split: Split, device: torch.device, dtype: torch.dtype) -> int
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return the free memory of a device in bytes; if the system does not tell, the memory limit of the process."""
+    """Return the free memory of a device in bytes; if it is unknown, the memory limit of the process."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:

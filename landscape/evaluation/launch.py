@@ -264,7 +264,7 @@ def require_same_values(data: EvaluationData, axes: int, chosen: bool, engine: E
     except EngineNotApplicable:
         raise
     except Exception as error:  # a measure is any callable
-        raise EngineNotApplicable(f"a measure does not take its outputs: {error}") from error
+        raise EngineNotApplicable(f"a measure does not accept its outputs: {error}") from error
 
 
 def _require_same_launches(axes: int, launcher: Launcher, reference: Launcher) -> None:

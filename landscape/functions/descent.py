@@ -36,7 +36,7 @@ class Descent:
         optimizer: name and arguments as text, ``sgd:lr=0.1``.
         points: all parameters in order, before the first step and after each, ``(n + 1, p)`` float64.
         losses: loss over all samples at these points, ``(n + 1,)`` float64.
-        diverged: True if it ended early because the loss was no longer finite; the points are those before.
+        diverged: True if the descent ended early because the loss was not finite; only earlier points are kept.
     """
 
     optimizer: str
@@ -151,7 +151,7 @@ def tune(
         search: learning rates to try.
         seed: random seed of the data order.
         batch_size: number of samples per step.
-        progress: called after each trial with the number of completed and of all trials.
+        progress: called after each trial with the numbers of completed trials and of all trials.
 
     Returns:
         ``optimizer`` with the best learning rate and its other arguments.

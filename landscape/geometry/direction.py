@@ -39,7 +39,7 @@ class Direction:
 
         Args:
             origin: weights whose layout the direction takes.
-            tensors: by name, where weights without an entry stay at rest; or one for each tensor of ``origin``, in
+            tensors: by name, where weights without an entry stay unchanged; or one for each tensor of ``origin``, in
                 order.
             source: description of the tensors for the recipe.
 
@@ -97,7 +97,7 @@ def matching_names(weights: Weights, only: Sequence[str] = (), freeze: Sequence[
     Args:
         weights: tensors of the network.
         only: shell patterns (``layer3.*``, ``*.conv1.weight``). If any are given, a name must match one of them.
-        freeze: shell patterns of names that stay at rest, even if ``only`` matches them.
+        freeze: shell patterns of names that stay unchanged, even if ``only`` matches them.
 
     Raises:
         ValueError: a pattern matches no name, or nothing is left to move.
@@ -159,9 +159,9 @@ class DirectionSampler:
         origin: weights at the plane's origin.
         seed: random seed; see :func:`gaussian`.
         norm: name of a normalization; see :func:`landscape.geometry.normalization.normalize`.
-        ignore: tensors left at rest; see :func:`landscape.geometry.normalization.normalize`.
+        ignore: tensors left unchanged; see :func:`landscape.geometry.normalization.normalize`.
         only: patterns of the names of parameters that may move; see :func:`matching_names`.
-        freeze: patterns of the names of parameters that stay at rest.
+        freeze: patterns of the names of parameters that stay unchanged.
     """
 
     origin: Weights
@@ -182,7 +182,7 @@ class DirectionSampler:
     def orthogonal(self, axes: Iterable[int], first: Sequence[Direction] = ()) -> list[Direction]:
         """Return ``first``, then normalized directions for ``axes`` that were made orthogonal before normalization.
 
-        Tensors at rest are zeroed first, so that the directions are orthogonal among the tensors that move.
+        Entries of tensors that don't move are zeroed first, so the directions are orthogonal among those that move.
 
         Raises:
             ValueError: an unknown name or pattern, nothing is left to move, or directions are linearly dependent.
@@ -203,7 +203,7 @@ class DirectionSampler:
         return direction.with_weights(direction.weights, ignore=ignore) if still else direction
 
     def _normalized(self, direction: Direction) -> Direction:
-        """Normalize a sampled direction in place: nobody else has its tensors."""
+        """Normalize a sampled direction in place: nothing else refers to its tensors."""
         return _normalized_in_place(direction, self.origin, self.norm, self.ignore)
 
 
@@ -223,9 +223,9 @@ def random_direction(
         seed: random seed; see :func:`gaussian`.
         axis: axis of the direction; see :func:`gaussian`.
         norm: name of a normalization; see :func:`landscape.geometry.normalization.normalize`.
-        ignore: tensors left at rest; see :func:`landscape.geometry.normalization.normalize`.
+        ignore: tensors left unchanged; see :func:`landscape.geometry.normalization.normalize`.
         only: patterns of the names of parameters that may move; see :func:`matching_names`.
-        freeze: patterns of the names of parameters that stay at rest.
+        freeze: patterns of the names of parameters that stay unchanged.
 
     Raises:
         ValueError: an unknown name or pattern, or nothing is left to move.

@@ -83,12 +83,12 @@ _BY_SLICE = frozenset(RULES) - {"layer", "unit-layer"}
 """Normalizations for which the factor of a slice does not depend on the other slices of the tensor."""
 
 IGNORED = ("biasbn", "none")
-"""Tensors that a direction leaves at rest: ``biasbn`` (biases and normalization parameters, that is, at most one
+"""Tensors that a direction leaves unchanged: ``biasbn`` (biases and normalization parameters, that is, at most one
 dimension) or ``none``."""
 
 
 def ignored_names(weights: Weights, ignore: str = "biasbn") -> frozenset[str]:
-    """Return the names of the tensors that ``ignore``, a name in :data:`IGNORED`, leaves at rest.
+    """Return the names of the tensors that ``ignore``, a name in :data:`IGNORED`, leaves unchanged.
 
     Raises:
         ValueError: an unknown name.

@@ -51,9 +51,9 @@ def principal_directions(
         origin: origin of the plane; it gives the layout and dtypes and does not influence the components.
         checkpoints: one loader per checkpoint, of one run or of several together. Each is called several times.
         axes: number of components.
-        ignore: tensors left at rest: ``biasbn`` (at most one dimension) or ``none`` (as published).
+        ignore: tensors left unchanged: ``biasbn`` (at most one dimension) or ``none`` (as published).
         only: patterns of names that may move; see :func:`landscape.geometry.direction.matching_names`.
-        freeze: patterns of names that stay at rest.
+        freeze: patterns of names that stay unchanged.
         budget: bytes of checkpoints to hold in memory at a time, beside the first one; at least two are held.
 
     Returns:

@@ -26,7 +26,7 @@ def movable_on(model: nn.Module, plane: Plane) -> Iterator[SetCoordinates]:
 
     Args:
         model: the network; its movable tensors must be those of the plane, by name and shape.
-        plane: where to move. Its tensors are not copied unless they are on another device than the model's.
+        plane: plane to move over. Its tensors are not copied unless they are on another device than the model's.
 
     Yields:
         A function that takes coordinates and writes the weights at that point into the model, in place.

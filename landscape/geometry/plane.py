@@ -213,9 +213,9 @@ def random_plane(
         seed: random seed; see :func:`landscape.geometry.direction.gaussian`.
         axes: number of axes, one to three.
         norm: name of a normalization; see :func:`landscape.geometry.normalization.normalize`.
-        ignore: tensors left at rest; see :func:`landscape.geometry.normalization.normalize`.
+        ignore: tensors left unchanged; see :func:`landscape.geometry.normalization.normalize`.
         only: patterns of names that may move; see :func:`landscape.geometry.direction.matching_names`.
-        freeze: patterns of names that stay at rest.
+        freeze: patterns of names that stay unchanged.
         orthogonal: apply Gram-Schmidt to the axes in order, before normalization. Normalization changes the angles
             again; the plane's ``cosines`` say what remains.
         same_direction: use the first direction for all axes, to check a sweep: the surface is then a function of the
@@ -283,9 +283,9 @@ def principal_plane(
         origin: weights at coordinates zero; the published choice is the last checkpoint.
         checkpoints: one loader per checkpoint; see :func:`landscape.geometry.pca.principal_directions`.
         axes: number of components.
-        ignore: tensors left at rest, ``biasbn`` or ``none`` (as published).
+        ignore: tensors left unchanged, ``biasbn`` or ``none`` (as published).
         only: patterns of names that may move; see :func:`landscape.geometry.direction.matching_names`.
-        freeze: patterns of names that stay at rest.
+        freeze: patterns of names that stay unchanged.
 
     Raises:
         ValueError: too few checkpoints, or they span fewer dimensions than ``axes``.

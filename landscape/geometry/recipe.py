@@ -27,11 +27,11 @@ class DirectionRecipe:
         source: description of tensors that were supplied.
         checkpoints: number of checkpoints whose principal components were computed.
         normalization: name of the normalization.
-        ignore: tensors left at rest, ``biasbn`` or ``none``.
+        ignore: tensors left unchanged, ``biasbn`` or ``none``.
         explained_variance: variance along a principal component.
         explained_variance_ratio: its share of the total variance, from 0 to 1.
         only: patterns of the names of parameters that may move.
-        freeze: patterns of the names of parameters that stay at rest.
+        freeze: patterns of the names of parameters that stay unchanged.
         orthogonalized: True if components along earlier directions were removed.
         same_direction: True if the direction repeats that of the first axis.
         extra: entries of a stored recipe that this version does not know.
@@ -85,10 +85,10 @@ class DirectionRecipe:
         return replace(self, **changes, _order=(*before, *(name for name in changes if name not in before)))
 
     def describe(self, several_seeds: bool = False) -> str:
-        """Return the recipe as a phrase for people.
+        """Return the recipe as a readable phrase.
 
         Args:
-            several_seeds: leave the seed out, where an axis of the surface says which.
+            several_seeds: leave the seed out, for a surface whose last axis counts seeds.
         """
         changes = [
             f"only {', '.join(self.only)}" if self.only else "",

@@ -88,11 +88,11 @@ class PathPoint:
 
 
 def project_path(name: str, plane: Plane, points: Iterable[PathPoint]) -> Trajectory:
-    """Project the checkpoints of a run on ``plane``, one at a time.
+    """Project the checkpoints of a run onto ``plane``, one at a time.
 
     Args:
         name: name of the run in legends.
-        plane: where to project.
+        plane: plane to project onto.
         points: the checkpoints, in order.
 
     Returns:

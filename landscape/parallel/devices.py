@@ -90,7 +90,7 @@ def device_count(kind: str) -> int:
         return int(torch.backends.mps.is_available())
     module = getattr(torch, kind, None)
     if module is None or not hasattr(module, "device_count"):
-        raise ValueError(f"expected a device of torch (cpu, cuda, cuda:1, mps, xpu) or auto, got {kind!r}")
+        raise ValueError(f"expected a torch device (cpu, cuda, cuda:1, mps, xpu) or auto, got {kind!r}")
     return int(module.device_count())
 
 

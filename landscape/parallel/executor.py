@@ -1,7 +1,7 @@
 """Execution of points on one or many ranks: the root hands out points, writes results, and computes in a thread.
 
 Messages are few and small: a chunk of point numbers goes out, values come back. The root's main thread only listens and
-writes, so a slow point on the root delays nobody.
+writes, so a slow point on the root doesn't delay the others.
 """
 
 from __future__ import annotations
@@ -182,7 +182,9 @@ def _root(ranks: Ranks, work: _Work, scheduler: Scheduler, stop: Stop) -> Genera
                 who = f"rank {rank} ({ranks.places[rank]})"
                 _log.warning("%s died; the other ranks compute its %d points", who, scheduler.holds(rank))
                 for point in scheduler.lost(rank):
-                    yield Result(point, rank, None, 0.0, f"{who} died while it held this point, and it failed before")
+                    yield Result(
+                        point, rank, None, 0.0, f"{who} died while computing this point, which had failed before"
+                    )
             if scheduler.finished:
                 break
             for report in backoff.poll(channel.reports):

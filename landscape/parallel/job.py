@@ -68,7 +68,7 @@ def run_on_ranks(
     """Call a function on every rank of an MPI job on this machine, and return what the root rank returns.
 
     With one rank, the function is called in this process. Log records and Python warnings of the ranks are handled by
-    the loggers of this process, each text once. On Ctrl-C, the ranks are asked to stop in order; a second Ctrl-C ends
+    the loggers of this process, each text once. On Ctrl-C, the ranks are asked to stop cleanly; a second Ctrl-C ends
     them at once.
 
     Args:
@@ -77,7 +77,7 @@ def run_on_ranks(
         ranks: number of ranks; see :func:`~landscape.parallel.launch.auto_ranks`.
         threads: CPU threads per rank.
         on_progress: called with each message that the root rank reports.
-        stop: polled; once true, ``context.stop()`` is true on every rank, and it is for the function to return early.
+        stop: polled; once true, ``context.stop()`` is true on every rank, and the function should return early.
         log: file for what the ranks print; by default it is kept only for the message of an error.
 
     Raises:
@@ -244,14 +244,14 @@ class _Job:
         return not self._connections or quiet > EXIT_SECONDS
 
     def request_stop(self) -> None:
-        """Ask all processes to stop in order; once."""
+        """Ask all processes to stop cleanly, once."""
         self._stopping, before = True, self._stopping
         if not before:
             for connection in self._connections:
                 connection.send("stop")
 
     def receive(self, timeout: float) -> list[Any]:
-        """Take in what the processes have sent, and return the progress messages."""
+        """Receive what the processes have sent, and return the progress messages."""
         progress = []
         for key, _ in self._selector.select(timeout):
             self._quiet_since = time.monotonic()
@@ -307,7 +307,7 @@ class _Job:
                 self.result = content
 
     def require_result(self) -> None:
-        """Raise what a rank raised, or an error if one ended without a word."""
+        """Raise what a rank raised, or an error if one ended without a report."""
         # The rank on which an error happened knows more about it than the others.
         for rank, description in sorted(self._errors, key=lambda entry: bool(entry[1]["remote"])):
             raise rebuild_error(description, rank)
@@ -326,7 +326,7 @@ class _Job:
     def close(self) -> None:
         """End processes that still run, and remove the socket.
 
-        They end in order if that takes less than some seconds; at once if they were asked to stop before.
+        They may shut down cleanly for a few seconds, unless they were asked to stop before.
         """
         for connection in self._connections:
             connection.socket.close()  # for the other side, as if this process had died

@@ -1,4 +1,4 @@
-"""Messages between the root and the workers, and the channel through which the root hears all of them at once."""
+"""Messages between the root and the workers, and the channel that connects the root to all of them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The processes of an MPI job: who this process is among them, collective operations, and an orderly end.
+"""The processes of an MPI job: rank and size, collective operations, and a clean shutdown.
 
-An error is called *collective* if every rank raises because of it. Then each rank can end by itself, in order. Any
+An error is called *collective* if every rank raises because of it. Then each rank can shut down on its own. Any
 other error must end the whole job (``MPI_Abort``), since the other ranks would wait for a message that never comes.
 :meth:`Ranks.collective` makes errors collective; :func:`is_collective` tells which kind an error is.
 """
@@ -227,7 +227,7 @@ class Ranks:
 
 
 def is_collective(error: BaseException) -> bool:
-    """Return True if every rank raises because of ``error``, so that all can end in order."""
+    """Return True if every rank raises because of ``error``, so that all can shut down cleanly."""
     return getattr(error, _COLLECTIVE, False)
 
 

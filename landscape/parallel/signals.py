@@ -1,4 +1,4 @@
-"""Signals as requests to stop in order: points under way are finished and written, the rest is left for later."""
+"""Signals as requests for a clean stop: points under way are finished and written, the rest is left for later."""
 
 from __future__ import annotations
 

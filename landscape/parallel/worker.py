@@ -27,16 +27,16 @@ from landscape.parallel.signals import StopSignals
 PROGRESS_SECONDS = 0.1
 """Shortest time between two progress messages: a point of a tiny network takes less than sending one."""
 ORPHAN_SECONDS = 10.0
-"""Time for an orderly end after the parent died; then the process ends at once."""
+"""Time for a clean shutdown after the parent died; then the process ends at once."""
 
 
 @dataclass(frozen=True)
 class RankContext:
-    """The surroundings of a function that runs on every rank of a job.
+    """The context of a function that runs on every rank of a job.
 
     Attributes:
         ranks: the ranks of the job, and which of them this process is.
-        stop: return True once the job should end in order, because of a signal or on request of the caller.
+        stop: return True once the job should stop cleanly, because of a signal or at the caller's request.
         report: send a progress message (JSON-serializable) to the caller. Messages of the root rank arrive, at most ten
             a second; the last one always does.
     """

@@ -79,7 +79,7 @@ def write_video(path: str | os.PathLike[str], fps: float) -> Iterator[VideoWrite
 
     Raises:
         ValueError, MissingLibraryError, FileExistsError: as in :func:`check_video`.
-        LandscapeError: ffmpeg failed; the message contains its own.
+        LandscapeError: ffmpeg failed; the message contains its output.
         OSError: the file cannot be written.
     """
     check_video(path, fps)

@@ -25,7 +25,7 @@ from landscape.surface.raw_files import DeferredErrorFile, locked
 ALIGNED_FROM, ALIGNMENT = 4096, 64
 """Datasets of 4096 bytes or more begin at multiples of 64, so that tensors can be mapped from the file."""
 RETRY_SECONDS = 1.0
-"""Time for which opening is retried: a reader may meet the moment in which a writer changes the end of the file."""
+"""Time for which opening is retried: a writer may be changing the end of the file at that moment."""
 _INTERNAL_ATTRIBUTES = ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST")
 
 

@@ -116,7 +116,7 @@ def _read_weights(group: h5py.Group, path: str, memory: NDArray[np.uint8] | None
         weights = Weights(tensors, buffers)
         intact = weights.digest() == python_value(group.attrs["digest"])
     except KeyError as error:
-        message = f"{path}:{group.name} is damaged or of another program: {error.args[0]}"
+        message = f"{path}:{group.name} is damaged, or was written by another program: {error.args[0]}"
         raise StoreError(message) from error
     if not intact:
         raise StoreError(f"{path}:{group.name} is damaged: its tensors do not match their digest")

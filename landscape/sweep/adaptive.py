@@ -143,7 +143,7 @@ def finish_round(store: MemoryStore, refinement: Refinement) -> bool:
     """Update a refinement from a store, interpolate the unknown points, and return True if another round follows."""
     names, limit = store.header.metrics, store.header.settings.stop_above
     losses, stopped = [name for name in names if name.endswith("_loss")], store.status == STOPPED
-    # At stopped points, the loss is above the figure, and nothing else is known.
+    # At stopped points, the loss is known only to be above the range of the figure.
     values = {
         name: np.where(stopped, np.inf if name in losses else np.nan, array)
         for name, array in zip(names, store.values, strict=True)

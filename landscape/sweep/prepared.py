@@ -52,7 +52,7 @@ class SweepInputs:
     def __post_init__(self) -> None:
         if isinstance(self.plane, PlaneFamily):
             if self.config.adaptive is not None:
-                raise ValueError("an adaptive sweep takes one plane: between seeds, nothing can be interpolated")
+                raise ValueError("an adaptive sweep takes a single seed: values cannot be interpolated between seeds")
             object.__setattr__(self, "grid", self.grid.over(self.plane.seeds))
         if self.plane.ndim != len(self.grid.coordinates):
             raise ValueError(

@@ -212,7 +212,7 @@ class Run:
 
         Raises:
             CheckpointError: as for :meth:`spec`.
-            DataError: the data are no longer where they were.
+            DataError: the data are missing or damaged.
         """
         return self.spec().build(splits, seed=self.record.seed)
 

@@ -139,8 +139,8 @@ class StepClosure:
         """Compute the loss at the current weights, detached, and the gradients in ``.grad``.
 
         Raises:
-            NonFiniteBatch: the loss of the first call is NaN or infinite. Later calls are probes, whose values are the
-                optimizer's business.
+            NonFiniteBatch: the loss of the first call is NaN or infinite. Later calls are probes, whose values are left
+                to the optimizer.
         """
         try:
             if self._ahead is not None and self._ahead.is_at(self.model):

@@ -1,4 +1,4 @@
-"""Check whether a surface, or what a run would give one, can be trusted."""
+"""Check whether a surface can be trusted, and whether a run is ready for computing one."""
 
 from __future__ import annotations
 
@@ -26,21 +26,22 @@ from landscape.workflows.sources import PathName
 
 
 def check(path: Run | PathName, *, evaluate: bool = True) -> list[Finding]:
-    """Check whether a surface can be trusted, or whether the network of a run is fit to be measured.
+    """Check whether a surface can be trusted, or whether a run is ready for computing one.
 
-    Is the loss at the origin the checkpoint's? Are the axes apart? How much is not finite, flat, or cliff? How large is
-    the sampling error compared to the relief? Do batch-norm statistics belong to the weights? Do two passes agree?
+    The checks: the loss at the origin equals the checkpoint's; the axes point in different directions; values are
+    finite, and neither flat nor dominated by cliffs; the sampling error is small compared to the relief; batch-norm
+    statistics match the weights; two passes agree.
 
     Args:
         path: a surface file, a run, or the path of a run directory.
         evaluate: False to check the file alone, without rebuilding the network.
 
     Returns:
-        One finding per question, each with its number, verdict (``ok``, ``warn``, ``bad``) and advice. A network that
+        One finding per check, each with its number, verdict (``ok``, ``warn``, ``bad``) and advice. A network that
         cannot be rebuilt here is a finding (``network``), and so is a damaged plane (``plane``).
 
     Raises:
-        StoreError: no surface there, or it cannot be read.
+        StoreError: the file is missing, cannot be read, or holds no surface.
         CheckpointError: the run is missing or damaged, or cannot rebuild its problem.
     """
     if isinstance(path, Run):
@@ -68,7 +69,7 @@ def _check_file(path: Path, evaluate: bool) -> list[Finding]:
             planes = read_plane(path, mapped=True)
         _require_own_planes(surface, planes)
     except StoreError as error:
-        damaged = Finding("plane", math.nan, BAD, str(error), "compute the surface anew, or restore the file")
+        damaged = Finding("plane", math.nan, BAD, str(error), "compute the surface again, or restore the file")
         return [*check_surface(surface), damaged]
     if not evaluate:
         return check_surface(surface, planes)
@@ -137,5 +138,5 @@ def _load_origin(problem: Problem, plane: Plane, fixed: str | None) -> None:
     state = problem.model.state_dict()
     kept = {name: tensor for name, tensor in state.items() if name not in plane.origin.tensors}
     if fixed is not None and Weights(kept).digest() != fixed:
-        raise ValueError("the file names no checkpoint, and its buffers (batch-norm statistics) are stored nowhere")
+        raise ValueError("the file names no checkpoint, and the buffers (batch-norm statistics) are not stored")
     load_into(problem.model, Checkpoint(Path("origin"), {**state, **plane.origin.tensors}))

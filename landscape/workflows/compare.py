@@ -109,8 +109,8 @@ def compare(
         ranks: number of runs to train at the same time, and of MPI ranks for the surface; by default one per core, up
             to 8.
         overwrite: True to replace runs and a surface that exist.
-        progress: True for progress bars, or a function that is handed a :class:`StageProgress`.
-        on_message: function that is handed lines of text; by default they are logged.
+        progress: True for progress bars, or a function called with a :class:`StageProgress`.
+        on_message: function called with each line of text; by default they are logged.
 
     Returns:
         The runs and the files.

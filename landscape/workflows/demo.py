@@ -51,11 +51,11 @@ class DemoOptions:
 
 @dataclass(frozen=True)
 class DemoFigure:
-    """A figure.
+    """A figure of the demonstration.
 
     Attributes:
-        path: its file.
-        description: what it shows.
+        path: file of the figure.
+        description: caption of the figure.
     """
 
     path: Path
@@ -94,9 +94,9 @@ def demo(
         out: directory for everything.
         options: size of the demonstration.
         ranks: number of MPI ranks for the surfaces; by default one per core, up to 8.
-        progress: True for progress bars, or a function that is handed a :class:`StageProgress`.
-        on_heading: function that is handed the name of each part; logged by default.
-        on_message: function that is handed lines of text, among them the shell command that does the same as each step
+        progress: True for progress bars, or a function called with a :class:`StageProgress`.
+        on_heading: function called with the name of each part; logged by default.
+        on_message: function called with each line of text, among them the shell command that does the same as each step
             (after ``"$ "``); logged by default.
 
     Raises:

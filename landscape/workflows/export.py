@@ -71,7 +71,7 @@ def export(
     if options.reduction and suffix in _KEEP_ALL:
         raise ValueError(f"a reduction is for .glb, .obj and .stl; {suffix} keeps every measured value")
     if path.exists() and not overwrite:
-        raise StoreError(f"{path} exists; choose another path or allow overwriting")
+        raise StoreError(f"{path} exists; choose another name, or overwrite it")
     path.parent.mkdir(parents=True, exist_ok=True)
     if suffix == ".html":
         from landscape.render.exports.page import write_page

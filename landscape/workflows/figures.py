@@ -266,7 +266,7 @@ def animate_scene(
         motion: what moves, for how long, and at how many frames per second.
         seed: the seed to select from a surface over several seeds; by default their median.
         z: the layer to select from a volume, the nearest to this coordinate; 0 by default.
-        progress: True for a progress bar, or a function that is handed a ``Steps`` after each frame.
+        progress: True for a progress bar, or a function called with a ``Steps`` after each frame.
 
     Returns:
         The file or directory.

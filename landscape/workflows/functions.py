@@ -146,7 +146,7 @@ def study_function(
         options: settings of the descents.
         x: first axis of the grid, or its number of points over the function's usual domain.
         y: second axis, for a function of two variables.
-        progress: True for a progress bar of the search, or a function that is handed a ``Steps`` after each optimizer.
+        progress: True for a progress bar of the search, or a function called with a ``Steps`` after each optimizer.
 
     Returns:
         The function's values on the grid, the paths, and notes for figures.

@@ -17,8 +17,8 @@ from landscape.sweep.grid import DEFAULT_COUNT, AutoAxis, Axis, Grid, parse_axis
 from landscape.workflows.sources import PathName
 
 PATH_MARGIN = 0.2
-"""Margin around paths on an axis whose range is found by rule, as a fraction of their extent: enough to see what they
-avoid."""
+"""Margin around paths on an axis whose range is found by rule, as a fraction of their extent: enough to see the ground
+around them."""
 
 
 AxisChoice: TypeAlias = Axis | AutoAxis
@@ -58,8 +58,8 @@ def resolve_grid(
     Args:
         axes: x first.
         problem: model, data and loss, for ranges by loss.
-        plane: where to evaluate.
-        evaluation: how to evaluate.
+        plane: plane to evaluate on.
+        evaluation: settings of the evaluation.
         device: the device of this rank.
         paths_in: file that the directions come from; if it holds trajectories, ranges are chosen around these.
     """

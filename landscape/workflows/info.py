@@ -1,4 +1,4 @@
-"""Describe a surface, a trajectory, a plane, a checkpoint or a run: its content, how it was made, how far it is."""
+"""Describe a surface, a trajectory, a plane, a checkpoint or a run: its content, origin and progress."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Info:
 
     Attributes:
         path: the file or run directory.
-        kind: what it is.
+        kind: kind of the file, such as ``surface`` or ``run``.
         facts: the essential facts by name, in the order to show them; values are text, numbers or JSON values.
         details: further facts: digests, versions, all settings.
     """
@@ -60,7 +60,7 @@ def info(path: Run | PathName) -> Info:
         path: a surface, trajectory, direction or checkpoint file, a run, or the path of a run directory.
 
     Raises:
-        LandscapeError: not there, unreadable, or of no known kind.
+        LandscapeError: the path is missing, unreadable, or of no known kind.
     """
     if isinstance(path, Run):
         return _run(path)
@@ -110,7 +110,7 @@ def _range(surface: Surface, metric: str) -> str:
         at = ", ".join(f"{surface.coordinates[k][i]:g}" for k, i in enumerate(reversed(lowest)))
         text = f"{finite.min():.6g} (at {at}) to {finite.max():.6g}"
     bad = int(((surface.status == DONE) & ~np.isfinite(values)).sum())
-    return f"{text or 'nowhere finite'}; {bad} points not finite" if bad else text
+    return f"{text or 'no finite value'}; {bad} points not finite" if bad else text
 
 
 def _noise(surface: Surface) -> dict[str, str]:

@@ -66,7 +66,7 @@ class PlaneConfig:
             set_field(self, name, split_patterns(getattr(self, name)))
         set_field(self, "seeds", tuple(self.seeds))
         if self.directions is not None and self.to:
-            raise ValueError("directions and to both choose the axes; expected one of them")
+            raise ValueError("expected at most one of directions and to, got both")
         if self.orthogonal and self.same_direction:
             raise ValueError("expected at most one of orthogonal and same_direction, got both")
 

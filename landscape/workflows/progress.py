@@ -12,7 +12,7 @@ from landscape.sweep.config import SweepProgress
 P = TypeVar("P")
 
 ProgressOption: TypeAlias = bool | Callable[[P], None] | None
-"""``True`` shows a bar, a callable is handed progress objects, ``None`` and ``False`` show nothing."""
+"""``True`` shows a bar, a callable gets progress objects, ``None`` and ``False`` show nothing."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Steps:
     Attributes:
         done: steps done.
         total: steps in all.
-        note: what to show beside the counts.
+        note: text beside the counts.
     """
 
     done: int
@@ -38,9 +38,9 @@ def reporting(
 
     Args:
         progress: the ``progress`` argument of the task.
-        label: what is being done, shown in front of the bar.
-        unit: what is counted.
-        counts: how far a progress object says the task is.
+        label: name of the task, shown in front of the bar.
+        unit: unit of the counts, such as ``points``.
+        counts: function that returns the steps done and in all of a progress object.
     """
     if callable(progress):
         yield progress
@@ -71,10 +71,10 @@ class StageProgress:
 
     Attributes:
         stage: name of the stage, such as ``training``.
-        unit: what is counted.
+        unit: unit of the counts, such as ``points``.
         done: number of units done.
         total: number of units in all.
-        note: what to show beside the counts.
+        note: text beside the counts.
     """
 
     stage: str
@@ -91,7 +91,7 @@ def stage_progress(progress: ProgressOption[StageProgress], stage: str, unit: st
     Args:
         progress: the ``progress`` argument of the task: True for one bar per stage, or a function.
         stage: name of the stage.
-        unit: what is counted.
+        unit: unit of the counts, such as ``points``.
     """
     if callable(progress):
         handle = progress

@@ -65,7 +65,7 @@ def find_checkpoint(source: Run | PathName, problem: ProblemSpec | None = None) 
             run directory.
 
     Raises:
-        CheckpointError: nothing there, damaged, or a run that cannot name its problem.
+        CheckpointError: the path is missing or damaged, or the run doesn't record how its problem was built.
         UnnamedProblemError: a checkpoint outside a run directory, and no ``problem``.
     """
     if isinstance(source, Run):
@@ -112,7 +112,7 @@ def open_source(
         raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {split!r}")
     if isinstance(source, Problem):
         if problem is not None:
-            raise ValueError("problem: expected None beside a source that is a Problem itself")
+            raise ValueError("problem: expected None with a source that is a Problem")
         if split is None and samples is None:
             return Source(source)
         names = None if split is None else SPLITS[split]
@@ -133,7 +133,7 @@ def weights_at(path: PathName, like: Weights) -> Weights:
     """Return the weights of a checkpoint file, or of the last checkpoint of a run directory, in the layout of ``like``.
 
     Raises:
-        CheckpointError: nothing there, or damaged.
+        CheckpointError: the checkpoint is missing or damaged.
         ValueError: tensors of ``like`` are missing or have another shape.
     """
     path = Path(path)

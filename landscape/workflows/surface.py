@@ -99,9 +99,9 @@ def compute_surface(
         samples: size of a fixed, class-balanced subset of each split.
         ranks: number of MPI ranks to start on this machine; ``"auto"`` for as many as its cores or GPUs allow; or the
             ranks of a job that is running, each of which calls this function with equal arguments.
-        progress: True for a progress bar, or a function that is handed a ``SweepProgress`` after each point.
+        progress: True for a progress bar, or a function called with a ``SweepProgress`` after each point.
         stop: polled between points; when it returns True, points under way are finished and written.
-        on_message: function that is handed a line of text before the first point: the size of the sweep, ranges found
+        on_message: function called with a line of text before the first point: the size of the sweep, ranges found
             by rule, the cost of reduced precision. By default these lines are logged.
 
     Returns:

@@ -51,7 +51,7 @@ def train(
         settings: length of the run, batch size, schedule, seed, device.
         out: run directory; a run there with the same settings is resumed.
         arguments: optimizer arguments beside those in ``optimizer``.
-        progress: True for a progress bar, or a function that is handed a ``TrainingProgress`` after each step.
+        progress: True for a progress bar, or a function called with a ``TrainingProgress`` after each step.
         stop: polled after each step; when it returns True, the state is saved and the unfinished run returned.
         overwrite: True to delete a run that is already in ``out``.
 
@@ -169,8 +169,8 @@ def train_many(
         jobs: the runs to train.
         processes: number of runs to train at the same time; with 1, they are trained in this process.
         logs: directory for the output of the processes.
-        on_message: function that is handed a line on the use of cores; by default it is logged.
-        progress: True for a progress bar, or a function that is handed a ``StageProgress``, counted in epochs.
+        on_message: function called with a line on the use of cores; by default it is logged.
+        progress: True for a progress bar, or a function called with a ``StageProgress``, counted in epochs.
 
     Returns:
         The runs, in order.

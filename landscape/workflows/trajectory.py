@@ -1,4 +1,4 @@
-"""Project training runs on a plane, and find the plane of their principal components."""
+"""Project training runs onto a plane, and find the plane of their principal components."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def project(
     overwrite: bool = False,
     progress: ProgressOption[Steps] = None,
 ) -> list[Trajectory]:
-    """Project the checkpoints of runs on a plane, by least squares, with their distance from it.
+    """Project the checkpoints of runs onto a plane by least squares, and compute their distance from it.
 
     Args:
         runs: one or more runs, or paths of run directories.
@@ -51,7 +51,7 @@ def project(
         out: trajectory file to write; a plane that is in no surface file is stored with the paths.
         attach: True to write the paths into the surface file too, where ParaView shows them.
         overwrite: True to replace a file that exists.
-        progress: True for a progress bar, or a function that is handed a ``Steps`` after each checkpoint.
+        progress: True for a progress bar, or a function called with a ``Steps`` after each checkpoint.
 
     Returns:
         One trajectory per run, in order; over a surface file, with the surface's loss under each point.
@@ -66,7 +66,7 @@ def project(
     if attach and file is None:
         raise ValueError("attach: expected the path of a surface file as plane")
     if out is not None and Path(out).exists() and not overwrite:
-        raise StoreError(f"{out} exists; name another file, or overwrite it")
+        raise StoreError(f"{out} exists; choose another name, or overwrite it")
     metadata = TrajectoryMetadata(Environment.current(_PACKAGES), tuple(str(run.path.resolve()) for run in opened))
     surface: Surface | None = None
     if file is not None:

@@ -241,7 +241,7 @@ def test_stale_batch_norm_statistics():
     stale = by_name(check_evaluation(subject, plane))["batch-norm"]
     assert stale.verdict in (WARN, BAD)
     assert stale.value > 0.1
-    assert "re-estimated statistics" in stale.advice
+    assert "recalibrate the statistics" in stale.advice
     turned = by_name(check_evaluation(subject, plane, EvaluationConfig(bn="recalibrate")))["batch-norm"]
     assert turned.text == stale.text, "for both settings of the surface"
 

@@ -445,7 +445,7 @@ def test_measure_that_needs_contiguous_outputs():
         exact, _ = values(problem, plane_of(model), dtype="float64", engine="eager", **evaluation)
         np.testing.assert_allclose(got, exact, rtol=1e-10)
     with (
-        pytest.raises(ValueError, match=r"engine 'mlp' is not applicable .* a measure does not take its outputs"),
+        pytest.raises(ValueError, match=r"engine 'mlp' is not applicable .* a measure does not accept its outputs"),
         open_evaluator(problem, plane_of(model), EvaluationConfig(engine="mlp")),
     ):
         pass

@@ -55,7 +55,7 @@ def test_device_count(monkeypatch):
     assert device_count("cpu") == 1
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)  # torch itself heeds CUDA_VISIBLE_DEVICES
     assert device_count("cuda") == 3
-    with pytest.raises(ValueError, match=r"expected a device of torch .*got 'gpu'"):
+    with pytest.raises(ValueError, match=r"expected a torch device .*got 'gpu'"):
         device_count("gpu")
 
 

@@ -138,7 +138,7 @@ def test_fault_tolerance_gives_up_deadly_point(launch, fault_tolerance, tmp_path
     assert done.returncode == 0, done.stderr
     (outcome,) = done.said
     assert list(outcome["failed"]) == ["20"]
-    assert "died while it held this point" in outcome["failed"]["20"]
+    assert "died while computing this point" in outcome["failed"]["20"]
     assert outcome["size"] == 2
 
 

@@ -79,7 +79,7 @@ def layer_chain(context: EngineContext) -> tuple[list[nn.Linear], list[list[nn.M
         if len(args) != 1 or kwargs or not isinstance(args[0], Tensor) or not isinstance(output, Tensor):
             raise EngineNotApplicable(f"its {kind} does not map one tensor to one tensor")
         if not _same_memory(args[0], last):
-            raise EngineNotApplicable(f"its {kind} takes something else than the output of the module before")
+            raise EngineNotApplicable(f"its {kind} does not take the output of the module before it")
         if type(module) is nn.Linear and args[0].dim() == 2 and len(args[0]) == len(batch):
             linears.append(module)
             activations.append([])

@@ -95,7 +95,7 @@ def export(
     if suffix not in (".vti", ".csv", ".vts") or (paths and suffix == ".vts"):
         require_plane(surfaces[0], suffix)
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; choose another name, or set overwrite")
+        raise FileExistsError(f"{path} exists; choose another name, or overwrite it")
     job = ExportJob(path, surfaces[0], paths, options)
     with replacing_group(path, overwrite=overwrite) as folder:
         _writer(suffix)(job, folder)

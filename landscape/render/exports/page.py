@@ -275,7 +275,7 @@ def write_page(
     """
     path = Path(path)
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; choose another name, or set overwrite")
+        raise FileExistsError(f"{path} exists; choose another name, or overwrite it")
     library = _plotly()
     surfaces = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
     page = _fill_template(page_data(surfaces, trajectories, options), library)

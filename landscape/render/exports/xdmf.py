@@ -45,7 +45,7 @@ def write_xdmf(
     """
     path = Path(path)
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; choose another name, or set overwrite")
+        raise FileExistsError(f"{path} exists; choose another name, or overwrite it")
     root = ET.Element("Xdmf", Version="2.0")
     collection = ET.SubElement(
         ET.SubElement(root, "Domain"), "Grid", Name="landscape", GridType="Collection", CollectionType="Spatial"

@@ -259,7 +259,9 @@ def _value_on_curve(surface: Surface, x: float) -> float:
 
 def _check(surface: Surface, trajectories: Sequence[Trajectory]) -> None:
     if not 1 <= len(trajectories) <= MAX_PATHS:
-        raise ValueError(f"expected one to {MAX_PATHS} paths, which a reader can tell apart, got {len(trajectories)}")
+        raise ValueError(
+            f"expected 1 to {MAX_PATHS} paths, as many as a reader can tell apart, got {len(trajectories)}"
+        )
     dimensions = len(surface.coordinates)
     for trajectory in trajectories:
         if trajectory.coordinates.shape[1] != dimensions:

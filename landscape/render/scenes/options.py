@@ -126,7 +126,7 @@ def resolve_figure_size(
     if isinstance(size, str) and size.strip().lower() in styles.SIZES:
         named = styles.SIZES[size.strip().lower()]
         if style is not None and styles.named_size(style) != named:
-            raise ValueError(f"size {size!r} is a style by itself, but another style is given, too; give one of them")
+            raise ValueError(f"expected either a named size or a style, got size {size!r} and style {style!r}")
         style, size = named, None
         dpi = dpi or DPI
     text = styles.named_size(default_style if style is None else style)

@@ -186,8 +186,8 @@ def weights_from_arrays(
         if first != name and first in named and np.array_equal(named[first], array):
             continue  # another name of a tensor that moves already
         raise StoreError(
-            f"{where} moves {name} too, which stays at rest here. If it moves running statistics, include them in the "
-            "origin (Weights.from_model(model, buffers=True)); otherwise it belongs to another network"
+            f"{where} moves {name} too, which is not part of the origin. If it moves running statistics, include them "
+            "(Weights.from_model(model, buffers=True)); otherwise it belongs to another network"
         )
     return origin.with_tensors(tensors)
 
