@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from landscape.parallel.launch import find_mpiexec, mpi_command, mpi_environment
+from landscape.parallel.launcher import find_mpiexec, mpi_command, mpi_environment
 
 # The same examples each time: who changes one thing is not to be told of another. New ones are searched for by
 # `pytest --hypothesis-profile=searching`, and what they find is kept as an example.

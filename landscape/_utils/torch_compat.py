@@ -30,11 +30,6 @@ def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
     return _pytree.tree_map(function, tree)
 
 
-def structure_of(tree: Any) -> str:
-    """Describe the nesting of ``tree``, without its leaves; equal for trees of equal structure."""
-    return str(_pytree.tree_structure(tree))
-
-
 def copy_each(targets: Tensors, sources: Tensors) -> None:
     """Copy each source into its target, in one fused call."""
     torch._foreach_copy_(targets, sources)

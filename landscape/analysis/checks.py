@@ -245,7 +245,7 @@ def _check_sampling(values: np.ndarray, errors: np.ndarray, paired: bool) -> Fin
         return Finding("sampling", fraction, OK, text)
     advice = "use more samples: the error falls with their square root"
     if not paired:
-        advice += "; paired errors measure the differences that make up the relief"
+        advice += "; paired errors are those of differences, like the relief"
     return Finding("sampling", fraction, BAD if fraction > 0.5 else WARN, text, advice)
 
 

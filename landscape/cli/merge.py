@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from landscape._utils.text import counted
 from landscape.cli.options import PATH, overwrite_option
 
 
@@ -25,9 +26,7 @@ def command(shards: tuple[Path, ...], out: Path, overwrite: bool) -> int:
     from landscape.surface.merge import merge
 
     report = merge(shards, out, overwrite)
-    click.echo(
-        f"{out}: {report.done} of {report.total} points from {len(shards)} shard{'s' * (len(shards) > 1)}", err=True
-    )
+    click.echo(f"{out}: {report.done} of {report.total} points from {counted(len(shards), 'shard')}", err=True)
     missing = report.total - report.done
     if missing:
         click.echo(

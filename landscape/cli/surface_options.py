@@ -101,8 +101,8 @@ sweep_options = together(
         "--data-memory",
         metavar="BYTES",
         type=BytesType(),
-        help="Device memory for copies of the data, for instance 8G; more data are copied batch by batch at each "
-        "point.  [default: half of what is free]",
+        help="Device memory for copies of the data, for instance 8G; larger data sets are copied batch by batch at "
+        "each point.  [default: half of what is free]",
     ),
     click.option(
         "--paired",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from landscape._utils.text import counted
 from landscape.cli.options import NON_NEGATIVE, PATH, POSITIVE, overwrite_option, problem_options, spec_of
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _threads() -> str:
     import torch
 
     count = torch.get_num_threads()
-    return f"{count} CPU thread{'s' if count > 1 else ''}"
+    return counted(count, "CPU thread")
 
 
 def _conclude(run: Run, resumed: bool) -> int:

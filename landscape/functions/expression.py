@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from landscape._utils.names import unknown
+from landscape._utils.text import counted
 from landscape.functions.function import Function
 
 MAX_LENGTH = 1000
@@ -107,7 +108,7 @@ def _compile(node: ast.expr, source: str, names: set[str], depth: int) -> _Evalu
                 raise unknown("function in a formula", name, _FUNCTIONS)
             count = 2 if name in _BINARY else 1
             if len(arguments) != count:
-                raise ValueError(f"{name} takes {count} argument{'s' if count > 1 else ''}, got {len(arguments)}")
+                raise ValueError(f"{name} takes {counted(count, 'argument')}, got {len(arguments)}")
             function, parts = _FUNCTIONS[name], [inner(argument) for argument in arguments]
             return lambda at: function(*(part(at) for part in parts))
     found = ast.get_source_segment(source, node) or type(node).__name__

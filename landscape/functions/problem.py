@@ -16,8 +16,6 @@ from landscape.functions.catalogue import find_function, with_maximize
 from landscape.functions.function import Function
 from landscape.problem.problem import Problem, Split
 
-REFERENCE = "landscape.functions.problem:problem"
-"""Reference to :func:`problem`, by which runs store such a problem."""
 AXES = ("x", "y")
 """Names of the variables."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from landscape._utils.machine import usable_cores
+from landscape._utils.text import counted
 from landscape.parallel.ranks import RankError, Ranks, host_description, mark_collective
 
 _log = logging.getLogger(__name__)
@@ -162,15 +163,11 @@ def oversubscription(hosts: Sequence[LocalRanks], threads: int) -> str:
         f" (of {worst.host_cores}; mpiexec --bind-to none allows all of them)" if worst.host_cores > worst.cores else ""
     )
     return (
-        f"cores are oversubscribed: {_count(worst.size, 'rank')} with {_count(threads, 'thread')} each on "
-        f"{_count(worst.cores, 'core')}{bound}; fewer ranks would be as fast"
+        f"cores are oversubscribed: {counted(worst.size, 'rank')} with {counted(threads, 'thread')} each on "
+        f"{counted(worst.cores, 'core')}{bound}; fewer ranks would be as fast"
     )
 
 
 def oversubscription_warning(ranks: Ranks, threads: int, environment: Mapping[str, str] | None = None) -> str:
     """Return the warning of :func:`oversubscription` for all hosts of a job; every rank calls this."""
     return oversubscription(ranks.gather(local_ranks(ranks, environment)), threads)
-
-
-def _count(number: int, unit: str) -> str:
-    return f"{number} {unit}{'s' if number > 1 else ''}"

@@ -27,7 +27,7 @@ from typing import Any, Self
 
 import landscape
 from landscape.errors import MissingLibraryError
-from landscape.parallel.launch import mpi_command, mpi_environment
+from landscape.parallel.launcher import mpi_command, mpi_environment
 from landscape.parallel.ranks import MPI_VARIABLE, RankError, Ranks, launched_ranks
 from landscape.parallel.sockets import Connection, socket_folder
 from landscape.parallel.worker import ORPHAN_SECONDS, RankContext, rebuild_error
@@ -74,7 +74,7 @@ def run_on_ranks(
     Args:
         function: reference ``module:name`` of a function of ``(arguments, context)``; see :class:`Call`.
         arguments: JSON-serializable arguments, the same for every rank.
-        ranks: number of ranks; see :func:`~landscape.parallel.launch.auto_ranks`.
+        ranks: number of ranks; see :func:`~landscape.parallel.launcher.auto_ranks`.
         threads: CPU threads per rank.
         on_progress: called with each message that the root rank reports.
         stop: polled; once true, ``context.stop()`` is true on every rank, and the function should return early.

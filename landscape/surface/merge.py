@@ -69,6 +69,9 @@ def merge(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], 
         out: the file to create.
         overwrite: replace an existing file.
 
+    Returns:
+        The numbers of points that were merged.
+
     Raises:
         StoreError: the settings of two shards differ (each is named with both values), two shards have different values
             at a point, a shard cannot be read, or ``out`` exists or cannot be written.

@@ -33,6 +33,9 @@ def read_surface(path: str | os.PathLike[str], name: str | None = None) -> Surfa
         name: name of the surface in legends; by default the title in the file, the network in the name of a file of
             Li et al., or the name of the file.
 
+    Returns:
+        The surface, in memory; the file is closed.
+
     Raises:
         StoreError: the file cannot be read, or holds no surface.
     """

@@ -133,6 +133,9 @@ def read_trajectories(path: str | os.PathLike[str]) -> list[Trajectory]:
         path: a trajectory file, a surface file with trajectories attached, or a projection file of Li et al., which
             holds coordinates only: the other columns are NaN.
 
+    Returns:
+        The trajectories, in the order of the file.
+
     Raises:
         StoreError: the file cannot be read, or holds no trajectories.
     """

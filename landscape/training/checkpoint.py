@@ -105,6 +105,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     ``state_dict``, and dicts that hold one under ``state_dict``, ``model_state_dict``, ``model`` or ``net``. Tensors of
     files in torch's current (zip) format are memory-mapped and read when they are used.
 
+    Returns:
+        The checkpoint, with its tensors on the CPU.
+
     Raises:
         CheckpointError: the file is missing or damaged, or holds anything but tensors and plain values.
     """

@@ -13,7 +13,7 @@ from typing import Literal
 from landscape._utils.machine import core_budget
 from landscape.errors import MissingLibraryError
 from landscape.geometry.trajectory import Trajectory
-from landscape.parallel.launch import auto_ranks
+from landscape.parallel.launcher import auto_ranks
 from landscape.problem.spec import ProblemSpec
 from landscape.render.labels import axis_labels, optimizer_labels
 from landscape.render.plots.comparison import plot_comparison
@@ -157,6 +157,9 @@ def compare_runs(
         overwrite: True to replace a surface that exists.
         progress: see :func:`compare`.
         on_message: see :func:`compare`.
+
+    Returns:
+        The runs and the files.
 
     Raises:
         ValueError: too few or too many runs, or runs of different networks.

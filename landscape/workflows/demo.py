@@ -12,7 +12,7 @@ from typing import Literal
 from landscape._utils.machine import core_budget
 from landscape.errors import MissingLibraryError
 from landscape.evaluation.config import EvaluationConfig
-from landscape.parallel.launch import auto_ranks, find_mpiexec
+from landscape.parallel.launcher import auto_ranks, find_mpiexec
 from landscape.problem.spec import ProblemSpec
 from landscape.sweep.config import SweepConfig
 from landscape.training.settings import TrainingSettings
@@ -98,6 +98,9 @@ def demo(
         on_heading: function called with the name of each part; logged by default.
         on_message: function called with each line of text, among them the shell command that does the same as each step
             (after ``"$ "``); logged by default.
+
+    Returns:
+        The files of the demonstration.
 
     Raises:
         CheckpointError, StoreError: a run or a surface in the directory was made with other settings.

@@ -59,6 +59,9 @@ def info(path: Run | PathName) -> Info:
     Args:
         path: a surface, trajectory, direction or checkpoint file, a run, or the path of a run directory.
 
+    Returns:
+        Facts in the order to show them, and further details.
+
     Raises:
         LandscapeError: the path is missing, unreadable, or of no known kind.
     """

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from landscape.errors import CheckpointError
 from landscape.geometry.plane import Plane, PlaneFamily
 from landscape.parallel.job import run_on_ranks
-from landscape.parallel.launch import auto_ranks
+from landscape.parallel.launcher import auto_ranks
 from landscape.parallel.worker import RankContext
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec

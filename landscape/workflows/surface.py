@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from landscape._utils.text import counted
 from landscape.errors import StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.plane import Plane, PlaneFamily
@@ -266,14 +267,10 @@ def _summary(plane: Plane | PlaneFamily, grid: Grid, problem: Problem, ranks: Ra
         about = f"; cosine of the axes {plane.cosines[0, 1]:.3f}"
     each = " each" if ranks.size > 1 else ""
     return (
-        f"{_count(ranks.size, 'rank')} with {_count(threads, 'thread')}{each} on {describe_device(device)}: "
+        f"{counted(ranks.size, 'rank')} with {counted(threads, 'thread')}{each} on {describe_device(device)}: "
         f"{points:,} points ({axes}{about}), "
         f"{samples} samples, {plane.origin.numel:,} parameters"
     )
-
-
-def _count(number: int, unit: str) -> str:
-    return f"{number} {unit}{'s' if number > 1 else ''}"
 
 
 def _log_message(text: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from landscape.cli.main import main
-from landscape.parallel.launch import find_mpiexec, mpi_command, mpi_environment
+from landscape.parallel.launcher import find_mpiexec, mpi_command, mpi_environment
 from landscape.surface import read_surface
 from landscape.surface.surface import DONE
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from landscape.parallel.launch import find_mpiexec
+from landscape.parallel.launcher import find_mpiexec
 
 
 @pytest.fixture(scope="session")

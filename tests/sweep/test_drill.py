@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from landscape.parallel.launch import find_mpiexec
+from landscape.parallel.launcher import find_mpiexec
 
 DRILL = Path(__file__).resolve().parents[2] / "scripts" / "drill"
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from landscape.cli.main import main
-from landscape.parallel.launch import find_mpiexec
+from landscape.parallel.launcher import find_mpiexec
 from landscape.render.scenes.offscreen import can_draw
 from landscape.surface.reading import read_surface
 

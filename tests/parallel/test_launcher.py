@@ -11,8 +11,8 @@ import pytest
 
 from landscape._utils import machine
 from landscape.errors import MissingLibraryError
-from landscape.parallel import launch
-from landscape.parallel.launch import auto_ranks, find_mpiexec, mpi_command, mpi_environment
+from landscape.parallel import launcher
+from landscape.parallel.launcher import auto_ranks, find_mpiexec, mpi_command, mpi_environment
 
 
 @pytest.fixture
@@ -20,13 +20,15 @@ def host(monkeypatch):
     """``host(cores=8, ...)``: pretend to be on such a machine, outside any job."""
 
     def pretend(cores=8, memory=2**40, mpiexec="/usr/bin/mpiexec", gpus=0, **environment):
-        for name in [name for name in launch.os.environ if name.startswith(("OMPI_", "PMI_", "SLURM_", "LANDSCAPE_"))]:
+        for name in [
+            name for name in launcher.os.environ if name.startswith(("OMPI_", "PMI_", "SLURM_", "LANDSCAPE_"))
+        ]:
             monkeypatch.delenv(name)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(launch, "core_budget", lambda: cores)
-        monkeypatch.setattr(launch, "memory_limit", lambda: memory)
-        monkeypatch.setattr(launch, "find_mpiexec", lambda: mpiexec)
+        monkeypatch.setattr(launcher, "core_budget", lambda: cores)
+        monkeypatch.setattr(launcher, "memory_limit", lambda: memory)
+        monkeypatch.setattr(launcher, "find_mpiexec", lambda: mpiexec)
         import torch
 
         monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
@@ -52,7 +54,7 @@ def test_find_mpiexec_prefers_this_environment():
 )
 def test_mpi_command(host, monkeypatch, kind, flags):
     host()
-    monkeypatch.setattr(launch, "mpi_implementation", lambda launcher: kind)
+    monkeypatch.setattr(launcher, "mpi_implementation", lambda _: kind)
     assert mpi_command(3, ["python", "x.py"], ["-v"]) == ["/usr/bin/mpiexec", *flags, "-v", "-n", "3", "python", "x.py"]
 
 
