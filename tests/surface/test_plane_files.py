@@ -97,7 +97,7 @@ def test_damaged_plane_is_refused(tmp_path):
         read_plane(path)
     with h5py.File(path, "r+") as file:
         del file["ydirection/1"].attrs["name"]
-    with pytest.raises(StoreError, match=r"plane\.h5:/ydirection is damaged or of another program"):
+    with pytest.raises(StoreError, match=r"plane\.h5:/ydirection is damaged, or was written by another program"):
         read_plane(path)
     with h5py.File(path, "r+") as file:
         del file["origin"]
