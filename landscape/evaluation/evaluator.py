@@ -57,7 +57,8 @@ class Evaluator:
         device: torch.device,
         data_bytes: int | None = None,
     ) -> None:
-        model, dtype = problem.model.eval(), DTYPES[config.dtype]
+        model, dtype = problem.model, DTYPES[config.dtype]
+        model.eval()  # whose own version may return nothing
         origin = (0.0,) * plane.ndim
 
         def head(split: Split, count: int) -> Split:

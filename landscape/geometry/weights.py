@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from landscape._utils.state_dict import full_state_dict, match_names, prefix_hint, tied_names
 from landscape.errors import CheckpointError
 from landscape.geometry.arena import empty_like
 
@@ -27,10 +28,12 @@ class Weights:
         tensors: detached floating-point tensors. A tensor that several modules share (tied weights) appears once,
             under the first of its names.
         buffers: names among them that are running statistics of normalization layers, not parameters.
+        tied: other names of tensors that several modules share.
     """
 
     tensors: Mapping[str, Tensor]
     buffers: frozenset[str] = frozenset()
+    tied: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
 
     @classmethod
     def from_model(cls, model: nn.Module, buffers: bool = False) -> Weights:
@@ -49,7 +52,8 @@ class Weights:
         if not live:
             raise ValueError(f"expected a network with floating-point parameters; {type(model).__name__} has none")
         names = frozenset(live) - {name for name, _ in model.named_parameters()}
-        return cls({name: _copy(tensor, torch.float32) for name, tensor in live.items()}, names)
+        tied = {name: others for name, others in tied_names(full_state_dict(model)).items() if name in live}
+        return cls({name: _copy(tensor, torch.float32) for name, tensor in live.items()}, names, tied)
 
     def select(self, state_dict: Mapping[str, Tensor], source: str = "checkpoint") -> Weights:
         """Return the tensors of a ``state_dict`` under the names of this object, in its order and dtypes.
@@ -57,12 +61,18 @@ class Weights:
         A tensor that already has its dtype is not copied: one that is mapped from disk stays on disk.
 
         Args:
-            state_dict: tensors by name; further entries are ignored.
+            state_dict: tensors by name, with or without the names of wrappers (``module.``); further entries are
+                ignored.
             source: what the message calls them.
 
         Raises:
             CheckpointError: a tensor is missing or has another shape; the message names the first ones.
         """
+        match = match_names(self.tensors, state_dict, self.tied)
+        if match is not None:
+            return self.with_tensors(
+                {name: state_dict[match.names[name]].detach().to(tensor.dtype) for name, tensor in self}
+            )
         shapes = {name: getattr(state_dict.get(name), "shape", None) for name in self.tensors}
         wrong = [
             f"{name} {tuple(tensor.shape)}: "
@@ -70,13 +80,12 @@ class Weights:
             for name, tensor in self.tensors.items()
             if shapes[name] != tensor.shape
         ]
-        if wrong:
-            raise CheckpointError(
-                f"{source}: {len(wrong)} of {len(self.tensors)} tensors do not fit the network: "
-                + "; ".join(wrong[:4])
-                + ("; ..." if len(wrong) > 4 else "")
-            )
-        return self.with_tensors({name: state_dict[name].detach().to(tensor.dtype) for name, tensor in self})
+        raise CheckpointError(
+            f"{source}: {len(wrong)} of {len(self.tensors)} tensors do not fit the network: "
+            + "; ".join(wrong[:4])
+            + ("; ..." if len(wrong) > 4 else "")
+            + prefix_hint(self.tensors, state_dict, self.tied)
+        )
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         return iter(self.tensors.items())
@@ -96,7 +105,7 @@ class Weights:
 
     def with_tensors(self, tensors: Mapping[str, Tensor]) -> Weights:
         """Return weights of the same layout, made of other tensors."""
-        return Weights(tensors, self.buffers)
+        return Weights(tensors, self.buffers, self.tied)
 
     def __sub__(self, other: Weights) -> Weights:
         require_same_layout(self, other)
@@ -196,7 +205,7 @@ def movable_tensors(model: nn.Module, buffers: bool = False) -> dict[str, Tensor
     found: dict[str, Tensor] = {}
     first_names: dict[tuple[int, int], str] = {}
     # The state_dict gives the order and says which buffers are persistent; its tensors may be copies made by a hook.
-    for name in model.state_dict(keep_vars=True):
+    for name in full_state_dict(model, keep_vars=True):
         tensor = live.get(name)
         if tensor is None or not (tensor.is_floating_point() or tensor.is_complex()):
             continue

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from landscape._utils.provenance import Environment
+from landscape._utils.state_dict import full_state_dict
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.device import current_device
 from landscape.evaluation.evaluator import Evaluator
@@ -180,5 +181,5 @@ def _with_provenance(inputs: SweepInputs) -> SurfaceMetadata:
 
 def _digest_of_fixed(problem: Problem, plane: Plane | PlaneFamily) -> str:
     """Return the digest of the tensors that the plane does not move: running statistics, frozen buffers."""
-    state = problem.model.state_dict()
+    state = full_state_dict(problem.model)
     return Weights({name: state[name].detach() for name in state if name not in plane.origin.tensors}).digest()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,19 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from landscape._utils.files import open_replacing
+from landscape._utils.state_dict import (
+    WRAPPERS,
+    extends_rows,
+    full_state_dict,
+    match_names,
+    misfit,
+    tied_names,
+)
 from landscape.errors import CheckpointError
 
 FORMAT = "landscape-checkpoint-1"
 STATE_FORMAT = "landscape-resume-1"
 _NESTS = ("state_dict", "model_state_dict", "model", "net")
-_WRAPPERS = ("module.", "_orig_mod.")  # DataParallel, torch.compile
 _FORBIDDEN = re.compile(r"unsupported (?:global: )?GLOBAL (\S+)", re.IGNORECASE)
 _UNPICKLER = re.compile(r"WeightsUnpickler error: *(\S.*)")
 _LISTED = 4  # tensors of each kind named in a message
@@ -32,12 +40,14 @@ class Checkpoint:
 
     Attributes:
         path: file of the checkpoint.
-        state_dict: tensors by name, on the CPU; names without the prefix of a wrapper such as ``DataParallel``.
+        state_dict: tensors by name, on the CPU; names without the prefix of a wrapper such as ``DataParallel``, if all
+            have it.
         step: number of completed optimizer steps; None if the file doesn't say.
         epoch: number of passes over the training data, a fraction within an epoch; NaN if the file doesn't say.
         metrics: values measured over whole splits (``train_loss``, ``test_acc`` in percent); may be empty. The ``acc``
             of a file of Li et al. (2018) is called ``acc``.
         learning_rate: learning rate of the last step; NaN if unknown.
+        prefix: prefix that the names in the file have.
     """
 
     path: Path
@@ -46,6 +56,12 @@ class Checkpoint:
     epoch: float = math.nan
     metrics: Mapping[str, float] = field(default_factory=dict)
     learning_rate: float = math.nan
+    prefix: str = ""
+
+    @property
+    def stored(self) -> dict[str, Tensor]:
+        """Tensors by their names in the file."""
+        return {self.prefix + name: tensor for name, tensor in self.state_dict.items()}
 
     @property
     def loss(self) -> float:
@@ -113,52 +129,63 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     stored = load_plain(path)
-    state_dict = _state_dict(path, stored)
-    if state_dict is stored:
-        return Checkpoint(path, _unwrapped(state_dict))
+    in_file = _state_dict(path, stored)
+    prefix = _common_prefix(in_file)
+    state_dict = {name.removeprefix(prefix): tensor for name, tensor in in_file.items()}
+    if in_file is stored:
+        return Checkpoint(path, state_dict, prefix=prefix)
     metrics = stored.get("metrics")
     if not isinstance(metrics, Mapping):
         metrics = {"acc": stored["acc"]} if "acc" in stored else {}
     step = stored.get("step")
     return Checkpoint(
         path,
-        _unwrapped(state_dict),
+        state_dict,
         step if isinstance(step, int) else None,
         _number(stored.get("epoch")),
         {str(name): _number(value) for name, value in metrics.items()},
         _number(stored.get("learning_rate")),
+        prefix,
     )
 
 
-def load_into(model: nn.Module, checkpoint: Checkpoint) -> None:
+def load_into(model: nn.Module, checkpoint: Checkpoint) -> tuple[str, ...]:
     """Load weights and buffers of ``checkpoint`` into ``model``: all of them, or none if something doesn't fit.
 
-    Batch-norm counters, which files from before torch 0.4.1 lack, are then left as they are.
+    Names are matched by those of the model, with or without the names of wrappers (``module.`` of ``DataParallel`` and
+    averaged models, ``_orig_mod.`` of ``torch.compile``). Of tied tensors one suffices. Batch-norm counters, which
+    files from before torch 0.4.1 lack, are then left as they are.
+
+    Returns:
+        Names of tensors in the file that the model has no place for (the ``n_averaged`` of averaged models).
 
     Raises:
-        CheckpointError: tensors are missing, unexpected or of another shape; the message says which.
+        CheckpointError: tensors are missing, of another shape, or those of further layers; the message says which.
     """
-    own, stored = model.state_dict(), dict(checkpoint.state_dict)
-    if not any(name.endswith("num_batches_tracked") for name in stored):
-        stored.update({name: value for name, value in own.items() if name.endswith("num_batches_tracked")})
-    missing = [name for name in own if name not in stored]
-    unexpected = [name for name in stored if name not in own]
-    reshaped = [
-        f"{name} {_shape(stored[name])} in the checkpoint, {_shape(own[name])} in the model"
-        for name in own
-        if name in stored and _shape(stored[name]) != _shape(own[name])
-    ]
-    differing = [
-        f"{len(names)} {kind} ({', '.join(names[:_LISTED])}{', ...' if len(names) > _LISTED else ''})"
-        for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
-        if names
-    ]
-    if differing:
-        raise CheckpointError(
-            f"{checkpoint.path} was saved from another architecture than this {type(model).__name__} of {len(own)} "
-            f"tensors: {'; '.join(differing)}"
-        )
-    model.load_state_dict(stored)
+    own, stored = full_state_dict(model), checkpoint.stored
+    tied = tied_names(own)
+    match = match_names(own, stored, tied)
+    if match is not None and not extends_rows(own, match.unused):
+        nn.Module.load_state_dict(model, {n: stored[match.names[n]] if n in match.names else own[n] for n in own})
+        return match.unused
+    if type(model).state_dict is not nn.Module.state_dict and model.state_dict().keys() == stored.keys():
+        try:
+            model.load_state_dict(stored)  # names of its own, which only the model understands
+        except Exception as error:
+            raise CheckpointError(f"{checkpoint.path}: {type(model).__name__}.load_state_dict: {error}") from error
+        return ()
+    raise CheckpointError(
+        f"{checkpoint.path} was saved from another architecture than this {type(model).__name__} of {len(own)} "
+        f"tensors: {misfit(own, stored, tied)}"
+    )
+
+
+def unused_note(path: Path, unused: Sequence[str]) -> str:
+    """Return the note on tensors of a file that the model has no place for; empty if there are none."""
+    if not unused:
+        return ""
+    names = ", ".join(unused[:_LISTED]) + (", ..." if len(unused) > _LISTED else "")
+    return f"{path}: the network has no place for {len(unused)} of its tensors, which are ignored ({names})"
 
 
 def save_state(path: Path, model: nn.Module, optimizer: Optimizer, step: int) -> None:
@@ -167,7 +194,12 @@ def save_state(path: Path, model: nn.Module, optimizer: Optimizer, step: int) ->
     Raises:
         CheckpointError: the file cannot be written.
     """
-    contents = {"format": STATE_FORMAT, "step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    contents = {
+        "format": STATE_FORMAT,
+        "step": step,
+        "model": full_state_dict(model),
+        "optimizer": optimizer.state_dict(),
+    }
     with open_replacing(path, durable=True, on_error=CheckpointError) as file:
         torch.save(contents, file)
 
@@ -240,11 +272,11 @@ def _state_dict(path: Path, stored: Any) -> Mapping[str, Any]:
     raise CheckpointError(f"{path}: expected a state_dict, or a dict with one under {' or '.join(_NESTS)}, got {kind}")
 
 
-def _unwrapped(state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    names = dict(state_dict)
-    while wrapper := next((w for w in _WRAPPERS if names and all(name.startswith(w) for name in names)), None):
-        names = {name.removeprefix(wrapper): value for name, value in names.items()}
-    return names
+def _common_prefix(names: Iterable[str]) -> str:
+    """Return the names of wrappers that all of ``names`` begin with."""
+    parts = [name.split(".")[:-1] for name in names]
+    common = takewhile(lambda level: len(set(level)) == 1 and level[0] in WRAPPERS, zip(*parts, strict=False))
+    return "".join(f"{level[0]}." for level in common)
 
 
 def _compact(tensor: Any) -> Any:
@@ -260,10 +292,6 @@ def _number(value: Any) -> float:
     if isinstance(value, Tensor) and value.numel() == 1:
         return value.item()
     return float(value) if isinstance(value, int | float) else math.nan
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(getattr(value, "shape", ()))
 
 
 def _reason(error: Exception) -> str:

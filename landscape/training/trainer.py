@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from landscape._utils.state_dict import full_state_dict
 from landscape._utils.torch_state import convert_tensors, preserve_random_state
 from landscape._utils.user_code import refuse_exit
 from landscape.errors import NonFiniteLossError
@@ -266,7 +267,7 @@ class Trainer:
 
     def _save_checkpoint(self) -> None:
         measured = self._measured_at == self.step
-        tensors = self._model.state_dict()
+        tensors = full_state_dict(self._model)
         finite = (bool(value.isfinite().all()) for value in tensors.values() if isinstance(value, Tensor))
         if not measured and not all(finite):
             raise self._non_finite(math.nan)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from landscape._utils.state_dict import full_state_dict
 from landscape.analysis.checks import BAD, OK, WARN, Finding, check_evaluation, check_surface
 from landscape.errors import LandscapeError, StoreError
 from landscape.evaluation.config import EvaluationConfig
@@ -135,7 +136,7 @@ def _rebuild(surface: Surface, plane: Plane) -> tuple[Problem, EvaluationConfig,
 
 
 def _load_origin(problem: Problem, plane: Plane, fixed: str | None) -> None:
-    state = problem.model.state_dict()
+    state = full_state_dict(problem.model)
     kept = {name: tensor for name, tensor in state.items() if name not in plane.origin.tensors}
     if fixed is not None and Weights(kept).digest() != fixed:
         raise ValueError("the file names no checkpoint, and the buffers (batch-norm statistics) are not stored")

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from landscape._utils.state_dict import full_state_dict
 from landscape.errors import CheckpointError
 from landscape.geometry.plane import Plane, PlaneFamily
 from landscape.parallel.job import run_on_ranks
@@ -154,7 +155,7 @@ class _Job:
         source, plane = task.source, task.plane
         if isinstance(source, Problem):
             spec, description = _spec_of(source), _plain(source.describe())
-            save_checkpoint(folder / _WEIGHTS, source.model.state_dict(), step=0, epoch=0)
+            save_checkpoint(folder / _WEIGHTS, full_state_dict(source.model), step=0, epoch=0)
             source = str(folder / _WEIGHTS)
         elif isinstance(source, Run):
             source = str(source.path)

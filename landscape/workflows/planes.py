@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
+from landscape._utils.state_dict import full_state_dict
 from landscape.geometry.direction import Direction, difference
 from landscape.geometry.plane import Plane, PlaneFamily, random_plane
 from landscape.geometry.weights import Weights
@@ -104,7 +105,7 @@ class PlaneConfig:
 
     def _given(self, origin: Weights, model: nn.Module, axes: int) -> list[Direction]:
         if self.directions is not None:
-            found = list(read_directions(self.directions, origin, model.state_dict()))[:axes]
+            found = list(read_directions(self.directions, origin, full_state_dict(model)))[:axes]
             if len(found) < axes:
                 raise ValueError(f"{self.directions}: expected directions for {axes} axes, got {len(found)}")
             return found

@@ -16,7 +16,7 @@ from landscape.problem.data.registry import select_splits
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
 from landscape.surface.metadata import CheckpointReference
-from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into
+from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into, unused_note
 from landscape.training.run import Run, run_of
 
 PathName: TypeAlias = str | os.PathLike[str]
@@ -38,10 +38,12 @@ class Source:
     Attributes:
         problem: model, data, loss and metrics.
         checkpoint: the checkpoint that the weights come from; None for the weights of a problem made in Python.
+        note: what the user should know about the checkpoint; empty as a rule.
     """
 
     problem: Problem
     checkpoint: CheckpointReference | None = None
+    note: str = ""
 
     @property
     def split(self) -> str:
@@ -125,8 +127,8 @@ def open_source(
     if spec.factory is not None and split == "both":
         splits = None
     built = spec.build(splits)
-    load_into(built.model, checkpoint)
-    return Source(built, CheckpointReference(str(checkpoint.path.resolve()), checkpoint.step, checkpoint.epoch))
+    note = unused_note(checkpoint.path, load_into(built.model, checkpoint))
+    return Source(built, CheckpointReference(str(checkpoint.path.resolve()), checkpoint.step, checkpoint.epoch), note)
 
 
 def weights_at(path: PathName, like: Weights) -> Weights:
@@ -138,4 +140,4 @@ def weights_at(path: PathName, like: Weights) -> Weights:
     """
     path = Path(path)
     checkpoint = Run.open(path).load() if path.is_dir() else load_checkpoint(path)
-    return like.select(checkpoint.state_dict, str(checkpoint.path))
+    return like.select(checkpoint.stored, str(checkpoint.path))

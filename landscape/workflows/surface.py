@@ -180,6 +180,8 @@ def run_task(
     grid, rules = found
     metadata = ranks.collective(lambda: _account(source, first, several=first is not plane))
     if ranks.is_root:
+        if source.note:
+            say(source.note)
         say(_summary(plane, grid, problem, ranks, evaluation.threads, device))
         for rule in rules:
             say(rule)

@@ -109,7 +109,7 @@ def principal_plane_of(
     """
     opened = open_runs(runs)
     layout = Weights.from_model(opened[0].build_problem().model)
-    origin = layout.select(opened[0].load().state_dict, str(opened[0].path))
+    origin = layout.select(opened[0].load().stored, str(opened[0].path))
     sources = [_loader(path, layout) for run in opened for path in run.checkpoints]
     return principal_plane(origin, sources, axes, ignore, split_patterns(only), split_patterns(freeze))
 
@@ -164,4 +164,4 @@ def _point(path: Path, layout: Weights, loss_of: Callable[[Checkpoint], float] |
 
 
 def _loader(path: Path, layout: Weights) -> Callable[[], Weights]:
-    return lambda: layout.select(load_checkpoint(path).state_dict, str(path))
+    return lambda: layout.select(load_checkpoint(path).stored, str(path))

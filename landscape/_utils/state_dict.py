@@ -1,0 +1,198 @@
+"""Names of the tensors in a checkpoint, matched with those of a network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""Children that hold the wrapped network: of ``DataParallel`` and averaged models, of ``torch.compile``, of FSDP, and
+of activation checkpointing. Their names come and go as a network is wrapped and unwrapped."""
+COUNTER = "num_batches_tracked"
+"""Counter of batch norm, which files from before torch 0.4.1 lack."""
+_NESTED = 4  # wrappers around one another
+_LISTED = 4  # tensors of each kind named in a message
+
+
+def full_state_dict(model: nn.Module, keep_vars: bool = False) -> dict[str, Tensor]:
+    """Return all parameters and persistent buffers by name, also of a network that overrides ``state_dict``."""
+    return dict(nn.Module.state_dict(model, keep_vars=keep_vars))
+
+
+def tied_names(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, ...]]:
+    """Return for each name that shares its tensor the other names of it."""
+    groups: dict[object, list[str]] = {}
+    for name, tensor in tensors.items():
+        key: object = name
+        # Empty tensors and those on the meta device have no memory to share; an extra state is any object.
+        if isinstance(tensor, Tensor) and tensor.layout is torch.strided and tensor.numel() and tensor.data_ptr():
+            key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        groups.setdefault(key, []).append(name)
+    return {name: tuple(n for n in names if n != name) for names in groups.values() if len(names) > 1 for name in names}
+
+
+@dataclass(frozen=True)
+class NameMatch:
+    """The tensors of a checkpoint for each of a network's names.
+
+    Attributes:
+        names: name in the checkpoint by name in the network.
+        unused: names in the checkpoint that the network has no place for.
+    """
+
+    names: Mapping[str, str]
+    unused: tuple[str, ...]
+
+
+def match_names(
+    own: Mapping[str, Tensor],
+    stored: Mapping[str, Tensor],
+    tied: Mapping[str, Sequence[str]] | None = None,
+) -> NameMatch | None:
+    """Match the names in a checkpoint with those of a network, by name and shape.
+
+    The names need not be equal: either side may have those of wrappers (:data:`WRAPPERS`), in front or anywhere inside.
+    Of tied tensors one suffices, and batch-norm counters may be missing if all are.
+
+    Args:
+        own: tensors of the network.
+        stored: tensors of the checkpoint.
+        tied: other names of tied tensors; see :func:`tied_names`.
+
+    Returns:
+        The match; None if a tensor is missing or has another shape.
+    """
+    for of_own, of_stored in _renamings():
+        match = _match(own, stored, tied or {}, of_own, of_stored)
+        if match is not None:
+            return match
+    return None
+
+
+def extends_rows(own: Iterable[str], unused: Iterable[str]) -> bool:
+    """Return True if unused tensors continue numbered rows of a network, as those of a deeper one do.
+
+    ``layers.3.weight`` continues the row of ``layers.2.weight``; ``n_averaged`` continues none.
+    """
+    rows = {_row(_bare(name)) for name in own}
+    return any(_row(_bare(name)) in rows for name in unused)
+
+
+def misfit(own: Mapping[str, Tensor], stored: Mapping[str, Tensor], tied: Mapping[str, Sequence[str]]) -> str:
+    """Return how a checkpoint differs from a network that it doesn't fit, and which prefix would make it fit."""
+
+    def by_name(renaming: _Renaming) -> int:
+        return len({renaming[0](name) for name in own} & {renaming[1](name) for name in stored})
+
+    of_own, of_stored = max(_renamings(), key=by_name)  # the first of those with most names in common
+    found = {of_stored(name): tensor for name, tensor in stored.items()}
+    wanted = {of_own(name): tensor for name, tensor in own.items()}
+    counted = any(name.endswith(COUNTER) for name in stored)
+    missing = [
+        name
+        for original, name in zip(own, wanted, strict=False)
+        if name not in found
+        and not any(of_own(other) in found for other in tied.get(original, ()))
+        and (counted or not name.endswith(COUNTER))
+    ]
+    unexpected = [name for name in found if name not in wanted]
+    reshaped = [
+        f"{name} {_shape(found[name])} in the checkpoint, {_shape(tensor)} in the model"
+        for name, tensor in wanted.items()
+        if name in found and _shape(found[name]) != _shape(tensor)
+    ]
+    differing = [
+        f"{len(names)} {kind} ({', '.join(names[:_LISTED])}{', ...' if len(names) > _LISTED else ''})"
+        for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
+        if names
+    ]
+    return "; ".join(differing) + prefix_hint(own, stored, tied)
+
+
+_Rename = Callable[[str], str]
+_Renaming = tuple[_Rename, _Rename]
+
+
+def _renamings() -> list[_Renaming]:
+    """Return the ways to make names comparable, those of the network and those of the checkpoint, closest first."""
+    same, leading = _without_leading(0), [_without_leading(count) for count in range(1, _NESTED + 1)]
+    return [(same, same), *((same, each) for each in leading), *((each, same) for each in leading), (_bare, _bare)]
+
+
+def _without_leading(count: int) -> _Rename:
+    def rename(name: str) -> str:
+        parts = name.split(".")
+        for _ in range(count):
+            if len(parts) > 1 and parts[0] in WRAPPERS:
+                parts = parts[1:]
+        return ".".join(parts)
+
+    return rename
+
+
+def _bare(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+
+
+def _match(
+    own: Mapping[str, Tensor],
+    stored: Mapping[str, Tensor],
+    tied: Mapping[str, Sequence[str]],
+    of_own: _Rename,
+    of_stored: _Rename,
+) -> NameMatch | None:
+    found = {of_stored(name): name for name in stored}
+    if len(found) < len(stored) or len({of_own(name) for name in own}) < len(own):
+        return None  # two tensors of one name
+    counted = any(name.endswith(COUNTER) for name in stored)
+    names: dict[str, str] = {}
+    used: set[str] = set()
+    for name, tensor in own.items():
+        known = [found[key] for key in map(of_own, (name, *tied.get(name, ()))) if key in found]
+        if known and _shape(stored[known[0]]) == _shape(tensor):
+            names[name] = known[0]
+            used.update(known)
+        elif known or counted or not name.endswith(COUNTER):
+            return None
+    return NameMatch(names, tuple(name for name in stored if name not in used))
+
+
+def _row(name: str) -> str:
+    """Return a name with its numbers left out, which all members of a row have in common."""
+    return re.sub(r"(^|\.)\d+(?=\.|$)", r"\1#", name)
+
+
+def prefix_hint(own: Mapping[str, Tensor], stored: Mapping[str, Tensor], tied: Mapping[str, Sequence[str]]) -> str:
+    """Return a sentence on the prefix that would have to be removed or added, if one would do; else nothing."""
+    fitting = [
+        prefix
+        for prefix in _prefixes(stored, own)
+        if match_names(own, {n.removeprefix(prefix): t for n, t in stored.items() if n.startswith(prefix)}, tied)
+    ]
+    if fitting:
+        return f". It fits if {_quoted(fitting)} is removed from the names in the file"
+    fitting = [
+        prefix
+        for prefix in _prefixes(own, stored)
+        if match_names(own, {prefix + n: t for n, t in stored.items()}, tied)
+    ]
+    return f". It fits if {_quoted(fitting)} is put before the names in the file" if fitting else ""
+
+
+def _prefixes(longer: Iterable[str], shorter: Iterable[str]) -> list[str]:
+    """Return what comes before a name of ``shorter`` in the names of ``longer``."""
+    first = next(iter(shorter), None)
+    ends = [] if first is None else [name for name in longer if name.endswith(f".{first}")]
+    return [name.removesuffix(first or "") for name in ends]
+
+
+def _shape(value: object) -> tuple[int, ...]:
+    return tuple(getattr(value, "shape", ()))
+
+
+def _quoted(prefixes: Sequence[str]) -> str:
+    return " or ".join(repr(prefix) for prefix in prefixes)
