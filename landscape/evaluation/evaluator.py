@@ -45,6 +45,7 @@ class Evaluator:
         captured: True if a pass over the data is replayed as a CUDA graph.
         points_per_launch: number of points that are best computed together.
         origin_values: values at the origin by name, if ``config.paired``; otherwise empty.
+        bn_weights: weights of the batches in re-estimated statistics: ``samples``, or ``batches`` if they are equal.
         remarks: sentences about the measures for the user, ``warning: ...`` if values may mislead.
     """
 
@@ -75,6 +76,8 @@ class Evaluator:
         if config.bn == "recalibrate" and norms:
             samples = align(head(problem.splits.get("train", first), config.bn_samples))
             recalibration = Recalibration(model, norms, samples, self.batch_size)
+
+        self.bn_weights = "samples" if recalibration is not None and recalibration.uneven else "batches"
 
         set_coordinates(origin)
         measures: dict[str, Measure] = {"loss": problem.loss, **problem.metrics}

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from landscape._utils.torch_compat import NormBase, tree_map
+from landscape._utils.torch_compat import NormBase, tree_leaves, tree_map
 from landscape._utils.torch_state import seed_random
+from landscape.errors import UnsoundError
 from landscape.evaluation.accumulator import PAIRED_SUFFIX, MetricAccumulator, PairedBaseline
 from landscape.evaluation.device import supports_capture
 from landscape.evaluation.engines.base import Engine, EngineNotApplicable, pad_rows
@@ -44,19 +45,52 @@ class Recalibration:
     split: Split
     batch_size: int
 
+    @property
+    def batches(self) -> list[Split]:
+        """The batches in order. A last one of a single sample, which has no variance, is joined to the one before."""
+        size = self.batch_size
+        starts = list(range(0, len(self.split), size))
+        if len(starts) > 1 and size > 1 and len(self.split) - starts[-1] == 1:
+            starts.pop()
+        ends = [*starts[1:], len(self.split)]
+        return [self.split.take(slice(start, end)) for start, end in zip(starts, ends, strict=True)]
+
+    @property
+    def uneven(self) -> bool:
+        """True if the batches have different numbers of samples, so that their weights matter."""
+        return len(self.split) > self.batch_size and len(self.split) % self.batch_size != 0
+
     def run(self) -> None:
-        """Set running statistics to their average over the batches, in order."""
+        """Set running statistics to their average over the batches in order, weighted by samples."""
         self.model.eval()
         momenta = [norm.momentum for norm in self.norms]
+        seen = dict.fromkeys(self.norms, 0)
+
+        def weigh(norm: NormBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            """Set the weight of what the layer is about to see, by its number of values per channel."""
+            count = next(leaf.numel() for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+            seen[norm] += count
+            # Equal batches get 1, 1/2, 1/3, ..., which are the weights of torch's own cumulative average.
+            norm.momentum = count / seen[norm] if count else 0.0
+
+        handles = [norm.register_forward_pre_hook(weigh, with_kwargs=True) for norm in self.norms]
         try:
             for norm in self.norms:
                 norm.reset_running_stats()
-                norm.momentum = None  # for torch, a cumulative average
                 norm.train()
             with torch.no_grad():
-                for batch in self.split.batches(self.batch_size):
+                for batch in self.batches:
                     self.model(batch.inputs)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UnsoundError(
+                f"running statistics cannot be re-estimated on single samples ({error}): expected batches of two or "
+                f"more, got a batch size of {self.batch_size} for {len(self.split)} samples"
+            ) from error
         finally:
+            for handle in handles:
+                handle.remove()
             for norm, momentum in zip(self.norms, momenta, strict=True):
                 norm.momentum = momentum
                 norm.eval()

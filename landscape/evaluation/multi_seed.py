@@ -32,6 +32,7 @@ class MultiSeedEvaluator:
         engine: name of the engine in use.
         points_per_launch: number of points of one seed that are computed together.
         origin_values: values at the origin, which all planes share.
+        bn_weights: see :class:`~landscape.evaluation.evaluator.Evaluator`.
         remarks: sentences about the measures for the user.
     """
 
@@ -44,6 +45,7 @@ class MultiSeedEvaluator:
         self.names, self.batch_size = evaluate.names, evaluate.batch_size
         self.engine, self.points_per_launch = evaluate.engine, evaluate.points_per_launch
         self.origin_values, self.remarks = evaluate.origin_values, evaluate.remarks
+        self.bn_weights = evaluate.bn_weights
 
     def _evaluator_of(self, seed: int) -> Evaluator:
         """Return the evaluator over the plane of ``seed``, after closing that of another seed."""

@@ -45,6 +45,8 @@ class SweepSettings:
         threads: CPU threads per rank.
         bn: source of batch-norm statistics, ``checkpoint`` or ``recalibrate``.
         bn_samples: number of samples for re-estimated statistics.
+        bn_weights: weights of the batches in re-estimated statistics: ``batches`` if all count alike, as they did up to
+            version 0.1; ``samples`` if a shorter last one counts less.
         engine: forward-pass engine.
         paired: True if standard errors of differences to the origin are stored.
         stop_above: loss above which a point is abandoned; None if every point is computed in full.
@@ -69,6 +71,7 @@ class SweepSettings:
     threads: int = 1
     bn: str = "checkpoint"
     bn_samples: int = 512
+    bn_weights: str = "batches"
     engine: str = "auto"
     paired: bool = False
     stop_above: float | None = None
@@ -95,7 +98,10 @@ class SweepSettings:
         keys = values if self.stored_keys is None else self.stored_keys
         optional = ("seeds", "problem", "split", "axes_are")
         empty: tuple[Any, ...] = ([], "", None)
-        return {key: values[key] for key in keys if key in values and not (key in optional and values[key] in empty)}
+        found = {key: values[key] for key in keys if key in values and not (key in optional and values[key] in empty)}
+        if found.get("bn_weights") == "batches":
+            del found["bn_weights"]
+        return found
 
     def differences(self, other: SweepSettings) -> list[tuple[str, Any, Any]]:
         """Return ``(name, value here, value in other)`` for each setting that differs."""
@@ -275,13 +281,19 @@ class Header:
         differing = self.settings.differences(stored)
         if differing:
             listed = "; ".join(
-                f"{name}: the file has {_brief(there)}, this sweep uses {_brief(here)}"
+                f"{name}: the file has {_brief(there)}, this sweep uses {_brief(here)}{_EXPLAINED.get(name, '')}"
                 for name, here, there in differing
             )
             raise StoreError(
                 f"{path} was made with other settings: {listed}. Choose another file, repeat the settings of this "
                 "one, or overwrite it"
             )
+
+
+_EXPLAINED = {
+    "bn_weights": " (version 0.1 gave a shorter last batch the weight of a full one; a batch size that divides the "
+    "number of samples gives equal statistics in both)"
+}
 
 
 def as_attribute(value: Any) -> Any:

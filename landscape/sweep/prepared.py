@@ -157,6 +157,7 @@ def _settings(inputs: SweepInputs, evaluate: Evaluator | MultiSeedEvaluator) -> 
         seeds=plane.seeds if isinstance(plane, PlaneFamily) else (),
         fixed=_digest_of_fixed(problem, plane),
         **{**inputs.evaluation.to_json(), "batch_size": evaluate.batch_size, "engine": evaluate.engine},
+        bn_weights=evaluate.bn_weights,
         problem=given.problem,
         split=given.split,
         axes_are=given.axes_are,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, field
 
@@ -30,7 +31,7 @@ class TrainingStep:
     steps may begin anywhere. The optimizer is called once per step, with a :class:`StepClosure`.
 
     Attributes:
-        steps_per_epoch: number of batches in an epoch; the last one takes the remainder.
+        steps_per_epoch: number of batches in an epoch; see :func:`count_steps`.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class TrainingStep:
         self._device = next(problem.model.parameters()).device
         self._closure_first = calls_closure_first(optimizer)
         self._order: tuple[int, Tensor] | None = None
-        self.steps_per_epoch = math.ceil(len(self._split) / batch_size)
+        self.steps_per_epoch = count_steps(problem.model, self._split, batch_size)
 
     def __call__(self, step: int) -> float:
         """Take the step that follows ``step`` completed steps.
@@ -99,12 +100,39 @@ class TrainingStep:
             generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
             self._order = epoch, torch.randperm(len(self._split), generator=generator).to(self._device)
         start = position * self._batch_size
-        batch = self._split.take(self._order[1][start : start + self._batch_size])
+        end = None if position == self.steps_per_epoch - 1 else start + self._batch_size
+        batch = self._split.take(self._order[1][start:end])
         if self._problem.augment is None:
             return batch
         # Drawn on the CPU whatever the device, so that every device sees the same images.
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "augmentation", step))
         return Split(self._problem.augment(batch.inputs, generator), batch.targets)
+
+
+def count_steps(model: nn.Module, split: Split, batch_size: int) -> int:
+    """Return the number of batches in an epoch; the last one takes the remainder.
+
+    A remainder of one sample is joined to the batch before if the network cannot be trained on a single sample, since
+    batch normalization needs a variance.
+
+    Args:
+        model: the network, in training mode, on the device of ``split``; it is left unchanged.
+        split: training data.
+        batch_size: number of samples of the other batches.
+    """
+    steps = math.ceil(len(split) / batch_size)
+    if steps == 1 or batch_size == 1 or len(split) % batch_size != 1:
+        return steps
+    twin = copy.deepcopy(model)
+    try:
+        with preserve_random_state(next(model.parameters()).device), torch.no_grad():
+            twin(split.take(slice(0, 1)).inputs)
+    except ValueError as error:
+        if "more than 1 value per channel" in str(error):
+            return steps - 1
+    except Exception:  # whatever it is, it is no matter of one sample more
+        pass
+    return steps
 
 
 @dataclass

@@ -24,7 +24,7 @@ from landscape.training.measure import measure
 from landscape.training.optimizers import Builder, build, describe
 from landscape.training.run import Run
 from landscape.training.settings import TrainingSettings, find_schedule
-from landscape.training.step import NonFiniteBatch, TrainingStep
+from landscape.training.step import NonFiniteBatch, TrainingStep, count_steps
 
 # Within epochs the state is saved this often, so that a kill costs a minute at most.
 _SECONDS_BETWEEN_STATES = 60.0
@@ -110,7 +110,7 @@ def train(
         problem=problem.describe(),
         optimizer=describe(optimizer, arguments),
         settings=settings,
-        steps_per_epoch=math.ceil(len(problem.splits["train"]) / settings.batch_size),
+        steps_per_epoch=count_steps(model, splits["train"], settings.batch_size),
         overwrite=overwrite,
     )
     if run.finished:

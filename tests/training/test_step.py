@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from landscape.problem import Split
+from landscape.problem import Problem, Split
+from landscape.problem.measures import cross_entropy
 from landscape.training import TrainingSettings
 from landscape.training.step import NonFiniteBatch, StepClosure
 from landscape.training.trainer import train
@@ -153,3 +154,38 @@ def test_two_step_optimizer_by_hand(mlp, tmp_path):
     expected = [before - 0.2 * g for before, g in zip(start, slopes(), strict=True)]
     for tensor, found in zip(expected, run.load(1).state_dict.values(), strict=True):
         torch.testing.assert_close(found, tensor, rtol=1e-12, atol=1e-14)
+
+
+LENGTHS: list[int] = []
+
+
+class Normalized(nn.Module):
+    """Notes the lengths of the batches that it is trained on; a copy does, too."""
+
+    def __init__(self, kernel):
+        super().__init__()
+        self.conv, self.norm, self.last = (
+            nn.Conv2d(1, 3, kernel),
+            nn.BatchNorm2d(3),
+            nn.Linear(3 * (5 - kernel) ** 2, 3),
+        )
+
+    def forward(self, x):
+        if self.training and torch.is_grad_enabled():
+            LENGTHS.append(len(x))
+        return self.last(self.norm(self.conv(x)).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("samples", "kernel", "lengths"),
+    [(9, 4, [4, 5]), (9, 3, [4, 4, 1]), (8, 4, [4, 4]), (10, 4, [4, 4, 2]), (4, 4, [4])],
+)
+def test_single_last_sample_is_joined_if_it_cannot_be_trained_on(samples, kernel, lengths, tmp_path):
+    """A convolution of the whole image leaves one value per channel, which has no variance; a smaller one does not."""
+    model = Normalized(kernel)
+    LENGTHS.clear()
+    problem = Problem(model, {"train": Split(torch.randn(samples, 1, 4, 4), torch.arange(samples) % 3)}, cross_entropy)
+    run = train(problem, "sgd:lr=0.01", TrainingSettings(epochs=2, batch_size=4), tmp_path / "run")
+    assert run.finished
+    assert run.record.steps_per_epoch == len(lengths)
+    assert lengths * 2 == LENGTHS
