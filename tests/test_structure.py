@@ -1,4 +1,4 @@
-"""The house itself: the way of the data is one way, what is packaged is what is there, quick things stay quick."""
+"""Structure of the package: imports follow the pipeline, all packages are installed, and imports stay fast."""
 
 from __future__ import annotations
 
@@ -36,51 +36,47 @@ MAY_IMPORT = {
 OPEN_TO_ALL = {"errors", "_utils"}
 
 
-def folder_of(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0 if path.is_relative_to(ROOT / "models") else 1]
-
-
 def imports(path: Path) -> list[str]:
-    """Rooms of ours that a file imports, at whatever depth of its code."""
-    rooms = []
+    """Return the packages of landscape that a file imports, also inside functions."""
+    packages = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
-            # Relative imports stay inside the directory as long as they climb no further than to it.
-            assert node.level == 1, f"{path}: climbs out of its directory"
+            # Only imports from the same directory may be relative.
+            assert node.level == 1, f"{path}: imports from outside its directory"
         names = []
         if isinstance(node, ast.ImportFrom) and not node.level:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        rooms += [name.split(".")[1] for name in names if name.split(".")[0] == "landscape" and "." in name]
-    return rooms
+        packages += [name.split(".")[1] for name in names if name.split(".")[0] == "landscape" and "." in name]
+    return packages
 
 
-@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
-def test_a_folder_imports_only_from_those_before_it(room):
-    folder = ROOT / "models" if room == "models" else ROOT / "landscape" / room
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT))
+def test_imports_follow_the_pipeline(package):
+    folder = ROOT / "models" if package == "models" else ROOT / "landscape" / package
     files = sorted(folder.rglob("*.py"))
     assert files
-    allowed = MAY_IMPORT[room] | {room} | (OPEN_TO_ALL if room != "models" else set()) | {"__version__"}
+    allowed = MAY_IMPORT[package] | {package} | (OPEN_TO_ALL if package != "models" else set()) | {"__version__"}
     wrong = {f"{path.relative_to(ROOT)}: {name}" for path in files for name in imports(path) if name not in allowed}
     assert not wrong
 
 
-def test_every_room_has_a_rule():
-    rooms = {path.name for path in (ROOT / "landscape").iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert rooms == set(MAY_IMPORT)
+def test_every_package_has_an_import_rule():
+    packages = {path.name for path in (ROOT / "landscape").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert packages == set(MAY_IMPORT)
 
 
 def package_of(init: Path) -> str:
-    """The dotted name of the package whose ``__init__.py`` this is."""
+    """Return the dotted name of the package with this ``__init__.py``."""
     return ".".join(init.parent.relative_to(ROOT).parts)
 
 
-def test_the_package_list_is_what_is_on_the_disk():
+def test_setup_lists_all_packages():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     listed = set(config["options"]["packages"].split())
-    # A link is not followed by every Python's rglob: the zoo is named.
+    # Not every version of rglob follows links, so the linked package is added.
     found = {package_of(path) for path in (ROOT / "landscape").rglob("__init__.py")} | {"landscape.models"}
     assert listed == found
 
@@ -100,13 +96,13 @@ def run_python(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
 
-def test_importing_the_package_is_light():
+def test_import_is_fast():
     loaded = run_python("import sys, landscape, landscape.cli.main; print(*sys.modules)").split()
     heavy = {"torch", "vtk", "vtkmodules", "matplotlib", "mpi4py", "h5py", "numpy", "models"}
     assert not heavy & set(loaded)
 
 
-def test_drawing_does_not_need_torch():
+def test_drawing_does_not_import_torch():
     loaded = run_python(
         "import sys; from landscape.surface import read_surface, read_trajectories; "
         "import landscape.render; print(*sys.modules)"
@@ -132,7 +128,7 @@ def test_only_the_command_line_prints_or_exits():
     assert not offending
 
 
-def test_the_version_stands_once():
+def test_version_is_defined_once():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     import landscape
@@ -141,8 +137,8 @@ def test_the_version_stands_once():
 
 
 @pytest.mark.parametrize("init", sorted((ROOT / "landscape").rglob("__init__.py")), ids=package_of)
-def test_a_lazy_name_is_no_module_beside_it(init):
-    """An imported module becomes an attribute of its package, and would stand in the way of the name."""
+def test_lazy_names_do_not_clash_with_modules(init):
+    """An imported module becomes an attribute of its package, and would hide a lazy name."""
     modules = {path.stem for path in init.parent.glob("*.py")}
     package = importlib.import_module(package_of(init))
     if "__getattr__" in vars(package):

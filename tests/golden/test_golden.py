@@ -1,8 +1,8 @@
-"""Files of version 0.1 (commit 3358993), one of every kind: they are read, drawn and finished as 0.1 would itself.
+"""Files of version 0.1 (commit 3358993), one of each kind, are read, drawn and completed as by version 0.1.
 
-``v0.1/make`` made ``v0.1/files.tar.xz``, and ``v0.1/expected.json`` with what 0.1 makes of copies of them. Everything
-goes through the command line, and results are read with h5py and torch alone: nothing here follows a change of the
-library.
+``v0.1/make`` created ``v0.1/files.tar.xz``, and ``v0.1/expected.json`` with the results of version 0.1 on copies of
+them. The tests use the command line, and read results with h5py and torch only, so a change of the library cannot
+change the expected results.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import torch
 
 HERE = Path(__file__).resolve().parent / "v0.1"
 MADE_IN = "/tmp/landscape-golden"
-"""Where the files were made: 0.1 stores absolute paths, which a copy has to have replaced."""
+"""Directory in which the files were created: 0.1 stores absolute paths, which are replaced in copies."""
 FINISHED = (
     "line.h5", "plane.h5", "volume.h5", "seeds.h5", "seeds-plane.h5", "adaptive.h5", "above.h5", "paired.h5", "to.h5",
     "bfloat16.h5", "plugin.h5", "square.h5", "on-pca.h5",
@@ -52,16 +52,16 @@ KEPT = (
     "format", "format_version", "settings", "metrics", "title", "checkpoint_step", "checkpoint_epoch", "recipes",
     "origin_values", "precision", "cosine_xy", "cosine_xz", "cosine_yz",
 )  # fmt: skip
-"""Attributes of the root that depend neither on the time nor on the place."""
+"""Root attributes that depend neither on time nor on directory."""
 VARY = ("seconds", "failures")
-"""Datasets that do."""
+"""Datasets that vary between runs."""
 
 
-# ---- the program, and what it wrote
+# ---- running commands and reading their files
 
 
 def landscape(*words: object) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
+    """Run a command, and return its exit code, standard output and standard error."""
     from landscape.cli.main import main
 
     out, err = io.StringIO(), io.StringIO()
@@ -71,14 +71,14 @@ def landscape(*words: object) -> tuple[int, str, str]:
 
 
 def copied(source: Path, folder: Path) -> Path:
-    """A copy of all files in ``folder``, which becomes the working directory."""
+    """Copy all files to ``folder``, and make it the working directory."""
     shutil.copytree(source, folder, dirs_exist_ok=True)
     os.chdir(folder)
     return folder
 
 
 def moved(path: Path, folder: Path) -> None:
-    """Let the paths that a surface stores point into ``folder``."""
+    """Make the paths stored in a surface refer to ``folder``."""
     with h5py.File(path, "r+") as file:
         for name, value in file.attrs.items():
             if isinstance(value, str) and MADE_IN in value:
@@ -86,19 +86,19 @@ def moved(path: Path, folder: Path) -> None:
 
 
 def command_of(path: Path) -> list[str]:
-    """The words that a file or a run was made with."""
+    """Return the command line that created a file or a run."""
     if path.is_dir():
-        said = json.loads((path / "run.json").read_text())["sessions"][0]["command"]
+        command = json.loads((path / "run.json").read_text())["sessions"][0]["command"]
     else:
         with h5py.File(path, "r") as file:
-            said = file.attrs["command"]
-    return shlex.split(said)[1:]
+            command = file.attrs["command"]
+    return shlex.split(command)[1:]
 
 
-def continued(name: str) -> dict[str, Any]:
-    """What is in an unfinished file or run of the working directory once its own command has gone on to the end.
+def completed(name: str) -> dict[str, Any]:
+    """Complete an unfinished file or run with its own command, and return its contents.
 
-    A shard is continued to the whole surface, by the command without its part.
+    A shard is completed to the whole surface, by its command without ``--shard``.
     """
     words = command_of(Path(name))
     if "--shard" in words:
@@ -108,15 +108,15 @@ def continued(name: str) -> dict[str, Any]:
     return run_contents(Path(name)) if Path(name).is_dir() else contents(Path(name))
 
 
-def joined() -> dict[str, Any]:
-    """What the shards of the working directory make together."""
-    code, _, err = landscape("merge", *SHARDS, "--out", "joined.h5")
+def merged() -> dict[str, Any]:
+    """Merge the shards, and return the contents of the result."""
+    code, _, err = landscape("merge", *SHARDS, "--out", "merged.h5")
     assert code == 0, err
-    return contents(Path("joined.h5"))
+    return contents(Path("merged.h5"))
 
 
 def contents(path: Path) -> dict[str, Any]:
-    """Values and attributes of an HDF5 file, but for those that vary from one run to the next."""
+    """Return the values and attributes of an HDF5 file, except those that vary between runs."""
     found: dict[str, Any] = {}
     with h5py.File(path, "r") as file:
         found["@complete"] = bool(file.attrs.get("finished"))
@@ -133,7 +133,7 @@ def contents(path: Path) -> dict[str, Any]:
 
 
 def run_contents(folder: Path) -> dict[str, Any]:
-    """All checkpoints of a run, and its history."""
+    """Return all checkpoints of a run, and its history."""
     found: dict[str, Any] = {}
     for path in sorted((folder / "checkpoints").iterdir()):
         stored = torch.load(path, weights_only=True)
@@ -156,7 +156,7 @@ def _plain(value: Any) -> Any:
 
 
 def _coded(array: np.ndarray) -> dict[str, Any]:
-    """An array for JSON: its bytes, or of large ones their digest."""
+    """Return an array in a form for JSON: its bytes, or the digest of many bytes."""
     raw = np.ascontiguousarray(array).tobytes()
     data = (
         {"base64": base64.b64encode(raw).decode()} if len(raw) <= 2048 else {"sha256": hashlib.sha256(raw).hexdigest()}
@@ -168,13 +168,13 @@ def _decoded(stored: dict[str, Any]) -> np.ndarray:
     return np.frombuffer(base64.b64decode(stored["base64"]), stored["dtype"]).reshape(stored["shape"])
 
 
-# ---- what 0.1 makes of them
+# ---- expected results of version 0.1
 
 
 def arithmetic() -> str:
-    """A digest of what torch computes here in operations like those of the files, without any of our code.
+    """Return a digest of what torch computes here with operations like those behind the files, without our code.
 
-    Other processors and other versions of torch may round otherwise; then values cannot be expected to the bit.
+    Other processors and versions of torch may round differently; bit-equal values are then not expected.
     """
     torch.manual_seed(0)
     images, targets = torch.rand(25, 1, 8, 8), torch.arange(25) % 10
@@ -200,7 +200,7 @@ def arithmetic() -> str:
 
 
 def expectations(folder: Path) -> dict[str, Any]:
-    """All that the tests below compare with, by the program that is installed; ``folder`` is not changed."""
+    """Return the expected results of all tests, from the installed version; ``folder`` is not changed."""
     found: dict[str, Any] = {"arithmetic": arithmetic(), "torch": torch.__version__}
     with tempfile.TemporaryDirectory() as place:
         here = copied(folder, Path(place).resolve() / "copy")
@@ -209,27 +209,27 @@ def expectations(folder: Path) -> dict[str, Any]:
         for name in SURFACES:
             moved(here / name, here)
         found["check"] = {name: check(name) for name in (*SURFACES, *RUNS)}
-        found["joined"] = joined()
-        found["continued"] = {name: continued(name) for name in (*UNFINISHED, SHARDS[1], *RUNS)}
+        found["joined"] = merged()
+        found["continued"] = {name: completed(name) for name in (*UNFINISHED, SHARDS[1], *RUNS)}
         os.chdir(folder)
     return found
 
 
 def info(name: str) -> dict[str, Any]:
-    """What ``landscape info --json`` says of a file."""
+    """Return the output of ``landscape info --json`` for a file."""
     code, out, err = landscape("info", "--json", name)
     assert code == 0, err
     return json.loads(out)
 
 
 def check(name: str) -> list[Any]:
-    """The exit code of ``landscape check``, and what it says."""
+    """Return the exit code and the output lines of ``landscape check``."""
     code, out, _ = landscape("check", name)
     return [code, *out.splitlines()]
 
 
 def csv(name: str) -> str:
-    """The rows that ``landscape export`` writes."""
+    """Return the digest of the rows that ``landscape export`` writes."""
     out = Path("out.csv")
     code, _, err = landscape("export", name, "--out", out, "--overwrite")
     assert code == 0, err
@@ -246,7 +246,7 @@ def expected() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def exact(expected) -> bool:
-    """Whether values must be those of 0.1 to the last bit: not on a processor that rounds otherwise."""
+    """Whether values must equal those of 0.1 bit for bit: not on a processor that rounds differently."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -258,7 +258,7 @@ def exact(expected) -> bool:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> Path:
-    """The files, unpacked; not to be changed."""
+    """The unpacked files, which tests must not change."""
     folder = tmp_path_factory.mktemp("golden")
     with tarfile.open(HERE / "files.tar.xz") as archive:
         archive.extractall(folder, filter="data")
@@ -267,7 +267,7 @@ def files(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def read_only(files, monkeypatch) -> Path:
-    """The files as working directory, for tests that leave them as they are."""
+    """The files as working directory, for tests that don't change them."""
     monkeypatch.chdir(files)
     return files
 
@@ -288,7 +288,7 @@ def require_same(found: dict[str, Any], wanted: dict[str, Any], exact: bool) -> 
 
 
 def _with_present_engine(text: str) -> str:
-    """The settings of a file, where 0.1 wrote other names of engines than are written today."""
+    """Replace the engine names of 0.1 in the settings of a file."""
     for old, new in {"plain": "eager", "folded": "bn_folded", "dense": "mlp", "grouped": "batched_mlp"}.items():
         text = text.replace(rf"\"engine\": \"{old}\"", rf"\"engine\": \"{new}\"")
     return text
@@ -327,11 +327,11 @@ def test_check(here, expected, exact, name):
     if name in SURFACES:
         moved(here / name, here)
     found, wanted = check(name), expected["check"][name]
-    if "seeds" not in name:  # 0.1 took the seed for a coordinate
+    if "seeds" not in name:  # 0.1 treated the seed as a coordinate
         assert found[0] == wanted[0]
         assert _verdicts(found) == _verdicts(wanted) or not exact
-    if name not in (*FOREIGN, *RUNS) and "seeds" not in name:  # of several seeds only the file is asked
-        assert any("repeat" in line for line in found[1:]), "the network was built again"
+    if name not in (*FOREIGN, *RUNS) and "seeds" not in name:  # for several seeds, only the file is checked
+        assert any("repeat" in line for line in found[1:]), "expected the network to be rebuilt"
 
 
 @pytest.mark.parametrize("name", SURFACES)
@@ -350,7 +350,7 @@ def test_plot(read_only, tmp_path, name):
         ("li.h5", "li_run_proj.h5"),
     ],
 )
-def test_plot_and_export_with_a_path(read_only, tmp_path, surface, path):
+def test_plot_and_export_with_path(read_only, tmp_path, surface, path):
     for words in (("plot", "--out", tmp_path / "figure.svg"), ("export", "--out", tmp_path / "figure.vtp")):
         code, _, err = landscape(words[0], surface, "--trajectory", path, *words[1:])
         assert code == 0, err
@@ -358,7 +358,7 @@ def test_plot_and_export_with_a_path(read_only, tmp_path, surface, path):
 
 
 @pytest.mark.parametrize("name", SURFACES)
-def test_export_as_rows(here, expected, name):
+def test_export_csv(here, expected, name):
     assert csv(name) == expected["csv"][name]
 
 
@@ -374,7 +374,7 @@ def test_export_for_paraview(read_only, tmp_path, name, suffix):
 
 
 @pytest.mark.parametrize("name", [*FINISHED, *TRAJECTORIES])
-def test_the_same_command_makes_the_same_file(here, exact, name):
+def test_same_command_gives_same_file(here, exact, name):
     before = contents(here / name)
     (here / name).rename(here / "kept.h5")
     code, _, err = landscape(*command_of(here / "kept.h5"))
@@ -386,7 +386,7 @@ def test_the_same_command_makes_the_same_file(here, exact, name):
 
 
 @pytest.mark.parametrize("name", FINISHED)
-def test_a_finished_surface_is_left_alone(here, name):
+def test_finished_surface_is_unchanged(here, name):
     before = contents(here / name)
     code, _, err = landscape(*command_of(here / name))
     assert code == 0, err
@@ -394,19 +394,19 @@ def test_a_finished_surface_is_left_alone(here, name):
 
 
 @pytest.mark.parametrize("name", [*UNFINISHED, SHARDS[1]])
-def test_an_unfinished_surface_goes_on(here, expected, exact, name):
+def test_resume_unfinished_surface(here, expected, exact, name):
     with h5py.File(here / name, "r") as file:
         done = file["status"][()] == 1
         before = {metric: file[metric][()][done] for metric in json.loads(file.attrs["metrics"])}
     assert 0 < done.sum() < done.size
-    require_same(continued(name), expected["continued"][name], exact)
+    require_same(completed(name), expected["continued"][name], exact)
     with h5py.File(here / name, "r") as file:
         for metric, values in before.items():
-            assert file[metric][()][done].tobytes() == values.tobytes(), f"{metric}: what was there is kept"
+            assert file[metric][()][done].tobytes() == values.tobytes(), f"{metric}: values that were stored are kept"
 
 
-def test_shards_join(here, expected):
-    require_same(joined(), expected["joined"], exact=True)
+def test_merge_shards(here, expected):
+    require_same(merged(), expected["joined"], exact=True)
 
 
 def test_other_settings_are_refused(here):
@@ -416,8 +416,8 @@ def test_other_settings_are_refused(here):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_goes_on(here, expected, exact, name):
-    require_same(continued(name), expected["continued"][name], exact)
+def test_resume_unfinished_run(here, expected, exact, name):
+    require_same(completed(name), expected["continued"][name], exact)
 
 
 if __name__ == "__main__":

