@@ -115,7 +115,7 @@ def test_run_on_ranks_within_mpi_job_is_refused(monkeypatch):
 
 
 def test_missing_launcher(monkeypatch):
-    monkeypatch.setattr(launch, "find_mpiexec", lambda: None)
+    monkeypatch.setattr(launcher, "find_mpiexec", lambda: None)
     with pytest.raises(MissingLibraryError, match=r"pip install 'landscape\[mpi\]'"):
         run_on_ranks("jobs:describe", {}, 2)
 
