@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from landscape._utils.torch_compat import has_hooks
 from landscape.evaluation.device import allows_tf32
-from landscape.evaluation.engines import triton_kernels
 from landscape.evaluation.engines.base import EngineContext, EngineNotApplicable
 from landscape.evaluation.engines.bn_folded import FoldedPair, fold_norms, trace
 from landscape.evaluation.engines.fused_layers import CHAIN_CHANNELS, Arithmetic, FusedConvolution, ResidualChain
@@ -34,6 +33,8 @@ def load_kernels(device: torch.device) -> ModuleType:
     """
     if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0):
         raise EngineNotApplicable("it needs a CUDA device of compute capability 8.0 or newer")
+    from landscape.evaluation.engines import triton_kernels  # imports Triton, which only a GPU needs
+
     if not triton_kernels.AVAILABLE:
         raise EngineNotApplicable("Triton isn't installed")
     return triton_kernels
