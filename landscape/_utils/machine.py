@@ -1,13 +1,21 @@
-"""Resources of this machine that the process may use: memory and CPU cores."""
+"""Resources of this machine that the process may use, and how it uses its memory."""
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+KEPT_BYTES = 2**30
+"""Free memory at the end of the heap that the process keeps at most (1 GiB)."""
+_HEAP_BYTES = 2**25
+"""Size below which memory comes from the heap (32 MiB), the largest that glibc accepts. Larger pieces, such as data and
+planes, are still returned to the system when they are freed."""
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of <malloc.h>
 
 _TABLE, _ROOT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
@@ -120,3 +128,31 @@ def _control_groups(controller: str, table: Path, root: Path) -> Iterator[tuple[
                 yield folder, version
                 if folder == tree:
                     break
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep freed memory for the next allocation, instead of returning it to the system.
+
+    By default, glibc returns the activations of each layer, and the kernel clears the same pages anew for the next one:
+    40 % of the time of a small convolutional network on a CPU. Afterwards up to :data:`KEPT_BYTES` of freed memory stay
+    with the process, which it has needed before: the peak grows by no more than what lies between pieces still in use.
+
+    This is a setting of the whole process, so programs call it and the library doesn't. It does nothing on systems
+    without glibc, and leaves settings alone that the environment gives.
+
+    Returns:
+        True if the C library accepted the settings.
+    """
+    environment = os.environ
+    if "MALLOC_TRIM_THRESHOLD_" in environment or "MALLOC_MMAP_THRESHOLD_" in environment:
+        return False
+    if "glibc.malloc" in environment.get("GLIBC_TUNABLES", "") or not sys.platform.startswith("linux"):
+        return False
+    try:
+        library = ctypes.CDLL(None)
+        # Other C libraries may have a mallopt with other numbers.
+        library.gnu_get_libc_version  # noqa: B018
+        mallopt = library.mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(_MMAP_THRESHOLD, _HEAP_BYTES) and mallopt(_TRIM_THRESHOLD, KEPT_BYTES))

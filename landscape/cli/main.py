@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from landscape import __version__
-from landscape._utils.machine import limit_library_threads
+from landscape._utils.machine import keep_freed_memory, limit_library_threads
 from landscape.cli.ranks import DIVIDED, end_job, leave, speaks, usage_code
 from landscape.errors import LandscapeError
 
@@ -137,4 +137,5 @@ def run() -> None:
     # Figures are drawn without pyplot. A notebook's backend in the environment keeps matplotlib from being imported
     # where the notebook's packages are missing.
     os.environ["MPLBACKEND"] = "agg"
+    keep_freed_memory()
     sys.exit(leave(main()))

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from landscape._utils.machine import keep_freed_memory
 from landscape.parallel.ranks import RankError, Ranks, RemoteError, is_collective, rank_from_environment
 from landscape.parallel.signals import StopSignals
 
@@ -188,4 +189,5 @@ def rebuild_error(description: dict[str, Any], rank: int) -> BaseException:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     raise SystemExit(main(sys.argv[1]))
