@@ -71,6 +71,19 @@ def chain(channels: int, size: int, images: int) -> None:
     report(f"chain of {channels}", whole(x.contiguous(memory_format=torch.channels_last)), expected)
 
 
+def rounding() -> None:
+    """With TensorFloat-32, weights and activations are rounded to 10 bits, and NaN of any bits stays NaN."""
+    conv = nn.Conv2d(1, 16, 1, bias=False)
+    conv.weight.data = 1 + torch.arange(16).view(16, 1, 1, 1) * 2.0**-13
+    layer = FusedConvolution(conv, Arithmetic(triton_kernels, "tf32"))
+    layer.fold()
+    x = torch.ones(1, 1, 2, 2)
+    x[0, 0, 0] = torch.tensor([0x7FFFFFFF, 0x3F801000], dtype=torch.int32).view(torch.float32)
+    half_up = torch.floor((conv.weight.data.flatten() - 1) * 2**10 + 0.5) * 2.0**-10 + 1
+    expected = half_up.view(1, 16, 1, 1) * torch.tensor([[float("nan"), 1 + 2.0**-10], [1.0, 1.0]])
+    report("rounding", layer(x), expected)
+
+
 def damage(x: Tensor) -> None:
     x[0, 0, 2, 2], x[1, 0, 0, 0], x[1, 0, 4, 4] = float("nan"), float("inf"), float("-inf")
 
@@ -92,6 +105,7 @@ def main() -> None:
     convolution("nan and infinity", nn.Conv2d(3, 16, 3, padding=1), (6, 6), affine=None, change=damage)
     convolution("nan and infinity, 16 inputs", nn.Conv2d(16, 16, 3, padding=1), (6, 6), affine=None, change=damage)
     convolution("nan and infinity, epilogue", nn.Conv2d(3, 16, 1), (6, 6), affine=None, own=False, change=damage)
+    rounding()
     chain(16, 16, 3)
     chain(32, 8, 5)
 

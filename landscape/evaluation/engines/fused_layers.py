@@ -155,6 +155,7 @@ class FusedConvolution(nn.Module):
             LAYER_BIAS=conv.bias is not None,
             NORM=norm is not None,
             AFFINE=gamma is not None,
+            PRECISION=self._arithmetic.precision,
             BLOCK=1024,
         )
 

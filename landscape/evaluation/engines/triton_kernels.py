@@ -21,6 +21,17 @@ jit = triton.jit if AVAILABLE else lambda function: function
 
 
 @jit
+def _round_to_tf32(x):
+    """Round float32 to the nearest with 10 bits of mantissa.
+
+    The units truncate, always towards zero: resnet56 then had an error of 2e-2 in its loss, bfloat16 one of 2e-3.
+    """
+    bits = x.to(tl.int32, bitcast=True)
+    rounded = ((bits + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
+    return tl.where(x == x, rounded, x)  # the bits of NaN may overflow
+
+
+@jit
 def _tap(
     acc, x, w, base, oh0, ow0, cols, tap, live, c0,
     H: tl.constexpr, W: tl.constexpr, CIN: tl.constexpr, COUT: tl.constexpr, KW: tl.constexpr, BK: tl.constexpr,
@@ -43,6 +54,8 @@ def _tap(
             mask=(k < CIN)[:, None] & (cols < COUT)[None, :],
             other=0.0,
         )
+    if PRECISION == "tf32":
+        a = _round_to_tf32(a)
     return tl.dot(a, b, acc, input_precision=PRECISION)
 
 
@@ -63,6 +76,8 @@ def _row(
         mask=used[:, None] & (cols < COUT)[None, :],
         other=0.0,
     )
+    if PRECISION == "tf32":
+        a = _round_to_tf32(a)
     return tl.dot(a, b, acc, input_precision=PRECISION)
 
 
@@ -186,7 +201,7 @@ def epilogue(
 def fold(
     weight, layer_bias, mean, variance, gamma, beta, eps, folded, bias, size,
     CIN: tl.constexpr, COUT: tl.constexpr, TAPS: tl.constexpr, LAYER_BIAS: tl.constexpr, NORM: tl.constexpr,
-    AFFINE: tl.constexpr, BLOCK: tl.constexpr,
+    AFFINE: tl.constexpr, PRECISION: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """A layer's weights ``(out, in, taps)`` with its normalization, as ``(taps, in, out)``, and the bias of both."""
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -207,5 +222,7 @@ def fold(
         if AFFINE:
             shift += tl.load(beta + co, mask=inside, other=0.0).to(tl.float32)
         value *= scale
+    if PRECISION == "tf32":
+        value = _round_to_tf32(value)
     tl.store(folded + i, value.to(folded.dtype.element_ty), mask=inside)
     tl.store(bias + co, shift, mask=inside & (ci == 0) & (tap == 0))
