@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -50,6 +51,27 @@ def convert_tensors(model: nn.Module, device: torch.device, dtype: torch.dtype, 
         except Exception:  # a network is any callable
             for buffer in kept:
                 convert(buffer, converted_dtype(buffer, dtype))
+
+
+def copy_network(model: nn.Module) -> nn.Module:
+    """Return a deep copy of ``model`` whose parameters can be trained.
+
+    Raises:
+        ValueError: the network cannot be copied.
+    """
+    try:
+        copied = copy.deepcopy(model)
+    except Exception as error:  # a network may hold anything
+        advice = ""
+        if any(tensor.layout not in (torch.strided, torch.sparse_coo) for tensor in model.buffers()):
+            advice = ". Sparse buffers can be copied in the layout torch.sparse_coo only"
+        elif "weight_norm" in str(error):
+            advice = ". Use torch.nn.utils.parametrizations.weight_norm instead of torch.nn.utils.weight_norm"
+        raise ValueError(f"{type(model).__name__} cannot be copied: {str(error).partition('.')[0]}{advice}") from error
+    for parameter, original in zip(copied.parameters(), model.parameters(), strict=True):
+        if not parameter.is_leaf:  # the copy of a TorchScript module depends on the original
+            parameter.detach_().requires_grad_(original.requires_grad)
+    return copied
 
 
 def converted_dtype(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:

@@ -129,13 +129,17 @@ class _RecordSizes(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         given = {_address(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
-        new = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and _address(leaf) not in given]
+        new = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and _address(leaf) not in given | {0}]
         self.sizes += [leaf.numel() * leaf.element_size() for leaf in new]
         return out
 
 
 def _address(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+    """Return where a tensor's memory begins; 0 if it has none of its own (sparse tensors, those of ``torch.func``)."""
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):
+        return 0
 
 
 def bytes_per_sample(model: nn.Module, split: Split) -> int:
@@ -149,7 +153,7 @@ def bytes_per_sample(model: nn.Module, split: Split) -> int:
     # Weights that are transposed or cast do not grow with the batch and so do not count.
     pairs: Iterator[tuple[int, int]] = zip(*runs, strict=False)
     growth = [(b - a) // (more - few) for a, b in pairs] if more > few else [size // few for size in runs[0]]
-    return max(1, *growth)
+    return max([1, *growth])  # nothing is seen of the inside of TorchScript
 
 
 def default_batch_size(model: nn.Module, split: Split, device: torch.device) -> int:

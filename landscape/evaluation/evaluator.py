@@ -24,6 +24,7 @@ from landscape.evaluation.reductions import check_reductions
 from landscape.geometry.placement import SetCoordinates, movable_on
 from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights, movable_tensors
+from landscape.problem.failure import explain_failure
 from landscape.problem.problem import Measure, Problem, Split
 
 QUEUED_LAUNCHES = 8
@@ -85,7 +86,7 @@ class Evaluator:
         scalars: tuple[str, ...] = ()
         with torch.inference_mode():
             for name, split in problem.splits.items():
-                few = head(split, min(self.batch_size, 2))
+                few = head(split, config.batch_size or min(self.batch_size, 2))
                 outputs = model(few.inputs)
                 self.names += tuple(metric_names(measures, outputs, few.targets, len(few), name, config.paired))
                 scalars = scalar_measures(measures, outputs, few.targets)
@@ -185,7 +186,15 @@ def open_evaluator(
             movable_on(model, converted) as set_coordinates,
         ):
             set_coordinates((0.0,) * plane.ndim)
-            yield Evaluator(problem, converted, set_coordinates, config, target, data_bytes)
+            try:
+                evaluator = Evaluator(problem, converted, set_coordinates, config, target, data_bytes)
+            except Exception as error:
+                split = next(iter(problem.splits.values())).to(target, dtype)
+                explained = explain_failure(model, split, config.batch_size or 2, error)
+                if explained is None:
+                    raise
+                raise explained from error
+            yield evaluator
     finally:
         torch.set_num_threads(threads)
         for tensor, data in own_data:

@@ -132,6 +132,9 @@ class Weights:
         digest = hashlib.sha256()
         for name, tensor in self:
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+            if tensor.layout is not torch.strided:
+                digest.update(str(tensor.layout).encode())
+                tensor = tensor.to_dense()
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
 

@@ -41,6 +41,11 @@ class Split:
         for leaf in leaves:
             if not isinstance(leaf, Tensor):
                 raise TypeError(f"expected inputs and targets as tensors, got {type(leaf).__name__}")
+            if leaf.layout is not torch.strided:
+                raise TypeError(
+                    f"expected dense inputs and targets, got a tensor of layout {leaf.layout}: use to_dense(), or make "
+                    "a sparse matrix that belongs to the network, such as a graph, one of its buffers"
+                )
         lengths = {len(leaf) if leaf.dim() else "none (a scalar)" for leaf in leaves}
         if len(lengths) != 1 or not all(leaf.dim() for leaf in leaves):
             raise ValueError(f"expected inputs and targets of the same length, got lengths {sorted(map(str, lengths))}")

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from landscape import models
 from landscape._utils.names import unknown
@@ -156,6 +157,10 @@ class ProblemSpec:
         injected = {"splits": splits, "samples": self.samples, "seed": seed, "data": self.data}
         with _seeded(seed):
             problem = call(factory, self.factory_args, name=f"factory {reference!r}", injected=injected)
+            if isinstance(problem, Problem) and any(map(is_lazy, problem.model.parameters())):
+                sample = next(iter(problem.splits.values())).take(slice(1))
+                with evaluation_mode(problem.model), torch.no_grad():
+                    problem.model(sample.inputs)  # lazy layers get their weights in the first forward pass
         if not isinstance(problem, Problem):
             raise TypeError(
                 f"factory {reference!r}: expected a landscape.problem.Problem, got {type(problem).__name__}"

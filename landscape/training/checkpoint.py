@@ -283,6 +283,8 @@ def _compact(tensor: Any) -> Any:
     """Return the tensor on the CPU in a storage of its own: ``torch.save`` writes whole storages."""
     if not isinstance(tensor, Tensor):
         return tensor
+    if tensor.layout is not torch.strided:
+        return tensor.detach().cpu()
     tensor = tensor.detach().cpu().contiguous()
     used = tensor.numel() * tensor.element_size()
     return tensor if tensor.untyped_storage().nbytes() == used else tensor.clone()

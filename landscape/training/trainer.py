@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -11,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from landscape._utils.state_dict import full_state_dict
-from landscape._utils.torch_state import convert_tensors, preserve_random_state
+from landscape._utils.torch_state import convert_tensors, copy_network, preserve_random_state
 from landscape._utils.user_code import refuse_exit
-from landscape.errors import NonFiniteLossError
+from landscape.errors import LandscapeError, NonFiniteLossError
+from landscape.problem.failure import explain_failure
 from landscape.problem.problem import Problem
 from landscape.training.checkpoint import load_into, load_state, save_checkpoint, save_state
 from landscape.training.measure import measure
@@ -96,10 +96,13 @@ def train(
     if "train" not in problem.splits:
         raise ValueError(f"expected a split 'train', got {', '.join(problem.splits)}")
     device = _usable_device(settings.device)
-    model = copy.deepcopy(problem.model).to(device)
+    model = copy_network(problem.model).to(device)
     splits = {name: split.to(device, settings.weight_dtype) for name, split in problem.splits.items()}
     batch = splits["train"].take(slice(0, settings.batch_size))
     convert_tensors(model, device, settings.weight_dtype, lambda: model(batch.inputs))
+    for module in model.modules():
+        if module.training and type(module).train is not nn.Module.train:
+            module.train()  # which may freeze layers, as it does in a loop that calls it before each epoch
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         raise ValueError(f"{type(model).__name__} has no trainable parameters")
@@ -142,6 +145,10 @@ def _work_on(
         except Exception as error:
             if new and not trainer.step and not (isinstance(error, NonFiniteLossError) and run.saved_steps):
                 run.delete()  # nothing was computed, so the next try needs an empty directory
+            if not trainer.step and not isinstance(error, LandscapeError):
+                explained = explain_failure(problem.model, problem.splits["train"], settings.batch_size, error)
+                if explained is not None:
+                    raise explained from error
             raise
         finally:
             session.to_step = trainer.step
@@ -268,7 +275,8 @@ class Trainer:
     def _save_checkpoint(self) -> None:
         measured = self._measured_at == self.step
         tensors = full_state_dict(self._model)
-        finite = (bool(value.isfinite().all()) for value in tensors.values() if isinstance(value, Tensor))
+        dense = (value for value in tensors.values() if isinstance(value, Tensor) and value.layout is torch.strided)
+        finite = (bool(value.isfinite().all()) for value in dense)
         if not measured and not all(finite):
             raise self._non_finite(math.nan)
         save_checkpoint(

@@ -8,6 +8,8 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from landscape.errors import CheckpointError
+from landscape.evaluation.config import EvaluationConfig
+from landscape.problem.problem import Split
 from landscape.problem.spec import ProblemSpec
 from landscape.training.settings import TrainingSettings
 from landscape.workflows.surface import compute_surface
@@ -51,7 +53,50 @@ class NoReturn(Plain):
     def eval(self):
         super().eval()
 
+class Frozen(nn.Module):
+    # Freezes its batch norm and its first layer in train(), as fine-tuned networks do.
+    def __init__(self):
+        super().__init__()
+        self.norm, self.a, self.b = nn.BatchNorm1d(3, affine=False), nn.Linear(3, 4), nn.Linear(4, 2)
+    def train(self, mode=True):
+        super().train(mode)
+        self.norm.eval()
+        self.a.requires_grad_(False)
+        return self
+    def forward(self, x):
+        return self.b(self.a(self.norm(x)).tanh())
+
+class Graph(Plain):
+    # A convolution on one graph, whose nodes are the samples.
+    def __init__(self, layout=torch.sparse_coo, persistent=True):
+        super().__init__()
+        edges = torch.eye(SAMPLES) / 2 + torch.eye(SAMPLES).roll(1, 0) / 2
+        edges = edges if layout is torch.strided else edges.to_sparse(layout=layout)
+        self.register_buffer("edges", edges, persistent=persistent)
+    def forward(self, x):
+        return self.edges @ self.b(self.a(x).tanh())
+
+class TwoArguments(Plain):
+    def forward(self, x, y):
+        return super().forward(x + y)
+
+class Keywords(Plain):
+    def forward(self, *, x, y):
+        return super().forward(x + y)
+
 KINDS = {
+    "compiled": lambda: torch.compile(Plain(), backend="eager"),
+    "traced": lambda: torch.jit.trace(Plain(), torch.ones(2, 3)),
+    "scripted": lambda: torch.jit.script(Plain()),
+    "frozen": Frozen,
+    "graph": lambda: Graph(torch.strided),
+    "sparse graph": Graph,
+    "sparse graph, not stored": lambda: Graph(persistent=False),
+    "compressed graph": lambda: Graph(torch.sparse_csr),
+    "two arguments": TwoArguments,
+    "keywords": Keywords,
+    "weight norm": lambda: torch.nn.utils.weight_norm(nn.Linear(3, 2)),
+    "lazy": lambda: nn.Sequential(nn.LazyLinear(4), nn.Tanh(), nn.LazyLinear(2)),
     "plain": Plain,
     "only child": OnlyChild,
     "DataParallel": lambda: nn.DataParallel(Plain()),
@@ -66,6 +111,7 @@ def problem(kind, seed=0):
     model = KINDS[kind]()
     draw = torch.Generator().manual_seed(1)
     inputs = torch.randn(SAMPLES, 3, generator=draw)
+    inputs = {"two arguments": (inputs, inputs), "keywords": {"x": inputs, "y": inputs}}.get(kind, inputs)
     return Problem(model, {"train": Split(inputs, torch.randint(2, (SAMPLES,), generator=draw))}, cross_entropy)
 """
 
@@ -92,8 +138,20 @@ def loss_by_hand(state, inputs, targets):
 
 @pytest.mark.parametrize(
     "kind",
-    ["plain", "only child", "DataParallel", "DataParallel of an only child", "own names", "head only", "no return"],
+    [
+        "plain",
+        "only child",
+        "DataParallel",
+        "DataParallel of an only child",
+        "own names",
+        "head only",
+        "no return",
+        "compiled",
+        "traced",
+        "scripted",
+    ],
 )
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_two_layers(kind, spec, tmp_path):
     problem = spec(kind).build()
     run = train(spec(kind), "sgd:lr=0.5", TrainingSettings(epochs=2, batch_size=5), tmp_path / "run")
@@ -104,6 +162,79 @@ def test_two_layers(kind, spec, tmp_path):
     assert found.surface.values["train_loss"][1, 1] == pytest.approx(expected, rel=1e-6)
     (path,) = project(run)
     assert path.displacement[-1] == 0 < path.displacement[0]
+
+
+@pytest.mark.parametrize("kind", ["graph", "sparse graph", "sparse graph, not stored"])
+def test_network_on_one_graph(kind, spec, tmp_path):
+    problem = spec(kind).build()
+    run = train(spec(kind), "sgd:lr=0.5", TrainingSettings(epochs=3, batch_size=12), tmp_path / "run")
+    found = compute_surface(run.path, grid=("-1:1:3", "-1:1:3"), evaluation=EvaluationConfig(batch_size=12))
+    split, state = problem.splits["train"], run.load().stored
+    w0, b0, w1, b1 = (state[name].double().numpy() for name in ("a.weight", "a.bias", "b.weight", "b.bias"))
+    outputs = np.tanh(split.inputs.double().numpy() @ w0.T + b0) @ w1.T + b1
+    outputs = (outputs + np.roll(outputs, 1, 0)) / 2
+    chosen = outputs[np.arange(12), split.targets.numpy()]
+    expected = (np.log(np.exp(outputs).sum(1)) - chosen).mean()
+    assert found.surface.values["train_loss"][1, 1] == pytest.approx(expected, rel=1e-6)
+    assert run.load().loss == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [None, 5])
+def test_network_on_one_graph_in_batches(batch_size, spec, tmp_path):
+    advice = r"fails on a batch of \d of 12 samples .* set the batch size to the number of samples, 12"
+    with pytest.raises(ValueError, match=advice):
+        compute_surface(spec("graph").build(), evaluation=EvaluationConfig(batch_size=batch_size))
+    with pytest.raises(ValueError, match=advice):
+        train(spec("graph"), "sgd", TrainingSettings(epochs=1, batch_size=batch_size or 7), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        ("two arguments", r"wrap it in a module whose forward\(self, inputs\) calls it on \*inputs"),
+        ("keywords", r"wrap it in a module whose forward\(self, inputs\) calls it on \*\*inputs"),
+    ],
+)
+def test_network_that_does_not_take_its_inputs(kind, advice, spec, tmp_path):
+    with pytest.raises(ValueError, match=advice):
+        compute_surface(spec(kind).build())
+    with pytest.raises(ValueError, match=advice):
+        train(spec(kind), "sgd", TrainingSettings(epochs=1), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [("compressed graph", "in the layout torch.sparse_coo only"), ("weight norm", "parametrizations.weight_norm")],
+)
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning", "ignore:Sparse CSR:UserWarning")
+def test_network_that_cannot_be_copied(kind, advice, spec, tmp_path):
+    with pytest.raises(ValueError, match=advice):
+        train(spec(kind), "sgd", TrainingSettings(epochs=1, batch_size=12), tmp_path / "run")
+
+
+def test_sparse_inputs():
+    with pytest.raises(TypeError, match=r"expected dense inputs and targets, got a tensor of layout torch\.sparse_coo"):
+        Split(torch.eye(3).to_sparse(), torch.zeros(3))
+
+
+def test_layers_frozen_in_train(spec, tmp_path):
+    """They stay as they are, in the training loop and in a loop by hand that calls train()."""
+    run = train(spec("frozen"), "sgd:lr=0.5", TrainingSettings(epochs=3, batch_size=12), tmp_path / "run")
+    problem = spec("frozen").build()
+    model, split = problem.model, problem.splits["train"]
+    for _ in range(3):
+        model.train()
+        loss = torch.nn.functional.cross_entropy(model(split.inputs), split.targets)
+        gradients = torch.autograd.grad(loss, list(model.b.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(model.b.parameters(), gradients, strict=True):
+                parameter -= 0.5 * gradient
+    first, last = run.load(0).state_dict, run.load().state_dict
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(last[name], tensor, rtol=1e-5, atol=1e-6)
+        if not name.startswith("b."):
+            assert torch.equal(first[name], last[name])
 
 
 def test_averaged_model(spec, tmp_path):

@@ -160,7 +160,9 @@ def _count_uses(graph: fx.GraphModule, modules: dict[str, nn.Module]) -> Counter
         if node.op == "call_module":
             uses.update(p.data_ptr() for p in modules[str(node.target)].parameters())
         elif node.op == "get_attr":
-            uses[operator.attrgetter(str(node.target))(graph).data_ptr()] += 1
+            tensor = operator.attrgetter(str(node.target))(graph)
+            if tensor.layout is torch.strided:  # a sparse buffer is no weight
+                uses[tensor.data_ptr()] += 1
     return uses
 
 

@@ -56,7 +56,7 @@ def select_engine(name: str, context: EngineContext, check: Callable[[Engine, En
     with torch.inference_mode():
         for candidate in candidates:
             try:
-                engine = ENGINES[candidate](context)
+                engine = _build(candidate, context)
                 require_same_outputs(engine, eager, context)
                 check(engine, eager)
             except EngineNotApplicable as error:
@@ -66,6 +66,15 @@ def select_engine(name: str, context: EngineContext, check: Callable[[Engine, En
             else:
                 return engine
     return eager
+
+
+def _build(name: str, context: EngineContext) -> Engine:
+    try:
+        return ENGINES[name](context)
+    except EngineNotApplicable:
+        raise
+    except Exception as error:  # a network may hold anything: TorchScript takes no hooks, sparse tensors have no memory
+        raise EngineNotApplicable(f"{type(error).__name__}: {error}") from error
 
 
 def require_same_outputs(engine: Engine, eager: Engine, context: EngineContext) -> None:

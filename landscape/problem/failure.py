@@ -1,0 +1,55 @@
+"""Explanations of why a network doesn't take the inputs of its problem."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from landscape._utils.torch_compat import tree_map
+from landscape._utils.torch_state import evaluation_mode, preserve_random_state
+from landscape.problem.problem import Split
+
+
+def explain_failure(model: nn.Module, split: Split, batch_size: int, error: Exception) -> ValueError | None:
+    """Return an error that says what to do if ``model`` fails on a batch; None if it doesn't.
+
+    Args:
+        model: the network.
+        split: the samples, on the device and in the type of the network.
+        batch_size: number of samples of a batch.
+        error: the error that was met; quoted.
+    """
+    batch = split.take(slice(0, batch_size))
+    if _runs(model, batch.inputs):
+        return None
+    reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    kind, inputs = type(model).__name__, batch.inputs
+    if len(batch) < len(split) and _runs(model, split.inputs):
+        advice = (
+            "it takes all samples at once, as networks on one graph do: set the batch size to the number of samples, "
+            f"{len(split)}"
+        )
+    elif isinstance(inputs, tuple | list) and _runs(model, *inputs):
+        advice = (
+            "inputs are passed as one argument: wrap it in a module whose forward(self, inputs) calls it on *inputs"
+        )
+    elif isinstance(inputs, dict) and _runs(model, **inputs):
+        advice = (
+            "inputs are passed as one argument: wrap it in a module whose forward(self, inputs) calls it on **inputs"
+        )
+    else:
+        advice = f"inputs are {tree_map(lambda leaf: f'{tuple(leaf.shape)} {leaf.dtype}', inputs)}"
+    return ValueError(
+        f"the network {kind} fails on a batch of {len(batch)} of {len(split)} samples ({reason}); {advice}"
+    )
+
+
+def _runs(model: nn.Module, *args: Any, **kwargs: Any) -> bool:
+    try:
+        with evaluation_mode(model), preserve_random_state(), torch.no_grad():
+            model(*args, **kwargs)
+    except Exception:  # a network is any callable
+        return False
+    return True
