@@ -2,7 +2,7 @@
 
 
 class LandscapeError(Exception):
-    """Base of the errors below. The message says what was expected, what was found, and what to do."""
+    """Base class of the errors that a caller can handle; the message says what was expected, found, and what to do."""
 
 
 class DataError(LandscapeError):

@@ -174,7 +174,7 @@ def row(name: str, device: torch.device, options: argparse.Namespace) -> str:
 
 
 def floors(device: torch.device) -> str:
-    """What the card gives right now: matrix products and a copy."""
+    """Current throughput of the GPU: matrix products and a copy."""
     found = []
     for dtype, tf32, label in (
         (torch.bfloat16, False, "bf16"),

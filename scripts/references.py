@@ -1,4 +1,4 @@
-"""Draw the reference images in tests/render/references, and measure the visible difference between two pictures.
+"""Draw the reference images in tests/render/references, and measure the visible difference between two images.
 
 The surfaces are real ones, stored with reduced precision in surfaces.npz beside the images. They come from the
 tutorial's networks; `--data build/gallery` reads them again from the output of scripts/gallery.
@@ -129,20 +129,20 @@ def pixels(draw: Callable[[], Figure], change: Callable[[Figure], object] = lamb
 
 
 def read(path: Path | io.BytesIO) -> np.ndarray:
-    """Read a picture, ``(height, width, 3)`` uint8."""
+    """Read an image, ``(height, width, 3)`` uint8."""
     with Image.open(path) as opened:
         return np.asarray(opened.convert("RGB"))
 
 
 def encoded(picture: np.ndarray) -> bytes:
-    """Return a picture as lossless WebP."""
+    """Return an image as lossless WebP."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "WEBP", lossless=True, quality=100, method=6)
     return buffer.getvalue()
 
 
 def distance(picture: np.ndarray, reference: np.ndarray) -> float:
-    """Return the largest visible difference between two pictures, in CIELAB units; infinite for different sizes.
+    """Return the largest visible difference between two images, in CIELAB units; infinite for different sizes.
 
     Both are blurred, so that antialiasing does not count, and compared with neighbours of up to one pixel, so that the
     alignment of letters with the pixel grid does not count. What remains is what a reader sees: another colour, a

@@ -1,4 +1,4 @@
-"""What all tests share: one thread, and patience with a busy machine."""
+"""Fixtures of all tests: one thread, and timeouts that allow for a busy machine."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Finding:
         value: number behind the verdict; NaN if there is none.
         verdict: ``ok``, ``warn`` or ``bad``.
         text: sentence with the number.
-        advice: what to do about it; empty if there is nothing to do.
+        advice: recommended action; empty if none is needed.
     """
 
     name: str

@@ -30,7 +30,7 @@ def command(shards: tuple[Path, ...], out: Path, overwrite: bool) -> int:
     missing = report.total - report.done
     if missing:
         click.echo(
-            f"{missing} points are in none of them; `landscape surface` with the same settings and --out {out} "
+            f"{missing} points are missing from all shards; `landscape surface` with the same settings and --out {out} "
             "computes them",
             err=True,
         )

@@ -39,7 +39,7 @@ class EvaluationConfig:
         bn: ``checkpoint`` keeps the stored running statistics, as published; ``recalibrate`` re-estimates them at each
             point.
         bn_samples: number of training samples for re-estimating statistics.
-        engine: how outputs are computed. ``eager`` calls the module itself; ``batched_mlp``, ``mlp``, ``fused_conv``
+        engine: forward-pass engine. ``eager`` calls the module itself; ``batched_mlp``, ``mlp``, ``fused_conv``
             (CUDA) and ``bn_folded`` are faster forms for networks that they support; ``auto`` takes the first of these
             that reproduces the module's outputs, else ``eager``; ``compiled`` (torch.compile) is used only on request.
             The choice never depends on timing, so equal problems get equal engines. The spellings of version 0.1

@@ -69,11 +69,11 @@ class PrecisionReport:
         if self.largest is None or self.rms is None:
             return f"{self.dtype} gives no finite loss at the {count} points where {self.against} was tried"
         text = (
-            f"{self.dtype} is off {self.against} by {_percent(self.largest)} of the loss at most, "
-            f"{_percent(self.rms)} RMS, at {count} points"
+            f"{self.dtype} differs from {self.against} by at most {_percent(self.largest)} of the loss "
+            f"(RMS {_percent(self.rms)}) at {count} points"
         )
         if self.largest_of_relief is not None:
-            text += f"; at most {_percent(self.largest_of_relief)} of the relief between them"
+            text += f", and by at most {_percent(self.largest_of_relief)} of the relief between them"
         if self.not_finite:
             text += f"; {self.not_finite} losses that are finite in {self.against} are not"
         return text

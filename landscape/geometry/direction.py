@@ -25,7 +25,7 @@ class Direction:
 
     Attributes:
         weights: displacement for one coordinate unit, in the layout of the plane's origin.
-        recipe: how the direction was made; stored with it.
+        recipe: record of how the direction was made, stored with it.
     """
 
     weights: Weights

@@ -45,7 +45,7 @@ class ProblemSpec:
         factory_args: arguments of the factory.
 
     Raises:
-        ValueError: both or neither of ``model`` and ``factory`` are given, or arguments without what they apply to.
+        ValueError: both or neither of ``model`` and ``factory`` are given, or arguments lack the part they belong to.
         TypeError: an argument is not a plain value.
     """
 

@@ -49,7 +49,10 @@ class Scale:
         if self.kind not in SCALE_KINDS:
             raise ValueError(f"scale: expected one of {', '.join(SCALE_KINDS)}, got {self.kind!r}")
         if not (math.isfinite(self.vmin) and math.isfinite(self.vmax) and self.vmin < self.vmax):
-            raise ValueError(f"expected finite vmin < vmax, got {self.vmin} and {self.vmax}")
+            raise ValueError(
+                f"expected a scale with finite vmin < vmax, got {self.vmin:.6g} and {self.vmax:.6g}; "
+                "a clip value must be above the lowest value"
+            )
         if self.kind == "log" and self.vmin <= 0:
             raise ValueError(f"expected vmin > 0 for a log scale, got {self.vmin}; choose symlog or linear")
         if self.kind == "symlog" and not (self.linthresh and self.linthresh > 0):

@@ -173,6 +173,8 @@ def read_record(path: Path) -> RunRecord:
         inside = sorted(found.parent.name for found in path.parent.glob(f"*/{path.name}"))
         hint = f"; these are in it: {', '.join(inside[:6])}" if inside else ""
         raise CheckpointError(f"{path.parent} is not a run: it has no {path.name}{hint}") from error
+    except NotADirectoryError as error:
+        raise CheckpointError(f"{path.parent} is a file; expected a run directory") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:

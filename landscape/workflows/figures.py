@@ -263,7 +263,7 @@ def animate_scene(
         path: a ``.mp4`` (needs ffmpeg), a ``.gif``, or a name without a suffix: a directory of ``frame-00000.png`` and
             so on. Missing directories are created.
         options: appearance of the scene; only a directory of frames can be transparent.
-        motion: what moves, for how long, and at how many frames per second.
+        motion: motion, duration and frame rate.
         seed: the seed to select from a surface over several seeds; by default their median.
         z: the layer to select from a volume, the nearest to this coordinate; 0 by default.
         progress: True for a progress bar, or a function called with a ``Steps`` after each frame.

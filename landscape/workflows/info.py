@@ -54,7 +54,7 @@ class Info:
 
 
 def info(path: Run | PathName) -> Info:
-    """Describe a file or a run, also a surface that is being computed.
+    """Describe a file or a run, including a surface that is still being computed.
 
     Args:
         path: a surface, trajectory, direction or checkpoint file, a run, or the path of a run directory.

@@ -19,9 +19,9 @@ from landscape.workflows.sources import PathName, weights_at
 
 @dataclass(frozen=True)
 class PlaneConfig:
-    """How to choose the axes of a plane around a network's weights.
+    """Choice of the axes of a plane around a network's weights.
 
-    Given directions (``to`` or ``directions``) take the first axes; random ones fill the rest. The default is the
+    Given directions (``to`` or ``directions``) become the first axes; random ones fill the rest. The default is the
     published method: random directions, filter-normalized, with biases and batch-norm parameters left alone.
 
     Attributes:

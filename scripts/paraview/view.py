@@ -59,7 +59,7 @@ def parse_options():
     parser.add_argument("--metric", help="array for heights and colours; by default the metric of the file, or a loss")
     parser.add_argument("--scale", choices=["auto", "log", "linear"], default="auto")
     parser.add_argument("--levels", type=int, default=14, help="approximate number of contour lines")
-    parser.add_argument("--out", help="picture to save; by default FILE.png, with the state in FILE.pvsm")
+    parser.add_argument("--out", help="image to save; by default FILE.png, with the state in FILE.pvsm")
     parser.add_argument("--size", default="1600x1200")
     # From the script menu there are no arguments, or those of ParaView itself.
     return parser.parse_args(sys.argv[1:] if "__file__" in globals() else [])
@@ -240,7 +240,7 @@ def add_path(source, flat, colour, size, view):
 
 
 def place_camera(view, points, bounds):
-    """Look down from one side, with high ground behind and everything in the picture."""
+    """Look down from one side, with high ground behind and everything in view."""
     middle = [(bounds[2 * k] + bounds[2 * k + 1]) / 2 for k in range(3)]
     around = points - points.mean(axis=0)
 

@@ -291,8 +291,8 @@ def test_reduced_precision_is_reported_once(run, tmp_path, program):
     words = ["surface", run, "--x", "-1:1:5", "--dtype", "bfloat16", "--out", out]
     code, said, _ = program(*words)
     assert code == 0
-    assert said.count("bfloat16 is off float32 by ") == 1
-    assert "bfloat16 is off float32 by " in program("info", out)[2]
+    assert said.count("bfloat16 differs from float32 by ") == 1
+    assert "bfloat16 differs from float32 by " in program("info", out)[2]
     assert "bfloat16 is off" not in program(*words)[1]
     code, said, _ = program(*words[:-3], "tf32", "--out", tmp_path / "t.h5")
     assert code == 2

@@ -1,4 +1,4 @@
-"""The commands of the tutorial run as they stand there, with smaller numbers, and the claims of its pages hold."""
+"""The commands of the tutorial run with smaller numbers, and the claims on its pages hold."""
 
 from __future__ import annotations
 

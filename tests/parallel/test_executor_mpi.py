@@ -35,7 +35,7 @@ SCENARIOS = {
 
 @pytest.fixture(scope="module")
 def outcomes(launch, tmp_path_factory):
-    """Outcomes of all scenarios that end in order, from one job: starting ranks takes longer than all of them."""
+    """Outcomes of all scenarios that end cleanly, from one job: starting ranks takes longer than all of them."""
     folder = tmp_path_factory.mktemp("release")
     options = [{**options, "release": str(folder / name)} for name, options in SCENARIOS.items()]
     done = launch(PROGRAM, options, RANKS)

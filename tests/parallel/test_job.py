@@ -130,8 +130,8 @@ def test_missing_launcher(monkeypatch):
         ("plain", signal.SIGKILL, -signal.SIGKILL, ""),
     ],
 )
-def test_signal_to_the_parent_stops_ranks_in_order(tmp_path, mode, number, code, out):
-    """Ranks notice the end of the parent, too, and stop in order."""
+def test_signal_to_the_parent_stops_ranks_cleanly(tmp_path, mode, number, code, out):
+    """Ranks also notice the end of the parent, and stop cleanly."""
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     process = subprocess.Popen(

@@ -63,7 +63,7 @@ def test_font_size_is_independent_of_resolution(size, style, font):
     ("size", "dpi", "style", "said"),
     [
         ("1600x1200", 300, "page", "1600 pixels at 300 dpi are 5.333 inches wide, but the style"),
-        ("neurips", None, "column", "give one of them"),
+        ("neurips", None, "column", "either a named size or a style"),
         ("huge", None, None, "or one of column, page"),
         ("1600", None, None, "1600x1200"),
         ("1..2x3in", None, None, "5.5x4in"),

@@ -15,7 +15,7 @@ MP4 = pytest.param("a.mp4", marks=pytest.mark.process)
 
 
 def frame(k, size=(48, 30)):
-    """Return a white picture with a red square that moves to the right."""
+    """Return a white image with a red square that moves to the right."""
     image = np.full((size[1], size[0], 4), 255, np.uint8)
     image[8:16, 4 + 4 * k : 12 + 4 * k, 1:3] = 20
     return image

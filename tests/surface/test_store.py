@@ -356,7 +356,7 @@ def test_interpolated_values_have_datasets_without_standard_errors(tmp_path):
 
 
 def test_interpolated_values_without_dataset_stay_in_memory(tmp_path):
-    """A file that was created for a full sweep has no room for them."""
+    """A file that was created for a full sweep has no datasets for them."""
     with FileStore.open(tmp_path / "s.h5", header()) as store:
         store.record_interpolated("train_loss", np.full((3, 4), 2.0))
         assert (store.interpolated["train_loss"] == 2.0).all()

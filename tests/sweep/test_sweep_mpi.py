@@ -1,4 +1,4 @@
-"""Sweeps under mpiexec: the same bits as in one process, stopping in order, one writer, one problem."""
+"""Sweeps under mpiexec: the same bits as in one process, clean stops, one writer, one problem."""
 
 from __future__ import annotations
 

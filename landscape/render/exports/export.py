@@ -63,7 +63,7 @@ def export(
         trajectories: trajectories on the surface; for several surfaces also one sequence per surface. Points off the
             grid or over holes are left out (but not from ``.csv``).
         options: options of the export.
-        overwrite: whether to replace files that exist.
+        overwrite: True to replace files that exist.
 
     Returns:
         The files that were written (for ``.vtm`` and ``.pvd`` also the directory of the parts), ``path`` first.

@@ -262,7 +262,7 @@ def write_page(
         surfaces: one or several surfaces of two axes; the page offers the metrics that all of them have.
         trajectories: trajectories for all surfaces, or one sequence of trajectories per surface.
         options: metric and scale that are shown first, clip value, axis labels and title.
-        overwrite: whether to replace a file that exists.
+        overwrite: True to replace a file that exists.
 
     Returns:
         ``path``.

@@ -33,7 +33,7 @@ def write_xdmf(
         path: name of the ``.xdmf``; if you move it, move the files that it refers to as well.
         surface: surface file of one to three axes, in the format of docs/format.md.
         trajectories: trajectory files; trajectories inside the surface file are always included.
-        overwrite: whether to replace a file that exists.
+        overwrite: True to replace a file that exists.
 
     Returns:
         ``path``.

@@ -121,7 +121,7 @@ def animate_scene(
         path: a ``.mp4`` (needs ffmpeg), a ``.gif``, or a name without suffix: a directory of ``frame-00000.png`` and so
             on.
         options: options of the scene; only a directory of frames can be transparent.
-        motion: what moves, for how long, and at how many frames per second.
+        motion: motion, duration and frame rate.
         progress: called with the number of finished frames and the number of all frames.
 
     Returns:

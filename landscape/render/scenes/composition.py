@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.colors import Colormap
+from matplotlib.colors import Colormap, is_color_like
 from matplotlib.lines import Line2D
 
 from landscape.render import style as styles
@@ -69,7 +69,7 @@ class Composition:
 
     @property
     def has_paths(self) -> bool:
-        """Whether there is a path in any panel."""
+        """True if any panel has a path."""
         return any(panel.paths for panel in self.panels)
 
 
@@ -99,6 +99,10 @@ def compose(
         raise ValueError("expected at least one surface, got none")
     for surface in surfaces:
         require_plane(surface)
+    if not is_color_like(options.background):
+        raise ValueError(
+            f"background: expected a matplotlib colour like 'white' or '#203040', got {options.background!r}"
+        )
     metric, path_height = options.metric or surfaces[0].metrics[0], options.path_height
     groups = trajectories_per_panel(trajectories, len(surfaces))
     on_scale = [path for group in groups for path in group] if path_height == "loss" else []

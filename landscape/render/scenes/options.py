@@ -40,7 +40,7 @@ class SceneOptions:
         axis_labels: labels of the x and y axes; by default those of the surfaces' directions.
         path_height: ``surface`` to lay paths on the surface, ``loss`` to draw them at the checkpoints' own loss.
         background: colour behind the scene.
-        transparent: whether the background is transparent.
+        transparent: True for a transparent background.
         supersampling: samples per pixel along each axis. The default is 3 for a still (fewer above 1.3 megapixels) and
             2 for an animation.
     """
@@ -66,8 +66,8 @@ class Motion:
     """Motion of an animated scene.
 
     Attributes:
-        orbit: whether the camera turns around the scene; by default only if there are no paths, or with ``turn``.
-        descent: whether the paths grow step by step; by default if there are paths, unless ``orbit`` is set.
+        orbit: True to turn the camera around the scene; by default only if there are no paths, or with ``turn``.
+        descent: True to grow the paths step by step; by default if there are paths, unless ``orbit`` is set.
         turn: angle of the orbit in degrees, counter-clockwise from above; 360, or 60 together with a descent. The
             orbit begins at the scene's view, and together with a descent it ends there.
         seconds: duration in seconds.

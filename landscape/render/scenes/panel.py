@@ -43,7 +43,7 @@ class ScenePath:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the whole trajectory is over the surface."""
+        """True if the whole trajectory is over the surface."""
         if len(self.segments) != 1:
             return False
         t = self.segments[0].t

@@ -1,4 +1,4 @@
-"""Augmentation, compared with the published order image by image: pad the raw picture, crop, flip, normalize."""
+"""Augmentation, compared with the published order image by image: pad the raw image, crop, flip, normalize."""
 
 from __future__ import annotations
 
