@@ -55,7 +55,12 @@ plane_options = together(
         metavar="RUN|CHECKPOINT",
         help="Make one axis the difference to this checkpoint; repeat it for further axes.",
     ),
-    click.option("--states", is_flag=True, help="Let differences move batch-norm statistics too."),
+    click.option(
+        "--states/--no-states",
+        default=None,
+        help="Let differences move batch-norm statistics too, so that the line ends at the checkpoint itself; without, "
+        "they stay those of the origin, as published.  [default: with --to, unless --out holds a surface without]",
+    ),
     click.option("--directions", type=PATH, help="Take directions from a file: ours, or one of Li et al. (2018)."),
     click.option("--only", multiple=True, metavar="PATTERN", help="Move only parameters with matching names."),
     click.option("--freeze", multiple=True, metavar="PATTERN", help="Don't move parameters with matching names."),

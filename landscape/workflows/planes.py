@@ -7,14 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import nn
 
 from landscape._utils.state_dict import full_state_dict
+from landscape._utils.torch_compat import NormBase
+from landscape.errors import CheckpointError
 from landscape.geometry.direction import Direction, difference
 from landscape.geometry.plane import Plane, PlaneFamily, random_plane
 from landscape.geometry.weights import Weights
 from landscape.surface.plane_files import read_directions
+from landscape.sweep.grid import Grid
 from landscape.workflows.sources import PathName, weights_at
+
+DEPENDENT = 1e-10
+"""Smallest eigenvalue of the cosines of directions up to which they count as linearly dependent: far above rounding in
+single precision (1e-14), far below the directions of any two checkpoints of one run."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,9 @@ class PlaneConfig:
             ``unit-layer``, ``model`` or ``none``.
         ignore: parameters that random directions leave alone: ``biasbn`` or ``none``.
         to: checkpoint files or run directories; each makes one axis the difference to its weights.
-        states: True to let differences move batch-norm statistics too.
+        states: True to let differences move batch-norm statistics too, so that the checkpoint itself is at 1; False to
+            leave those of the origin, as published. By default True with ``to``, and False with ``directions``. Random
+            directions never move them.
         directions: file to take directions from, ours or one of Li et al. (2018).
         only: patterns of parameter names; other parameters stay at the origin.
         freeze: patterns of parameter names that stay at the origin.
@@ -49,7 +60,7 @@ class PlaneConfig:
     normalization: str = "filter"
     ignore: str = "biasbn"
     to: PathName | Sequence[PathName] = ()
-    states: bool = False
+    states: bool | None = None
     directions: PathName | None = None
     only: str | Sequence[str] = ()
     freeze: str | Sequence[str] = ()
@@ -94,14 +105,42 @@ class PlaneConfig:
 
     def make_family(self, model: nn.Module, axes: int = 2) -> PlaneFamily:
         """Return the planes of ``seeds``; see :meth:`make`."""
+        every = ValueError("seeds: expected at least one random axis, but every axis has a given direction")
+        if len(self._targets) == axes:
+            raise every
         origin, given = self._origin_and_given(model, axes)
         if len(given) == axes:
-            raise ValueError("seeds: expected at least one random axis, but every axis has a given direction")
+            raise every
         return PlaneFamily(origin, tuple(self.seeds), lambda seed: self._random(origin, seed, axes, given), axes)
 
+    @property
+    def moves_states(self) -> bool:
+        """True if running statistics are among the tensors of the plane."""
+        return bool(self.to) if self.states is None else self.states
+
     def _origin_and_given(self, model: nn.Module, axes: int) -> tuple[Weights, list[Direction]]:
-        origin = Weights.from_model(model, buffers=self.states)
-        return origin, [direction.masked(self.only, self.freeze) for direction in self._given(origin, model, axes)]
+        origin = Weights.from_model(model, buffers=self.moves_states)
+        given = [direction.masked(self.only, self.freeze) for direction in self._given(origin, model, axes)]
+        if self.to:
+            self._require_independent(origin, given)
+        return origin, given
+
+    def _require_independent(self, origin: Weights, given: Sequence[Direction]) -> None:
+        for target, direction in zip(self._targets, given, strict=True):
+            if direction.weights.norm() == 0:
+                where = " among the tensors that may move" if self.only or self.freeze else ""
+                raise ValueError(
+                    f"to: expected a checkpoint that differs from the origin, but {target} is equal to it{where}"
+                )
+        if len(given) < 2 or self.same_direction:
+            return
+        cosines = Plane(origin, tuple(given)).cosines
+        if np.isfinite(cosines).all() and not np.linalg.eigvalsh(cosines)[0] > DEPENDENT:
+            named, shared = ", ".join(map(str, self._targets)), "line" if len(given) == 2 else "line or plane"
+            raise ValueError(
+                f"to: expected checkpoints in different directions from the origin, but {named} and the "
+                f"origin are on one {shared}; name other checkpoints, or fewer"
+            )
 
     def _given(self, origin: Weights, model: nn.Module, axes: int) -> list[Direction]:
         if self.directions is not None:
@@ -112,13 +151,52 @@ class PlaneConfig:
         targets = self._targets
         if len(targets) > axes:
             raise ValueError(f"to: expected at most one target per axis, got {len(targets)} for {axes} axes")
-        return [difference(origin, weights_at(target, origin), str(target.resolve())) for target in targets]
+        return [difference(origin, self._weights_at(target, origin), str(target.resolve())) for target in targets]
+
+    def _weights_at(self, target: Path, origin: Weights) -> Weights:
+        try:
+            return weights_at(target, origin)
+        except CheckpointError as error:
+            without = Weights({name: tensor for name, tensor in origin if name not in origin.buffers})
+            if self.states is not None or len(without) == len(origin):
+                raise
+            weights_at(target, without)  # or raise what is wrong with the parameters
+            raise CheckpointError(
+                f"{error}. These are running statistics, which the checkpoint lacks: states=False leaves them at the "
+                "origin"
+            ) from error
 
     def _random(self, origin: Weights, seed: int, axes: int, first: Sequence[Direction]) -> Plane:
         return random_plane(
             origin, seed, axes, self.normalization, self.ignore, self.only, self.freeze, self.orthogonal,
             self.same_direction, first,
         )  # fmt: skip
+
+
+def extrapolation_warning(model: nn.Module, plane: Plane, grid: Grid) -> str | None:
+    """Return a warning if running variances, which are linear in the coordinates, become negative on the grid.
+
+    Args:
+        model: the network.
+        plane: its origin and directions.
+        grid: the points.
+    """
+    negative = 0
+    for name, module in model.named_modules():
+        key = f"{name}.running_var" if name else "running_var"
+        if not isinstance(module, NormBase) or key not in plane.origin.buffers:
+            continue
+        lowest = plane.origin.tensors[key].double() + module.eps
+        for direction, axis in zip(plane.directions, grid.coordinates, strict=True):
+            slope = direction.weights.tensors[key].double()
+            lowest = lowest + torch.minimum(float(axis.min()) * slope, float(axis.max()) * slope)
+        negative += bool((lowest < 0).any())
+    if not negative:
+        return None
+    return (
+        f"warning: on this grid, the extrapolated variances of {negative} normalization layers become negative beyond "
+        "the checkpoints, where the loss is NaN; re-estimate the statistics at each point instead (bn: recalibrate)"
+    )
 
 
 def split_patterns(patterns: str | Sequence[str]) -> tuple[str, ...]:

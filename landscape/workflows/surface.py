@@ -12,7 +12,7 @@ from landscape._utils.text import counted
 from landscape.errors import StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.plane import Plane, PlaneFamily
-from landscape.geometry.weights import movable_tensors
+from landscape.geometry.weights import Weights, movable_tensors
 from landscape.parallel.devices import choose_device, describe_device, device_count
 from landscape.parallel.ranks import Ranks, host_description
 from landscape.parallel.shared_plane import make_in_arena, scratch_directory, share_plane
@@ -25,7 +25,7 @@ from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
 from landscape.sweep.grid import Grid
 from landscape.sweep.sweep import run_sweep
 from landscape.workflows.grids import AxisChoice, GridLike, axes_of, resolve_grid
-from landscape.workflows.planes import PlaneConfig
+from landscape.workflows.planes import PlaneConfig, extrapolation_warning
 from landscape.workflows.progress import ProgressOption, Steps, reporting
 from landscape.workflows.sources import Source, SourceLike, SplitChoice, open_source
 
@@ -158,10 +158,12 @@ def run_task(
         stop: polled between points.
         say: called on the root with messages.
     """
+    stored = ranks.share(ranks.collective(lambda: _stored_settings(task) if ranks.is_root else None))
     source = ranks.collective(
         lambda: open_source(task.source, problem=task.problem, split=task.split, samples=task.samples)
     )
     problem = source.problem
+    task = replace(task, plane=ranks.collective(lambda: _as_stored(task.plane, problem, stored)))
     plane = _plane(task, problem, ranks)
     first = plane if isinstance(plane, Plane) else ranks.collective(lambda: plane.make_plane(plane.seeds[0]))
     requested = ranks.share(ranks.collective(lambda: _requested_device(task) if ranks.is_root else None))
@@ -185,6 +187,9 @@ def run_task(
         say(_summary(plane, grid, problem, ranks, evaluation.threads, device))
         for rule in rules:
             say(rule)
+        warning = None if evaluation.bn == "recalibrate" else extrapolation_warning(problem.model, first, grid)
+        if warning:
+            say(warning)
     config = task.config if task.config.title else replace(task.config, title=source.title)
     return run_sweep(
         problem,
@@ -207,17 +212,40 @@ def _requested_device(task: SurfaceTask) -> str:
     Raises:
         StoreError: this process sees no such device.
     """
-    requested, out = task.evaluation.device, task.config.out
-    if requested != "auto" or out is None or task.config.overwrite or not out.exists():
-        return requested
-    with open_hdf5(out) as file:
-        kind = read_settings(file, out).device
+    stored = _stored_settings(task) if task.evaluation.device == "auto" else None
+    if stored is None:
+        return task.evaluation.device
+    kind = stored.device
     if not device_count(kind):
         raise StoreError(
-            f"{out} was begun on {kind}, and torch sees no {kind} device here ({host_description()}); values depend on "
-            "the device in their last bits: resume the file on such a machine, or write to another one"
+            f"{task.config.out} was begun on {kind}, and torch sees no {kind} device here ({host_description()}); "
+            "values depend on the device in their last bits: resume the file on such a machine, or write to another one"
         )
     return kind
+
+
+def _stored_settings(task: SurfaceTask) -> SweepSettings | None:
+    """Return the settings of the file to be resumed; None if there is none.
+
+    Raises:
+        StoreError: the file is none of this program, or damaged.
+    """
+    out = task.config.out
+    if out is None or task.config.overwrite or not out.exists():
+        return None
+    with open_hdf5(out) as file:
+        return read_settings(file, out)
+
+
+def _as_stored(plane: PlaneLike, problem: Problem, stored: SweepSettings | None) -> PlaneLike:
+    """Return the plane with the choice of the file to be resumed where the caller left one open.
+
+    Up to version 0.1, differences left running statistics alone unless requested otherwise.
+    """
+    if stored is None or not isinstance(plane, PlaneConfig) or not plane.to or plane.states is not None:
+        return plane
+    without = Weights.from_model(problem.model).digest() == stored.origin
+    return replace(plane, states=not without)
 
 
 def _plane(task: SurfaceTask, problem: Problem, ranks: Ranks) -> Plane | PlaneFamily:
@@ -239,7 +267,7 @@ def _scratch(task: SurfaceTask, chosen: PlaneConfig, problem: Problem) -> Path |
     """Return the directory for a file that holds origin and directions; None to keep them in memory."""
     if chosen.scratch is not None or task.config.out is None:
         return None if chosen.scratch is None else Path(chosen.scratch)
-    moving = movable_tensors(problem.model, chosen.states).values()
+    moving = movable_tensors(problem.model, chosen.moves_states).values()
     size = (1 + len(task.axes)) * sum(tensor.numel() * max(tensor.element_size(), 4) for tensor in moving)
     return scratch_directory(size, task.config.out.absolute().parent)
 
@@ -267,11 +295,14 @@ def _summary(plane: Plane | PlaneFamily, grid: Grid, problem: Problem, ranks: Ra
         points, about = points * len(plane.seeds), f" for each of {len(plane.seeds)} seeds"
     elif plane.ndim > 1:
         about = f"; cosine of the axes {plane.cosines[0, 1]:.3f}"
+    origin = plane.origin
+    parameters = sum(tensor.numel() for name, tensor in origin if name not in origin.buffers)
+    statistics = " and running statistics" if origin.buffers else ""
     each = " each" if ranks.size > 1 else ""
     return (
         f"{counted(ranks.size, 'rank')} with {counted(threads, 'thread')}{each} on {describe_device(device)}: "
         f"{points:,} points ({axes}{about}), "
-        f"{samples} samples, {plane.origin.numel:,} parameters"
+        f"{samples} samples, {parameters:,} parameters{statistics}"
     )
 
 
