@@ -1,4 +1,4 @@
-"""Measures that return one value for a whole batch: whether it is the mean of the batch, tested at two batchings."""
+"""Tests of measures that return one value for a whole batch: it must be the mean of the batch at two batchings."""
 
 from __future__ import annotations
 

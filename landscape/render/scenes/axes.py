@@ -31,7 +31,7 @@ class SceneAxis:
         ticks: ``(n, 3)`` positions of the ticks.
         labels: tick labels.
         title: label of the axis.
-        vertical: whether it is the axis of the heights.
+        vertical: True for the axis of the heights.
     """
 
     ends: np.ndarray

@@ -87,7 +87,7 @@ def compose(
         surfaces: one or several surfaces of two axes.
         trajectories: trajectories for every surface, or one sequence of trajectories per surface.
         options: options of the scene.
-        animated: whether the paths are animated, so that the figure needs room for a head-up display.
+        animated: True if the paths are animated, so that the figure needs space for a head-up display.
         default_size: size in pixels unless the options have one.
 
     Raises:

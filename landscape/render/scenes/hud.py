@@ -66,7 +66,7 @@ class HUD:
     Attributes:
         panel: panel whose paths are shown.
         scale: scale of the surface.
-        own_loss: whether the losses are the checkpoints' own; otherwise they are those of the surface under the path.
+        own_loss: True if the losses are the checkpoints' own; otherwise they are those of the surface under the path.
         label: label of the losses.
         positions: row of each item, and its distance in pixels from the left end of the row.
         widths: widths of the rows in pixels.

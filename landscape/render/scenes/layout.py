@@ -82,7 +82,7 @@ def arrange(
         em: font size in pixels.
         panels: number of panels.
         legend: rows of the legend.
-        titles: whether panels have titles.
+        titles: True if panels have titles.
         note: lines of the note.
         hud: rows of the head-up display.
 

@@ -62,7 +62,7 @@ def new_window() -> vtkRenderWindow:
 
 
 def can_draw() -> bool:
-    """Return whether there is an OpenGL library."""
+    """Return True if there is an OpenGL library."""
     try:
         new_window().Finalize()
     except MissingLibraryError:
@@ -76,7 +76,7 @@ class OffscreenWindow:
     Args:
         size: width and height of the images in pixels.
         supersampling: samples per pixel along each axis, which are averaged; 3 by default, fewer above 1.3 megapixels.
-        occlusion: whether to use ambient occlusion. The camera must be near, because VTK stores 16-bit depths for it.
+        occlusion: True to use ambient occlusion. The camera must be near, because VTK stores 16-bit depths for it.
 
     Raises:
         ValueError: more samples than can be drawn.

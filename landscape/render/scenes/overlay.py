@@ -161,7 +161,7 @@ def _place_title(
 
 
 def _overlaps(text: Text, ground: np.ndarray) -> bool:
-    """Return whether any of the pixels ``ground`` is under the rotated text."""
+    """Return True if any of the pixels ``ground`` is under the rotated text."""
     box, angle = _extent(text), text.get_rotation()
     text.set_rotation(0)
     half = _half_extent(text)
@@ -280,7 +280,7 @@ def _agg(figure: Figure) -> FigureCanvasAgg:
 
 
 def _needs_outline(colour: str) -> bool:
-    """Return whether a colour is hardly visible on the background, like white on white."""
+    """Return True if a colour is hardly visible on the background, like white on white."""
     lightness, ink = (float(luminance(np.array(to_rgb(c)), REC_601)) for c in (colour, _ink()))
     return abs(lightness - ink) > 0.8
 

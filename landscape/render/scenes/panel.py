@@ -59,7 +59,7 @@ class ScenePanel:
         field: height field of the drawn metric.
         box: placement of the height field in the scene.
         paths: paths on the surface.
-        draped: whether the paths follow the surface and must be lifted off it to be visible.
+        draped: True if the paths follow the surface and must be lifted off it to be visible.
     """
 
     surface: Surface

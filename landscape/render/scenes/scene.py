@@ -72,7 +72,7 @@ def render_scene(
 
 
 def supports_occlusion(camera: Camera) -> bool:
-    """Return whether ambient occlusion is possible: from above the camera is too far away for it."""
+    """Return True if ambient occlusion is possible: from above the camera is too far away for it."""
     return camera.elevation < TOP_VIEW
 
 
