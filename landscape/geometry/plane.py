@@ -8,14 +8,16 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from landscape._utils.torch_compat import add_each, copy_each
 from landscape.geometry.direction import Direction, DirectionSampler, difference, orthogonalize
 from landscape.geometry.pca import WeightsLoader, principal_directions
-from landscape.geometry.trajectory import FloatArray
 from landscape.geometry.weights import Weights, float64_blocks, require_same_layout
+
+FloatArray = npt.NDArray[np.float64]
 
 
 class Projection(NamedTuple):
