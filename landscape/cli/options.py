@@ -193,7 +193,7 @@ evaluation_options = together(
         default="auto",
         show_default=True,
         help="Device: cpu, cuda (one GPU per rank), cuda:1, or auto: GPUs if there are any, else the CPU. A file is "
-        "resumed on the kind of device that began it.",
+        "resumed on the kind of device that started it.",
     ),
     click.option(
         "--dtype",

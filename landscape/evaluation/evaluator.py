@@ -44,7 +44,7 @@ class Evaluator:
         batch_size: samples per forward pass.
         engine: name of the engine in use, where ``config.engine`` may say ``auto``.
         captured: True if a pass over the data is replayed as a CUDA graph.
-        points_per_launch: number of points that are best computed together.
+        points_per_launch: number of points that are computed together most efficiently.
         origin_values: values at the origin by name, if ``config.paired``; otherwise empty.
         bn_weights: weights of the batches in re-estimated statistics: ``samples``, or ``batches`` if they are equal.
         remarks: sentences about the measures for the user, ``warning: ...`` if values may mislead.

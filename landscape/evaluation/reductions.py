@@ -25,9 +25,9 @@ _EXACT = 1e-4
 def check_reductions(
     model: nn.Module, data: EvaluationData, axes: int, set_coordinates: SetCoordinates, dtype: torch.dtype
 ) -> Iterator[str]:
-    """Yield remarks on the measures that return a scalar for a batch, for the user.
+    """Yield remarks for the user on the measures that return a scalar for a batch.
 
-    Each is tried on samples of each split at the origin, or beside it if its value is zero there.
+    Each is tried on samples of each split at the origin, or next to it if its value is zero there.
 
     Args:
         model: the network, in evaluation mode.
@@ -83,10 +83,10 @@ def check_reduction(
         measure: measure that returns a scalar.
         model: the network, in evaluation mode.
         left: some samples.
-        right: some others, best unlike the first.
+        right: other samples, preferably unlike the first.
 
     Returns:
-        Relative difference of the two; None if nothing can be said, because a value is zero or not finite, or the
+        Relative difference of the two; None if it is unknown because a value is zero or not finite, or the
         network does not take other batches.
 
     Raises:

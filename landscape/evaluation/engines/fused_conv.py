@@ -41,12 +41,12 @@ def load_kernels(device: torch.device) -> ModuleType:
 
 
 class FusedConvEngine:
-    """Networks that ``torch.fx`` can trace, on CUDA: one kernel for each convolution and what follows it.
+    """Networks that ``torch.fx`` can trace, on CUDA: one kernel for each convolution and the operations after it.
 
     At each point weights are folded with batch normalization into fixed memory, transposed as the kernel reads them.
     Activations are channels-last. In float32 products are three of TensorFloat-32, which keep float32's accuracy; with
-    ``tf32`` one. What the graph has besides convolutions is left to torch. Nothing waits for Python, so that a whole
-    pass can be captured in a CUDA graph.
+    ``tf32`` one. Other operations of the graph are left to torch. Nothing waits for Python, so a whole pass can be
+    captured in a CUDA graph.
 
     Attributes:
         network: the callable that is evaluated.

@@ -1,4 +1,4 @@
-"""Layers of fused convolutional networks: a convolution with what follows it, and chains of residual blocks.
+"""Layers of fused convolutional networks: a convolution with the operations after it, and chains of residual blocks.
 
 They compute with the kernels of :mod:`~landscape.evaluation.engines.triton_kernels`, or with a module that has the same
 four names.
@@ -34,7 +34,7 @@ class Tiles(NamedTuple):
         pixels: output pixels.
         channels_out: output channels.
         channels_in: input channels that are multiplied at a time; with ``rows``, entries of a row of the window.
-        rows: whether a whole row of the window is one product, which suits few input channels.
+        rows: True if a whole row of the window is one product, which suits few input channels.
         warps: warps per program.
         stages: loads that are in flight while a product is computed.
     """
@@ -82,11 +82,11 @@ def tiles_for(channels_in: int, channels_out: int, kernel_width: int, dtype: tor
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """The kernels and how they multiply.
+    """The kernels, and the precision of their products.
 
     Attributes:
         kernels: module with ``convolution``, ``residual_chain``, ``epilogue`` and ``fold``.
-        precision: how float32 is multiplied: ``tf32x3`` (three products of TensorFloat-32, which keep the accuracy of
+        precision: products of float32: ``tf32x3`` (three products of TensorFloat-32, which keep the accuracy of
             float32), ``tf32``, or ``ieee``, which other types need.
     """
 
@@ -102,7 +102,7 @@ class FusedConvolution(nn.Module):
         arithmetic: the kernels.
 
     Attributes:
-        relu: whether ReLU ends the layer.
+        relu: True if ReLU ends the layer.
         has_own_kernel: True if our kernel computes the convolution, False if cuDNN does.
         folded: weights with the normalization's scale, ``(taps, channels in, channels out)``.
         bias: bias of convolution and normalization together, float32.
