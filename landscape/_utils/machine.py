@@ -133,9 +133,9 @@ def _control_groups(controller: str, table: Path, root: Path) -> Iterator[tuple[
 def keep_freed_memory() -> bool:
     """Let the C library keep freed memory for the next allocation, instead of returning it to the system.
 
-    By default, glibc returns the activations of each layer, and the kernel clears the same pages anew for the next one:
+    By default, glibc returns the activations of each layer, and the kernel clears the same pages for the next one:
     40 % of the time of a small convolutional network on a CPU. Afterwards up to :data:`KEPT_BYTES` of freed memory stay
-    with the process, which it has needed before: the peak grows by no more than what lies between pieces still in use.
+    with the process. It has needed that memory before, so its peak grows only by the gaps between blocks in use.
 
     This is a setting of the whole process, so programs call it and the library doesn't. It does nothing on systems
     without glibc, and leaves settings alone that the environment gives.

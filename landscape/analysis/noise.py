@@ -59,7 +59,7 @@ class Noise:
 
 
 def error_name(surface: Surface, metric: str) -> str | None:
-    """Return the name of the dataset with the standard errors of ``metric``, paired ones first; None without any."""
+    """Return the name of the dataset with the standard errors of ``metric``, preferably paired ones, or None."""
     return next((f"{metric}{kind}" for kind in (PAIRED, UNPAIRED) if f"{metric}{kind}" in surface.values), None)
 
 

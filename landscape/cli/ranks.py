@@ -24,7 +24,7 @@ def join() -> Ranks:
 
 
 def speaks() -> bool:
-    """Return True if this process reports errors that all ranks meet alike, such as a wrong command line.
+    """Return True if this process reports errors that occur on every rank, such as a wrong command line.
 
     Before the ranks have joined, the launcher's environment decides.
     """

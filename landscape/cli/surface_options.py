@@ -61,7 +61,7 @@ plane_options = together(
         help="Let differences move batch-norm statistics too, so that the line ends at the checkpoint itself; without, "
         "they stay those of the origin, as published.  [default: with --to, unless --out holds a surface without]",
     ),
-    click.option("--directions", type=PATH, help="Take directions from a file: ours, or one of Li et al. (2018)."),
+    click.option("--directions", type=PATH, help="Take directions from a file of landscape or of Li et al. (2018)."),
     click.option("--only", multiple=True, metavar="PATTERN", help="Move only parameters with matching names."),
     click.option("--freeze", multiple=True, metavar="PATTERN", help="Don't move parameters with matching names."),
     click.option("--orthogonal", is_flag=True, help="Make random directions orthogonal before normalization."),
@@ -113,7 +113,7 @@ sweep_options = together(
         "--paired",
         is_flag=True,
         help="Store the standard error of each point's difference to the loss at the origin, paired over samples: it "
-        "tells relief from noise with few --samples (see `landscape plot --noise`).",
+        "distinguishes relief from noise with few --samples (see `landscape plot --noise`).",
     ),
     click.option(
         "--stop-above",

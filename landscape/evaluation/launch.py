@@ -143,7 +143,7 @@ class CapturedPass:
             self._totals = compute()
 
     def replay(self) -> Tensor:
-        """Compute anew, and return the sums; valid until the next replay."""
+        """Compute again, and return the sums; valid until the next replay."""
         self._graph.replay()
         return self._totals
 
@@ -246,7 +246,7 @@ class Launcher:
         return np.concatenate([self.accumulator.finish(found) for found in torch.stack(totals).cpu().numpy()])
 
     def _start(self, points: Sequence[Sequence[float]]) -> None:
-        """Set the weights, the random state and, if asked for, the running statistics of a launch."""
+        """Set the weights, the random state and, if requested, the running statistics of a launch."""
         self.engine.set_points(*points)
         seed_random(0, self.data.device)  # anything that draws random numbers draws the same ones at every point
         if self.data.recalibration is not None:
@@ -279,8 +279,8 @@ def require_same_values(data: EvaluationData, axes: int, chosen: bool, engine: E
         data: data, measures and names of the values.
         axes: number of axes of the plane.
         chosen: False for an engine that is tried by ``auto``. It is then also refused if a measure, called once for
-            all points, is seen to take the batch as a whole. A launch calls it point by point and would be right, but
-            little faster, and files that ``auto`` began with another engine could not be resumed.
+            all points, depends on the whole batch. A launch that calls it point by point would be correct, but hardly
+            faster, and files that ``auto`` began with another engine could not be resumed.
         engine: engine to check.
         eager: reference, which computes one point at a time.
 

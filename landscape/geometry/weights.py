@@ -100,7 +100,7 @@ class Weights:
 
     @property
     def device(self) -> torch.device:
-        """Device of the first tensor; as a rule, of all."""
+        """Device of the first tensor, usually of all."""
         return next((tensor.device for tensor in self.tensors.values()), torch.device("cpu"))
 
     def with_tensors(self, tensors: Mapping[str, Tensor]) -> Weights:
@@ -214,7 +214,7 @@ def movable_tensors(model: nn.Module, buffers: bool = False) -> dict[str, Tensor
             continue
         if tensor.is_complex():
             raise ValueError(f"expected real weights; {name} is {tensor.dtype}. Keep torch.view_as_real of it instead")
-        # Tensors without memory (empty, or on the meta device) are told apart by identity.
+        # Tensors without memory (empty, or on the meta device) are distinguished by identity.
         start = (tensor.untyped_storage().data_ptr(), int(tensor.storage_offset())) if tensor.numel() else (0, 0)
         first_name = first_names.setdefault(start if start[0] else (0, id(tensor)), name)
         if first_name == name:

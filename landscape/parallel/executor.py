@@ -108,7 +108,7 @@ class _Work:
             begin = time.perf_counter()
             try:
                 values = self.batched.compute(taken)
-            except (Exception, SystemExit) as error:  # one by one, they tell which of them it is
+            except (Exception, SystemExit) as error:  # one by one, to find the point that fails
                 _log.debug("%d points at once: %s", len(taken), error)
             else:
                 each = (time.perf_counter() - begin) / len(taken)

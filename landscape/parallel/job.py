@@ -107,7 +107,7 @@ def run_in_processes(
     on_progress: Callable[[int, Any], None] = lambda index, message: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[Any]:
-    """Call functions, each in a process of its own, and return their results in order.
+    """Call functions, each in its own process, and return their results in order.
 
     The first error stops the other processes. If only one call runs at a time, all are made in this process.
 

@@ -195,7 +195,7 @@ class Ranks:
         return [value] if self.comm is None else self.comm.allgather(value)
 
     def shrink(self) -> None:
-        """Continue with the ranks that are alive, numbered anew; all of them call this together."""
+        """Continue with the ranks that are alive, renumbered; all of them call this together."""
         assert self.comm is not None
         self.comm, self.losses = without_failed(self.comm), True
         self.rank, self.size = self.comm.rank, self.comm.size

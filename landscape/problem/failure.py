@@ -19,7 +19,7 @@ def explain_failure(model: nn.Module, split: Split, batch_size: int, error: Exce
         model: the network.
         split: the samples, on the device and in the type of the network.
         batch_size: number of samples of a batch.
-        error: the error that was met; quoted.
+        error: the error, which is quoted.
     """
     batch = split.take(slice(0, batch_size))
     if _runs(model, batch.inputs):

@@ -1,4 +1,4 @@
-"""Figures with a style of their own, and their surroundings: notes, legends, colour bars."""
+"""Figures with their own style, and their surroundings: notes, legends, colour bars."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def write_plane(file: h5py.File, plane: Plane | PlaneFamily) -> None:
 
 
 def write_directions(path: str | os.PathLike[str], plane: Plane, overwrite: bool = False) -> None:
-    """Write a plane to a file of its own, readable by :func:`read_plane` and by the scripts of Li et al.
+    """Write a plane to its own file, readable by :func:`read_plane` and by the scripts of Li et al.
 
     Raises:
         StoreError: the file exists and ``overwrite`` is False, or it cannot be written.

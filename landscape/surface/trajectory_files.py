@@ -1,4 +1,4 @@
-"""Trajectories in HDF5: one group per run, in a file of their own or in a surface file."""
+"""Trajectories in HDF5: one group per run, in a separate file or in a surface file."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class StepClosure:
     """The closure given to ``optimizer.step``: clears gradients, computes loss and gradients, and returns the loss.
 
     An optimizer may call it many times in one step (L-BFGS), or at other weights (sharpness-aware minimization). Each
-    call sees the same samples, augmentation and dropout masks, since it draws from ``seed`` anew and restores the
+    call sees the same samples, augmentation and dropout masks, since it draws from ``seed`` again and restores the
     random state around it. Only the first call, at the weights that the step starts from, updates buffers: the running
     statistics of batch norm follow the path and not the probes, and their momentum applies once per step.
 

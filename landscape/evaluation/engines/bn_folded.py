@@ -28,7 +28,7 @@ class BatchNormFoldedEngine:
 
     In evaluation mode, batch normalization is ``scale * x + shift`` per channel. If it follows a convolution or a fully
     connected layer whose output nothing else uses, scale and shift are folded into the weights and bias of that layer,
-    at every point anew and in place: the weights are written from the origin at each point anyway, and nothing of the
+    at every point, in place: the weights are written from the origin at each point anyway, and nothing of the
     network's size is allocated. ReLU works in place where nothing else uses its input. On a CPU, images are
     channels-last.
 
@@ -84,7 +84,7 @@ class FoldedPair(nn.Module):
         self.shift: Tensor | None = None
 
     def fold(self) -> None:
-        """Scale the layer's own weights; the next point writes them anew.
+        """Scale the layer's own weights; the next point rewrites them.
 
         Half-precision tensors are converted to float32 for the computation, so that the result is rounded once instead
         of four times.

@@ -48,7 +48,7 @@ def export(
     ``.vtm``   the grid and the paths in one multi-block file, with its parts in the directory ``STEM``
     ``.pvd``   the paths growing over the steps, on the grid, with its parts in the directory ``STEM_steps``
     ``.glb``   coloured triangles, the paths as tubes, y up; ``.obj`` and ``.stl``: the same without colours
-    ``.csv``   one row per point, x fastest; the paths in files of their own
+    ``.csv``   one row per point, x fastest; the paths in separate files
     ``.html``  interactive page; several surfaces side by side
     =========  =================================================================================================
 
@@ -110,7 +110,7 @@ def _writer(suffix: str) -> Callable[[ExportJob, Path], None]:
 
 
 def write_csv(job: ExportJob, folder: Path) -> None:
-    """Write one row per point, x fastest, and each path to a file of its own."""
+    """Write one row per point, x fastest, and each path to its own file."""
     axes = np.meshgrid(*reversed(job.surface.coordinates), indexing="ij")
     columns = dict(zip("xyz", reversed(axes), strict=False))
     write_table({**columns, **point_arrays(job.surface)}, folder / job.path.name)

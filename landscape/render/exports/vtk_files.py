@@ -37,7 +37,7 @@ _VERSIONS = {"Collection": "0.1", "vtkMultiBlockDataSet": "1.0"}
 
 
 def write_vts(job: ExportJob, folder: Path) -> None:
-    """Write a structured grid; of two axes it is raised by the metric, with each path in a file of its own."""
+    """Write a structured grid; of two axes it is raised by the metric, with each path in its own file."""
     if len(job.surface.coordinates) != 2:
         write_xml(_grid(job), folder / job.path.name)
         return
@@ -47,7 +47,7 @@ def write_vts(job: ExportJob, folder: Path) -> None:
 
 
 def write_vtp(job: ExportJob, folder: Path) -> None:
-    """Write the raised surface as polygons with normals, and each path to a file of its own."""
+    """Write the raised surface as polygons with normals, and each path to its own file."""
     field, box = job.raised()
     arrays = point_arrays(job.surface)
     flips = tuple(slice(None, None, -1 if axis[0] > axis[-1] else 1) for axis in job.surface.coordinates[::-1])
@@ -59,7 +59,7 @@ def write_vtp(job: ExportJob, folder: Path) -> None:
 
 
 def write_vti(job: ExportJob, folder: Path) -> None:
-    """Write a flat image of one to three axes, and each path to a file of its own."""
+    """Write a flat image of one to three axes, and each path to its own file."""
     data = image(job.surface)
     add_field_data(data, job.field_data(None))
     write_xml(data, folder / job.path.name)
