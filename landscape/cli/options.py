@@ -197,10 +197,10 @@ evaluation_options = together(
     ),
     click.option(
         "--dtype",
-        default="float32",
+        default="auto",
         show_default=True,
-        help="Precision: float32, float64, or reduced: bfloat16, float16, tf32 (CUDA). The error of reduced precision "
-        "is measured at some points first.",
+        help="Precision: float32, float64, auto (which of the two the weights have), or reduced: bfloat16, float16, "
+        "tf32 (CUDA). The error of reduced precision is measured at some points first.",
     ),
     click.option("--batch-size", type=POSITIVE, help="Samples per forward pass.  [default: depends on their size]"),
     click.option("--threads", type=POSITIVE, default=1, show_default=True, help="CPU threads per rank."),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from landscape._utils.legacy import ENGINES as LEGACY_ENGINES
 
@@ -29,8 +30,9 @@ class EvaluationConfig:
 
     Attributes:
         device: device type as torch names it, without an index; ranks choose their own device.
-        dtype: type of weights, activations and floating-point inputs. ``tf32`` is float32 whose products keep 10 bits,
-            on NVIDIA GPUs. A sweep measures the error of types below float32; see
+        dtype: type of weights, activations and floating-point inputs. ``auto`` is that of the weights: float64 for a
+            network with double-precision weights, else float32; files record which it was. ``tf32`` is float32 whose
+            products keep 10 bits, on NVIDIA GPUs. A sweep measures the error of types below float32; see
             :mod:`landscape.evaluation.precision`.
         batch_size: samples per forward pass; by default chosen by
             :func:`~landscape.evaluation.data.default_batch_size`.
@@ -54,7 +56,7 @@ class EvaluationConfig:
     """
 
     device: str = "cpu"
-    dtype: str = "float32"
+    dtype: str = "auto"
     batch_size: int | None = None
     threads: int = 1
     bn: str = "checkpoint"
@@ -65,8 +67,8 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "engine", LEGACY_ENGINES.get(self.engine, self.engine))
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        if self.dtype not in ("auto", *DTYPES):
+            raise ValueError(f"dtype: expected one of auto, {', '.join(DTYPES)}, got {self.dtype!r}")
         if self.dtype == "tf32" and self.device.partition(":")[0] not in ("cuda", "auto"):
             raise ValueError(
                 f"dtype tf32 is available on NVIDIA GPUs only, got device {self.device!r}: use device 'cuda', or "
@@ -90,7 +92,16 @@ class EvaluationConfig:
         Raises:
             ValueError: a stored value is out of range.
         """
-        return cls(**{field.name: stored[field.name] for field in fields(cls) if field.name in stored})
+        known = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
+        return cls(**{"dtype": "float32", **known})
+
+    def resolved(self, model: nn.Module) -> EvaluationConfig:
+        """Return the configuration with the dtype that ``auto`` becomes for the weights of ``model``."""
+        if self.dtype != "auto":
+            return self
+        double = any(parameter.dtype in (torch.float64, torch.complex128) for parameter in model.parameters())
+        supported = self.device.partition(":")[0] != "mps"
+        return replace(self, dtype="float64" if double and supported else "float32")
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""

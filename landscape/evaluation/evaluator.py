@@ -170,7 +170,7 @@ def open_evaluator(
         ValueError: the plane belongs to another network, a measure returns neither one value per sample nor one per
             batch, or the requested engine is not applicable to the network.
     """
-    config = config or EvaluationConfig()
+    config = (config or EvaluationConfig()).resolved(problem.model)
     target, dtype = torch.device(device or config.device), DTYPES[config.dtype]
     model = problem.model
     own_data = [(t, t.data) for t in (*model.parameters(), *model.buffers())]

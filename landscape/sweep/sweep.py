@@ -78,7 +78,7 @@ def run_sweep(
     """
     ranks, given = ranks or Ranks(), evaluation or EvaluationConfig()
     target = device or given.device
-    on_device = ranks.collective(lambda: replace(given, device=target.partition(":")[0]))
+    on_device = ranks.collective(lambda: replace(given, device=target.partition(":")[0]).resolved(problem.model))
     inputs = SweepInputs(
         problem, plane, grid, config or SweepConfig(), on_device, target, metadata or SurfaceMetadata()
     )

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import h5py
+import torch
+from torch import nn
 
+from landscape._utils.state_dict import full_state_dict, match_names, tied_names
+from landscape._utils.torch_state import convert_tensors
 from landscape.errors import CheckpointError
 from landscape.geometry.weights import Weights
 from landscape.problem.data.registry import select_splits
@@ -39,11 +43,13 @@ class Source:
         problem: model, data, loss and metrics.
         checkpoint: the checkpoint that the weights come from; None for the weights of a problem made in Python.
         note: what the user should know about the checkpoint; empty as a rule.
+        widened: True if the network was built in single precision and took the double precision of the checkpoint.
     """
 
     problem: Problem
     checkpoint: CheckpointReference | None = None
     note: str = ""
+    widened: bool = False
 
     @property
     def split(self) -> str:
@@ -96,6 +102,7 @@ def open_source(
     problem: ProblemSpec | None = None,
     split: SplitChoice | None = None,
     samples: int | None = None,
+    double_precision: bool = False,
 ) -> Source:
     """Build the problem that ``source`` names, with the weights to study in its model.
 
@@ -104,6 +111,8 @@ def open_source(
         problem: the problem of a checkpoint outside a run directory, or one that replaces the run's own.
         split: splits to measure; by default ``train``, or every split of a :class:`~landscape.Problem`.
         samples: size of a fixed, class-balanced subset of each split.
+        double_precision: let the network take the double precision of a checkpoint; otherwise weights are rounded to
+            the precision in which it is built.
 
     Raises:
         CheckpointError: the checkpoint is missing, damaged, or of another architecture.
@@ -127,8 +136,25 @@ def open_source(
     if spec.factory is not None and split == "both":
         splits = None
     built = spec.build(splits)
+    widened = double_precision and _widen(built.model, checkpoint)
     note = unused_note(checkpoint.path, load_into(built.model, checkpoint))
-    return Source(built, CheckpointReference(str(checkpoint.path.resolve()), checkpoint.step, checkpoint.epoch), note)
+    reference = CheckpointReference(str(checkpoint.path.resolve()), checkpoint.step, checkpoint.epoch)
+    return Source(built, reference, note, widened)
+
+
+def _widen(model: nn.Module, checkpoint: Checkpoint) -> bool:
+    """Give a network in single precision double precision if that is what all its parameters have in a checkpoint."""
+    own = full_state_dict(model)
+    match = match_names(own, checkpoint.stored, tied_names(own))
+    parameters = [name for name, tensor in model.named_parameters() if tensor.dtype == torch.float32]
+    if match is None or not parameters:
+        return False
+    double = all(
+        name in match.names and checkpoint.stored[match.names[name]].dtype == torch.float64 for name in parameters
+    )
+    if double:
+        convert_tensors(model, torch.device("cpu"), torch.float64, lambda: None)
+    return double
 
 
 def weights_at(path: PathName, like: Weights) -> Weights:

@@ -12,22 +12,21 @@ from landscape._utils.text import counted
 from landscape.errors import StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.plane import Plane, PlaneFamily
-from landscape.geometry.weights import Weights, movable_tensors
+from landscape.geometry.weights import movable_tensors
 from landscape.parallel.devices import choose_device, describe_device, device_count
 from landscape.parallel.ranks import Ranks, host_description
 from landscape.parallel.shared_plane import make_in_arena, scratch_directory, share_plane
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
-from landscape.surface.hdf5 import open_hdf5
 from landscape.surface.metadata import SurfaceMetadata, SweepSettings
-from landscape.surface.store import read_settings
 from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
 from landscape.sweep.grid import Grid
 from landscape.sweep.sweep import run_sweep
 from landscape.workflows.grids import AxisChoice, GridLike, axes_of, resolve_grid
 from landscape.workflows.planes import PlaneConfig, extrapolation_warning
 from landscape.workflows.progress import ProgressOption, Steps, reporting
-from landscape.workflows.sources import Source, SourceLike, SplitChoice, open_source
+from landscape.workflows.resume import open_as_stored, plane_as_stored, resolve_evaluation, stored_settings
+from landscape.workflows.sources import Source, SourceLike, SplitChoice
 
 _log = logging.getLogger(__name__)
 
@@ -92,9 +91,9 @@ def compute_surface(
         grid: a grid, or one to three axes, each ``"min:max:n"``, ``"auto"`` or ``"auto:n"`` (a range found by rule);
             by default 51 points from -1 to 1 along each axis.
         config: output file, resuming, shards, adaptive sampling.
-        evaluation: device, dtype, batch size, threads, engine. By default points are computed in float32 on the GPUs of
-            this machine, or on its CPU if it has none. ``device="auto"`` resumes a file on the kind of device that
-            began it.
+        evaluation: device, dtype, batch size, threads, engine. By default points are computed in the precision of the
+            weights on the GPUs of this machine, or on its CPU if it has none. ``device="auto"`` resumes a file on the
+            kind of device that began it, and ``dtype="auto"`` in the precision that it was begun in.
         problem: the problem of a checkpoint outside a run directory.
         split: splits to measure; by default ``train``, or every split of a :class:`~landscape.Problem`.
         samples: size of a fixed, class-balanced subset of each split.
@@ -158,17 +157,15 @@ def run_task(
         stop: polled between points.
         say: called on the root with messages.
     """
-    stored = ranks.share(ranks.collective(lambda: _stored_settings(task) if ranks.is_root else None))
-    source = ranks.collective(
-        lambda: open_source(task.source, problem=task.problem, split=task.split, samples=task.samples)
-    )
+    stored = ranks.share(ranks.collective(lambda: stored_settings(task) if ranks.is_root else None))
+    source = ranks.collective(lambda: open_as_stored(task, stored))
     problem = source.problem
-    task = replace(task, plane=ranks.collective(lambda: _as_stored(task.plane, problem, stored)))
+    task = replace(task, plane=ranks.collective(lambda: plane_as_stored(task.plane, problem, stored)))
     plane = _plane(task, problem, ranks)
     first = plane if isinstance(plane, Plane) else ranks.collective(lambda: plane.make_plane(plane.seeds[0]))
     requested = ranks.share(ranks.collective(lambda: _requested_device(task) if ranks.is_root else None))
     device = choose_device(requested or task.evaluation.device, ranks)
-    evaluation = replace(task.evaluation, device=device.partition(":")[0])
+    evaluation = ranks.collective(lambda: resolve_evaluation(task.evaluation, device, problem, stored))
     # Ranges by rule take some evaluations. The root alone finds them, so that they are equal everywhere; a bound on the
     # loss plays no part in them.
     plain = replace(evaluation, paired=False, stop_above=None)
@@ -184,7 +181,7 @@ def run_task(
     if ranks.is_root:
         if source.note:
             say(source.note)
-        say(_summary(plane, grid, problem, ranks, evaluation.threads, device))
+        say(_summary(plane, grid, problem, ranks, evaluation, device))
         for rule in rules:
             say(rule)
         warning = None if evaluation.bn == "recalibrate" else extrapolation_warning(problem.model, first, grid)
@@ -212,7 +209,7 @@ def _requested_device(task: SurfaceTask) -> str:
     Raises:
         StoreError: this process sees no such device.
     """
-    stored = _stored_settings(task) if task.evaluation.device == "auto" else None
+    stored = stored_settings(task) if task.evaluation.device == "auto" else None
     if stored is None:
         return task.evaluation.device
     kind = stored.device
@@ -222,30 +219,6 @@ def _requested_device(task: SurfaceTask) -> str:
             "values depend on the device in their last bits: resume the file on such a machine, or write to another one"
         )
     return kind
-
-
-def _stored_settings(task: SurfaceTask) -> SweepSettings | None:
-    """Return the settings of the file to be resumed; None if there is none.
-
-    Raises:
-        StoreError: the file is none of this program, or damaged.
-    """
-    out = task.config.out
-    if out is None or task.config.overwrite or not out.exists():
-        return None
-    with open_hdf5(out) as file:
-        return read_settings(file, out)
-
-
-def _as_stored(plane: PlaneLike, problem: Problem, stored: SweepSettings | None) -> PlaneLike:
-    """Return the plane with the choice of the file to be resumed where the caller left one open.
-
-    Up to version 0.1, differences left running statistics alone unless requested otherwise.
-    """
-    if stored is None or not isinstance(plane, PlaneConfig) or not plane.to or plane.states is not None:
-        return plane
-    without = Weights.from_model(problem.model).digest() == stored.origin
-    return replace(plane, states=not without)
 
 
 def _plane(task: SurfaceTask, problem: Problem, ranks: Ranks) -> Plane | PlaneFamily:
@@ -286,7 +259,9 @@ def _account(source: Source, plane: Plane, several: bool) -> SurfaceMetadata:
     )
 
 
-def _summary(plane: Plane | PlaneFamily, grid: Grid, problem: Problem, ranks: Ranks, threads: int, device: str) -> str:
+def _summary(
+    plane: Plane | PlaneFamily, grid: Grid, problem: Problem, ranks: Ranks, evaluation: EvaluationConfig, device: str
+) -> str:
     """Return the size of a sweep in one line."""
     samples = ", ".join(f"{len(split):,} {name}" for name, split in problem.splits.items())
     axes = " x ".join(str(axis) for axis in grid.axes)
@@ -300,9 +275,9 @@ def _summary(plane: Plane | PlaneFamily, grid: Grid, problem: Problem, ranks: Ra
     statistics = " and running statistics" if origin.buffers else ""
     each = " each" if ranks.size > 1 else ""
     return (
-        f"{counted(ranks.size, 'rank')} with {counted(threads, 'thread')}{each} on {describe_device(device)}: "
-        f"{points:,} points ({axes}{about}), "
-        f"{samples} samples, {parameters:,} parameters{statistics}"
+        f"{counted(ranks.size, 'rank')} with {counted(evaluation.threads, 'thread')}{each} on "
+        f"{describe_device(device)}: {points:,} points ({axes}{about}), {samples} samples, "
+        f"{parameters:,} parameters{statistics} in {evaluation.dtype}"
     )
 
 
