@@ -301,4 +301,6 @@ def _reason(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line and "weights_only" not in line]
     if unpickler := _UNPICKLER.search(str(error)):
         lines = [unpickler[1]]
-    return lines[0].strip().split(". ")[0] if lines else type(error).__name__
+    name = type(error).__name__
+    reason = lines[0].strip().split(". ")[0] if lines else name
+    return reason if any(character.isalpha() for character in reason) else f"{name}: {reason}"  # KeyError: 105
