@@ -106,8 +106,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             error.show()
         return usage_code(error.exit_code)
     except SystemExit as error:  # user code: commands return their code
-        from landscape._utils.user_code import exit_error
+        from landscape._utils.user_code import exit_error, exit_frame
 
+        if exit_frame(error).filename.startswith(os.path.dirname(click.__file__)):  # at the end of a closed pipe
+            return 1
         return _report(exit_error(error), 1, debug)
     except (click.Abort, KeyboardInterrupt) as error:
         return end_job(error, lambda: _fail("interrupted; everything written so far is kept", 1))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from landscape.cli.options import PATH, overwrite_option, require_new
+from landscape.cli.options import PATH, overwrite_option, problem_options, require_new, spec_of
 
 if TYPE_CHECKING:
     from landscape.geometry.plane import Plane
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("runs", metavar="RUN...", type=PATH, nargs=-1, required=True)
+@problem_options
 @click.option(
     "--plane",
     required=True,
@@ -54,8 +55,13 @@ def command(
     measure: bool,
     attach: bool,
     overwrite: bool,
+    **options: Any,
 ) -> None:
     """Project the checkpoints of each RUN onto a plane by least squares, and record their distance from it.
+
+    RUN is a run folder, or checkpoint files of another program. Files in one folder with names that differ in numbers
+    only are one run, in the order of the numbers: model_2.pt comes before model_10.pt. Name their network and data
+    (--model and --dataset, or --problem) for --plane pca and --measure.
 
     With `--plane pca`, the plane is spanned by the principal components of all checkpoints of all runs, around the last
     checkpoint of the first run; `landscape surface RUN --directions trajectory.h5 --x auto --y auto` computes the
@@ -65,24 +71,32 @@ def command(
     Examples:
       landscape trajectory run --plane surface.h5
       landscape trajectory sgd adam --plane pca --out joint.h5
+      landscape trajectory epochs/model_*.pt --problem mine.py:problem --plane pca
     """
     import numpy as np
 
     from landscape.cli.progress import Bar
     from landscape.surface.plane_files import read_plane
-    from landscape.workflows.trajectory import open_runs, principal_plane_of, project
+    from landscape.workflows.checkpoint_series import open_paths
+    from landscape.workflows.sources import UnnamedProblemError
+    from landscape.workflows.trajectory import principal_plane_of, project
 
     if attach and plane == "pca":
         raise click.UsageError("--attach needs a surface file as --plane")
     require_new(out, overwrite)
-    opened = open_runs(runs)
+    spec = spec_of(options)
+    opened = open_paths(runs, spec)
     chosen: Plane | None = None
-    if plane == "pca":
-        chosen = principal_plane_of(opened, axes=axes, ignore=ignore, only=only, freeze=freeze)
-    with Bar("projecting", "checkpoint") as bar:
-        trajectories = project(
-            opened, chosen or plane, measure=measure, out=out, attach=attach, overwrite=overwrite, progress=bar.show
-        )
+    try:
+        if plane == "pca":
+            chosen = principal_plane_of(opened, axes=axes, problem=spec, ignore=ignore, only=only, freeze=freeze)
+        with Bar("projecting", "checkpoint") as bar:
+            trajectories = project(
+                opened, chosen or plane, problem=spec, measure=measure, out=out, attach=attach, overwrite=overwrite,
+                progress=bar.show,
+            )  # fmt: skip
+    except UnnamedProblemError as error:
+        raise click.UsageError(f"{error} with --model (and --dataset), or with --problem") from error
     total = sum(len(trajectory) for trajectory in trajectories)
     unknown = sum(int(np.isnan(trajectory.loss).sum()) for trajectory in trajectories)
     if unknown:

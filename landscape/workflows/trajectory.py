@@ -13,6 +13,8 @@ from landscape.errors import StoreError
 from landscape.geometry.plane import Plane, principal_plane
 from landscape.geometry.trajectory import PathPoint, Trajectory, project_path
 from landscape.geometry.weights import Weights
+from landscape.problem.problem import Problem
+from landscape.problem.spec import ProblemSpec
 from landscape.surface.plane_files import read_plane
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import Surface
@@ -20,11 +22,12 @@ from landscape.surface.trajectory_files import TrajectoryMetadata, attach_trajec
 from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into
 from landscape.training.measure import measure as measure_split
 from landscape.training.run import Run
+from landscape.workflows.checkpoint_series import CheckpointSeries, open_paths
 from landscape.workflows.planes import split_patterns
 from landscape.workflows.progress import ProgressOption, Steps, reporting
 from landscape.workflows.sources import PathName
 
-RunsLike: TypeAlias = Run | PathName | Sequence[Run | PathName]
+RunsLike: TypeAlias = Run | CheckpointSeries | PathName | Sequence[Run | CheckpointSeries | PathName]
 
 _PACKAGES = ("landscape", "torch", "numpy", "h5py")
 
@@ -34,6 +37,7 @@ def project(
     plane: Plane | PathName = "pca",
     *,
     axes: int = 2,
+    problem: ProblemSpec | None = None,
     measure: bool = False,
     out: PathName | None = None,
     attach: bool = False,
@@ -43,10 +47,12 @@ def project(
     """Project the checkpoints of runs onto a plane by least squares, and compute their distance from it.
 
     Args:
-        runs: one or more runs, or paths of run directories.
+        runs: one or more runs, paths of run directories, or checkpoint files of any program. Files in one folder whose
+            names differ in numbers only (``model_2.pt``, ``model_10.pt``) are one run, in the order of the numbers.
         plane: ``"pca"`` for the principal components of all checkpoints (see :func:`principal_plane_of`), the path of a
             surface file for the plane of that surface, or a plane.
         axes: number of principal components, with ``"pca"``.
+        problem: the problem of checkpoint files outside a run directory; needed for ``"pca"`` and ``measure``.
         measure: True to measure the training loss of checkpoints that were saved without it.
         out: trajectory file to write; a plane that is in no surface file is stored with the paths.
         attach: True to write the paths into the surface file too, where ParaView shows them.
@@ -61,7 +67,7 @@ def project(
         CheckpointError: a run is missing or damaged.
         StoreError: a file exists, or cannot be read or written.
     """
-    opened = open_runs(runs)
+    opened = open_paths(_several(runs), problem)
     file = None if isinstance(plane, Plane) or str(plane) == "pca" else Path(plane)
     if attach and file is None:
         raise ValueError("attach: expected the path of a surface file as plane")
@@ -73,9 +79,9 @@ def project(
         chosen, surface = read_plane(file, mapped=True), read_surface(file)
         metadata = replace(metadata, surface=str(file.resolve()), origin=chosen.origin.digest())
     else:
-        chosen = plane if isinstance(plane, Plane) else principal_plane_of(opened, axes=axes)
+        chosen = plane if isinstance(plane, Plane) else principal_plane_of(opened, axes=axes, problem=problem)
     with reporting(progress, "projecting", "checkpoint", lambda steps: steps) as report:
-        trajectories = _project(opened, chosen, measure, report)
+        trajectories = _project(opened, chosen, problem, measure, report)
     if surface is not None:
         trajectories = [surface.sample_along(trajectory) for trajectory in trajectories]
     if out is not None:
@@ -90,6 +96,7 @@ def principal_plane_of(
     runs: RunsLike,
     *,
     axes: int = 2,
+    problem: ProblemSpec | None = None,
     ignore: str = "none",
     only: str | Sequence[str] = (),
     freeze: str | Sequence[str] = (),
@@ -99,6 +106,7 @@ def principal_plane_of(
     Args:
         runs: one or more runs of one network, or paths of run directories.
         axes: number of components, one to three.
+        problem: the problem of checkpoint files outside a run directory.
         ignore: parameters that stay at the origin: ``biasbn`` or ``none``.
         only: patterns of parameter names; other parameters stay at the origin.
         freeze: patterns of parameter names that stay at the origin.
@@ -107,20 +115,28 @@ def principal_plane_of(
         ValueError: too few checkpoints, runs of different networks, or an unknown pattern.
         CheckpointError: a run is missing or damaged, or the first cannot rebuild its problem.
     """
-    opened = open_runs(runs)
-    layout = Weights.from_model(opened[0].build_problem().model)
+    opened = open_paths(_several(runs), problem)
+    layout = Weights.from_model(_build(opened[0], problem).model)
     origin = layout.select(opened[0].load().stored, str(opened[0].path))
     sources = [_loader(path, layout) for run in opened for path in run.checkpoints]
     return principal_plane(origin, sources, axes, ignore, split_patterns(only), split_patterns(freeze))
 
 
-def open_runs(runs: RunsLike) -> list[Run]:
+def open_runs(runs: Run | PathName | Sequence[Run | PathName]) -> list[Run]:
     """Return the runs, opened where paths were given."""
-    several = [runs] if isinstance(runs, (Run, str)) or not isinstance(runs, Sequence) else runs
-    return [run if isinstance(run, Run) else Run.open(Path(run)) for run in several]
+    paths = [runs] if isinstance(runs, (Run, str)) or not isinstance(runs, Sequence) else runs
+    return [run if isinstance(run, Run) else Run.open(Path(run)) for run in paths]
 
 
-def run_names(runs: Sequence[Run]) -> list[str]:
+def _several(runs: RunsLike) -> Sequence[Run | CheckpointSeries | PathName]:
+    return [runs] if isinstance(runs, str) or not isinstance(runs, Sequence) else runs
+
+
+def _build(run: Run | CheckpointSeries, problem: ProblemSpec | None, splits: Sequence[str] | None = None) -> Problem:
+    return run.build_problem(splits) if problem is None else problem.build(splits)
+
+
+def run_names(runs: Sequence[Run | CheckpointSeries]) -> list[str]:
     """Return a name per run for legends: the directory's, with as many parents as it takes to tell them apart."""
     resolved = [run.path.resolve() for run in runs]
     for depth in range(1, 8):
@@ -130,23 +146,32 @@ def run_names(runs: Sequence[Run]) -> list[str]:
     return [str(path) for path in resolved]
 
 
-def _project(runs: Sequence[Run], plane: Plane, measure: bool, report: Callable[[Steps], None]) -> list[Trajectory]:
+def _project(
+    runs: Sequence[Run | CheckpointSeries],
+    plane: Plane,
+    problem: ProblemSpec | None,
+    measure: bool,
+    report: Callable[[Steps], None],
+) -> list[Trajectory]:
     trajectories = []
     total, done = sum(len(run.saved_steps) for run in runs), 0
     for run, name in zip(runs, run_names(runs), strict=True):
-        loss_of = _loss_of(run) if measure else None
+        loss_of = _loss_of(_build(run, problem, ("train",))) if measure else None
         points = []
-        for path in run.checkpoints:
-            points.append(_point(path, plane.origin, loss_of))
+        for k, path in enumerate(run.checkpoints):
+            point = _point(path, plane.origin, loss_of)
+            if isinstance(run, CheckpointSeries):
+                epoch = point.epoch if math.isnan(run.epochs[k]) else run.epochs[k]
+                point = replace(point, step=run.steps[k], epoch=epoch)
+            points.append(point)
             done += 1
             report(Steps(done, total))
         trajectories.append(project_path(name, plane, points))
     return trajectories
 
 
-def _loss_of(run: Run) -> Callable[[Checkpoint], float]:
+def _loss_of(problem: Problem) -> Callable[[Checkpoint], float]:
     """Return a function that measures the training loss of a checkpoint as training does."""
-    problem = run.build_problem(("train",))
 
     def loss(checkpoint: Checkpoint) -> float:
         load_into(problem.model, checkpoint)

@@ -168,3 +168,33 @@ def test_threads_of_training(tmp_path):
             preexec_fn=lambda core=core: os.sched_setaffinity(0, core),
         )  # fmt: skip
         assert f"{name}: training on 1 CPU thread\n" in done.stderr
+
+
+@pytest.mark.process
+def test_closed_pipe():
+    """What `landscape info surface.h5 | head -1` does to a long output."""
+    command = [sys.executable, "-m", "landscape", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        child.stdout.close()
+        assert "ends the program" not in child.stderr.read()
+    assert child.returncode == 1
+
+
+def test_trajectory_of_checkpoint_files(program, run, tmp_path):
+    """The files of another program need their problem named, and are ordered by number."""
+    from landscape.surface.trajectory_files import read_trajectories
+    from landscape.training.run import Run
+
+    for number, path in zip((10, 2, 9), Run.open(run).checkpoints, strict=False):
+        (tmp_path / f"model_{number}.pt").write_bytes(path.read_bytes())
+    files, out = sorted(tmp_path.glob("model_*.pt")), tmp_path / "out.h5"
+    code, said, _ = program("trajectory", *files, "--plane", "pca", "--axes", 1, "--out", out)
+    assert code == 2
+    assert "name the problem with --model (and --dataset), or with --problem" in said
+    words = ("--model", "mlp", "--model-arg", "widths=(16,)", "--samples", 200, "--measure")
+    code, said, _ = program("trajectory", *files, "--plane", "pca", "--axes", 1, *words, "--out", out)
+    assert code == 0, said
+    (path,) = read_trajectories(out)
+    assert path.name == tmp_path.name
+    assert path.step.tolist() == [2, 9, 10]
+    assert path.displacement[-1] == 0

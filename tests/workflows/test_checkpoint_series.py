@@ -1,0 +1,125 @@
+"""Checkpoint files of other programs as paths: series, order, steps, and projections by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from landscape.errors import CheckpointError
+from landscape.geometry.plane import random_plane
+from landscape.problem.spec import ProblemSpec
+from landscape.training.checkpoint import save_checkpoint
+from landscape.training.measure import measure
+from landscape.training.run import Run
+from landscape.workflows.checkpoint_series import CheckpointSeries, open_paths
+from landscape.workflows.sources import UnnamedProblemError
+from landscape.workflows.trajectory import principal_plane_of, project
+
+
+@pytest.fixture
+def write(spec, tmp_path):
+    """``write(names...)``: weights that move along a straight line, one step for each name."""
+    start = {name: tensor.clone() for name, tensor in spec.build().model.state_dict().items()}
+
+    def call(*names):
+        files = []
+        for k, name in enumerate(names):
+            file = tmp_path / name
+            file.parent.mkdir(exist_ok=True)
+            torch.save({"module." + n: t + 0.125 * k * (1 + k) for n, t in start.items()}, file)
+            files.append(file)
+        return files
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("names", "steps", "epochs"),
+    [
+        (["model_0.pt", "model_2.pt", "model_10.pt"], [0, 2, 10], [math.nan] * 3),
+        (["epoch=0-step=90-loss=0.9.ckpt", "epoch=9-step=100-loss=0.5.ckpt"], [90, 100], [math.nan] * 2),
+        (["loss0.9_epoch09.pth", "loss0.10_epoch10.pth"], [9, 10], [9.0, 10.0]),
+        (["resnet20_3.t7", "resnet20_12.t7"], [3, 12], [math.nan] * 2),
+        (["v2-ckpt100.bin"], [2], [math.nan]),
+        (["it-5.pt", "it-40.pt"], [5, 40], [math.nan] * 2),
+    ],
+)
+def test_order_and_steps(names, steps, epochs, write, tmp_path):
+    files = write(*names)
+    (series,) = open_paths(files[::-1])
+    assert isinstance(series, CheckpointSeries)
+    assert series.checkpoints == files
+    assert series.steps == series.saved_steps == steps
+    assert np.array_equal(series.epochs, epochs, equal_nan=True)
+    assert series.path == tmp_path
+    (folder,) = open_paths([tmp_path])
+    assert folder.checkpoints == files
+
+
+def test_series_by_folder_and_pattern(write, run, tmp_path):
+    files = write("a_1.pt", "b_1.pt", "a_2.pt", "b_2.pt", "other/a_1.pt")
+    opened = open_paths([files[4], run, *files[:4]])
+    assert [type(each) for each in opened] == [CheckpointSeries, Run, CheckpointSeries, CheckpointSeries]
+    assert [each.path for each in opened] == [tmp_path / "other", run.path, tmp_path / "a", tmp_path / "b"]
+    assert open_paths(opened) == opened
+
+
+def test_files_of_a_run(run):
+    (series,) = open_paths(run.checkpoints)
+    assert (series.path.resolve(), series.steps) == (run.path.resolve(), run.saved_steps)
+    (from_files,), (from_run,) = project(run.checkpoints), project(run)
+    assert np.array_equal(from_files.coordinates, from_run.coordinates)
+    assert np.array_equal(from_files.epoch, from_run.epoch)
+
+
+def test_projection_by_hand(spec, write, tmp_path):
+    """Least squares in float64, on weights that are stored as those of a ``DataParallel``."""
+    files = write("model_9.pt", "model_10.pt", "model_100.pt")
+    plane = random_plane(spec.build().model, seed=3)
+    (path,) = project(files, plane, problem=spec, measure=True, out=tmp_path / "out.h5")
+    axes = np.stack([np.concatenate([t.double().numpy().ravel() for _, t in d.weights]) for d in plane.directions], 1)
+    for k in range(3):
+        away = np.full(len(axes), 0.125 * k * (1 + k))
+        expected = np.linalg.lstsq(axes, away, rcond=None)[0]
+        assert path.coordinates[k] == pytest.approx(expected, abs=1e-5)
+        assert path.displacement[k] == pytest.approx(np.linalg.norm(away), rel=1e-6)
+        assert path.distance[k] == pytest.approx(np.linalg.norm(away - axes @ expected), rel=1e-5)
+    assert path.step.tolist() == [9, 10, 100]
+    problem = spec.build(("train",))
+    expected = measure(problem.model, problem.splits["train"], problem.loss, {})["loss"]
+    assert path.loss[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_principal_components_of_files(spec, write):
+    files = write("model_9.pt", "model_10.pt", "model_100.pt")  # on a line, at 0, 1 and 3
+    plane = principal_plane_of(files, axes=1, problem=spec)
+    (path,) = project(files, plane, problem=spec)
+    assert path.distance == pytest.approx([0, 0, 0], abs=1e-4)
+    assert path.displacement / path.displacement[0] == pytest.approx([1, 2 / 3, 0], rel=1e-5)
+
+
+def test_problem_is_needed(write):
+    with pytest.raises(UnnamedProblemError, match=r"model_2\.pt is a checkpoint outside a run directory"):
+        project(write("model_1.pt", "model_2.pt"))
+
+
+def test_problem_beside_a_run(spec, run):
+    assert project(run, problem=spec)[0].displacement[-1] == 0
+    with pytest.raises(CheckpointError, match="tensors do not fit the network"):
+        project(run, problem=ProblemSpec(model="mlp", model_args={"widths": (9,)}, samples=200))
+
+
+def test_file_without_a_number(write, tmp_path):
+    files = write("model_1.pt", "best.pt")
+    with pytest.raises(CheckpointError, match=r"best\.pt: expected a number in the name.*or leave it out"):
+        open_paths(files)
+    save_checkpoint(tmp_path / "best.pt", {"a": torch.ones(1)}, step=7, epoch=1)  # says itself where it belongs
+    assert open_paths([tmp_path / "best.pt"])[0].steps == [7]
+
+
+def test_two_files_of_one_number(write):
+    with pytest.raises(CheckpointError, match=r"one checkpoint for each number, but .*1\.pt and .*1\.pt have 1"):
+        open_paths(write("model_1.pt", "model_01.pt"))
