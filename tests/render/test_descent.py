@@ -79,7 +79,7 @@ def test_note_on_points_outside(walk):
 
 
 def test_wrong_paths(walk):
-    with pytest.raises(ValueError, match=f"one to {MAX_PATHS} paths"):
+    with pytest.raises(ValueError, match=f"1 to {MAX_PATHS} paths"):
         plot_descents(curve(), [along(walk, [1.0, 2.0])] * (MAX_PATHS + 1))
     with pytest.raises(ValueError, match="expected 1 axes, got 2"):
         plot_steps(curve(), [along(walk, [(1.0, 2.0)])])
