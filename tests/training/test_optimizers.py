@@ -73,7 +73,7 @@ def test_unknown_name():
 
 def test_unknown_argument():
     with pytest.raises(
-        ValueError, match=r"argument of optimizer sgd 'momentun'; did you mean 'momentum'.*weight_decay"
+        ValueError, match=r"argument of optimizer sgd: 'momentun'; did you mean 'momentum'.*weight_decay"
     ):
         optimizers.build("sgd:momentun=1", parameters())
 

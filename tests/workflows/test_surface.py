@@ -80,7 +80,7 @@ def test_checkpoint_outside_a_run_needs_its_problem(run, spec, tmp_path):
         compute_surface(compute_surface_file(run, tmp_path))
     with pytest.raises(CheckpointError, match="no such run"):
         compute_surface(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="expected None beside"):
+    with pytest.raises(ValueError, match="expected None with a source that is a Problem"):
         compute_surface(spec.build(), grid=GRID, problem=spec)
     with pytest.raises(ValueError, match="split: expected one of train, test, both"):
         open_source(run, split="validation")
