@@ -40,6 +40,14 @@ def add_each(targets: Tensors, terms: Tensors, alpha: float) -> None:
     torch._foreach_add_(targets, terms, alpha=alpha)
 
 
+def unwrapped(tensor: Tensor) -> Tensor:
+    """Return the tensor inside the wrappers of ``torch.func``, with the axes that ``vmap`` hides."""
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = functorch.get_unwrapped(tensor)
+    return tensor
+
+
 def has_hooks(module: nn.Module) -> bool:
     """Return True if calling ``module`` runs more than its ``forward``: hooks of its own, or of all modules."""
     own = module._forward_hooks or module._forward_pre_hooks

@@ -6,9 +6,14 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from landscape._utils.torch_compat import tree_map
+
+T = TypeVar("T")
 
 # Devices whose random state torch can save and restore by index.
 _INDEXED = ("cuda", "xpu")
@@ -46,8 +51,8 @@ def convert_tensors(model: nn.Module, device: torch.device, dtype: torch.dtype, 
         convert(tensor, tensor.dtype if id(tensor) in keep else converted_dtype(tensor, dtype))
     if kept and _bits(dtype) < 64:
         try:
-            with evaluation_mode(model), preserve_random_state(device), torch.no_grad():
-                forward()
+            with evaluation_mode(model), preserve_random_state(device):
+                call_without_grad(forward)
         except Exception:  # a network is any callable
             for buffer in kept:
                 convert(buffer, converted_dtype(buffer, dtype))
@@ -84,6 +89,26 @@ def converted_dtype(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
 def _bits(dtype: torch.dtype) -> int:
     """Return the precision of a floating-point or complex type in bits per real number; 0 for other types."""
     return torch.finfo(dtype).bits if dtype.is_floating_point or dtype.is_complex else 0
+
+
+def detach_each(tree: Any) -> Any:
+    """Return nested tensors as new ones of the same memory.
+
+    A network that lets its inputs require gradients, or collects some in them, then does not change the caller's.
+    """
+    return tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, tree)
+
+
+def call_without_grad(function: Callable[[], T]) -> T:
+    """Return ``function()`` computed without gradients, or with them if it needs them to differentiate by itself."""
+    try:
+        with torch.no_grad():
+            return function()
+    except RuntimeError as error:
+        if "grad" not in str(error):
+            raise
+    with torch.enable_grad():
+        return function()
 
 
 @contextmanager

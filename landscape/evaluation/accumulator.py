@@ -237,7 +237,8 @@ def _checked(value: Any, samples: int, name: str) -> Tensor:
     """
     if isinstance(value, Tensor) and value.shape in ((), (samples,)) and not value.is_complex():
         # Of a single sample, a scalar is the value of the sample as well as the mean.
-        return value.double().expand(1) if samples == 1 else value.double()
+        wide = value.detach().double()
+        return wide.expand(1) if samples == 1 else wide
     raise UnsoundError(
         f"{name}: expected one real value for each of the {samples} samples of a batch, or a scalar tensor that is "
         f"their mean, got {describe_value(value)}. A measure over a part of each batch, such as labelled tokens, "

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from landscape._utils.machine import memory_limit
-from landscape._utils.torch_compat import tree_leaves, tree_map
+from landscape._utils.torch_compat import tree_leaves, tree_map, unwrapped
 from landscape.problem.problem import Split
 
 _log = logging.getLogger(__name__)
@@ -130,24 +130,27 @@ class _RecordSizes(TorchFunctionMode):
         out = func(*args, **(kwargs or {}))
         given = {_address(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
         new = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and _address(leaf) not in given | {0}]
-        self.sizes += [leaf.numel() * leaf.element_size() for leaf in new]
+        self.sizes += [unwrapped(leaf).numel() * leaf.element_size() for leaf in new]
         return out
 
 
 def _address(tensor: Tensor) -> int:
-    """Return where a tensor's memory begins; 0 if it has none of its own (sparse tensors, those of ``torch.func``)."""
+    """Return where a tensor's memory begins; 0 if it has none of its own (sparse tensors)."""
     try:
-        return tensor.untyped_storage().data_ptr()
+        return unwrapped(tensor).untyped_storage().data_ptr()
     except (RuntimeError, NotImplementedError):
         return 0
 
 
 def bytes_per_sample(model: nn.Module, split: Split) -> int:
-    """Return the bytes that one more sample adds to the largest tensor of a forward pass, without its inputs."""
+    """Return the bytes that one more sample adds to the largest tensor of a forward pass, without its inputs.
+
+    Called in the autograd mode that the network needs.
+    """
     few, more = min(2, len(split)), min(4, len(split))
     runs = []
     for count in (few, more):
-        with torch.inference_mode(), _RecordSizes() as record:
+        with _RecordSizes() as record:
             model(split.take(slice(0, count)).inputs)
         runs.append(record.sizes)
     # Weights that are transposed or cast do not grow with the batch and so do not count.

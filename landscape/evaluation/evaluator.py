@@ -18,7 +18,8 @@ from landscape.evaluation.config import DTYPES, EvaluationConfig
 from landscape.evaluation.data import align, default_batch_size, make_batches
 from landscape.evaluation.device import reproducible_numerics
 from landscape.evaluation.engines.base import EngineContext
-from landscape.evaluation.engines.selection import PROBE, select_engine
+from landscape.evaluation.engines.selection import select_engine
+from landscape.evaluation.grad_mode import PROBE, GradMode, choose_grad_mode
 from landscape.evaluation.launch import EvaluationData, Launcher, Recalibration, require_same_values
 from landscape.evaluation.reductions import check_reductions
 from landscape.geometry.placement import SetCoordinates, movable_on
@@ -67,7 +68,14 @@ class Evaluator:
             return split.take(slice(0, count)).to(device, dtype)
 
         first = next(iter(problem.splits.values()))
-        self.batch_size = config.batch_size or default_batch_size(model, head(first, 4), device)
+        measures: dict[str, Measure] = {"loss": problem.loss, **problem.metrics}
+        choose = partial(choose_grad_mode, model, measures, plane.ndim, set_coordinates, device)
+        # Some networks take batches of one size only; what is wrong with others is reported below.
+        mode = choose(head(first, 2)) or choose(head(first, config.batch_size or 4))
+        self._grad_mode: GradMode = mode or torch.inference_mode
+        set_coordinates(origin)
+        with self._grad_mode():
+            self.batch_size = config.batch_size or default_batch_size(model, head(first, 4), device)
         batches = {
             name: make_batches(split, self.batch_size, device, dtype, data_bytes)
             for name, split in problem.splits.items()
@@ -80,11 +88,9 @@ class Evaluator:
 
         self.bn_weights = "samples" if recalibration is not None and recalibration.uneven else "batches"
 
-        set_coordinates(origin)
-        measures: dict[str, Measure] = {"loss": problem.loss, **problem.metrics}
         self.names: tuple[str, ...] = ()
         scalars: tuple[str, ...] = ()
-        with torch.inference_mode():
+        with self._grad_mode():
             for name, split in problem.splits.items():
                 few = head(split, config.batch_size or min(self.batch_size, 2))
                 outputs = model(few.inputs)
@@ -93,7 +99,7 @@ class Evaluator:
         counts = {name: len(split) for name, split in problem.splits.items()}
         data = EvaluationData(measures, self.names, batches, counts, device, recalibration, scalars)
 
-        context = EngineContext(model, device, set_coordinates, plane, batches)
+        context = EngineContext(model, device, set_coordinates, plane, batches, self._grad_mode)
         chosen = config.engine != "auto"
         engine = select_engine(config.engine, context, partial(require_same_values, data, plane.ndim, chosen))
         self.engine = engine.name
@@ -103,7 +109,7 @@ class Evaluator:
         baseline = PairedBaseline(counts) if config.paired else None
         self._launcher = Launcher(data, engine, baseline)
 
-        with torch.inference_mode():
+        with self._grad_mode():
             self.remarks = tuple(check_reductions(model, data, plane.ndim, set_coordinates, dtype))
 
         set_coordinates(origin)
@@ -113,7 +119,7 @@ class Evaluator:
                 self.origin_values = dict(zip(self.names, self(origin).tolist(), strict=True))
         # Only now: the baseline needs all samples, whatever the loss at the origin.
         self._launcher.accumulator.stop_above = config.stop_above
-        if config.stop_above is None:
+        if config.stop_above is None and self._grad_mode is torch.inference_mode:
             with torch.inference_mode():
                 self._launcher.capture(PROBE[: plane.ndim])
         self.captured = self._launcher.captured
@@ -142,7 +148,7 @@ class Evaluator:
         missing = -len(coordinates) % self._points
         points = [*coordinates, *[coordinates[-1]] * missing]
         launches = [points[start : start + self._points] for start in range(0, len(points), self._points)]
-        with torch.inference_mode():
+        with self._grad_mode():
             return self._launcher.run_all(launches)[: len(coordinates)]
 
 
@@ -174,9 +180,12 @@ def open_evaluator(
     target, dtype = torch.device(device or config.device), DTYPES[config.dtype]
     model = problem.model
     own_data = [(t, t.data) for t in (*model.parameters(), *model.buffers())]
+    own_gradients = [(p, p.grad) for p in model.parameters()]
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
+        for parameter, _ in own_gradients:
+            parameter.grad = None  # a network that differentiates might add to it
         convert_tensors(model, target, dtype, lambda: model(_first(problem, config.batch_size, target, dtype).inputs))
         # Points are summed in float32 at least, and rounded once to the dtype of the network.
         converted = _convert_plane(plane, model, target, torch.promote_types(dtype, torch.float32))
@@ -199,6 +208,8 @@ def open_evaluator(
         torch.set_num_threads(threads)
         for tensor, data in own_data:
             tensor.data = data
+        for parameter, gradient in own_gradients:
+            parameter.grad = gradient
 
 
 def _first(problem: Problem, batch_size: int | None, device: torch.device, dtype: torch.dtype) -> Split:

@@ -19,7 +19,7 @@ from landscape.errors import UnsoundError
 from landscape.evaluation.accumulator import PAIRED_SUFFIX, MetricAccumulator, PairedBaseline
 from landscape.evaluation.device import supports_capture
 from landscape.evaluation.engines.base import Engine, EngineNotApplicable, pad_rows
-from landscape.evaluation.engines.selection import PROBE, PROBE_SCALES
+from landscape.evaluation.grad_mode import PROBE, PROBE_SCALES
 from landscape.problem.measures import is_own_measure
 from landscape.problem.problem import Measure, Split
 
@@ -61,7 +61,10 @@ class Recalibration:
         return len(self.split) > self.batch_size and len(self.split) % self.batch_size != 0
 
     def run(self) -> None:
-        """Set running statistics to their average over the batches in order, weighted by samples."""
+        """Set running statistics to their average over the batches in order, weighted by samples.
+
+        Called in the autograd mode that the network needs.
+        """
         self.model.eval()
         momenta = [norm.momentum for norm in self.norms]
         seen = dict.fromkeys(self.norms, 0)
@@ -78,9 +81,8 @@ class Recalibration:
             for norm in self.norms:
                 norm.reset_running_stats()
                 norm.train()
-            with torch.no_grad():
-                for batch in self.batches:
-                    self.model(batch.inputs)
+            for batch in self.batches:
+                self.model(batch.inputs)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from landscape._utils.torch_compat import tree_leaves, tree_map
-from landscape._utils.torch_state import seed_random
-from landscape.evaluation.engines.selection import PROBE
+from landscape._utils.torch_state import detach_each, seed_random
+from landscape.evaluation.grad_mode import PROBE
 from landscape.evaluation.launch import EvaluationData
 from landscape.geometry.placement import SetCoordinates
 from landscape.problem.problem import Measure, Split
@@ -95,7 +95,7 @@ def check_reduction(
     few = torch.arange(max(1, len(left) // 2), device=tree_leaves(left.inputs)[0].device)
 
     def value(part: Split) -> float:
-        result = measure(model(part.inputs), part.targets)
+        result = measure(model(detach_each(part.inputs)), part.targets)
         return float(result.detach()) if isinstance(result, Tensor) and result.numel() == 1 else math.nan
 
     try:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import nn
 
 from landscape._utils.torch_compat import tree_map
-from landscape._utils.torch_state import evaluation_mode, preserve_random_state
+from landscape._utils.torch_state import call_without_grad, evaluation_mode, preserve_random_state
 from landscape.problem.problem import Split
 
 
@@ -48,8 +47,8 @@ def explain_failure(model: nn.Module, split: Split, batch_size: int, error: Exce
 
 def _runs(model: nn.Module, *args: Any, **kwargs: Any) -> bool:
     try:
-        with evaluation_mode(model), preserve_random_state(), torch.no_grad():
-            model(*args, **kwargs)
+        with evaluation_mode(model), preserve_random_state():
+            call_without_grad(lambda: model(*args, **kwargs))
     except Exception:  # a network is any callable
         return False
     return True

@@ -9,14 +9,20 @@ from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import Any
 
-import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
 from landscape import models
 from landscape._utils.names import unknown
 from landscape._utils.torch_compat import tree_map
-from landscape._utils.torch_state import cuda_in_use, evaluation_mode, preserve_random_state, seed_random
+from landscape._utils.torch_state import (
+    call_without_grad,
+    cuda_in_use,
+    detach_each,
+    evaluation_mode,
+    preserve_random_state,
+    seed_random,
+)
 from landscape.problem.data import registry as datasets
 from landscape.problem.data.subset import check_samples
 from landscape.problem.problem import Dataset, Problem
@@ -159,8 +165,10 @@ class ProblemSpec:
             problem = call(factory, self.factory_args, name=f"factory {reference!r}", injected=injected)
             if isinstance(problem, Problem) and any(map(is_lazy, problem.model.parameters())):
                 sample = next(iter(problem.splits.values())).take(slice(1))
-                with evaluation_mode(problem.model), torch.no_grad():
-                    problem.model(sample.inputs)  # lazy layers get their weights in the first forward pass
+                with evaluation_mode(problem.model):
+                    call_without_grad(
+                        lambda: problem.model(sample.inputs)
+                    )  # lazy layers get their weights in the first forward pass
         if not isinstance(problem, Problem):
             raise TypeError(
                 f"factory {reference!r}: expected a landscape.problem.Problem, got {type(problem).__name__}"
@@ -214,8 +222,8 @@ class ProblemSpec:
         model, (name, split) = problem.model, next(iter(problem.splits.items()))
         sample = split.take(slice(1))
         try:
-            with evaluation_mode(model), torch.no_grad():
-                problem.loss(model(sample.inputs), sample.targets)
+            with evaluation_mode(model):
+                call_without_grad(lambda: problem.loss(model(detach_each(sample.inputs)), sample.targets))
         except (ArithmeticError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             inputs = tree_map(lambda leaf: f"{tuple(leaf.shape)} {leaf.dtype}", sample.inputs)
             reason = str(error).partition("\n")[0]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from landscape._utils.torch_state import evaluation_mode
+from landscape._utils.torch_state import call_without_grad, detach_each, evaluation_mode
 from landscape.problem.problem import Measure, Split
 
 
@@ -35,12 +36,15 @@ def measure(
         raise ValueError("expected a split with at least one sample, got an empty one")
     measures = {"loss": loss, **metrics}
     values: dict[str, list[Tensor]] = {name: [] for name in measures}
-    with evaluation_mode(model), torch.no_grad():
+
+    def results(batch: Split) -> dict[str, Tensor]:
+        outputs = model(detach_each(batch.inputs))
+        return {name: function(outputs, batch.targets) for name, function in measures.items()}
+
+    with evaluation_mode(model):
         for batch in split.batches(batch_size):
-            outputs = model(batch.inputs)
-            for name, function in measures.items():
-                result = check_per_sample(function(outputs, batch.targets), len(batch), name)
-                values[name].append(result.expand(len(batch)))
+            for name, result in call_without_grad(partial(results, batch)).items():
+                values[name].append(check_per_sample(result, len(batch), name).detach().expand(len(batch)))
     # Moved to the CPU once, after all batches, so that a GPU is never waited for in between.
     return {
         name: float(torch.cat(parts).to("cpu").to(torch.float64).sum()) / len(split) for name, parts in values.items()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from landscape._utils.torch_state import derive_seed, preserve_random_state, seed_random
+from landscape._utils.torch_state import call_without_grad, derive_seed, preserve_random_state, seed_random
 from landscape.problem.problem import Measure, Problem, Split
 from landscape.training.measure import check_per_sample
 from landscape.training.optimizers import calls_closure_first
@@ -125,8 +125,8 @@ def count_steps(model: nn.Module, split: Split, batch_size: int) -> int:
         return steps
     twin = copy.deepcopy(model)
     try:
-        with preserve_random_state(next(model.parameters()).device), torch.no_grad():
-            twin(split.take(slice(0, 1)).inputs)
+        with preserve_random_state(next(model.parameters()).device):
+            call_without_grad(lambda: twin(split.take(slice(0, 1)).inputs))
     except ValueError as error:
         if "more than 1 value per channel" in str(error):
             return steps - 1

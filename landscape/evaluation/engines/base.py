@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from landscape._utils.torch_state import detach_each
+from landscape.evaluation.grad_mode import GradMode
 from landscape.geometry.placement import SetCoordinates
 from landscape.geometry.plane import Plane
 from landscape.problem.problem import Split
@@ -28,6 +30,7 @@ class EngineContext:
         set_coordinates: function that writes the weights at a point into ``model``.
         plane: origin and directions, on the device, in the dtype in which points are summed.
         batches: batches of each split; their ``inputs`` are what the network takes.
+        grad_mode: autograd mode that the network needs.
     """
 
     model: nn.Module
@@ -35,6 +38,7 @@ class EngineContext:
     set_coordinates: SetCoordinates
     plane: Plane
     batches: Mapping[str, Sequence[Split]]
+    grad_mode: GradMode = torch.inference_mode
 
 
 class Engine(Protocol):
@@ -78,6 +82,7 @@ class EagerEngine:
     def __init__(self, context: EngineContext) -> None:
         self._model, self._batches, self._set_coordinates = context.model, context.batches, context.set_coordinates
         self.network: Any = context.model
+        self._differentiates = context.grad_mode is not torch.inference_mode
 
     def set_points(self, *points: Sequence[float]) -> None:
         (point,) = points
@@ -87,7 +92,8 @@ class EagerEngine:
         self._model.eval()
 
     def outputs(self, split: str, number: int) -> Any:
-        return self.network(self._batches[split][number].inputs)
+        inputs = self._batches[split][number].inputs
+        return self.network(detach_each(inputs) if self._differentiates else inputs)
 
 
 def round_up(count: int, multiple: int) -> int:

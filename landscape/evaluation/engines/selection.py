@@ -17,6 +17,7 @@ from landscape.evaluation.engines.bn_folded import BatchNormFoldedEngine
 from landscape.evaluation.engines.compiled import CompiledEngine
 from landscape.evaluation.engines.fused_conv import FusedConvEngine
 from landscape.evaluation.engines.mlp import MLPEngine
+from landscape.evaluation.grad_mode import PROBE, PROBE_SCALES
 
 _log = logging.getLogger(__name__)
 
@@ -30,11 +31,6 @@ ENGINES: Mapping[str, Callable[[EngineContext], Engine]] = {
 """Engines by name, in the order in which they are tried; the module itself is the last resort."""
 AUTOMATIC = ("batched_mlp", "mlp", "fused_conv", "bn_folded")
 """Engines that ``auto`` tries. Compiling takes longer than it saves in most sweeps and is done only on request."""
-
-PROBE = (0.5, -0.25, 0.125)
-"""Point at which engines are compared: off the origin, so that anything that a form has frozen at the origin shows."""
-PROBE_SCALES = (1.0, 0.1, 0.01, 0.001)
-"""Factors of :data:`PROBE`, tried in order until the outputs of the network are finite."""
 
 
 def select_engine(name: str, context: EngineContext, check: Callable[[Engine, Engine], None]) -> Engine:
@@ -53,7 +49,9 @@ def select_engine(name: str, context: EngineContext, check: Callable[[Engine, En
     """
     eager = EagerEngine(context)
     candidates = AUTOMATIC if name == "auto" else () if name == eager.name else (name,)
-    with torch.inference_mode():
+    if name == "auto" and context.grad_mode is torch.enable_grad:
+        candidates = ()  # the others leave out what gradients need
+    with context.grad_mode():
         for candidate in candidates:
             try:
                 engine = _build(candidate, context)
