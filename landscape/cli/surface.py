@@ -99,7 +99,11 @@ def _conclude(out: Path, result: SweepResult) -> int:
     span = f"{surface.metrics[0]} {finite.min():.6g} to {finite.max():.6g}" if finite.size else "no finite value"
     span += f", {stopped} points stopped above {surface.stop_above:g}" if stopped else ""
     if result.complete:
-        click.echo(f"{out}: complete, {span}. Next: landscape plot {out}, landscape render {out}", err=True)
+        lengths = [len(axis) for axis in surface.coordinates]
+        axes = sum(length > 1 for length in (lengths[:-1] if surface.seeds else lengths))
+        commands = ("plot", "render") if axes > 1 else ("plot",)
+        following = ", ".join(f"landscape {command} {out}" for command in commands)
+        click.echo(f"{out}: complete, {span}. Next: {following}", err=True)
         return 0
     if result.failed:
         index, message = next(iter((result.messages or {}).items()), (-1, "unknown"))

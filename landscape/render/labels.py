@@ -36,6 +36,8 @@ def axis_labels(surfaces: Sequence[Surface]) -> tuple[str, str]:
 def _axis_label(surface: Surface, axis: int, with_variance: bool) -> str:
     recipes = surface.metadata.recipes
     recipe = recipes[axis] if axis < len(recipes) else DirectionRecipe()
+    if len(surface.coordinates) == 1 and recipe.axis is not None:
+        axis = recipe.axis  # a curve may be a column of a plane
     if recipe.kind == "pca" or recipe.explained_variance_ratio is not None:
         ratio = recipe.explained_variance_ratio if with_variance else None
         return f"PC {axis + 1}" + (f" ({ratio:.0%} of the variance)" if ratio else "")

@@ -26,6 +26,7 @@ def load_surface(source: SurfaceSource, *, seed: int | None = None, z: float | N
 
     Points of an adaptive surface that were not measured are interpolated and marked as such. A surface over several
     seeds of two axes becomes the median, mean and spread over the seeds; one of a single axis keeps all its seeds.
+    Axes of a single point are left out: a row or column of a plane is a curve, a slice of a volume a plane.
 
     Args:
         source: a surface or the path of its file.
@@ -37,7 +38,8 @@ def load_surface(source: SurfaceSource, *, seed: int | None = None, z: float | N
         StoreError: the file cannot be read.
     """
     surface = source if isinstance(source, Surface) else read_surface(source)
-    return _select_layer(_select_seed(surface.with_interpolated(), seed), z)
+    surface = _select_seed(surface.with_interpolated(), seed)
+    return _select_layer(_without_single_points(surface if z is None else _select_layer(surface, z)), None)
 
 
 def load_surfaces(
@@ -86,6 +88,33 @@ def _select_seed(surface: Surface, seed: int | None) -> Surface:
     from landscape.render.plots.seeds import seed_spread
 
     return seed_spread([surface.for_seed(s) for s in surface.seeds], name=f"{surface.name}, {len(surface.seeds)} seeds")
+
+
+def _without_single_points(surface: Surface) -> Surface:
+    """Return the surface without the axes that have a single point; of a single point, the first axis is kept."""
+    axes = list(range(len(surface.coordinates)))
+    seeds = axes[-1:] if surface.seeds else []
+    kept = [axis for axis in axes if axis in seeds or len(surface.coordinates[axis]) > 1]
+    if len(kept) == len(seeds):
+        kept = [0, *seeds]
+    dropped = [axis for axis in axes if axis not in kept]
+    if not dropped:
+        return surface
+    shape = tuple(len(surface.coordinates[axis]) for axis in reversed(kept))
+    recipes = surface.metadata.recipes
+    at = ", ".join(f"{'xyz'[axis]} = {surface.coordinates[axis][0]:g}" for axis in dropped)
+    return replace(
+        surface,
+        coordinates=tuple(surface.coordinates[axis] for axis in kept),
+        values={name: values.reshape(shape) for name, values in surface.values.items()},
+        status=surface.status.reshape(shape),
+        metadata=replace(
+            surface.metadata,
+            recipes=tuple(recipes[axis] for axis in (*kept, *dropped) if axis < len(recipes)),
+            origin_values=origin_values(surface),
+        ),
+        name=f"{surface.name}, {at}",
+    )
 
 
 def _select_layer(surface: Surface, z: float | None) -> Surface:

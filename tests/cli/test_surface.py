@@ -297,3 +297,24 @@ def test_reduced_precision_is_reported_once(run, tmp_path, program):
     code, said, _ = program(*words[:-3], "tf32", "--out", tmp_path / "t.h5")
     assert code == 2
     assert "tf32 is available on NVIDIA GPUs only" in said
+
+
+@pytest.mark.parametrize(
+    ("axes", "following"),
+    [
+        (["--x", "1:1:1", "--y", "-1:1:3"], ["plot"]),
+        (["--x", "-1:1:3", "--y", "0.5:0.5:1"], ["plot"]),
+        (["--x", "-1:1:3"], ["plot"]),
+        (["--x", "0:1:2", "--y", "1:1:1", "--z", "0:1:2"], ["plot", "render"]),
+        (["--x", "0:0:1", "--y", "0:0:1"], ["plot"]),
+    ],
+)
+def test_next_commands_can_draw_the_grid(run, tmp_path, program, axes, following):
+    out = tmp_path / "s.h5"
+    code, said, _ = program("surface", run, *axes, "--samples", "20", "--out", out)
+    assert code == 0
+    assert said.strip().endswith("Next: " + ", ".join(f"landscape {command} {out}" for command in following))
+    code, said, _ = program("plot", out, "--out", tmp_path / "s.png")
+    assert code == 0, said
+    code, said, _ = program("export", out, "--out", tmp_path / "s.csv")
+    assert code == 0, said

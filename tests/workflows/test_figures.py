@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 import landscape
 from landscape.errors import LandscapeError, StoreError
+from landscape.geometry.recipe import DirectionRecipe
 from landscape.geometry.trajectory import Trajectory
 from landscape.surface.metadata import Header
 from landscape.surface.store import FileStore
@@ -143,3 +146,53 @@ def test_export_in_the_format_of_li_et_al(tmp_path):
 def test_wrong_export(tmp_path, name, surfaces, keywords, message):
     with pytest.raises(ValueError, match=message):
         export(tmp_path / name, surfaces, **keywords)
+
+
+def _cut(whole, **single):
+    """The surface at one point of each of some axes, which it keeps."""
+    index = [slice(None)] * len(whole.coordinates)
+    for axis, k in single.items():
+        index["xyz".index(axis)] = slice(k, k + 1)
+    flat = tuple(reversed(index))
+    return replace(
+        whole,
+        coordinates=tuple(c[i] for c, i in zip(whole.coordinates, index, strict=True)),
+        values={name: array[flat] for name, array in whole.values.items()},
+        status=whole.status[flat],
+    )
+
+
+@pytest.mark.parametrize(
+    ("single", "kept"),
+    [({"y": 1}, "x"), ({"x": 2}, "y"), ({"x": 0, "y": 0}, "x")],
+)
+def test_row_column_and_point_of_a_plane(single, kept):
+    whole = surface(5, 4)
+    part = _cut(whole, **single)
+    drawn = load_surface(part)
+    assert len(drawn.coordinates) == 1
+    np.testing.assert_array_equal(drawn.coordinates[0], part.coordinates["xyz".index(kept)])
+    np.testing.assert_array_equal(drawn.metric(), part.metric().reshape(-1))
+    figure = plot(part)
+    assert any(
+        np.array_equal(line.get_xdata(), drawn.coordinates[0]) and np.array_equal(line.get_ydata(), drawn.metric())
+        for line in figure.axes[0].get_lines()
+    )
+
+
+@pytest.mark.parametrize(("single", "shape"), [({"x": 1}, (3, 4)), ({"y": 1}, (3, 5)), ({"z": 2}, (4, 5))])
+def test_slice_of_a_volume_is_a_plane(single, shape):
+    whole = surface(5, 4, 3)
+    part = _cut(whole, **single)
+    drawn = load_surface(part)
+    assert drawn.shape == shape
+    np.testing.assert_array_equal(drawn.metric(), part.metric().squeeze())
+    assert plot(part).axes
+
+
+def test_column_has_the_label_of_its_own_axis():
+    recipes = tuple(DirectionRecipe("random", seed=0, axis=axis, normalization="filter") for axis in range(2))
+    whole = surface(5, 4)
+    whole = replace(whole, metadata=replace(whole.metadata, recipes=recipes))
+    assert plot(_cut(whole, x=2)).axes[0].get_xlabel() == "filter-normalized direction 2"
+    assert plot(_cut(whole, y=2)).axes[0].get_xlabel() == "filter-normalized direction 1"

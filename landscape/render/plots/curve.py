@@ -90,6 +90,8 @@ def plot_curve(
             axes.set_title(options.title)
         round_ticks(axes.xaxis)
         limits = (min(float(s.x.min()) for s in surfaces), max(float(s.x.max()) for s in surfaces))
+        if limits[0] == limits[1]:  # a single point
+            limits = (limits[0] - 1, limits[1] + 1)
         axes.set_xlim(limits)
         paths = []
         for index, (path, height) in enumerate(zip(trajectories, heights, strict=True)):
