@@ -241,8 +241,8 @@ def _checked(value: Any, samples: int, name: str) -> Tensor:
         return wide.expand(1) if samples == 1 else wide
     raise UnsoundError(
         f"{name}: expected one real value for each of the {samples} samples of a batch, or a scalar tensor that is "
-        f"their mean, got {describe_value(value)}. A measure over a part of each batch, such as labelled tokens, "
-        "returns that part's mean for each sample"
+        f"their mean, got {describe_value(value)}. Leave samples without a target out of the data; for a "
+        "sequence, return the mean over the tokens that have one"
     )
 
 
