@@ -6,6 +6,7 @@ If a new version of torch moves one of them, this is the file to change.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -46,6 +47,12 @@ def unwrapped(tensor: Tensor) -> Tensor:
     while functorch.is_functorch_wrapped_tensor(tensor):
         tensor = functorch.get_unwrapped(tensor)
     return tensor
+
+
+def without_compilation() -> AbstractContextManager[Any]:
+    """Return a context in which compiled modules run as they were written; torch before 2.6 compiles them."""
+    set_stance = getattr(torch.compiler, "set_stance", None)
+    return nullcontext() if set_stance is None else set_stance("force_eager")
 
 
 def has_hooks(module: nn.Module) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from landscape._utils.machine import memory_limit
-from landscape._utils.torch_compat import tree_leaves, tree_map, unwrapped
+from landscape._utils.torch_compat import tree_leaves, tree_map, unwrapped, without_compilation
 from landscape.problem.problem import Split
 
 _log = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ def bytes_per_sample(model: nn.Module, split: Split) -> int:
     few, more = min(2, len(split)), min(4, len(split))
     runs = []
     for count in (few, more):
-        with _RecordSizes() as record:
+        with _RecordSizes() as record, without_compilation():  # which would trace the recording, too
             model(split.take(slice(0, count)).inputs)
         runs.append(record.sizes)
     # Weights that are transposed or cast do not grow with the batch and so do not count.

@@ -100,8 +100,9 @@ def problem(exits=False):
         ("functions {0}:quit", 2),
     ],
 )
-def test_user_code_that_exits(words, line, program, tmp_path):
+def test_user_code_that_exits(words, line, program, tmp_path, monkeypatch):
     """Never a silent success, nor the exit code of a wrong command line."""
+    monkeypatch.setattr(sys, "argv", ["landscape", *words.split()])  # what user code would parse
     file = tmp_path / "mine.py"
     file.write_text("\nexit()" if "quit" in words else EXITING)
     code, said, _ = program(*words.format(file).split(), "--out", tmp_path / "out")
