@@ -31,7 +31,7 @@ from landscape.training.checkpoint import load_checkpoint, load_into, save_check
 from landscape.training.run import Run, run_of
 from landscape.workflows.planes import PlaneConfig
 from landscape.workflows.sources import find_checkpoint
-from landscape.workflows.surface import SurfaceTask, run_task
+from landscape.workflows.surface_task import SurfaceTask, run_task
 
 WORTH_STARTING = 2 * 10**10
 """Weights times samples times points below which ``ranks="auto"`` stays in this process: it would be done before other

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 WORDS = (
     "compare", "--model", "mlp", "--model-arg", "widths=(8,)", "--samples", "60", "--epochs", "1",
     "--batch-size", "30", "--checkpoint-steps", "1", "--points", "5", "--ranks", "1", "--flat",

@@ -20,6 +20,8 @@ from landscape.functions.descent import RateSearch
 from landscape.training.optimizers import build
 from landscape.workflows.functions import DescentOptions, study_function
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted((ROOT / "docs" / "tutorial").glob("*.md"))
 SCENE = re.compile(r"landscape (render|animate)|--draw relief")

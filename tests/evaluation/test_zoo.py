@@ -15,6 +15,8 @@ from landscape.geometry import Direction, Plane, Weights
 from landscape.problem import Problem, Split, accuracy, cross_entropy
 from landscape.training.measure import measure
 
+pytestmark = pytest.mark.integration
+
 LANGUAGE = {"transformer"}
 FLAT = {"mlp"}
 

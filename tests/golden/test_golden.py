@@ -26,6 +26,8 @@ import numpy as np
 import pytest
 import torch
 
+pytestmark = pytest.mark.integration
+
 HERE = Path(__file__).resolve().parent / "v0.1"
 MADE_IN = "/tmp/landscape-golden"
 """Directory in which the files were created: 0.1 stores absolute paths, which are replaced in copies."""

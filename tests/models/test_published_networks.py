@@ -11,6 +11,8 @@ import torch
 
 from landscape import models
 
+pytestmark = pytest.mark.integration
+
 DATA = Path(__file__).parent / "data"
 PUBLISHED = list(json.loads((DATA / "li_models.json").read_text()))
 LAYOUTS = list(json.loads((DATA / "li_state_dicts.json").read_text()))

@@ -11,6 +11,8 @@ from landscape.training import Run, TrainingSettings
 from landscape.workflows.compare import CompareOptions, compare, compare_runs
 from landscape.workflows.train import train
 
+pytestmark = pytest.mark.integration
+
 PROBLEM = ProblemSpec(model="mlp", model_args={"widths": (8,)}, samples=100)
 TRAINING = TrainingSettings(epochs=2, batch_size=50, checkpoint_steps=2)
 OPTIONS = CompareOptions(TRAINING, points=7, scene=False)

@@ -10,6 +10,8 @@ from landscape.surface.reading import read_surface
 from landscape.workflows import demo as module
 from landscape.workflows.demo import DemoOptions, demo
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):

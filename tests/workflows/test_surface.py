@@ -24,7 +24,8 @@ from landscape.workflows.grids import axes_of
 from landscape.workflows.local_ranks import count_ranks
 from landscape.workflows.planes import PlaneConfig
 from landscape.workflows.sources import UnnamedProblemError, open_source
-from landscape.workflows.surface import SurfaceTask, compute_surface
+from landscape.workflows.surface import compute_surface
+from landscape.workflows.surface_task import SurfaceTask
 
 GRID = Grid.parse("-1:1:3", "0:1:2")
 
@@ -161,7 +162,7 @@ def test_file_begun_on_a_gpu_is_refused_without_one(run, tmp_path, monkeypatch, 
     with h5py.File(out, "r+") as file:
         file.attrs["settings"] = file.attrs["settings"].replace('"cpu"', '"cuda"')
     assert read_surface(out).metadata.settings.device == "cuda"
-    monkeypatch.setattr("landscape.workflows.surface.device_count", lambda kind: int(kind == "cpu"))
+    monkeypatch.setattr("landscape.workflows.surface_task.device_count", lambda kind: int(kind == "cpu"))
     with pytest.raises(StoreError, match="was begun on cuda, and torch sees no cuda device here"):
         compute_surface(run, grid=GRID, config=SweepConfig(out=out), ranks=ranks)
     with pytest.raises(StoreError, match="device"):
