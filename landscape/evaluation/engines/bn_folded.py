@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import operator
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, cast
@@ -120,7 +121,9 @@ def trace(model: nn.Module) -> fx.GraphModule:
     memo = {id(t): t for t in (*model.parameters(), *model.buffers())}
     try:
         twin = copy.deepcopy(model, memo)
-        return fx.GraphModule(twin, _Tracer().trace(twin))
+        # torch before 2.5 warns of attributes that are neither modules nor parameters, which are taken all the same.
+        with warnings.catch_warnings(action="ignore"):
+            return fx.GraphModule(twin, _Tracer().trace(twin))
     except Exception as error:  # a forward pass may raise anything when it is called with proxies
         raise EngineNotApplicable(f"it cannot be traced: {type(error).__name__}: {error}") from error
 
