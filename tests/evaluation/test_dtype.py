@@ -22,7 +22,7 @@ from landscape.sweep.config import SweepConfig
 from landscape.sweep.grid import Axis, Grid
 from landscape.sweep.sweep import run_sweep
 from landscape.training.run import Run
-from landscape.workflows import resume
+from landscape.workflows import surface_task
 from landscape.workflows.planes import PlaneConfig
 from landscape.workflows.surface import compute_surface
 
@@ -136,7 +136,7 @@ def test_unfinished_file_of_rounded_weights_is_resumed(tmp_path, monkeypatch):
     assert main(["train", *words, "--dtype", "float64", "--out", str(run)]) == 0
     open_source = resume.open_source
     with monkeypatch.context() as patch:
-        patch.setattr(resume, "open_source", lambda *a, **k: open_source(*a, **{**k, "double_precision": False}))
+        patch.setattr(surface_task, "open_source", lambda *a, **k: open_source(*a, **{**k, "double_precision": False}))
         double = EvaluationConfig(dtype="float64", device="cpu")
         rounded = compute_surface(run, None, ["0:1:3"], SweepConfig(out=out), evaluation=double).surface
     with h5py.File(out, "r+") as file:
