@@ -134,7 +134,7 @@ def test_unfinished_file_of_rounded_weights_is_resumed(tmp_path, monkeypatch):
     words = ["--model", "mlp", "--model-arg", "widths=(4,)", "--samples", "40", "--epochs", "1", "--batch-size", "10"]
     run, out = tmp_path / "run", tmp_path / "s.h5"
     assert main(["train", *words, "--dtype", "float64", "--out", str(run)]) == 0
-    open_source = resume.open_source
+    open_source = surface_task.open_source
     with monkeypatch.context() as patch:
         patch.setattr(surface_task, "open_source", lambda *a, **k: open_source(*a, **{**k, "double_precision": False}))
         double = EvaluationConfig(dtype="float64", device="cpu")
