@@ -173,7 +173,7 @@ def test_threads_of_training(tmp_path):
 
 @pytest.mark.process
 def test_closed_pipe():
-    """What `landscape info surface.h5 | head -1` does to a long output."""
+    """A reader that closes early, as in `landscape info surface.h5 | head -1`, is no error."""
     command = [sys.executable, "-m", "landscape", "--help"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         child.stdout.close()

@@ -87,7 +87,7 @@ def test_one_double_precision_weight_decides():
 
 
 def test_file_in_another_precision_is_resumed_in_it(tmp_path):
-    """As version 0.1 measured networks in double precision: in single precision by default."""
+    """Version 0.1 measured networks in double precision in single precision by default."""
     problem, out, left = problem_of(torch.float64), tmp_path / "s.h5", [3]
 
     def stop():

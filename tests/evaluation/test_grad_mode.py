@@ -64,7 +64,7 @@ class Accumulating(Potential):
 
 
 class Jacobian(Potential):
-    """Of independent outputs, ``torch.autograd.functional`` gives zeros without a word."""
+    """``torch.autograd.functional`` silently returns zeros for outputs that don't depend on the inputs."""
 
     def forward(self, x):
         full = torch.autograd.functional.jacobian(lambda z: self.energy(z), x, create_graph=self.training)

@@ -174,7 +174,7 @@ def test_single_samples_are_refused():
 
 
 def test_file_with_batches_of_equal_weight_is_refused(tmp_path):
-    """As version 0.1 made them; only where the last batch is shorter do values differ."""
+    """Files of version 0.1 resume; only those with a shorter last batch have other values and are refused."""
 
     def sweep(problem, out):
         config = EvaluationConfig(bn="recalibrate", batch_size=8)
