@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -85,6 +86,31 @@ def replacing_group(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
             _move(entry, path.with_name(entry.name))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_regular_file(path: Path, on_error: OnError, expected: str = "a file") -> None:
+    """Refuse what is no regular file before it is opened: a FIFO or a device can block, or never end.
+
+    A symbolic link counts as its target.
+
+    Args:
+        path: the file to be read.
+        on_error: makes the exception to raise from a message.
+        expected: kind of file in the message.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise on_error(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:  # no permission, a loop of links, a name that is too long or has a NUL
+        raise on_error(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(mode):
+        raise on_error(f"{path} is {_kind_of_file(mode)}; expected {expected}")
+
+
+def _kind_of_file(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def temporary_name(path: Path, keep_suffix: bool = False) -> Path:

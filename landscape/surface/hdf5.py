@@ -1,4 +1,8 @@
-"""Opening HDF5 files: reading without locks, and creating files that appear complete or not at all."""
+"""Opening HDF5 files: reading without locks, and creating files that appear complete or not at all.
+
+No other module opens one. A file may come from anybody: before a value is read, it is checked that it is a regular
+file, keeps its values in itself, and declares sizes within the limits of :mod:`landscape.surface.hdf5_contents`.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape._utils.files import sync_folder
-from landscape.errors import StoreError
+from landscape._utils.files import require_regular_file, sync_folder
+from landscape.errors import LandscapeError, StoreError
+from landscape.surface.hdf5_contents import require_plain_contents
 from landscape.surface.raw_files import DeferredErrorFile, locked
 
 ALIGNED_FROM, ALIGNMENT = 4096, 64
@@ -29,39 +34,96 @@ RETRY_SECONDS = 1.0
 _INTERNAL_ATTRIBUTES = ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST")
 
 
+_DAMAGE = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, OSError, RuntimeError, MemoryError)
+"""What h5py, numpy and json raise when they read a damaged file; ``RuntimeError`` includes ``RecursionError``."""
+
+
 @contextmanager
 def open_hdf5(path: str | os.PathLike[str], retry_seconds: float = RETRY_SECONDS) -> Iterator[h5py.File]:
     """Open an HDF5 file for reading, without a lock: a running sweep is not disturbed.
+
+    Files from anybody can be opened: nothing outside the file is read, and sizes are checked first. The block should do
+    nothing but read, because any error that a library raises in it is reported as damage of the file.
 
     Args:
         path: the file.
         retry_seconds: time for which opening is retried; 0 for a caller that holds the file's lock.
 
     Raises:
-        StoreError: the file does not exist, is not HDF5, or stays unreadable.
+        StoreError: the file does not exist, is no regular file, is not HDF5, stays unreadable, is damaged, or refers to
+            other files or declares sizes beyond the limits; see
+            :func:`landscape.surface.hdf5_contents.require_plain_contents`.
     """
-    file = _open_with_retries(Path(path), retry_seconds)
-    try:
+    path = Path(path)
+    file = _open_with_retries(path, retry_seconds)
+    with file, reporting_damage(path):
         yield file
-    finally:
-        file.close()
+
+
+def is_hdf5(path: str | os.PathLike[str]) -> bool:
+    """Return True if a path names a regular file with HDF5's signature. Other kinds of files are not opened."""
+    path = Path(path)
+    return os.path.isfile(path) and path.stat().st_size > 0 and bool(h5py.is_hdf5(path))
+
+
+@contextmanager
+def reporting_damage(path: Path) -> Iterator[None]:
+    """Turn what libraries raise while they read an existing file into an error that names it."""
+    try:
+        yield
+    except LandscapeError:
+        raise
+    except MemoryError as error:
+        raise StoreError(f"{path}: this process has not enough memory to read it ({system_message(error)})") from error
+    except _DAMAGE as error:
+        message = f"{path} is damaged ({system_message(error)}); restore the file, or overwrite it"
+        raise StoreError(message) from error
 
 
 def _open_with_retries(path: Path, retry_seconds: float) -> h5py.File:
-    if not path.exists():
-        raise StoreError(f"{path}: no such file")
-    if path.is_dir():
-        raise StoreError(f"{path} is a directory; expected an HDF5 file")
-    deadline = time.monotonic() + (retry_seconds if h5py.is_hdf5(path) else 0.0)
+    require_regular_file(path, StoreError, "an HDF5 file")
+    deadline = time.monotonic() + (retry_seconds if is_hdf5(path) else 0.0)
     while True:
+        file = None
         try:
-            return h5py.File(path, "r", locking=False)
-        except OSError as error:
-            if isinstance(error, PermissionError):
-                raise StoreError(f"{path}: cannot be read: permission denied") from error
+            file = h5py.File(path, "r", locking=False)
+            require_plain_contents(file, path, path.stat().st_size)
+            return file
+        except LandscapeError:
+            _close(file)
+            raise
+        except PermissionError as error:
+            raise StoreError(f"{path}: cannot be read: permission denied") from error
+        except _DAMAGE as error:
+            _close(file)
             if time.monotonic() >= deadline:
                 raise StoreError(f"{path} is not a readable HDF5 file: damaged, truncated or another format") from error
             time.sleep(0.02)
+
+
+def _close(file: h5py.File | None) -> None:
+    if file is not None:
+        file.close()
+
+
+@contextmanager
+def update_hdf5(path: Path, take_lock: bool = True) -> Iterator[h5py.File]:
+    """Open an existing HDF5 file for changing it in place, and wait until the changes are on the disk.
+
+    Args:
+        path: the file, whose contents are checked as by :func:`open_hdf5`.
+        take_lock: take a writer's lock; False for a caller that holds it.
+
+    Raises:
+        StoreError: the file is refused, or open in another process.
+        OSError: the changes cannot be written.
+    """
+    require_regular_file(path, StoreError, "an HDF5 file")
+    with DeferredErrorFile(path, take_lock=take_lock) as target:
+        with h5py.File(target, "r+") as file:
+            require_plain_contents(file, path, path.stat().st_size)
+            yield file
+        target.commit()
 
 
 @contextmanager
@@ -88,10 +150,13 @@ def create_hdf5(path: Path, overwrite: bool = False, like: Path | None = None) -
         with locked(path) if path.exists() else nullcontext():
             _remove_abandoned(path)
             if like is not None:
+                require_regular_file(like, StoreError, "an HDF5 file")
                 shutil.copyfile(like, temporary)
             with DeferredErrorFile(temporary) as target:
                 alignment = {} if like else {"alignment_threshold": ALIGNED_FROM, "alignment_interval": ALIGNMENT}
                 with h5py.File(target, "r+" if like else "w", **alignment) as file:
+                    if like is not None:
+                        require_plain_contents(file, like, temporary.stat().st_size)
                     try:
                         yield file
                     except OSError as error:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -18,9 +18,17 @@ from numpy.typing import NDArray
 from landscape._utils.interpolation import Floats
 from landscape._utils.provenance import now
 from landscape.errors import StoreError
-from landscape.surface.hdf5 import create_hdf5, open_hdf5, python_value, read_array, system_message
+from landscape.surface.hdf5 import (
+    create_hdf5,
+    open_hdf5,
+    python_value,
+    read_array,
+    reporting_damage,
+    system_message,
+    update_hdf5,
+)
 from landscape.surface.metadata import FORMAT, FORMAT_VERSION, Header, SweepSettings
-from landscape.surface.raw_files import DatasetWriter, DeferredErrorFile
+from landscape.surface.raw_files import DatasetWriter
 from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface, is_complete
 from landscape.surface.vtkhdf import write_image_block
 
@@ -154,7 +162,7 @@ class FileStore(MemoryStore):
         try:
             with open_hdf5(path, retry_seconds=0.0) as file:
                 header.require_settings(read_settings(file, path), str(path))
-                with _reporting_damage(path):
+                with reporting_damage(path):
                     store = cls(path, header, file, writer)
             if not header.interpolated and len(store.pending()):
                 store._write_finished(False)  # an adaptive surface, now to be measured in full
@@ -245,10 +253,8 @@ class FileStore(MemoryStore):
         """Write the attribute ``finished``, unless it says so already: the time, or nothing while points are left."""
         if finished == self._finished:
             return
-        with DeferredErrorFile(self.path, take_lock=False) as target:  # this store holds the lock
-            with h5py.File(target, "r+") as file:
-                write_finished(file, finished)
-            target.commit()
+        with update_hdf5(self.path, take_lock=False) as file:  # this store holds the lock
+            write_finished(file, finished)
         self._finished = finished
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
@@ -262,7 +268,7 @@ def read_settings(file: h5py.File, path: Path) -> SweepSettings:
     Raises:
         StoreError: the file is of another format or version, or damaged.
     """
-    with _reporting_damage(path):
+    with reporting_damage(path):
         if python_value(file.attrs.get("format", "")) != FORMAT:
             raise StoreError(f"{path} is not a surface file of this program and is left unchanged; choose another name")
         version = int(file.attrs["format_version"])
@@ -274,16 +280,6 @@ def read_settings(file: h5py.File, path: Path) -> SweepSettings:
                 raise ValueError(f"dataset {name} has another shape than 'status'")
         file["failures"], file.attrs["finished"]  # raise KeyError if missing
         return SweepSettings.from_json(json.loads(file.attrs["settings"]))
-
-
-@contextmanager
-def _reporting_damage(path: Path) -> Iterator[None]:
-    """Report an error in reading an existing file as damage."""
-    try:
-        yield
-    except (KeyError, ValueError, TypeError, AttributeError, OSError, RuntimeError) as error:
-        message = f"{path} is damaged ({system_message(error)}); restore the file, or overwrite it"
-        raise StoreError(message) from error
 
 
 def write_finished(file: h5py.File, finished: bool) -> None:

@@ -115,8 +115,8 @@ def attach_trajectories(path: str | os.PathLike[str], trajectories: Sequence[Tra
         pending = int((status == PENDING).sum())
         if pending and not python_value(file.attrs["finished"]):  # a finished adaptive surface has pending points
             raise StoreError(f"{path} has {pending} points left to compute; attach trajectories when it is finished")
-        if status.ndim != axes:
-            raise ValueError(f"expected trajectories with {status.ndim} axes, as many as the surface, got {axes}")
+    if status.ndim != axes:
+        raise ValueError(f"expected trajectories with {status.ndim} axes, as many as the surface, got {axes}")
     mode = stat.S_IMODE(path.stat().st_mode)
     with create_hdf5(path, overwrite=True, like=path) as file:
         if "trajectories" in file:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import h5py
 import numpy as np
 
 from landscape._utils.provenance import Environment
@@ -16,7 +15,7 @@ from landscape.analysis.noise import error_name, noise_of
 from landscape.errors import LandscapeError, StoreError
 from landscape.evaluation.precision import PrecisionReport
 from landscape.geometry.trajectory import Trajectory
-from landscape.surface.hdf5 import open_hdf5, read_attributes
+from landscape.surface.hdf5 import is_hdf5, open_hdf5, read_attributes
 from landscape.surface.metadata import SurfaceMetadata
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import DONE, FAILED, STOPPED, Surface
@@ -72,7 +71,7 @@ def info(path: Run | PathName) -> Info:
         return _run(Run.open(path))
     if not path.exists():
         raise LandscapeError(f"{path}: no such file")
-    if not h5py.is_hdf5(path):
+    if not is_hdf5(path):
         return _checkpoint(path)
     with open_hdf5(path) as file:
         is_surface = "xcoordinates" in file

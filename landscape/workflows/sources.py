@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-import h5py
 import torch
 from torch import nn
 
@@ -19,6 +18,7 @@ from landscape.geometry.weights import Weights
 from landscape.problem.data.registry import select_splits
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
+from landscape.surface.hdf5 import is_hdf5
 from landscape.surface.metadata import CheckpointReference
 from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into, unused_note
 from landscape.training.run import Run, run_of
@@ -84,7 +84,7 @@ def find_checkpoint(source: Run | PathName, problem: ProblemSpec | None = None) 
     if path.is_dir():
         run = Run.open(path)
         return run.load(), problem or run.spec()
-    if h5py.is_hdf5(path):
+    if is_hdf5(path):
         raise CheckpointError(f"{path}: expected a run directory or a checkpoint, got an HDF5 file")
     if problem is None:
         enclosing = run_of(path)
