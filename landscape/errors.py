@@ -31,3 +31,7 @@ class UserCodeError(LandscapeError):
 
 class MissingLibraryError(LandscapeError):
     """A system library that an optional step needs (OpenGL, MPI) cannot be loaded."""
+
+
+class DerivativeError(LandscapeError):
+    """The loss cannot be differentiated as often as needed, or its derivatives are not finite."""

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from landscape.evaluation.config import EvaluationConfig as EvaluationConfig
+    from landscape.evaluation.derivatives import LossDerivatives as LossDerivatives
     from landscape.evaluation.evaluator import Evaluator as Evaluator
     from landscape.evaluation.evaluator import open_evaluator as open_evaluator
 else:
@@ -14,6 +15,7 @@ else:
         {
             "EvaluationConfig": "config",
             "Evaluator": "evaluator",
+            "LossDerivatives": "derivatives",
             "open_evaluator": "evaluator",
         },
     )
