@@ -57,7 +57,8 @@ def test_single_precision_finds_the_same_to_rounding():
 def test_few_distinct_eigenvalues_end_the_process(spectrum):
     matrix, n = symmetric(spectrum), len(spectrum)
     found = find_eigenpairs(lambda v: matrix @ v, start(n))
-    assert found.products <= len(set(spectrum)) + 1 and found.converged.all()
+    assert found.products <= len(set(spectrum)) + 1
+    assert found.converged.all()
     np.testing.assert_allclose(found.values, [max(spectrum), min(spectrum)], atol=1e-12)
 
 
@@ -70,13 +71,16 @@ def test_eigenvalues_beyond_the_distinct_ones_are_unknown():
 
 def test_a_product_that_is_not_finite_gives_nan():
     found = find_eigenpairs(lambda v: v * torch.inf, start(7))
-    assert np.isnan(found.values).all() and not found.converged.any() and found.products == 1
+    assert np.isnan(found.values).all()
+    assert not found.converged.any()
+    assert found.products == 1
 
 
 def test_the_number_of_products_is_bounded():
     matrix = symmetric(np.linspace(0, 1, 300))
     found = find_eigenpairs(lambda v: matrix @ v, start(300), tolerance=1e-14, max_products=7)
-    assert found.products == 7 and not found.converged.any()
+    assert found.products == 7
+    assert not found.converged.any()
 
 
 @pytest.mark.parametrize(
