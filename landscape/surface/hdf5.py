@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from landscape._utils.files import require_regular_file, sync_folder
 from landscape.errors import LandscapeError, StoreError
 from landscape.surface.hdf5_contents import require_plain_contents
-from landscape.surface.raw_files import DeferredErrorFile, locked
+from landscape.surface.raw_files import DeferredErrorFile, ReadOnlyFile, locked
 
 ALIGNED_FROM, ALIGNMENT = 4096, 64
 """Datasets of 4096 bytes or more begin at multiples of 64, so that tensors can be mapped from the file."""
@@ -86,7 +86,7 @@ def _open_with_retries(path: Path, retry_seconds: float) -> h5py.File:
     while True:
         file = None
         try:
-            file = h5py.File(path, "r", locking=False)
+            file = _open_without_lock(path)
             require_plain_contents(file, path, path.stat().st_size)
             return file
         except LandscapeError:
@@ -101,27 +101,37 @@ def _open_with_retries(path: Path, retry_seconds: float) -> h5py.File:
             time.sleep(0.02)
 
 
+def _open_without_lock(path: Path) -> h5py.File:
+    if os.environ.get("HDF5_USE_FILE_LOCKING", "").upper() not in ("TRUE", "1", "BEST_EFFORT"):
+        return h5py.File(path, "r", locking=False)
+    # The variable overrides the argument, and HDF5 would refuse a file that this process or another one has locked. It
+    # locks no file that is read through an object.
+    return h5py.File(ReadOnlyFile(path), "r")
+
+
 def _close(file: h5py.File | None) -> None:
     if file is not None:
         file.close()
 
 
 @contextmanager
-def update_hdf5(path: Path, take_lock: bool = True) -> Iterator[h5py.File]:
+def update_hdf5(path: Path, handle: int | None = None) -> Iterator[h5py.File]:
     """Open an existing HDF5 file for changing it in place, and wait until the changes are on the disk.
 
     Args:
         path: the file, whose contents are checked as by :func:`open_hdf5`.
-        take_lock: take a writer's lock; False for a caller that holds it.
+        handle: the open file of a caller that holds its lock, whatever ``path`` names by now; without it, the lock is
+            taken.
 
     Raises:
         StoreError: the file is refused, or open in another process.
         OSError: the changes cannot be written.
     """
-    require_regular_file(path, StoreError, "an HDF5 file")
-    with DeferredErrorFile(path, take_lock=take_lock) as target:
+    if handle is None:
+        require_regular_file(path, StoreError, "an HDF5 file")
+    with DeferredErrorFile(path, handle) as target:
         with h5py.File(target, "r+") as file:
-            require_plain_contents(file, path, path.stat().st_size)
+            require_plain_contents(file, path, target.size)
             yield file
         target.commit()
 

@@ -7,6 +7,7 @@ HDF5 loses data that it has buffered when the disk is full, and crashes at exit.
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -28,6 +29,9 @@ except ImportError:  # pragma: no cover (Windows)
     fcntl = None
 
 _log = logging.getLogger(__name__)
+
+_HEAD_BYTES = 2**16
+"""Bytes at the beginning of a file by which it is recognized: attributes and the places of its datasets."""
 
 
 def lock(handle: int, path: Path) -> bool:
@@ -73,43 +77,28 @@ def locked(path: Path) -> Iterator[bool]:
         os.close(handle)
 
 
-class DeferredErrorFile:
-    """A file object for ``h5py.File`` whose write errors are raised at the end.
-
-    HDF5 cannot close a file whose writes fail (a full disk), and crashes when the process exits. Here, the first error
-    is kept, later writes are dropped, and :meth:`commit` raises the error.
+class _FileObject:
+    """The part of a file object that ``h5py.File`` needs for reading, without buffers and without locks.
 
     Args:
-        path: the file; created if it does not exist.
-        take_lock: take a writer's lock; False for a caller that holds it.
+        handle: the open file, closed with this object.
     """
 
-    def __init__(self, path: Path, take_lock: bool = True) -> None:
-        self._path, self._take_lock = path, take_lock
-        self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        self._position = self._size = 0
-        self._error: OSError | None = None
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self._position = 0
+        self._size = os.fstat(handle).st_size
 
-    def __enter__(self) -> Self:
-        if self._take_lock:
-            lock(self._handle, self._path)
-        self._size = os.fstat(self._handle).st_size
-        return self
+    def close(self) -> None:
+        """Close the file."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.close(self._handle)
-
-    def commit(self) -> None:
-        """Wait until the file is on the disk.
-
-        Raises:
-            OSError: the first error of a write, or of this call.
-        """
-        if self._error is not None:
-            raise self._error
-        os.fsync(self._handle)
+    @property
+    def size(self) -> int:
+        """Size of the file in bytes."""
+        return self._size
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
@@ -126,9 +115,63 @@ class DeferredErrorFile:
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
+        done = 0
+        while done < len(view) and (data := self.read(len(view) - done)):  # the system returns 2 GiB at most
+            view[done : done + len(data)] = data
+            done += len(data)
+        return done
+
+
+class ReadOnlyFile(_FileObject):
+    """A file object for ``h5py.File`` that reads a file without locks; closed when h5py lets it go.
+
+    Args:
+        path: an existing file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(os.open(path, os.O_RDONLY))
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class DeferredErrorFile(_FileObject):
+    """A file object for ``h5py.File`` whose write errors are raised at the end.
+
+    HDF5 cannot close a file whose writes fail (a full disk), and crashes when the process exits. Here, the first error
+    is kept, later writes are dropped, and :meth:`commit` raises the error.
+
+    Args:
+        path: the file; created if it does not exist.
+        handle: the open file of a caller that holds its lock, whatever ``path`` names by now.
+    """
+
+    def __init__(self, path: Path, handle: int | None = None) -> None:
+        self._path, self._take_lock = path, handle is None
+        super().__init__(os.open(path, os.O_RDWR | os.O_CREAT, 0o666) if handle is None else os.dup(handle))
+        self._error: OSError | None = None
+
+    def __enter__(self) -> Self:
+        if self._take_lock:
+            lock(self._handle, self._path)
+        self._size = os.fstat(self._handle).st_size
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def commit(self) -> None:
+        """Wait until the file is on the disk.
+
+        Raises:
+            OSError: the first error of a write, or of this call.
+        """
+        if self._error is not None:
+            raise self._error
+        os.fsync(self._handle)
 
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
@@ -168,6 +211,9 @@ def write_all(handle: int, data: memoryview, offset: int) -> None:
 class DatasetWriter:
     """An existing HDF5 file whose datasets are overwritten in place, locked until :meth:`close`.
 
+    Attributes:
+        handle: the open file; -1 once it is closed.
+
     Args:
         path: the file.
 
@@ -176,11 +222,12 @@ class DatasetWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self._handle = -1
-        self._handle = _open_for_writing(path)
+        self.handle = -1
+        self.handle = _open_for_writing(path)
         self._datasets: dict[str, tuple[int, np.dtype[Any], tuple[int, ...]]] = {}
+        self._fingerprint = b""
         try:
-            if not lock(self._handle, path):
+            if not lock(self.handle, path):
                 _log.warning("%s is on a file system without locks: a second writer would not be noticed", path)
         except BaseException:
             self.close()
@@ -202,6 +249,22 @@ class DatasetWriter:
                 raise ValueError(f"dataset {name} is not contiguous")
             self._datasets[name] = (offset, file[name].dtype, file[name].shape)
 
+    def remember(self) -> None:
+        """Take the present contents as those of this file, after :meth:`register` and other changes."""
+        self._fingerprint = self._take_fingerprint()
+
+    def is_intact(self) -> bool:
+        """Return False if another program has overwritten or truncated the file since :meth:`remember`."""
+        return self._take_fingerprint() == self._fingerprint
+
+    def _take_fingerprint(self) -> bytes:
+        """Return a digest of the size, and of the beginning of the file without what :meth:`write` changes."""
+        head = bytearray(os.pread(self.handle, _HEAD_BYTES, 0))
+        for offset, dtype, shape in self._datasets.values():
+            end = min(offset + int(np.prod(shape)) * dtype.itemsize, len(head))
+            head[offset:end] = bytes(max(end - offset, 0))
+        return hashlib.blake2b(b"%d " % os.fstat(self.handle).st_size + head).digest()
+
     def write(self, name: str, rows: slice, values: NDArray[Any]) -> None:
         """Overwrite some rows of a dataset.
 
@@ -219,7 +282,7 @@ class DatasetWriter:
             raise ValueError(f"{name}: expected values of shape {shape}, got {values.shape}")
         part = np.ascontiguousarray(values[rows], dtype=dtype)
         start = rows.start * int(np.prod(shape[1:])) * dtype.itemsize
-        write_all(self._handle, part.data.cast("B"), offset + start)
+        write_all(self.handle, part.data.cast("B"), offset + start)
 
     def sync(self) -> None:
         """Wait until written data are on the disk.
@@ -227,13 +290,13 @@ class DatasetWriter:
         Raises:
             OSError: they cannot be written.
         """
-        os.fsync(self._handle)
+        os.fsync(self.handle)
 
     def close(self) -> None:
         """Close the file and release its lock."""
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
 
     def __del__(self) -> None:  # a store that was never closed must not hold its lock until the process exits
         self.close()

@@ -13,10 +13,10 @@ import numpy as np
 from landscape._utils.interpolation import Floats
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import open_hdf5, python_value, read_array, read_attributes
+from landscape.surface.layout import INTERPOLATED_GROUP
 from landscape.surface.li2018.files import from_li_values
 from landscape.surface.li2018.names import metadata_from_name
 from landscape.surface.metadata import LI_FORMAT, SurfaceMetadata
-from landscape.surface.store import INTERPOLATED_GROUP
 from landscape.surface.surface import Surface
 
 _log = logging.getLogger(__name__)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from landscape._utils.interpolation import Floats
-from landscape._utils.provenance import now
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import (
     create_hdf5,
@@ -27,10 +25,21 @@ from landscape.surface.hdf5 import (
     system_message,
     update_hdf5,
 )
+from landscape.surface.layout import (
+    INTERPOLATED_GROUP,
+    MAX_MESSAGES,
+    create_contents,
+    failure_rows,
+    read_failures,
+    write_failures,
+    write_finished,
+)
 from landscape.surface.metadata import FORMAT, FORMAT_VERSION, Header, SweepSettings
 from landscape.surface.raw_files import DatasetWriter
+from landscape.surface.rescue import is_named, rescue, save_beside
 from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface, is_complete
-from landscape.surface.vtkhdf import write_image_block
+
+_log = logging.getLogger(__name__)
 
 
 class MemoryStore:
@@ -110,11 +119,6 @@ MAX_FLUSH_INTERVAL = 5.0
 """Longest time in seconds between flushes, on a slow disk: the most that a crash can lose."""
 FLUSH_COST_FACTOR = 50.0
 """Time between flushes on a fast disk, in units of the time that a flush takes (some milliseconds): 2 % overhead."""
-INTERPOLATED_GROUP = "interpolated"
-"""HDF5 group of the interpolated values, in datasets with the names of the measured ones."""
-MAX_MESSAGES = 256
-"""Number of failed points whose message is stored; the status of all is stored."""
-_FAILURE = np.dtype([("index", "<i8"), ("message", "S240")])
 
 
 class FileStore(MemoryStore):
@@ -157,13 +161,15 @@ class FileStore(MemoryStore):
         path = Path(path)
         if overwrite or not path.exists():
             with create_hdf5(path, overwrite) as file:
-                _create_contents(file, header)
+                create_contents(file, header)
         writer = DatasetWriter(path)
         try:
             with open_hdf5(path, retry_seconds=0.0) as file:
                 header.require_settings(read_settings(file, path), str(path))
                 with reporting_damage(path):
                     store = cls(path, header, file, writer)
+            writer.remember()
+            store._require_own_file()  # the path may have been given to another file before it was locked
             if not header.interpolated and len(store.pending()):
                 store._write_finished(False)  # an adaptive surface, now to be measured in full
             return store
@@ -202,11 +208,13 @@ class FileStore(MemoryStore):
         """Write new values to the disk, then the status that marks them as done.
 
         Raises:
-            StoreError: the disk is full or gone. Points that the file marks as done are done.
+            StoreError: the disk is full or gone: points that the file marks as done are done. Or the file was removed,
+                moved, replaced or overwritten; the message says where the values are, and the store is closed.
         """
         if self._writer is None or self._dirty_rows is None:
             return
         begin = time.monotonic()
+        self._require_intact()
         # Whole rows in one write per dataset; points between the new ones are written again unchanged.
         rows = slice(*self._dirty_rows)
         try:
@@ -214,13 +222,14 @@ class FileStore(MemoryStore):
                 self._writer.write(name, rows, self.values[i])
             self._writer.write("seconds", rows, self.seconds)
             if self.messages != self._written_messages:
-                self._writer.write("failures", slice(0, MAX_MESSAGES), _failure_rows(self.messages))
+                self._writer.write("failures", slice(0, MAX_MESSAGES), failure_rows(self.messages))
                 self._written_messages = dict(self.messages)
             self._writer.sync()  # otherwise the disk could get the status before the values
             self._writer.write("status", rows, self.status)
         except OSError as error:
             raise self._write_error(error) from error
         self._dirty_rows = None
+        self._require_own_file()
         end = time.monotonic()
         self._next_flush = end + min(FLUSH_COST_FACTOR * (end - begin), MAX_FLUSH_INTERVAL)
 
@@ -240,26 +249,68 @@ class FileStore(MemoryStore):
             return
         try:
             self.flush()
+            self._require_intact()
             self._writer.sync()
             if self.sweep_complete or is_complete(self.status).all():
                 self._write_finished(True)
+            self._require_own_file()
         except OSError as error:
             raise self._write_error(error) from error
         finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+    def _require_intact(self) -> None:
+        """Raise ``StoreError`` if another program has overwritten the file, after saving the values in another one."""
+        if self._writer is None or self._writer.is_intact():
+            return
+        self._release()
+        saved = save_beside(self.path, self._save_as)
+        raise StoreError(
+            f"another program overwrote {self.path} while its values were being written; they were saved in {saved}"
+        )
+
+    def _save_as(self, path: Path) -> None:
+        with create_hdf5(path) as file:
+            create_contents(file, self.header)
+            for name, values in zip(self.header.metrics, self.values, strict=True):
+                file[name][...] = values
+            file["status"][...], file["seconds"][...] = self.status, self.seconds
+            for name in self._interpolated_names & self.interpolated.keys():
+                file[f"{INTERPOLATED_GROUP}/{name}"][...] = self.interpolated[name]
+            write_failures(file, self.messages)
+
+    def _require_own_file(self) -> None:
+        """Raise ``StoreError`` if the path does not name this file any more, after making sure that the file stays."""
+        if self._writer is None or is_named(self.path, self._writer.handle):
+            return
+        try:
+            raise StoreError(f"{rescue(self.path, self._writer.handle)}. The same sweep resumes that file")
+        finally:
+            self._release()
 
     def _write_finished(self, finished: bool) -> None:
         """Write the attribute ``finished``, unless it says so already: the time, or nothing while points are left."""
         if finished == self._finished:
             return
-        with update_hdf5(self.path, take_lock=False) as file:  # this store holds the lock
+        assert self._writer is not None
+        with update_hdf5(self.path, self._writer.handle) as file:
             write_finished(file, finished)
+        self._writer.remember()
         self._finished = finished
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        with suppress(StoreError) if kind is not None else nullcontext():
+        try:
             self.close()
+        except StoreError as error:
+            if kind is None:
+                raise
+            if str(error) != str(rest[0]):  # the first error passes on; this one may say where the values are
+                _log.warning("%s", error)
 
 
 def read_settings(file: h5py.File, path: Path) -> SweepSettings:
@@ -280,64 +331,3 @@ def read_settings(file: h5py.File, path: Path) -> SweepSettings:
                 raise ValueError(f"dataset {name} has another shape than 'status'")
         file["failures"], file.attrs["finished"]  # raise KeyError if missing
         return SweepSettings.from_json(json.loads(file.attrs["settings"]))
-
-
-def write_finished(file: h5py.File, finished: bool) -> None:
-    """Set the attribute ``finished`` to the time, or to an empty text."""
-    file.attrs.modify("finished", np.bytes_(now() if finished else ""))
-
-
-def read_failures(file: h5py.File) -> dict[int, str]:
-    """Return the error messages of failed points, by flat index."""
-    rows = read_array(file["failures"])
-    return {int(row["index"]): row["message"].decode("utf-8", "replace") for row in rows if row["index"] >= 0}
-
-
-def write_failures(file: h5py.File, messages: Mapping[int, str]) -> None:
-    """Store the first :data:`MAX_MESSAGES` of ``messages``."""
-    file["failures"][...] = _failure_rows(messages)
-
-
-def _failure_rows(messages: Mapping[int, str]) -> NDArray[Any]:
-    rows = np.zeros(MAX_MESSAGES, dtype=_FAILURE)
-    rows["index"] = -1
-    for row, (index, message) in zip(rows, sorted(messages.items()), strict=False):
-        row["index"], row["message"] = index, message.encode("utf-8")[:240]
-    return rows
-
-
-def _create_contents(file: h5py.File, header: Header) -> None:
-    """Create every dataset and attribute that the file will have, prefilled."""
-    axes = "xyz"[: len(header.coordinates)]
-    for axis, coordinates in zip(axes, header.coordinates, strict=True):
-        file[f"{axis}coordinates"] = np.asarray(coordinates, dtype=np.float64)
-        file[f"{axis}coordinates"].make_scale(axis)
-    grids: dict[str, NDArray[Any]] = {name: np.full(header.shape, np.nan) for name in header.metrics}
-    if header.interpolated:
-        names = [name for name in header.metrics if not name.endswith("_stderr")]
-        grids |= {f"{INTERPOLATED_GROUP}/{name}": np.full(header.shape, np.nan) for name in names}
-    grids["status"] = np.zeros(header.shape, dtype=np.uint8)
-    grids["seconds"] = np.zeros(header.shape, dtype=np.float32)
-    for name, values in grids.items():
-        dataset = file.create_dataset(name, data=values)
-        for dimension, axis in enumerate(reversed(axes)):
-            dataset.dims[dimension].label = axis
-            dataset.dims[dimension].attach_scale(file[f"{axis}coordinates"])
-    file["failures"] = _failure_rows({})
-    write_image_block(file, header.coordinates, {name: f"/{name}" for name in grids if "/" not in name})
-    if header.plane is not None:
-        from landscape.surface.plane_files import write_plane  # imports torch
-
-        write_plane(file, header.plane)
-    metadata = replace(
-        header.metadata,
-        settings=header.settings,
-        metrics=header.metrics,
-        format=FORMAT,
-        format_version=FORMAT_VERSION,
-        started=now(),
-    )
-    for key, value in metadata.to_attributes().items():
-        if key != "finished":
-            file.attrs[key] = value
-    file.attrs.create("finished", np.bytes_(""), dtype="S32")  # of fixed length, to be overwritten in place

@@ -14,7 +14,7 @@ import pytest
 
 from landscape._utils.provenance import Environment
 from landscape.errors import StoreError
-from landscape.surface import FileStore, raw_files, read_surface
+from landscape.surface import FileStore, layout, raw_files, read_surface
 from landscape.surface import store as module
 from landscape.surface.hdf5 import open_hdf5
 from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
@@ -106,7 +106,7 @@ def test_resume_after_close(tmp_path):
 def test_finished_is_written_once(tmp_path, monkeypatch):
     path = tmp_path / "s.h5"
     for moment in ("first", "second"):
-        monkeypatch.setattr(module, "now", lambda moment=moment: moment)
+        monkeypatch.setattr(layout, "now", lambda moment=moment: moment)
         with FileStore.open(path, header()) as store:
             for index in store.pending():
                 store.record(index, [0, 0], 0)

@@ -1,0 +1,84 @@
+"""The layout of a surface file: what it contains from the start, and the parts that are filled in later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape._utils.provenance import now
+from landscape.surface.hdf5 import read_array
+from landscape.surface.metadata import FORMAT, FORMAT_VERSION, Header
+from landscape.surface.vtkhdf import write_image_block
+
+INTERPOLATED_GROUP = "interpolated"
+"""HDF5 group of the interpolated values, in datasets with the names of the measured ones."""
+MAX_MESSAGES = 256
+"""Number of failed points whose message is stored; the status of all is stored."""
+_FAILURE = np.dtype([("index", "<i8"), ("message", "S240")])
+
+
+def write_finished(file: h5py.File, finished: bool) -> None:
+    """Set the attribute ``finished`` to the time, or to an empty text."""
+    file.attrs.modify("finished", np.bytes_(now() if finished else ""))
+
+
+def read_failures(file: h5py.File) -> dict[int, str]:
+    """Return the error messages of failed points, by flat index."""
+    rows = read_array(file["failures"])
+    return {int(row["index"]): row["message"].decode("utf-8", "replace") for row in rows if row["index"] >= 0}
+
+
+def write_failures(file: h5py.File, messages: Mapping[int, str]) -> None:
+    """Store the first :data:`MAX_MESSAGES` of ``messages``."""
+    file["failures"][...] = failure_rows(messages)
+
+
+def failure_rows(messages: Mapping[int, str]) -> NDArray[Any]:
+    """Return the dataset ``failures`` with the first :data:`MAX_MESSAGES` of ``messages``."""
+    rows = np.zeros(MAX_MESSAGES, dtype=_FAILURE)
+    rows["index"] = -1
+    for row, (index, message) in zip(rows, sorted(messages.items()), strict=False):
+        row["index"], row["message"] = index, message.encode("utf-8")[:240]
+    return rows
+
+
+def create_contents(file: h5py.File, header: Header) -> None:
+    """Create every dataset and attribute that the file will have, prefilled."""
+    axes = "xyz"[: len(header.coordinates)]
+    for axis, coordinates in zip(axes, header.coordinates, strict=True):
+        file[f"{axis}coordinates"] = np.asarray(coordinates, dtype=np.float64)
+        file[f"{axis}coordinates"].make_scale(axis)
+    grids: dict[str, NDArray[Any]] = {name: np.full(header.shape, np.nan) for name in header.metrics}
+    if header.interpolated:
+        names = [name for name in header.metrics if not name.endswith("_stderr")]
+        grids |= {f"{INTERPOLATED_GROUP}/{name}": np.full(header.shape, np.nan) for name in names}
+    grids["status"] = np.zeros(header.shape, dtype=np.uint8)
+    grids["seconds"] = np.zeros(header.shape, dtype=np.float32)
+    for name, values in grids.items():
+        dataset = file.create_dataset(name, data=values)
+        for dimension, axis in enumerate(reversed(axes)):
+            dataset.dims[dimension].label = axis
+            dataset.dims[dimension].attach_scale(file[f"{axis}coordinates"])
+    file["failures"] = failure_rows({})
+    write_image_block(file, header.coordinates, {name: f"/{name}" for name in grids if "/" not in name})
+    if header.plane is not None:
+        from landscape.surface.plane_files import write_plane  # imports torch
+
+        write_plane(file, header.plane)
+    metadata = replace(
+        header.metadata,
+        settings=header.settings,
+        metrics=header.metrics,
+        format=FORMAT,
+        format_version=FORMAT_VERSION,
+        started=now(),
+    )
+    for key, value in metadata.to_attributes().items():
+        if key != "finished":
+            file.attrs[key] = value
+    file.attrs.create("finished", np.bytes_(""), dtype="S32")  # of fixed length, to be overwritten in place
