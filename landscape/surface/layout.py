@@ -29,8 +29,8 @@ def write_finished(file: h5py.File, finished: bool) -> None:
 
 def read_failures(file: h5py.File) -> dict[int, str]:
     """Return the error messages of failed points, by flat index."""
-    rows = read_array(file["failures"])
-    return {int(row["index"]): row["message"].decode("utf-8", "replace") for row in rows if row["index"] >= 0}
+    rows, points = read_array(file["failures"]), file["status"].size
+    return {int(row["index"]): row["message"].decode("utf-8", "replace") for row in rows if 0 <= row["index"] < points}
 
 
 def write_failures(file: h5py.File, messages: Mapping[int, str]) -> None:

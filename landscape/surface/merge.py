@@ -17,6 +17,7 @@ from landscape.errors import StoreError
 from landscape.surface.hdf5 import create_hdf5, open_hdf5, python_value, read_array
 from landscape.surface.layout import read_failures, write_failures, write_finished
 from landscape.surface.metadata import SweepSettings
+from landscape.surface.schema import read_status
 from landscape.surface.store import read_settings
 from landscape.surface.surface import FAILED, PENDING, is_complete
 
@@ -111,7 +112,7 @@ def _read(path: Path) -> _Shard:
         metrics: list[str] = json.loads(file.attrs["metrics"])
         digests = {name: python_value(file[name].attrs["digest"]) for name in _PLANE_GROUPS if name in file}
         # Status first: the values of a point are written before its status.
-        status = read_array(file["status"])
+        status = read_status(file)
         values = np.stack([read_array(file[name]) for name in metrics])
         seconds = read_array(file["seconds"])
         return _Shard(path, settings, metrics, digests, values, status, seconds, read_failures(file))

@@ -17,11 +17,17 @@ from landscape.surface.layout import INTERPOLATED_GROUP
 from landscape.surface.li2018.files import from_li_values
 from landscape.surface.li2018.names import metadata_from_name
 from landscape.surface.metadata import LI_FORMAT, SurfaceMetadata
+from landscape.surface.schema import (
+    LI_AXES,
+    NOT_METRICS,
+    is_own_surface,
+    read_coordinates,
+    read_status,
+    require_surface,
+)
 from landscape.surface.surface import Surface
 
 _log = logging.getLogger(__name__)
-
-_NOT_METRICS = {"status", "seconds", "xcoordinates", "ycoordinates", "zcoordinates", "failures"}
 
 
 def read_surface(path: str | os.PathLike[str], name: str | None = None) -> Surface:
@@ -45,16 +51,23 @@ def read_surface(path: str | os.PathLike[str], name: str | None = None) -> Surfa
             raise StoreError(
                 f"{path} holds no surface: expected a dataset 'xcoordinates', found {', '.join(file) or 'nothing'}"
             )
-        names = (f"{axis}coordinates" for axis in "xyz")
-        coordinates = tuple(_float64(file[key]) for key in names if key in file)
+        own = is_own_surface(file)
+        if own:
+            require_surface(file, path)
+        else:
+            LI_AXES.require(file, path)
+        coordinates = read_coordinates(file)
         shape = tuple(len(axis) for axis in reversed(coordinates))
         # Status first: the values of a point are written before its status.
-        status = read_array(file["status"]) if "status" in file else None
+        status = read_status(file) if own else None
         shapes = (shape,) if status is not None else (shape, shape[::-1])
         values = {
             key: _float64(node)
             for key, node in file.items()
-            if isinstance(node, h5py.Dataset) and key not in _NOT_METRICS and node.shape in shapes
+            if isinstance(node, h5py.Dataset)
+            and key not in NOT_METRICS
+            and node.shape in shapes
+            and node.dtype.kind in "fiu"
         }
         interpolated = file[INTERPOLATED_GROUP].items() if INTERPOLATED_GROUP in file else ()
         estimates = {key: _float64(node) for key, node in interpolated if key in values}

@@ -37,6 +37,7 @@ from landscape.surface.layout import (
 from landscape.surface.metadata import FORMAT, FORMAT_VERSION, Header, SweepSettings
 from landscape.surface.raw_files import DatasetWriter
 from landscape.surface.rescue import is_named, rescue, save_beside
+from landscape.surface.schema import read_status, require_surface
 from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface, is_complete
 
 _log = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ class FileStore(MemoryStore):
         self._writer: DatasetWriter | None = writer
         for i, name in enumerate(header.metrics):
             self.values[i] = read_array(file[name])
-        self.status[...] = read_array(file["status"])
+        self.status[...] = read_status(file)
         self.seconds[...] = read_array(file["seconds"])
         self.messages = read_failures(file)
         writer.register(file, (*header.metrics, "status", "seconds", "failures"))
@@ -325,9 +326,5 @@ def read_settings(file: h5py.File, path: Path) -> SweepSettings:
         version = int(file.attrs["format_version"])
         if version != FORMAT_VERSION:
             raise StoreError(f"{path} has format version {version}; this program reads version {FORMAT_VERSION}")
-        shape = file["status"].shape
-        for name in (*json.loads(file.attrs["metrics"]), "seconds"):
-            if file[name].shape != shape:
-                raise ValueError(f"dataset {name} has another shape than 'status'")
-        file["failures"], file.attrs["finished"]  # raise KeyError if missing
+        require_surface(file, path)
         return SweepSettings.from_json(json.loads(file.attrs["settings"]))

@@ -17,6 +17,7 @@ from landscape.errors import StoreError
 from landscape.geometry.trajectory import Trajectory
 from landscape.surface.hdf5 import create_hdf5, open_hdf5, python_value, read_array
 from landscape.surface.metadata import as_attribute
+from landscape.surface.schema import TRAJECTORY
 from landscape.surface.surface import PENDING
 from landscape.surface.vtkhdf import write_path_block
 
@@ -142,10 +143,7 @@ def read_trajectories(path: str | os.PathLike[str]) -> list[Trajectory]:
     path = Path(path)
     with open_hdf5(path) as file:
         if "trajectories" in file:
-            try:
-                return [_read_group(file[f"trajectories/{i}"]) for i in range(len(file["trajectories"]))]
-            except (KeyError, ValueError) as error:
-                raise StoreError(f"{path}: the group 'trajectories' is damaged: {error.args[0]}") from error
+            return [_read_group(file, i, path) for i in range(len(file["trajectories"]))]
         found = [f"proj_{axis}coord" for axis in _AXES if f"proj_{axis}coord" in file]
         if not found:
             raise StoreError(
@@ -176,7 +174,9 @@ def _write_groups(file: h5py.File, trajectories: Sequence[Trajectory]) -> None:
             group[column] = getattr(trajectory, column)
 
 
-def _read_group(group: h5py.Group) -> Trajectory:
+def _read_group(file: h5py.File, number: int, path: Path) -> Trajectory:
+    group = file[f"trajectories/{number}"]
+    TRAJECTORY.require(group, path)
     return Trajectory(
         name=python_value(group.attrs["name"]),
         coordinates=np.stack([read_array(group[f"{axis}coord"]) for axis in _AXES if f"{axis}coord" in group], axis=1),

@@ -80,7 +80,7 @@ def test_read_refuses_other_files(tmp_path):
     write_trajectories(tmp_path / "t.h5", [path("a", 3)], overwrite=True)
     with h5py.File(tmp_path / "t.h5", "r+") as file:
         del file["trajectories/0/epoch"]
-    with pytest.raises(StoreError, match="the group 'trajectories' is damaged"):
+    with pytest.raises(StoreError, match=r"trajectories/0: this trajectory is damaged \(dataset .epoch. is missing"):
         read_trajectories(tmp_path / "t.h5")
 
 
