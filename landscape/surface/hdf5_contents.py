@@ -20,6 +20,8 @@ MAX_UNSTORED_BYTES = 2**28
 """Bytes (256 MiB) by which the values that a file declares may exceed its size, compressed or never written."""
 MAX_ATTRIBUTE_BYTES = 2**24
 """Largest attribute in bytes (16 MiB)."""
+MAX_LABELS = 3
+"""Number of texts of variable length that may be read from a file of any size: the labels of its axes."""
 MAX_OBJECTS = 2_000_000
 """Largest number of groups and datasets; a surface of 200 seeds of a network of 1,000 tensors has 600,000."""
 MAX_DEPTH = 8
@@ -205,7 +207,7 @@ class _Inspection:
         if kind.get_class() in _PLAIN_CLASSES:
             return
         if isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str():
-            if count * self.size > max(self.size, MAX_ATTRIBUTE_BYTES):
+            if count > MAX_LABELS and count * self.size > max(self.size, MAX_ATTRIBUTE_BYTES):
                 raise self._refusal(name, f"it has {count:,} texts of variable length")
         elif kind.detect_class(h5py.h5t.VLEN) or kind.detect_class(h5py.h5t.REFERENCE) or _has_variable_text(kind):
             raise self._refusal(name, "its values have no fixed size; expected numbers or text")

@@ -246,3 +246,16 @@ def test_refusal_costs_no_memory(tmp_path):
         [sys.executable, "-c", textwrap.dedent(code), tmp_path], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["refused"] * 4
+
+
+def test_labels_of_axes_are_read_from_a_file_of_any_size(tmp_path):
+    path = tmp_path / "large.h5"
+    with h5py.File(path, "w") as file:
+        file["weights"] = np.zeros(hdf5_contents.MAX_ATTRIBUTE_BYTES // 8 + 1000)
+        for name in ("loss", "acc"):
+            file[name] = np.zeros((2, 3))
+            for axis, label in enumerate("yx"):
+                file[name].dims[axis].label = label
+    assert 2 * path.stat().st_size > hdf5_contents.MAX_ATTRIBUTE_BYTES
+    with open_hdf5(path) as file:
+        assert file["loss"].dims[0].label == "y"
