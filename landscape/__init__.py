@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from landscape.errors import MissingLibraryError as MissingLibraryError
     from landscape.errors import NonFiniteLossError as NonFiniteLossError
     from landscape.errors import StoreError as StoreError
+    from landscape.errors import UnsoundError as UnsoundError
+    from landscape.errors import UserCodeError as UserCodeError
     from landscape.evaluation.config import EvaluationConfig as EvaluationConfig
     from landscape.geometry.direction import Direction as Direction
     from landscape.geometry.direction import random_direction as random_direction
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from landscape.geometry.plane import random_plane as random_plane
     from landscape.geometry.trajectory import Trajectory as Trajectory
     from landscape.geometry.weights import Weights as Weights
+    from landscape.parallel.ranks import RankError as RankError
     from landscape.problem.measures import accuracy as accuracy
     from landscape.problem.measures import cross_entropy as cross_entropy
     from landscape.problem.problem import Problem as Problem
@@ -91,6 +94,7 @@ else:
             "PlotOptions": "workflows.figures",
             "Problem": "problem.problem",
             "ProblemSpec": "problem.spec",
+            "RankError": "parallel.ranks",
             "Run": "training.run",
             "SceneOptions": "render.scenes.options",
             "Split": "problem.problem",
@@ -100,6 +104,8 @@ else:
             "SweepResult": "sweep.config",
             "TrainingSettings": "training.settings",
             "Trajectory": "geometry.trajectory",
+            "UnsoundError": "errors",
+            "UserCodeError": "errors",
             "Weights": "geometry.weights",
             "accuracy": "problem.measures",
             "animate_scene": "workflows.figures",

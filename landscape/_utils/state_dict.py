@@ -101,9 +101,9 @@ def misfit(own: Mapping[str, Tensor], stored: Mapping[str, Tensor], tied: Mappin
     ]
     unexpected = [name for name in found if name not in wanted]
     reshaped = [
-        f"{name} {_shape(found[name])} in the checkpoint, {_shape(tensor)} in the model"
+        f"{name} {form(found[name])} in the checkpoint, {form(tensor)} in the model"
         for name, tensor in wanted.items()
-        if name in found and _shape(found[name]) != _shape(tensor)
+        if name in found and not fits(found[name], tensor)
     ]
     differing = [
         f"{len(names)} {kind} ({', '.join(names[:_LISTED])}{', ...' if len(names) > _LISTED else ''})"
@@ -153,7 +153,7 @@ def _match(
     used: set[str] = set()
     for name, tensor in own.items():
         known = [found[key] for key in map(of_own, (name, *tied.get(name, ()))) if key in found]
-        if known and _shape(stored[known[0]]) == _shape(tensor):
+        if known and fits(stored[known[0]], tensor):
             names[name] = known[0]
             used.update(known)
         elif known or counted or not name.endswith(COUNTER):
@@ -192,6 +192,21 @@ def _prefixes(longer: Iterable[str], shorter: Iterable[str]) -> list[str]:
 
 def _shape(value: object) -> tuple[int, ...]:
     return tuple(getattr(value, "shape", ()))
+
+
+def _is_complex(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_complex()
+
+
+def fits(stored: object, own: object) -> bool:
+    """Return True if a tensor has the shape of another, and no imaginary part that the other has no place for."""
+    shape = None if stored is None else _shape(stored)
+    return shape == _shape(own) and (_is_complex(own) or not _is_complex(stored))
+
+
+def form(value: object) -> str:
+    """Return the shape of a tensor as text, and that it is complex."""
+    return f"{_shape(value)}{' complex' if _is_complex(value) else ''}"
 
 
 def _quoted(prefixes: Sequence[str]) -> str:

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from landscape._utils.torch_compat import tree_map
+from landscape._utils.torch_compat import tree_leaves, tree_map
 
 T = TypeVar("T")
 
+_COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
 # Devices whose random state torch can save and restore by index.
 _INDEXED = ("cuda", "xpu")
 
@@ -47,15 +48,31 @@ def convert_tensors(model: nn.Module, device: torch.device, dtype: torch.dtype, 
         tensor.data = converted[memory, to]
 
     keep = {id(buffer) for buffer in kept}
-    for tensor in (*model.parameters(), *model.buffers()):
+    for tensor in (*model.parameters(), *(b for b in model.buffers() if b.layout is torch.strided)):
         convert(tensor, tensor.dtype if id(tensor) in keep else converted_dtype(tensor, dtype))
+    for module, name, buffer in sparse_buffers(model):  # those of compressed layouts have no data that can be set
+        to = buffer.dtype if id(buffer) in keep else converted_dtype(buffer, dtype)
+        setattr(module, name, buffer.to(device=device, dtype=to))
     if kept and _bits(dtype) < 64:
         try:
             with evaluation_mode(model), preserve_random_state(device):
                 call_without_grad(forward)
         except Exception:  # a network is any callable
             for buffer in kept:
-                convert(buffer, converted_dtype(buffer, dtype))
+                if buffer.layout is torch.strided:
+                    convert(buffer, converted_dtype(buffer, dtype))
+            for module, name, buffer in sparse_buffers(model):
+                setattr(module, name, buffer.to(dtype=converted_dtype(buffer, dtype)))
+
+
+def sparse_buffers(model: nn.Module) -> list[tuple[nn.Module, str, Tensor]]:
+    """Return the buffers of ``model`` that are not dense, each with its module and its name in it."""
+    return [
+        (module, name, buffer)
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+        if buffer.layout is not torch.strided
+    ]
 
 
 def copy_network(model: nn.Module) -> nn.Module:
@@ -64,15 +81,18 @@ def copy_network(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: the network cannot be copied.
     """
+    # torch copies neither tensors of compressed layouts nor those with a history: the weight that
+    # `torch.nn.utils.weight_norm` computes before each forward pass, or activations that a module keeps.
+    copies: dict[int, Any] = {
+        id(leaf): leaf.detach().clone()
+        for module in model.modules()
+        for leaf in tree_leaves([value for key, value in vars(module).items() if key != "_modules"])
+        if isinstance(leaf, Tensor) and (leaf.layout in _COMPRESSED or not leaf.is_leaf)
+    }
     try:
-        copied = copy.deepcopy(model)
+        copied = copy.deepcopy(model, copies)
     except Exception as error:  # a network may hold anything
-        advice = ""
-        if any(tensor.layout not in (torch.strided, torch.sparse_coo) for tensor in model.buffers()):
-            advice = ". Sparse buffers can be copied in the layout torch.sparse_coo only"
-        elif "weight_norm" in str(error):
-            advice = ". Use torch.nn.utils.parametrizations.weight_norm instead of torch.nn.utils.weight_norm"
-        raise ValueError(f"{type(model).__name__} cannot be copied: {str(error).partition('.')[0]}{advice}") from error
+        raise ValueError(f"{type(model).__name__} cannot be copied: {str(error).partition('.')[0]}") from error
     for parameter, original in zip(copied.parameters(), model.parameters(), strict=True):
         if not parameter.is_leaf:  # the copy of a TorchScript module depends on the original
             parameter.detach_().requires_grad_(original.requires_grad)

@@ -39,7 +39,8 @@ class EvaluationConfig:
         threads: CPU threads per rank. Points are independent, so more cores are best used by more ranks. The number is
             fixed, not taken from the machine, because the summation order of some CPU kernels depends on it.
         bn: ``checkpoint`` keeps the stored running statistics, as published; ``recalibrate`` re-estimates them at each
-            point.
+            point, as the means of those of the batches, weighted by samples. The variance is then that within batches;
+            with a ``batch_size`` of at least ``bn_samples`` it is that of all samples together.
         bn_samples: number of training samples for re-estimating statistics.
         engine: forward-pass engine. ``eager`` calls the module itself; ``batched_mlp``, ``mlp``, ``fused_conv``
             (CUDA) and ``bn_folded`` are faster forms for networks that they support; ``auto`` takes the first of these

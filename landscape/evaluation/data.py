@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from landscape._utils.machine import memory_limit
 from landscape._utils.torch_compat import tree_leaves, tree_map, unwrapped, without_compilation
+from landscape._utils.torch_state import converted_dtype
 from landscape.problem.problem import Split
 
 _log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def bytes_to_copy(split: Split, device: torch.device, dtype: torch.dtype) -> int
     """Return the number of bytes that a copy of the data would take on ``device``, 0 for tensors that need none."""
     total = 0
     for leaf in tree_leaves((split.inputs, split.targets)):
-        target = dtype if leaf.is_floating_point() else leaf.dtype
+        target = converted_dtype(leaf, dtype)
         if (leaf.device, leaf.dtype) != (device, target):
             total += leaf.numel() * target.itemsize
     return total

@@ -9,10 +9,11 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from landscape._utils.torch_compat import NormBase
-from landscape._utils.torch_state import convert_tensors, preserve_modes
+from landscape._utils.torch_state import convert_tensors, converted_dtype, preserve_modes, sparse_buffers
+from landscape._utils.user_code import refuse_exit
 from landscape.evaluation.accumulator import PairedBaseline, metric_names, scalar_measures
 from landscape.evaluation.config import DTYPES, EvaluationConfig
 from landscape.evaluation.data import align, default_batch_size, make_batches
@@ -21,7 +22,7 @@ from landscape.evaluation.engines.base import EngineContext
 from landscape.evaluation.engines.selection import select_engine
 from landscape.evaluation.grad_mode import PROBE, GradMode, choose_grad_mode
 from landscape.evaluation.launch import EvaluationData, Launcher, Recalibration, require_same_values
-from landscape.evaluation.reductions import check_reductions
+from landscape.evaluation.reductions import check_reductions, require_values
 from landscape.geometry.placement import SetCoordinates, movable_on
 from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights, movable_tensors
@@ -98,6 +99,8 @@ class Evaluator:
                 scalars = scalar_measures(measures, outputs, few.targets)
         counts = {name: len(split) for name, split in problem.splits.items()}
         data = EvaluationData(measures, self.names, batches, counts, device, recalibration, scalars)
+        with self._grad_mode():
+            require_values(model, data)
 
         context = EngineContext(model, device, set_coordinates, plane, batches, self._grad_mode)
         chosen = config.engine != "auto"
@@ -175,39 +178,47 @@ def open_evaluator(
     Raises:
         ValueError: the plane belongs to another network, a measure returns neither one value per sample nor one per
             batch, or the requested engine is not applicable to the network.
+        UnsoundError: a measure returns another number of values than the batch has samples.
+        UserCodeError: the network or a measure ends the program.
     """
     config = (config or EvaluationConfig()).resolved(problem.model)
     target, dtype = torch.device(device or config.device), DTYPES[config.dtype]
     model = problem.model
-    own_data = [(t, t.data) for t in (*model.parameters(), *model.buffers())]
+    own_data = [(t, t.data) for t in (*model.parameters(), *model.buffers()) if t.layout is torch.strided]
+    own_sparse = sparse_buffers(model)
     own_gradients = [(p, p.grad) for p in model.parameters()]
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
         for parameter, _ in own_gradients:
             parameter.grad = None  # a network that differentiates might add to it
-        convert_tensors(model, target, dtype, lambda: model(_first(problem, config.batch_size, target, dtype).inputs))
-        # Points are summed in float32 at least, and rounded once to the dtype of the network.
-        converted = _convert_plane(plane, model, target, torch.promote_types(dtype, torch.float32))
-        with (
-            preserve_modes(model),
-            reproducible_numerics(target, tf32=config.dtype == "tf32"),
-            movable_on(model, converted) as set_coordinates,
-        ):
-            set_coordinates((0.0,) * plane.ndim)
-            try:
-                evaluator = Evaluator(problem, converted, set_coordinates, config, target, data_bytes)
-            except Exception as error:
-                split = next(iter(problem.splits.values())).to(target, dtype)
-                explained = explain_failure(model, split, config.batch_size or 2, error)
-                if explained is None:
-                    raise
-                raise explained from error
-            yield evaluator
+        with refuse_exit():
+            convert_tensors(
+                model, target, dtype, lambda: model(_first(problem, config.batch_size, target, dtype).inputs)
+            )
+            # Points are summed in float32 at least, and rounded once to the dtype of the network.
+            converted = _convert_plane(plane, model, target, torch.promote_types(dtype, torch.float32))
+            with (
+                preserve_modes(model),
+                reproducible_numerics(target, tf32=config.dtype == "tf32"),
+                movable_on(model, converted) as set_coordinates,
+            ):
+                set_coordinates((0.0,) * plane.ndim)
+                try:
+                    evaluator = Evaluator(problem, converted, set_coordinates, config, target, data_bytes)
+                except Exception as error:
+                    split = next(iter(problem.splits.values())).to(target, dtype)
+                    explained = explain_failure(model, split, config.batch_size or 2, error)
+                    if explained is None:
+                        raise
+                    raise explained from error
+                yield evaluator
     finally:
         torch.set_num_threads(threads)
         for tensor, data in own_data:
             tensor.data = data
+        for module, name, buffer in own_sparse:
+            setattr(module, name, buffer)
         for parameter, gradient in own_gradients:
             parameter.grad = gradient
 
@@ -222,9 +233,12 @@ def _convert_plane(plane: Plane, model: nn.Module, device: torch.device, dtype: 
     """Return the plane on ``device``: as ``dtype``, or as a tensor of the model that has kept more digits."""
     live = movable_tensors(model, buffers=bool(plane.origin.buffers))
 
-    def convert(weights: Weights) -> Weights:
+    def convert_one(name: str, tensor: Tensor) -> Tensor:
+        to = converted_dtype(tensor, dtype)
         # A plane of another network is refused later, by name.
-        types = {name: torch.promote_types(dtype, live[name].dtype) if name in live else dtype for name, _ in weights}
-        return weights.with_tensors({name: tensor.to(device, types[name]) for name, tensor in weights})
+        return tensor.to(device, torch.promote_types(to, live[name].dtype) if name in live else to)
+
+    def convert(weights: Weights) -> Weights:
+        return weights.with_tensors({name: convert_one(name, tensor) for name, tensor in weights})
 
     return Plane(convert(plane.origin), tuple(d.with_weights(convert(d.weights)) for d in plane.directions))

@@ -1,7 +1,8 @@
-"""Tests of measures that return one value for a whole batch: it must be the mean of the batch at two batchings."""
+"""Tests of what measures return: a value per sample in every batch, or one that is the mean at any batch size."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,15 +12,46 @@ from torch import Tensor, nn
 
 from landscape._utils.torch_compat import tree_leaves, tree_map
 from landscape._utils.torch_state import detach_each, seed_random
+from landscape.errors import UnsoundError
+from landscape.evaluation.accumulator import PAIRED_SUFFIX, MetricAccumulator
 from landscape.evaluation.grad_mode import PROBE
 from landscape.evaluation.launch import EvaluationData
 from landscape.geometry.placement import SetCoordinates
 from landscape.problem.problem import Measure, Split
 
+_log = logging.getLogger(__name__)
 _SCALING = 0.05
 """Exponent of the batch size from which a value is said to scale with it; a sum has 1, a norm 0.5."""
 _EXACT = 1e-4
 """Relative error within which a value must follow a law of its batch size to be refused."""
+
+
+def require_values(model: nn.Module, data: EvaluationData) -> None:
+    """Raise unless the measures return, of a full and of the last batch of each split, as many values as samples.
+
+    Called at the origin, so that a sweep is refused before its first point. Errors of the network or of a measure are
+    left to the points, which may fail one by one.
+
+    Args:
+        model: the network, in evaluation mode.
+        data: data and measures.
+
+    Raises:
+        UnsoundError: a measure returns another number of values, or a scalar for some batches only.
+    """
+    names = [name for name in data.names if not name.endswith(PAIRED_SUFFIX)]
+    accumulator = MetricAccumulator(data.measures, data.counts, names)
+    for split, batches in data.batches.items():
+        for number in sorted({0, len(batches) - 1}):
+            batch = batches[number]
+            seed_random(0, data.device)
+            accumulator.begin()
+            try:
+                accumulator.add(split, model(detach_each(batch.inputs)), batch.targets, len(batch))
+            except UnsoundError:
+                raise
+            except Exception as error:  # a network and a measure are any callables
+                _log.debug("batch %d of %s: %s: %s", number, split, type(error).__name__, error)
 
 
 def check_reductions(

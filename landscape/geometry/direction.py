@@ -16,7 +16,7 @@ from landscape.geometry.arena import zeros
 from landscape.geometry.normalization import ignored_names, normalize_
 from landscape.geometry.orthogonalization import orthogonalize_
 from landscape.geometry.recipe import DirectionRecipe
-from landscape.geometry.weights import WRITE_BLOCK, Weights
+from landscape.geometry.weights import WRITE_BLOCK, Weights, real_view
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Direction:
             source: description of the tensors for the recipe.
 
         Raises:
-            ValueError: an unknown name, the wrong number of tensors, or a tensor of another shape.
+            ValueError: an unknown name, the wrong number of tensors, or a tensor that is of another shape, or complex
+                where the weights are real.
         """
         if not isinstance(tensors, Mapping):
             if len(tensors) != len(origin):
@@ -53,10 +54,11 @@ class Direction:
         for name, tensor in tensors.items():
             if name not in origin.tensors:
                 raise unknown("tensor", name, origin.tensors)
-            if tensor.shape != origin.tensors[name].shape:
-                raise ValueError(
-                    f"expected {name} of shape {tuple(origin.tensors[name].shape)}, got {tuple(tensor.shape)}"
-                )
+            weight = origin.tensors[name]
+            if tensor.shape != weight.shape:
+                raise ValueError(f"expected {name} of shape {tuple(weight.shape)}, got {tuple(tensor.shape)}")
+            if tensor.is_complex() and not weight.is_complex():
+                raise ValueError(f"expected a real tensor for {name}, got {tensor.dtype}")
         displacement = {
             name: tensors[name].detach().to(weight.device, weight.dtype)
             if name in tensors
@@ -118,11 +120,12 @@ def matching_names(weights: Weights, only: Sequence[str] = (), freeze: Sequence[
 
 
 def gaussian(origin: Weights, seed: int = 0, axis: int = 0) -> Direction:
-    """Return a direction of independent standard normal entries, float32, on the CPU.
+    """Return a direction of independent standard normal entries, float32 or complex64, on the CPU.
 
     Each parameter has its own generator, seeded by (seed, axis, position among the parameters), so entries depend
     neither on device, dtype and rank nor on whether buffers are among the weights. The generator is NumPy's
-    ``RandomState``, whose streams are frozen across versions. Buffers get zeros.
+    ``RandomState``, whose streams are frozen across versions. Real and imaginary parts are entries of their own, as in
+    ``torch.view_as_real``. Buffers get zeros.
 
     Args:
         origin: weights whose layout the direction takes.
@@ -140,13 +143,13 @@ def _gaussian(origin: Weights, seed: int, axis: int, moving: frozenset[str]) -> 
     if seed < 0:
         raise ValueError(f"expected a seed of 0 or more, got {seed}")
     positions = {name: i for i, name in enumerate(name for name in origin.tensors if name not in origin.buffers)}
-    tensors = {name: zeros(tensor.shape, torch.float32) for name, tensor in origin}
+    tensors = {name: zeros(t.shape, torch.complex64 if t.is_complex() else torch.float32) for name, t in origin}
     for name, entries in tensors.items():
         if name in positions and name in moving:
             # RandomState, not Generator: only the distributions of the former are guaranteed never to change.
             stream = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, axis, positions[name]])))
             # One stream, however it is cut: the float64 numbers of a large tensor never exist all at once.
-            for block in torch.split(entries.view(-1), WRITE_BLOCK):
+            for block in torch.split(real_view(entries).view(-1), WRITE_BLOCK):
                 block.copy_(torch.from_numpy(stream.standard_normal(len(block))))
     return Direction(origin.with_tensors(tensors), DirectionRecipe("random", seed=seed, axis=axis))
 

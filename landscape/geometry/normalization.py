@@ -2,7 +2,8 @@
 
 Throughout, ``w`` are the weights of a tensor, ``d`` the entries of the direction for it, and ``w_i``, ``d_i`` their
 slices along the first axis: a filter of a convolution, a row of a linear layer or of an embedding. A tensor with at
-most one dimension is a single slice. A slice of zero norm in ``d`` or ``w`` gives zeros, never NaN.
+most one dimension is a single slice. A slice of zero norm in ``d`` or ``w`` gives zeros, never NaN. Entries may be
+complex; the norms are those of their absolute values.
 
 Source: Li et al., Visualizing the Loss Landscape of Neural Nets, NeurIPS 2018, section 4.
 """
@@ -23,10 +24,14 @@ Rule = Callable[[Tensor, Tensor], Tensor]
 
 def _scaled(direction: Tensor, target: Tensor | float, dims: tuple[int, ...]) -> Tensor:
     """Scale ``direction`` to norm ``target`` over ``dims``, in float64, rounded once to the direction's dtype."""
-    wide = direction.double()
+    wide = _wide(direction)
     norm = torch.linalg.vector_norm(wide, dim=dims, keepdim=True)
     factor = torch.where(norm > 0, target / norm, torch.zeros_like(norm))
     return (wide * factor).to(direction.dtype)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
 
 
 def _slice_dims(tensor: Tensor) -> tuple[int, ...]:
@@ -34,7 +39,7 @@ def _slice_dims(tensor: Tensor) -> tuple[int, ...]:
 
 
 def _norm(tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(tensor.double(), dim=dims, keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(_wide(tensor), dim=dims, keepdim=True)
     return norm
 
 
@@ -140,7 +145,7 @@ def normalize_(direction: Weights, weights: Weights, norm: str = "filter", ignor
         factor = moved / length if length > 0 else 0.0
         for _, d in direction:
             for part in _slice_blocks(d):
-                d[part] = (d[part].double() * factor).to(d.dtype)
+                d[part] = (_wide(d[part]) * factor).to(d.dtype)
 
 
 def _slice_blocks(tensor: Tensor) -> Iterator[slice | EllipsisType]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from landscape.geometry.arena import empty_like
-from landscape.geometry.weights import WRITE_BLOCK, Weights, float64_blocks, named_float64_blocks
+from landscape.geometry.weights import WRITE_BLOCK, Weights, float64_blocks, named_float64_blocks, real_view
 
 
 def orthogonalize_(weights: Sequence[Weights], first_owned: int) -> list[Weights]:
@@ -63,5 +63,5 @@ def orthogonalize_(weights: Sequence[Weights], first_owned: int) -> list[Weights
         if k < first_owned:
             results[k] = weights[k].with_tensors({name: empty_like(t.contiguous()) for name, t in weights[k]})
         for name, part, parts in named_float64_blocks(*weights[: k + 1], size=WRITE_BLOCK):
-            results[k].tensors[name].view(-1)[part] = form_residual(parts, k)
+            real_view(results[k].tensors[name]).view(-1)[part] = form_residual(parts, k)
     return results

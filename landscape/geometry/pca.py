@@ -18,7 +18,7 @@ from landscape.geometry.arena import zeros
 from landscape.geometry.direction import Direction, matching_names
 from landscape.geometry.normalization import ignored_names
 from landscape.geometry.recipe import DirectionRecipe
-from landscape.geometry.weights import SUM_BLOCK, Weights
+from landscape.geometry.weights import SUM_BLOCK, Weights, real_view
 
 CHECKPOINT_BYTES = 2**31
 """Bytes of checkpoints held in memory at a time while the Gram matrix is computed."""
@@ -148,7 +148,7 @@ def _products(rows: list[list[Tensor]], columns: list[list[Tensor]], reference: 
     products = np.zeros((len(rows), len(columns)))
     size = max(SUM_BLOCK // (len(rows) + len(columns)), 1)
     for k, zero in enumerate(reference):
-        for start in range(0, zero.numel(), size):
+        for start in range(0, real_view(zero).numel(), size):
             part = slice(start, start + size)
             left = _displaced(rows, k, part, zero)
             products += left @ (left if rows is columns else _displaced(columns, k, part, zero)).T
@@ -157,8 +157,8 @@ def _products(rows: list[list[Tensor]], columns: list[list[Tensor]], reference: 
 
 def _displaced(weights: list[list[Tensor]], k: int, part: slice, zero: Tensor) -> _Array:
     """Return a block of the ``k``-th tensor of each item minus that of ``zero``, ``(items, entries)`` float64."""
-    stack = torch.stack([tensors[k].reshape(-1)[part].double() for tensors in weights])
-    displaced: _Array = (stack - zero.reshape(-1)[part].double()).cpu().numpy()
+    stack = torch.stack([real_view(tensors[k]).reshape(-1)[part].double() for tensors in weights])
+    displaced: _Array = (stack - real_view(zero).reshape(-1)[part].double()).cpu().numpy()
     return displaced
 
 
@@ -172,17 +172,18 @@ def _combine(
     reference = checkpoints[0]()
     for group in _groups(origin, names, axes):
         sums = [
-            {name: torch.zeros(origin.tensors[name].shape, dtype=torch.float64) for name in group} for _ in combined
+            {name: torch.zeros(real_view(origin.tensors[name]).shape, dtype=torch.float64) for name in group}
+            for _ in combined
         ]
         for i, load in enumerate(checkpoints):
             weights = load()
             for name in group:
-                delta = weights.tensors[name].double() - reference.tensors[name].double()
+                delta = real_view(weights.tensors[name]).double() - real_view(reference.tensors[name]).double()
                 for axis in range(axes):
                     sums[axis][name].add_(delta.cpu(), alpha=float(factors[i, axis]))
         for component, of_axis in zip(combined, sums, strict=True):
             for name, entries in of_axis.items():
-                component[name].copy_(entries)
+                real_view(component[name]).copy_(entries)
     return [origin.with_tensors(component) for component in combined]
 
 
@@ -195,7 +196,7 @@ def _groups(origin: Weights, names: Sequence[str], axes: int) -> Iterator[list[s
     group: list[str] = []
     size = 0
     for name in names:
-        more = 8 * axes * origin.tensors[name].numel()
+        more = 8 * axes * real_view(origin.tensors[name]).numel()
         if group and size + more > most:
             yield group
             group, size = [], 0

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from landscape._utils.state_dict import full_state_dict, match_names, prefix_hint, tied_names
+from landscape._utils.state_dict import fits, form, full_state_dict, match_names, prefix_hint, tied_names
 from landscape.errors import CheckpointError
 from landscape.geometry.arena import empty_like
 
@@ -25,8 +25,8 @@ class Weights:
     """The movable tensors of a network by name, in the order of its ``state_dict``.
 
     Attributes:
-        tensors: detached floating-point tensors. A tensor that several modules share (tied weights) appears once,
-            under the first of its names.
+        tensors: detached floating-point or complex tensors. A tensor that several modules share (tied weights) appears
+            once, under the first of its names. Norms and inner products count a complex number as two real ones.
         buffers: names among them that are running statistics of normalization layers, not parameters.
         tied: other names of tensors that several modules share.
     """
@@ -73,12 +73,11 @@ class Weights:
             return self.with_tensors(
                 {name: state_dict[match.names[name]].detach().to(tensor.dtype) for name, tensor in self}
             )
-        shapes = {name: getattr(state_dict.get(name), "shape", None) for name in self.tensors}
+        found = {name: state_dict.get(name) for name in self.tensors}
         wrong = [
-            f"{name} {tuple(tensor.shape)}: "
-            + ("missing" if (shape := shapes[name]) is None else f"shape {tuple(shape)}")
+            f"{name} {form(tensor)}: " + ("missing" if (stored := found[name]) is None else f"shape {form(stored)}")
             for name, tensor in self.tensors.items()
-            if shapes[name] != tensor.shape
+            if not fits(found[name], tensor)
         ]
         raise CheckpointError(
             f"{source}: {len(wrong)} of {len(self.tensors)} tensors do not fit the network: "
@@ -144,6 +143,12 @@ def _dots(parts: Iterator[tuple[Tensor, ...]]) -> Iterator[float]:
     return (float(torch.dot(part[0], part[-1])) for part in parts)
 
 
+def real_view(tensor: Tensor) -> Tensor:
+    """Return a detached view of real numbers: of complex ones, real and imaginary parts along a last axis of two."""
+    tensor = tensor.detach()
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
 def _copy(tensor: Tensor, least: torch.dtype) -> Tensor:
     """Return a copy whose dtype is at least as wide as ``least``."""
     return empty_like(tensor, torch.promote_types(tensor.dtype, least)).copy_(tensor.detach())
@@ -169,7 +174,7 @@ def float64_blocks(first: Weights, *others: Weights) -> Iterator[tuple[Tensor, .
 def named_float64_blocks(
     first: Weights, *others: Weights, size: int | None = None
 ) -> Iterator[tuple[str, slice, tuple[Tensor, ...]]]:
-    """Like :func:`float64_blocks`, with the tensor's name and the block's range in the flattened tensor.
+    """Like :func:`float64_blocks`, with the tensor's name and the block's range in the flattened :func:`real_view`.
 
     Args:
         first: weights whose device the blocks are on.
@@ -179,12 +184,12 @@ def named_float64_blocks(
     size = size or SUM_BLOCK
     for other in others:
         require_same_layout(first, other)
-    most = min(size, max((tensor.numel() for _, tensor in first), default=0))
+    most = min(size, max((real_view(tensor).numel() for _, tensor in first), default=0))
     # The memory is allocated once: allocating and freeing megabytes for each block would fragment the heap.
     workspaces = [torch.empty(most, dtype=torch.float64, device=first.device) for _ in (first, *others)]
-    for name, tensor in first:
-        flat = [tensor.detach().reshape(-1), *(other.tensors[name].detach().reshape(-1) for other in others)]
-        for start in range(0, tensor.numel(), size):
+    for name, _ in first:
+        flat = [real_view(each.tensors[name]).reshape(-1) for each in (first, *others)]
+        for start in range(0, len(flat[0]), size):
             part = slice(start, start + size)
             yield name, part, tuple(w[: len(f[part])].copy_(f[part]) for w, f in zip(workspaces, flat, strict=True))
 
@@ -192,15 +197,16 @@ def named_float64_blocks(
 def movable_tensors(model: nn.Module, buffers: bool = False) -> dict[str, Tensor]:
     """Return the live tensors of ``model`` that a plane may move, in ``state_dict`` order.
 
-    These are the parameters, whether they require gradients or not. Integers (counters, quantized weights) never
-    move. Names that refer to the same memory (tied weights) are one tensor, under the first of its names.
+    These are the parameters, whether they require gradients or not. Integers (counters, quantized weights) and sparse
+    buffers never move. Names that refer to the same memory (tied weights) are one tensor, under the first of its names.
 
     Args:
         model: the network.
-        buffers: include floating-point buffers that a checkpoint holds: running statistics of normalization layers.
+        buffers: include dense floating-point buffers that a checkpoint holds: running statistics of normalization
+            layers.
 
     Raises:
-        ValueError: a parameter is complex, or parameters share memory without being the same tensor.
+        ValueError: a parameter is sparse, or parameters share memory without being the same tensor.
     """
     live: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
     if buffers:
@@ -212,8 +218,10 @@ def movable_tensors(model: nn.Module, buffers: bool = False) -> dict[str, Tensor
         tensor = live.get(name)
         if tensor is None or not (tensor.is_floating_point() or tensor.is_complex()):
             continue
-        if tensor.is_complex():
-            raise ValueError(f"expected real weights; {name} is {tensor.dtype}. Keep torch.view_as_real of it instead")
+        if tensor.layout is not torch.strided:
+            if isinstance(tensor, nn.Parameter):
+                raise ValueError(f"expected dense parameters; {name} has the layout {tensor.layout}. Use to_dense()")
+            continue  # a constant of the network, such as the edges of a graph
         # Tensors without memory (empty, or on the meta device) are distinguished by identity.
         start = (tensor.untyped_storage().data_ptr(), int(tensor.storage_offset())) if tensor.numel() else (0, 0)
         first_name = first_names.setdefault(start if start[0] else (0, id(tensor)), name)
@@ -237,8 +245,10 @@ def require_same_layout(a: Weights, b: Weights) -> None:
             f"expected weights of one network; {len(odd)} names differ or are out of order, first {odd[0]}"
         )
     for name, tensor in a:
-        if tensor.shape != b.tensors[name].shape:
+        other = b.tensors[name]
+        if tensor.shape != other.shape:
             raise ValueError(
-                f"expected weights of one network; {name} has shapes {tuple(tensor.shape)} and "
-                f"{tuple(b.tensors[name].shape)}"
+                f"expected weights of one network; {name} has shapes {tuple(tensor.shape)} and {tuple(other.shape)}"
             )
+        if tensor.is_complex() != other.is_complex():
+            raise ValueError(f"expected weights of one network; {name} is {tensor.dtype} and {other.dtype}")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape._utils.torch_compat import tree_leaves, tree_map
+from landscape._utils.torch_state import converted_dtype
 
 Measure = Callable[[Any, Any], Tensor]
 """Function ``(outputs, targets) -> values``: ``(batch,)``, or a scalar that is the mean over the batch."""
@@ -65,10 +66,14 @@ class Split:
             yield self.take(slice(start, start + size))
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Split:
-        """Return a copy on ``device``; floating-point tensors become ``dtype`` if it is given, integers keep theirs."""
+        """Return a copy on ``device``.
+
+        Floating-point tensors become ``dtype`` if it is given, and complex ones the type that belongs to it; integers
+        keep theirs.
+        """
 
         def move(leaf: Tensor) -> Tensor:
-            return leaf.to(device=device, dtype=dtype if leaf.is_floating_point() else None)
+            return leaf.to(device=device, dtype=None if dtype is None else converted_dtype(leaf, dtype))
 
         return Split(*tree_map(move, (self.inputs, self.targets)))
 

@@ -23,6 +23,7 @@ from landscape._utils.torch_state import (
     preserve_random_state,
     seed_random,
 )
+from landscape._utils.user_code import refuse_exit
 from landscape.problem.data import registry as datasets
 from landscape.problem.data.subset import check_samples
 from landscape.problem.problem import Dataset, Problem
@@ -96,6 +97,7 @@ class ProblemSpec:
                 self, name, {key: _frozen(value, f"{name}[{key!r}]") for key, value in getattr(self, name).items()}
             )
 
+    @refuse_exit()
     def build(self, splits: Sequence[str] | None = None, seed: int = 0) -> Problem:
         """Build the problem; equal arguments give equal problems.
 
@@ -114,6 +116,7 @@ class ProblemSpec:
             ValueError: a name, argument or split is unknown, or the model doesn't fit the data.
             TypeError: a user-defined function returned an object of the wrong type.
             DataError: the data are missing or damaged.
+            UserCodeError: user code ends the program.
         """
         if self.factory is not None:
             return self._from_factory(self.factory, splits, seed)

@@ -20,7 +20,9 @@ from landscape.geometry.weights import Weights
 from landscape.parallel.executor import Batched
 from landscape.parallel.ranks import Ranks
 from landscape.problem.problem import Problem
+from landscape.surface.hdf5 import open_hdf5
 from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
+from landscape.surface.store import read_settings
 from landscape.sweep.config import SweepConfig
 from landscape.sweep.grid import Grid
 
@@ -96,6 +98,19 @@ class PreparedSweep:
         """The computation of several points at once; None if they are computed one by one."""
         count = self._evaluate.points_per_launch
         return Batched(count, self.compute_many) if count > 1 else None
+
+
+def stored_settings(config: SweepConfig) -> SweepSettings | None:
+    """Return the settings of the file that a sweep would resume; None if there is none.
+
+    Raises:
+        StoreError: the file is none of this program, or damaged.
+    """
+    out = config.out
+    if out is None or config.overwrite or not out.exists():
+        return None
+    with open_hdf5(out) as file:
+        return read_settings(file, out)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from landscape.surface.surface import FAILED, PENDING, is_complete
 from landscape.sweep.adaptive import Refinement, finish_round
 from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
 from landscape.sweep.grid import Grid
-from landscape.sweep.prepared import PreparedSweep, SweepInputs, prepare
+from landscape.sweep.prepared import PreparedSweep, SweepInputs, prepare, stored_settings
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +56,8 @@ def run_sweep(
         plane: origin and directions, as many as the grid has axes; or the planes of several seeds.
         grid: points to compute, on each plane.
         config: output, and choice of points.
-        evaluation: device, dtype, batch size, threads.
+        evaluation: device, dtype, batch size, threads. The dtype ``auto`` is that of a file to be resumed, otherwise
+            that of the weights.
         metadata: further metadata to store. Of ``metadata.settings``, the fields ``problem``, ``split``, ``axes_are``
             and ``other`` are taken, and compared on resuming; the sweep fills in the other settings, and recipes,
             description of the problem and environment if they are missing.
@@ -76,12 +77,13 @@ def run_sweep(
         StoreError: the file cannot be created, resumed or written.
         RankError: the ranks would compute different things, or the root died.
     """
-    ranks, given = ranks or Ranks(), evaluation or EvaluationConfig()
+    ranks, given, config = ranks or Ranks(), evaluation or EvaluationConfig(), config or SweepConfig()
+    if given.dtype == "auto":
+        stored = ranks.share(ranks.collective(lambda: stored_settings(config) if ranks.is_root else None))
+        given = given if stored is None else replace(given, dtype=stored.dtype)
     target = device or given.device
     on_device = ranks.collective(lambda: replace(given, device=target.partition(":")[0]).resolved(problem.model))
-    inputs = SweepInputs(
-        problem, plane, grid, config or SweepConfig(), on_device, target, metadata or SurfaceMetadata()
-    )
+    inputs = SweepInputs(problem, plane, grid, config, on_device, target, metadata or SurfaceMetadata())
     crowded = oversubscription_warning(ranks, on_device.threads)
     if crowded and ranks.is_root:
         _log.warning(crowded)

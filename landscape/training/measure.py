@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape._utils.torch_state import call_without_grad, detach_each, evaluation_mode
+from landscape._utils.user_code import refuse_exit
 from landscape.problem.problem import Measure, Split
 
 
@@ -31,6 +32,7 @@ def measure(
 
     Raises:
         ValueError: the split is empty, or a measure returns neither one value per sample nor a scalar.
+        UserCodeError: the network or a measure ends the program.
     """
     if not len(split):
         raise ValueError("expected a split with at least one sample, got an empty one")
@@ -41,7 +43,7 @@ def measure(
         outputs = model(detach_each(batch.inputs))
         return {name: function(outputs, batch.targets) for name, function in measures.items()}
 
-    with evaluation_mode(model):
+    with evaluation_mode(model), refuse_exit():
         for batch in split.batches(batch_size):
             for name, result in call_without_grad(partial(results, batch)).items():
                 values[name].append(check_per_sample(result, len(batch), name).detach().expand(len(batch)))

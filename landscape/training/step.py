@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass, field
 
@@ -10,7 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from landscape._utils.torch_state import call_without_grad, derive_seed, preserve_random_state, seed_random
+from landscape._utils.torch_state import (
+    call_without_grad,
+    copy_network,
+    derive_seed,
+    preserve_random_state,
+    seed_random,
+)
 from landscape.problem.problem import Measure, Problem, Split
 from landscape.training.measure import check_per_sample
 from landscape.training.optimizers import calls_closure_first
@@ -123,7 +128,7 @@ def count_steps(model: nn.Module, split: Split, batch_size: int) -> int:
     steps = math.ceil(len(split) / batch_size)
     if steps == 1 or batch_size == 1 or len(split) % batch_size != 1:
         return steps
-    twin = copy.deepcopy(model)
+    twin = copy_network(model)
     try:
         with preserve_random_state(next(model.parameters()).device):
             call_without_grad(lambda: twin(split.take(slice(0, 1)).inputs))

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from landscape._utils.state_dict import full_state_dict
 from landscape.analysis.checks import BAD, OK, WARN, Finding, check_evaluation, check_surface
 from landscape.errors import LandscapeError, StoreError
@@ -21,9 +23,8 @@ from landscape.surface.plane_files import read_plane
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import Surface
 from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into
-from landscape.training.measure import measure
 from landscape.training.run import Run
-from landscape.workflows.sources import PathName
+from landscape.workflows.sources import PathName, measured_loss, widen
 
 
 def check(path: Run | PathName, *, evaluate: bool = True) -> list[Finding]:
@@ -52,10 +53,13 @@ def check(path: Run | PathName, *, evaluate: bool = True) -> list[Finding]:
 
 
 def _check_run(run: Run) -> list[Finding]:
-    problem = run.build_problem(("train",))
-    checkpoint = run.load()
+    problem, checkpoint = run.build_problem(("train",)), run.load()
+    widen(problem.model, checkpoint)
     load_into(problem.model, checkpoint)
-    return check_evaluation(problem, random_plane(problem.model), expected=checkpoint.loss)
+    size = run.record.settings.batch_size
+    whole = size >= len(problem.splits["train"])  # a network on one graph takes no other batch
+    evaluation = EvaluationConfig(batch_size=size if whole else None)
+    return check_evaluation(problem, random_plane(problem.model), evaluation, checkpoint.loss)
 
 
 def _check_file(path: Path, evaluate: bool) -> list[Finding]:
@@ -84,8 +88,7 @@ def _check_file(path: Path, evaluate: bool) -> list[Finding]:
     # another network on purpose.
     expected = None
     if evaluation.bn != "recalibrate":
-        split = problem.splits[surface.metrics[0].partition("_loss")[0]]
-        expected = measure(problem.model, split, problem.loss, {})["loss"]
+        expected = measured_loss(problem, surface.metrics[0].partition("_loss")[0])
     findings = check_surface(surface, planes, expected)
     known = {finding.name for finding in findings}
     evaluated = check_evaluation(problem, plane, evaluation)
@@ -122,7 +125,10 @@ def _rebuild(surface: Surface, plane: Plane) -> tuple[Problem, EvaluationConfig,
         raise ValueError("the file does not describe its problem")
     problem = ProblemSpec.from_description(described).build(tuple(settings.samples), seed=int(described.get("seed", 0)))
     if checkpoint is not None:
-        load_into(problem.model, load_checkpoint(checkpoint.path))
+        loaded = load_checkpoint(checkpoint.path)
+        if any(tensor.dtype in (torch.float64, torch.complex128) for _, tensor in plane.origin):
+            widen(problem.model, loaded)  # version 0.1 rounded it, whatever the surface was computed in
+        load_into(problem.model, loaded)
     else:
         _load_origin(problem, plane, settings.fixed or None)
     given = EvaluationConfig.from_json(settings.to_json()).to_json()
@@ -140,4 +146,6 @@ def _load_origin(problem: Problem, plane: Plane, fixed: str | None) -> None:
     kept = {name: tensor for name, tensor in state.items() if name not in plane.origin.tensors}
     if fixed is not None and Weights(kept).digest() != fixed:
         raise ValueError("the file names no checkpoint, and the buffers (batch-norm statistics) are not stored")
-    load_into(problem.model, Checkpoint(Path("origin"), {**state, **plane.origin.tensors}))
+    origin = Checkpoint(Path("origin"), {**state, **plane.origin.tensors})
+    widen(problem.model, origin)
+    load_into(problem.model, origin)

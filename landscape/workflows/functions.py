@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from landscape._utils.provenance import Environment
+from landscape._utils.user_code import refuse_exit
 from landscape.evaluation.config import EvaluationConfig
 from landscape.functions.catalogue import FUNCTIONS
 from landscape.functions.descent import Descent, RateSearch, descend, tune
@@ -128,6 +129,7 @@ class FunctionStudy:
         return text + ("; then it diverges" if descent.diverged else "")
 
 
+@refuse_exit()  # also from the function itself, which is anyone's
 def study_function(
     function: str,
     optimizers: Sequence[str] = OPTIMIZERS,
@@ -154,6 +156,7 @@ def study_function(
     Raises:
         ValueError: an unknown function or optimizer, a point with the wrong number of coordinates, or a function that
             cannot be evaluated.
+        UserCodeError: the function or an optimizer ends the program.
     """
     options = options or DescentOptions()
     if len(optimizers) > MAX_PATHS:

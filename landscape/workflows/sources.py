@@ -14,13 +14,15 @@ from torch import nn
 from landscape._utils.state_dict import full_state_dict, match_names, tied_names
 from landscape._utils.torch_state import convert_tensors
 from landscape.errors import CheckpointError
+from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.weights import Weights
 from landscape.problem.data.registry import select_splits
-from landscape.problem.problem import Problem
+from landscape.problem.problem import Problem, Split
 from landscape.problem.spec import ProblemSpec
 from landscape.surface.hdf5 import is_hdf5
 from landscape.surface.metadata import CheckpointReference
 from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into, unused_note
+from landscape.training.measure import measure
 from landscape.training.run import Run, run_of
 
 PathName: TypeAlias = str | os.PathLike[str]
@@ -136,25 +138,52 @@ def open_source(
     if spec.factory is not None and split == "both":
         splits = None
     built = spec.build(splits)
-    widened = double_precision and _widen(built.model, checkpoint)
+    widened = double_precision and widen(built.model, checkpoint)
     note = unused_note(checkpoint.path, load_into(built.model, checkpoint))
     reference = CheckpointReference(str(checkpoint.path.resolve()), checkpoint.step, checkpoint.epoch)
     return Source(built, reference, note, widened)
 
 
-def _widen(model: nn.Module, checkpoint: Checkpoint) -> bool:
-    """Give a network in single precision double precision if that is what all its parameters have in a checkpoint."""
+def widen(model: nn.Module, checkpoint: Checkpoint) -> bool:
+    """Give a network in single precision double precision if that is what all its parameters have in a checkpoint.
+
+    A checkpoint of a training in double precision is rounded otherwise, since networks are built in single precision.
+
+    Returns:
+        True if the network was converted.
+    """
     own = full_state_dict(model)
     match = match_names(own, checkpoint.stored, tied_names(own))
-    parameters = [name for name, tensor in model.named_parameters() if tensor.dtype == torch.float32]
+    single = {torch.float32: torch.float64, torch.complex64: torch.complex128}
+    parameters = {name: single[tensor.dtype] for name, tensor in model.named_parameters() if tensor.dtype in single}
     if match is None or not parameters:
         return False
     double = all(
-        name in match.names and checkpoint.stored[match.names[name]].dtype == torch.float64 for name in parameters
+        name in match.names and checkpoint.stored[match.names[name]].dtype == dtype
+        for name, dtype in parameters.items()
     )
     if double:
         convert_tensors(model, torch.device("cpu"), torch.float64, lambda: None)
     return double
+
+
+def measured_loss(problem: Problem, split: str) -> float:
+    """Return the loss of a problem's network on a split, measured as training does it.
+
+    A network that fails on a batch, as those on one graph do, gets all samples at once.
+    """
+    data = _as_weights(problem, split)
+    try:
+        return measure(problem.model, data, problem.loss, {})["loss"]
+    except (RuntimeError, ValueError, IndexError):
+        return measure(problem.model, data, problem.loss, {}, batch_size=len(data))["loss"]
+
+
+def _as_weights(problem: Problem, split: str) -> Split:
+    """Return a split in the precision of the network's weights: double if any of them are, else that of the first."""
+    own = [parameter.dtype for parameter in problem.model.parameters() if parameter.is_floating_point()]
+    double = EvaluationConfig().resolved(problem.model).dtype == "float64"
+    return problem.splits[split].to(dtype=torch.float64 if double else next(iter(own), torch.float32))
 
 
 def weights_at(path: PathName, like: Weights) -> Weights:

@@ -17,11 +17,10 @@ from landscape.parallel.ranks import Ranks, host_description
 from landscape.parallel.shared_plane import make_in_arena, scratch_directory, share_plane
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
-from landscape.surface.hdf5 import open_hdf5
 from landscape.surface.metadata import SurfaceMetadata, SweepSettings
-from landscape.surface.store import read_settings
 from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
 from landscape.sweep.grid import Grid
+from landscape.sweep.prepared import stored_settings
 from landscape.sweep.sweep import run_sweep
 from landscape.workflows.grids import AxisChoice, resolve_grid
 from landscape.workflows.planes import PlaneConfig, extrapolation_warning
@@ -77,7 +76,7 @@ def run_task(
         stop: polled between points.
         say: called on the root with messages.
     """
-    stored = ranks.share(ranks.collective(lambda: stored_settings(task) if ranks.is_root else None))
+    stored = ranks.share(ranks.collective(lambda: stored_settings(task.config) if ranks.is_root else None))
     source = ranks.collective(lambda: open_as_stored(task, stored))
     problem = source.problem
     task = replace(task, plane=ranks.collective(lambda: plane_as_stored(task.plane, problem, stored)))
@@ -129,7 +128,7 @@ def requested_device(task: SurfaceTask) -> str:
     Raises:
         StoreError: this process sees no such device.
     """
-    stored = stored_settings(task) if task.evaluation.device == "auto" else None
+    stored = stored_settings(task.config) if task.evaluation.device == "auto" else None
     if stored is None:
         return task.evaluation.device
     kind = stored.device
@@ -199,19 +198,6 @@ def _summary(
         f"{describe_device(device)}: {points:,} points ({axes}{about}), {samples} samples, "
         f"{parameters:,} parameters{statistics} in {evaluation.dtype}"
     )
-
-
-def stored_settings(task: SurfaceTask) -> SweepSettings | None:
-    """Return the settings of the file to be resumed; None if there is none.
-
-    Raises:
-        StoreError: the file is none of this program, or damaged.
-    """
-    out = task.config.out
-    if out is None or task.config.overwrite or not out.exists():
-        return None
-    with open_hdf5(out) as file:
-        return read_settings(file, out)
 
 
 def open_as_stored(task: SurfaceTask, stored: SweepSettings | None) -> Source:

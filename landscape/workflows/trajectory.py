@@ -20,12 +20,11 @@ from landscape.surface.reading import read_surface
 from landscape.surface.surface import Surface
 from landscape.surface.trajectory_files import TrajectoryMetadata, attach_trajectories, write_trajectories
 from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into
-from landscape.training.measure import measure as measure_split
 from landscape.training.run import Run
 from landscape.workflows.checkpoint_series import CheckpointSeries, open_paths
 from landscape.workflows.planes import split_patterns
 from landscape.workflows.progress import ProgressOption, Steps, reporting
-from landscape.workflows.sources import PathName
+from landscape.workflows.sources import PathName, measured_loss, widen
 
 RunsLike: TypeAlias = Run | CheckpointSeries | PathName | Sequence[Run | CheckpointSeries | PathName]
 
@@ -116,8 +115,10 @@ def principal_plane_of(
         CheckpointError: a run is missing or damaged, or the first cannot rebuild its problem.
     """
     opened = open_paths(_several(runs), problem)
-    layout = Weights.from_model(_build(opened[0], problem).model)
-    origin = layout.select(opened[0].load().stored, str(opened[0].path))
+    model, last = _build(opened[0], problem).model, opened[0].load()
+    widen(model, last)
+    layout = Weights.from_model(model)
+    origin = layout.select(last.stored, str(opened[0].path))
     sources = [_loader(path, layout) for run in opened for path in run.checkpoints]
     return principal_plane(origin, sources, axes, ignore, split_patterns(only), split_patterns(freeze))
 
@@ -174,8 +175,9 @@ def _loss_of(problem: Problem) -> Callable[[Checkpoint], float]:
     """Return a function that measures the training loss of a checkpoint as training does."""
 
     def loss(checkpoint: Checkpoint) -> float:
+        widen(problem.model, checkpoint)
         load_into(problem.model, checkpoint)
-        return measure_split(problem.model, problem.splits["train"], problem.loss, {})["loss"]
+        return measured_loss(problem, "train")
 
     return loss
 

@@ -17,14 +17,17 @@ from landscape.evaluation.evaluator import open_evaluator
 from landscape.geometry.plane import random_plane
 from landscape.problem import Problem, Split
 from landscape.problem.measures import mean_squared_error
+from landscape.problem.spec import ProblemSpec
 from landscape.surface import read_surface
 from landscape.sweep.config import SweepConfig
 from landscape.sweep.grid import Axis, Grid
 from landscape.sweep.sweep import run_sweep
 from landscape.training.run import Run
 from landscape.workflows import surface_task
+from landscape.workflows.check import check
 from landscape.workflows.planes import PlaneConfig
 from landscape.workflows.surface import compute_surface
+from landscape.workflows.trajectory import principal_plane_of, project
 
 
 def problem_of(dtype, data=torch.float64):
@@ -37,6 +40,19 @@ def problem_of(dtype, data=torch.float64):
         inputs = torch.randn(20, 3, generator=generator, dtype=torch.float64)
         targets = model(inputs) + 1e-6
     return Problem(model.to(dtype), {"train": Split(inputs.to(data), targets.to(data))}, mean_squared_error)
+
+
+PROBLEM = """
+import torch
+from torch import nn
+from landscape.problem import Problem, Split, mean_squared_error
+
+def problem():
+    model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2)).to({weights})
+    draw = torch.Generator().manual_seed(0)
+    inputs, targets = (torch.randn(20, n, generator=draw).to({data}) for n in (3, 2))
+    return Problem(model, {{"train": Split(inputs, targets)}}, mean_squared_error)
+"""
 
 
 @pytest.mark.parametrize("engine", ["auto", "eager"])
@@ -108,6 +124,21 @@ def test_file_in_another_precision_is_resumed_in_it(tmp_path):
         sweep("float64")
 
 
+def test_sweep_resumes_a_file_in_its_precision(tmp_path):
+    problem, left = problem_of(torch.float64), [3]
+    plane, grid, config = random_plane(problem.model, axes=1), Grid((Axis(-1, 1, 7),)), SweepConfig(tmp_path / "s.h5")
+
+    def stop():
+        left[0] -= 1
+        return left[0] < 0
+
+    single = EvaluationConfig(dtype="float32")
+    assert not run_sweep(problem, plane, grid, config, evaluation=single, stop=stop).complete
+    assert run_sweep(problem, plane, grid, config).complete
+    whole = run_sweep(problem, plane, grid, evaluation=single).surface
+    assert read_surface(tmp_path / "s.h5").metric().tobytes() == whole.metric().tobytes()
+
+
 def test_run_in_double_precision(tmp_path, capsys):
     """The checkpoint keeps its digits although the network is built in single precision; so does its line."""
     words = ["--model", "mlp", "--model-arg", "widths=(4,)", "--samples", "40", "--epochs", "2", "--batch-size", "10"]
@@ -128,6 +159,54 @@ def test_run_in_double_precision(tmp_path, capsys):
         run, PlaneConfig(to=first), ["0:1:3"], evaluation=EvaluationConfig(dtype="float32")
     ).surface
     assert not np.array_equal(single.metric(), found.metric())
+
+
+def test_path_and_checks_of_a_run_in_double_precision(tmp_path):
+    """Coordinates, losses measured afterwards and findings have the digits of the checkpoints."""
+    words = ["--model", "mlp", "--model-arg", "widths=(4,)", "--samples", "40", "--epochs", "3", "--batch-size", "10"]
+    out = tmp_path / "run"
+    assert main(["train", *words, "--dtype", "float64", "--checkpoint-steps", "3", "--out", str(out)]) == 0
+    run = Run.open(out)
+    plane = principal_plane_of(run)
+    rows = []
+    for step in run.saved_steps:
+        rows.append(np.concatenate([t.numpy().reshape(-1) for t in run.load(step).state_dict.values()]))
+        assert rows[-1].dtype == np.float64
+    rows = np.array(rows)
+    (path,) = project(run, plane, measure=True)
+    _, _, vectors = np.linalg.svd(rows - rows.mean(0), full_matrices=False)
+    expected = (rows - rows[-1]) @ vectors[:2].T
+    np.testing.assert_allclose(np.abs(path.coordinates), np.abs(expected), rtol=1e-9, atol=1e-12)
+
+    problem = run.build_problem(("train",))
+    for step, loss in zip(run.saved_steps, path.loss, strict=True):
+        model = run.build_problem(("train",)).model.double()
+        model.load_state_dict(run.load(step).state_dict)
+        split = problem.splits["train"].to("cpu", torch.float64)
+        with torch.no_grad():
+            logits = model(split.inputs)
+        exact = float(-torch.log_softmax(logits, 1).gather(1, split.targets[:, None]).mean())
+        assert loss == pytest.approx(exact, rel=1e-13)
+    (finding,) = [finding for finding in check(run) if finding.name == "origin"]
+    assert finding.value < 1e-13
+
+    surface = tmp_path / "s.h5"
+    compute_surface(run, None, ["-1:1:3"], SweepConfig(out=surface))
+    (finding,) = [finding for finding in check(surface) if finding.name == "origin"]
+    assert finding.value < 1e-13
+
+
+def test_check_of_a_problem_in_another_precision(tmp_path):
+    """The data of a problem made in Python need not have the precision of its weights."""
+    for weights, data in ((torch.float64, torch.float32), (torch.float16, torch.float32)):
+        source = tmp_path / f"{weights}.py"
+        source.write_text(PROBLEM.format(weights=weights, data=data))
+        out = tmp_path / f"{weights}.h5"
+        problem = ProblemSpec(factory=f"{source}:problem").build()
+        compute_surface(problem, None, ["-1:1:3"], SweepConfig(out=out))
+        found = {finding.name: finding for finding in check(out)}
+        assert "network" not in found
+        assert found["origin"].value < (1e-13 if weights == torch.float64 else 5e-3)
 
 
 def test_unfinished_file_of_rounded_weights_is_resumed(tmp_path, monkeypatch):

@@ -580,6 +580,15 @@ def test_foreign_measures_see_one_point_at_a_time():
 def test_loss_of_another_number_of_values_is_refused():
     """In any batch and with any engine, not only in the first two samples."""
 
+    def refuse(problem, engine, early, message):
+        evaluation = open_evaluator(problem, plane_of(model), EvaluationConfig(engine=engine, batch_size=4))
+        if early:  # the first and the last batch are seen before the first point
+            with pytest.raises(UnsoundError, match=message), evaluation:
+                pass
+            return
+        with evaluation as evaluate, pytest.raises(UnsoundError, match=message):
+            evaluate((0.0, 0.0))
+
     def labelled(outputs, targets):
         return F.cross_entropy(outputs, targets, reduction="none", ignore_index=-1)[targets >= 0]
 
@@ -593,23 +602,21 @@ def test_loss_of_another_number_of_values_is_refused():
 
     model = registry.build("mlp", in_features=4, widths=(8,))
     hidden = torch.arange(20) % 10
-    for loss, targets in ((labelled, hidden.masked_fill(torch.arange(20) == 17, -1)), (twice, hidden)):
+    tens = hidden.clone()
+    tens[19] = 0
+    for loss, targets, early in (
+        (labelled, hidden.masked_fill(torch.arange(20) == 17, -1), True),
+        (labelled, hidden.masked_fill(torch.arange(20) == 9, -1), False),
+        (twice, hidden, True),
+        (twice, tens, False),
+    ):
         for measures in ((loss, {}), (lambda o, y: cross_entropy(o, y.clamp(min=0)), {"part": loss})):
             problem = Problem(model, {"train": Split(torch.randn(20, 4), targets)}, *measures)
             for engine in ("auto", "eager"):
-                with (
-                    open_evaluator(problem, plane_of(model), EvaluationConfig(engine=engine, batch_size=4)) as evaluate,
-                    pytest.raises(
-                        UnsoundError, match=r"(loss|part): expected one real value for each of the 4 samples"
-                    ),
-                ):
-                    evaluate((0.0, 0.0))
-    problem = Problem(model, {"train": Split(torch.randn(20, 4), hidden)}, mean_of_some)
-    with (
-        open_evaluator(problem, plane_of(model), EvaluationConfig(batch_size=4)) as evaluate,
-        pytest.raises(UnsoundError, match="got a scalar for a batch of 4 samples"),
-    ):
-        evaluate((0.0, 0.0))
+                refuse(problem, engine, early, r"(loss|part): expected one real value for each of the 4 samples")
+    for targets, early in ((hidden, True), (tens, False)):
+        problem = Problem(model, {"train": Split(torch.randn(20, 4), targets)}, mean_of_some)
+        refuse(problem, "auto", early, "got a scalar for a batch of 4 samples")
 
 
 def test_squeezed_loss_of_a_single_sample_has_its_error():

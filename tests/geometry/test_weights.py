@@ -69,7 +69,11 @@ def test_integer_and_complex_parameters():
     model.codes = nn.Parameter(torch.arange(4), requires_grad=False)
     assert list(movable_tensors(model)) == ["weight", "bias"]
     model.phase = nn.Parameter(torch.zeros(2, dtype=torch.complex64))
-    with pytest.raises(ValueError, match=r"phase is torch\.complex64"):
+    assert list(movable_tensors(model)) == ["weight", "bias", "phase"]
+    model.register_buffer("edges", torch.eye(2).to_sparse())
+    assert list(movable_tensors(model, buffers=True)) == ["weight", "bias", "phase"]
+    model.sparse = nn.Parameter(torch.eye(2).to_sparse())
+    with pytest.raises(ValueError, match=r"sparse has the layout torch\.sparse_coo"):
         movable_tensors(model)
 
 

@@ -54,6 +54,8 @@ try:
     ls.compare(spec, out="comparison", options=ls.CompareOptions(points=5)), ls.compare_runs([run]), ls.demo("demo")
 except (ls.StoreError, ls.CheckpointError, ls.DataError, ls.NonFiniteLossError, ls.MissingLibraryError) as error:
     raise ls.LandscapeError(found.kind) from error
+except (ls.UnsoundError, ls.UserCodeError, ls.RankError) as error:
+    print(error)
 """
 
 

@@ -176,10 +176,12 @@ def weights_from_arrays(
             continue
         if array.shape != tuple(tensor.shape):
             raise _wrong_shape(where, name, tuple(tensor.shape), array.shape)
+        if array.dtype.kind == "c" and not tensor.is_complex():
+            raise StoreError(f"{where} belongs to another network: it is complex for {name}, which is {tensor.dtype}")
         tensors[name] = empty_like(tensor).copy_(torch.from_numpy(np.array(array)))
     first_names = _first_names(state_dict) if state_dict is not None else {}
     for name, array in named.items():
-        is_counter = array.ndim == 0 or not np.issubdtype(array.dtype, np.floating)
+        is_counter = array.ndim == 0 or not np.issubdtype(array.dtype, np.inexact)
         if name in tensors or is_counter or not np.any(array):
             continue
         first = first_names.get(name, name)
@@ -199,7 +201,9 @@ def _match_names(
     orders = {"its parameters": [name for name in origin.tensors if name not in origin.buffers]}
     if state_dict is not None:
         orders["its state_dict"] = list(state_dict)
-        orders["its state_dict without counters"] = [n for n, t in state_dict.items() if t.is_floating_point()]
+        orders["its state_dict without counters"] = [
+            name for name, tensor in state_dict.items() if tensor.is_floating_point() or tensor.is_complex()
+        ]
     candidates = [order for order in orders.values() if len(order) == len(arrays)]
     if not candidates:
         expected = ", ".join(f"{len(order)} for {kind}" for kind, order in orders.items())
