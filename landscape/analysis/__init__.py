@@ -5,11 +5,8 @@ from landscape._utils.lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
-        "Eigenpairs": "lanczos",
         "Finding": "checks",
-        "LanczosOptions": "lanczos",
         "Noise": "noise",
-        "SpectrumEnds": "lanczos",
         "check_evaluation": "checks",
         "check_surface": "checks",
         "noise_of": "noise",

@@ -13,6 +13,8 @@ from torch import Tensor
 
 Product = Callable[[Tensor], Tensor]
 """Function that returns ``A v`` for a vector ``v``, ``(n,)``."""
+Watch = Callable[[int, int], None]
+"""Function that gets the number of products so far, and of wanted eigenpairs that have converged."""
 
 BASIS_SIZE = 40
 """Vectors in the basis, if only few eigenvalues are wanted: maps over networks need 5 to 25."""
@@ -51,6 +53,9 @@ def find_eigenpairs(
     tolerance: float = 1e-3,
     max_products: int = 1000,
     basis_size: int | None = None,
+    relative: bool = False,
+    seed: int | None = None,
+    watch: Watch = lambda products, converged: None,
 ) -> Eigenpairs:
     """Return the largest and the smallest eigenvalues of a symmetric operator, by the Lanczos process.
 
@@ -59,8 +64,8 @@ def find_eigenpairs(
     Simon, SIAM J. Matrix Anal. Appl. 22, 2000). Inner products are accumulated in float64.
 
     An eigenvalue of higher multiplicity counts once, as long as rounding does not bring up its other eigenvectors. If
-    that leaves fewer than wanted, the last ones are NaN. Eigenvectors that are orthogonal to ``start`` are missed: it
-    should have a random part.
+    that leaves fewer than wanted, the last ones are NaN, unless there is a ``seed``. Eigenvectors that are orthogonal
+    to ``start`` are missed: it should have a random part.
 
     Args:
         product: product with the operator.
@@ -70,6 +75,10 @@ def find_eigenpairs(
         tolerance: largest residual to accept, relative to the largest magnitude of the spectrum.
         max_products: number of products at which to stop without convergence.
         basis_size: largest number of vectors to keep; by default :data:`BASIS_SIZE`, or four for each eigenvalue.
+        relative: compare each residual with the magnitude of its own eigenvalue, down to the rounding of a product.
+        seed: random seed of the directions in which the process continues from an invariant subspace while eigenvalues
+            are missing; without it, the process ends there.
+        watch: called after each product.
 
     Raises:
         ValueError: ``start`` is zero or not finite, more eigenvalues than dimensions, or a basis too small for them.
@@ -91,11 +100,20 @@ def find_eigenpairs(
         basis.add_image(image)
         upper, lower = np.arange(basis.count)[::-1][:largest], np.arange(basis.count)[:smallest][::-1]
         chosen = np.concatenate([upper, lower])
-        converged = basis.residuals[chosen] <= tolerance * np.abs(basis.values).max()
+        norm = float(np.abs(basis.values).max())
+        limit = tolerance * norm * np.ones(len(chosen))
+        if relative:
+            limit = np.maximum(tolerance * np.abs(basis.values[chosen]), 4 * torch.finfo(start.dtype).eps * norm)
+        converged = basis.residuals[chosen] <= limit
+        watch(products, int(converged.sum()))
         complete = basis.count >= min(wanted, n) and bool(converged.all())
-        if complete or basis.is_invariant or products >= max_products:
+        ended = basis.is_invariant and (seed is None or basis.count == n)
+        if complete or ended or products >= max_products:
             break
-        basis.extend(kept_low=smallest, kept_high=largest)
+        replacement = None
+        if basis.is_invariant and seed is not None:
+            replacement = random_vector(n, seed, basis.count).to(start)
+        basis.extend(kept_low=smallest, kept_high=largest, replacement=replacement)
     # Eigenvalues that count once may be fewer than wanted; then those at the far ends are unknown.
     places = np.concatenate([np.arange(len(upper)), wanted - 1 - np.arange(len(lower))[::-1]])
     values, residuals = np.full(wanted, np.nan), np.full(wanted, np.nan)
@@ -103,6 +121,20 @@ def find_eigenpairs(
     values[places], residuals[places] = basis.values[chosen], basis.residuals[chosen]
     vectors[torch.from_numpy(places)], found[places] = basis.ritz_vectors(chosen), converged
     return Eigenpairs(values, residuals, vectors, products, found)
+
+
+def random_vector(n: int, seed: int, index: int = 0, signs: bool = False) -> Tensor:
+    """Return a random vector ``(n,)`` float64 on the CPU, the same on all machines.
+
+    Args:
+        n: number of entries.
+        seed: random seed.
+        index: index of the vector among those of one seed.
+        signs: draw 1 and -1 with equal probability, instead of standard normal numbers.
+    """
+    # RandomState, not Generator: only the distributions of the former are guaranteed never to change.
+    stream = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, index])))
+    return torch.from_numpy(2.0 * stream.randint(0, 2, n) - 1.0 if signs else stream.standard_normal(n))
 
 
 class _Basis:
@@ -140,12 +172,8 @@ class _Basis:
     def add_image(self, image: Tensor) -> None:
         """Take in the image of the last vector, and update Ritz values and residuals."""
         k = self.count
-        vectors, before = self._vectors[:k], _norm(image)
-        column, rest = np.zeros(k), image
-        for _ in range(2):  # once is not enough in floating point
-            part = _inner_products(vectors, rest)
-            rest = rest - _combine(vectors, part[:, None])[0]
-            column += part
+        before = _norm(image)
+        rest, column = self._orthogonalized(image, k)
         self._operator[:k, k - 1] = self._operator[k - 1, :k] = column
         self._rest = rest
         size = _norm(rest)
@@ -154,12 +182,22 @@ class _Basis:
         self.values, self._coefficients = np.linalg.eigh(self._operator[:k, :k])
         self.residuals = np.zeros(k) if self.is_invariant else size * np.abs(self._coefficients[-1])
 
-    def extend(self, kept_low: int, kept_high: int) -> None:
+    def _orthogonalized(self, vector: Tensor, count: int) -> tuple[Tensor, npt.NDArray[np.float64]]:
+        """Return what the first vectors leave of a vector, and its inner products with them, ``(count,)``."""
+        vectors, products = self._vectors[:count], np.zeros(count)
+        for _ in range(2):  # once is not enough in floating point
+            part = _inner_products(vectors, vector)
+            vector = vector - _combine(vectors, part[:, None])[0]
+            products += part
+        return vector, products
+
+    def extend(self, kept_low: int, kept_high: int, replacement: Tensor | None = None) -> None:
         """Add the direction of the residuals as the next vector; make room for it if the basis is full.
 
         Args:
             kept_low: number of Ritz vectors at the lower end that a restart has to keep.
             kept_high: number at the upper end.
+            replacement: vector to take instead, made orthogonal to the others.
         """
         if self.count == len(self._vectors):
             # A share of the others on either side lets the wanted ones converge as if there had been no restart.
@@ -170,7 +208,8 @@ class _Basis:
             self._operator[...] = 0
             self._operator[range(len(ends)), range(len(ends))] = self.values[ends]
             self.count = len(ends)
-        self._vectors[self.count] = self._rest / _norm(self._rest)
+        rest = self._rest if replacement is None else self._orthogonalized(replacement, self.count)[0]
+        self._vectors[self.count] = rest / _norm(rest)
         self.count += 1
 
     def ritz_vectors(self, which: npt.NDArray[np.intp]) -> Tensor:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.evaluation.eigenpairs import find_eigenpairs
+from landscape.evaluation.eigenpairs import find_eigenpairs, random_vector
 
 
 def symmetric(spectrum, seed=0, dtype=torch.float64):
@@ -99,3 +99,34 @@ def test_impossible_requests_are_refused(arguments, message):
 def test_a_start_of_zeros_is_refused():
     with pytest.raises(ValueError, match="not zero"):
         find_eigenpairs(lambda v: v, torch.zeros(5))
+
+
+@pytest.mark.parametrize("spectrum", [np.arange(30.0) - 7, np.repeat([3.0, 2.0, -1.0], 5), np.zeros(8), [5.0]])
+def test_all_eigenvalues_with_their_multiplicity(spectrum):
+    matrix, n = symmetric(spectrum), len(spectrum)
+    found = find_eigenpairs(lambda v: matrix @ v, start(n), n, 0, seed=0, tolerance=1e-10)
+    np.testing.assert_allclose(found.values, np.sort(spectrum)[::-1], atol=1e-12)
+    np.testing.assert_allclose(found.vectors @ found.vectors.T, np.eye(n), atol=1e-12)
+    assert found.products == n
+
+
+def test_relative_residuals_resolve_small_eigenvalues():
+    matrix = symmetric(np.concatenate([[100.0, 50.0], np.linspace(-1e-3, 1e-3, 190), [-0.02]]))
+    options = {"largest": 1, "smallest": 1, "tolerance": 1e-3}
+    relative = find_eigenpairs(lambda v: matrix @ v, start(193), relative=True, **options)
+    assert relative.residuals[1] <= 1e-3 * 0.02
+    assert relative.values[1] == pytest.approx(-0.02, rel=1e-4)
+    assert relative.products > find_eigenpairs(lambda v: matrix @ v, start(193), **options).products
+
+
+def test_progress_counts_products_and_converged_pairs():
+    seen, matrix = [], symmetric(SPECTRUM)
+    found = find_eigenpairs(lambda v: matrix @ v, start(196), 3, 2, watch=lambda *each: seen.append(each))
+    assert [products for products, _ in seen] == list(range(1, found.products + 1))
+    assert seen[-1][1] == 5
+    assert seen[0][1] == 0
+
+
+def test_random_vectors_do_not_change():
+    assert random_vector(3, 0).tolist() == [-1.8313077384358236, -0.17735435387779888, 0.03827920325415799]
+    assert random_vector(6, 1, 2, signs=True).tolist() == [1, -1, -1, 1, -1, 1]
