@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,16 @@ from landscape.cli.options import (
     spec_of,
     usage_errors,
 )
-from landscape.cli.surface_options import axes_of, config_of, grid_options, plane_of, plane_options, sweep_options
+from landscape.cli.surface_options import (
+    axes_of,
+    config_of,
+    derivative_options,
+    derivatives_of,
+    grid_options,
+    plane_of,
+    plane_options,
+    sweep_options,
+)
 
 if TYPE_CHECKING:
     from landscape.parallel.ranks import Ranks
@@ -30,6 +40,7 @@ if TYPE_CHECKING:
 @grid_options
 @plane_options
 @sweep_options
+@derivative_options
 @overwrite_option
 @problem_options
 @evaluation_options
@@ -47,12 +58,14 @@ def command(source: Path, out: Path, **options: Any) -> int:
       landscape surface a.pt --to b.pt --model resnet56 --dataset cifar10 --data ~/data --x -0.5:1.5:101
       landscape surface run --x -3:3:51 --y -3:3:51 --stop-above 10
       landscape surface run --seeds 0:5 --x -1:1:51 --out band.h5
+      landscape surface run --curvature --gradient --samples 500 --x -1:1:25 --y -1:1:25 --out curvature.h5
       landscape surface run --shard 3/16 --out shard-3.h5
       srun landscape surface run --out surface.h5
     """
     with usage_errors():
         axes, plane, config = axes_of(options), plane_of(options), config_of(out, options)
-        evaluation, spec, ranks = evaluation_of(options), spec_of(options), _ranks(options["ranks"])
+        evaluation = replace(evaluation_of(options), derivatives=derivatives_of(options))
+        spec, ranks = spec_of(options), _ranks(options["ranks"])
     from landscape.cli.progress import Bar
     from landscape.parallel.ranks import Ranks
     from landscape.parallel.signals import StopSignals

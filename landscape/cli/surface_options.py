@@ -20,6 +20,7 @@ from landscape.cli.options import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
+    from landscape.evaluation.config import DerivativeConfig
     from landscape.sweep.config import SweepConfig
     from landscape.workflows.grids import AxisChoice
     from landscape.workflows.planes import PlaneConfig
@@ -126,6 +127,37 @@ sweep_options = together(
     click.option("--retry-failed", is_flag=True, help="Retry points that failed before."),
 )
 
+derivative_options = together(
+    click.option(
+        "--gradient",
+        is_flag=True,
+        help="Store the slope along each axis, the norm of the gradient, and the share of it within the plane at each "
+        "point; costs about three more passes over the data.",
+    ),
+    click.option(
+        "--curvature",
+        is_flag=True,
+        help="Store the smallest and largest eigenvalue of the Hessian at each point, and their ratio (min_eig, "
+        "max_eig, eig_ratio); costs about a hundred passes over the data.",
+    ),
+    click.option(
+        "--curvature-ignore",
+        type=click.Choice(["none", "biasbn"]),
+        default="none",
+        show_default=True,
+        help="With --curvature: parameters that the Hessian leaves out; biasbn (biases and batch norm) as in the "
+        "published maps.",
+    ),
+    click.option(
+        "--curvature-tolerance",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        metavar="TOL",
+        default=1e-3,
+        show_default=True,
+        help="With --curvature: largest residual, relative to the larger of the two eigenvalues.",
+    ),
+)
+
 _PLANE = (
     "seed", "normalization", "ignore", "to", "states", "directions", "only", "freeze", "orthogonal", "same_direction",
     "scratch",
@@ -146,6 +178,20 @@ def plane_of(options: dict[str, Any]) -> PlaneConfig:
     from landscape.workflows.planes import PlaneConfig
 
     return PlaneConfig(seeds=options["seeds"] or (), **{name: options[name] for name in _PLANE})
+
+
+def derivatives_of(options: dict[str, Any]) -> DerivativeConfig | None:
+    """Return the derivatives that :data:`derivative_options` describe; None for none."""
+    from landscape.evaluation.config import DerivativeConfig
+
+    if not (options["gradient"] or options["curvature"]):
+        return None
+    return DerivativeConfig(
+        gradient=options["gradient"],
+        curvature=options["curvature"],
+        ignore=options["curvature_ignore"],
+        tolerance=options["curvature_tolerance"],
+    )
 
 
 def config_of(out: Path, options: dict[str, Any]) -> SweepConfig:

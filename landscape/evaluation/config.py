@@ -25,6 +25,44 @@ BATCH_NORM_MODES = ("checkpoint", "recalibrate")
 
 
 @dataclass(frozen=True)
+class DerivativeConfig:
+    """Derivatives of the loss to compute at each point, beside loss and metrics.
+
+    They are those of the first split that is measured, with respect to all parameters, at fixed running statistics.
+
+    Attributes:
+        gradient: compute the slope along each axis, the norm of the gradient, and its share within the plane.
+        curvature: compute the smallest and the largest eigenvalue of the Hessian, and their ratio.
+        ignore: parameters that the Hessian leaves out: ``none``, or ``biasbn`` for biases and batch-norm parameters, as
+            in the published maps.
+        tolerance: largest residual of an eigenvalue, relative to the larger magnitude of the two.
+        max_products: number of products with the Hessian at which a point is ended without convergence.
+
+    Raises:
+        ValueError: an unknown name, or a number out of range.
+    """
+
+    gradient: bool = False
+    curvature: bool = False
+    ignore: str = "none"
+    tolerance: float = 1e-3
+    max_products: int = 500
+
+    def __post_init__(self) -> None:
+        if self.ignore not in ("none", "biasbn"):
+            raise ValueError(f"derivatives: expected 'none' or 'biasbn' as ignored parameters, got {self.ignore!r}")
+        if not 0 < self.tolerance < 1:
+            raise ValueError(f"derivatives: expected a tolerance between 0 and 1, got {self.tolerance}")
+        if self.max_products < 1:
+            raise ValueError(f"derivatives: expected at least one product, got {self.max_products}")
+
+    @property
+    def passes(self) -> int:
+        """Rough cost of a point in passes over the data: a gradient takes 3, a product with the Hessian 6."""
+        return 3 * self.gradient + 6 * 15 * self.curvature
+
+
+@dataclass(frozen=True)
 class EvaluationConfig:
     """Settings that determine the last bits of a value; stored in the file, and the same on every rank.
 
@@ -51,6 +89,7 @@ class EvaluationConfig:
         stop_above: loss above which a point is abandoned. For losses that are never negative, the sum so far divided by
             the number of all samples is a lower bound of the mean loss; once the bound on the first split exceeds
             ``stop_above``, it is kept and the other values are NaN. By default every point is completed.
+        derivatives: derivatives of the loss to compute at each point; None for loss and metrics only.
 
     Raises:
         ValueError: an unknown name or a number out of range.
@@ -65,6 +104,7 @@ class EvaluationConfig:
     engine: str = "auto"
     paired: bool = False
     stop_above: float | None = None
+    derivatives: DerivativeConfig | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "engine", LEGACY_ENGINES.get(self.engine, self.engine))
@@ -94,6 +134,8 @@ class EvaluationConfig:
             ValueError: a stored value is out of range.
         """
         known = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
+        if isinstance(known.get("derivatives"), Mapping):
+            known["derivatives"] = DerivativeConfig(**known["derivatives"])
         return cls(**{"dtype": "float32", **known})
 
     def resolved(self, model: nn.Module) -> EvaluationConfig:
@@ -103,6 +145,11 @@ class EvaluationConfig:
         double = any(parameter.dtype in (torch.float64, torch.complex128) for parameter in model.parameters())
         supported = self.device.partition(":")[0] != "mps"
         return replace(self, dtype="float64" if double and supported else "float32")
+
+    @property
+    def plain(self) -> EvaluationConfig:
+        """The configuration for the loss alone: every point in full, without paired errors and derivatives."""
+        return replace(self, paired=False, stop_above=None, derivatives=None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""

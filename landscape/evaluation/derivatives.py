@@ -125,9 +125,6 @@ class LossDerivatives:
         with ExitStack() as stack:
             stack.enter_context(self._restored())
             stack.enter_context(reproducible_numerics(self.device, tf32=self.config.dtype == "tf32"))
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # the fused kernels have no second derivative
-            if any(isinstance(module, nn.RNNBase) for module in self.model.modules()):
-                stack.enter_context(_without_cudnn())  # whose recurrent layers have no derivative in evaluation mode
             try:
                 self._prepare()
             except Exception as error:
@@ -323,9 +320,11 @@ class LossDerivatives:
         try:
             if weights is not None:
                 self._write(weights)
-            if self._recalibration is not None:
-                call_without_grad(self._recalibration.run)
-            yield
+            # Only for the pass: an evaluator of the same model keeps its own kernels, and thus its values.
+            with _differentiable_kernels(self.model):
+                if self._recalibration is not None:
+                    call_without_grad(self._recalibration.run)
+                yield
         finally:
             if before is not None:
                 self._write(before)
@@ -359,6 +358,16 @@ class LossDerivatives:
         for piece, part in zip(self._pieces(total), parts, strict=True):
             if part is not None:
                 piece += part.detach()
+
+
+@contextmanager
+def _differentiable_kernels(model: nn.Module) -> Iterator[None]:
+    """Use kernels of attention and recurrent layers that can be differentiated."""
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # the fused kernels have no second derivative
+        if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+            stack.enter_context(_without_cudnn())  # whose recurrent layers have no derivative in evaluation mode
+        yield
 
 
 @contextmanager

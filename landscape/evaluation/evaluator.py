@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import numpy as np
@@ -14,17 +14,21 @@ from torch import Tensor, nn
 from landscape._utils.torch_compat import NormBase
 from landscape._utils.torch_state import convert_tensors, converted_dtype, preserve_modes, sparse_buffers
 from landscape._utils.user_code import refuse_exit
+from landscape.errors import DerivativeError
 from landscape.evaluation.accumulator import PairedBaseline, metric_names, scalar_measures
-from landscape.evaluation.config import DTYPES, EvaluationConfig
+from landscape.evaluation.config import DTYPES, DerivativeConfig, EvaluationConfig
 from landscape.evaluation.data import align, default_batch_size, make_batches
+from landscape.evaluation.derivatives import LossDerivatives
 from landscape.evaluation.device import reproducible_numerics
 from landscape.evaluation.engines.base import EngineContext
 from landscape.evaluation.engines.selection import select_engine
 from landscape.evaluation.grad_mode import PROBE, GradMode, choose_grad_mode
 from landscape.evaluation.launch import EvaluationData, Launcher, Recalibration, require_same_values
+from landscape.evaluation.point_derivatives import PointDerivatives
 from landscape.evaluation.reductions import check_reductions, require_values
 from landscape.geometry.placement import SetCoordinates, movable_on
 from landscape.geometry.plane import Plane
+from landscape.geometry.quadratic import QuadraticModel
 from landscape.geometry.weights import Weights, movable_tensors
 from landscape.problem.failure import explain_failure
 from landscape.problem.problem import Measure, Problem, Split
@@ -42,7 +46,8 @@ class Evaluator:
     Attributes:
         names: names of the values, as the datasets of a file are called: for each split ``<split>_loss``,
             ``<split>_loss_stderr`` if the loss has one value per sample, ``<split>_loss_paired_stderr`` if
-            ``config.paired``, and ``<split>_<metric>``.
+            ``config.paired``, and ``<split>_<metric>``; then those of ``config.derivatives``, see
+            :class:`~landscape.evaluation.point_derivatives.PointDerivatives`.
         batch_size: samples per forward pass.
         engine: name of the engine in use, where ``config.engine`` may say ``auto``.
         captured: True if a pass over the data is replayed as a CUDA graph.
@@ -115,6 +120,8 @@ class Evaluator:
         with self._grad_mode():
             self.remarks = tuple(check_reductions(model, data, plane.ndim, set_coordinates, dtype))
 
+        self._set_coordinates, self._stop_above = set_coordinates, config.stop_above
+        self._derivatives: PointDerivatives | None = None
         set_coordinates(origin)
         self.origin_values: dict[str, float] = {}
         if baseline is not None:
@@ -127,6 +134,13 @@ class Evaluator:
                 self._launcher.capture(PROBE[: plane.ndim])
         self.captured = self._launcher.captured
         self.points_per_launch = max(engine.points, QUEUED_LAUNCHES if self.captured else 1)
+
+    def add_derivatives(self, derivatives: PointDerivatives) -> None:
+        """Compute further values at each point, after loss and metrics."""
+        self._derivatives = derivatives
+        self.names += derivatives.names
+        if "hessian_products" in derivatives.names:
+            self.points_per_launch = 1  # one takes seconds to minutes: it is stored as soon as it is known
 
     def __call__(self, coordinates: Sequence[float]) -> npt.NDArray[np.float64]:
         """Return the values at a point of the plane, ``(len(names),)`` float64, in the order of ``names``.
@@ -148,6 +162,32 @@ class Evaluator:
             torch.set_num_threads(self._threads)
         if not coordinates:
             return np.empty((0, len(self.names)))
+        values = self._losses(coordinates)
+        if self._derivatives is None:
+            return values
+        return np.hstack([values, [self._derivatives_at(*point) for point in zip(coordinates, values, strict=True)]])
+
+    def quadratic_model(self) -> QuadraticModel | None:
+        """Return the quadratic model of the loss at the origin; None without derivatives, or second ones."""
+        if self._derivatives is None:
+            return None
+        self._set_coordinates((0.0,) * self._derivatives.axes)
+        try:
+            return self._derivatives.quadratic_model()
+        except DerivativeError:
+            if "hessian_products" in self.names:
+                raise
+            return None  # a gradient alone was requested
+
+    def _derivatives_at(self, coordinates: Sequence[float], values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the derivatives at a point with these values; unknown if it was abandoned."""
+        assert self._derivatives is not None
+        if self._stop_above is not None and values[0] > self._stop_above:
+            return self._derivatives.unknown()
+        self._set_coordinates(coordinates)
+        return self._derivatives()
+
+    def _losses(self, coordinates: Sequence[Sequence[float]]) -> npt.NDArray[np.float64]:
         missing = -len(coordinates) % self._points
         points = [*coordinates, *[coordinates[-1]] * missing]
         launches = [points[start : start + self._points] for start in range(0, len(points), self._points)]
@@ -202,6 +242,7 @@ def open_evaluator(
                 preserve_modes(model),
                 reproducible_numerics(target, tf32=config.dtype == "tf32"),
                 movable_on(model, converted) as set_coordinates,
+                ExitStack() as stack,
             ):
                 set_coordinates((0.0,) * plane.ndim)
                 try:
@@ -212,6 +253,10 @@ def open_evaluator(
                     if explained is None:
                         raise
                     raise explained from error
+                if config.derivatives is not None:
+                    evaluator.add_derivatives(
+                        _open_derivatives(stack, problem, converted, config, config.derivatives, target, data_bytes)
+                    )
                 yield evaluator
     finally:
         torch.set_num_threads(threads)
@@ -221,6 +266,21 @@ def open_evaluator(
             setattr(module, name, buffer)
         for parameter, gradient in own_gradients:
             parameter.grad = gradient
+
+
+def _open_derivatives(
+    stack: ExitStack,
+    problem: Problem,
+    plane: Plane,
+    config: EvaluationConfig,
+    chosen: DerivativeConfig,
+    device: torch.device,
+    data_bytes: int | None,
+) -> PointDerivatives:
+    """Return the derivatives of the loss of the first split, at the present weights."""
+    split = next(iter(problem.splits))
+    derivatives = LossDerivatives(problem, config, split=split, device=device, data_bytes=data_bytes)
+    return PointDerivatives(stack.enter_context(derivatives), plane, chosen)
 
 
 def _first(problem: Problem, batch_size: int | None, device: torch.device, dtype: torch.dtype) -> Split:

@@ -110,7 +110,7 @@ class PrecisionProbe:
         self._seed = plane.seeds[:1] if isinstance(plane, PlaneFamily) else ()
         self._points, self._dtype = probe_points(coordinates[: one.ndim]), config.dtype
         self._stop_above = config.stop_above
-        reference = replace(config, dtype="float32", engine="eager", paired=False, stop_above=None)
+        reference = replace(config.plain, dtype="float32", engine="eager")
         with open_evaluator(problem, one, reference, device, data_bytes) as evaluate:
             self._losses = _losses(evaluate, evaluate.names, self._points)
 

@@ -14,6 +14,7 @@ import numpy as np
 from landscape._utils.legacy import ENGINES, same_digest
 from landscape._utils.provenance import Environment
 from landscape.errors import StoreError
+from landscape.geometry.quadratic import QuadraticModel
 from landscape.geometry.recipe import DirectionRecipe
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class SweepSettings:
         engine: forward-pass engine.
         paired: True if standard errors of differences to the origin are stored.
         stop_above: loss above which a point is abandoned; None if every point is computed in full.
+        derivatives: derivatives of the loss that are computed at each point, and how; None for none.
         problem: name and arguments of the model and the data set, as far as values depend on them.
         split: data that is measured: ``train``, ``test`` or ``both``.
         axes_are: description of each direction in words.
@@ -75,6 +77,7 @@ class SweepSettings:
     engine: str = "auto"
     paired: bool = False
     stop_above: float | None = None
+    derivatives: Mapping[str, Any] | None = None
     problem: Mapping[str, Any] | None = None
     split: str = ""
     axes_are: tuple[str, ...] = ()
@@ -96,7 +99,7 @@ class SweepSettings:
         """
         values = {name: _as_lists(value) for name, value in self._values().items()}
         keys = values if self.stored_keys is None else self.stored_keys
-        optional = ("seeds", "problem", "split", "axes_are")
+        optional = ("seeds", "derivatives", "problem", "split", "axes_are")
         empty: tuple[Any, ...] = ([], "", None)
         found = {key: values[key] for key in keys if key in values and not (key in optional and values[key] in empty)}
         if found.get("bn_weights") == "batches":
@@ -152,6 +155,8 @@ class SurfaceMetadata:
         environment: command, host and versions of packages; None if unknown.
         precision: measured error of a reduced precision, see ``landscape.evaluation.precision``; None if not measured.
         origin_values: values at the origin by dataset, stored with paired standard errors; None if not stored.
+        quadratic: quadratic model of the loss at the origin, see :class:`~landscape.geometry.quadratic.QuadraticModel`;
+            None if not computed.
         cosines: cosine of the angle between each pair of axes: ``{"xy": 0.02}``.
         metrics: names of the datasets with values, in the order of the file.
         started: time at which the file was created, UTC, ISO 8601; empty if unknown.
@@ -171,6 +176,7 @@ class SurfaceMetadata:
     environment: Environment | None = None
     precision: Mapping[str, Any] | None = None
     origin_values: Mapping[str, float] | None = None
+    quadratic: QuadraticModel | None = None
     cosines: Mapping[str, float] = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
     started: str = ""
@@ -192,6 +198,8 @@ class SurfaceMetadata:
                         "merged_from", "remark", "format", "format_version")
             if rest.get(key) is not None
         }  # fmt: skip
+        if isinstance(rest.get("quadratic"), Mapping):
+            known["quadratic"] = QuadraticModel.from_json(rest.pop("quadratic"))
         if isinstance(rest.get("settings"), Mapping):
             known["settings"] = SweepSettings.from_json(rest.pop("settings"))
         if "checkpoint" in rest:
@@ -223,6 +231,8 @@ class SurfaceMetadata:
             value = getattr(self, name)
             if value not in ("", None, ()):
                 values[name] = [recipe.to_json() for recipe in value] if name == "recipes" else _as_lists(value)
+        if self.quadratic is not None:
+            values["quadratic"] = self.quadratic.to_json()
         values |= self.other
         values |= {f"cosine_{pair}": value for pair, value in self.cosines.items()}
         if self.started:

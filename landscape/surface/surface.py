@@ -41,6 +41,9 @@ class PointStatus(IntEnum):
 PENDING, DONE, FAILED, STOPPED, INTERPOLATED = PointStatus
 
 
+_NOT_METRICS = ("_stderr", "_residual", "_products")
+
+
 def is_complete(status: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return a mask of the points that need no further computation: done or stopped."""
     complete: NDArray[np.bool_] = (status == DONE) | (status == STOPPED)
@@ -118,8 +121,8 @@ class Surface:
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics, the losses first; standard errors are not metrics."""
-        names = [name for name in self.values if not name.endswith("_stderr")]
+        """Names of the metrics, the losses first; what tells how exact others are is no metric, such as errors."""
+        names = [name for name in self.values if not name.endswith(_NOT_METRICS)]
         return sorted(names, key=lambda name: not name.endswith("_loss"))
 
     def metric(self, name: str | None = None) -> Floats:

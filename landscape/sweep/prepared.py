@@ -147,6 +147,7 @@ def _prepare(inputs: SweepInputs, is_root: bool, stack: ExitStack) -> PreparedSw
         title=config.title or inputs.metadata.title,
         precision=precision.to_json() if precision else None,
         origin_values=evaluate.origin_values or None,
+        quadratic=evaluate.quadratic_model() if is_root and is_new and isinstance(evaluate, Evaluator) else None,
     )
     header = Header(
         coordinates=inputs.grid.coordinates,

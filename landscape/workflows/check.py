@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -131,14 +130,14 @@ def _rebuild(surface: Surface, plane: Plane) -> tuple[Problem, EvaluationConfig,
         load_into(problem.model, loaded)
     else:
         _load_origin(problem, plane, settings.fixed or None)
-    given = EvaluationConfig.from_json(settings.to_json()).to_json()
+    given = EvaluationConfig.from_json(settings.to_json()).plain.to_json()
     findings = []
     device = str(given.get("device", "cpu"))
     if not device_count(device.partition(":")[0]):
         given |= {"device": "cpu", "dtype": "float32" if given.get("dtype") == "tf32" else given.get("dtype")}
         text = f"the surface was computed on {device}, which is not available here; the network is evaluated on the CPU"
         findings.append(Finding("device", math.nan, OK, text))
-    return problem, replace(EvaluationConfig(**given), paired=False, stop_above=None), findings
+    return problem, EvaluationConfig(**given), findings
 
 
 def _load_origin(problem: Problem, plane: Plane, fixed: str | None) -> None:

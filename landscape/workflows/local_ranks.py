@@ -52,7 +52,9 @@ def count_ranks(task: SurfaceTask, ranks: int | Literal["auto"]) -> int:
         if task.config.shard is not None or _obstacle(task):
             return 1
         points, size = _points(task), _size(task)
-        if size is not None and math.prod(size) * points < WORTH_STARTING:
+        derivatives = task.evaluation.derivatives
+        passes = 1 + (derivatives.passes if derivatives else 0)
+        if size is not None and math.prod(size) * points * passes < WORTH_STARTING:
             return 1
         rank_bytes = _COPIES * 4 * size[0] if size else 0
         return min(auto_ranks(task.evaluation.threads, task.evaluation.device, rank_bytes), points)

@@ -87,11 +87,12 @@ def run_task(
     evaluation = ranks.collective(lambda: resolve_evaluation(task.evaluation, device, problem, stored))
     # Ranges by rule take some evaluations. The root alone finds them, so that they are equal everywhere; a bound on the
     # loss plays no part in them.
-    plain = replace(evaluation, paired=False, stop_above=None)
     directions = task.plane.directions if isinstance(task.plane, PlaneConfig) else None
     found = ranks.share(
         ranks.collective(
-            lambda: resolve_grid(task.axes, problem, first, plain, device, directions) if ranks.is_root else None
+            lambda: (
+                resolve_grid(task.axes, problem, first, evaluation.plain, device, directions) if ranks.is_root else None
+            )
         )
     )
     assert found is not None  # the root's

@@ -21,6 +21,7 @@ EVALUATIONS = {
     "paired": {"paired": True},
     "bfloat16": {"dtype": "bfloat16"},
     "stopped": {"stop_above": 1.5, "batch_size": 7},
+    "derivatives": {"derivatives": {"gradient": True, "curvature": True}},
 }
 
 

@@ -58,7 +58,7 @@ def sweep(options, ranks):
             plane,
             GRID,
             SweepConfig(Path(options["out"])),
-            evaluation=EvaluationConfig(**options.get("evaluation", {})),
+            evaluation=EvaluationConfig.from_json(options.get("evaluation", {})),
             ranks=ranks,
             stop=stop,
         )
