@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landscape.evaluation.config import DerivativeConfig
 from landscape.evaluation.derivatives import LossDerivatives
-from landscape.evaluation.eigenpairs import Eigenpairs, find_eigenpairs
+from landscape.evaluation.eigenpairs import Eigenpairs, find_eigenpairs, random_vector
 from landscape.geometry.normalization import ignored_names
 from landscape.geometry.plane import Plane
 from landscape.geometry.quadratic import QuadraticModel, within_plane
@@ -56,8 +56,9 @@ class PointDerivatives:
         self.names, self.axes = derivative_names(config, plane.ndim), plane.ndim
         moved = [
             name
-            for name in plane.origin.buffers
-            if any(bool(direction.weights.tensors[name].any()) for direction in plane.directions)
+            for name in plane.origin.tensors
+            if name in plane.origin.buffers
+            and any(bool(direction.weights.tensors[name].any()) for direction in plane.directions)
         ]
         if moved and config.gradient:
             raise ValueError(
@@ -132,8 +133,7 @@ class PointDerivatives:
         saves a tenth to a third of the products far from the origin, and costs one or two near it (resnet56, 14 against
         11, 13 against 9, 21 against 23). The random vector makes sure that no direction is missed.
         """
-        numbers = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(0)))
-        random: Tensor = torch.from_numpy(numbers.standard_normal(self._derivatives.n)).to(self._derivatives.device)
+        random = random_vector(self._derivatives.n, seed=0).to(self._derivatives.device)
         if self._mask is not None:
             random *= self._mask
         random = (random / torch.linalg.vector_norm(random)).to(next(iter(_live(self._derivatives).values())).dtype)
