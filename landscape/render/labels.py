@@ -18,6 +18,22 @@ _METHODS = {
 }  # fmt: skip
 
 
+_FILTER_NORMALIZED, _OF_VARIANCE = "filter-normalized ", " of the variance"
+
+
+def short_axis_labels(surfaces: Sequence[Surface]) -> tuple[tuple[str, str], str]:
+    """Return labels of the x and y axes of a few characters, and a note with what they leave out; it may be empty."""
+    x, y = axis_labels(surfaces)
+    note = ""
+    if x.startswith(_FILTER_NORMALIZED) and y.startswith(_FILTER_NORMALIZED):
+        x, y = x.removeprefix(_FILTER_NORMALIZED), y.removeprefix(_FILTER_NORMALIZED)
+        note = f"{_FILTER_NORMALIZED.strip()} directions"
+    elif _OF_VARIANCE in x + y:
+        x, y = x.replace(_OF_VARIANCE, ""), y.replace(_OF_VARIANCE, "")
+        note = "PC: principal component, with its share of the variance"
+    return (x, y), note
+
+
 def axis_labels(surfaces: Sequence[Surface]) -> tuple[str, str]:
     """Return labels of the x and y axes from the directions' recipes.
 
@@ -40,11 +56,11 @@ def _axis_label(surface: Surface, axis: int, with_variance: bool) -> str:
         axis = recipe.axis  # a curve may be a column of a plane
     if recipe.kind == "pca" or recipe.explained_variance_ratio is not None:
         ratio = recipe.explained_variance_ratio if with_variance else None
-        return f"PC {axis + 1}" + (f" ({ratio:.0%} of the variance)" if ratio else "")
+        return f"PC {axis + 1}" + (f" ({ratio:.0%}{_OF_VARIANCE})" if ratio else "")
     if recipe.kind == "difference":
         return f"towards {Path(recipe.to).stem}" if recipe.to else f"difference {axis + 1}"
     if recipe.kind == "random" and recipe.normalization == "filter":
-        return f"filter-normalized direction {axis + 1}"
+        return f"{_FILTER_NORMALIZED}direction {axis + 1}"
     return f"direction {axis + 1}"
 
 

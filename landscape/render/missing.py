@@ -74,6 +74,12 @@ def stopped_note(surface: Surface) -> str:
     return f"not computed above {metric_label(surface.metrics[0])} {surface.stop_above:g}"
 
 
+def smoothing_note(surface: Surface) -> str:
+    """Return the remark on the interpolation between the points of a surface of two axes."""
+    ny, nx = surface.shape
+    return f"smoothed between {nx} \N{MULTIPLICATION SIGN} {ny} points"
+
+
 def shade_missing(ax: Axes, surface: Surface, missing: MissingData, *, around: bool = False) -> list[Patch]:
     """Shade missing data below whatever is drawn on ``ax``.
 

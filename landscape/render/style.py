@@ -57,6 +57,7 @@ class Size:
         small: font size of tick labels and legends in points.
         family: font family, ``"serif"`` or ``"sans-serif"``.
         line: factor on all line widths.
+        fills_height: True if a scene has this height, too, and not one that follows from its content.
     """
 
     width: float
@@ -65,6 +66,7 @@ class Size:
     small: float
     family: str = "serif"
     line: float = 1.0
+    fills_height: bool = False
 
 
 SIZES = {
@@ -73,7 +75,7 @@ SIZES = {
     "icml": Size(3.25, 2.7, 8, 6),
     "neurips": Size(5.5, 3.6, 9, 7),
     "iclr": Size(5.5, 3.6, 9, 7),
-    "slide": Size(10.0, 5.625, 18, 15, family="sans-serif", line=2.0),
+    "slide": Size(10.0, 5.625, 18, 15, family="sans-serif", line=2.0, fills_height=True),
 }
 """``column`` and ``page``: one and both columns of a two-column paper; conferences: width of their column or text."""
 

@@ -43,6 +43,7 @@ class PlotOptions:
             than a factor of ten.
         clip: value above which nothing is drawn; the figure says so.
         levels: approximate number of contour levels.
+        smooth: interpolate contours between grid points by monotone cubics, which add no extremum.
         distance: state how far from the plane each run was.
         noise: mark points that cannot be distinguished from the loss at the origin, by two standard errors of the
             difference; needs a surface that was computed with standard errors.
@@ -56,6 +57,7 @@ class PlotOptions:
     scale: str | Scale = "auto"
     clip: float | None = None
     levels: int = 12
+    smooth: bool = True
     distance: bool = False
     noise: bool = False
     size: str | None = None
@@ -154,6 +156,7 @@ def _plot_contours(
         scale=options.scale,
         clip=options.clip,
         levels=options.levels,
+        smooth=options.smooth,
         axis_labels=axis_labels(surfaces),
         distance=options.distance,
         noise=options.noise,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from landscape.analysis.noise import Noise, noise_of
+from landscape._utils.interpolation import monotone_cubic, subdivide
 from landscape.render.figure import add_colour_bar, add_note, legend_above, round_ticks, small_size
+from landscape.render.height_field import refinement_factor
 from landscape.render.missing import (
     MissingData,
     hatch_colour,
@@ -16,6 +19,7 @@ from landscape.render.missing import (
     missing_data,
     noise_note,
     shade_missing,
+    smoothing_note,
 )
 from landscape.render.plots.artists import ContourArtists, PathArtists
 from landscape.render.plots.contour_labels import label_lines
@@ -83,7 +87,7 @@ def plot_contour(
     with styled_axes(new or ax) as axes:
         missing = missing_data(surface, values, scale)
         shaded = shade_missing(axes, surface, missing, around=style == "heat")
-        filled, lines, heat = _draw_surface(axes, surface, name, scale, levels, style, colours)
+        filled, lines, heat = _draw_surface(axes, surface, name, scale, levels, replace(options, colour_map=colours))
         hatched = _hatch(axes, surface, noise, scale, style, colours)
         axes.set_xlim(limits[0])
         axes.set_ylim(limits[1])
@@ -108,6 +112,8 @@ def plot_contour(
         if options.legend:
             legend_above(axes, path_handles(paths))
         notes = _notes(name, scale, missing, noise, paths)
+        if options.smooth and style != "heat":
+            notes += (smoothing_note(surface),)
         if options.show_notes:
             add_note(axes, *notes)
         bar = None
@@ -164,12 +170,12 @@ def _proportion(limits: _Limits) -> float:
 
 
 def _draw_surface(
-    ax: Axes, surface: Surface, name: str, scale: Scale, levels: np.ndarray, style: str, colours: str
+    ax: Axes, surface: Surface, name: str, scale: Scale, levels: np.ndarray, options: ContourOptions
 ) -> tuple[QuadContourSet | None, QuadContourSet | None, QuadMesh | None]:
     """Draw filled contours, contour lines, or a heat map; what the style leaves out is None."""
     from matplotlib.colors import Normalize
 
-    cmap, values = colour_map(colours), surface.metric(name)
+    style, cmap, values = options.style, colour_map(options.colour_map or "loss"), surface.metric(name)
     if style == "heat":
         measured = np.ma.masked_invalid(np.where(np.isfinite(scale.transform(values)), values, np.nan))
         heat = ax.pcolormesh(
@@ -179,7 +185,8 @@ def _draw_surface(
     # Towards stopped points the surface rises at least to their lower bounds. It is drawn as far as it is known, up to
     # the highest value measured, and ends there.
     bounds = np.where(surface.status == STOPPED, surface.values[name], values) if name == surface.metrics[0] else values
-    heights = np.ma.masked_invalid(scale.transform(bounds))
+    x, y, between = _interpolated(surface, scale.transform(bounds), options.smooth)
+    heights = np.ma.masked_invalid(between)
     ends = scale.transform([scale.vmin, scale.vmax])
     at = scale.transform(levels)
     norm = Normalize(*ends)
@@ -187,17 +194,29 @@ def _draw_surface(
     if style in ("both", "filled"):
         inner = at[(at > ends[0]) & (at < ends[1])]
         bands = np.concatenate((ends[:1], inner, ends[1:]))
-        filled = ax.contourf(surface.x, surface.y, heights, bands, norm=norm, cmap=cmap, extend=scale.extend, zorder=1)
+        filled = ax.contourf(x, y, heights, bands, norm=norm, cmap=cmap, extend=scale.extend, zorder=1)
         # PDF viewers leave hairlines between neighbouring areas unless their edges are drawn, too.
         filled.set_edgecolor("face")
         filled.set_linewidth(0.2)
     elif (surface.status == STOPPED).any():
         # Hatched cells of stopped points extend to the nearest measured point, but contour lines end before it.
-        ax.contourf(surface.x, surface.y, heights, ends, colors=[ax.get_facecolor()], zorder=0.8)
+        ax.contourf(x, y, heights, ends, colors=[ax.get_facecolor()], zorder=0.8)
     crossed = at.size and heights.count() and bool(((at > heights.min()) & (at < heights.max())).any())
     if style in ("both", "lines") and crossed:
-        lines = ax.contour(surface.x, surface.y, heights, at, zorder=2, **_line_style(norm, cmap, at, style))
+        lines = ax.contour(x, y, heights, at, zorder=2, **_line_style(norm, cmap, at, style))
     return filled, lines, None
+
+
+def _interpolated(
+    surface: Surface, heights: np.ndarray, smooth: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return coordinates and heights to draw contours through: those of a finer grid, or the surface's own."""
+    x, y = (np.asarray(axis, np.float64) for axis in surface.coordinates)
+    factor = refinement_factor(surface.shape) if smooth else 1
+    if factor == 1:
+        return x, y, heights
+    finite = np.where(np.isfinite(heights), heights, np.nan)
+    return subdivide(x, factor), subdivide(y, factor), monotone_cubic(x, y, finite, factor)
 
 
 def _line_style(norm: Normalize, cmap: Colormap, at: np.ndarray, style: str) -> dict[str, Any]:

@@ -47,6 +47,8 @@ class ContourOptions:
             several plots. ``"auto"`` follows :func:`choose_scale`, except that accuracies are linear.
         clip: upper end of the scale, where it is not a :class:`Scale`; higher values get the colour of the top.
         levels: approximate number of contour levels, or the levels themselves in the unit of the metric.
+        smooth: interpolate between grid points by monotone cubics on the scale, which add no extremum; otherwise
+            bilinearly. Heat maps are never interpolated.
         aspect: ``"equal"`` (same unit on both axes), ``"free"``, or ``"auto"``: equal unless one axis is more than 2.5
             times as long as the other.
         axis_labels: labels of the x and y axes.
@@ -68,6 +70,7 @@ class ContourOptions:
     scale: str | Scale = "auto"
     clip: float | None = None
     levels: int | Sequence[float] = 12
+    smooth: bool = True
     aspect: Literal["auto", "equal", "free"] = "auto"
     axis_labels: tuple[str, str] = ("direction 1", "direction 2")
     title: str = ""

@@ -10,8 +10,9 @@ from matplotlib.colors import Colormap, to_rgb
 
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.mesh import contour_lines, edge_lines, point_cloud, polylines, tubes
+from landscape.render.scenes.options import Light
 from landscape.render.scenes.panel import TUBE_RADIUS
-from landscape.render.scenes.vtk_rendering import vtkActor, vtkLight, vtkPolyDataMapper, vtkRenderer
+from landscape.render.scenes.vtk_rendering import vtkActor, vtkLight, vtkPolyDataMapper, vtkProperty, vtkRenderer
 from landscape.render.vtk_data import (
     vtk_to_numpy,
     vtkGlyph3D,
@@ -30,11 +31,13 @@ _MIN_WIDTH = 1.1
 _INK, _WALL = "#16181d", "#b9bec8"
 START_COLOUR, END_COLOURS = "#ffffff", ("#ffd11a", "#35d6f0")
 # Position (right, up, towards the camera), colour and intensity: a warm key light, a cool fill, and a back light.
-_LIGHTS = (
+_STUDIO = (
     ((-0.85, 0.75, 0.55), (1.0, 0.98, 0.94), 1.0),
     ((0.95, 0.15, 0.75), (0.92, 0.95, 1.0), 0.47),
     ((0.25, 0.90, -0.80), (1.0, 1.0, 1.0), 0.3),
 )
+_SIDE = (((-1.0, 0.35, 0.15), (1.0, 0.97, 0.90), 1.0), ((0.9, 0.6, 0.5), (0.85, 0.90, 1.0), 0.12))
+_RIGS = {"studio": _STUDIO, "side": _SIDE, "flat": _STUDIO}
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,10 @@ class Material:
 MATTE = Material(0.18, 0.86, 0.10, 18)
 GLOSSY = Material(0.22, 0.80, 0.35, 40)
 UNLIT = Material(1.0, 0.0, 0.0, 1)
+_UNDERSIDE = Material(0.72, 0.22, 0.0, 1)
+"""Undersides get no light from above: without ambient light they would be black."""
+_MUTED = 0.45
+"""Share of grey in the colours of undersides, which tells them from the surface seen from above."""
 
 
 def min_line_radius(camera: Camera, size: tuple[int, int]) -> float:
@@ -57,10 +64,17 @@ def min_line_radius(camera: Camera, size: tuple[int, int]) -> float:
     return _MIN_WIDTH / 2 / camera.pixels_per_unit(size)
 
 
-def lookup_table(colour_map: Colormap, low: float, high: float) -> vtkLookupTable:
-    """Return a lookup table that spreads a colour map over heights from ``low`` to ``high``, like the colour bar."""
+def lookup_table(colour_map: Colormap, low: float, high: float, grey: float = 0.0) -> vtkLookupTable:
+    """Return a lookup table that spreads a colour map over heights from ``low`` to ``high``, like the colour bar.
+
+    Args:
+        colour_map: colour map.
+        low: height of the lowest colour.
+        high: height of the highest colour.
+        grey: share of grey that is mixed into the colours.
+    """
     table = vtkLookupTable()
-    samples = colour_map(np.linspace(0, 1, 256))
+    samples = (1 - grey) * colour_map(np.linspace(0, 1, 256)) + grey * 0.5
     table.SetNumberOfTableValues(len(samples))
     for k, (red, green, blue, _) in enumerate(samples.tolist()):
         table.SetTableValue(k, red, green, blue, 1.0)
@@ -70,14 +84,32 @@ def lookup_table(colour_map: Colormap, low: float, high: float) -> vtkLookupTabl
     return table
 
 
-def surface_actor(mesh: vtkPolyData, table: vtkLookupTable) -> vtkActor:
-    """Return the surface, smoothly shaded and coloured by height."""
-    mapper = vtkPolyDataMapper()
-    mapper.SetInputData(mesh)
-    mapper.SetLookupTable(table)
-    mapper.UseLookupTableScalarRangeOn()
-    mapper.InterpolateScalarsBeforeMappingOn()
-    return _actor(mapper, MATTE)
+def surface_actors(mesh: vtkPolyData, colour_map: Colormap, low: float, high: float) -> tuple[vtkActor, vtkActor]:
+    """Return the upper and the lower side of the surface, smoothly shaded and coloured by height.
+
+    Args:
+        mesh: the surface.
+        colour_map: colour map over the heights.
+        low: height of the lowest colour.
+        high: height of the highest colour.
+    """
+    sides = []
+    for grey, material in ((0.0, MATTE), (_MUTED, _UNDERSIDE)):
+        mapper = vtkPolyDataMapper()
+        mapper.SetInputData(mesh)
+        mapper.SetLookupTable(lookup_table(colour_map, low, high, grey))
+        mapper.UseLookupTableScalarRangeOn()
+        mapper.InterpolateScalarsBeforeMappingOn()
+        sides.append(_actor(mapper, material))
+    upper, lower = sides
+    upper.GetProperty().BackfaceCullingOn()
+    lower.GetProperty().FrontfaceCullingOn()
+    return upper, lower
+
+
+def set_lit(upper: vtkActor, lit: bool) -> None:
+    """Shade the upper side of a surface, or give it the very colours of the colour bar."""
+    _apply(upper.GetProperty(), MATTE if lit else UNLIT)
 
 
 def contour_actors(mesh: vtkPolyData, levels: np.ndarray, bold: np.ndarray, min_radius: float = 0.0) -> list[vtkActor]:
@@ -156,25 +188,25 @@ def end_colour(colour_map: Colormap, fractions: Sequence[float]) -> str:
     return max(END_COLOURS, key=lambda name: float(np.linalg.norm(ground - to_rgb(name), axis=1).min()))
 
 
-def add_lights(renderer: vtkRenderer, camera: Camera) -> None:
-    """Add three lights that move with the camera: a warm key light from the upper left, a cool fill, a back light.
+def add_lights(renderer: vtkRenderer, camera: Camera, light: Light = "studio") -> None:
+    """Add lights that move with the camera: a warm key light from the upper left, a cool fill, and a back light.
 
     Their intensities are normalized so that level ground has the colours of the colour bar, whatever the view.
     """
     right, up, back = camera.axes
     level = np.array([right[2], up[2], back[2]])
     on_level_ground = [
-        strength * max(0.0, float(level @ np.array(at) / np.linalg.norm(at))) for at, _, strength in _LIGHTS
+        strength * max(0.0, float(level @ np.array(at) / np.linalg.norm(at))) for at, _, strength in _RIGS[light]
     ]
     renderer.AutomaticLightCreationOff()
-    for position, colour, strength in _LIGHTS:
-        light = vtkLight()
-        light.SetLightTypeToCameraLight()
-        light.SetPosition(position)
-        light.SetFocalPoint(0, 0, 0)
-        light.SetColor(colour)
-        light.SetIntensity(strength / sum(on_level_ground))
-        renderer.AddLight(light)
+    for position, colour, strength in _RIGS[light]:
+        lamp = vtkLight()
+        lamp.SetLightTypeToCameraLight()
+        lamp.SetPosition(position)
+        lamp.SetFocalPoint(0, 0, 0)
+        lamp.SetColor(colour)
+        lamp.SetIntensity(strength / max(sum(on_level_ground), 0.25))
+        renderer.AddLight(lamp)
 
 
 def _spheres(positions: np.ndarray, radius: float, colour: str) -> vtkActor:
@@ -206,12 +238,14 @@ def _coloured(actor: vtkActor, colour: str) -> vtkActor:
 def _actor(mapper: vtkPolyDataMapper, material: Material) -> vtkActor:
     actor = vtkActor()
     actor.SetMapper(mapper)
-    look = actor.GetProperty()
-    look.SetInterpolationToPhong()
+    actor.GetProperty().SetInterpolationToPhong()
+    _apply(actor.GetProperty(), material)
+    return actor
+
+
+def _apply(look: vtkProperty, material: Material) -> None:
     look.SetAmbient(material.ambient)
     look.SetDiffuse(material.diffuse)
     look.SetSpecular(material.specular)
     look.SetSpecularPower(material.power)
-    if material is UNLIT:
-        look.LightingOff()
-    return actor
+    look.SetLighting(material is not UNLIT)

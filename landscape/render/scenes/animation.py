@@ -175,9 +175,9 @@ def render_frames(composition: Composition, frames: Sequence[Frame]) -> Iterator
             ax = overlay.canvas(figure)
             draw_annotations(ax, composition, ticks)
             hud_texts = [
-                hud.draw(ax, place.left + place.width / 2, layout.hud)
+                hud.draw(ax, place.left + place.width / 2, layout.hud_top(place))
                 for hud, place in zip(composition.huds, layout.panels, strict=False)
-                if layout.hud is not None
+                if layout.hud_rows
             ]
         pixels: overlay.PixelImage | None = None
         axes: list[Artist] = []

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from landscape.render.scale import Scale
 from landscape.render.scenes.camera import Camera
-from landscape.render.scenes.panel import GAP, HEIGHT, ScenePanel
+from landscape.render.scenes.panel import GAP, ScenePanel
 from landscape.render.ticks import linear_labels
 
 TOP_VIEW = 75.0
@@ -71,11 +71,9 @@ def make_ticks(scale: Scale, titles: tuple[str, str, str], panel_size: tuple[flo
     """
     heights = scale.ticks()
     # An axis is a little shorter than half the panel; a character is a little narrower than half the font size.
-    x_title, y_title, height_title = (
-        textwrap.fill(title, max(12, int(length)))
-        for title, length in zip(titles, (panel_size[0], panel_size[0], 0.8 * panel_size[1]), strict=True)
-    )
-    return AxisTicks(heights, scale.labels(heights), titles[2], (x_title, y_title, height_title))
+    x_title, y_title = (textwrap.fill(title, max(12, int(panel_size[0]))) for title in titles[:2])
+    # The colour bar names the heights; on the vertical axis the same words would only take space.
+    return AxisTicks(heights, scale.labels(heights), titles[2], (x_title, y_title, ""))
 
 
 def thin_ticks(
@@ -133,7 +131,7 @@ def visible_axes(panel: ScenePanel, camera: Camera, scale: Scale, ticks: AxisTic
         sign = 1.0 if across[corner] == max(across.values()) else -1.0
         heights = tick_heights(panel, scale, ticks)
         positions = np.column_stack([np.tile(corner, (len(heights), 1)), heights])
-        ends = np.array([(*corner, 0.0), (*corner, HEIGHT)])
+        ends = np.array([(*corner, 0.0), (*corner, panel.height)])
         axes.append(SceneAxis(ends, sign * camera.axes[0], positions, ticks.labels, ticks.titles[2], vertical=True))
     return axes
 
@@ -157,7 +155,7 @@ def box_lines(panel: ScenePanel, camera: Camera, scale: Scale, ticks: AxisTicks)
     lines = [np.column_stack([square, np.full(5, -GAP)])]
     if camera.elevation < TOP_VIEW:
         corners = np.array(far_corners(camera))
-        lines += [np.array([(x, y, -GAP), (x, y, HEIGHT)]) for x, y in corners]
+        lines += [np.array([(x, y, -GAP), (x, y, panel.height)]) for x, y in corners]
         lines += [np.column_stack([corners, np.full(3, height)]) for height in tick_heights(panel, scale, ticks)]
     return lines
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from matplotlib.colors import Colormap, is_color_like
@@ -12,7 +13,7 @@ from matplotlib.lines import Line2D
 from landscape.render import style as styles
 from landscape.render.figure import StyledFigure, wrap_notes
 from landscape.render.height_field import require_plane
-from landscape.render.labels import axis_labels
+from landscape.render.labels import short_axis_labels
 from landscape.render.scale import Scale
 from landscape.render.scenes import actors, overlay
 from landscape.render.scenes.axes import AxisTicks, make_ticks
@@ -50,6 +51,7 @@ class Composition:
         end_colour: colour of the spheres at the ends of paths.
         legend_handles: entries of the legend.
         note: note on what is not drawn, wrapped.
+        titles: titles of the panels.
         huds: head-up display of each panel; empty unless the paths are animated.
     """
 
@@ -65,6 +67,7 @@ class Composition:
     end_colour: str
     legend_handles: Sequence[Line2D]
     note: str
+    titles: Sequence[str]
     huds: Sequence[HUD]
 
     @property
@@ -108,9 +111,11 @@ def compose(
     on_scale = [path for group in groups for path in group] if path_height == "loss" else []
     scale = shared_scale(surfaces, metric, options.scale, options.clip, on_scale)
     dark = ink(options.background) == LIGHT_INK
-    panels = make_panels(surfaces, groups, metric, scale, path_height, path_colours(dark))
+    panels = make_panels(surfaces, groups, metric, scale, options, path_colours(dark))
     colour_map = styles.colour_map(options.colour_map or styles.colour_map_name(metric))
-    size = resolve_figure_size(options.size, options.dpi, options.style, default_size or _default_size(len(panels)))
+    size = resolve_figure_size(
+        options.size, options.dpi, options.style, default_size or _default_size(len(panels)), panels=len(panels)
+    )
     paths = [
         [panel.positions(segment.points, 0.0) for path in panel.paths for segment in path.segments] for panel in panels
     ]
@@ -120,29 +125,51 @@ def compose(
     figure = new_figure(size, options.background)
     with figure.style():
         end_colour = actors.end_colour(colour_map, _end_fractions(panels, scale))
-        handles = _legend_handles(panels, end_colour)
-        note = wrap_notes(scene_notes(panels, metric, scale, path_height), 0.97 * figure.get_figwidth())
-        em = overlay.em(figure)
-        legend, titles = overlay.legend_rows(figure, handles), any(surface.name for surface in surfaces)
-        lines = note.count("\n") + 1 if note else 0
-        layout = arrange(size.pixels, em, len(panels), legend=legend, titles=titles, note=lines)
+        handles = _legend_handles(panels, end_colour) if options.axes else []
+        (x_label, y_label), about_axes = short_axis_labels(surfaces)
+        if options.axis_labels:
+            (x_label, y_label), about_axes = options.axis_labels, ""
+        notes = [*filter(None, [about_axes]), *scene_notes(panels, metric, scale, options)] if options.axes else []
+        note = wrap_notes(notes, 0.97 * figure.get_figwidth())
+        titles = _titles(surfaces, options)
+        parts = partial(
+            arrange, size.pixels, overlay.em(figure), len(panels), legend=overlay.legend_rows(figure, handles),
+            titles=1 if any(titles) else 0, note=note.count("\n") + 1 if note else 0, bar=options.axes,
+        )  # fmt: skip
+        layout = parts()
+        titles = [overlay.wrapped_title(figure, title, layout.panel_size[0]) for title in titles]
+        parts = partial(parts, titles=max(title.count("\n") + 1 for title in titles) if any(titles) else 0)
+        layout = parts()
         huds = []
         if animated and any(panel.paths for panel in panels):
             huds = [make_hud(panel, metric, scale, figure, layout.panel_size[0]) for panel in panels]
             rows = max(hud.rows for hud in huds)
-            layout = arrange(size.pixels, em, len(panels), legend=legend, titles=titles, note=lines, hud=rows)
+            layout = parts(hud=rows)
         panel_size = (layout.panel_size[0] / layout.em, layout.panel_size[1] / layout.em)
-        ticks = make_ticks(scale, (*(options.axis_labels or axis_labels(surfaces)), metric_label(metric)), panel_size)
+        ticks = make_ticks(scale, (x_label, y_label, metric_label(metric)), panel_size)
     if options.transparent:
         figure.patch.set_facecolor("none")
     return Composition(
         options, figure, layout, panels, view, scale, colour_map, scale.levels(options.levels), ticks, end_colour,
-        handles, note, huds,
+        handles, note, titles, huds,
     )  # fmt: skip
 
 
 def _default_size(panels: int) -> tuple[int, int]:
     return (1600, 1200) if panels == 1 else (1050 * panels + 160, 960)
+
+
+def _titles(surfaces: Sequence[Surface], options: SceneOptions) -> list[str]:
+    """Return a title for each panel, empty for none.
+
+    Raises:
+        ValueError: there are titles, but not one for each surface.
+    """
+    if options.titles and len(options.titles) != len(surfaces):
+        raise ValueError(f"titles: expected one for each of {len(surfaces)} surfaces, got {len(options.titles)}")
+    if options.titles or not options.axes:
+        return list(options.titles) or [""] * len(surfaces)
+    return [surface.name for surface in surfaces]
 
 
 def _end_fractions(panels: Sequence[ScenePanel], scale: Scale) -> list[float]:

@@ -86,11 +86,13 @@ def _content(composition: Composition, camera: Camera, hulls: Sequence[np.ndarra
     for panel, hull in zip(composition.panels, hulls, strict=True):
         points.append(hull)
         margins.append(np.full((len(hull), 2), 0.8))
+        if not composition.options.axes:
+            continue
         for axis in visible_axes(panel, camera, composition.scale, composition.ticks):
             points.append(np.vstack([axis.ends, axis.ends.mean(0)]))
             # Ticks and their labels need room at both ends, the title in the middle.
             rows = axis.title.split("\n")
-            long, deep = 0.45 * max(map(len, rows)), 1.1 * len(rows)
+            long, deep = 0.45 * max(map(len, rows)), 1.1 * len(rows) * bool(axis.title)
             title = (0.4 * long + 0.5 * deep + 1.0, 0.25 * long + deep + 1.3)
             margins.append(np.array([(3.9 + deep, 0.8)] * 3 if axis.vertical else [(2.2, 1.9), (2.2, 1.9), title]))
         lines = box_lines(panel, camera, composition.scale, composition.ticks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,12 @@ from matplotlib.colors import to_rgb
 
 from landscape.render import style as styles
 from landscape.render.figure import StyledFigure
-from landscape.render.scenes.options import FigureSize
+from landscape.render.scenes.options import BAR_SPACE, FigureSize
 
+PANEL_ASPECT = 1.25
+"""Width over height of the space that a scene fills best."""
+_HUD_ROW = 1.3
+"""Height of a row of the head-up display, in units of the font size."""
 INK, LIGHT_INK = "#22252b", "#e9ebee"
 """Colours of text and axes on light and on dark backgrounds."""
 
@@ -32,27 +37,35 @@ class Layout:
     Attributes:
         size: width and height of the figure.
         em: font size.
-        panels: rectangles of the panels, all of one size.
-        bar: rectangle of the colour bar.
+        panels: rectangles of the panels, all of one size, row by row.
+        bar: rectangle of the colour bar, or None.
         legend: upper edge of the legend, or None.
-        title: vertical centre of the panel titles, or None.
-        hud: upper edge of the head-up display of an animation, or None.
+        title_rows: rows of the title above each panel.
+        hud_rows: rows of the head-up display between title and panel.
         note: lower left corner of the note, or None.
     """
 
     size: tuple[int, int]
     em: float
     panels: tuple[Rectangle, ...]
-    bar: Rectangle
+    bar: Rectangle | None
     legend: float | None
-    title: float | None
-    hud: float | None
+    title_rows: int
+    hud_rows: int
     note: tuple[float, float] | None
 
     @property
     def panel_size(self) -> tuple[int, int]:
         """Width and height of each panel."""
         return self.panels[0].width, self.panels[0].height
+
+    def hud_top(self, panel: Rectangle) -> float:
+        """Return the upper edge of the head-up display above a panel."""
+        return panel.bottom + panel.height + round(_HUD_ROW * self.em * self.hud_rows)
+
+    def title_centre(self, panel: Rectangle) -> float:
+        """Return the vertical centre of the title above a panel."""
+        return self.hud_top(panel) + (0.3 + 0.6 * self.title_rows) * self.em
 
 
 def ink(background: str) -> str:
@@ -73,48 +86,62 @@ def new_figure(size: FigureSize, background: str = "white") -> StyledFigure:
 
 
 def arrange(
-    size: tuple[int, int], em: float, panels: int, *, legend: int, titles: bool, note: int, hud: int = 0
+    size: tuple[int, int], em: float, panels: int, *, legend: int, titles: int, note: int, hud: int = 0, bar: bool = True
 ) -> Layout:
-    """Divide a figure among its parts.
+    """Divide a figure among its parts, with as many panels side by side as make the panels largest.
 
     Args:
         size: width and height of the figure in pixels.
         em: font size in pixels.
         panels: number of panels.
         legend: rows of the legend.
-        titles: True if panels have titles.
+        titles: rows of the title above each panel.
         note: lines of the note.
         hud: rows of the head-up display.
+        bar: True if there is a colour bar.
 
     Raises:
         ValueError: the figure is too small for its text.
     """
     width, height = size
-    edge, bar_space = round(0.6 * em), round(7.0 * em)
-    top = height - edge - round(1.5 * em * legend)
-    title = top - 0.7 * em if titles else None
-    top -= round(1.6 * em) * titles
-    hud_top = top
-    top -= round(1.3 * em * hud)
-    bottom = edge + round(1.2 * em * note)
-    panel_width = (width - bar_space - edge) // panels
-    if panel_width < 9 * em or top - bottom < 9 * em:
+    edge, bar_space = round(0.6 * em), round(BAR_SPACE * em) if bar else 0
+    top, bottom = height - edge - round(1.5 * em * legend), edge + round(1.2 * em * note)
+    above = round((0.4 + 1.2 * titles) * em) * (titles > 0) + round(_HUD_ROW * em * hud)
+
+    def divided(columns: int) -> tuple[int, int]:
+        """Return width and height of the panels in this number of columns."""
+        return (width - bar_space - edge) // columns, (top - bottom) // math.ceil(panels / columns) - above
+
+    columns = max(range(1, panels + 1), key=lambda c: (min(divided(c)[0], PANEL_ASPECT * divided(c)[1]), c))
+    panel_width, panel_height = divided(columns)
+    if panel_width < 9 * em or panel_height < 9 * em:
         raise ValueError(
             f"{width} x {height} pixels are too few for {panels} panel(s) with text {em:.0f} pixels high; "
             "choose a larger size, a lower dpi, or a wider style"
         )
+    places = [divmod(k, columns) for k in range(panels)]
     return Layout(
         size=size,
         em=em,
-        panels=tuple(Rectangle(edge + k * panel_width, bottom, panel_width, top - bottom) for k in range(panels)),
+        panels=tuple(
+            Rectangle(
+                edge + column * panel_width,
+                top - (row + 1) * (panel_height + above),
+                panel_width,
+                panel_height,
+            )
+            for row, column in places
+        ),
         bar=Rectangle(
             width - bar_space + round(1.2 * em),
             bottom + round(0.2 * (top - bottom)),
             round(1.0 * em),
             round(0.6 * (top - bottom)),
-        ),
+        )
+        if bar
+        else None,
         legend=height - edge if legend else None,
-        title=title,
-        hud=hud_top if hud else None,
+        title_rows=titles,
+        hud_rows=hud,
         note=(edge + 0.4 * em, edge) if note else None,
     )

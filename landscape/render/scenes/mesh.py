@@ -22,50 +22,33 @@ from landscape.render.vtk_data import (
 
 HEIGHT = "height"
 """Point array of a mesh with the height on the scale, for colours, contour lines and cuts."""
-_MAX_REFINED_POINTS = 260_000
-_MAX_REFINEMENT = 6
 
 
-def surface_mesh(
-    field: HeightField, box: Box, arrays: Mapping[str, np.ndarray] | None = None, refine: int = 1
-) -> vtkPolyData:
+def surface_mesh(field: HeightField, box: Box, arrays: Mapping[str, np.ndarray] | None = None) -> vtkPolyData:
     """Return the quadrilaterals of a height field with normals and heights; without holes, and not cut.
 
     Args:
         field: height field of ``(ny, nx)`` points.
         box: placement of the height field.
-        arrays: further point arrays ``(ny, nx)``; cannot be combined with ``refine``.
-        refine: subdivisions of each cell along each axis. The points between are those of the bilinear patch, with
-            interpolated normals: the shape between four points is drawn more accurately, and nothing is smoothed.
+        arrays: further point arrays ``(ny, nx)``.
     """
-    if arrays and refine != 1:
-        raise ValueError(f"expected refine=1 with point arrays, which hold measured values only, got {refine}")
-    holes = ~np.isfinite(field.heights)
-    x, y = _refine_axis(field.x, refine), _refine_axis(field.y, refine)
-    heights = _refine_cells(np.where(holes, 0.0, field.heights)[..., None], refine)[..., 0]
-    normals = _refine_cells(field.normals(box), refine)
-    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    heights = np.where(np.isfinite(field.heights), field.heights, 0.0)
     ny, nx = heights.shape
     number = np.arange(ny * nx).reshape(ny, nx)
     quads = np.stack([number[:-1, :-1], number[:-1, 1:], number[1:, 1:], number[1:, :-1]], -1)
-    quads = quads[np.kron(field.cells, np.ones((refine, refine), bool))]
+    quads = quads[field.cells]
     # Points without a cell are dropped: they would count in the bounds, and be written to exported files.
     used = np.unique(quads)
     renumber = np.zeros(ny * nx, np.int64)
     renumber[used] = np.arange(len(used))
     mesh = vtkPolyData()
-    mesh.SetPoints(to_points(box.place(x[None, :], y[:, None], heights).reshape(-1, 3)[used]))
+    mesh.SetPoints(to_points(box.place(field.x[None, :], field.y[:, None], heights).reshape(-1, 3)[used]))
     mesh.SetPolys(to_cells(renumber[quads].ravel(), np.arange(0, quads.size + 1, 4)))
     extra = {name: np.asarray(array).ravel()[used] for name, array in (arrays or {}).items()}
     add_point_arrays(mesh, {HEIGHT: heights.ravel()[used], **extra})
-    mesh.GetPointData().SetNormals(to_array("Normals", normals.reshape(-1, 3)[used].astype(np.float32)))
+    mesh.GetPointData().SetNormals(to_array("Normals", field.normals(box).reshape(-1, 3)[used].astype(np.float32)))
     mesh.GetPointData().SetActiveScalars(HEIGHT)
     return mesh
-
-
-def refinement_factor(field: HeightField) -> int:
-    """Return subdivisions of a cell that make a small grid look smooth without making a large one larger."""
-    return int(np.clip(np.sqrt(_MAX_REFINED_POINTS / field.heights.size), 1, _MAX_REFINEMENT))
 
 
 def polylines(positions: Sequence[np.ndarray]) -> vtkPolyData:
@@ -138,19 +121,3 @@ def _joined_lines(source: vtkContourFilter | vtkFeatureEdges) -> vtkPolyData:
     strips.Update()
     lines: vtkPolyData = strips.GetOutput()
     return lines
-
-
-def _refine_axis(axis: np.ndarray, refine: int) -> np.ndarray:
-    t = np.arange((len(axis) - 1) * refine + 1) / refine
-    refined: np.ndarray = np.interp(t, np.arange(len(axis)), axis)
-    return refined
-
-
-def _refine_cells(values: np.ndarray, refine: int) -> np.ndarray:
-    """Interpolate ``(ny, nx, k)`` bilinearly to ``refine`` subdivisions of each cell."""
-    for axis in (0, 1):
-        t = np.arange((values.shape[axis] - 1) * refine + 1) / refine
-        low = np.minimum(t.astype(int), values.shape[axis] - 2)
-        u = np.expand_dims(t - low, (1, 2) if axis == 0 else (0, 2))
-        values = (1 - u) * values.take(low, axis) + u * values.take(low + 1, axis)
-    return values

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from landscape.render import style as styles
 from landscape.render.height_field import PathHeight
@@ -11,8 +13,14 @@ from landscape.render.scale import Scale
 
 DPI = 300.0
 """Default resolution, in dots per inch, of an image whose size is given on paper."""
+BAR_SPACE, _MIN_COLUMN = 7.0, 14.0
+"""Widths in units of the font size: of the colour bar with its labels, and of the narrowest panel beside another."""
 _INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4}
 _SIZE = re.compile(r"\s*([\d.]+)\s*[x×]\s*([\d.]+)\s*(px|in|cm|mm)?\s*", re.IGNORECASE)
+
+Light = Literal["studio", "side", "flat"]
+LIGHTS: tuple[Light, ...] = get_args(Light)
+"""Lights of a scene."""
 
 SizeSpec = str | tuple[int, int] | None
 """Size of an image: (width, height) in pixels, ``"1600x1200"``, ``"5.5x4in"``, ``"14x10cm"``, or a name in
@@ -37,7 +45,14 @@ class SceneOptions:
         colour_map: name of a matplotlib colour map, or of a quantity as in :func:`style.colour_map`; by default that of
             the metric.
         levels: approximate number of contour lines.
+        titles: title of each panel; by default the names of several surfaces, and of one that has paths.
+        axes: draw axes, walls, floor, colour bar, legend and note; without them the image holds surfaces and paths
+            alone, which fill it.
+        height: height of the surface over a base of 1 by 1.
+        light: ``studio``, ``side`` (low and hard, for relief), or ``flat`` (none: colours are those of the colour bar).
+            From above, surfaces are drawn flat.
         axis_labels: labels of the x and y axes; by default those of the surfaces' directions.
+        smooth: interpolate between grid points by monotone cubics, which add no extremum; otherwise bilinearly.
         path_height: ``surface`` to lay paths on the surface, ``loss`` to draw them at the checkpoints' own loss.
         background: colour behind the scene.
         transparent: True for a transparent background.
@@ -54,11 +69,22 @@ class SceneOptions:
     view: str | tuple[float, float] | None = None
     colour_map: str | None = None
     levels: int = 14
+    titles: tuple[str, ...] = ()
+    axes: bool = True
+    height: float = 0.52
+    light: Light = "studio"
     axis_labels: tuple[str, str] | None = None
+    smooth: bool = True
     path_height: PathHeight = "surface"
     background: str = "white"
     transparent: bool = False
     supersampling: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.light not in LIGHTS:
+            raise ValueError(f"light: expected one of {', '.join(LIGHTS)}, got {self.light!r}")
+        if not 0.01 <= self.height <= 10:
+            raise ValueError(f"height: expected 0.01 to 10 times the width of the base, got {self.height:g}")
 
 
 @dataclass(frozen=True)
@@ -105,6 +131,7 @@ def resolve_figure_size(
     style: str | styles.Size | None,
     default: tuple[int, int],
     default_style: str = "page",
+    panels: int = 1,
 ) -> FigureSize:
     """Return the size of an image from the options that are given.
 
@@ -115,8 +142,9 @@ def resolve_figure_size(
         size: pixels, a size on paper, the name of a size, or None.
         dpi: resolution in dots per inch, or None.
         style: named size that sets the text sizes and, where nothing else does, the width; None for ``default_style``.
-        default: width and height in pixels where neither size nor dpi is given, and the aspect ratio of a named size.
+        default: width and height in pixels where neither size nor dpi is given.
         default_style: style where none is given.
+        panels: number of panels, on which the proportions of a named size depend.
 
     Raises:
         ValueError: no such size, or three options that contradict each other.
@@ -133,7 +161,8 @@ def resolve_figure_size(
     if size is None and dpi is None:
         return FigureSize(default, text, default[0] / text.width)
     if size is None and dpi is not None:
-        pixels = round(text.width * dpi), round(text.width * dpi * default[1] / default[0])
+        width, height = default_aspect(text, panels)
+        pixels = round(text.width * dpi), round(text.width * dpi * height / width)
         return _checked(FigureSize(pixels, text, dpi))
     width, height, unit = _parse_size(size)
     if unit == "px":
@@ -150,6 +179,21 @@ def resolve_figure_size(
     dpi, inch = dpi or DPI, _INCHES[unit]
     pixels = round(width * inch * dpi), round(height * inch * dpi)
     return _checked(FigureSize(pixels, replace(text, width=width * inch), dpi))
+
+
+def default_aspect(style: styles.Size, panels: int) -> tuple[float, float]:
+    """Return the proportions, width to height, of a figure whose width alone is given.
+
+    Panels are side by side where each is at least 14 characters wide, and otherwise stacked.
+    """
+    if style.fills_height:
+        return style.width, style.height
+    if panels == 1:
+        return 4, 3
+    free = style.width * 72 / style.font - BAR_SPACE
+    columns = min(panels, max(1, int(free / _MIN_COLUMN)))
+    columns = math.ceil(panels / math.ceil(panels / columns))
+    return 1050 * columns + 160, 880 * math.ceil(panels / columns) + 80
 
 
 def _parse_size(size: SizeSpec) -> tuple[float, float, str]:

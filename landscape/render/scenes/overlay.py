@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -235,9 +236,19 @@ def _columns(figure: Figure, handles: Sequence[Line2D]) -> tuple[list[Line2D], d
     return ordered, look
 
 
+def wrapped_title(figure: Figure, text: str, width: float) -> str:
+    """Break a title into the fewest lines that are no wider than ``width`` pixels."""
+    size = _points("axes.titlesize")
+    for columns in range(len(text), 0, -1):
+        wrapped = textwrap.fill(text, columns, break_long_words=False)
+        if text_width(figure, wrapped, size) <= 0.94 * width:
+            return wrapped
+    return textwrap.fill(text, 1, break_long_words=False) if text else ""
+
+
 def draw_title(ax: Axes, text: str, x: float, y: float) -> None:
-    """Draw the name of a panel, centred at these pixels."""
-    ax.text(x, y, text, ha="center", va="center", color=_ink(), fontsize=_points("axes.titlesize"))
+    """Draw the title of a panel, centred at these pixels."""
+    ax.text(x, y, text, ha="center", va="center", linespacing=1.05, color=_ink(), fontsize=_points("axes.titlesize"))
 
 
 def draw_note(ax: Axes, text: str, left: float, bottom: float) -> None:

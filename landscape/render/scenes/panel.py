@@ -11,15 +11,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render.height_field import Box, HeightField, PathHeight, PathSegment, drape
-from landscape.render.missing import stopped_note
+from landscape.render.height_field import Box, HeightField, PathSegment, drape
+from landscape.render.missing import smoothing_note, stopped_note
 from landscape.render.scale import Scale, metric_scale
+from landscape.render.scenes.options import SceneOptions
 from landscape.render.style import TRAJECTORY_COLOURS
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import DONE, FAILED, INTERPOLATED, PENDING, STOPPED, Surface
 
-HEIGHT, GAP = 0.52, 0.16
-"""Height of the surface, and of the gap between it and the floor, over a base of 1 by 1."""
+GAP = 0.16
+"""Height of the gap between the surface and the floor, over a base of 1 by 1."""
 TUBE_RADIUS = 0.0062
 """Radius of a path, in units of the width of the base."""
 
@@ -60,6 +61,7 @@ class ScenePanel:
         box: placement of the height field in the scene.
         paths: paths on the surface.
         draped: True if the paths follow the surface and must be lifted off it to be visible.
+        height: height of the scale in the scene, over a base of 1 by 1.
     """
 
     surface: Surface
@@ -67,6 +69,7 @@ class ScenePanel:
     box: Box
     paths: Sequence[ScenePath]
     draped: bool
+    height: float = 0.52
 
     def positions(self, points: np.ndarray, lift: float) -> np.ndarray:
         """Return positions ``(m, 3)`` of points (x, y, height) of a path, lifted along the normal of the surface."""
@@ -128,7 +131,7 @@ def make_panels(
     trajectories: Sequence[Sequence[Trajectory]],
     metric: str,
     scale: Scale,
-    path_height: PathHeight,
+    options: SceneOptions,
     colours: Sequence[str] = TRAJECTORY_COLOURS,
 ) -> list[ScenePanel]:
     """Return the panels of a scene, in boxes of equal base and height; surfaces are cut off above the scale.
@@ -138,7 +141,7 @@ def make_panels(
         trajectories: trajectories of each surface.
         metric: metric to be drawn.
         scale: scale of the heights.
-        path_height: height of the paths.
+        options: smoothing, height of the surfaces and of the paths.
         colours: colours of the paths, used in turn.
 
     Raises:
@@ -159,12 +162,14 @@ def make_panels(
             f"a {scale.kind} scale does not separate {scale.vmin!r} and {scale.vmax!r}; choose a linear scale"
         )
     panels = []
-    for surface, field, group in zip(surfaces, fields, trajectories, strict=True):
+    fine = [field.refined(options.smooth) for field in fields]
+    for surface, field, group in zip(surfaces, fine, trajectories, strict=True):
         paths = []
         for k, trajectory in enumerate(group):
             colour = colours[k % len(colours)]
-            paths.append(ScenePath(trajectory, colour, drape(field, trajectory, path_height, scale)))
-        panels.append(ScenePanel(surface, field, unit_box(field, low, high), paths, draped=path_height == "surface"))
+            paths.append(ScenePath(trajectory, colour, drape(field, trajectory, options.path_height, scale)))
+        box, draped = unit_box(field, low, high, options.height), options.path_height == "surface"
+        panels.append(ScenePanel(surface, field, box, paths, draped, options.height))
     return panels
 
 
@@ -174,11 +179,11 @@ def path_colours(dark: bool) -> tuple[str, ...]:
     return tuple(swap.get(colour, colour) for colour in TRAJECTORY_COLOURS)
 
 
-def unit_box(field: HeightField, low: float, high: float) -> Box:
-    """Return a box with a base of 1 by 1 around the origin and heights from ``low`` (at 0) to ``high`` (``HEIGHT``)."""
+def unit_box(field: HeightField, low: float, high: float, height: float) -> Box:
+    """Return a box with a base of 1 by 1 around the origin and heights from ``low`` (at 0) to ``high`` (``height``)."""
     (x0, x1), (y0, y1) = (field.x[0], field.x[-1]), (field.y[0], field.y[-1])
     origin = (float(x0 + x1) / 2, float(y0 + y1) / 2, low)
-    return Box(origin, (1 / float(x1 - x0), 1 / float(y1 - y0), HEIGHT / (high - low)))
+    return Box(origin, (1 / float(x1 - x0), 1 / float(y1 - y0), height / (high - low)))
 
 
 def trajectories_per_panel(trajectories: Trajectories, count: int) -> list[list[Trajectory]]:
@@ -201,7 +206,9 @@ def trajectories_per_panel(trajectories: Trajectories, count: int) -> list[list[
     return groups
 
 
-def scene_notes(panels: Sequence[ScenePanel], metric: str, scale: Scale, path_height: PathHeight) -> list[str]:
+def scene_notes(
+    panels: Sequence[ScenePanel], metric: str, scale: Scale, options: SceneOptions
+) -> list[str]:
     """Return notes on everything that is not drawn as it was measured."""
     label = metric_label(metric)
     notes = []
@@ -225,11 +232,13 @@ def scene_notes(panels: Sequence[ScenePanel], metric: str, scale: Scale, path_he
     paths = [path for panel in panels for path in panel.paths]
     missing = [path for path in paths if not path.segments]
     partial = [path for path in paths if path.segments and not path.is_complete]
-    ground = "surface" if path_height == "surface" else "grid"
+    ground = "surface" if options.path_height == "surface" else "grid"
     for group, text in ((partial, f"drawn only where over the {ground}"), (missing, f"not over the {ground}")):
         if group:
             names = dict.fromkeys(path.trajectory.name or "path" for path in group)
             notes.append(f"{', '.join(names)}: {text}")
-    if paths and path_height == "loss":
+    if paths and options.path_height == "loss":
         notes.append("paths at their own loss, hidden where below the surface")
+    if options.smooth:
+        notes += dict.fromkeys(smoothing_note(panel.surface) for panel in panels)
     return [note for note in notes if note]

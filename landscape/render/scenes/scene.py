@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -60,7 +61,7 @@ def render_scene(
             scene.renderer,
             layout.panel_size,
             composition.options.supersampling,
-            occlusion=supports_occlusion(camera),
+            occlusion=supports_occlusion(camera) and composition.options.light != "flat",
         )
 
     with figure.style():
@@ -101,13 +102,17 @@ def draw_axes(
         opacities: opacities of the x, y and vertical axes of a turning scene. If they are given, labels may overlap
             the surface, because they would jump otherwise.
     """
-    artists = []
-    for panel, place in zip(composition.panels, composition.layout.panels, strict=True):
+    artists: list[Artist] = []
+    if not composition.options.axes:
+        return artists
+    for number, (panel, place) in enumerate(zip(composition.panels, composition.layout.panels, strict=True)):
+        # All panels have the same axes: titles on the first are enough, and leave more room for surfaces.
+        shown = ticks if number == 0 else replace(ticks, titles=("", "", ""))
         ground = None
         if not opacities:
             pixels = camera.project(panel.ground(_GROUND_SAMPLES), composition.layout.panel_size)
             ground = pixels + np.array((place.left, place.bottom))
-        axes = visible_axes(panel, camera, composition.scale, ticks)
+        axes = visible_axes(panel, camera, composition.scale, shown)
         for axis, opacity in zip(axes, opacities or (1.0, 1.0, 1.0), strict=False):
             artists += overlay.draw_axis(ax, axis, camera, place, ground, opacity)
     return artists
@@ -116,10 +121,13 @@ def draw_axes(
 def draw_annotations(ax: Axes, composition: Composition, ticks: AxisTicks) -> None:
     """Draw everything that does not depend on the camera: titles, colour bar, legend and note."""
     figure, layout = composition.figure, composition.layout
-    if layout.title is not None:
-        for panel, place in zip(composition.panels, layout.panels, strict=True):
-            overlay.draw_title(ax, panel.surface.name, place.left + place.width / 2, layout.title)
-    overlay.draw_colour_bar(figure, layout.bar, composition.scale, composition.colour_map, ticks, composition.contours)
+    if layout.title_rows:
+        for title, place in zip(composition.titles, layout.panels, strict=True):
+            overlay.draw_title(ax, title, place.left + place.width / 2, layout.title_centre(place))
+    if layout.bar is not None:
+        overlay.draw_colour_bar(
+            figure, layout.bar, composition.scale, composition.colour_map, ticks, composition.contours
+        )
     if layout.legend is not None:
         overlay.draw_legend(figure, composition.legend_handles, layout.legend)
     if layout.note is not None:

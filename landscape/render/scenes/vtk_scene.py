@@ -9,11 +9,11 @@ from matplotlib.colors import to_hex, to_rgb, to_rgba
 
 from landscape.render.height_field import interpolate_path
 from landscape.render.scenes import actors
-from landscape.render.scenes.axes import AxisTicks, box_lines
+from landscape.render.scenes.axes import TOP_VIEW, AxisTicks, box_lines
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.composition import Composition
 from landscape.render.scenes.layout import ink
-from landscape.render.scenes.mesh import clip_mesh, refinement_factor, surface_mesh
+from landscape.render.scenes.mesh import clip_mesh, surface_mesh
 from landscape.render.scenes.panel import GAP, TUBE_RADIUS, ScenePanel, ScenePath
 from landscape.render.scenes.vtk_rendering import vtkActor, vtkRenderer
 
@@ -53,28 +53,39 @@ class VTKScene:
         heights = (scale.transform(values) for values in (self._composition.contours, self._ticks.heights))
         fine, bold = (h[(h > low + slack) & (h < high - slack)] for h in heights)
         table = actors.lookup_table(self._composition.colour_map, low, high)
-        mesh = surface_mesh(panel.field, panel.box, refine=refinement_factor(panel.field))
-        mesh = clip_mesh(mesh, panel.field.cut)
+        mesh = clip_mesh(surface_mesh(panel.field, panel.box), panel.field.cut)
+        self._upper, lower = actors.surface_actors(mesh, self._composition.colour_map, low, high)
+        drawn = [
+            self._upper,
+            lower,
+            actors.edge_actor(mesh, self._min_radius),
+            *actors.contour_actors(mesh, fine, bold, self._min_radius),
+        ]
+        if not self._composition.options.axes:
+            return drawn
         square = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
         plate = np.column_stack([square, np.full(4, -GAP - 0.002)])
         return [
-            actors.surface_actor(mesh, table),
-            actors.edge_actor(mesh, self._min_radius),
-            *actors.contour_actors(mesh, fine, bold, self._min_radius),
+            *drawn,
             actors.plate_actor(plate, floor_colour(self._composition.options.background)),
             *actors.floor_actors(mesh, -GAP, np.union1d(fine, bold), table, self._min_radius),
         ]
 
     def set_camera(self, camera: Camera) -> None:
         """Show the panel from ``camera``; the walls stay behind the surface, and the lights follow the camera."""
+        options = self._composition.options
         if self._box is not None:
             self.renderer.RemoveActor(self._box)
-        lines = box_lines(self._panel, camera, self._composition.scale, self._ticks)
-        self._box = actors.line_actor(lines, min_radius=self._min_radius)
-        self.renderer.AddActor(self._box)
+        if options.axes:
+            lines = box_lines(self._panel, camera, self._composition.scale, self._ticks)
+            self._box = actors.line_actor(lines, min_radius=self._min_radius)
+            self.renderer.AddActor(self._box)
         if camera.elevation != self._elevation:
+            # From above, shades would be taken for values: the colours are those of the colour bar.
+            light = options.light if camera.elevation < TOP_VIEW else "flat"
+            actors.set_lit(self._upper, light != "flat")
             self.renderer.RemoveAllLights()
-            actors.add_lights(self.renderer, camera)
+            actors.add_lights(self.renderer, camera, light)
             self._elevation = camera.elevation
         view = self.renderer.GetActiveCamera()
         view.SetPosition(*camera.position)
