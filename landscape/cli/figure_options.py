@@ -59,6 +59,19 @@ look_options = together(
     ),
 )
 
+drawing_options = together(
+    click.option(
+        "--smooth/--no-smooth",
+        default=True,
+        help="Interpolate between points by monotone cubics, or bilinearly.  [default: smooth]",
+    ),
+    click.option("--cmap", "colour_map", metavar="NAME", help="Colour map of matplotlib.  [default: by metric]"),
+    click.option(
+        "--title", "titles", multiple=True, metavar="TEXT",
+        help="Title; with several surfaces, one for each, in order.  [default: their names]",
+    ),
+)  # fmt: skip
+
 
 def out_option(default: str, kinds: str) -> Decorator:
     """Return the option for the output file; given several times, one figure is saved in several formats."""
@@ -77,6 +90,27 @@ def scene_options(size: str) -> Decorator:
     return together(
         click.option("--metric", help=METRIC_HELP),
         look_options,
+        drawing_options,
+        click.option(
+            "--axes/--no-axes",
+            default=True,
+            help="Draw axes, floor, colour bar and notes, or surfaces and paths alone.  [default: axes]",
+        ),
+        click.option(
+            "--height",
+            type=click.FloatRange(0.01, 10),
+            metavar="H",
+            default=0.52,
+            show_default=True,
+            help="Height of a surface over the width of its base.",
+        ),
+        click.option(
+            "--light",
+            type=click.Choice(["studio", "side", "flat"]),
+            default="studio",
+            show_default=True,
+            help="Light: even, low from the side, or none (the colours of the colour bar).",
+        ),
         click.option(
             "--levels",
             type=click.IntRange(2),

@@ -10,6 +10,7 @@ import click
 from landscape.cli.figure_options import (
     METRIC_HELP,
     check_outs,
+    drawing_options,
     look_options,
     out_option,
     save_figures,
@@ -33,6 +34,7 @@ from landscape.cli.options import overwrite_option
     help="Contour lines, filled contours, both, or one cell per point.",
 )
 @look_options
+@drawing_options
 @click.option(
     "--levels",
     type=click.IntRange(2),

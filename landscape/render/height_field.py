@@ -115,7 +115,7 @@ class HeightField:
         return replace(self, x=x, y=y, heights=heights)
 
     def _bilinear_on(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return bilinear heights on a grid that contains the grid points; NaN in holes, on whose edges they are known."""
+        """Return bilinear heights on a grid that contains the grid points; NaN inside holes."""
         points = np.stack(np.meshgrid(y, x, indexing="ij"), -1).reshape(-1, 2)
         return multilinear([self.y, self.x], self.heights, points).reshape(len(y), len(x))
 

@@ -44,6 +44,8 @@ class PlotOptions:
         clip: value above which nothing is drawn; the figure says so.
         levels: approximate number of contour levels.
         smooth: interpolate contours between grid points by monotone cubics, which add no extremum.
+        colour_map: name of a matplotlib colour map; by default that of the metric.
+        titles: title of each panel; by default the names of several surfaces.
         distance: state how far from the plane each run was.
         noise: mark points that cannot be distinguished from the loss at the origin, by two standard errors of the
             difference; needs a surface that was computed with standard errors.
@@ -58,6 +60,8 @@ class PlotOptions:
     clip: float | None = None
     levels: int = 12
     smooth: bool = True
+    colour_map: str | None = None
+    titles: tuple[str, ...] = ()
     distance: bool = False
     noise: bool = False
     size: str | None = None
@@ -116,6 +120,7 @@ def _plot_curves(
         noise=options.noise,
         xlabel=axis_labels(surfaces)[0],
         size=options.size or "column",
+        title=", ".join(options.titles),
     )
     if not any(surface.seeds for surface in surfaces):
         curves = plot_curve(
@@ -149,6 +154,9 @@ def _plot_contours(
     metrics = options.metrics or (surfaces[0].metrics[0],)
     if len(surfaces) == 1 and not options.metrics and f"{metrics[0]}_median" in surfaces[0].values:
         metrics = (f"{metrics[0]}_median", f"{metrics[0]}_std")
+    panels = max(len(metrics), len(surfaces))
+    if options.titles and len(options.titles) != panels:
+        raise ValueError(f"expected one title for each of {panels} panels, got {len(options.titles)}")
     if len(metrics) > 1 and len(surfaces) > 1:
         raise ValueError("expected one metric for several surfaces, or one surface for several metrics")
     common = ContourOptions(
@@ -157,17 +165,23 @@ def _plot_contours(
         clip=options.clip,
         levels=options.levels,
         smooth=options.smooth,
+        colour_map=options.colour_map,
+        title=options.titles[0] if len(options.titles) == 1 else "",
         axis_labels=axis_labels(surfaces),
         distance=options.distance,
         noise=options.noise,
         size=options.size,
     )
-    axes = _axes(ax, max(len(metrics), len(surfaces)))
+    axes = _axes(ax, panels)
     given = None if ax is None else [one for one in axes if one is not None]
     if len(metrics) > 1:
-        return plot_metrics(surfaces[0], paths[0], metrics=metrics, ax=given, options=common).figure
+        return plot_metrics(
+            surfaces[0], paths[0], metrics=metrics, titles=options.titles, ax=given, options=common
+        ).figure
     if len(surfaces) > 1:
-        return plot_panel(surfaces, paths, metric=metrics[0], ax=given, options=common).figure
+        return plot_panel(
+            surfaces, paths, metric=metrics[0], titles=options.titles or None, ax=given, options=common
+        ).figure
     contours = plot_contour(surfaces[0], paths[0], metric=metrics[0], ax=axes[0], options=common)
     return _figure(contours.axes)
 

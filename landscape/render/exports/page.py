@@ -22,9 +22,9 @@ from landscape.render.height_field import HeightField, PathSegment, require_plan
 from landscape.render.labels import axis_labels
 from landscape.render.scale import SCALE_KINDS, Scale, metric_scale
 from landscape.render.scenes.camera import best_view, parse_view
+from landscape.render.scenes.options import SceneOptions
 from landscape.render.scenes.panel import (
     GAP,
-    HEIGHT,
     ScenePanel,
     Trajectories,
     make_panels,
@@ -39,6 +39,9 @@ from landscape.surface.surface import DONE, Surface
 _PATH_ARRAYS = ("step", "epoch", "loss", "surface_loss", "distance", "learning_rate")
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _COLOUR_STOPS = 33
+
+_OPTIONS = SceneOptions(smooth=False)
+"""The page draws the measured points themselves, joined by straight lines."""
 
 
 def page_data(
@@ -80,7 +83,7 @@ def page_data(
         "labels": list(options.axis_labels or axis_labels(surfaces)),
         "metric": metric,
         "metrics": metrics,
-        "height": HEIGHT,
+        "height": _OPTIONS.height,
         "gap": GAP,
         "view": _direction_to_camera(first_panels),
         "panels": [_panel_data(surface, group, metrics) for surface, group in zip(surfaces, groups, strict=True)],
@@ -129,7 +132,7 @@ def _view(
 ) -> tuple[dict[str, Any], list[ScenePanel]]:
     """Return ticks, contour lines and paths of one metric on one kind of scale, as heights on that scale."""
     scale = shared_scale(surfaces, metric, kind, clip)
-    panels = make_panels(surfaces, trajectories, metric, scale, "surface")
+    panels = make_panels(surfaces, trajectories, metric, scale, _OPTIONS, refine=False)
     ticks, levels = scale.ticks(6), scale.levels()
     return {
         "kind": scale.kind,
@@ -144,7 +147,7 @@ def _view(
             {
                 "lines": [_pack_lines(lines) for lines in contour_lines(panel.field, scale, levels)],
                 "paths": [_pack_segments(path.segments) for path in panel.paths],
-                "notes": [plain_text(note) for note in scene_notes([panel], metric, scale, "surface")],
+                "notes": [plain_text(note) for note in scene_notes([panel], metric, scale, _OPTIONS)],
             }
             for panel in panels
         ],

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.analysis.noise import Noise, noise_of
 from landscape._utils.interpolation import monotone_cubic, subdivide
+from landscape.analysis.noise import Noise, noise_of
 from landscape.render.figure import add_colour_bar, add_note, legend_above, round_ticks, small_size
 from landscape.render.height_field import refinement_factor
 from landscape.render.missing import (
@@ -207,9 +207,7 @@ def _draw_surface(
     return filled, lines, None
 
 
-def _interpolated(
-    surface: Surface, heights: np.ndarray, smooth: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _interpolated(surface: Surface, heights: np.ndarray, smooth: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return coordinates and heights to draw contours through: those of a finer grid, or the surface's own."""
     x, y = (np.asarray(axis, np.float64) for axis in surface.coordinates)
     factor = refinement_factor(surface.shape) if smooth else 1

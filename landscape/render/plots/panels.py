@@ -125,6 +125,7 @@ def plot_metrics(
     trajectories: Sequence[Trajectory] = (),
     *,
     metrics: Sequence[str] | None = None,
+    titles: Sequence[str] = (),
     ax: Sequence[Axes] | None = None,
     options: ContourOptions | None = None,
 ) -> PanelArtists:
@@ -134,6 +135,7 @@ def plot_metrics(
         surface: values ``(ny, nx)``.
         trajectories: paths to draw on each panel.
         metrics: metrics to draw; by default all of them.
+        titles: titles of the panels; none by default.
         ax: one axes for each metric; by default those of a new figure.
         options: appearance of all panels; see :class:`ContourOptions`. With ``noise``, those metrics are hatched that
             have standard errors.
@@ -162,9 +164,9 @@ def plot_metrics(
                 trajectories,
                 metric=name,
                 ax=one,
-                options=replace(common, noise=options.noise and error_name(surface, name) is not None),
+                options=replace(common, title=title, noise=options.noise and error_name(surface, name) is not None),
             )
-            for name, one in zip(names, axes, strict=True)
+            for name, title, one in zip(names, titles or [""] * len(names), axes, strict=True)
         ]
         if new:
             _label_outer(axes, columns, options.axis_labels, hide=False)

@@ -13,7 +13,10 @@ from landscape.render.scenes.mesh import contour_lines, edge_lines, point_cloud,
 from landscape.render.scenes.options import Light
 from landscape.render.scenes.panel import TUBE_RADIUS
 from landscape.render.scenes.vtk_rendering import vtkActor, vtkLight, vtkPolyDataMapper, vtkProperty, vtkRenderer
+from landscape.render.style import REC_601, luminance
 from landscape.render.vtk_data import (
+    to_cells,
+    to_points,
     vtk_to_numpy,
     vtkGlyph3D,
     vtkLookupTable,
@@ -22,14 +25,15 @@ from landscape.render.vtk_data import (
 )
 
 MARKER_RADIUS = 2.7 * TUBE_RADIUS
-"""Radius of the spheres at the start and the end of a path."""
+"""Radius of the disc at the start of a path; the star at its end is larger."""
+_STAR_RADIUS, _STAR_INNER, _RIM = 1.75 * MARKER_RADIUS, 0.42, 0.24 * MARKER_RADIUS
+"""Outer radius of the star, its inner radius as a fraction of the outer one, and the width of a marker's rim."""
 _CHECKPOINT_RADIUS = 1.55 * TUBE_RADIUS
 _FINE, _BOLD, _EDGE = 0.0010, 0.0019, 0.0016
 """Radii of contour lines and edge lines."""
 _MIN_WIDTH = 1.1
 """Width in pixels below which lines would be lost between the samples of an image."""
 _INK, _WALL = "#16181d", "#b9bec8"
-START_COLOUR, END_COLOURS = "#ffffff", ("#ffd11a", "#35d6f0")
 # Position (right, up, towards the camera), colour and intensity: a warm key light, a cool fill, and a back light.
 _STUDIO = (
     ((-0.85, 0.75, 0.55), (1.0, 0.98, 0.94), 1.0),
@@ -162,30 +166,45 @@ def plate_actor(corners: np.ndarray, colour: str) -> vtkActor:
     return _coloured(_actor(mapper, UNLIT), colour)
 
 
-def path_actors(
-    lines: Sequence[np.ndarray], checkpoints: np.ndarray, markers: Sequence[tuple[np.ndarray, str]], colour: str
-) -> list[vtkActor]:
-    """Return a path as tubes, with small spheres at checkpoints and larger ones at its start and end.
+def path_actors(lines: Sequence[np.ndarray], checkpoints: np.ndarray, colour: str) -> list[vtkActor]:
+    """Return a path as tubes, with small spheres at checkpoints.
 
     Args:
         lines: positions ``(m, 3)`` of each contiguous part.
         checkpoints: positions ``(n, 3)`` of the checkpoints.
-        markers: positions ``(3,)`` and colours of the larger spheres.
         colour: colour of tubes and checkpoints.
     """
     lines = [line for line in lines if len(line) > 1]
     actors = [_tube(polylines(lines), TUBE_RADIUS, colour, GLOSSY, sides=20)] if lines else []
     if len(checkpoints):
         actors.append(_spheres(checkpoints, _CHECKPOINT_RADIUS, colour))
-    return actors + [_spheres(position[None], MARKER_RADIUS, marker) for position, marker in markers]
+    return actors
 
 
-def end_colour(colour_map: Colormap, fractions: Sequence[float]) -> str:
-    """Return the colour of path ends that stands out most at the given positions (0 to 1) on a colour map."""
-    if not len(fractions):
-        return END_COLOURS[0]
-    ground = colour_map(np.asarray(fractions))[:, :3]
-    return max(END_COLOURS, key=lambda name: float(np.linalg.norm(ground - to_rgb(name), axis=1).min()))
+def marker_actors(position: np.ndarray, end: bool, colour: str, camera: Camera) -> list[vtkActor]:
+    """Return the marker of the start (a white disc) or the end (a star) of a path, flat and facing the camera.
+
+    They look like those of plots: a start has a rim in the colour of its path, and an end has its colour.
+
+    Args:
+        position: position ``(3,)`` of the marker's centre.
+        end: True for the end of the path.
+        colour: colour of the path.
+        camera: camera that the marker faces.
+    """
+    rim = _INK if luminance(np.array(to_rgb(colour)), REC_601) > 0.9 else "#ffffff"
+    right, up, back = camera.axes
+    angles = np.pi / 2 + np.linspace(0, 2 * np.pi, 10 if end else 40, endpoint=False)
+    radii = np.where(np.arange(10) % 2, _STAR_INNER, 1.0) * _STAR_RADIUS if end else np.full(40, MARKER_RADIUS)
+    # A rim of equal width: the corners of a star are farther out than its sides.
+    wider = 1 + _RIM * (2.0 if end else 1.0) / radii.max()
+    actors = []
+    # In front of the surface that the path lies on, or half of the marker would be inside a slope.
+    for scale, shade, lift in ((wider, rim if end else colour, 1.0), (1.0, colour if end else rim, 1.1)):
+        around = np.cos(angles)[:, None] * right + np.sin(angles)[:, None] * up
+        corners = position + lift * MARKER_RADIUS * back + scale * radii[:, None] * around
+        actors.append(_fan(position + lift * MARKER_RADIUS * back, corners, shade))
+    return actors
 
 
 def add_lights(renderer: vtkRenderer, camera: Camera, light: Light = "studio") -> None:
@@ -207,6 +226,18 @@ def add_lights(renderer: vtkRenderer, camera: Camera, light: Light = "studio") -
         lamp.SetColor(colour)
         lamp.SetIntensity(strength / max(sum(on_level_ground), 0.25))
         renderer.AddLight(lamp)
+
+
+def _fan(centre: np.ndarray, corners: np.ndarray, colour: str) -> vtkActor:
+    """Return an unlit polygon with corners ``(n, 3)``, each of which is visible from its centre."""
+    number = np.arange(1, len(corners) + 1)
+    triangles = np.stack([np.zeros_like(number), number, np.roll(number, -1)], -1)
+    mesh = vtkPolyData()
+    mesh.SetPoints(to_points(np.vstack([centre, corners])))
+    mesh.SetPolys(to_cells(triangles.ravel(), np.arange(0, triangles.size + 1, 3)))
+    mapper = vtkPolyDataMapper()
+    mapper.SetInputData(mesh)
+    return _coloured(_actor(mapper, UNLIT), colour)
 
 
 def _spheres(positions: np.ndarray, radius: float, colour: str) -> vtkActor:

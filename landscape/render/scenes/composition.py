@@ -15,7 +15,7 @@ from landscape.render.figure import StyledFigure, wrap_notes
 from landscape.render.height_field import require_plane
 from landscape.render.labels import short_axis_labels
 from landscape.render.scale import Scale
-from landscape.render.scenes import actors, overlay
+from landscape.render.scenes import overlay
 from landscape.render.scenes.axes import AxisTicks, make_ticks
 from landscape.render.scenes.camera import best_view, parse_view
 from landscape.render.scenes.hud import HUD, make_hud
@@ -48,7 +48,6 @@ class Composition:
         colour_map: colour map over the scale.
         contours: values of the contour lines.
         ticks: all ticks that the axes could have.
-        end_colour: colour of the spheres at the ends of paths.
         legend_handles: entries of the legend.
         note: note on what is not drawn, wrapped.
         titles: titles of the panels.
@@ -64,7 +63,6 @@ class Composition:
     colour_map: Colormap
     contours: np.ndarray
     ticks: AxisTicks
-    end_colour: str
     legend_handles: Sequence[Line2D]
     note: str
     titles: Sequence[str]
@@ -124,8 +122,7 @@ def compose(
     )
     figure = new_figure(size, options.background)
     with figure.style():
-        end_colour = actors.end_colour(colour_map, _end_fractions(panels, scale))
-        handles = _legend_handles(panels, end_colour) if options.axes else []
+        handles = _legend_handles(panels) if options.axes else []
         (x_label, y_label), about_axes = short_axis_labels(surfaces)
         if options.axis_labels:
             (x_label, y_label), about_axes = options.axis_labels, ""
@@ -150,7 +147,7 @@ def compose(
     if options.transparent:
         figure.patch.set_facecolor("none")
     return Composition(
-        options, figure, layout, panels, view, scale, colour_map, scale.levels(options.levels), ticks, end_colour,
+        options, figure, layout, panels, view, scale, colour_map, scale.levels(options.levels), ticks,
         handles, note, titles, huds,
     )  # fmt: skip
 
@@ -172,14 +169,7 @@ def _titles(surfaces: Sequence[Surface], options: SceneOptions) -> list[str]:
     return [surface.name for surface in surfaces]
 
 
-def _end_fractions(panels: Sequence[ScenePanel], scale: Scale) -> list[float]:
-    """Return the positions on the colour map, from 0 to 1, of the ends of all paths."""
-    low, high = map(float, scale.transform([scale.vmin, scale.vmax]))
-    ends = [path.segments[-1].points[-1, 2] for panel in panels for path in panel.paths if path.segments]
-    return [float(np.clip((h - low) / (high - low), 0, 1)) for h in ends]
-
-
-def _legend_handles(panels: Sequence[ScenePanel], end_colour: str) -> list[Line2D]:
+def _legend_handles(panels: Sequence[ScenePanel]) -> list[Line2D]:
     """Return legend entries for the paths of all panels, each once, and for start and end."""
     paths = list(dict.fromkeys((path.trajectory.name, path.colour) for panel in panels for path in panel.paths))
-    return overlay.legend_handles(paths, [("start", actors.START_COLOUR), ("end", end_colour)]) if paths else []
+    return overlay.legend_handles(paths) if paths else []

@@ -59,6 +59,11 @@ class Layout:
         """Width and height of each panel."""
         return self.panels[0].width, self.panels[0].height
 
+    @property
+    def centre(self) -> float:
+        """Horizontal centre of all panels."""
+        return (self.panels[0].left + max(panel.left + panel.width for panel in self.panels)) / 2
+
     def hud_top(self, panel: Rectangle) -> float:
         """Return the upper edge of the head-up display above a panel."""
         return panel.bottom + panel.height + round(_HUD_ROW * self.em * self.hud_rows)
@@ -86,7 +91,15 @@ def new_figure(size: FigureSize, background: str = "white") -> StyledFigure:
 
 
 def arrange(
-    size: tuple[int, int], em: float, panels: int, *, legend: int, titles: int, note: int, hud: int = 0, bar: bool = True
+    size: tuple[int, int],
+    em: float,
+    panels: int,
+    *,
+    legend: int,
+    titles: int,
+    note: int,
+    hud: int = 0,
+    bar: bool = True,
 ) -> Layout:
     """Divide a figure among its parts, with as many panels side by side as make the panels largest.
 

@@ -194,8 +194,8 @@ def draw_colour_bar(
     bar.ax.hlines(inside, 0, 1, color="white", lw=0.8, transform=across)
 
 
-def legend_handles(paths: Sequence[tuple[str, str]], ends: Sequence[tuple[str, str]]) -> list[Line2D]:
-    """Return legend entries for paths and for the spheres at their ends, each given as (name, colour)."""
+def legend_handles(paths: Sequence[tuple[str, str]]) -> list[Line2D]:
+    """Return legend entries for paths, each given as (name, colour), and for the markers of starts and ends."""
     width = 1.8 * _points("lines.linewidth")
     handles = []
     for name, colour in paths:
@@ -203,16 +203,21 @@ def legend_handles(paths: Sequence[tuple[str, str]], ends: Sequence[tuple[str, s
         if _needs_outline(colour):
             add_halo(handle, 0.5, _ink())
         handles.append(handle)
-    return handles + [
-        Line2D([], [], ls="", marker="o", ms=2.9 * width, mfc=colour, mec=_ink(), mew=0.6, label=name)
-        for name, colour in ends
+    grey = "0.45"
+    return [
+        *handles,
+        Line2D([], [], ls="", marker="o", ms=2.4 * width, mfc="white", mec=grey, mew=0.45 * width, label="start"),
+        Line2D([], [], ls="", marker="*", ms=4.6 * width, mfc=grey, mec="white", mew=0.15 * width, label="end"),
     ]
 
 
-def draw_legend(figure: Figure, handles: Sequence[Line2D], top: float) -> None:
-    """Draw a legend in rows at the centre of the figure, with its upper edge at ``top`` pixels."""
+def draw_legend(figure: Figure, handles: Sequence[Line2D], centre: float, top: float) -> None:
+    """Draw a legend in rows around ``centre``, with its upper edge at ``top``, both in pixels."""
     ordered, columns = _columns(figure, handles)
-    anchor = (0.5, top / (figure.get_figheight() * figure.dpi))
+    width, height = figure.get_size_inches() * figure.dpi
+    # Around the scene, like its title, unless the legend is too long for that.
+    needed = sum(text_width(figure, str(handle.get_label()), small_size()) + 4 * em(figure) for handle in handles)
+    anchor = ((centre if needed < 2 * min(centre, width - centre) else width / 2) / width, top / height)
     look = {**columns, **_LEGEND_SPACING, "labelcolor": _ink(), "borderaxespad": 0.0}
     figure.legend(handles=ordered, loc="upper center", bbox_to_anchor=anchor, **look)
 

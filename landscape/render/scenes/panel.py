@@ -133,6 +133,8 @@ def make_panels(
     scale: Scale,
     options: SceneOptions,
     colours: Sequence[str] = TRAJECTORY_COLOURS,
+    *,
+    refine: bool = True,
 ) -> list[ScenePanel]:
     """Return the panels of a scene, in boxes of equal base and height; surfaces are cut off above the scale.
 
@@ -143,6 +145,7 @@ def make_panels(
         scale: scale of the heights.
         options: smoothing, height of the surfaces and of the paths.
         colours: colours of the paths, used in turn.
+        refine: draw on a finer grid; False for the surfaces' own.
 
     Raises:
         ValueError: a surface without a single complete cell.
@@ -162,7 +165,7 @@ def make_panels(
             f"a {scale.kind} scale does not separate {scale.vmin!r} and {scale.vmax!r}; choose a linear scale"
         )
     panels = []
-    fine = [field.refined(options.smooth) for field in fields]
+    fine = [field.refined(options.smooth) if refine else field for field in fields]
     for surface, field, group in zip(surfaces, fine, trajectories, strict=True):
         paths = []
         for k, trajectory in enumerate(group):
@@ -206,9 +209,7 @@ def trajectories_per_panel(trajectories: Trajectories, count: int) -> list[list[
     return groups
 
 
-def scene_notes(
-    panels: Sequence[ScenePanel], metric: str, scale: Scale, options: SceneOptions
-) -> list[str]:
+def scene_notes(panels: Sequence[ScenePanel], metric: str, scale: Scale, options: SceneOptions) -> list[str]:
     """Return notes on everything that is not drawn as it was measured."""
     label = metric_label(metric)
     notes = []

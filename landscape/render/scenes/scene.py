@@ -129,6 +129,6 @@ def draw_annotations(ax: Axes, composition: Composition, ticks: AxisTicks) -> No
             figure, layout.bar, composition.scale, composition.colour_map, ticks, composition.contours
         )
     if layout.legend is not None:
-        overlay.draw_legend(figure, composition.legend_handles, layout.legend)
+        overlay.draw_legend(figure, composition.legend_handles, layout.centre, layout.legend)
     if layout.note is not None:
         overlay.draw_note(ax, composition.note, *layout.note)

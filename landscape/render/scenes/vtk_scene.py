@@ -36,6 +36,9 @@ class VTKScene:
         self._min_radius = actors.min_line_radius(camera, composition.layout.panel_size)
         self._box: vtkActor | None = None
         self._paths: list[vtkActor] = []
+        self._markers: list[tuple[np.ndarray, bool, str]] = []
+        self._marker_actors: list[vtkActor] = []
+        self._camera = camera
         self._elevation: float | None = None
         self.renderer = vtkRenderer()
         self.renderer.SetBackground(to_rgba(composition.options.background)[:3])
@@ -87,6 +90,8 @@ class VTKScene:
             self.renderer.RemoveAllLights()
             actors.add_lights(self.renderer, camera, light)
             self._elevation = camera.elevation
+        self._camera = camera
+        self._face_camera()
         view = self.renderer.GetActiveCamera()
         view.SetPosition(*camera.position)
         view.SetFocalPoint(*camera.focal)
@@ -102,15 +107,28 @@ class VTKScene:
         """
         for actor in self._paths:
             self.renderer.RemoveActor(actor)
-        self._paths = []
+        self._paths, self._markers = [], []
         if parameters is None:
             parameters = [len(path.trajectory) - 1.0 for path in self._panel.paths]
         for path, t in zip(self._panel.paths, parameters, strict=True):
             if t is not None:
-                self._paths += _path_actors(self._panel, path, t, self._composition.end_colour, self._min_radius)
+                self._paths += _path_actors(self._panel, path, t, self._min_radius)
+                ends = ((marker_position(self._panel, path, at), at > 0) for at in (0.0, t))
+                self._markers += [(position, end, path.colour) for position, end in ends if position is not None]
         for actor in self._paths:
             self.renderer.AddActor(actor)
+        self._face_camera()
         self.renderer.ResetCameraClippingRange()
+
+    def _face_camera(self) -> None:
+        """Turn the markers of starts and ends, which are flat, towards the camera."""
+        for actor in self._marker_actors:
+            self.renderer.RemoveActor(actor)
+        self._marker_actors = [
+            actor for marker in self._markers for actor in actors.marker_actors(*marker, camera=self._camera)
+        ]
+        for actor in self._marker_actors:
+            self.renderer.AddActor(actor)
 
 
 def floor_colour(background: str) -> str:
@@ -121,20 +139,18 @@ def floor_colour(background: str) -> str:
 
 
 def marker_position(panel: ScenePanel, path: ScenePath, t: float) -> np.ndarray | None:
-    """Return the position ``(3,)`` of the sphere at the path parameter ``t``; None where there is no surface below."""
+    """Return the position ``(3,)`` of the marker at the path parameter ``t``; None where there is no surface below."""
     point = interpolate_path(path.segments, t)
     return None if point is None else panel.positions(point[None], 0.6 * actors.MARKER_RADIUS)[0]
 
 
-def _path_actors(panel: ScenePanel, path: ScenePath, t: float, end: str, min_radius: float) -> list[vtkActor]:
+def _path_actors(panel: ScenePanel, path: ScenePath, t: float, min_radius: float) -> list[vtkActor]:
     """Return the actors of a path up to ``t``, on the surface and projected onto the floor."""
     reached = [part for part in (segment.truncated(t) for segment in path.segments) if part is not None]
     lines = [panel.positions(segment.points, TUBE_RADIUS) for segment in reached]
     checkpoints = [line[segment.t == np.round(segment.t)] for line, segment in zip(lines, reached, strict=True)]
-    spheres = ((marker_position(panel, path, 0.0), actors.START_COLOUR), (marker_position(panel, path, t), end))
-    markers = [(position, colour) for position, colour in spheres if position is not None]
     # Projected without the lift, which would displace the line where the surface is steep.
     flat = [panel.positions(segment.points, 0.0)[:, :2] for segment in reached if len(segment.points) > 1]
     shadow = [np.column_stack([line, np.full(len(line), -GAP)]) for line in flat]
-    parts = actors.path_actors(lines, np.concatenate([*checkpoints, np.empty((0, 3))]), markers, path.colour)
+    parts = actors.path_actors(lines, np.concatenate([*checkpoints, np.empty((0, 3))]), path.colour)
     return [*parts, actors.line_actor(shadow, 2.4, path.colour, min_radius)] if shadow else parts
