@@ -43,7 +43,11 @@ from landscape.cli.options import overwrite_option
     show_default=True,
     help="Approximate number of contour levels.",
 )
-@click.option("--distance", is_flag=True, help="State how far from the plane each run was.")
+@click.option(
+    "--distance/--no-distance",
+    default=None,
+    help="State how far from the plane each run was.  [default: where more than a tenth of its path]",
+)
 @click.option(
     "--noise",
     is_flag=True,

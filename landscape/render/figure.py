@@ -170,6 +170,23 @@ def wrap_notes(notes: Iterable[str], width: float) -> str:
     return textwrap.fill("; ".join(notes), max(20, int(width / _em())), break_long_words=False, break_on_hyphens=False)
 
 
+def wrap_titles(axes: Sequence[Axes]) -> bool:
+    """Break titles into lines that are no wider than their axes now; return True if there are any."""
+    wide = [ax for ax in axes if ax.get_title() and ax.title.get_window_extent().width > 1.02 * ax.bbox.width]
+    for ax in wide:
+        room = 1.02 * ax.bbox.width
+        lines: list[str] = []
+        for word in ax.get_title().split():
+            ax.title.set_text(" ".join([*lines[-1:], word]))
+            if lines and ax.title.get_window_extent().width <= room:
+                lines[-1] = ax.title.get_text()
+            else:
+                lines.append(word)
+        ax.title.set_text("\n".join(lines))
+        ax.title.set_linespacing(1.05)
+    return bool(wide)
+
+
 def non_breaking(name: str) -> str:
     """Return a name in which no line is broken."""
     return name.replace(" ", "\N{NO-BREAK SPACE}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landscape.errors import LandscapeError
-from landscape.render.labels import axis_labels
+from landscape.render.labels import axis_labels, short_axis_labels
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.options import ContourOptions, ContourStyle, CurveOptions
@@ -46,7 +46,7 @@ class PlotOptions:
         smooth: interpolate contours between grid points by monotone cubics, which add no extremum.
         colour_map: name of a matplotlib colour map; by default that of the metric.
         titles: title of each panel; by default the names of several surfaces.
-        distance: state how far from the plane each run was.
+        distance: state how far from the plane each run was; by default where it is more than a tenth of its path.
         noise: mark points that cannot be distinguished from the loss at the origin, by two standard errors of the
             difference; needs a surface that was computed with standard errors.
         size: name of the figure's size (``column``, ``page``, ``neurips``, ``icml``, ``iclr``, ``slide``); by default
@@ -62,7 +62,7 @@ class PlotOptions:
     smooth: bool = True
     colour_map: str | None = None
     titles: tuple[str, ...] = ()
-    distance: bool = False
+    distance: bool | None = None
     noise: bool = False
     size: str | None = None
 
@@ -116,7 +116,7 @@ def _plot_curves(
     common = CurveOptions(
         scale=options.scale,
         clip=options.clip,
-        distance=options.distance,
+        distance=bool(options.distance),
         noise=options.noise,
         xlabel=axis_labels(surfaces)[0],
         size=options.size or "column",
@@ -159,6 +159,7 @@ def _plot_contours(
         raise ValueError(f"expected one title for each of {panels} panels, got {len(options.titles)}")
     if len(metrics) > 1 and len(surfaces) > 1:
         raise ValueError("expected one metric for several surfaces, or one surface for several metrics")
+    labels, about_axes = short_axis_labels(surfaces) if panels > 1 else (axis_labels(surfaces), "")
     common = ContourOptions(
         style=options.style,
         scale=options.scale,
@@ -167,7 +168,8 @@ def _plot_contours(
         smooth=options.smooth,
         colour_map=options.colour_map,
         title=options.titles[0] if len(options.titles) == 1 else "",
-        axis_labels=axis_labels(surfaces),
+        axis_labels=labels,
+        notes=(about_axes,) if about_axes else (),
         distance=options.distance,
         noise=options.noise,
         size=options.size,

@@ -17,6 +17,7 @@ from landscape.surface.metadata import SurfaceMetadata, SweepSettings
 from landscape.surface.surface import DONE, STOPPED, Surface
 
 MINIMUM = (0.7, -0.2)
+SMOOTHED = "smoothed between 41 \N{MULTIPLICATION SIGN} 27 points"
 
 
 def quadratic(x, y):
@@ -126,7 +127,8 @@ def test_missing_points_are_shaded() -> None:
         assert bad.get_path().contains_point((given.x[5], given.y[6]))
         assert pending.get_path().contains_point((given.x[30], given.y[-2]))
         assert not bad.get_path().contains_point(MINIMUM)
-        assert artists.notes == ("hatched: not finite", "dotted: not yet computed")
+        assert artists.notes[style == "lines" :][:2] == ("hatched: not finite", "dotted: not yet computed")
+        assert (SMOOTHED in artists.notes) == (style != "heat")
         if artists.filled is not None:
             hidden = [(given.x[5], given.y[6]), (given.x[30], given.y[-2])]
             for path in artists.filled.get_paths():
@@ -139,7 +141,7 @@ def test_failed_point_note() -> None:
     plain = surface()
     loss, status = plain.values["train_loss"].copy(), plain.status.copy()
     loss[3, 3], status[3, 3] = np.nan, 2
-    assert plot_contour(surface(values={"train_loss": loss}, status=status)).notes == ("hatched: failed",)
+    assert plot_contour(surface(values={"train_loss": loss}, status=status)).notes == ("hatched: failed", SMOOTHED)
 
 
 def test_clipped_scale() -> None:
@@ -147,7 +149,7 @@ def test_clipped_scale() -> None:
     for style in ("both", "heat"):
         artists = plot_contour(surface(), options=ContourOptions(style=style, scale=scale))
         assert artists.colour_bar.extend == "max"
-        assert artists.notes == ("training loss clipped at 10",)
+        assert artists.notes[0] == "training loss clipped at 10"
     assert artists.axes.texts[-1].get_text() == artists.notes[0]
 
 
@@ -221,7 +223,10 @@ def test_title_is_above_legend() -> None:
 
 def test_short_repr() -> None:
     artists = plot_contour(surface(), [trajectory([(0, 0.5), (0, 0)])], options=ContourOptions(levels=[1, 10]))
-    assert repr(artists) == "<ContourArtists: axes, scale, 2 levels, filled, lines, 2 labels, colour_bar, 1 paths>"
+    assert (
+        repr(artists)
+        == "<ContourArtists: axes, scale, 2 levels, filled, lines, 2 labels, colour_bar, 1 paths, 1 notes>"
+    )
     assert len(repr(artists.paths[0])) < 100
 
 
@@ -383,3 +388,38 @@ def test_stopped_points(style) -> None:
         "hatched: not computed above training loss 20"
         in plot_contour(cut, metric="train_acc", options=ContourOptions(style=style)).notes
     )
+
+
+def test_smooth_contours_through_grid_points() -> None:
+    """On a coarse grid the smooth line is nearer to the circle that it is part of, and heat maps have no note."""
+    coarse = surface(nx=11, ny=11, function=lambda x, y: 0.1 + x**2 + y**2)
+    worst = {}
+    for smooth in (True, False):
+        options = ContourOptions(style="lines", scale="linear", levels=[0.35], smooth=smooth, colour_bar=False)
+        artists = plot_contour(coarse, options=options)
+        (path,) = artists.lines.get_paths()
+        worst[smooth] = np.abs(np.hypot(*path.vertices.T) - 0.5).max()
+        assert any("smoothed between 11" in note for note in artists.notes) == smooth
+    assert worst[True] < 0.6 * worst[False]
+    assert not plot_contour(coarse, options=ContourOptions(style="heat")).notes
+
+
+def test_contour_labels_have_no_small_exponents() -> None:
+    steep_surface = surface(function=lambda x, y: 10 ** (4 * x + 2 * y))
+    artists = plot_contour(steep_surface, options=ContourOptions(levels=[1e-5, 1e-2, 1, 100, 1e5]))
+    texts = {text.get_text() for text in artists.labels}
+    assert texts
+    assert texts <= {"1e-5", "0.01", "1", "100", "100000"}
+
+
+def test_lines_without_bar_name_their_quantity() -> None:
+    assert plot_contour(surface(), options=ContourOptions(style="lines")).notes[0] == "contours of the training loss"
+
+
+def test_distance_is_stated_where_the_path_is_far() -> None:
+    far = trajectory([(0, 0.5), (0, 0)], distance=[3.0, 0.0])
+    near = trajectory([(0, 0.5), (0, 0)], distance=[0.01, 0.0])
+    assert any("from the plane" in note for note in plot_contour(surface(), [far]).notes)
+    assert not any("from the plane" in note for note in plot_contour(surface(), [near]).notes)
+    silent = plot_contour(surface(), [far], options=ContourOptions(distance=False))
+    assert not any("from the plane" in note for note in silent.notes)

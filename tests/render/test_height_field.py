@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import RegularGridInterpolator
 
-from landscape.render.height_field import Box, HeightField, drape, require_plane
+from landscape.render.height_field import Box, HeightField, drape, refinement_factor, require_plane
 from landscape.render.scale import Scale, choose_scale
 from landscape.surface.metadata import SurfaceMetadata, SweepSettings
 from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface
@@ -181,3 +181,30 @@ def test_stopped_points_are_cut_at_threshold(slope):
     other = HeightField.from_surface(cut, "train_acc", choose_scale(cut.metric("train_acc"), "linear"))
     assert other.cut == np.inf
     assert np.array_equal(np.isnan(other.heights), stopped)
+
+
+def test_refined_field_keeps_points_and_range():
+    rng = np.random.default_rng(5)
+    x, y = np.sort(rng.uniform(-2, 3, 8)), np.sort(rng.uniform(0, 5, 5))
+    heights = rng.normal(size=(5, 8))
+    heights[2, 3] = np.nan
+    field = HeightField(x, y, heights, cut=1.0)
+    for smooth in (True, False):
+        fine = field.refined(smooth)
+        assert fine.heights.shape == (25, 43)
+        assert fine.cut == 1.0
+        np.testing.assert_array_equal(fine.heights[::6, ::6], heights)
+        np.testing.assert_array_equal(fine.cells, np.kron(field.cells, np.ones((6, 6), bool)))
+    straight = field.refined(False)
+    expected = field.interpolate(straight.x[None, :], straight.y[:, None])
+    inside = np.isfinite(expected)
+    assert inside.any()
+    np.testing.assert_allclose(straight.heights[inside], expected[inside], atol=1e-12)
+
+
+def test_large_field_is_not_refined():
+    assert refinement_factor((9, 6)) == 6
+    assert refinement_factor((1001, 1001)) == 1
+    axis = np.linspace(0, 1, 600)
+    field = HeightField(axis, axis, np.zeros((600, 600)))
+    assert field.refined() is field

@@ -111,30 +111,6 @@ def test_surface_mesh_omits_holes(slope):
     assert not (np.abs(points - BOX.place(surface.x[4], surface.y[3], 1.0))[:, :2].max(1) < 1e-9).any()
 
 
-def test_refined_mesh_is_same_bilinear_surface(slope):
-    rng = np.random.default_rng(0)
-    surface = slope()
-    values = 10 ** rng.normal(size=(6, 9))
-    values[2, 2] = np.nan
-    field = HeightField.from_surface(replace(surface, values={"train_loss": values}), None, LOG)
-    coarse, fine = mesh.surface_mesh(field, BOX), mesh.surface_mesh(field, BOX, refine=4)
-    assert fine.GetNumberOfPolys() == 16 * coarse.GetNumberOfPolys()
-    x, y, z = vtk_to_numpy(fine.GetPoints().GetData()).T
-    x, y = x / 0.5 + 0.25, y / 2.0 + 0.5
-    inside = field.interpolate(np.clip(x, *field.x[[0, -1]]), np.clip(y, *field.y[[0, -1]]))
-    known = np.isfinite(inside)
-    assert known.mean() > 0.99, "only edges of the hole may round into it"
-    np.testing.assert_allclose(z[known], 0.1 * (inside[known] - 1), atol=1e-9)
-    np.testing.assert_allclose(coarse.GetBounds(), fine.GetBounds(), atol=1e-12)
-    with pytest.raises(ValueError, match="refine=1"):
-        mesh.surface_mesh(field, BOX, {"a": values}, refine=2)
-
-
-def test_refinement_factor_is_bounded(slope):
-    assert mesh.refinement_factor(HeightField.from_surface(slope(), None, LOG)) == 6
-    assert mesh.refinement_factor(HeightField.from_surface(slope(1001, 1001), None, LOG)) == 1
-
-
 def test_path_mesh_arrays_are_exact_at_checkpoints(slope, walk):
     field = HeightField.from_surface(slope(), None, LOG)
     path = walk([(-0.4, 0.1), (1.0, 0.9), (1.2, 0.2)], loss=[3.0, np.nan, 1.0])

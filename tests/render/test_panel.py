@@ -73,8 +73,7 @@ def test_grid(count: int, size: str, grid: tuple[int, int]) -> None:
 def test_different_ranges() -> None:
     figure = plot_panel([surface("a"), surface("b", right=3.0)], options=ContourOptions(style="heat")).figure
     assert [ax.get_xlim() for ax in panels(figure)] == [(-1, 1.5), (-1, 3)]
-    assert any("ranges differ" in text.get_text() for text in figure.texts)
-    assert not plot_panel([surface("a"), surface("b")], options=ContourOptions(style="heat")).figure.texts
+    assert not figure.texts
 
 
 def test_colour_of_each_run() -> None:
@@ -141,8 +140,27 @@ def test_given_axes() -> None:
     artists = plot_panel([surface("a"), surface("b", right=3.0)], [[trajectory("SGD")], []], ax=axes)
     assert artists.axes == tuple(axes)
     assert artists.figure is figure
-    assert artists.notes == ("axis ranges differ between panels",)
+    assert artists.notes == ("smoothed between 21 × 13 points",)
     assert len(bars(figure)) == 1
     assert [ax.get_xlabel() for ax in axes] == ["direction 1"] * 2
     with pytest.raises(ValueError, match="expected 2 axes, one for each panel, got 1"):
         plot_metrics(surface("a"), ax=axes[:1])
+
+
+def test_long_titles_are_broken_at_column_width() -> None:
+    titles = ["resnet56, with shortcuts", "resnet56, without any shortcuts"]
+    options = ContourOptions(size="column", axis_labels=("direction 1", "direction 2"))
+    figure = plot_panel([surface("a"), surface("b")], titles=titles, options=options).figure
+    figure.draw_without_rendering()
+    boxes = [ax.title.get_window_extent() for ax in panels(figure)]
+    boxes += [ax.xaxis.label.get_window_extent() for ax in panels(figure)]
+    for k, one in enumerate(boxes):
+        for other in boxes[k + 1 :]:
+            assert not one.overlaps(other)
+    assert [ax.get_title().replace("\n", " ") for ax in panels(figure)] == titles
+
+
+def test_notes_of_one_panel_say_which() -> None:
+    figure = plot_panel([surface("a"), surface("b", right=3.0, status=1)], [[trajectory("SGD")], []]).figure
+    notes = " ".join(text.get_text().replace("\n", " ") for text in figure.texts)
+    assert "left: SGD" in notes or "SGD" not in notes

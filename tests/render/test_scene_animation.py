@@ -198,7 +198,7 @@ def test_last_frame_of_descent_equals_still(needs_gl, two):
         draw_annotations(ax, scene, ticks)
         scene.figure.canvas.draw()
     still = np.asarray(scene.figure.canvas.buffer_rgba())
-    top = round(360 - scene.layout.hud)
+    top = round(360 - scene.layout.hud_top(scene.layout.panels[0]))
     below = top + round(1.5 * scene.layout.em * max(hud.rows for hud in scene.huds))
     np.testing.assert_array_equal(last[below:], still[below:])
     np.testing.assert_array_equal(last[:top], still[:top])
@@ -208,7 +208,7 @@ def test_last_frame_of_descent_equals_still(needs_gl, two):
         rgb = image.astype(int)
         return int(((rgb[below:, :350, 0] > 120) & (rgb[below:, :350, 1:3].max(-1) < 70)).sum())
 
-    assert red(first) == 0
+    assert red(first) < 50, "the rim of the start"
     assert red(last) > 100
 
 

@@ -102,7 +102,7 @@ def turned(quarter):
         x, y = y, -x  # coordinates in the rotated frame, which rotates the surface by +90 degrees
     heights = np.clip(x + y, 0, None) ** 2 + 0.1 * (x**2 + y**2)
     field = HeightField(axis, axis, heights)
-    return field, unit_box(field, 0.0, float(heights.max()))
+    return field, unit_box(field, 0.0, float(heights.max()), 0.52)
 
 
 @pytest.mark.parametrize("quarter", range(4))
@@ -126,7 +126,7 @@ def test_best_view_shows_path_behind_ridge():
     axis = np.linspace(-1, 1, 41)
     x, _ = np.meshgrid(axis, axis)
     field = HeightField(axis, axis, np.exp(-((x / 0.1) ** 2)))  # a ridge along y
-    box = unit_box(field, 0.0, 1.0)
+    box = unit_box(field, 0.0, 1.0, 0.52)
     for side in (-1, 1):
         xs = np.full(20, side * 0.15)
         path = box.place(xs, np.linspace(-0.8, 0.8, 20), field.interpolate(xs, np.linspace(-0.8, 0.8, 20)))
@@ -136,5 +136,5 @@ def test_best_view_shows_path_behind_ridge():
 
 def test_best_view_of_flat_surface_is_default():
     field = HeightField(np.arange(5.0), np.arange(4.0), np.zeros((4, 5)))
-    azimuth, _ = best_view([field], [unit_box(field, -1.0, 1.0)])
+    azimuth, _ = best_view([field], [unit_box(field, -1.0, 1.0, 0.52)])
     assert azimuth == -60

@@ -63,7 +63,7 @@ def test_hud_items_keep_positions_inside_panel(slope, walk, count, size):
     (hud,), (panel,) = scene.huds, scene.layout.panels
     with scene.figure.style():
         ax = overlay.canvas(scene.figure)
-        texts = hud.draw(ax, panel.left + panel.width / 2, scene.layout.hud)
+        texts = hud.draw(ax, panel.left + panel.width / 2, scene.layout.hud_top(panel))
         places = set()
         for step in (0, 7, 15, 30):
             for text, said in zip(texts, hud.texts(step), strict=True):

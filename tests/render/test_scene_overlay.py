@@ -111,10 +111,10 @@ def test_colour_bar_shows_values(figure):
 
 def test_legend_rows(figure):
     paths = [(f"optimizer number {k}", "#e31a1c") for k in range(9)]
-    handles = overlay.legend_handles(paths, [("start", "#ffffff"), ("end", "#ffd11a")])
+    handles = overlay.legend_handles(paths)
     rows = overlay.legend_rows(figure, handles)
     assert rows > 1
-    overlay.draw_legend(figure, handles, 470.0)
+    overlay.draw_legend(figure, handles, 300.0, 470.0)
     (legend,) = figure.legends
     assert {text.get_text() for text in legend.get_texts()} == {*(name for name, _ in paths), "start", "end"}
     figure.draw_without_rendering()
@@ -136,8 +136,8 @@ def test_legend_of_uneven_names_stays_inside(figure):
         "adam-lr-0.001",
     )
     for count in range(1, len(names) + 1):
-        handles = overlay.legend_handles([(name, "#e31a1c") for name in names[:count]], [("start", "w"), ("end", "y")])
-        overlay.draw_legend(figure, handles, 470.0)
+        handles = overlay.legend_handles([(name, "#e31a1c") for name in names[:count]])
+        overlay.draw_legend(figure, handles, 300.0, 470.0)
         legend = figure.legends[-1]
         figure.draw_without_rendering()
         box = legend.get_window_extent()

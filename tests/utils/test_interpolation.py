@@ -1,4 +1,4 @@
-"""Multilinear interpolation: the rule for NaN, arrays of vectors, and bit-equality with a plain loop."""
+"""Interpolation: the rule for NaN, arrays of vectors, bit-equality with a plain loop, and cubics without overshoot."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.interpolate import PchipInterpolator
 
-from landscape._utils.interpolation import locate, multilinear
+from landscape._utils.interpolation import locate, monotone_cubic, multilinear, subdivide
 
 AXES = (np.array([0.0, 1.0, 3.0]), np.array([-1.0, 0.5]), np.array([2.0, 2.5, 4.0, 8.0]))
 
@@ -73,3 +74,30 @@ def test_locate(value):
     assert 0 <= position <= 1
     width = AXES[0][lower + 1] - AXES[0][lower]
     assert AXES[0][lower] + position * width == pytest.approx(value, abs=1e-12)
+
+
+def test_monotone_cubic_matches_scipy_along_one_axis():
+    rng = np.random.default_rng(0)
+    x, y = np.sort(rng.uniform(-1, 1, 9)), np.array([0.0, 1.0])
+    row = rng.normal(size=9)
+    fine = monotone_cubic(x, y, np.stack([row, row]), 5)
+    expected = PchipInterpolator(x, row)(subdivide(x, 5))
+    np.testing.assert_allclose(fine, np.tile(expected, (6, 1)), atol=1e-13)
+
+
+def test_monotone_cubic_adds_no_extremum_and_is_symmetric():
+    rng = np.random.default_rng(1)
+    x, y = np.sort(rng.uniform(-1, 1, 9)), np.sort(rng.uniform(0, 3, 7))
+    values = rng.normal(size=(7, 9))
+    values[2, 3] = values[0, 0] = np.nan
+    values[6, 5:] = np.nan
+    fine = monotone_cubic(x, y, values, 4)
+    np.testing.assert_array_equal(fine, monotone_cubic(y, x, values.T, 4).T)
+    np.testing.assert_array_equal(fine[::4, ::4], values)
+    for j in range(6):
+        for i in range(8):
+            corners, inside = values[j : j + 2, i : i + 2], fine[4 * j : 4 * j + 5, 4 * i : 4 * i + 5]
+            if np.isfinite(corners).all():
+                assert corners.min() <= inside.min() <= inside.max() <= corners.max()
+            else:
+                assert np.isnan(inside[1:4, 1:4]).all()

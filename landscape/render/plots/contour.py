@@ -114,6 +114,9 @@ def plot_contour(
         notes = _notes(name, scale, missing, noise, paths)
         if options.smooth and style != "heat":
             notes += (smoothing_note(surface),)
+        notes = (*options.notes, *notes)
+        if style == "lines" and not with_bar:
+            notes = (f"contours of the {metric_label(name)}", *notes)
         if options.show_notes:
             add_note(axes, *notes)
         bar = None
@@ -242,8 +245,13 @@ def label_levels(
     """Write the roundest of ``levels`` into ``lines``, away from the trajectories and the origin."""
     chosen = scale.roundest(levels, 8)
     clear = [path.coordinates for path in trajectories if path.coordinates.shape[1] == 2] + [np.zeros((1, 2))]
-    texts = scale.labels(chosen)
+    texts = [_without_exponent(value, text) for value, text in zip(chosen.tolist(), scale.labels(chosen), strict=True)]
     return label_lines(ax, lines, scale.transform(chosen), texts, np.concatenate(clear), 0.88 * small_size())
+
+
+def _without_exponent(value: float, label: str) -> str:
+    """Return the label of a contour line without a superscript, which would be too small to print."""
+    return f"{value:g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e") if "^" in label else label
 
 
 def _mark_origin(ax: Axes, *, on_paper: bool) -> None:

@@ -94,6 +94,8 @@ def _length(points: np.ndarray) -> float:
 
 
 def _stations(piece: np.ndarray) -> np.ndarray:
-    """Return the vertices of the piece without its two ends, thinned evenly to at most 60."""
-    inner = piece[1:-1] if len(piece) > 4 else piece
-    return np.asarray(inner[np.unique(np.linspace(0, len(inner) - 1, _STATIONS).astype(int))])
+    """Return 60 points that divide the piece evenly, without its two ends."""
+    # Matplotlib drops vertices on straight lines, so that there may be none between the ends.
+    along = np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(piece, axis=0), axis=1))))
+    at = np.linspace(0, along[-1], _STATIONS + 2)[1:-1]
+    return np.stack([np.interp(at, along, column) for column in piece.T], axis=1)

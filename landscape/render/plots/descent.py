@@ -185,7 +185,7 @@ def _on_contours(
 
 def function_options(**changes: Any) -> ContourOptions:
     """Return the options of the contours of a function, which has no origin and no runs of its own."""
-    base = ContourOptions(legend=False, show_notes=False, mark_origin=False, axis_labels=("$x$", "$y$"))
+    base = ContourOptions(legend=False, show_notes=False, mark_origin=False, smooth=False, axis_labels=("$x$", "$y$"))
     return replace(base, **changes)
 
 

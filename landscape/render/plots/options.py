@@ -22,7 +22,8 @@ class PathOptions:
         colour: colour, if not the one of ``index``.
         marker: marker of the checkpoints, if not the one of ``index``.
         learning_rate: mark checkpoints where the learning rate changes by a factor of 1.5 or more.
-        distance: state the distance of the run from the plane in the small print.
+        distance: state the distance of the run from the plane in the small print; by default where it is more than a
+            tenth of the extent of its path.
         show_notes: write the notes below the axes; they are part of the result in any case.
         size: name of the size of a new figure.
     """
@@ -31,7 +32,7 @@ class PathOptions:
     colour: str | None = None
     marker: str | None = None
     learning_rate: bool = True
-    distance: bool = False
+    distance: bool | None = None
     show_notes: bool = True
     size: str | Size = "column"
 
@@ -60,7 +61,9 @@ class ContourOptions:
         legend: name the paths and their markers above the axes.
         show_notes: write the notes below the axes; they are part of the result in any case.
         noise: hatch the region that is indistinguishable from the origin; see :func:`analysis.noise.noise_of`.
-        distance: state the distance of each run from the plane in the small print.
+        distance: state the distance of each run from the plane in the small print; by default where it is more than a
+            tenth of the extent of its path.
+        notes: further small print.
         mark_origin: mark the origin of the plane if it is in range.
         path_indices: for each path, the number that selects its colour and marker; by default 0, 1, ...
         size: name of the size of a new figure; by default ``"column"``, and ``"page"`` for several panels.
@@ -80,7 +83,8 @@ class ContourOptions:
     legend: bool = True
     show_notes: bool = True
     noise: bool = False
-    distance: bool = False
+    distance: bool | None = None
+    notes: Sequence[str] = ()
     mark_origin: bool = True
     path_indices: Sequence[int] | None = None
     size: str | Size | None = None

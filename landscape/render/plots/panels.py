@@ -18,6 +18,7 @@ from landscape.render.figure import (
     legend_layout,
     small_size,
     wrap_notes,
+    wrap_titles,
 )
 from landscape.render.plots.artists import ContourArtists, PanelArtists
 from landscape.render.plots.contour import bar_ticks, contour_levels, label_levels, plane_limits, plot_contour
@@ -52,7 +53,7 @@ def plot_panel(
 ) -> PanelArtists:
     """Compare surfaces of two axes in panels with one scale and the same contour levels.
 
-    Each panel keeps its own coordinate range; the small print states if ranges differ.
+    Each panel keeps its own coordinate range.
 
     Args:
         surfaces: at least one surface with values ``(ny, nx)``.
@@ -111,10 +112,7 @@ def plot_panel(
         bar = None
         if options.colour_bar is not False:
             bar = _shared_bar(axes, panels, rows, metric_label(name), options.style)
-        notes = [note for panel in panels for note in panel.notes]
-        if not same:
-            notes.append("axis ranges differ between panels")
-        notes = list(dict.fromkeys(notes))
+        notes = _joint_notes(panels, columns)
         _finish(new, axes, panels, notes, options)
         panels = _label_lines(panels, paths, options)
     return PanelArtists(figure_of(axes[0]), tuple(panels), bar, tuple(notes))
@@ -247,6 +245,18 @@ def _shared_bar(
     return bar
 
 
+def _joint_notes(panels: Sequence[ContourArtists], columns: int) -> list[str]:
+    """Return the notes of all panels, each once; what is true of a single panel says of which."""
+    names = ("left", "right") if len(panels) == columns == 2 else [f"panel {k + 1}" for k in range(len(panels))]
+    common = [note for note in panels[0].notes if all(note in panel.notes for panel in panels)]
+    own = [
+        f"{name}: {', '.join(notes)}"
+        for name, panel in zip(names, panels, strict=True)
+        if (notes := [note for note in panel.notes if note not in common])
+    ]
+    return own + common
+
+
 def _finish(
     new: StyledFigure | None,
     axes: Sequence[Axes],
@@ -266,6 +276,8 @@ def _finish(
         ordered, look = legend_layout(handles, new.get_figwidth())
         new.legend(handles=ordered, loc="outside upper center", borderaxespad=0.1, **look)
     new.fit_height()
+    if wrap_titles(axes):
+        new.fit_height()
     if notes and options.show_notes:
         new.add_footnote(wrap_notes(notes, new.get_figwidth()), small_size())
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_PATHS = len(TRAJECTORY_COLOURS)
 """Number of paths that a reader can tell apart in one plot."""
 _LEARNING_RATE_FACTOR = 1.5  # smaller changes between two checkpoints (cosine schedule, warm-up) are not marked
+_FAR = 0.1  # of the extent of a path: nearer ones look like what they are
 _WHITE = ("white", "#ffffff")
 
 
@@ -60,7 +61,7 @@ def plot_path(
         notes = []
         if limits:
             notes += outside_notes(trajectory, limits)
-        if options.distance:
+        if options.distance or (options.distance is None and is_far(trajectory)):
             notes.append(distance_note(trajectory))
         artists = draw_path(axes, x, y, trajectory, options, notes)
         if limits:
@@ -177,6 +178,12 @@ def outside_notes(trajectory: Trajectory, limits: Sequence[tuple[float, float]])
         return []
     name = non_breaking(trajectory.name or "path")
     return [f"{name} leaves the plotted range ({outside} of {len(trajectory)} checkpoints outside)"]
+
+
+def is_far(trajectory: Trajectory) -> bool:
+    """Return True if a checkpoint is farther from the plane than a tenth of the extent of the path in it."""
+    extent = float(np.linalg.norm(np.ptp(trajectory.coordinates, axis=0)))
+    return bool((trajectory.distance > _FAR * extent).any())
 
 
 def distance_note(trajectory: Trajectory) -> str:

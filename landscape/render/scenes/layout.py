@@ -125,7 +125,11 @@ def arrange(
         """Return width and height of the panels in this number of columns."""
         return (width - bar_space - edge) // columns, (top - bottom) // math.ceil(panels / columns) - above
 
-    columns = max(range(1, panels + 1), key=lambda c: (min(divided(c)[0], PANEL_ASPECT * divided(c)[1]), c))
+    def usable(columns: int) -> float:
+        """Return the width of a scene that fills a panel; a single row is preferred unless it costs a lot."""
+        return min(divided(columns)[0], PANEL_ASPECT * divided(columns)[1]) * (1.2 if columns == panels else 1.0)
+
+    columns = max(range(1, panels + 1), key=lambda c: (usable(c), c))
     panel_width, panel_height = divided(columns)
     if panel_width < 9 * em or panel_height < 9 * em:
         raise ValueError(
