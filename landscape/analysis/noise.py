@@ -84,7 +84,7 @@ def noise_of(surface: Surface, metric: str | None = None) -> Noise:
             f"{metric} at the origin is unknown (the grid has no point there, or it is not computed), so relief cannot "
             "be distinguished from noise; paired standard errors store it in the file"
         )
-    error = _with_nearest(surface.values[name], surface)
+    error = with_nearest(surface.values[name], surface)
     return Noise(values - reference, error, name.endswith(PAIRED), reference)
 
 
@@ -116,7 +116,7 @@ def grid_origin(coordinates: Sequence[np.ndarray]) -> tuple[int, ...] | None:
     return tuple(reversed(index))
 
 
-def _with_nearest(error: np.ndarray, surface: Surface) -> np.ndarray:
+def with_nearest(error: np.ndarray, surface: Surface) -> np.ndarray:
     """Return errors with those of the nearest computed point where values are interpolated."""
     known = surface.status == DONE
     interpolated = surface.status == INTERPOLATED

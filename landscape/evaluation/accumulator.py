@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -81,6 +81,8 @@ class MetricAccumulator:
     Attributes:
         stop_above: loss of the first split (``names[0]``) above which a point is abandoned; None for never.
         stopped: True once every point is abandoned, so that nothing more need be added.
+        recorder: called with measure, split, index of the first sample and the values of a batch ``(points, samples)``
+            for each measure that has one value per sample; None for not recording.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class MetricAccumulator:
         self._seen: dict[str, int] = {}
         self.stop_above: float | None = None
         self.stopped = False
+        self.recorder: Callable[[str, str, int, Tensor], None] | None = None
         self._bounds: _Array | None = None  # of abandoned points: the bound that exceeded `stop_above`; else NaN
 
     def begin(self) -> None:
@@ -121,6 +124,8 @@ class MetricAccumulator:
         for measure_name, measure in self._measures.items():
             key = f"{split}_{measure_name}"
             value = self._measured(measure, outputs, targets, samples, measure_name)
+            if self.recorder is not None and value.ndim == 2:
+                self.recorder(measure_name, split, self._seen[split], value[:, :samples])
             if value.ndim == 2:
                 # Padding stays in the rows until they are summed: a GPU sums by the alignment of a row in memory, and a
                 # product of rows without padding would put every other one at an odd address.

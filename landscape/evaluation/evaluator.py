@@ -194,6 +194,43 @@ class Evaluator:
         with self._grad_mode():
             return self._launcher.run_all(launches)[: len(coordinates)]
 
+    def sample_values(
+        self, coordinates: Sequence[Sequence[float]], split: str, measure: str = "loss"
+    ) -> npt.NDArray[np.float64]:
+        """Return the values of each sample at several points, ``(points, samples)`` float64; their means are the values.
+
+        Args:
+            coordinates: the points.
+            split: name of the split.
+            measure: name of the loss or of a metric.
+
+        Returns:
+            The values, or ``(points, 1)`` means if the measure returns one value for a whole batch.
+        """
+        found: list[list[npt.NDArray[np.float64]]] = []
+
+        def record(name: str, part: str, first: int, values: torch.Tensor) -> None:
+            if (name, part) == (measure, split):
+                found[-1].append(values.cpu().numpy())
+
+        if torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
+        accumulator, stop_above = self._launcher.accumulator, self._launcher.accumulator.stop_above
+        column, points = self.names.index(f"{split}_{measure}"), self._points
+        accumulator.recorder, accumulator.stop_above = record, None
+        rows = []
+        try:
+            for start in range(0, len(coordinates), points):
+                part = list(coordinates[start : start + points])
+                found.append([])
+                with self._grad_mode():
+                    means = self._launcher.run([*part, *[part[-1]] * (points - len(part))])
+                rows.append(np.concatenate(found[-1], axis=1) if found[-1] else means[:, column : column + 1])
+        finally:
+            accumulator.recorder, accumulator.stop_above = None, stop_above
+        values: npt.NDArray[np.float64] = np.concatenate(rows)[: len(coordinates)]
+        return values
+
 
 @contextmanager
 def open_evaluator(
