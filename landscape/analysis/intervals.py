@@ -116,9 +116,12 @@ def difference_interval(a: Array, b: Array, paired_directions: bool, confidence:
     if not math.isfinite(spread.variance):
         return Difference(value, math.nan, math.nan, math.nan, "")
     error = math.sqrt(spread.variance)
-    p_value = 2 * float(stats.t.sf(abs(value) / error, spread.freedom)) if error > 0 else float(value == 0)
-    half = error * float(stats.t.ppf((1 + confidence) / 2, spread.freedom))
-    return Difference(value, value - half, value + half, p_value, spread.over)
+    below, above = _quantiles(spread, confidence)
+    p_value = float(value == 0)
+    if error > 0:
+        t, g = value / error, spread.skewness
+        p_value = 2 * float(stats.t.sf(abs(t + g * t**2 / 3 + g**2 * t**3 / 27 + g / 6), spread.freedom))
+    return Difference(value, value - above * error, value - below * error, p_value, spread.over)
 
 
 def quantile_interval(
@@ -137,27 +140,79 @@ def quantile_interval(
         seed: seed of the resampling.
     """
     x = _matrix(x)
-    directions, samples = x.shape
     value = _quantile(x.mean(1), quantile)
-    if directions < 2:
+    if len(x) < 2:
         return Interval(value)
-    generator = np.random.default_rng(seed)
-    rows = generator.integers(directions, size=(replicates, directions))
+    found = _replicates(x, quantile, replicates, seed, 0)
+    tail = (1 - confidence) / 2
+    over = "directions and data" if x.shape[1] > 1 else "directions"
+    return Interval(value, _quantile(found, tail), _quantile(found, 1 - tail), over)
+
+
+def quantile_difference(
+    a: Array,
+    b: Array,
+    paired_directions: bool,
+    quantile: float = 0.5,
+    confidence: float = CONFIDENCE,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> Difference:
+    """Return the difference of two quantiles over directions, by the bootstrap of :func:`quantile_interval`.
+
+    Samples are resampled together; so are directions, if they are the same ones. The p-value is twice the smaller share
+    of replicates on either side of zero.
+
+    Args:
+        a: ``(directions, samples)`` of the first network.
+        b: the same of the second one, on the same samples.
+        paired_directions: True if row ``k`` of both belongs to the same direction.
+        quantile: from 0 to 1.
+        confidence: nominal coverage.
+        replicates: number of bootstrap replicates.
+        seed: seed of the resampling.
+
+    Raises:
+        ValueError: different numbers of samples, or of paired directions.
+    """
+    a, b = _matrix(a), _matrix(b)
+    if a.shape[1] != b.shape[1] or (paired_directions and len(a) != len(b)):
+        raise ValueError(f"expected measurements of the same samples, got shapes {a.shape} and {b.shape}")
+    value = _quantile(b.mean(1), quantile) - _quantile(a.mean(1), quantile)
+    if min(len(a), len(b)) < 2:
+        return Difference(value, math.nan, math.nan, math.nan, "")
+    first = _replicates(a, quantile, replicates, seed, 0)
+    with np.errstate(invalid="ignore"):
+        found = _replicates(b, quantile, replicates, seed, 0 if paired_directions else 1) - first
+    if np.isnan(found).any():  # of two infinite radii
+        return Difference(value, math.nan, math.nan, math.nan, "")
+    tail = (1 - confidence) / 2
+    p_value = min(1.0, 2 * min(float((found <= 0).mean()), float((found >= 0).mean())))
+    over = "directions and data" if a.shape[1] > 1 else "directions"
+    return Difference(value, _quantile(found, tail), _quantile(found, 1 - tail), p_value, over)
+
+
+def _replicates(x: Array, quantile: float, replicates: int, seed: int, stream: int) -> Array:
+    """Return bootstrap replicates of a quantile over directions, ``(replicates,)``.
+
+    Weights of samples depend on the seed alone, the choice of directions on ``stream`` as well.
+    """
+    directions, samples = x.shape
+    rows = np.random.default_rng([seed, 1, stream]).integers(directions, size=(replicates, directions))
+    generator = np.random.default_rng([seed, 0])
+    finite = np.isfinite(x).all(1)
     found = np.empty(replicates)
     step = max(1, _CHUNK // samples)
     for start in range(0, replicates, step):
         part = rows[start : start + step]
+        means = np.broadcast_to(x.mean(1), (len(part), directions))
         if samples > 1:
             weights = generator.multinomial(samples, np.full(samples, 1 / samples), size=len(part)) / samples
             # An infinite row stays infinite, although a weight may be zero.
-            means = np.where(np.isfinite(x).all(1), weights @ np.where(np.isfinite(x), x, 0.0).T, x.mean(1))
-            values = np.take_along_axis(means, part, axis=1)
-        else:
-            values = x[:, 0][part]
+            means = np.where(finite, weights @ np.where(finite[:, None], x, 0.0).T, x.mean(1))
+        values = np.sort(np.take_along_axis(means, part, axis=1), axis=1)
         found[start : start + step] = [_quantile(row, quantile) for row in values]
-    tail = (1 - confidence) / 2
-    low, high = _quantile(found, tail), _quantile(found, 1 - tail)
-    return Interval(value, low, high, "directions and data" if samples > 1 else "directions")
+    return found
 
 
 def _quantile(values: Sequence[float] | Array, quantile: float) -> float:
@@ -200,7 +255,10 @@ def _spread_of_difference(a: Array, b: Array) -> _Spread:
         return _combined(rows, [], []) if len(rows) == 2 else _Spread(math.nan, math.nan, "")
     columns = float((b.mean(0) - a.mean(0)).var(ddof=1)) / samples
     both = [(_interaction(x), (len(x) - 1.0) * (samples - 1.0)) for x in (a, b) if len(x) > 1]
-    return _combined(rows, [(columns, samples - 1.0)], both)
+    spread = _combined(rows, [(columns, samples - 1.0)], both)
+    skewness = _skewness(b.mean(0) - a.mean(0), spread.variance)
+    skewness += _skewness(b.mean(1), spread.variance) - _skewness(a.mean(1), spread.variance)
+    return replace(spread, skewness=skewness)
 
 
 def _interaction(x: Array) -> float:

@@ -79,7 +79,7 @@ def _check_file(path: Path, evaluate: bool) -> list[Finding]:
         return check_surface(surface, planes)
     plane = planes if isinstance(planes, Plane) else next(iter(planes.values()))
     try:
-        problem, evaluation, fallback = _rebuild(surface, plane)
+        problem, evaluation, fallback = rebuild_problem(surface, plane)
     except (LandscapeError, ValueError, KeyError, TypeError) as error:
         text = f"the network cannot be rebuilt here, so only the file is checked: {error}"
         return [*check_surface(surface, planes), Finding("network", math.nan, WARN, text)]
@@ -113,7 +113,7 @@ def _require_own_planes(surface: Surface, planes: Plane | Mapping[int, Plane]) -
         raise StoreError(f"{surface.name}: origin and directions in the file are not those that its values belong to")
 
 
-def _rebuild(surface: Surface, plane: Plane) -> tuple[Problem, EvaluationConfig, list[Finding]]:
+def rebuild_problem(surface: Surface, plane: Plane) -> tuple[Problem, EvaluationConfig, list[Finding]]:
     """Return the problem that a surface was made of, how it was evaluated, and findings about what differs here.
 
     The weights are those of the checkpoint that the file names. A surface of a problem made in Python names none: its

@@ -1,0 +1,127 @@
+"""Measure the size of the basin around one or several networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from landscape.analysis import basin as analysis
+from landscape.analysis.basin import BasinConfig, Ray
+from landscape.analysis.comparison import Subject, compare_subjects, require_comparable
+from landscape.analysis.numbers import Comparison, Number
+from landscape.evaluation.config import EvaluationConfig
+from landscape.problem.spec import ProblemSpec
+from landscape.workflows.measure import Measured, MeasureTask, as_sources, facts_of, run_measurement
+from landscape.workflows.progress import ProgressOption, Steps, reporting
+from landscape.workflows.sources import PathName, SourceLike, SplitChoice
+from landscape.workflows.surface import RanksOption
+
+
+@dataclass(frozen=True, eq=False)
+class BasinResult:
+    """Sizes of basins.
+
+    Attributes:
+        numbers: numbers in the order of networks; empty while parts are left.
+        rays: all rays by the name of the network.
+        criterion: change that ends a basin, in words.
+        comparisons: differences of later networks to the first, if requested.
+        warnings: sentences for the user.
+        pending: number of parts that are left to compute.
+        out: file that holds the numbers; None if there is none.
+    """
+
+    numbers: tuple[Number, ...] = ()
+    rays: Mapping[str, Sequence[Ray]] = field(default_factory=dict)
+    criterion: str = ""
+    comparisons: tuple[Comparison, ...] = ()
+    warnings: tuple[str, ...] = ()
+    pending: int = 0
+    out: Path | None = None
+
+
+def measure_basin(
+    sources: SourceLike | Sequence[SourceLike],
+    config: BasinConfig | None = None,
+    *,
+    compare: bool = False,
+    evaluation: EvaluationConfig | None = None,
+    problem: ProblemSpec | None = None,
+    split: SplitChoice | None = None,
+    samples: int | None = None,
+    out: PathName | None = None,
+    overwrite: bool = False,
+    ranks: RanksOption = 1,
+    progress: ProgressOption[Steps] = None,
+    stop: Callable[[], bool] | None = None,
+) -> BasinResult:
+    """Measure how far a network can move before a metric has changed by a stated amount.
+
+    Along random filter-normalized rays, up the gradient and towards the worst point of a small ball, a bisection of some
+    eight evaluations finds the distance. Distances are relative to the norm of the weights that random rays move. The
+    median and quantiles over random rays have bootstrap intervals over rays and data.
+
+    Args:
+        sources: problems with weights in their models, runs, or paths of run directories and checkpoints.
+        config: rays, and the change that ends a basin.
+        compare: test the difference of every later network to the first one, paired over samples.
+        evaluation: device, dtype, batch size, threads, engine. By default in the precision of the weights, on the GPUs
+            of this machine or on its CPU.
+        problem: the problem of checkpoints outside a run directory.
+        split: splits to open, of which the first is measured; by default ``train``.
+        samples: size of a fixed, class-balanced subset of each split.
+        out: HDF5 file for numbers, raw values and provenance, which an interrupted call continues.
+        overwrite: replace ``out`` if it exists.
+        ranks: number of MPI ranks to start on this machine, ``"auto"``, or the ranks of a running job.
+        progress: True for a progress bar, or a function called with a ``Steps`` after each part.
+        stop: polled between parts; when it returns True, the parts under way are finished and kept.
+
+    Returns:
+        The numbers and rays; without any of them on ranks other than the root, and while parts are left.
+
+    Raises:
+        ValueError: contradicting or unknown arguments; with ``compare``, networks on other data or with other losses.
+        UnsoundError: the change is a share of a value that is not positive.
+        CheckpointError: a checkpoint is missing, damaged or of another architecture.
+        StoreError: the file was made with other settings, or cannot be written.
+    """
+    task = MeasureTask(
+        as_sources(sources), config or BasinConfig(), evaluation or EvaluationConfig(device="auto"), problem, split,
+        samples, None if out is None else Path(out), overwrite,
+    )  # fmt: skip
+    if compare:
+        if len(task.sources) < 2:
+            raise ValueError(f"compare: expected two or more networks, got {len(task.sources)}")
+        require_comparable(facts_of(task))  # before the first part is computed
+    with reporting(progress, "basin", "part", lambda steps: steps) as report:
+        measured, store = run_measurement(task, ranks, report, stop or (lambda: False))
+    if store is None:
+        return BasinResult(out=task.out)
+    left = sum(name not in one.units for one in measured for name in one.config.units)
+    if left:
+        return BasinResult(pending=left, out=task.out)
+    result = _conclude(measured, compare, task.out)
+    store.finish([number.to_record() for number in result.numbers])
+    return result
+
+
+def _conclude(measured: Sequence[Measured], compare: bool, out: Path | None) -> BasinResult:
+    numbers: list[Number] = []
+    subjects, rays, warnings = [], {}, []
+    criterion = ""
+    for one in measured:
+        config = one.config
+        assert isinstance(config, BasinConfig)
+        values = analysis.matrices(config, one.units)
+        numbers += analysis.numbers(one.name, config, values, one.facts.samples)
+        rays[one.name] = analysis.rays_of(config, one.units)
+        named = {(name, None): values["random"] for name in analysis.QUANTILES}
+        named |= {(f"basin-{kind}", None): x for kind, x in values.items() if kind != "random"}
+        subjects.append(Subject(one.name, one.facts, named, {"criterion": config.criterion}))
+        criterion = config.criterion
+        flat = sum(ray.radius == float("inf") for ray in rays[one.name])
+        if flat:
+            warnings.append(f"{one.name}: {flat} of {len(rays[one.name])} rays never reach the change; their radius is inf")
+    comparisons = compare_subjects(subjects) if compare else []
+    return BasinResult(tuple(numbers), rays, criterion, tuple(comparisons), tuple(warnings), 0, out)

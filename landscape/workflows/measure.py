@@ -1,0 +1,288 @@
+"""Measurements of several networks, part by part, on one or many ranks, continued from a file."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landscape.analysis import basin as basin_analysis
+from landscape.analysis import sharpness as sharpness_analysis
+from landscape.analysis.basin import BasinConfig
+from landscape.analysis.probe import Facts, Probe
+from landscape.analysis.sharpness import SharpnessConfig
+from landscape.errors import LandscapeError
+from landscape.evaluation.config import EvaluationConfig
+from landscape.evaluation.device import current_device
+from landscape.parallel.devices import choose_device
+from landscape.parallel.executor import execute
+from landscape.parallel.job import run_on_ranks
+from landscape.parallel.launcher import auto_ranks
+from landscape.parallel.ranks import Ranks, mark_collective
+from landscape.parallel.worker import RankContext
+from landscape.problem.problem import Problem
+from landscape.problem.spec import ProblemSpec
+from landscape.surface.measurements import MeasurementStore
+from landscape.training.run import Run
+from landscape.workflows.progress import Steps
+from landscape.workflows.sources import SourceLike, SplitChoice, open_source
+
+Array = NDArray[np.float64]
+Config: TypeAlias = SharpnessConfig | BasinConfig
+
+
+@dataclass(frozen=True)
+class MeasureTask:
+    """Everything that decides a measurement.
+
+    Attributes:
+        sources: problems, runs, or paths of run directories and checkpoints.
+        config: what is measured.
+        evaluation: device, dtype, batch size, threads, engine.
+        problem: problem of checkpoints outside a run directory.
+        split: splits to open; the first one is measured.
+        samples: size of the subset of each split.
+        out: file to create or continue.
+        overwrite: replace an existing file.
+    """
+
+    sources: tuple[SourceLike, ...]
+    config: Config
+    evaluation: EvaluationConfig
+    problem: ProblemSpec | None = None
+    split: SplitChoice | None = None
+    samples: int | None = None
+    out: Path | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("sources: expected one or more networks")
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The parts of a measurement of one network.
+
+    Attributes:
+        name: name of the network.
+        config: choice of what is measured, with the defaults that depend on the problem.
+        facts: what must agree with other networks for a comparison.
+        units: arrays by the name of the part; incomplete if the measurement was stopped.
+    """
+
+    name: str
+    config: Config
+    facts: Facts
+    units: Mapping[str, Array] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """True if every part is there."""
+        return all(name in self.units for name in self.config.units)
+
+
+def as_sources(sources: SourceLike | Sequence[SourceLike]) -> tuple[SourceLike, ...]:
+    """Return one or several sources as a tuple."""
+    if isinstance(sources, Problem | Run | str | os.PathLike):
+        return (sources,)
+    return tuple(sources)
+
+
+def names_of(sources: tuple[SourceLike, ...]) -> list[str]:
+    """Return distinct names of networks: the last parts of their paths, as many as it takes to tell them apart."""
+    paths = [
+        Path(f"network-{k + 1}") if isinstance(s, Problem) else s.path if isinstance(s, Run) else Path(s)
+        for k, s in enumerate(sources)
+    ]
+    parts = [path.parts[-4:] or (str(path),) for path in paths]
+    for depth in range(1, 5):
+        names = ["/".join(part[-depth:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{name} ({k + 1})" for k, name in enumerate(names)]
+
+
+def measure(
+    task: MeasureTask,
+    ranks: Ranks,
+    report: Callable[[Steps], None],
+    stop: Callable[[], bool],
+    store: MeasurementStore | None,
+) -> list[Measured]:
+    """Measure all networks on the ranks of a job; every rank calls this with an equal task.
+
+    Args:
+        task: what to measure.
+        ranks: this process's place among the ranks.
+        report: called on the root after each part.
+        stop: polled between parts.
+        store: arrays by name, on the root; None on the other ranks.
+
+    Returns:
+        What has been measured; on ranks other than the root without arrays.
+
+    Raises:
+        LandscapeError: a part failed; what was computed is kept.
+    """
+    found, done = [], 0
+    total = len(task.config.units) * len(task.sources)
+    device = choose_device(task.evaluation.device, ranks)
+    try:
+        for number, (source, name) in enumerate(zip(task.sources, names_of(task.sources), strict=True)):
+            probe, config = ranks.collective(lambda source=source: _open(task, source, device))  # type: ignore[misc]
+            facts = probe.facts
+            ranks.require_equal(facts.to_json())
+
+            def missing(number: int = number, name: str = name, config: Config = config) -> list[int]:
+                if store is None:
+                    return []
+                store.require(f"source-{number}", {"name": name, **facts.to_json()})  # noqa: B023  used at once
+                return [k for k, unit in enumerate(config.units) if f"{number}/{unit}" not in store]
+
+            pending = ranks.share(ranks.collective(missing))
+            done += len(config.units) - len(pending)
+            report(Steps(done, total, name))
+
+            def compute(k: int, probe: Probe = probe, config: Config = config) -> Array:
+                with current_device(device):
+                    return _compute(probe, config, config.units[k])
+
+            failure = ""
+            for result in execute(ranks, compute, pending, stop):
+                if result.values is None:
+                    failure = failure or result.message
+                    continue
+                assert store is not None
+                store.put(f"{number}/{config.units[result.point]}", result.values)
+                done += 1
+                report(Steps(done, total, name))
+            failure = ranks.share(failure)
+            if failure:
+                raise mark_collective(LandscapeError(f"{name}: {failure}"))
+            arrays = {} if store is None else {u: store[f"{number}/{u}"] for u in config.units if f"{number}/{u}" in store}
+            found.append(Measured(name, config, facts, arrays))
+    finally:
+        if store is not None:
+            store.flush()
+    return found
+
+
+def _open(task: MeasureTask, source: SourceLike, device: str) -> tuple[Probe, Config]:
+    opened = open_source(
+        source, problem=task.problem, split=task.split, samples=task.samples,
+        double_precision=task.evaluation.dtype in ("auto", "float64"),
+    )  # fmt: skip
+    evaluation = replace(task.evaluation, device=device.partition(":")[0]).resolved(opened.problem.model)
+    config = task.config
+    if isinstance(config, BasinConfig):
+        config = config.resolved(tuple(opened.problem.metrics))
+    return Probe(opened.problem, evaluation, device), config
+
+
+def _compute(probe: Probe, config: Config, unit: str) -> Array:
+    if isinstance(config, SharpnessConfig):
+        return sharpness_analysis.compute_unit(probe, config, unit)
+    return basin_analysis.compute_unit(probe, config, unit)
+
+
+def open_store(task: MeasureTask) -> MeasurementStore:
+    """Open the file of a task, or memory.
+
+    Raises:
+        StoreError: the file was made with other settings, or is none of measurements.
+    """
+    kind = "sharpness" if isinstance(task.config, SharpnessConfig) else "basin"
+    evaluation = {k: v for k, v in task.evaluation.to_json().items() if k not in ("paired", "stop_above", "device")}
+    settings = {
+        "kind": kind, "config": task.config.to_json(), "evaluation": evaluation, "sources": len(task.sources),
+    }  # fmt: skip
+    return MeasurementStore(task.out, settings, task.overwrite)
+
+
+def measure_on_local_ranks(
+    task: MeasureTask, count: int, report: Callable[[Steps], None], stop: Callable[[], bool]
+) -> None:
+    """Measure on ``count`` ranks of this machine, into the file of the task.
+
+    Raises:
+        ValueError: a source that other processes cannot rebuild.
+        RankError: a rank died, or the ranks could not be started.
+    """
+    if any(isinstance(source, Problem) for source in task.sources):
+        raise ValueError(
+            f"ranks={count}: other processes cannot rebuild a problem made in Python; pass run directories, or ranks=1"
+        )
+    sources = tuple(str(s.path) if isinstance(s, Run) else str(s) for s in task.sources)
+    with tempfile.TemporaryDirectory(prefix="landscape-") as folder:
+        job = Path(folder) / "job"
+        job.write_bytes(pickle.dumps(replace(task, sources=sources)))
+        run_on_ranks(
+            f"{__name__}:measure_on_rank", {"job": str(job)}, count, threads=task.evaluation.threads,
+            on_progress=lambda message: report(Steps(*message)), stop=stop,
+        )  # fmt: skip
+
+
+def measure_on_rank(arguments: Mapping[str, Any], context: RankContext) -> None:
+    """Measure the task in the file ``arguments["job"]`` as one of its ranks."""
+    ranks = context.ranks
+    task: MeasureTask = ranks.collective(lambda: pickle.loads(Path(arguments["job"]).read_bytes()))
+    store = ranks.collective(lambda: open_store(task) if ranks.is_root else None)
+    measure(task, ranks, lambda steps: context.report([steps.done, steps.total, steps.note]), context.stop, store)
+
+
+def count_ranks(task: MeasureTask, ranks: int | str) -> int:
+    """Return the number of ranks to start.
+
+    Raises:
+        ValueError: not a positive number or ``"auto"``.
+    """
+    if ranks == "auto":
+        return 1 if any(isinstance(s, Problem) for s in task.sources) else auto_ranks(task.evaluation.threads)
+    if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
+        raise ValueError(f"ranks: expected a positive number or 'auto', got {ranks!r}")
+    return ranks
+
+
+def run_measurement(
+    task: MeasureTask,
+    ranks: int | str | Ranks,
+    report: Callable[[Steps], None],
+    stop: Callable[[], bool],
+) -> tuple[list[Measured], MeasurementStore | None]:
+    """Measure in this process, on the ranks of a running job, or on ranks of this machine.
+
+    Returns:
+        What has been measured, and the store (None on ranks other than the root).
+    """
+    if isinstance(ranks, Ranks):
+        store = ranks.collective(lambda: open_store(task) if ranks.is_root else None)
+        return measure(task, ranks, report, stop, store), store
+    count = count_ranks(task, ranks)
+    if count == 1:
+        store = open_store(task)
+        return measure(task, Ranks(), report, stop, store), store
+    with tempfile.TemporaryDirectory(prefix="landscape-") as folder:
+        filed = task if task.out else replace(task, out=Path(folder) / "measurements.h5")
+        open_store(filed)  # an error here costs no start of the ranks
+        measure_on_local_ranks(filed, count, report, stop)
+        filed = replace(filed, overwrite=False)
+        store = open_store(filed)
+        # Everything is there: this only rebuilds what the arrays belong to.
+        return measure(filed, Ranks(), lambda steps: None, lambda: True, store), store
+
+
+def facts_of(task: MeasureTask) -> list[tuple[str, Facts]]:
+    """Return the name of each network and what must agree for a comparison, without measuring anything."""
+    found = []
+    for source, name in zip(task.sources, names_of(task.sources), strict=True):
+        probe, _ = _open(task, source, "cpu")
+        found.append((name, probe.facts))
+    return found
