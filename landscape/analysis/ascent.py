@@ -14,8 +14,8 @@ from landscape.errors import UnsoundError
 
 Norm = Literal["l2", "linf"]
 LONGEST_STEP = 8.0
-"""First and longest step in units of the radius. It takes a perturbation next to the point of the ball that the gradient
-points at, so that on a quadratic function the ascent is close to a power iteration."""
+"""First and longest step in units of the radius. It takes a perturbation next to the point of the ball that the
+gradient points at, so that on a quadratic function the ascent is close to a power iteration."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def ascend(
 ) -> Ascent:
     """Maximize the loss over a ball by projected steps along the direction of steepest ascent.
 
-    The first step from the centre is that of sharpness-aware minimization (Foret et al., 2021; with the absolute weights
-    as scale, Kwon et al., 2021). A step that does not raise the loss is halved, one that does is doubled up to
+    The first step from the centre is that of sharpness-aware minimization (Foret et al., 2021; with the absolute
+    weights as scale, Kwon et al., 2021). A step that does not raise the loss is halved, one that does is doubled up to
     :data:`LONGEST_STEP`. The result is a lower bound of the maximum.
 
     Args:

@@ -28,7 +28,6 @@ WORST_RADIUS = 0.05
 """Radius of the l2 ball in which the worst direction is found: the one of sharpness-aware minimization."""
 UNIT = "||w||"
 """Unit of distances: the norm of the weights that random directions move."""
-_SPECIAL = {"worst": "worst-direction"}
 _ROOM = 40  # evaluations beyond the budget that a ray may need, if its first distance is far off
 _SCALAR = 3  # columns before the evaluations: distance, slope, number of evaluations
 
@@ -76,8 +75,9 @@ class BasinConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> BasinConfig:
         """Return the choice that :meth:`to_json` wrote; missing fields have their defaults."""
-        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in known.items()})
+        known: dict[str, Any] = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        listed: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in known.items()}
+        return cls(**listed)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -178,8 +178,8 @@ def _amount(config: BasinConfig, base: float) -> float:
         return config.change
     if not 0 < base < math.inf:
         raise UnsoundError(
-            f"basin: {config.metric} at the origin is {base:g}, of which no share can be taken; state the change in units "
-            "of the metric instead"
+            f"basin: {config.metric} at the origin is {base:g}, of which no share can be taken; state the change in "
+            "units of the metric instead"
         )
     return config.share * base
 
@@ -249,8 +249,8 @@ def _named_rows(config: BasinConfig, units: Mapping[str, Array]) -> list[tuple[s
 def matrices(config: BasinConfig, units: Mapping[str, Array]) -> dict[str, Array]:
     """Return the radii with the influence of each sample on them, ``(rays, samples)``, by kind of ray.
 
-    The row mean is the radius; the deviation of a sample from it is what the sample, by its share in the mean, moves the
-    crossing (the implicit function theorem).
+    The row mean is the radius; the deviation of a sample from it is what the sample, by its share in the mean, moves
+    the crossing (the implicit function theorem).
     """
     origin = units["origin"]
     room = config.evaluations + _ROOM
@@ -266,6 +266,11 @@ def matrices(config: BasinConfig, units: Mapping[str, Array]) -> dict[str, Array
         excess = sign * change - (config.share or 0.0) * origin[0]
         found.setdefault(kind, []).append(radius - (excess - excess.mean()) / slope)
     return {kind: np.stack(rows) for kind, rows in found.items()}
+
+
+def name_of(kind: str) -> str:
+    """Return the name of the number for a further ray."""
+    return "basin-worst-direction" if kind == "worst" else f"basin-{kind}"
 
 
 def numbers(source: str, config: BasinConfig, values: Mapping[str, Array], samples: int) -> list[Number]:
@@ -284,13 +289,13 @@ def numbers(source: str, config: BasinConfig, values: Mapping[str, Array], sampl
         interval = quantile_interval(random, quantile, seed=config.seed)
         found.append(
             Number(
-                source, name, None, interval.value, interval.low, interval.high, count, len(random), UNIT, interval.over,
-                config.criterion,
+                source, name, None, interval.value, interval.low, interval.high, count, len(random), UNIT,
+                interval.over, config.criterion,
             )
         )  # fmt: skip
     least = int(np.argmin(random.mean(1)))
     single = [("basin-worst-ray", random[least : least + 1], len(random))]
-    single += [(f"basin-{_SPECIAL.get(kind, kind)}", values[kind], 1) for kind in values if kind != "random"]
+    single += [(name_of(kind), values[kind], 1) for kind in values if kind != "random"]
     for name, x, directions in single:
         with np.errstate(invalid="ignore"):
             interval = mean_interval(x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ from landscape.analysis.numbers import Comparison
 from landscape.analysis.probe import Facts
 from landscape.analysis.sharpness import MEASURES
 
-Key = tuple[str, float | None]
+Array: TypeAlias = NDArray[np.float64]
+Key: TypeAlias = tuple[str, float | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,7 @@ class Subject:
 
     name: str
     facts: Facts
-    values: Mapping[Key, NDArray[np.float64]]
+    values: Mapping[Key, Array]
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -44,9 +45,9 @@ def require_comparable(subjects: Sequence[tuple[str, Facts]]) -> None:
     for name, facts in others:
         if facts.data != expected.data:
             raise ValueError(
-                f"{name} is measured on other data than {first} ({_size(facts)} and {_size(expected)} samples, of other "
-                "contents or order), so their difference cannot be tested; measure both on one data set, or without a "
-                "comparison"
+                f"{name} is measured on other data than {first} ({facts.samples:,} and {expected.samples:,} samples, "
+                "of other contents or order), so their difference cannot be tested; measure both on one data set, or "
+                "without a comparison"
             )
         if facts.loss != expected.loss:
             raise ValueError(
@@ -99,22 +100,18 @@ def compare_subjects(subjects: Sequence[Subject]) -> list[Comparison]:
             found.append(
                 Comparison(
                     *key, first.name, subject.name, difference.value, difference.low, difference.high,
-                    difference.p_value, difference.over,
+                    difference.p_value, difference.over, subject.facts.samples,
                 )
             )  # fmt: skip
     return found
 
 
-def _difference(measure: str, a: NDArray[np.float64], b: NDArray[np.float64], paired: bool) -> Difference:
+def _difference(measure: str, a: Array, b: Array, paired: bool) -> Difference:
     same = paired and len(a) == len(b)
     if measure in QUANTILES:
         return quantile_difference(a, b, same, QUANTILES[measure])
     with np.errstate(invalid="ignore"):
         return difference_interval(a, b, same)
-
-
-def _size(facts: Facts) -> str:
-    return f"{facts.samples:,}"
 
 
 def _listed(names: Sequence[str]) -> str:

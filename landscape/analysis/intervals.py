@@ -200,7 +200,8 @@ def _replicates(x: Array, quantile: float, replicates: int, seed: int, stream: i
     directions, samples = x.shape
     rows = np.random.default_rng([seed, 1, stream]).integers(directions, size=(replicates, directions))
     generator = np.random.default_rng([seed, 0])
-    finite = np.isfinite(x).all(1)
+    finite: NDArray[np.bool_] = np.isfinite(x).all(axis=1)
+    known = np.where(finite[:, None], x, 0.0).T
     found = np.empty(replicates)
     step = max(1, _CHUNK // samples)
     for start in range(0, replicates, step):
@@ -209,7 +210,7 @@ def _replicates(x: Array, quantile: float, replicates: int, seed: int, stream: i
         if samples > 1:
             weights = generator.multinomial(samples, np.full(samples, 1 / samples), size=len(part)) / samples
             # An infinite row stays infinite, although a weight may be zero.
-            means = np.where(finite, weights @ np.where(finite[:, None], x, 0.0).T, x.mean(1))
+            means = np.where(finite, weights @ known, x.mean(1))
         values = np.sort(np.take_along_axis(means, part, axis=1), axis=1)
         found[start : start + step] = [_quantile(row, quantile) for row in values]
     return found
@@ -265,7 +266,7 @@ def _interaction(x: Array) -> float:
     """Return the part of the variance of the mean that row and column means both contain."""
     residual = x - x.mean(1, keepdims=True) - x.mean(0, keepdims=True) + x.mean()
     directions, samples = x.shape
-    return float((residual**2).sum()) / ((directions - 1) * (samples - 1)) / (directions * samples)
+    return float(np.square(residual).sum()) / float((directions - 1) * (samples - 1) * directions * samples)
 
 
 def _combined(

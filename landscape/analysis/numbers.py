@@ -70,6 +70,7 @@ class Comparison:
         high: upper end.
         p_value: two-sided p-value of a difference of zero; NaN if unknown.
         over: what the interval accounts for, as for :class:`Number`.
+        n: number of samples.
     """
 
     measure: str
@@ -81,10 +82,12 @@ class Comparison:
     high: float
     p_value: float
     over: str = ""
+    n: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields; None stands for what is unknown or infinite."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        """Return the fields in :data:`PRINTED` with ``second - first`` as source; None stands for what is unknown."""
+        values = {**asdict(self), "source": f"{self.second} - {self.first}", "value": self.difference}
+        return {name: _plain(values[name]) for name in PRINTED}
 
 
 def _plain(value: Any) -> Any:

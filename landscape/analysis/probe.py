@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -148,13 +149,11 @@ class Probe:
 
     def flat_weights(self) -> Tensor:
         """Return the parameters as one vector ``(n,)`` float64."""
-        import torch
-
         return torch.cat([tensor.reshape(-1).double() for _, tensor in self.origin])
 
     def direction(self, displacement: Tensor) -> Direction:
         """Return a vector ``(n,)`` as a direction."""
         sizes = [tensor.numel() for _, tensor in self.origin]
-        parts = displacement.cpu().split(sizes)
+        parts: Sequence[Tensor] = torch.split(displacement.cpu(), sizes)
         tensors = {name: part.view(tensor.shape) for (name, tensor), part in zip(self.origin, parts, strict=True)}
         return Direction.from_tensors(self.origin, tensors, "measurement")

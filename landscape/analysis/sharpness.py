@@ -1,7 +1,8 @@
 """Sharpness of a network at its weights, by the definitions of the literature, each with an interval.
 
 Throughout, ``L`` is the mean loss of the measured split, ``w`` the weights, ``r`` the radius, ``g`` the gradient of
-``L`` at ``w``; products and absolute values of vectors are entry by entry. ``docs/sharpness.md`` discusses the measures.
+``L`` at ``w``; products and absolute values of vectors are entry by entry. ``docs/sharpness.md`` discusses the
+measures.
 """
 
 from __future__ import annotations
@@ -135,8 +136,9 @@ class SharpnessConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> SharpnessConfig:
         """Return the choice that :meth:`to_json` wrote; missing fields have their defaults."""
-        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in known.items()})
+        known: dict[str, Any] = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        listed: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in known.items()}
+        return cls(**listed)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -222,8 +224,8 @@ def worst_displacement(probe: Probe, config: SharpnessConfig, measure: str, radi
         weights = derivatives.weights()
         if measure == "keskar" and derivatives.loss() < 0:
             raise UnsoundError(
-                f"keskar: the loss is {derivatives.loss():g}; the definition divides by 1 + loss and needs a loss that is "
-                "never negative; choose another measure"
+                f"keskar: the loss is {derivatives.loss():g}; the definition divides by 1 + loss and needs a loss that "
+                "is never negative; choose another measure"
             )
         scale = torch.ones_like(weights)
         if MEASURES[measure].adaptive:

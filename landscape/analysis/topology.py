@@ -1,8 +1,8 @@
 """Topology of a surface: minima, the saddles at which their basins merge, persistence, and barriers.
 
-The sublevel sets of a surface, ``{points with a value of at most h}``, grow with ``h``. A component is born at a minimum
-and ends at the saddle where it meets one with a deeper minimum (the elder rule); the difference of the two values is the
-persistence of the minimum. The merge tree holds all of these events.
+The sublevel sets of a surface, ``{points with a value of at most h}``, grow with ``h``. A component is born at a
+minimum and ends at the saddle where it meets one with a deeper minimum (the elder rule); the difference of the two
+values is the persistence of the minimum. The merge tree holds all of these events.
 
 Sources: Edelsbrunner, Letscher and Zomorodian, Topological Persistence and Simplification, Discrete & Computational
 Geometry 28, 2002; Carr, Snoeyink and Axen, Computing Contour Trees in All Dimensions, Computational Geometry 24, 2003.
@@ -11,7 +11,6 @@ For loss surfaces: Barannikov et al., Barcodes as Summary of Loss Function Topol
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.analysis.noise import PAIRED, STANDARD_ERRORS, error_name, with_nearest
+from landscape.analysis.sublevels import Sublevels, sweep_sublevels
 from landscape.surface.surface import DONE, INTERPOLATED, STOPPED, Surface
 
 LEAST_POINTS = 3
@@ -184,11 +184,11 @@ class MergeTree:
 def merge_tree(surface: Surface, metric: str | None = None, diagonals: bool = False) -> MergeTree:
     """Return the merge tree of a metric of a surface of one, two or three axes.
 
-    Neighbours are the grid's own: points that differ by one step along one axis (with ``diagonals``, by at most one step
-    along each). Points that are missing or failed, NaN and infinite values are walls, which no path crosses. Points that
-    were stopped above a threshold count as lying at the threshold: they are never minima, and a saddle among them is a
-    lower bound. Interpolated points count as measured ones, with the error of the nearest of these. Of equal values, one
-    comes first by its position; minima of persistence zero, which depend on that, are left out.
+    Neighbours are the grid's own: points that differ by one step along one axis (with ``diagonals``, by at most one
+    step along each). Points that are missing or failed, NaN and infinite values are walls, which no path crosses.
+    Points that were stopped above a threshold count as lying at the threshold: they are never minima, and a saddle
+    among them is a lower bound. Interpolated points count as measured ones, with the error of the nearest of these. Of
+    equal values, one comes first by its position; minima of persistence zero, which depend on that, are left out.
 
     The standard error of a persistence is at most the sum of the standard errors at the minimum and at the saddle, each
     of the difference to the origin if the surface has paired errors (the triangle inequality); that sum is the error
@@ -221,7 +221,8 @@ def merge_tree(surface: Surface, metric: str | None = None, diagonals: bool = Fa
             values[stopped] = surface.stop_above if surface.stop_above is not None else np.nanmin(bounds)
         else:  # nothing is known of other metrics there
             stopped = np.zeros_like(stopped)
-    minima, labels = _sweep(values, known | stopped, stopped, diagonals)
+    levels = sweep_sublevels(values, known | stopped, diagonals)
+    minima, labels = _minima(levels, values, stopped)
     errors = _errors(surface, name)
     found = tuple(
         replace(
@@ -257,63 +258,12 @@ def has_paired_errors(surface: Surface, metric: str) -> bool:
     return f"{metric}{PAIRED}" in surface.values
 
 
-def _sweep(
-    values: NDArray[np.float64], usable: NDArray[np.bool_], stopped: NDArray[np.bool_], diagonals: bool
-) -> tuple[list[Minimum], NDArray[np.int32]]:
-    """Add the usable points from the lowest to the highest, and return the minima and the label of each point."""
-    shape = values.shape
-    order, rank = _ranked(values, usable)
-    steps = _steps(shape, diagonals)
-    padded = np.full(tuple(n + 2 for n in shape), -1, dtype=np.int64)
-    padded[tuple(slice(1, -1) for _ in shape)] = rank
-    inner = np.ravel_multi_index(tuple(i + 1 for i in np.unravel_index(order, shape)), padded.shape)
-    flat_rank = padded.ravel()
-    neighbours = flat_rank[inner[:, None] + steps[None, :]]  # (usable points, neighbours), by rank
-    neighbours[neighbours >= np.arange(len(order))[:, None]] = -1  # only those that are lower
-    lowest = np.where(neighbours >= 0, neighbours, len(order)).min(axis=1, initial=len(order))
-    is_stopped = stopped.ravel()[order]
-
-    # Every point drains into its lowest neighbour, and so into one local minimum.
-    drains = np.arange(len(order))
-    has_lower = lowest < len(order)
-    drains[has_lower] = lowest[has_lower]
-    while True:
-        further = drains[drains]
-        if np.array_equal(further, drains):
-            break
-        drains = further
-
-    # Basins meet only where a point has lower neighbours of several basins.
-    basin_of = np.where(neighbours >= 0, drains[neighbours], -1)
-    first = np.where(basin_of >= 0, basin_of, len(order)).min(axis=1, initial=len(order))
-    meets = np.flatnonzero(has_lower & (basin_of.max(axis=1, initial=-1) != first))
-    elder = {int(m): int(m) for m in np.flatnonzero(~has_lower)}  # union-find over minima, by rank
-
-    def root(minimum: int) -> int:
-        while elder[minimum] != minimum:
-            elder[minimum] = elder[elder[minimum]]
-            minimum = elder[minimum]
-        return minimum
-
-    merges: dict[int, tuple[int, int]] = {}  # minimum: (saddle, survivor), by rank
-    for point in meets.tolist():
-        roots = sorted({root(m) for m in basin_of[point].tolist() if m >= 0})
-        for minimum in roots[1:]:
-            merges[minimum] = (point, roots[0])
-            elder[minimum] = roots[0]
-    flat = values.ravel()[order]
-    return _minima(shape, order, flat, merges, drains, is_stopped)
-
-
 def _minima(
-    shape: tuple[int, ...],
-    order: NDArray[np.intp],
-    values: NDArray[np.float64],
-    merges: Mapping[int, tuple[int, int]],
-    drains: NDArray[np.intp],
-    stopped: NDArray[np.bool_],
+    levels: Sublevels, grid: NDArray[np.float64], stopped_grid: NDArray[np.bool_]
 ) -> tuple[list[Minimum], NDArray[np.int32]]:
     """Return the minima of positive persistence in order of it, and the label of each grid point."""
+    shape, order, drains, merges = grid.shape, levels.order, levels.drains, levels.merges
+    values, stopped = grid.ravel()[order], stopped_grid.ravel()[order]
     every = np.unique(drains).tolist()
 
     def persistence(minimum: int) -> float:
@@ -350,25 +300,3 @@ def _minima(
     names = np.array([-1 if target[m] is None else target[m] for m in every], dtype=np.int32)
     labels[order] = names[np.searchsorted(np.array(every), drains)]
     return minima, labels.reshape(shape)
-
-
-def _ranked(values: NDArray[np.float64], usable: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """Return the flat indices of usable points in ascending order, and the rank of every point (-1 if not usable).
-
-    Ties are broken by positions in a way that exchanging axes leaves alone as far as possible.
-    """
-    places = np.sort(np.stack(np.unravel_index(np.arange(values.size), values.shape)), axis=0)
-    flat = np.where(usable, values, np.inf).ravel()
-    order = np.lexsort((*places, flat))[: int(usable.sum())]
-    rank = np.full(values.size, -1, dtype=np.int64)
-    rank[order] = np.arange(len(order))
-    return order, rank.reshape(values.shape)
-
-
-def _steps(shape: tuple[int, ...], diagonals: bool) -> NDArray[np.int64]:
-    """Return the flat offsets of the neighbours of a point in an array padded by one point on each side."""
-    strides = np.cumprod([1, *(n + 2 for n in reversed(shape))])[:-1][::-1]
-    moves = [m for m in itertools.product((-1, 0, 1), repeat=len(shape)) if any(m)]
-    if not diagonals:
-        moves = [move for move in moves if sum(map(abs, move)) == 1]
-    return np.array([int(np.dot(move, strides)) for move in moves], dtype=np.int64)

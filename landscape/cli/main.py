@@ -28,6 +28,9 @@ COMMANDS = {
     "info": "Show what a file contains, how it was made and how complete it is.",
     "check": "Check whether a surface can be trusted.",
     "merge": "Merge the shards of an array job into one surface.",
+    "sharpness": "Measure the sharpness of networks, with intervals.",
+    "basin": "Measure how far networks can move before a metric has changed.",
+    "topology": "Compute minima, barriers and basins of a surface.",
     "compare": "Compare optimizers: same initial weights, all paths on one landscape.",
     "functions": "Draw optimizers on functions of one and two variables.",
 }

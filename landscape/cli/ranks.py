@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from landscape.parallel.ranks import Ranks
 
-DIVIDED = ("surface",)
+DIVIDED = ("surface", "sharpness", "basin")
 """Commands that divide their work among ranks."""
 _joined: list[Ranks] = []
 

@@ -197,7 +197,7 @@ class Evaluator:
     def sample_values(
         self, coordinates: Sequence[Sequence[float]], split: str, measure: str = "loss"
     ) -> npt.NDArray[np.float64]:
-        """Return the values of each sample at several points, ``(points, samples)`` float64; their means are the values.
+        """Return the values of each sample at several points, ``(points, samples)`` float64.
 
         Args:
             coordinates: the points.

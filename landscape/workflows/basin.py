@@ -8,7 +8,7 @@ from pathlib import Path
 
 from landscape.analysis import basin as analysis
 from landscape.analysis.basin import BasinConfig, Ray
-from landscape.analysis.comparison import Subject, compare_subjects, require_comparable
+from landscape.analysis.comparison import Array, Key, Subject, compare_subjects, require_comparable
 from landscape.analysis.numbers import Comparison, Number
 from landscape.evaluation.config import EvaluationConfig
 from landscape.problem.spec import ProblemSpec
@@ -26,6 +26,7 @@ class BasinResult:
         numbers: numbers in the order of networks; empty while parts are left.
         rays: all rays by the name of the network.
         criterion: change that ends a basin, in words.
+        metric: metric whose change it is.
         comparisons: differences of later networks to the first, if requested.
         warnings: sentences for the user.
         pending: number of parts that are left to compute.
@@ -35,6 +36,7 @@ class BasinResult:
     numbers: tuple[Number, ...] = ()
     rays: Mapping[str, Sequence[Ray]] = field(default_factory=dict)
     criterion: str = ""
+    metric: str = "loss"
     comparisons: tuple[Comparison, ...] = ()
     warnings: tuple[str, ...] = ()
     pending: int = 0
@@ -58,9 +60,9 @@ def measure_basin(
 ) -> BasinResult:
     """Measure how far a network can move before a metric has changed by a stated amount.
 
-    Along random filter-normalized rays, up the gradient and towards the worst point of a small ball, a bisection of some
-    eight evaluations finds the distance. Distances are relative to the norm of the weights that random rays move. The
-    median and quantiles over random rays have bootstrap intervals over rays and data.
+    Along random filter-normalized rays, up the gradient and towards the worst point of a small ball, a bisection of
+    some eight evaluations finds the distance. Distances are relative to the norm of the weights that random rays move.
+    The median and quantiles over random rays have bootstrap intervals over rays and data.
 
     Args:
         sources: problems with weights in their models, runs, or paths of run directories and checkpoints.
@@ -109,19 +111,21 @@ def measure_basin(
 def _conclude(measured: Sequence[Measured], compare: bool, out: Path | None) -> BasinResult:
     numbers: list[Number] = []
     subjects, rays, warnings = [], {}, []
-    criterion = ""
+    criterion, metric = "", "loss"
     for one in measured:
         config = one.config
         assert isinstance(config, BasinConfig)
         values = analysis.matrices(config, one.units)
         numbers += analysis.numbers(one.name, config, values, one.facts.samples)
         rays[one.name] = analysis.rays_of(config, one.units)
-        named = {(name, None): values["random"] for name in analysis.QUANTILES}
-        named |= {(f"basin-{kind}", None): x for kind, x in values.items() if kind != "random"}
+        named: dict[Key, Array] = {(name, None): values["random"] for name in analysis.QUANTILES}
+        named |= {(analysis.name_of(kind), None): x for kind, x in values.items() if kind != "random"}
         subjects.append(Subject(one.name, one.facts, named, {"criterion": config.criterion}))
-        criterion = config.criterion
+        criterion, metric = config.criterion, config.metric or "loss"
         flat = sum(ray.radius == float("inf") for ray in rays[one.name])
         if flat:
-            warnings.append(f"{one.name}: {flat} of {len(rays[one.name])} rays never reach the change; their radius is inf")
+            warnings.append(
+                f"{one.name}: {flat} of {len(rays[one.name])} rays never reach the change; their radius is inf"
+            )
     comparisons = compare_subjects(subjects) if compare else []
-    return BasinResult(tuple(numbers), rays, criterion, tuple(comparisons), tuple(warnings), 0, out)
+    return BasinResult(tuple(numbers), rays, criterion, metric, tuple(comparisons), tuple(warnings), 0, out)

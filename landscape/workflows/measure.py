@@ -167,7 +167,9 @@ def measure(
             failure = ranks.share(failure)
             if failure:
                 raise mark_collective(LandscapeError(f"{name}: {failure}"))
-            arrays = {} if store is None else {u: store[f"{number}/{u}"] for u in config.units if f"{number}/{u}" in store}
+            arrays = (
+                {} if store is None else {u: store[f"{number}/{u}"] for u in config.units if f"{number}/{u}" in store}
+            )
             found.append(Measured(name, config, facts, arrays))
     finally:
         if store is not None:

@@ -55,8 +55,8 @@ def measure_sharpness(
 ) -> SharpnessResult:
     """Measure the sharpness of networks by one or several definitions, with 95 % intervals over directions and data.
 
-    ``docs/sharpness.md`` gives the formula and source of each measure, says how intervals are computed, and which of the
-    measures have been shown to predict generalization. Values do not depend on the number of ranks, nor on
+    ``docs/sharpness.md`` gives the formula and source of each measure, says how intervals are computed, and which of
+    the measures have been shown to predict generalization. Values do not depend on the number of ranks, nor on
     interruptions, bit for bit.
 
     Args:

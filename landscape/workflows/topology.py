@@ -87,8 +87,8 @@ def compute_topology(
         found = found.for_seed(seed)
     elif found.seeds:
         raise ValueError(
-            f"{found.name} holds several seeds ({', '.join(map(str, found.seeds))}), each of which has a topology of its "
-            "own: choose one of them with seed"
+            f"{found.name} holds several seeds ({', '.join(map(str, found.seeds))}), each of which has a topology of "
+            "its own: choose one of them with seed"
         )
     found = found.with_interpolated()
     for path in (out, fields):
@@ -97,7 +97,9 @@ def compute_topology(
     tree = merge_tree(found, metric, diagonals)
     if measure_errors:
         if isinstance(surface, Surface):
-            raise ValueError("measure_errors: expected the path of a surface file, from which the network can be rebuilt")
+            raise ValueError(
+                "measure_errors: expected the path of a surface file, from which the network can be rebuilt"
+            )
         tree = tree.with_errors(_measured_errors(found, tree, Path(surface), seed))
     numbers = tuple(_numbers(source or "surface", found, tree))
     written = () if fields is None else tuple(_write_fields(Path(fields), found, tree, overwrite))
@@ -168,9 +170,9 @@ def _remark(minimum: Minimum) -> str:
 def field_surface(surface: Surface, tree: MergeTree) -> Surface:
     """Return the surface with the topology as further values at every point.
 
-    ``basin`` is the number of the basin with noise merged, ``basin_all`` without; -1 on walls. ``minimum`` is the number
-    of the minimum at its own point, else -1. ``persistence`` is that of the basin in ``basin_all``. ``<metric>_filled``
-    has the highest finite value on walls, because TTK does not accept NaN.
+    ``basin`` is the number of the basin with noise merged, ``basin_all`` without; -1 on walls. ``minimum`` is the
+    number of the minimum at its own point, else -1. ``persistence`` is that of the basin in ``basin_all``.
+    ``<metric>_filled`` has the highest finite value on walls, because TTK does not accept NaN.
     """
     values = surface.metric(tree.metric)
     finite = np.isfinite(values)

@@ -89,7 +89,7 @@ def plot_topology(
         if len(surface.coordinates) == 3:
             surface, labels, shown_here, layer_note = _layer(surface, labels, tree, shown)
         else:
-            shown_here = shown
+            shown_here = list(shown)
         basins = None
         if len(surface.coordinates) == 1:
             plot_curve(
@@ -108,7 +108,10 @@ def plot_topology(
             basins = _colour_basins(left, surface, labels, colours)
         _mark(left, shown_here, colours, tree)
         branches = _draw_tree(right, shown, colours)
-        apply_scale(right, chosen)
+        # A curve shares its axis with the tree; the ridges of a plane would leave the tree at the bottom of its axes.
+        heights = np.array([*(minimum.value for minimum in shown), *saddles])
+        own = len(surface.coordinates) > 1 and len(heights) > 2
+        apply_scale(right, metric_scale(tree.metric, [heights], chosen.kind) if own else chosen, margin=0.06)
         right.set_ylabel(metric_label(tree.metric))
         notes = [note for note in (*_notes(tree, shown), layer_note) if note]
         figure.add_footnote(wrap_notes(notes, 0.97 * figure.get_figwidth()), small_size())
@@ -225,7 +228,9 @@ def _notes(tree: MergeTree, shown: Sequence[Minimum]) -> list[str]:
     noise = sum(minimum.is_noise for minimum in tree.minima)
     notes = []
     if noise:
-        notes.append(f"grey, dashed: {noise} of {len(tree.minima)} minima with a persistence below {STANDARD_ERRORS:g} {kind}")
+        notes.append(
+            f"grey, dashed: {noise} of {len(tree.minima)} minima with a persistence below {STANDARD_ERRORS:g} {kind}"
+        )
     elif all(np.isnan(m.error) for m in tree.minima if m.saddle):
         notes.append("without standard errors, minima cannot be told from noise")
     if len(tree.minima) > len(shown):

@@ -1,0 +1,142 @@
+"""Options and output that the commands about numbers share."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+from landscape.cli.options import PATH, RanksType, overwrite_option, together
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from landscape.analysis.numbers import Comparison, Number
+    from landscape.parallel.ranks import Ranks
+
+FORMATS = ("text", "markdown", "latex", "csv")
+
+output_options = together(
+    click.option("--json", "as_json", is_flag=True, help="Print a JSON list of numbers."),
+    click.option(
+        "--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="Form of the table."
+    ),
+    click.option("--plot", "figure", type=PATH, metavar="FILE", help="Draw a figure: .pdf, .png, .svg or .pgf."),
+)
+
+measure_options = together(
+    click.option("--compare", is_flag=True, help="Test the difference of each later SOURCE to the first one, paired."),
+    click.option(
+        "--split",
+        type=click.Choice(["train", "test", "both"]),
+        help="Data that are measured; of both, the first.  [default: train]",
+    ),
+    click.option("--out", type=PATH, metavar="FILE", help="HDF5 file for the numbers; the same command continues it."),
+    overwrite_option,
+    click.option("--ranks", type=RanksType(), help="MPI ranks to start on this machine.  [default: 1]"),
+    output_options,
+)
+
+
+class Result(Protocol):
+    """What the commands print: numbers, comparisons, warnings, and how much is left."""
+
+    @property
+    def numbers(self) -> Sequence[Number]:
+        """Numbers."""
+
+    @property
+    def comparisons(self) -> Sequence[Comparison]:
+        """Comparisons."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Warnings."""
+
+    @property
+    def pending(self) -> int:
+        """Parts that are left to compute."""
+
+    @property
+    def out(self) -> Path | None:
+        """File that holds the numbers."""
+
+
+@dataclass(frozen=True)
+class RanksChoice:
+    """The ranks of a launcher, or how many to start.
+
+    Attributes:
+        option: ranks for the library.
+        speaks: True if this process prints.
+    """
+
+    option: int | Any
+    speaks: bool
+
+    def share(self, conclude: Callable[[], int]) -> int:
+        """Return the exit code of the root, which alone concludes."""
+        ranks: Ranks | None = None if isinstance(self.option, int | str) else self.option
+        if ranks is None:
+            return conclude()
+        return ranks.share(conclude() if ranks.is_root else 0)
+
+
+def ranks_of(number: int | str | None) -> RanksChoice:
+    """Return the ranks of the launcher that started this process, else those to start here."""
+    from landscape.cli.ranks import join
+    from landscape.parallel.ranks import MPI_VARIABLE, launched_ranks
+
+    if launched_ranks() == 1 and os.environ.get(MPI_VARIABLE) != "1":
+        return RanksChoice(number or 1, True)
+    if number is not None:
+        raise click.UsageError("--ranks starts ranks itself; leave it out under mpiexec or srun")
+    ranks = join()
+    return RanksChoice(ranks, ranks.is_root)
+
+
+def require_figure(options: dict[str, Any]) -> None:
+    """Raise a usage error for a figure that could not be written, before anything is computed."""
+    figure: Path | None = options["figure"]
+    if figure is not None and figure.suffix.lower() not in (".pdf", ".png", ".svg", ".pgf"):
+        raise click.UsageError(f"--plot: expected a name that ends in .pdf, .png, .svg or .pgf, got {figure.name!r}")
+
+
+def save_plot(options: dict[str, Any], make: Callable[[], Figure]) -> None:
+    """Draw and save the figure, if one is requested."""
+    if options["figure"] is None:
+        return
+    from landscape.workflows.figures import save_figure
+
+    path = save_figure(make(), options["figure"])
+    click.echo(f"{path}: written", err=True)
+
+
+def conclude(result: Result, options: dict[str, Any], draw: Callable[[], None]) -> int:
+    """Print the numbers, and return the exit code: 3 if parts are left."""
+    from landscape.render.tables import comparison_table, number_table
+
+    if result.pending:
+        kept = (
+            f"{result.out} keeps what is done; the same command continues" if result.out else "use --out to keep them"
+        )
+        click.echo(f"stopped with {result.pending} parts left; {kept}", err=True)
+        return 3
+    for warning in result.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if options["as_json"]:
+        rows = [number.to_json() for number in result.numbers] + [c.to_json() for c in result.comparisons]
+        click.echo(json.dumps(rows))
+    else:
+        click.echo(number_table(result.numbers, options["form"]))
+        if result.comparisons:
+            click.echo(f"\n{comparison_table(result.comparisons, options['form'])}")
+    draw()
+    if result.out:
+        click.echo(f"{result.out}: {len(result.numbers)} numbers with their provenance", err=True)
+    return 0
