@@ -200,7 +200,7 @@ def _replicates(x: Array, quantile: float, replicates: int, seed: int, stream: i
     directions, samples = x.shape
     rows = np.random.default_rng([seed, 1, stream]).integers(directions, size=(replicates, directions))
     generator = np.random.default_rng([seed, 0])
-    finite: NDArray[np.bool_] = np.isfinite(x).all(axis=1)
+    finite = np.asarray(np.isfinite(x).all(axis=1))
     known = np.where(finite[:, None], x, 0.0).T
     found = np.empty(replicates)
     step = max(1, _CHUNK // samples)

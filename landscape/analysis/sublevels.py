@@ -17,13 +17,13 @@ class Sublevels:
     Attributes:
         order: flat index of the point of each rank, ``(n,)``.
         drains: rank of the minimum that steepest descent from each point ends at, ``(n,)``.
-        merges: for the minimum of each component that ends, the ranks of the saddle where it meets an older one, and of
-            that one's minimum.
+        merges: for the minimum of each component that ends, the ranks of the saddle where it meets an older one, of that
+            one's minimum, and of the minimum whose basin lies across the saddle.
     """
 
     order: NDArray[np.intp]
     drains: NDArray[np.intp]
-    merges: Mapping[int, tuple[int, int]]
+    merges: Mapping[int, tuple[int, int, int]]
 
 
 def sweep_sublevels(values: NDArray[np.float64], usable: NDArray[np.bool_], diagonals: bool) -> Sublevels:
@@ -67,12 +67,16 @@ def sweep_sublevels(values: NDArray[np.float64], usable: NDArray[np.bool_], diag
             minimum = elder[minimum]
         return minimum
 
-    merges: dict[int, tuple[int, int]] = {}  # minimum: (saddle, survivor), by rank
+    merges: dict[int, tuple[int, int, int]] = {}
     for point in meets.tolist():
-        roots = sorted({root(m) for m in basin_of[point].tolist() if m >= 0})
-        for minimum in roots[1:]:
-            merges[minimum] = (point, roots[0])
-            elder[minimum] = roots[0]
+        lower = [m for n, m in sorted(zip(neighbours[point].tolist(), basin_of[point].tolist(), strict=True)) if n >= 0]
+        roots = {m: root(m) for m in lower}
+        survivor = min(roots.values())
+        # The saddle itself is in the basin of its lowest neighbour, and so next to every other one.
+        across = next(m for m in lower if roots[m] == survivor)
+        for minimum in {*roots.values()} - {survivor}:
+            merges[minimum] = (point, survivor, across if roots[lower[0]] == minimum else lower[0])
+            elder[minimum] = survivor
     return Sublevels(order, drains, merges)
 
 

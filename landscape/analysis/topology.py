@@ -40,6 +40,8 @@ class Minimum:
         saddle: index of the grid point of the saddle; None for the deepest minimum of a connected part of the grid.
         saddle_value: value at the saddle; infinite without a saddle.
         parent: number of the deeper minimum at the saddle; None without a saddle.
+        beyond: number of the minimum whose basin lies on the other side of the saddle; it may itself belong to that of
+            ``parent`` only through further saddles.
         at_least: True if the saddle is a point that was stopped above a threshold, so that its value is a lower bound.
         points: number of grid points in the basin.
         error: standard error of the persistence, or an upper bound of it; NaN if unknown.
@@ -52,6 +54,7 @@ class Minimum:
     saddle: tuple[int, ...] | None = None
     saddle_value: float = math.inf
     parent: int | None = None
+    beyond: int | None = None
     at_least: bool = False
     points: int = 0
     error: float = math.nan
@@ -149,7 +152,7 @@ class MergeTree:
         return found
 
     def basins(self, keep: Sequence[int] | None = None) -> NDArray[np.int32]:
-        """Return :attr:`labels` with the basins of other minima merged into those that survive them.
+        """Return :attr:`labels` with the basin of each other minimum merged into that on the far side of its saddle.
 
         Args:
             keep: numbers of minima whose basins are kept apart; by default those that are not noise.
@@ -158,8 +161,8 @@ class MergeTree:
         target = np.arange(-1, len(self.minima), dtype=np.int32)
         for minimum in self.minima:
             number: int | None = minimum.number
-            while number is not None and number not in kept and self.minima[number].parent is not None:
-                number = self.minima[number].parent
+            while number is not None and number not in kept and self.minima[number].beyond is not None:
+                number = self.minima[number].beyond
             target[minimum.number + 1] = minimum.number if number is None else number
         merged: NDArray[np.int32] = target[self.labels + 1]
         return merged
@@ -273,11 +276,12 @@ def _minima(
     kept.sort(key=lambda minimum: (-persistence(minimum), minimum))
     number = {minimum: k for k, minimum in enumerate(kept)}
 
-    def survivor(minimum: int) -> int | None:
+    def resolved(minimum: int, by: int) -> int | None:
+        """Return the number of a minimum, or of the one that it merges with if it is left out."""
         while minimum not in number:
             if minimum not in merges:
                 return None
-            minimum = merges[minimum][1]
+            minimum = merges[minimum][by]
         return number[minimum]
 
     def index(rank: int) -> tuple[int, ...]:
@@ -285,17 +289,17 @@ def _minima(
 
     minima = []
     for minimum in kept:
-        saddle, into = merges.get(minimum, (None, None))
-        parent = None if into is None else survivor(into)
-        minima.append(
-            Minimum(number[minimum], index(minimum), (), float(values[minimum]))
-            if saddle is None or parent is None
-            else Minimum(
-                number[minimum], index(minimum), (), float(values[minimum]), index(saddle), float(values[saddle]),
-                parent, bool(stopped[saddle]),
-            )
-        )  # fmt: skip
-    target = {minimum: survivor(minimum) for minimum in every}
+        saddle, into, far = merges.get(minimum, (None, None, None))
+        parent = None if into is None else resolved(into, 1)
+        beyond = None if far is None else resolved(far, 2)
+        here = Minimum(number[minimum], index(minimum), (), float(values[minimum]))
+        if saddle is not None and parent is not None:
+            here = replace(
+                here, saddle=index(saddle), saddle_value=float(values[saddle]), parent=parent, beyond=beyond,
+                at_least=bool(stopped[saddle]),
+            )  # fmt: skip
+        minima.append(here)
+    target = {minimum: resolved(minimum, 2) for minimum in every}
     labels = np.full(math.prod(shape), -1, dtype=np.int32)
     names = np.array([-1 if target[m] is None else target[m] for m in every], dtype=np.int32)
     labels[order] = names[np.searchsorted(np.array(every), drains)]
