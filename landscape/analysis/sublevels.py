@@ -17,8 +17,8 @@ class Sublevels:
     Attributes:
         order: flat index of the point of each rank, ``(n,)``.
         drains: rank of the minimum that steepest descent from each point ends at, ``(n,)``.
-        merges: for the minimum of each component that ends, the ranks of the saddle where it meets an older one, of that
-            one's minimum, and of the minimum whose basin lies across the saddle.
+        merges: for the minimum of each component that ends, the ranks of the saddle where it meets an older one, of
+            the minimum of that one, and of the minimum whose basin lies across the saddle.
     """
 
     order: NDArray[np.intp]
