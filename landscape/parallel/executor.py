@@ -9,55 +9,18 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
-import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Generator, Iterable
 
-import numpy as np
-
-from landscape._utils.user_code import exit_frame
-from landscape.errors import UnsoundError
-from landscape.parallel.fault_tolerance import is_process_failure
-from landscape.parallel.messages import (
-    TO_ROOT,
-    TO_WORKER,
-    Backoff,
-    Channel,
-    Report,
-    Result,
-    Shutdown,
-    StopRequest,
-    ToRank,
-)
-from landscape.parallel.ranks import RankError, Ranks, host_description, mark_collective
+from landscape.parallel.hangs import Patience, Watch
+from landscape.parallel.messages import Backoff, Channel, Farewell, Report, Result, Shutdown, StopRequest, ToRank
+from landscape.parallel.ranks import Ranks
 from landscape.parallel.scheduler import Scheduler
+from landscape.parallel.serving import REPORT_SECONDS as REPORT_SECONDS
+from landscape.parallel.serving import Batched as Batched
+from landscape.parallel.serving import Compute, Stop, Work, serve, work_for_root
 
 _log = logging.getLogger(__name__)
-
-Compute: TypeAlias = Callable[[int], np.ndarray]
-"""A function that returns the values of the point at a flat index, ``(metrics,)``."""
-Stop: TypeAlias = Callable[[], bool]
-
-REPORT_SECONDS = 0.25
-"""Longest time that results wait on their rank, apart from the point under way."""
-STOP_POLL_SECONDS = 0.05
-"""Interval at which a rank without work looks for a request to stop."""
-
-
-@dataclass(frozen=True)
-class Batched:
-    """A way to compute several points at once, where that is faster than one by one.
-
-    Attributes:
-        points: largest number of points at once.
-        compute: function that returns their values, ``(points, metrics)``, equal bit for bit to those of single points.
-    """
-
-    points: int
-    compute: Callable[[Sequence[int]], np.ndarray]
 
 
 def execute(
@@ -71,7 +34,9 @@ def execute(
 
     Every rank calls this with its own ``compute``; ranks other than the root yield nothing. A point that raises is
     tried once more, on another rank if there is one, and then reported as failed; the other points continue. If the MPI
-    library tolerates dead ranks, their points go to the others, and ``ranks`` becomes the ranks that are alive.
+    library tolerates dead ranks, their points go to the others, and ``ranks`` becomes the ranks that are alive. The
+    points of a rank that hangs (see :mod:`landscape.parallel.hangs`) go to the others too; if it still hangs when all
+    other points are done, ``ranks`` becomes the others.
 
     Args:
         ranks: ranks of the job.
@@ -84,54 +49,13 @@ def execute(
     Raises:
         RankError: on workers, if the root died or closed the iteration early (because of an error while writing).
     """
-    work = _Work(compute, batched, ranks.rank)
+    work = Work(compute, batched, ranks.rank)
     if ranks.comm is None:
         yield from _serial(work, Scheduler(points, 1), stop)
     elif ranks.is_root:
-        yield from _root(ranks, work, Scheduler(points, ranks.size), stop)
+        yield from _Root(ranks, work, Scheduler(points, ranks.size)).run(stop)
     else:
-        _worker(ranks, work, stop)
-
-
-@dataclass(frozen=True)
-class _Work:
-    """The computation of points on this rank."""
-
-    compute: Compute
-    batched: Batched | None
-    rank: int
-
-    def next_results(self, todo: deque[int]) -> list[Result]:
-        """Remove the first points of ``todo``, as many as are computed at once, and return their results."""
-        taken = [todo.popleft() for _ in range(min(self.batched.points if self.batched else 1, len(todo)))]
-        if self.batched and len(taken) > 1:
-            begin = time.perf_counter()
-            try:
-                values = self.batched.compute(taken)
-            except (Exception, SystemExit) as error:  # one by one, to find the point that fails
-                _log.debug("%d points at once: %s", len(taken), error)
-            else:
-                each = (time.perf_counter() - begin) / len(taken)
-                return [Result(point, self.rank, v, each) for point, v in zip(taken, values, strict=True)]
-        return [self._result(point) for point in taken]
-
-    def _result(self, point: int) -> Result:
-        begin = time.perf_counter()
-        try:
-            values = self.compute(point)
-        except UnsoundError:
-            raise
-        except (Exception, SystemExit) as error:  # an error of user code fails this point, not the job
-            if isinstance(error, SystemExit):
-                where = exit_frame(error)
-            else:
-                where = traceback.extract_tb(error.__traceback__)[-1]
-            message = (
-                f"{type(error).__name__}: {error} ({where.filename}:{where.lineno}; "
-                f"rank {self.rank}, {host_description()})"
-            )
-            return Result(point, self.rank, None, time.perf_counter() - begin, message)
-        return Result(point, self.rank, values, time.perf_counter() - begin)
+        work_for_root(ranks, work, stop)
 
 
 def _is_final(scheduler: Scheduler, result: Result) -> bool:
@@ -142,7 +66,7 @@ def _is_final(scheduler: Scheduler, result: Result) -> bool:
     return True
 
 
-def _serial(work: _Work, scheduler: Scheduler, stop: Stop) -> Generator[Result]:
+def _serial(work: Work, scheduler: Scheduler, stop: Stop) -> Generator[Result]:
     while not stop() and (chunk := deque(scheduler.take(0))):
         while chunk:
             if stop():
@@ -150,132 +74,143 @@ def _serial(work: _Work, scheduler: Scheduler, stop: Stop) -> Generator[Result]:
             yield from (result for result in work.next_results(chunk) if _is_final(scheduler, result))
 
 
-def _root(ranks: Ranks, work: _Work, scheduler: Scheduler, stop: Stop) -> Generator[Result]:
-    assert ranks.comm is not None
-    channel = Channel(ranks.comm)
-    inbox: queue.SimpleQueue[ToRank] = queue.SimpleQueue()
-    computing = threading.Thread(target=_compute_on_root, args=(work, inbox, channel.local), name="points", daemon=True)
-    computing.start()
-    backoff = Backoff()
-    unserved = set(scheduler.ranks)  # ranks that may need work: idle ones, and those that have just reported
-    stopping = False
-    reason = "the root ended before the last point"
+class _Root:
+    """The root of several ranks: hands out points, collects results, and notices ranks that die or hang."""
 
-    def send(rank: int, message: ToRank) -> None:
+    def __init__(self, ranks: Ranks, work: Work, scheduler: Scheduler) -> None:
+        assert ranks.comm is not None
+        self._ranks, self._work, self._scheduler = ranks, work, scheduler
+        self._channel = Channel(ranks.comm)
+        self._inbox: queue.SimpleQueue[ToRank] = queue.SimpleQueue()
+        self._computing = threading.Thread(target=self._compute, name="points", daemon=True)
+        self._watch = Watch(scheduler.ranks, Patience.from_environment())
+        self._backoff = Backoff()
+        self._left: set[int] = set()  # ranks that have replied to the shutdown
+        self._silent: set[int] = set()  # suspended ranks whose heartbeats have ceased
+
+    def run(self, stop: Stop) -> Generator[Result]:
+        """Hand out points until none is left or ``stop`` is true, and yield the results."""
+        scheduler, channel = self._scheduler, self._channel
+        self._computing.start()
+        unserved = set(scheduler.ranks)  # ranks that may need work: idle ones, and those that have just reported
+        stopping = False
+        reason = "the root ended before the last point"
+        try:
+            while True:
+                if not stopping and (stop() or channel.stop):
+                    stopping = True
+                    scheduler.stop()
+                    self._send_all(StopRequest())
+                for rank in sorted(unserved):
+                    while chunk := scheduler.take(rank):
+                        self._send(rank, chunk)
+                unserved = {rank for rank in unserved if not scheduler.holds(rank) and rank not in channel.lost}
+                yield from self._look_for_losses()
+                if scheduler.finished:
+                    break
+                for report in self._reports():
+                    unserved.add(report.rank)
+                    scheduler.returned(report.rank, report.untouched)
+                    for result in report.results:
+                        if scheduler.accepts(result.rank, result.point, result.values is not None) and _is_final(
+                            scheduler, result
+                        ):
+                            yield result
+            reason = ""
+        finally:
+            self._end(reason)
+
+    def _compute(self) -> None:
+        """Compute the root's own points, in a thread."""
+
+        def receive(wait: bool) -> ToRank | None:
+            inbox = self._inbox
+            return inbox.get() if wait else (inbox.get_nowait() if not inbox.empty() else None)
+
+        try:
+            serve(self._work, receive, self._channel.local.put, lambda: False)
+        except BaseException as error:  # without it the main thread would wait forever
+            self._channel.local.put(error)
+
+    def _send(self, rank: int, message: ToRank) -> None:
         if rank == 0:
-            inbox.put(message)
+            self._inbox.put(message)
+        elif rank in self._scheduler.suspended:
+            self._channel.post(rank, message)
         else:
-            channel.send(rank, message)
+            self._channel.send(rank, message)
 
-    try:
-        while True:
-            if not stopping and (stop() or channel.stop):
-                stopping = True
-                scheduler.stop()
-                for rank in scheduler.ranks:
-                    send(rank, StopRequest())
-            for rank in sorted(unserved):
-                while chunk := scheduler.take(rank):
-                    send(rank, chunk)
-            unserved = {rank for rank in unserved if not scheduler.holds(rank) and rank not in channel.lost}
-            for rank in sorted(rank for rank in channel.lost if rank in scheduler):
-                who = f"rank {rank} ({ranks.places[rank]})"
-                _log.warning("%s died; the other ranks compute its %d points", who, scheduler.holds(rank))
-                for point in scheduler.lost(rank):
-                    yield Result(
-                        point, rank, None, 0.0, f"{who} died while computing this point, which had failed before"
-                    )
-            if scheduler.finished:
-                break
-            for report in backoff.poll(channel.reports):
-                if report.rank not in scheduler:  # sent before its rank died; its points are with others by now
-                    continue
-                unserved.add(report.rank)
-                scheduler.returned(report.rank, report.untouched)
-                for result in report.results:
-                    if _is_final(scheduler, result):
-                        yield result
-        reason = ""
-    finally:
-        shutdown = Shutdown(reason, bool(channel.lost))
+    def _send_all(self, message: ToRank) -> None:
+        for rank in self._scheduler.ranks:
+            self._send(rank, message)
+
+    def _reports(self) -> list[Report]:
+        """Return the reports that have arrived, from ranks that count as alive; answer heartbeats."""
+        scheduler = self._scheduler
+        # Reports of a rank that has died since are dropped: its points are with others by now.
+        reports = [report for report in self._backoff.poll(self._channel.reports) if report.rank in scheduler]
+        for report in reports:
+            # A heartbeat alone says nothing new of a rank that sent them while it computed nothing.
+            if report.rank in scheduler.suspended and (report.rank in self._silent or not report.is_heartbeat):
+                _log.warning("%s answers again", self._name(report.rank))
+                scheduler.resume(report.rank)
+                self._silent.discard(report.rank)
+            self._watch.heard(report.rank, bool(report.results))
+            if report.is_heartbeat:
+                self._send(report.rank, ())
+            if report.leaves:
+                self._left.add(report.rank)
+        self._watch.look()
+        return reports
+
+    def _look_for_losses(self) -> Generator[Result]:
+        """Hand out the points of dead and of hanging ranks again; yield those that count as failed by now."""
+        scheduler = self._scheduler
         for rank in scheduler.ranks:
-            send(rank, shutdown)
-        computing.join()
-        if shutdown.losses:
-            ranks.shrink()
+            if rank in self._channel.lost:
+                happened, points = "died", scheduler.holds(rank)
+                final = scheduler.lost(rank)
+            elif rank not in scheduler.suspended and (happened := self._watch.hangs(rank, bool(scheduler.holds(rank)))):
+                points = scheduler.holds(rank)
+                final = scheduler.suspend(rank)
+            else:
+                continue
+            _log.warning("%s %s; the other ranks compute its %d points", self._name(rank), happened, points)
+            for point in final:
+                message = f"{self._name(rank)} {happened} while computing this point, which had failed before"
+                yield Result(point, rank, None, 0.0, message)
 
+    def _end(self, reason: str) -> None:
+        """Release the other ranks, and continue without those that are dead or hang."""
+        scheduler, channel = self._scheduler, self._channel
+        self._send_all(Shutdown(reason))
+        if 0 not in scheduler.suspended:
+            self._computing.join()
+        while True:
+            alive = [rank for rank in scheduler.ranks if rank > 0 and rank not in channel.lost]
+            waiting = [rank for rank in alive if rank not in self._left]
+            for rank in waiting:
+                if rank not in scheduler.suspended and (happened := self._watch.hangs(rank, busy=True)):
+                    _log.warning("%s %s; the job ends without it", self._name(rank), happened)
+                    self._suspend(rank)
+            if all(rank in scheduler.suspended for rank in waiting):
+                break
+            self._reports()
+        hung = tuple(rank for rank in scheduler.ranks if rank in scheduler.suspended and rank not in self._left)
+        if hung:  # the dead ranks are left out together with them
+            hung = tuple(sorted({*hung, *channel.lost}))
+        for rank in alive:
+            if rank not in hung:
+                channel.send(rank, Farewell(bool(channel.lost), hung))
+        if hung:
+            self._ranks.exclude(hung)
+        elif channel.lost:
+            self._ranks.shrink()
 
-def _compute_on_root(
-    work: _Work, inbox: queue.SimpleQueue[ToRank], outbox: queue.SimpleQueue[Report | BaseException]
-) -> None:
-    """Compute the root's own points, in a thread."""
+    def _suspend(self, rank: int) -> list[int]:
+        if self._watch.is_silent(rank):
+            self._silent.add(rank)
+        return self._scheduler.suspend(rank)
 
-    def receive(wait: bool) -> ToRank | None:
-        return inbox.get() if wait else (inbox.get_nowait() if not inbox.empty() else None)
-
-    try:
-        _serve(work, receive, outbox.put, lambda: False)
-    except BaseException as error:  # without it the main thread would wait forever
-        outbox.put(error)
-
-
-def _worker(ranks: Ranks, work: _Work, stop: Stop) -> None:
-    assert ranks.comm is not None
-    comm, backoff = ranks.comm, Backoff()
-
-    def message_waits() -> bool:
-        return comm.iprobe(source=0, tag=TO_WORKER)
-
-    def receive(wait: bool) -> ToRank | None:
-        arrived = backoff.poll(message_waits, STOP_POLL_SECONDS) if wait else message_waits()
-        message: ToRank | None = comm.recv(source=0, tag=TO_WORKER) if arrived else None
-        return message
-
-    try:
-        shutdown = _serve(work, receive, lambda report: comm.send(report, dest=0, tag=TO_ROOT), stop)
-    except Exception as error:
-        if is_process_failure(error):
-            raise RankError(
-                "the root died; the file holds what it had written, and the same call resumes it"
-            ) from error
-        raise
-    if shutdown.losses:
-        ranks.shrink()
-    if shutdown.reason:
-        raise mark_collective(RankError(shutdown.reason))
-
-
-def _serve(
-    work: _Work, receive: Callable[[bool], ToRank | None], report: Callable[[Report], None], stop: Stop
-) -> Shutdown:
-    """Compute the points that arrive until the shutdown arrives, and return that.
-
-    Args:
-        work: computes points.
-        receive: returns the next message or None; its argument is True if there is nothing to do but wait.
-        report: sends a report to the root.
-        stop: returns True once this rank received a request to stop.
-    """
-    todo: deque[int] = deque()
-    results: list[Result] = []
-    stopped, reported = False, time.perf_counter()
-    while True:
-        message = receive(not todo)
-        if isinstance(message, Shutdown):
-            return message
-        if isinstance(message, StopRequest):
-            stopped = True
-        elif message is not None:
-            todo.extend(message)
-        if not stopped and stop():
-            stopped = True
-            report(Report(work.rank, stop=True))
-        if todo and not stopped:
-            results += work.next_results(todo)
-        if stopped or not todo or time.perf_counter() - reported >= REPORT_SECONDS:
-            if results or (stopped and todo):
-                report(Report(work.rank, results, list(todo) if stopped else []))
-                results = []
-            if stopped:
-                todo.clear()
-            reported = time.perf_counter()
+    def _name(self, rank: int) -> str:
+        return f"rank {rank} ({self._ranks.places[rank]})"

@@ -151,7 +151,7 @@ def _run(jobs: Sequence[_Job], at_once: int, on_progress: Callable[[int, Any], N
     interrupt: KeyboardInterrupt | None = None
     while waiting or running:
         try:
-            if interrupt or stop():
+            if (interrupt or stop()) and (running or len(jobs) > 1):  # a single one stops by itself, with its result
                 waiting.clear()
                 for job in running.values():
                     job.request_stop()
@@ -189,6 +189,7 @@ class _Job:
         self._connections: list[Connection] = []
         self._errors: list[tuple[int, dict[str, Any]]] = []
         self._done: set[int] = set()
+        self._left_out = 0  # ranks that hang, without which the others have finished
         self._silent: list[int] = []  # ranks that ended without result or error, the first one first
         self._logged: set[tuple[str, str]] = set()
         self._stopping = False
@@ -238,10 +239,14 @@ class _Job:
         assert self._process is not None
         quiet = time.monotonic() - self._quiet_since
         if self._process.poll() is None:
-            if len(self._done) == self._ranks and quiet > EXIT_SECONDS:
+            if self._all_done and quiet > EXIT_SECONDS:
                 self._process.terminate()
             return False
         return not self._connections or quiet > EXIT_SECONDS
+
+    @property
+    def _all_done(self) -> bool:
+        return len(self._done) + self._left_out >= self._ranks
 
     def request_stop(self) -> None:
         """Ask all processes to stop cleanly, once."""
@@ -292,6 +297,8 @@ class _Job:
     def _handle(self, connection: Connection, kind: str, content: Any) -> None:
         if kind == "hello":
             connection.rank = content
+        elif kind == "left out":
+            self._left_out = max(self._left_out, content)
         elif kind == "log":
             name, level, text = content
             if (name, text) not in self._logged:
@@ -311,7 +318,7 @@ class _Job:
         # The rank on which an error happened knows more about it than the others.
         for rank, description in sorted(self._errors, key=lambda entry: bool(entry[1]["remote"])):
             raise rebuild_error(description, rank)
-        if len(self._done) == self._ranks:
+        if self._all_done:
             return
         assert self._process is not None
         lines = self._log.read_text(errors="replace").strip().splitlines()

@@ -42,19 +42,26 @@ class Result(NamedTuple):
 
 
 class Report(NamedTuple):
-    """A message from a rank to the root.
+    """A message from a rank to the root; without contents, it says that the rank's process runs.
 
     Attributes:
         rank: sender.
         results: outcomes since the last report.
         untouched: points that are returned because the run stops.
         stop: True if this rank received a request to stop.
+        leaves: True if this rank has received the shutdown.
     """
 
     rank: int
     results: Sequence[Result] = ()
     untouched: Sequence[int] = ()
     stop: bool = False
+    leaves: bool = False
+
+    @property
+    def is_heartbeat(self) -> bool:
+        """True for a message without contents."""
+        return not (self.results or self.untouched or self.stop or self.leaves)
 
 
 class StopRequest(NamedTuple):
@@ -62,19 +69,29 @@ class StopRequest(NamedTuple):
 
 
 class Shutdown(NamedTuple):
-    """The last message from the root to a rank.
+    """A message from the root to a rank: there are no more points. The rank replies, and waits for the farewell.
 
     Attributes:
         reason: why the run ends early; empty if all points are done.
-        losses: True if ranks have died, and the survivors continue in a smaller communicator.
     """
 
     reason: str = ""
+
+
+class Farewell(NamedTuple):
+    """The last message from the root to a rank that has replied to the shutdown.
+
+    Attributes:
+        losses: True if ranks have died, and the survivors continue in a smaller communicator.
+        hung: ranks that hang, without which the others continue.
+    """
+
     losses: bool = False
+    hung: tuple[int, ...] = ()
 
 
-ToRank: TypeAlias = Sequence[int] | StopRequest | Shutdown
-"""A message from the root to a rank: points to compute, or one of the requests."""
+ToRank: TypeAlias = Sequence[int] | StopRequest | Shutdown | Farewell
+"""A message from the root to a rank: points to compute, or one of the requests. No points: the root runs."""
 
 
 class Channel:
@@ -91,11 +108,19 @@ class Channel:
         self.local: queue.SimpleQueue[Report | BaseException] = queue.SimpleQueue()
         self.lost: set[int] = set()
         self.stop = False
+        self._posted: list[MPI.Request] = []  # holds the messages in memory
 
     def send(self, rank: int, message: ToRank) -> None:
         """Send a message to a rank, unless it has died."""
         if rank not in self.lost:
             self._unless_lost(lambda: self._comm.send(message, dest=rank, tag=TO_WORKER))
+
+    def post(self, rank: int, message: ToRank) -> None:
+        """Send a message to a rank that may hang, without waiting for it."""
+        if rank not in self.lost:
+            request = self._unless_lost(lambda: self._comm.isend(message, dest=rank, tag=TO_WORKER))
+            if request is not None:
+                self._posted.append(request)
 
     def reports(self) -> list[Report]:
         """Return the reports that have arrived.

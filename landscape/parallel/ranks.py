@@ -44,6 +44,7 @@ _SIZE_VARIABLES = (
 process of a batch script."""
 _RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 _COLLECTIVE = "_raised_on_all_ranks"
+_ABORT_SECONDS = 60.0  # time for the root to abort a job, in which the other ranks wait for their end
 _ROOT_EXIT_DELAY = 1.0  # seconds in which the other ranks end before a root with an exit code other than 0
 
 
@@ -91,7 +92,8 @@ class Ranks:
         rank: index of this rank. Rank 0 is the root: it writes the file, and it computes as well.
         size: number of ranks.
         places: host and process of each rank.
-        losses: True if ranks of this job have died.
+        losses: True if ranks of this job have died or hang.
+        left_out: host and process of the ranks that hang, without which the others continue.
     """
 
     comm: MPI.Intracomm | None = None
@@ -99,6 +101,7 @@ class Ranks:
     size: int = 1
     places: Sequence[str] = ()
     losses: bool = False
+    left_out: tuple[str, ...] = ()
 
     @property
     def is_root(self) -> bool:
@@ -201,24 +204,44 @@ class Ranks:
         self.rank, self.size = self.comm.rank, self.comm.size
         self.places = self.comm.allgather(host_description())
 
+    def exclude(self, hung: Sequence[int]) -> None:
+        """Continue without some ranks, renumbered; all others call this together, and those may never return.
+
+        The root may be among ``hung``, if a thread of it hangs: it stays.
+        """
+        assert self.comm is not None
+        self.left_out += tuple(self.places[rank] for rank in hung)
+        gone = [rank for rank in hung if rank > 0]
+        self.places = [place for rank, place in enumerate(self.places) if rank not in gone]
+        # Collective over the members of the new communicator only.
+        self.comm, self.losses = self.comm.Create_group(self.comm.group.Excl(gone)), True
+        self.rank, self.size = self.comm.rank, self.comm.size
+
     def finalize(self, code: int) -> int:
         """Return the exit code of this process such that the job ends with ``code``; the last call of every rank.
 
         As soon as one rank exits with a code other than 0, some launchers kill the others and report that. Moreover,
         ``MPI_Finalize`` may wait forever for dead ranks: after a loss, this method ends the process without returning.
+        Ranks that hang end when the root aborts the job, with ``code``.
         """
         if self.comm is None:
             return code
+        from mpi4py import MPI
+
         if self.losses:
             with suppress(Exception):
                 self.comm.Barrier()
+            if self.left_out and self.is_root:
+                sys.stderr.write(f"the job ends by MPI_Abort({code}), because of {', '.join(self.left_out)}\n")
             sys.stdout.flush()
             sys.stderr.flush()
+            if self.left_out:
+                if self.is_root:
+                    MPI.COMM_WORLD.Abort(code)
+                time.sleep(_ABORT_SECONDS)
             os._exit(code if self.is_root else 0)
         if code == 0:
             return 0
-        from mpi4py import MPI
-
         MPI.Finalize()  # waits for all ranks
         if not self.is_root:
             return 0

@@ -37,7 +37,8 @@ class Scheduler:
 
     A chunk is at most a quarter of a fair share of the waiting points, so that all ranks finish at the same time. A
     failed point goes to another rank once (to the same one if it is the only one); a second failure is final. A rank
-    that fails :data:`BROKEN_AFTER` times in a row receives no more points while another one works.
+    that fails :data:`BROKEN_AFTER` times in a row receives no more points while another one works. A rank that hangs is
+    suspended until it reports again; its points go to other ranks, and the first result of a point counts.
 
     Args:
         points: flat indices to compute, in the order in which they are handed out.
@@ -53,6 +54,9 @@ class Scheduler:
         self._ranks = {rank: _Rank() for rank in range(ranks)}
         self._all = _Rank()  # the pace over all ranks, for a rank that has none of its own yet
         self._broken: set[int] = set()
+        self._suspended: set[int] = set()
+        # Points of suspended ranks, with the rank that has them now; None while they wait.
+        self._repeated: dict[int, int | None] = {}
         self._outstanding = 0
         self._stopped = False
 
@@ -63,6 +67,11 @@ class Scheduler:
     def ranks(self) -> tuple[int, ...]:
         """Ranks that are alive."""
         return tuple(self._ranks)
+
+    @property
+    def suspended(self) -> tuple[int, ...]:
+        """Ranks that are alive as far as anybody knows, and hang."""
+        return tuple(sorted(self._suspended))
 
     @property
     def left(self) -> int:
@@ -97,14 +106,16 @@ class Scheduler:
             return []
         chunk = self._retry(rank) or [self._waiting.popleft() for _ in range(min(max(size, 1), len(self._waiting)))]
         me.held.update(chunk)
+        self._repeated.update((point, rank) for point in chunk if point in self._repeated)
         self._outstanding += len(chunk)
         return chunk
 
     def _working(self) -> dict[int, _Rank]:
-        """Return the ranks that receive points: all but the broken ones, or all if every rank is broken."""
-        if not self._broken:
+        """Return the ranks that receive points: those that are neither suspended nor broken, else the broken ones."""
+        if not self._broken and not self._suspended:
             return self._ranks
-        return {i: rank for i, rank in self._ranks.items() if i not in self._broken} or self._ranks
+        able = {i: rank for i, rank in self._ranks.items() if i not in self._suspended}
+        return {i: rank for i, rank in able.items() if i not in self._broken} or able
 
     def _retry(self, rank: int) -> list[int]:
         """Return a point that failed on another rank (or on this one, if no other works), alone in its chunk."""
@@ -115,6 +126,27 @@ class Scheduler:
                 self._retries.remove(entry)
                 return [point]
         return []
+
+    def accepts(self, rank: int, point: int, succeeded: bool) -> bool:
+        """Return True if the outcome of a point on ``rank`` counts, to be recorded by :meth:`done` or :meth:`failed`.
+
+        It does not if the rank was suspended, and another one has computed the point since, or still tries after this
+        one has failed.
+        """
+        me = self._ranks[rank]
+        if point not in me.held:
+            if not succeeded or point not in self._repeated:
+                return False
+            holder = self._repeated[point]
+            if holder is None:
+                self._retries = [entry for entry in self._retries if entry[0] != point]
+            else:
+                self._take_back(holder, point)
+            me.held.add(point)
+            self._outstanding += 1
+        if succeeded:
+            self._repeated.pop(point, None)
+        return True
 
     def done(self, rank: int, point: int, seconds: float) -> None:
         """Record that ``rank`` computed a point in ``seconds``."""
@@ -134,6 +166,7 @@ class Scheduler:
 
     def _fail(self, rank: int, point: int) -> bool:
         if point in self._failed_once:
+            self._repeated.pop(point, None)
             return True
         self._failed_once.add(point)
         self._retries.append((point, rank))
@@ -141,9 +174,13 @@ class Scheduler:
 
     def returned(self, rank: int, points: Iterable[int]) -> None:
         """Record that ``rank`` returned points untouched: they wait again."""
-        for point in sorted(points, reverse=True):
+        for point in sorted(self._ranks[rank].held.intersection(points), reverse=True):
             self._take_back(rank, point)
-            self._waiting.appendleft(point)
+            if point in self._repeated:
+                self._repeated[point] = None
+                self._retries.append((point, rank))
+            else:
+                self._waiting.appendleft(point)
 
     def _take_back(self, rank: int, point: int) -> None:
         self._ranks[rank].held.remove(point)
@@ -157,8 +194,27 @@ class Scheduler:
         """
         held = sorted(self._ranks.pop(rank).held)
         self._broken.discard(rank)
+        self._suspended.discard(rank)
         self._outstanding -= len(held)
         return [point for point in held if self._fail(rank, point)]
+
+    def suspend(self, rank: int) -> list[int]:
+        """Record that ``rank`` hangs. Its points are handed out again, one by one, since one of them may be the cause.
+
+        Returns:
+            Points on which two ranks now hang, or that failed before; they count as failed.
+        """
+        held = sorted(self._ranks[rank].held)
+        self._ranks[rank].held.clear()
+        self._suspended.add(rank)
+        self._outstanding -= len(held)
+        final = [point for point in held if self._fail(rank, point)]
+        self._repeated.update((point, None) for point in held if point not in final)
+        return final
+
+    def resume(self, rank: int) -> None:
+        """Record that a suspended rank has reported: it receives points again."""
+        self._suspended.discard(rank)
 
     def stop(self) -> None:
         """Hand out no more points; those that are out may still come back."""

@@ -138,6 +138,8 @@ def main(address: str) -> int:
             context = RankContext(ranks, lambda: signals() or parent.stop_requested.is_set(), progress)
             result = function(job["arguments"], context)
         progress.flush()
+        if ranks.losses:
+            parent.send("left out", job["ranks"] - ranks.size)
         parent.send("result", result if ranks.is_root else None)
     except BaseException as error:
         parent.send("error", describe_error(error))

@@ -2,7 +2,8 @@
 
 Options are a list of scenarios: ``points`` (number), ``cost`` (seconds per point, up to ten times that), ``failing``
 and ``deadly`` points, ``write_error`` (number of results after which the root fails to write), ``release`` (file that
-the root makes when all points but one are done), and ``accidents`` by rank.
+the root makes when all points but one are done), and ``accidents`` by rank: numbers of the point at which it dies,
+exits, stops (``hang``, for ``wakes`` seconds), or computes without end (``stall``).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from contextlib import closing
@@ -19,6 +21,13 @@ import numpy as np
 
 from landscape.parallel.executor import execute
 from landscape.parallel.ranks import Ranks, is_collective
+
+
+def hang(wakes=None):
+    """Stop this process, for a number of seconds or until somebody ends it."""
+    if wakes is not None:
+        subprocess.Popen(["sh", "-c", f"sleep {wakes}; kill -CONT {os.getpid()}"])
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 class Scenario:
@@ -39,6 +48,10 @@ class Scenario:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.count == accidents.get("exit"):
             sys.exit("user code that exits")
+        if self.count == accidents.get("hang"):
+            hang(accidents.get("wakes"))
+        while self.count == accidents.get("stall"):
+            time.sleep(0.1)
         if accidents.get("broken") or point in options.get("failing", ()):
             raise ValueError(f"point {point} is bad")
         if point in accidents.get("failing", ()):
@@ -50,7 +63,10 @@ class Scenario:
 
     def run(self):
         results, options, ranks = [], self.options, self.ranks
+        ranks.collective(lambda: None)
         before = time.perf_counter(), time.process_time()
+        if self.accidents.get("hang") == 0:  # before the first point
+            hang(self.accidents.get("wakes"))
         with closing(execute(ranks, self.compute, range(options["points"]), self.stop)) as running:
             for result in running:
                 if len(results) == options.get("write_error"):
