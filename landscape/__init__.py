@@ -10,8 +10,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from landscape.analysis.checks import Finding as Finding
+    from landscape.analysis.curvature import Curvature as Curvature
+    from landscape.analysis.curvature import CurvatureConfig as CurvatureConfig
+    from landscape.analysis.curvature_file import read_curvature as read_curvature
     from landscape.errors import CheckpointError as CheckpointError
     from landscape.errors import DataError as DataError
+    from landscape.errors import DerivativeError as DerivativeError
     from landscape.errors import LandscapeError as LandscapeError
     from landscape.errors import MissingLibraryError as MissingLibraryError
     from landscape.errors import NonFiniteLossError as NonFiniteLossError
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
     from landscape.workflows.compare import CompareOptions as CompareOptions
     from landscape.workflows.compare import compare as compare
     from landscape.workflows.compare import compare_runs as compare_runs
+    from landscape.workflows.curvature import curvature as curvature
     from landscape.workflows.demo import demo as demo
     from landscape.workflows.export import export as export
     from landscape.workflows.figures import PlotOptions as PlotOptions
@@ -78,7 +83,10 @@ else:
             "Checkpoint": "training.checkpoint",
             "CheckpointError": "errors",
             "CompareOptions": "workflows.compare",
+            "Curvature": "analysis.curvature",
+            "CurvatureConfig": "analysis.curvature",
             "DataError": "errors",
+            "DerivativeError": "errors",
             "Direction": "geometry.direction",
             "EvaluationConfig": "evaluation.config",
             "ExportOptions": "render.exports.job",
@@ -114,6 +122,7 @@ else:
             "compare_runs": "workflows.compare",
             "compute_surface": "workflows.surface",
             "cross_entropy": "problem.measures",
+            "curvature": "workflows.curvature",
             "demo": "workflows.demo",
             "export": "workflows.export",
             "info": "workflows.info",
@@ -124,6 +133,7 @@ else:
             "principal_plane": "geometry.plane",
             "principal_plane_of": "workflows.trajectory",
             "project": "workflows.trajectory",
+            "read_curvature": "analysis.curvature_file",
             "random_direction": "geometry.direction",
             "random_plane": "geometry.plane",
             "read_surface": "surface.reading",

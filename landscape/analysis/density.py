@@ -115,4 +115,5 @@ def lanczos_quadrature(product: Callable[[Tensor], Tensor], probes: Tensor, step
 
 
 def _norms(vectors: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float64)
+    norms: Tensor = torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float64)
+    return norms

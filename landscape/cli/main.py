@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "Train a network and keep its checkpoints.",
     "surface": "Compute the loss over a line, plane or volume of weights.",
     "trajectory": "Project training runs onto a plane.",
+    "curvature": "Compute eigenvalues, trace and density of the Hessian.",
     "plot": "Draw curves and contours for print.",
     "render": "Draw a surface in three dimensions.",
     "animate": "Animate a surface: a turn around it, or growing paths.",

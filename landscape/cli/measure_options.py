@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import click
 
 from landscape.cli.options import PATH, RanksType, overwrite_option, together
+from landscape.cli.ranks import requested_ranks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,17 +87,12 @@ class RanksChoice:
         return ranks.share(conclude() if ranks.is_root else 0)
 
 
-def ranks_of(number: int | str | None) -> RanksChoice:
+def ranks_of(number: int | Literal["auto"] | None) -> RanksChoice:
     """Return the ranks of the launcher that started this process, else those to start here."""
-    from landscape.cli.ranks import join
-    from landscape.parallel.ranks import MPI_VARIABLE, launched_ranks
+    from landscape.parallel.ranks import Ranks
 
-    if launched_ranks() == 1 and os.environ.get(MPI_VARIABLE) != "1":
-        return RanksChoice(number or 1, True)
-    if number is not None:
-        raise click.UsageError("--ranks starts ranks itself; leave it out under mpiexec or srun")
-    ranks = join()
-    return RanksChoice(ranks, ranks.is_root)
+    ranks = requested_ranks(number) or 1
+    return RanksChoice(ranks, ranks.is_root if isinstance(ranks, Ranks) else True)
 
 
 def require_figure(options: dict[str, Any]) -> None:

@@ -187,7 +187,7 @@ problem_options = together(
     ),
 )
 
-evaluation_options = together(
+numerics_options = together(
     click.option(
         "--device",
         default="auto",
@@ -211,6 +211,11 @@ evaluation_options = together(
         show_default=True,
         help="Batch-norm statistics: the checkpoint's, or re-estimated at each point.",
     ),
+)
+"""Options of every command that passes data through a network."""
+
+evaluation_options = together(
+    numerics_options,
     click.option(
         "--engine",
         type=EngineType(["auto", "eager", "bn_folded", "fused_conv", "mlp", "batched_mlp", "compiled"]),
@@ -248,7 +253,7 @@ def spec_of(options: dict[str, Any]) -> ProblemSpec | None:
 
 
 def evaluation_of(options: dict[str, Any]) -> EvaluationConfig:
-    """Return the evaluation settings that :data:`evaluation_options` give."""
+    """Return the evaluation settings that :data:`evaluation_options` or :data:`numerics_options` give."""
     from landscape.evaluation.config import EvaluationConfig
 
     return EvaluationConfig(
@@ -257,7 +262,7 @@ def evaluation_of(options: dict[str, Any]) -> EvaluationConfig:
         batch_size=options["batch_size"],
         threads=options["threads"],
         bn=options["bn"],
-        engine=options["engine"],
+        engine=options.get("engine", "auto"),
         paired=options.get("paired", False),
         stop_above=options.get("stop_above"),
     )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import click
 
 if TYPE_CHECKING:
     from landscape.parallel.ranks import Ranks
 
-DIVIDED = ("surface", "sharpness", "basin")
+DIVIDED = ("surface", "curvature", "sharpness", "basin")
 """Commands that divide their work among ranks."""
 _joined: list[Ranks] = []
 
@@ -21,6 +24,21 @@ def join() -> Ranks:
     ranks = Ranks.join()
     _joined[:] = [ranks]
     return ranks
+
+
+def requested_ranks(number: int | Literal["auto"] | None) -> int | Literal["auto"] | Ranks | None:
+    """Return the ranks of the launcher that started this process, else the number to start here as it was given.
+
+    Raises:
+        click.UsageError: a number under a launcher.
+    """
+    from landscape.parallel.ranks import MPI_VARIABLE, launched_ranks
+
+    if launched_ranks() == 1 and os.environ.get(MPI_VARIABLE) != "1":
+        return number
+    if number is not None:
+        raise click.UsageError("--ranks starts ranks itself; leave it out under mpiexec or srun")
+    return join()
 
 
 def speaks() -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +17,7 @@ from landscape.cli.options import (
     spec_of,
     usage_errors,
 )
+from landscape.cli.ranks import requested_ranks
 from landscape.cli.surface_options import (
     axes_of,
     config_of,
@@ -30,7 +30,6 @@ from landscape.cli.surface_options import (
 )
 
 if TYPE_CHECKING:
-    from landscape.parallel.ranks import Ranks
     from landscape.sweep.config import SweepResult
 
 
@@ -65,7 +64,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
     with usage_errors():
         axes, plane, config = axes_of(options), plane_of(options), config_of(out, options)
         evaluation = replace(evaluation_of(options), derivatives=derivatives_of(options))
-        spec, ranks = spec_of(options), _ranks(options["ranks"])
+        spec, ranks = spec_of(options), requested_ranks(options["ranks"]) or "auto"
     from landscape.cli.progress import Bar
     from landscape.parallel.ranks import Ranks
     from landscape.parallel.signals import StopSignals
@@ -84,18 +83,6 @@ def command(source: Path, out: Path, **options: Any) -> int:
     if isinstance(ranks, Ranks):
         return ranks.share(_conclude(out, result) if ranks.is_root else 0)
     return _conclude(out, result)
-
-
-def _ranks(number: int | Literal["auto"] | None) -> int | Literal["auto"] | Ranks:
-    """Return the ranks of the launcher that started this process, else how many to start here."""
-    from landscape.cli.ranks import join
-    from landscape.parallel.ranks import MPI_VARIABLE, launched_ranks
-
-    if launched_ranks() == 1 and os.environ.get(MPI_VARIABLE) != "1":
-        return number or "auto"
-    if number is not None:
-        raise click.UsageError("--ranks starts ranks itself; leave it out under mpiexec or srun")
-    return join()
 
 
 def _conclude(out: Path, result: SweepResult) -> int:

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from landscape._utils.provenance import Environment
+from landscape.analysis.curvature_file import is_curvature, read_curvature
 from landscape.analysis.noise import error_name, noise_of
 from landscape.errors import LandscapeError, StoreError
 from landscape.evaluation.precision import PrecisionReport
@@ -24,7 +25,7 @@ from landscape.training.checkpoint import load_checkpoint
 from landscape.training.run import Run
 from landscape.workflows.sources import PathName
 
-Kind: TypeAlias = Literal["surface", "trajectory", "directions", "checkpoint", "run"]
+Kind: TypeAlias = Literal["surface", "trajectory", "curvature", "directions", "checkpoint", "run"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def info(path: Run | PathName) -> Info:
     """Describe a file or a run, including a surface that is still being computed.
 
     Args:
-        path: a surface, trajectory, direction or checkpoint file, a run, or the path of a run directory.
+        path: a surface, trajectory, curvature, direction or checkpoint file, a run, or the path of a run directory.
 
     Returns:
         Facts in the order to show them, and further details.
@@ -76,6 +77,9 @@ def info(path: Run | PathName) -> Info:
     with open_hdf5(path) as file:
         is_surface = "xcoordinates" in file
         is_trajectory = "trajectories" in file or "proj_xcoord" in file
+        bent = is_curvature(file)
+    if bent:
+        return _curvature(path)
     if is_surface:
         return _surface(path)
     return _trajectories(path) if is_trajectory else _directions(path)
@@ -184,6 +188,35 @@ def _path(trajectory: Trajectory) -> str:
     if not math.isnan(away):  # files of Li et al. hold coordinates only
         text += f"; the first is {away:.4g} from the plane"
     return f"{text}, {away / moved:.1%} of its displacement" if moved > 0 else text
+
+
+def _curvature(path: Path) -> Info:
+    found = read_curvature(path, vectors=False)
+    provenance, settings = found.metadata.provenance, found.metadata.settings
+    facts: dict[str, Any] = {"title": provenance.get("title", "")}
+    facts["matrix"] = f"{found.config.matrix.replace('_', ' ')} of {found.parameters:,} weights"
+    facts["loss"] = f"{settings.get('samples', 0):,} {settings.get('split')} samples"
+    ends = {"largest": (found.eigenvalues, found.converged),
+            "smallest": (found.smallest_eigenvalues, found.smallest_converged)}  # fmt: skip
+    for name, (values, converged) in ends.items():
+        if len(values):
+            facts[name] = ", ".join(f"{value:.6g}" for value in values) + (
+                "" if converged.all() else f"; {int((~converged).sum())} not converged"
+            )
+    if found.trace is not None:
+        facts["trace"] = f"{found.trace.value:.6g}, standard error {found.trace.stderr:.2g}"
+    if found.density is not None:
+        facts["density"] = f"{len(found.density.quadrature.nodes)} of {found.config.density_probes} probes"
+    if found.history is not None:
+        facts["checkpoints"] = f"{len(found.history.step)} of {len(settings.get('checkpoints', ()))}"
+    checkpoint = provenance.get("checkpoint") or {}
+    if checkpoint:
+        facts["checkpoint"] = f"{checkpoint['path']} (step {checkpoint['step']})"
+    facts["evaluation"] = ", ".join(f"{key} {value}" for key, value in settings.get("evaluation", {}).items())
+    facts["started"] = provenance.get("started", "")
+    facts["finished"] = found.metadata.finished or "not yet; the same command resumes"
+    facts["command"] = provenance.get("environment", {}).get("command", "")
+    return Info(path, "curvature", facts, facts | {"settings": settings, "provenance": provenance} | found.to_json())
 
 
 def _directions(path: Path) -> Info:

@@ -44,6 +44,8 @@ surface: ls.Surface = ls.read_surface("surface.h5")
 trajectories: list[ls.Trajectory] = ls.project(["run", run], "surface.h5", out="paths.h5", attach=True)
 trajectories = ls.read_trajectories("paths.h5")
 done: int = ls.merge(["a.h5", "b.h5"], "c.h5").done
+bent: ls.Curvature = ls.curvature(run, ls.CurvatureConfig(k=1), out="curvature.h5", checkpoints=[0], progress=True)
+bent = ls.read_curvature("curvature.h5", vectors=False)
 figure: Figure = ls.plot(surface, trajectories, ax=Figure().subplots(), options=ls.PlotOptions(levels=5))
 path: Path = ls.save_figure(ls.render_scene(surface, trajectories, ls.SceneOptions(levels=9)), "scene.png")
 path = ls.animate_scene(surface, trajectories, "film.gif", motion=ls.Motion(seconds=2.0), progress=True)
@@ -54,7 +56,7 @@ try:
     ls.compare(spec, out="comparison", options=ls.CompareOptions(points=5)), ls.compare_runs([run]), ls.demo("demo")
 except (ls.StoreError, ls.CheckpointError, ls.DataError, ls.NonFiniteLossError, ls.MissingLibraryError) as error:
     raise ls.LandscapeError(found.kind) from error
-except (ls.UnsoundError, ls.UserCodeError, ls.RankError) as error:
+except (ls.UnsoundError, ls.DerivativeError, ls.UserCodeError, ls.RankError) as error:
     print(error)
 """
 
