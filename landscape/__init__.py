@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from landscape.errors import StoreError as StoreError
     from landscape.errors import UnsoundError as UnsoundError
     from landscape.errors import UserCodeError as UserCodeError
+    from landscape.evaluation.config import DerivativeConfig as DerivativeConfig
     from landscape.evaluation.config import EvaluationConfig as EvaluationConfig
     from landscape.geometry.direction import Direction as Direction
     from landscape.geometry.direction import random_direction as random_direction
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from landscape.geometry.plane import plane_through as plane_through
     from landscape.geometry.plane import principal_plane as principal_plane
     from landscape.geometry.plane import random_plane as random_plane
+    from landscape.geometry.quadratic import QuadraticModel as QuadraticModel
     from landscape.geometry.trajectory import Trajectory as Trajectory
     from landscape.geometry.weights import Weights as Weights
     from landscape.parallel.ranks import RankError as RankError
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from landscape.workflows.figures import plot as plot
     from landscape.workflows.figures import render_scene as render_scene
     from landscape.workflows.figures import save_figure as save_figure
+    from landscape.workflows.hessian_plane import hessian_plane as hessian_plane
     from landscape.workflows.info import Info as Info
     from landscape.workflows.info import info as info
     from landscape.workflows.planes import PlaneConfig as PlaneConfig
@@ -87,6 +90,7 @@ else:
             "CurvatureConfig": "analysis.curvature",
             "DataError": "errors",
             "DerivativeError": "errors",
+            "DerivativeConfig": "evaluation.config",
             "Direction": "geometry.direction",
             "EvaluationConfig": "evaluation.config",
             "ExportOptions": "render.exports.job",
@@ -102,6 +106,7 @@ else:
             "PlotOptions": "workflows.figures",
             "Problem": "problem.problem",
             "ProblemSpec": "problem.spec",
+            "QuadraticModel": "geometry.quadratic",
             "RankError": "parallel.ranks",
             "Run": "training.run",
             "SceneOptions": "render.scenes.options",
@@ -125,6 +130,7 @@ else:
             "curvature": "workflows.curvature",
             "demo": "workflows.demo",
             "export": "workflows.export",
+            "hessian_plane": "workflows.hessian_plane",
             "info": "workflows.info",
             "load_checkpoint": "training.checkpoint",
             "merge": "surface.merge",

@@ -13,6 +13,7 @@ from landscape.cli.options import (
     POSITIVE,
     AxisType,
     BytesType,
+    HessianType,
     RanksType,
     SeedsType,
     ShardType,
@@ -61,6 +62,22 @@ plane_options = together(
         default=None,
         help="Let differences move batch-norm statistics too, so that the line ends at the checkpoint itself; without, "
         "they stay those of the origin, as published.  [default: with --to, unless --out holds a surface without]",
+    ),
+    click.option(
+        "--plane",
+        "hessian",
+        type=HessianType(),
+        help="Make the axes eigenvectors of the Hessian: hessian for the largest eigenvalues, hessian:1,-1 for the "
+        "largest and the smallest (the most negative).",
+    ),
+    click.option(
+        "--plane-scale",
+        "scale",
+        type=click.Choice(["rise", "unit"]),
+        default="rise",
+        show_default=True,
+        help="With --plane hessian: rise, so that the quadratic model rises by one at 1 and -1 (falls, for a negative "
+        "eigenvalue), or unit, directions of norm one.",
     ),
     click.option("--directions", type=PATH, help="Take directions from a file of landscape or of Li et al. (2018)."),
     click.option("--only", multiple=True, metavar="PATTERN", help="Move only parameters with matching names."),
@@ -152,15 +169,15 @@ derivative_options = together(
         "--curvature-tolerance",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         metavar="TOL",
-        default=1e-3,
+        default=1e-2,
         show_default=True,
-        help="With --curvature: largest residual, relative to the larger of the two eigenvalues.",
+        help="With --curvature: largest residual of an eigenvalue, relative to its magnitude.",
     ),
 )
 
 _PLANE = (
-    "seed", "normalization", "ignore", "to", "states", "directions", "only", "freeze", "orthogonal", "same_direction",
-    "scratch",
+    "seed", "normalization", "ignore", "to", "states", "directions", "hessian", "scale", "only", "freeze", "orthogonal",
+    "same_direction", "scratch",
 )  # fmt: skip
 
 

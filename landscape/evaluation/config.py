@@ -35,8 +35,10 @@ class DerivativeConfig:
         curvature: compute the smallest and the largest eigenvalue of the Hessian, and their ratio.
         ignore: parameters that the Hessian leaves out: ``none``, or ``biasbn`` for biases and batch-norm parameters, as
             in the published maps.
-        tolerance: largest residual of an eigenvalue, relative to the larger magnitude of the two.
-        max_products: number of products with the Hessian at which a point is ended without convergence.
+        tolerance: largest residual of an eigenvalue, relative to its own magnitude: relative to the largest one, a
+            vector of the null space would pass for the smallest eigenvalue of almost any network.
+        max_products: number of products with the Hessian at which a point is ended without convergence, as the
+            residuals then say.
 
     Raises:
         ValueError: an unknown name, or a number out of range.
@@ -45,8 +47,8 @@ class DerivativeConfig:
     gradient: bool = False
     curvature: bool = False
     ignore: str = "none"
-    tolerance: float = 1e-3
-    max_products: int = 500
+    tolerance: float = 1e-2
+    max_products: int = 200
 
     def __post_init__(self) -> None:
         if self.ignore not in ("none", "biasbn"):
@@ -59,7 +61,7 @@ class DerivativeConfig:
     @property
     def passes(self) -> int:
         """Rough cost of a point in passes over the data: a gradient takes 3, a product with the Hessian 6."""
-        return 3 * self.gradient + 6 * 15 * self.curvature
+        return 3 * self.gradient + 6 * 20 * self.curvature
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from landscape._utils.torch_compat import NormBase
 from landscape._utils.torch_state import convert_tensors, converted_dtype, preserve_modes, sparse_buffers
 from landscape._utils.user_code import refuse_exit
-from landscape.errors import DerivativeError
 from landscape.evaluation.accumulator import PairedBaseline, metric_names, scalar_measures
 from landscape.evaluation.config import DTYPES, DerivativeConfig, EvaluationConfig
 from landscape.evaluation.data import align, default_batch_size, make_batches
@@ -28,7 +27,6 @@ from landscape.evaluation.point_derivatives import PointDerivatives
 from landscape.evaluation.reductions import check_reductions, require_values
 from landscape.geometry.placement import SetCoordinates, movable_on
 from landscape.geometry.plane import Plane
-from landscape.geometry.quadratic import QuadraticModel
 from landscape.geometry.weights import Weights, movable_tensors
 from landscape.problem.failure import explain_failure
 from landscape.problem.problem import Measure, Problem, Split
@@ -166,18 +164,6 @@ class Evaluator:
         if self._derivatives is None:
             return values
         return np.hstack([values, [self._derivatives_at(*point) for point in zip(coordinates, values, strict=True)]])
-
-    def quadratic_model(self) -> QuadraticModel | None:
-        """Return the quadratic model of the loss at the origin; None without derivatives, or second ones."""
-        if self._derivatives is None:
-            return None
-        self._set_coordinates((0.0,) * self._derivatives.axes)
-        try:
-            return self._derivatives.quadratic_model()
-        except DerivativeError:
-            if "hessian_products" in self.names:
-                raise
-            return None  # a gradient alone was requested
 
     def _derivatives_at(self, coordinates: Sequence[float], values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the derivatives at a point with these values; unknown if it was abandoned."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from landscape.evaluation.config import DerivativeConfig
+from landscape.evaluation.config import DTYPES, DerivativeConfig, EvaluationConfig
 from landscape.evaluation.derivatives import LossDerivatives
 from landscape.evaluation.eigenpairs import Eigenpairs, find_eigenpairs, random_vector
 from landscape.geometry.normalization import ignored_names
+from landscape.geometry.placement import movable_on
 from landscape.geometry.plane import Plane
 from landscape.geometry.quadratic import QuadraticModel, within_plane
 from landscape.geometry.weights import Weights
+from landscape.problem.problem import Problem
 
 _Array = npt.NDArray[np.float64]
 
@@ -45,7 +48,6 @@ class PointDerivatives:
             ``gradient_share``, the norm of the part of the gradient within the plane over that of the gradient, not
             squared; ``min_eig`` and ``max_eig``, the smallest and the largest eigenvalue of the Hessian; ``eig_ratio``,
             ``|min_eig / max_eig|``; the residuals of both; and ``hessian_products``, the number of products they took.
-        axes: number of axes of the plane.
 
     Raises:
         ValueError: the plane moves running statistics, in which torch has no derivative.
@@ -53,7 +55,7 @@ class PointDerivatives:
 
     def __init__(self, derivatives: LossDerivatives, plane: Plane, config: DerivativeConfig) -> None:
         self._derivatives, self._plane, self._config = derivatives, plane, config
-        self.names, self.axes = derivative_names(config, plane.ndim), plane.ndim
+        self.names = derivative_names(config, plane.ndim)
         moved = [
             name
             for name in plane.origin.tensors
@@ -85,26 +87,9 @@ class PointDerivatives:
         """Return the values of a point that was abandoned: NaN."""
         return np.full(len(self.names), np.nan)
 
-    def quadratic_model(self) -> QuadraticModel:
-        """Return the quadratic model of the loss at the present weights, over the plane."""
-        loss, gradient = self._derivatives.gradient()
-        directions = [self._derivatives.flatten(dict(direction.weights)) for direction in self._plane.directions]
-        images = [self._derivatives.hessian_product(direction) for direction in directions]
-        hessian = np.array([[float(image @ direction) for direction in directions] for image in images])
-        return QuadraticModel(loss, self._slopes(gradient), (hessian + hessian.T) / 2, self._plane.gram)
-
-    def _slopes(self, gradient: Tensor) -> _Array:
-        parts = self._derivatives.unflatten(gradient)
-        return np.array(
-            [
-                sum(float((part * direction.weights.tensors[name]).sum()) for name, part in parts.items())
-                for direction in self._plane.directions
-            ]
-        )
-
     def _gradient(self) -> _Array:
         _, gradient = self._derivatives.gradient()
-        slopes, norm = self._slopes(gradient), float(torch.linalg.vector_norm(gradient))
+        slopes, norm = _slopes(self._derivatives, gradient, self._plane), float(torch.linalg.vector_norm(gradient))
         _, inside = within_plane(slopes, self._plane.gram)
         return np.array([*slopes, norm, float(inside) / norm if norm else math.nan])
 
@@ -124,7 +109,9 @@ class PointDerivatives:
             return image
 
         config = self._config
-        return find_eigenpairs(product, start, tolerance=config.tolerance, max_products=config.max_products)
+        return find_eigenpairs(
+            product, start, tolerance=config.tolerance, max_products=config.max_products, relative=True
+        )
 
     def _warm_start(self) -> Tensor:
         """Return the vector from which the process begins at every point: the same one, whatever their order.
@@ -136,14 +123,57 @@ class PointDerivatives:
         random = random_vector(self._derivatives.n, seed=0).to(self._derivatives.device)
         if self._mask is not None:
             random *= self._mask
-        random = (random / torch.linalg.vector_norm(random)).to(next(iter(_live(self._derivatives).values())).dtype)
+        random = random.div_(float(torch.linalg.vector_norm(random))).to(DTYPES[self._derivatives.config.dtype])
         found = self._extremes(random)
-        if np.isfinite(found.values).all():
-            random += found.vectors.sum(0)
-        return random
+        return random.add_(found.vectors.sum(0)) if np.isfinite(found.values).all() else random
 
 
 def _live(derivatives: LossDerivatives) -> dict[str, Tensor]:
     """Return the tensors with respect to which the loss is differentiated, by name."""
     parameters = dict(derivatives.model.named_parameters(remove_duplicate=False))
     return {name: parameters[name] for name in derivatives.parameters}
+
+
+def _slopes(derivatives: LossDerivatives, gradient: Tensor, plane: Plane) -> _Array:
+    """Return the derivative along each axis, ``(axes,)``; directions are read tensor by tensor."""
+    parts = derivatives.unflatten(gradient)
+    return np.array(
+        [
+            sum(float((part * direction.weights.tensors[name].to(part.device)).sum()) for name, part in parts.items())
+            for direction in plane.directions
+        ]
+    )
+
+
+def quadratic_model(
+    problem: Problem, plane: Plane, config: EvaluationConfig, device: torch.device | str | None = None
+) -> QuadraticModel:
+    """Return the quadratic model of the loss of the first split at the origin of a plane.
+
+    It takes one gradient and one product with the Hessian for each axis. The model of the problem is restored.
+
+    Args:
+        problem: model, data and loss.
+        plane: origin and directions.
+        config: settings of the evaluation; types below float32 become float32.
+        device: device of this process; by default that of ``config``.
+
+    Raises:
+        DerivativeError: torch cannot differentiate the loss twice.
+    """
+    split = next(iter(problem.splits))
+    with (
+        LossDerivatives(problem, at_least_float32(config), split=split, device=device) as derivatives,
+        movable_on(problem.model, plane) as set_coordinates,
+    ):
+        set_coordinates((0.0,) * plane.ndim)
+        loss, gradient = derivatives.gradient()
+        directions = [derivatives.flatten(dict(direction.weights)) for direction in plane.directions]
+        images = [derivatives.hessian_product(direction) for direction in directions]
+        hessian = np.array([[float(image @ direction) for direction in directions] for image in images])
+        return QuadraticModel(loss, _slopes(derivatives, gradient, plane), (hessian + hessian.T) / 2, plane.gram)
+
+
+def at_least_float32(config: EvaluationConfig) -> EvaluationConfig:
+    """Return the settings for derivatives beside an evaluation of the loss in a lower precision."""
+    return replace(config.plain, dtype="float32") if config.dtype in ("bfloat16", "float16") else config.plain

@@ -18,7 +18,7 @@ class DirectionRecipe:
     that does not apply has its default and is left out of :meth:`to_json`.
 
     Attributes:
-        kind: ``random``, ``difference``, ``pca``, ``file`` or ``tensors``; any other word is kept as it is.
+        kind: ``random``, ``difference``, ``pca``, ``hessian``, ``file`` or ``tensors``; other words are kept.
         seed: random seed.
         axis: axis for which the direction was made, 0 for x.
         to: path of the checkpoint that a difference points to.
@@ -30,6 +30,10 @@ class DirectionRecipe:
         ignore: tensors left unchanged, ``biasbn`` or ``none``.
         explained_variance: variance along a principal component.
         explained_variance_ratio: its share of the total variance, from 0 to 1.
+        eigenvector: number of an eigenvector of the Hessian: 1 for the largest eigenvalue, -1 for the smallest.
+        eigenvalue: its eigenvalue.
+        residual: norm of the residual of the eigenvector at norm one.
+        scale: length of the eigenvector: ``rise`` or ``unit``; see :func:`landscape.hessian_plane`.
         only: patterns of the names of parameters that may move.
         freeze: patterns of the names of parameters that stay unchanged.
         orthogonalized: True if components along earlier directions were removed.
@@ -49,6 +53,10 @@ class DirectionRecipe:
     ignore: str | None = None
     explained_variance: float | None = None
     explained_variance_ratio: float | None = None
+    eigenvector: int | None = None
+    eigenvalue: float | None = None
+    residual: float | None = None
+    scale: str | None = None
     only: tuple[str, ...] | None = None
     freeze: tuple[str, ...] | None = None
     orthogonalized: bool = False
@@ -96,7 +104,8 @@ class DirectionRecipe:
             "orthogonalized" if self.orthogonalized else "",
             "the same as x" if self.same_direction else "",
         ]
-        return ", ".join([self._phrase(several_seeds), *filter(None, changes)])
+        value = "" if self.eigenvalue is None else f"eigenvalue {self.eigenvalue:.4g}"
+        return ", ".join([self._phrase(several_seeds), *filter(None, [value, *changes])])
 
     def stored_phrase(self, several_seeds: bool = False) -> str:
         """Return the phrase that surface files store and compare on resuming.
@@ -113,6 +122,7 @@ class DirectionRecipe:
             "random": "random" if several_seeds else f"random, seed {self.seed}",
             "difference": f"to {self.to}",
             "pca": f"principal component {(self.axis or 0) + 1}, {ratio:.1%} of the variance",
+            "hessian": f"eigenvector {self.eigenvector} of the Hessian, scale {self.scale}",
             "file": f"from {self.file}",
         }
         phrase = phrases.get(self.kind, self.kind or "unknown")
@@ -123,11 +133,11 @@ class DirectionRecipe:
 
 _DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(DirectionRecipe) if f.name not in ("extra", "_order")}
 _TYPES: dict[str, type] = {
-    **dict.fromkeys(("seed", "axis", "checkpoints"), int),
-    **dict.fromkeys(("kind", "to", "file", "group", "source", "normalization", "ignore"), str),
+    **dict.fromkeys(("seed", "axis", "checkpoints", "eigenvector"), int),
+    **dict.fromkeys(("kind", "to", "file", "group", "source", "normalization", "ignore", "scale"), str),
     **dict.fromkeys(("only", "freeze"), tuple),
     **dict.fromkeys(("orthogonalized", "same_direction"), bool),
-    **dict.fromkeys(("explained_variance", "explained_variance_ratio"), float),
+    **dict.fromkeys(("explained_variance", "explained_variance_ratio", "eigenvalue", "residual"), float),
 }
 
 

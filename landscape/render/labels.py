@@ -57,11 +57,18 @@ def _axis_label(surface: Surface, axis: int, with_variance: bool) -> str:
     if recipe.kind == "pca" or recipe.explained_variance_ratio is not None:
         ratio = recipe.explained_variance_ratio if with_variance else None
         return f"PC {axis + 1}" + (f" ({ratio:.0%}{_OF_VARIANCE})" if ratio else "")
+    if recipe.kind == "hessian" and recipe.eigenvalue is not None:
+        return rf"eigenvector {_signed(recipe.eigenvector)} ($\lambda$ = {_signed(float(f'{recipe.eigenvalue:.3g}'))})"
     if recipe.kind == "difference":
         return f"towards {Path(recipe.to).stem}" if recipe.to else f"difference {axis + 1}"
     if recipe.kind == "random" and recipe.normalization == "filter":
         return f"{_FILTER_NORMALIZED}direction {axis + 1}"
     return f"direction {axis + 1}"
+
+
+def _signed(number: float | None) -> str:
+    """Return a number with a minus sign instead of a hyphen."""
+    return f"{number:g}".replace("-", "\N{MINUS SIGN}")
 
 
 class _Optimizer(Protocol):

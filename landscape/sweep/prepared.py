@@ -10,12 +10,15 @@ import numpy as np
 
 from landscape._utils.provenance import Environment
 from landscape._utils.state_dict import full_state_dict
+from landscape.errors import DerivativeError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.device import current_device
 from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.multi_seed import MultiSeedEvaluator, open_multi_seed_evaluator
+from landscape.evaluation.point_derivatives import quadratic_model
 from landscape.evaluation.precision import REDUCED, PrecisionProbe, PrecisionReport
 from landscape.geometry.plane import Plane, PlaneFamily
+from landscape.geometry.quadratic import QuadraticModel
 from landscape.geometry.weights import Weights
 from landscape.parallel.executor import Batched
 from landscape.parallel.ranks import Ranks
@@ -137,6 +140,7 @@ def _prepare(inputs: SweepInputs, is_root: bool, stack: ExitStack) -> PreparedSw
         probe = PrecisionProbe(
             inputs.problem, inputs.plane, inputs.grid.coordinates, evaluation, inputs.device, config.data_bytes
         )
+    quadratic = _quadratic_model(inputs) if is_root and is_new else None
     evaluate = stack.enter_context(
         open_multi_seed_evaluator(inputs.problem, inputs.plane, evaluation, inputs.device, config.data_bytes)
     )
@@ -147,7 +151,7 @@ def _prepare(inputs: SweepInputs, is_root: bool, stack: ExitStack) -> PreparedSw
         title=config.title or inputs.metadata.title,
         precision=precision.to_json() if precision else None,
         origin_values=evaluate.origin_values or None,
-        quadratic=evaluate.quadratic_model() if is_root and is_new and isinstance(evaluate, Evaluator) else None,
+        quadratic=quadratic,
     )
     header = Header(
         coordinates=inputs.grid.coordinates,
@@ -157,6 +161,21 @@ def _prepare(inputs: SweepInputs, is_root: bool, stack: ExitStack) -> PreparedSw
         interpolated=config.adaptive is not None,
     )
     return PreparedSweep(inputs, header, precision, evaluate)
+
+
+def _quadratic_model(inputs: SweepInputs) -> QuadraticModel | None:
+    """Return the quadratic model at the origin, if derivatives or a plane of eigenvectors are requested."""
+    plane, derivatives = inputs.plane, inputs.evaluation.derivatives
+    if not isinstance(plane, Plane):
+        return None
+    if derivatives is None and not any(direction.recipe.kind == "hessian" for direction in plane.directions):
+        return None
+    try:
+        return quadratic_model(inputs.problem, plane, inputs.evaluation, inputs.device)
+    except DerivativeError:
+        if derivatives is None or derivatives.curvature:
+            raise
+        return None  # gradients alone are possible
 
 
 def _settings(inputs: SweepInputs, evaluate: Evaluator | MultiSeedEvaluator) -> SweepSettings:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -20,6 +21,10 @@ from landscape.geometry.weights import Weights
 from landscape.surface.plane_files import read_directions
 from landscape.sweep.grid import Grid
 from landscape.workflows.sources import PathName, weights_at
+
+EigenvectorsOf: TypeAlias = Callable[[Weights, Sequence[int]], Sequence[Direction]]
+"""Function that returns eigenvectors of the Hessian by their numbers, in the layout of an origin."""
+HESSIAN_SCALES = ("rise", "unit")
 
 DEPENDENT = 1e-10
 """Smallest eigenvalue of the cosines of directions up to which they count as linearly dependent: far above rounding in
@@ -44,6 +49,9 @@ class PlaneConfig:
             leave those of the origin, as published. By default True with ``to``, and False with ``directions``. Random
             directions never move them.
         directions: file to take directions from, ours or one of Li et al. (2018).
+        hessian: numbers of eigenvectors of the Hessian that become axes: 1 for the largest eigenvalue, 2 for the next,
+            -1 for the smallest; ``()`` for those of the largest, one for each axis. See :func:`hessian_plane`.
+        scale: length of eigenvectors: ``rise`` or ``unit``; see :func:`hessian_plane`.
         only: patterns of parameter names; other parameters stay at the origin.
         freeze: patterns of parameter names that stay at the origin.
         orthogonal: True to make random directions orthogonal before they are normalized.
@@ -52,7 +60,8 @@ class PlaneConfig:
             directory of the surface file if they would take more than half of the memory.
 
     Raises:
-        ValueError: both ``to`` and ``directions``, or both ``orthogonal`` and ``same_direction``.
+        ValueError: more than one of ``to``, ``directions`` and ``hessian``, both ``orthogonal`` and ``same_direction``,
+            a number of an eigenvector that is zero or repeated, or an unknown scale.
     """
 
     seed: int = 0
@@ -62,6 +71,8 @@ class PlaneConfig:
     to: PathName | Sequence[PathName] = ()
     states: bool | None = None
     directions: PathName | None = None
+    hessian: Sequence[int] | None = None
+    scale: str = "rise"
     only: str | Sequence[str] = ()
     freeze: str | Sequence[str] = ()
     orthogonal: bool = False
@@ -77,8 +88,18 @@ class PlaneConfig:
         for name in ("only", "freeze"):
             set_field(self, name, split_patterns(getattr(self, name)))
         set_field(self, "seeds", tuple(self.seeds))
-        if self.directions is not None and self.to:
-            raise ValueError("expected at most one of directions and to, got both")
+        set_field(self, "hessian", None if self.hessian is None else tuple(self.hessian))
+        given = {"directions": self.directions is not None, "to": self.to, "hessian": self.hessian is not None}
+        named = [name for name, value in given.items() if value]
+        if len(named) > 1:
+            raise ValueError(f"expected at most one of {', '.join(given)}, got {' and '.join(named)}")
+        numbers = self.hessian or ()
+        if 0 in numbers or len(set(numbers)) < len(numbers):
+            raise ValueError(
+                f"hessian: expected distinct numbers such as 1, 2 or -1, got {', '.join(map(str, numbers))}"
+            )
+        if self.scale not in HESSIAN_SCALES:
+            raise ValueError(f"scale: expected one of {', '.join(HESSIAN_SCALES)}, got {self.scale!r}")
         if self.orthogonal and self.same_direction:
             raise ValueError("expected at most one of orthogonal and same_direction, got both")
 
@@ -87,8 +108,13 @@ class PlaneConfig:
         several = (self.to,) if isinstance(self.to, (str, os.PathLike)) else self.to
         return tuple(Path(target) for target in several)
 
-    def make(self, model: nn.Module, axes: int = 2) -> Plane | PlaneFamily:
+    def make(self, model: nn.Module, axes: int = 2, eigenvectors: EigenvectorsOf | None = None) -> Plane | PlaneFamily:
         """Return the plane with ``axes`` axes around the weights of ``model``, or one plane per seed.
+
+        Args:
+            model: network whose present weights are the origin.
+            axes: number of axes, one to three.
+            eigenvectors: function that returns eigenvectors of the Hessian; needed with ``hessian``.
 
         Raises:
             ValueError: more directions than axes or too few in the file, ``seeds`` without a random axis, or an
@@ -96,19 +122,19 @@ class PlaneConfig:
             StoreError: the direction file cannot be read, or belongs to another network.
             CheckpointError: a checkpoint in ``to`` cannot be read.
         """
-        return self.make_family(model, axes) if self.seeds else self.make_plane(model, axes)
+        return self.make_family(model, axes, eigenvectors) if self.seeds else self.make_plane(model, axes, eigenvectors)
 
-    def make_plane(self, model: nn.Module, axes: int = 2) -> Plane:
+    def make_plane(self, model: nn.Module, axes: int = 2, eigenvectors: EigenvectorsOf | None = None) -> Plane:
         """Return the plane of ``seed``; see :meth:`make`."""
-        origin, given = self._origin_and_given(model, axes)
+        origin, given = self._origin_and_given(model, axes, eigenvectors)
         return self._random(origin, self.seed, axes, given)
 
-    def make_family(self, model: nn.Module, axes: int = 2) -> PlaneFamily:
+    def make_family(self, model: nn.Module, axes: int = 2, eigenvectors: EigenvectorsOf | None = None) -> PlaneFamily:
         """Return the planes of ``seeds``; see :meth:`make`."""
         every = ValueError("seeds: expected at least one random axis, but every axis has a given direction")
         if len(self._targets) == axes:
             raise every
-        origin, given = self._origin_and_given(model, axes)
+        origin, given = self._origin_and_given(model, axes, eigenvectors)
         if len(given) == axes:
             raise every
         return PlaneFamily(origin, tuple(self.seeds), lambda seed: self._random(origin, seed, axes, given), axes)
@@ -118,12 +144,35 @@ class PlaneConfig:
         """True if running statistics are among the tensors of the plane."""
         return bool(self.to) if self.states is None else self.states
 
-    def _origin_and_given(self, model: nn.Module, axes: int) -> tuple[Weights, list[Direction]]:
+    def _origin_and_given(
+        self, model: nn.Module, axes: int, eigenvectors: EigenvectorsOf | None
+    ) -> tuple[Weights, list[Direction]]:
         origin = Weights.from_model(model, buffers=self.moves_states)
+        if self.hessian is not None:
+            if eigenvectors is None:
+                raise ValueError("hessian: eigenvectors need the loss; use landscape.hessian_plane, or compute_surface")
+            numbers = self.eigenvectors_of(axes)
+            # The Hessian is that with respect to the parameters that may move, so that the others are zero already.
+            return origin, [
+                direction.with_weights(direction.weights, only=self.only or None, freeze=self.freeze or None)
+                for direction in eigenvectors(origin, numbers)
+            ]
         given = [direction.masked(self.only, self.freeze) for direction in self._given(origin, model, axes)]
         if self.to:
             self._require_independent(origin, given)
         return origin, given
+
+    def eigenvectors_of(self, axes: int) -> tuple[int, ...]:
+        """Return the numbers of the eigenvectors that become axes; empty without ``hessian``.
+
+        Raises:
+            ValueError: more numbers than axes.
+        """
+        if self.hessian is None:
+            return ()
+        if len(self.hessian) > axes:
+            raise ValueError(f"hessian: expected at most one eigenvector per axis, got {len(self.hessian)} for {axes}")
+        return tuple(self.hessian) or tuple(range(1, axes + 1))
 
     def _require_independent(self, origin: Weights, given: Sequence[Direction]) -> None:
         for target, direction in zip(self._targets, given, strict=True):

@@ -18,11 +18,13 @@ from landscape.parallel.shared_plane import make_in_arena, scratch_directory, sh
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
 from landscape.surface.metadata import SurfaceMetadata, SweepSettings
+from landscape.surface.plane_files import read_plane
 from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
 from landscape.sweep.grid import Grid
 from landscape.sweep.prepared import stored_settings
 from landscape.sweep.sweep import run_sweep
 from landscape.workflows.grids import AxisChoice, resolve_grid
+from landscape.workflows.hessian_plane import Eigenvectors
 from landscape.workflows.planes import PlaneConfig, extrapolation_warning
 from landscape.workflows.sources import Source, SourceLike, SplitChoice, open_source
 
@@ -80,11 +82,11 @@ def run_task(
     source = ranks.collective(lambda: open_as_stored(task, stored))
     problem = source.problem
     task = replace(task, plane=ranks.collective(lambda: plane_as_stored(task.plane, problem, stored)))
-    plane = _plane(task, problem, ranks)
-    first = plane if isinstance(plane, Plane) else ranks.collective(lambda: plane.make_plane(plane.seeds[0]))
     requested = ranks.share(ranks.collective(lambda: requested_device(task) if ranks.is_root else None))
     device = choose_device(requested or task.evaluation.device, ranks)
     evaluation = ranks.collective(lambda: resolve_evaluation(task.evaluation, device, problem, stored))
+    plane = _plane(replace(task, evaluation=evaluation), problem, ranks, device, say)
+    first = plane if isinstance(plane, Plane) else ranks.collective(lambda: plane.make_plane(plane.seeds[0]))
     # Ranges by rule take some evaluations. The root alone finds them, so that they are equal everywhere; a bound on the
     # loss plays no part in them.
     directions = task.plane.directions if isinstance(task.plane, PlaneConfig) else None
@@ -141,19 +143,50 @@ def requested_device(task: SurfaceTask) -> str:
     return kind
 
 
-def _plane(task: SurfaceTask, problem: Problem, ranks: Ranks) -> Plane | PlaneFamily:
+def _plane(
+    task: SurfaceTask, problem: Problem, ranks: Ranks, device: str, say: Callable[[str], None]
+) -> Plane | PlaneFamily:
     """Make the plane: once per job for one seed; on every rank for several, which go through them at their own pace."""
     if not isinstance(task.plane, PlaneConfig):
         return task.plane
     chosen, axes = task.plane, len(task.axes)
+    eigenvectors = Eigenvectors(problem, task.evaluation, chosen, device, say if ranks.is_root else None)
 
     def make_family() -> PlaneFamily:
-        return chosen.make_family(problem.model, axes)
+        return chosen.make_family(problem.model, axes, eigenvectors)
+
+    def make_plane() -> Plane:
+        if chosen.hessian is None:
+            return chosen.make_plane(problem.model, axes)
+        stored = _stored_hessian_plane(task, chosen, problem)
+        if stored is not None:
+            return stored
+        say("finding eigenvectors of the Hessian")
+        return chosen.make_plane(problem.model, axes, eigenvectors)
 
     scratch = ranks.share(ranks.collective(lambda: _scratch(task, chosen, problem) if ranks.is_root else None))
     if chosen.seeds:
         return ranks.collective(lambda: make_in_arena(scratch, make_family) if scratch else make_family())
-    return share_plane(ranks, lambda: chosen.make_plane(problem.model, axes), scratch)
+    return share_plane(ranks, make_plane, scratch)
+
+
+def _stored_hessian_plane(task: SurfaceTask, chosen: PlaneConfig, problem: Problem) -> Plane | None:
+    """Return the plane in the file to be resumed, if it is that of ``chosen``: finding eigenvectors takes a while.
+
+    None for another plane, which is then made, so that the comparison of settings says how it differs.
+    """
+    stored = stored_settings(task.config)
+    if stored is None or task.config.out is None:
+        return None
+    plane = read_plane(task.config.out)
+    if plane.origin.digest() != Weights.from_model(problem.model, bool(plane.origin.buffers)).digest():
+        return None
+    same = {name: split.digest() for name, split in problem.splits.items()} == dict(stored.data)
+    patterns = (chosen.only or None, chosen.freeze or None)
+    expected = [("hessian", number, chosen.scale, *patterns) for number in chosen.eigenvectors_of(len(task.axes))]
+    recipes = [direction.recipe for direction in plane.directions]
+    found = [(r.kind, r.eigenvector, r.scale, r.only, r.freeze) for r in recipes]
+    return plane if same and found == expected else None
 
 
 def _scratch(task: SurfaceTask, chosen: PlaneConfig, problem: Problem) -> Path | None:
