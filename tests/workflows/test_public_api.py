@@ -33,14 +33,17 @@ direction: ls.Direction = ls.random_direction(weights, seed=1)
 planes: list[ls.Plane] = [
     ls.random_plane(problem.model, seed=0), ls.plane_through(weights, [weights]),
     ls.principal_plane(weights, [lambda: weights]), ls.principal_plane_of([run, "other"], axes=2),
+    ls.hessian_plane(run, (1, -1)),
 ]
 result: ls.SweepResult = ls.compute_surface(
     run, ls.PlaneConfig(seed=1, to=["other"]), ["-1:1:5", "auto:5"],
-    ls.SweepConfig(out=Path("surface.h5")), evaluation=ls.EvaluationConfig(dtype="float64"), ranks="auto",
+    ls.SweepConfig(out=Path("surface.h5")), ranks="auto",
+    evaluation=ls.EvaluationConfig(dtype="float64", derivatives=ls.DerivativeConfig(gradient=True)),
     progress=lambda progress: print(progress.done), stop=lambda: False,
 )
 result = ls.compute_surface(problem, planes[0], ls.Grid((ls.Axis(-1, 1, 5), ls.Axis.parse("0:1:3"))))
 surface: ls.Surface = ls.read_surface("surface.h5")
+quadratic: ls.QuadraticModel | None = surface.metadata.quadratic
 trajectories: list[ls.Trajectory] = ls.project(["run", run], "surface.h5", out="paths.h5", attach=True)
 trajectories = ls.read_trajectories("paths.h5")
 done: int = ls.merge(["a.h5", "b.h5"], "c.h5").done
