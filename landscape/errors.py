@@ -29,6 +29,10 @@ class UserCodeError(LandscapeError):
     """User code that was imported or called ended the program, as ``exit()`` and ``parse_args()`` do."""
 
 
+class UntrustedCodeError(LandscapeError):
+    """A file names code to be run, and the caller neither gave the same reference nor trusts the file."""
+
+
 class MissingLibraryError(LandscapeError):
     """A system library that an optional step needs (OpenGL, MPI) cannot be loaded."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,6 +11,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from landscape._utils.git import git_commit
 
 
 @dataclass(frozen=True)
@@ -62,18 +63,6 @@ class Environment:
 def now() -> str:
     """Return the time in UTC, to the second, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def git_commit(folder: Path) -> str | None:
-    """Return the commit of the git tree around ``folder``, with ``-dirty`` if files differ; None outside a tree."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=folder, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return described.stdout.strip() or None
 
 
 def _version(package: str) -> str | None:

@@ -9,6 +9,7 @@ import click
 
 from landscape.cli.figure_options import scene_options, surfaces_argument, trajectory_option
 from landscape.cli.options import PATH, overwrite_option, require_new
+from landscape.cli.terminal import echo
 
 MOTION = ("orbit", "descent", "turn", "seconds", "fps", "hold")
 
@@ -83,7 +84,7 @@ def command(
             files, paths, out, SceneOptions(**options), motion, seed=seed, z=z,
             progress=lambda steps: bar.update(steps.done, steps.total),
         )  # fmt: skip
-    click.echo(f"{written}: {motion.seconds:g} s, {_size(written)}, from {', '.join(map(str, files))}", err=True)
+    echo(f"{written}: {motion.seconds:g} s, {_size(written)}, from {', '.join(map(str, files))}", err=True)
 
 
 def _size(written: Path) -> str:

@@ -6,13 +6,17 @@ from pathlib import Path
 
 import click
 
-from landscape.cli.options import PATH
+from landscape._utils.text import printable
+from landscape.cli.failures import for_command_line
+from landscape.cli.options import PATH, trust_option
+from landscape.cli.terminal import echo
 
 _SIGNS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "bad": ("BAD ", "red")}
 
 
 @click.command()
 @click.argument("source", metavar="FILE|RUN", type=PATH)
+@trust_option
 @click.option("--no-evaluation", is_flag=True, help="Check the file alone, without rebuilding the network.")
 def command(source: Path, no_evaluation: bool) -> int:
     """Check whether the surface in FILE can be trusted, or whether RUN is ready for computing one.
@@ -33,7 +37,8 @@ def command(source: Path, no_evaluation: bool) -> int:
     findings = check(source, evaluate=not no_evaluation)
     for finding in findings:
         sign, colour = _SIGNS[finding.verdict]
-        click.echo(f"{click.style(sign, fg=colour)}  {finding.name:<11} {finding.text}")
+        text = for_command_line(f"  {finding.name:<11} {finding.text}")
+        echo(printable(text), mark=click.style(sign, fg=colour))
         if finding.advice:
-            click.echo(f"{'':18}{finding.advice}")
+            echo(f"{'':18}{finding.advice}")
     return 1 if worst(findings) == "bad" else 0

@@ -85,7 +85,8 @@ def command(runs: tuple[Path, ...], out: Path, overwrite: bool, **options: Any) 
     begin, problem = time.monotonic(), spec_of(options)
     if problem is None and not runs:
         raise click.UsageError("expected a network to train (--model or --problem), or finished RUNs")
-    from landscape.cli.progress import StageBars, clock, echo
+    from landscape.cli.progress import StageBars, clock
+    from landscape.cli.terminal import echo_error
     from landscape.training import TrainingSettings
     from landscape.workflows.compare import OPTIMIZERS, CompareOptions, compare, compare_runs
 
@@ -95,12 +96,12 @@ def command(runs: tuple[Path, ...], out: Path, overwrite: bool, **options: Any) 
     )
     with StageBars() as bars:
         common: dict[str, Any] = {
-            "ranks": options["ranks"], "overwrite": overwrite, "progress": bars, "on_message": echo
+            "ranks": options["ranks"], "overwrite": overwrite, "progress": bars, "on_message": echo_error
         }  # fmt: skip
         if runs or problem is None:
             result = compare_runs(runs, out, settings, **common)
         else:
             result = compare(problem, options["optimizers"] or OPTIMIZERS, out, settings, **common)
-    echo(f"{out}: {len(result.runs)} runs on one landscape in {clock(time.monotonic() - begin)}")
+    echo_error(f"{out}: {len(result.runs)} runs on one landscape in {clock(time.monotonic() - begin)}")
     for path in result.figures:
-        echo(f"  {path}")
+        echo_error(f"  {path}")

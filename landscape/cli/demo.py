@@ -55,7 +55,8 @@ def command(out: Path, epochs: int, points: int, samples: int, ranks: int | Lite
       landscape demo --epochs 2 --points 11 --out quick
     """
     begin = time.monotonic()
-    from landscape.cli.progress import StageBars, clock, echo
+    from landscape.cli.progress import StageBars, clock
+    from landscape.cli.terminal import echo_error, quoted
     from landscape.workflows.demo import DemoOptions, demo
 
     def heading(text: str) -> None:
@@ -68,13 +69,13 @@ def command(out: Path, epochs: int, points: int, samples: int, ranks: int | Lite
             ranks=ranks,
             progress=bars,
             on_heading=heading,
-            on_message=echo,
+            on_message=echo_error,
         )
     heading(f"Done in {clock(time.monotonic() - begin)}. Written to {out}:")
     listed = [(str(figure.path.relative_to(out)), figure.description) for figure in result.figures]
-    listed.append(("surfaces/*.h5", f"the surfaces: `landscape info {result.surfaces[0]}`"))
+    listed.append(("surfaces/*.h5", f"the surfaces: `landscape info {quoted(result.surfaces[0])}`"))
     listed.append(("runs/", "the training runs with their checkpoints"))
     width = max(len(path) for path, _ in listed)
     for path, description in listed:
-        echo(f"  {path:<{width}}  {description}")
-    echo(f"Open {result.figures[0].path} first.")
+        echo_error(f"  {path:<{width}}  {description}")
+    echo_error(f"Open {result.figures[0].path} first.")

@@ -9,6 +9,7 @@ import click
 
 from landscape.cli.figure_options import METRIC_HELP, look_options, surfaces_argument, trajectory_option
 from landscape.cli.options import PATH, overwrite_option, require_new
+from landscape.cli.terminal import echo
 
 
 @click.command()
@@ -59,4 +60,4 @@ def command(
 
     written = export(out, files, paths, ExportOptions(**content), seed=seed, z=z, overwrite=overwrite)
     for path in written:
-        click.echo(f"{path}: written", err=True)
+        echo(f"{path}: written", err=True)

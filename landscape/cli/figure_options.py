@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from landscape.cli.options import PATH, Decorator, require_new, together
+from landscape.cli.terminal import echo
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -191,4 +192,4 @@ def save_figures(figure: Figure, outs: Sequence[Path], files: Sequence[Path], **
 
     for out in outs:
         save_figure(figure, out, **options)
-        click.echo(f"{out}: drawn from {', '.join(map(str, files))}", err=True)
+        echo(f"{out}: drawn from {', '.join(map(str, files))}", err=True)

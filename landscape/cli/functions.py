@@ -9,6 +9,7 @@ import click
 
 from landscape.cli.function_options import WITH_PATHS, function_options
 from landscape.cli.options import require_new
+from landscape.cli.terminal import echo
 
 
 @click.command()
@@ -38,7 +39,7 @@ def command(name: str | None, listing: bool, **options: Any) -> None:
     if listing:
         from landscape.workflows.functions import list_functions
 
-        click.echo("\n".join(list_functions()))
+        echo("\n".join(list_functions()))
         return
     if name is None:
         raise click.UsageError("expected the name of a function; `landscape functions --list` lists them")
@@ -90,7 +91,7 @@ def _draw(name: str, *, out: Path, draw: Any, files: Path | None, overwrite: boo
         )
     figures.check_kind(study, draw, look)
     for line in study.summaries():
-        click.echo(line, err=True)
+        echo(line, err=True)
     if files is not None:
         save_study(study, files, overwrite=overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -99,4 +100,4 @@ def _draw(name: str, *, out: Path, draw: Any, files: Path | None, overwrite: boo
         save_figure(figure, out, figure.dpi if draw == "relief" else options["dpi"])
     else:
         figures.animate_study(study, out, draw, look, seconds=options["seconds"], dpi=options["dpi"])
-    click.echo(f"{out}: {study.function.formula}", err=True)
+    echo(f"{out}: {study.function.formula}", err=True)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from landscape._utils.text import printable
 from landscape.cli.options import PATH
+from landscape.cli.terminal import echo, json_text
 
 
 @click.command()
@@ -29,13 +31,13 @@ def command(files: tuple[Path, ...], everything: bool, as_json: bool) -> None:
     for i, path in enumerate(files):
         found = info(path)
         if as_json:
-            click.echo(json.dumps(found.to_json(), default=str))
+            echo(json_text(found.to_json()))
             continue
         if i:
-            click.echo()
-        click.echo(click.style(str(path), bold=True))
+            echo()
+        echo(path, bold=True)
         facts = {"kind": found.kind, **(found.details if everything else found.facts)}
         width = max(len(key) for key in facts)
         for key, value in facts.items():
             text = value if isinstance(value, str) else json.dumps(value, default=str)
-            click.echo(f"  {key:<{width}}  {text}")
+            echo(printable(f"  {key:<{width}}  {text}"))

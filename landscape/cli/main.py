@@ -13,8 +13,10 @@ import click
 
 from landscape import __version__
 from landscape._utils.machine import keep_freed_memory, limit_library_threads
+from landscape._utils.trust import trusting
+from landscape.cli.failures import explain
 from landscape.cli.ranks import DIVIDED, end_job, leave, speaks, usage_code
-from landscape.errors import LandscapeError
+from landscape.cli.terminal import echo
 
 COMMANDS = {
     "demo": "Train, sweep and draw on real data, in minutes on a laptop.",
@@ -103,7 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments[:2] or bool(os.environ.get("LANDSCAPE_DEBUG"))
     try:
-        code = cli.main(args=arguments, prog_name="landscape", standalone_mode=False)
+        with trusting(False):  # --trust holds until here
+            code = cli.main(args=arguments, prog_name="landscape", standalone_mode=False)
         return int(code or 0)
     except click.ClickException as error:
         if speaks():
@@ -114,25 +117,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if exit_frame(error).filename.startswith(os.path.dirname(click.__file__)):  # at the end of a closed pipe
             return 1
-        return _report(exit_error(error), 1, debug)
+        return _report(exit_error(error), arguments, debug)
     except (click.Abort, KeyboardInterrupt) as error:
         return end_job(error, lambda: _fail("interrupted; everything written so far is kept", 1))
-    except ValueError as error:  # an argument that a check of the library refuses
-        return _report(error, 2, debug)
     except Exception as error:
-        return _report(error, 1, debug)
+        return _report(error, arguments, debug)
 
 
-def _report(error: Exception, code: int, debug: bool) -> int:
+def _report(error: Exception, arguments: Sequence[str], debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    known = isinstance(error, (LandscapeError, ValueError))
-    return end_job(error, lambda: _fail(str(error) if known else f"{type(error).__name__}: {error}", code))
+    return end_job(error, lambda: _fail(*explain(error, arguments)))
 
 
 def _fail(message: str, code: int) -> int:
     line = " ".join(message.split())
-    click.echo(f"landscape: {line}", err=True)
+    echo(f"landscape: {line}", err=True)
     return code
 
 

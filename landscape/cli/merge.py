@@ -8,6 +8,7 @@ import click
 
 from landscape._utils.text import counted
 from landscape.cli.options import PATH, overwrite_option
+from landscape.cli.terminal import echo
 
 
 @click.command()
@@ -26,10 +27,10 @@ def command(shards: tuple[Path, ...], out: Path, overwrite: bool) -> int:
     from landscape.surface.merge import merge
 
     report = merge(shards, out, overwrite)
-    click.echo(f"{out}: {report.done} of {report.total} points from {counted(len(shards), 'shard')}", err=True)
+    echo(f"{out}: {report.done} of {report.total} points from {counted(len(shards), 'shard')}", err=True)
     missing = report.total - report.done
     if missing:
-        click.echo(
+        echo(
             f"{missing} points are missing from all shards; `landscape surface` with the same settings and --out {out} "
             "computes them",
             err=True,

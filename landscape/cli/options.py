@@ -180,6 +180,23 @@ def together(*options: Decorator) -> Decorator:
     return decorate
 
 
+def _trust(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Allow the code that files name, until ``main`` returns."""
+    if value:
+        from landscape._utils.trust import trust_from_here
+
+        trust_from_here()
+
+
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    expose_value=False,
+    callback=_trust,
+    help="Run the code that a run or surface names (mine.py:problem): it is yours, or you trust its author. "
+    "LANDSCAPE_TRUST=1 in the environment means the same.",
+)
+
 problem_options = together(
     click.option("--model", metavar="NAME", help="Network: a name like resnet20, or pkg.mod:function."),
     click.option(
@@ -201,6 +218,7 @@ problem_options = together(
     click.option(
         "--problem-arg", "problem_args", type=ArgumentsType(), multiple=True, help="Arguments of the factory."
     ),
+    trust_option,
 )
 
 numerics_options = together(

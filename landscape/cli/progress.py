@@ -8,7 +8,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import click
+from landscape._utils.text import printable
+from landscape.cli.terminal import echo
 
 if TYPE_CHECKING:
     from landscape.sweep.config import SweepProgress
@@ -37,7 +38,7 @@ class Bar:
     """
 
     def __init__(self, label: str, unit: str, shown: bool = True, every: float = LOG_SECONDS) -> None:
-        self._label, self._unit, self._shown, self._every = label, unit, shown, every
+        self._label, self._unit, self._shown, self._every = printable(label), unit, shown, every
         self._bar: Any = None
         self._begin = self._logged = time.monotonic()
         self._first: int | None = None
@@ -105,7 +106,7 @@ class Bar:
         rest = f", {clock(left)} left" if left >= 0 and done < total else ""
         took = f" in {clock(now - self._begin)}" if done == total else ""
         tail = f" ({note})" if note else ""
-        click.echo(f"{self._label}: {done} of {total} {self._unit}s{took}, {rate:.3g} per second{rest}{tail}", err=True)
+        echo(f"{self._label}: {done} of {total} {self._unit}s{took}, {rate:.3g} per second{rest}{tail}", err=True)
         self._logged = now
 
 
@@ -131,8 +132,3 @@ class StageBars:
             self.__exit__(None, None, None)
             self._bar, self._stage = Bar(progress.stage, progress.unit), progress.stage
         self._bar.update(progress.done, progress.total, progress.note)
-
-
-def echo(text: str) -> None:
-    """Print a line on standard error."""
-    click.echo(text, err=True)

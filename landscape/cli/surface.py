@@ -28,6 +28,7 @@ from landscape.cli.surface_options import (
     plane_options,
     sweep_options,
 )
+from landscape.cli.terminal import echo, quoted
 
 if TYPE_CHECKING:
     from landscape.sweep.config import SweepResult
@@ -77,7 +78,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
             result = compute_surface(
                 source, plane, axes, config, evaluation=evaluation, problem=spec, split=options["split"],
                 samples=options["samples"], ranks=ranks, progress=bar.show_sweep, stop=stop,
-                on_message=lambda text: click.echo(text, err=True),
+                on_message=lambda text: echo(text, err=True),
             )  # fmt: skip
         except UnnamedProblemError as error:
             raise click.UsageError(f"{error} with --model (and --dataset), or with --problem") from error
@@ -103,13 +104,13 @@ def _conclude(out: Path, result: SweepResult) -> int:
         lengths = [len(axis) for axis in surface.coordinates]
         axes = sum(length > 1 for length in (lengths[:-1] if surface.seeds else lengths))
         commands = ("plot", "render") if axes > 1 else ("plot",)
-        following = ", ".join(f"landscape {command} {out}" for command in commands)
-        click.echo(f"{out}: complete, {span}. Next: {following}", err=True)
+        following = ", ".join(f"landscape {command} {quoted(out)}" for command in commands)
+        echo(f"{out}: complete, {span}. Next: {following}", err=True)
         return 0
     if result.failed:
         index, message = next(iter((result.messages or {}).items()), (-1, "unknown"))
-        click.echo(f"{result.failed} points failed; the first, number {index}: {message}", err=True)
+        echo(f"{result.failed} points failed; the first, number {index}: {message}", err=True)
     left = result.pending + result.failed
     hint = "with --retry-failed " if result.failed else ""
-    click.echo(f"{out}: {left} points left ({span}); the same command {hint}continues", err=True)
+    echo(f"{out}: {left} points left ({span}); the same command {hint}continues", err=True)
     return 3

@@ -9,6 +9,7 @@ import click
 
 from landscape._utils.text import counted
 from landscape.cli.options import NON_NEGATIVE, PATH, POSITIVE, overwrite_option, problem_options, spec_of
+from landscape.cli.terminal import echo, quoted
 
 if TYPE_CHECKING:
     from landscape.training.run import Run
@@ -95,7 +96,7 @@ def command(out: Path, optimizer: str, threads: int | None, overwrite: bool, **o
         def report(progress: TrainingProgress) -> None:
             nonlocal announced
             if not announced:
-                click.echo(f"{out}: training on {_threads()}", err=True)
+                echo(f"{out}: training on {_threads()}", err=True)
                 announced = True
             bar.show_training(progress)
 
@@ -115,11 +116,11 @@ def _conclude(run: Run, resumed: bool) -> int:
     measured = ", ".join(f"{name} {value:.4g}" for name, value in last.metrics.items())
     if not run.finished:
         steps = run.record.steps
-        click.echo(f"{run.path}: stopped at step {last.step} of {steps}; the same command resumes", err=True)
+        echo(f"{run.path}: stopped at step {last.step} of {steps}; the same command resumes", err=True)
         return 3
-    click.echo(
+    echo(
         f"{run.path}: finished{' (resumed)' if resumed else ''}, {len(run.saved_steps)} checkpoints; {measured}. "
-        f"Next: landscape surface {run.path}",
+        f"Next: landscape surface {quoted(run.path)}",
         err=True,
     )
     return 0

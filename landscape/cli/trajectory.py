@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from landscape.cli.options import PATH, overwrite_option, problem_options, require_new, spec_of
+from landscape.cli.terminal import echo
 
 if TYPE_CHECKING:
     from landscape.geometry.plane import Plane
@@ -100,11 +101,11 @@ def command(
     total = sum(len(trajectory) for trajectory in trajectories)
     unknown = sum(int(np.isnan(trajectory.loss).sum()) for trajectory in trajectories)
     if unknown:
-        click.echo(f"{unknown} of {total} checkpoints were saved without their loss; --measure computes it", err=True)
+        echo(f"{unknown} of {total} checkpoints were saved without their loss; --measure computes it", err=True)
     chosen = chosen or read_plane(plane, mapped=True)
     for trajectory in trajectories:
-        click.echo(_sentence(trajectory, chosen), err=True)
-    click.echo(f"{out}: {len(trajectories)} {'trajectory' if len(trajectories) == 1 else 'trajectories'}", err=True)
+        echo(_sentence(trajectory, chosen), err=True)
+    echo(f"{out}: {len(trajectories)} {'trajectory' if len(trajectories) == 1 else 'trajectories'}", err=True)
 
 
 def _sentence(trajectory: Trajectory, plane: Plane) -> str:

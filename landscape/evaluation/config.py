@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from landscape._utils.legacy import ENGINES as LEGACY_ENGINES
+from landscape._utils.typed import require_types
 
 DTYPES = {
     "float32": torch.float32,
@@ -22,6 +23,10 @@ DTYPES = {
 ENGINES = ("auto", "eager", "bn_folded", "fused_conv", "mlp", "batched_mlp", "compiled")
 """Names of evaluation engines; see :mod:`landscape.evaluation.engines`."""
 BATCH_NORM_MODES = ("checkpoint", "recalibrate")
+
+
+MAX_THREADS = 1024
+"""Largest number of CPU threads per rank."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,8 @@ class EvaluationConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: expected 1 or more, got {value}")
+        if self.threads > MAX_THREADS:  # torch crashes, and takes the process ids of the machine
+            raise ValueError(f"threads: expected at most {MAX_THREADS}, got {self.threads}")
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> EvaluationConfig:
@@ -137,7 +144,9 @@ class EvaluationConfig:
         """
         known = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
         if isinstance(known.get("derivatives"), Mapping):
+            require_types(DerivativeConfig, known["derivatives"])
             known["derivatives"] = DerivativeConfig(**known["derivatives"])
+        require_types(cls, known)
         return cls(**{"dtype": "float32", **known})
 
     def resolved(self, model: nn.Module) -> EvaluationConfig:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from landscape._utils.typed import require_types
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.evaluator import open_evaluator
 from landscape.geometry.plane import Plane, PlaneFamily
@@ -51,7 +52,15 @@ class PrecisionReport:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> PrecisionReport:
-        """Return the report in the metadata of a file."""
+        """Return the report in the metadata of a file.
+
+        Raises:
+            ValueError: a value is missing, or has another type than its field.
+        """
+        missing = [field.name for field in fields(cls) if field.name not in stored]
+        if missing:
+            raise ValueError(f"precision: {missing[0]} is missing")
+        require_types(cls, stored)
         return cls(**{field.name: stored[field.name] for field in fields(cls)})
 
     def to_json(self) -> dict[str, Any]:

@@ -213,7 +213,7 @@ class _Job:
         self._listener.bind(address)
         self._listener.listen(self._ranks)
         self._selector.register(self._listener, selectors.EVENT_READ)
-        command = [sys.executable, "-m", "landscape.parallel.worker", address]
+        command = [sys.executable, "-P", "-m", "landscape.parallel.worker", address]
         environment = mpi_environment(self._threads)
         if self._ranks > 1:
             command = mpi_command(self._ranks, command)

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from landscape._utils.machine import core_budget, memory_limit
+from landscape._utils.trust import TRUST_VARIABLE, is_trusting
 from landscape.errors import MissingLibraryError
 from landscape.parallel.ranks import MPI_VARIABLE, launched_by_mpi
 
@@ -79,6 +80,7 @@ def mpi_environment(threads: int = 1, environment: Mapping[str, str] | None = No
         "OMPI_MCA_mpi_yield_when_idle": "1",
         **(os.environ if environment is None else environment),
         **dict.fromkeys(THREAD_VARIABLES, str(threads)),
+        **({TRUST_VARIABLE: "1"} if is_trusting() else {}),
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",

@@ -13,9 +13,12 @@ from types import ModuleType
 from typing import Any, cast
 
 from landscape._utils.names import unknown
+from landscape._utils.reading import read_bytes
+from landscape._utils.trust import require_permission
 from landscape._utils.user_code import refuse_exit
 from landscape.errors import UserCodeError
 
+_MAX_SOURCE = 2**24
 _MOVED = {"landscape.problem.analytic:problem": "landscape.functions.problem:problem"}
 """References in files of version 0.1, and the current ones of the same objects."""
 
@@ -26,10 +29,13 @@ def resolve(reference: str) -> Callable[..., Any]:
     Modules are searched for where Python searches, and then in the working directory. The directory of a file is
     appended to ``sys.path``, so that the file can import its neighbours. A file is run once for each of its contents.
 
+    A reference that a file holds needs permission, see :mod:`landscape._utils.trust`.
+
     Args:
         reference: ``pkg.mod:name`` or ``path/to/file.py:name``; the name may have dots (``Class.method``).
 
     Raises:
+        UntrustedCodeError: a file names the reference, which the user neither gave nor trusts.
         ValueError: the reference is malformed; the file, module or name doesn't exist (the message suggests the
             nearest name); or the import failed.
         TypeError: the named object cannot be called.
@@ -38,6 +44,7 @@ def resolve(reference: str) -> Callable[..., Any]:
     place, colon, name = current_reference(reference).rpartition(":")
     if not colon or not place or not name:
         raise ValueError(f"expected a reference like 'pkg.mod:name' or 'path/file.py:name', got {reference!r}")
+    require_permission(absolute_reference(reference))
     found: Any = _from_file(Path(place)) if names_file(reference) else _from_module(place)
     for part in name.split("."):
         if not hasattr(found, part):
@@ -139,10 +146,7 @@ def _from_module(name: str) -> ModuleType:
 
 def _from_file(path: Path) -> ModuleType:
     path = path.expanduser().absolute()
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot read the Python file {path}: {error.strerror}") from error
+    source = read_bytes(path, ValueError, max_bytes=_MAX_SOURCE, expected="a Python file")
     # Named by its contents: pickle and dataclasses find it in sys.modules, and an edited file is another module.
     digest = hashlib.sha256(os.fsencode(path) + b"\0" + source).hexdigest()[:16]
     module_name = f"{path.stem}_{digest}"

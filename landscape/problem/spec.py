@@ -23,9 +23,11 @@ from landscape._utils.torch_state import (
     preserve_random_state,
     seed_random,
 )
+from landscape._utils.trust import give, recorded_in
 from landscape._utils.user_code import refuse_exit
 from landscape.problem.data import registry as datasets
 from landscape.problem.data.subset import check_samples
+from landscape.problem.modest import require_memory, require_modest
 from landscape.problem.problem import Dataset, Problem
 from landscape.problem.references import absolute_reference, accepts, call, resolve
 
@@ -50,6 +52,8 @@ class ProblemSpec:
         samples: number of samples in a fixed subset of each split; None for all.
         factory: reference to a function that returns a ``Problem``, instead of a model and a data set.
         factory_args: arguments of the factory.
+        recorded_in: file that holds the specification; empty for one that the user made. References in a file need
+            permission before they are imported, see :mod:`landscape._utils.trust`.
 
     Raises:
         ValueError: both or neither of ``model`` and ``factory`` are given, or arguments lack the part they belong to.
@@ -64,6 +68,7 @@ class ProblemSpec:
     samples: int | None = None
     factory: str | None = None
     factory_args: Mapping[str, Any] = field(default_factory=dict)
+    recorded_in: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.factory is None):
@@ -96,6 +101,8 @@ class ProblemSpec:
             set_field(
                 self, name, {key: _frozen(value, f"{name}[{key!r}]") for key, value in getattr(self, name).items()}
             )
+        if not self.recorded_in:
+            give([self.model, self.dataset, self.factory])
 
     @refuse_exit()
     def build(self, splits: Sequence[str] | None = None, seed: int = 0) -> Problem:
@@ -117,12 +124,16 @@ class ProblemSpec:
             TypeError: a user-defined function returned an object of the wrong type.
             DataError: the data are missing or damaged.
             UserCodeError: user code ends the program.
+            UntrustedCodeError: the specification comes from a file and names code that needs permission.
         """
-        if self.factory is not None:
-            return self._from_factory(self.factory, splits, seed)
-        assert self.model is not None  # one of the two is given, and a model has a data set
-        assert self.dataset is not None
-        return self._from_parts(self.model, self.dataset, splits, seed)
+        with recorded_in(self.recorded_in):
+            if self.recorded_in:
+                require_modest(self.to_json(), self.recorded_in)
+            if self.factory is not None:
+                return self._from_factory(self.factory, splits, seed)
+            assert self.model is not None  # one of the two is given, and a model has a data set
+            assert self.dataset is not None
+            return self._from_parts(self.model, self.dataset, splits, seed)
 
     def describe(self) -> dict[str, Any]:
         """Return the fields that are set, as plain values; ``Problem.describe`` adds digests of the data."""
@@ -130,7 +141,7 @@ class ProblemSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as JSON writes them; :meth:`from_json` gives an equal object."""
-        return {field.name: _as_json(getattr(self, field.name)) for field in fields(self)}
+        return {name: _as_json(getattr(self, name)) for name in _FIELDS}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ProblemSpec:
@@ -139,22 +150,24 @@ class ProblemSpec:
         Raises:
             ValueError: an unknown field, or as for the constructor.
         """
-        known = [field.name for field in fields(cls)]
         for key in values:
-            if key not in known:
-                raise unknown("field of a problem", key, known)
+            if key not in _FIELDS:
+                raise unknown("field of a problem", key, _FIELDS)
         return cls(**values)
 
     @classmethod
-    def from_description(cls, description: Mapping[str, Any]) -> ProblemSpec:
+    def from_description(cls, description: Mapping[str, Any], recorded_in: str = "") -> ProblemSpec:
         """Return the specification of a problem from its description, as runs and surface files record it.
+
+        Args:
+            description: the description.
+            recorded_in: file that holds it; empty for the description of a problem in memory.
 
         Raises:
             ValueError: the problem was made without one.
             TypeError: an argument is not a plain value.
         """
-        names = {field.name for field in fields(cls)}
-        return cls.from_json({key: value for key, value in description.items() if key in names})
+        return cls(**{key: value for key, value in description.items() if key in _FIELDS}, recorded_in=recorded_in)
 
     def _subject(self) -> str:
         return f"factory {self.factory!r}" if self.factory is not None else f"model {self.model!r}"
@@ -218,6 +231,7 @@ class ProblemSpec:
         for key in arguments:
             if key not in known:
                 raise unknown(f"argument of model {name!r}:", key, known)
+        require_memory(name, arguments)
         return models.build(name, **arguments), arguments
 
     def _check_fit(self, problem: Problem) -> None:
@@ -234,6 +248,9 @@ class ProblemSpec:
                 f"model {self.model!r} doesn't fit data set {self.dataset!r}: one sample of split {name!r}, "
                 f"{inputs}, gives: {reason}"
             ) from error
+
+
+_FIELDS = tuple(field.name for field in fields(ProblemSpec) if field.name != "recorded_in")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import numpy as np
 
 from landscape._utils.legacy import ENGINES, same_digest
 from landscape._utils.provenance import Environment
+from landscape._utils.typed import require_types
 from landscape.errors import StoreError
 from landscape.geometry.quadratic import QuadraticModel
 from landscape.geometry.recipe import DirectionRecipe
@@ -86,8 +87,13 @@ class SweepSettings:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> SweepSettings:
-        """Return the settings that :meth:`to_json` wrote, with defaults for missing fields."""
+        """Return the settings that :meth:`to_json` wrote, with defaults for missing fields.
+
+        Raises:
+            ValueError: a value has another type than its field.
+        """
         names = _names(cls) - {"other", "stored_keys"}
+        require_types(cls, values, names)
         known = {key: _as_tuples(value) for key, value in values.items() if key in names}
         other = {key: value for key, value in values.items() if key not in names}
         return cls(**known, other=other, stored_keys=tuple(values))
@@ -189,8 +195,13 @@ class SurfaceMetadata:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> SurfaceMetadata:
-        """Return the metadata that :meth:`to_json` wrote; fields that are missing have their defaults."""
-        rest = dict(values)
+        """Return the metadata that :meth:`to_json` wrote; fields that are missing have their defaults.
+
+        Raises:
+            ValueError: a value has another type than its field.
+        """
+        rest = {key: value for key, value in values.items() if value is not None}
+        require_types(cls, rest, _PLAIN_FIELDS)
         recipes = tuple(DirectionRecipe.from_json(recipe) for recipe in rest.pop("recipes", None) or ())
         known: dict[str, Any] = {
             key: _as_tuples(rest.pop(key)) if key in ("metrics", "merged_from") else rest.pop(key)
@@ -204,12 +215,14 @@ class SurfaceMetadata:
             known["settings"] = SweepSettings.from_json(rest.pop("settings"))
         if "checkpoint" in rest:
             path, step, epoch = (rest.pop(f"checkpoint{part}", None) for part in ("", "_step", "_epoch"))
+            require_types(CheckpointReference, {"path": path, "step": step, "epoch": epoch})
             unknown = isinstance(epoch, float) and math.isnan(epoch)
             known["checkpoint"] = CheckpointReference(path, None if step == -1 else step, None if unknown else epoch)
         environment = {key: rest.pop(key) for key in _names(Environment) if key in rest}
         if environment:
             known["environment"] = Environment.from_json(environment)
         cosines = {pair: rest.pop(f"cosine_{pair}") for pair in ("xy", "xz", "yz") if f"cosine_{pair}" in rest}
+        require_types(cls, {"cosines": cosines})
         return cls(**known, recipes=recipes, cosines=cosines, other=rest)
 
     def to_json(self) -> dict[str, Any]:
@@ -255,6 +268,12 @@ class SurfaceMetadata:
     def to_attributes(self) -> dict[str, Any]:
         """Return the metadata as HDF5 attributes; objects, lists and None are JSON text."""
         return {key: as_attribute(value) for key, value in self.to_json().items()}
+
+
+_PLAIN_FIELDS = (
+    "title", "problem", "precision", "origin_values", "metrics", "started", "finished", "merged_from", "remark",
+    "format", "format_version",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-import zipfile
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -25,6 +26,7 @@ from landscape._utils.state_dict import (
     tied_names,
 )
 from landscape.errors import CheckpointError
+from landscape.training.plain_files import require_plain_file, require_plain_tensors
 
 FORMAT = "landscape-checkpoint-1"
 STATE_FORMAT = "landscape-resume-1"
@@ -217,12 +219,15 @@ def load_state(path: Path, model: nn.Module, optimizer: Optimizer) -> int:
     stored = load_plain(path, mapped=False)
     if not isinstance(stored, dict) or stored.get("format") != STATE_FORMAT:
         raise CheckpointError(f"{path}: expected a file of format {STATE_FORMAT!r}")
-    load_into(model, Checkpoint(path, stored["model"]))
+    weights, step = stored.get("model"), stored.get("step")
+    if not isinstance(weights, Mapping) or not isinstance(step, int) or isinstance(step, bool) or step < 0:
+        raise CheckpointError(f"{path} is damaged: expected the weights and the step to resume from")
+    load_into(model, Checkpoint(path, weights))
     try:
         optimizer.load_state_dict(stored["optimizer"])
     except Exception as error:  # a foreign optimizer may raise anything
         raise CheckpointError(f"{path} doesn't fit the optimizer: {error}") from error
-    return int(stored["step"])
+    return step
 
 
 def load_plain(path: Path, mapped: bool = True) -> Any:
@@ -237,15 +242,16 @@ def load_plain(path: Path, mapped: bool = True) -> Any:
     """
     if path.is_dir():
         raise CheckpointError(f"expected a checkpoint file such as {path}/step-00000000.pt, got the directory {path}")
+    if not os.path.lexists(path):
+        raise CheckpointError(f"there is no checkpoint at {path}")
+    mapped = require_plain_file(path) and mapped  # torch cannot map its older format
     try:
-        path.open("rb").close()
-    except FileNotFoundError as error:
-        raise CheckpointError(f"there is no checkpoint at {path}") from error
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
-    mapped = mapped and zipfile.is_zipfile(path)  # torch cannot map its older format
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with warnings.catch_warnings(action="ignore"):  # of TypedStorage, quantized tensors, older files
+            contents = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        require_plain_tensors(contents, path)
+        return contents
+    except CheckpointError:
+        raise
     except Exception as error:  # a damaged pickle may raise anything
         forbidden = _FORBIDDEN.search(str(error))
         if forbidden:
@@ -291,9 +297,12 @@ def _compact(tensor: Any) -> Any:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, Tensor) and value.numel() == 1:
-        return value.item()
-    return float(value) if isinstance(value, int | float) else math.nan
+    if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
+        value = value.item()
+    try:
+        return float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:  # an integer beyond all floats
+        return math.nan
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from landscape._utils.files import open_replacing
+from landscape._utils.reading import read_text
 from landscape.errors import CheckpointError
+
+MAX_BYTES = 2**28
+"""Largest history that is read (256 MiB), some million rows."""
 
 
 class HistoryFile:
@@ -73,27 +77,28 @@ class HistoryFile:
         columns, *rows = self._lines()
         try:
             values = [[_float(field) for field in row] for row in rows if len(row) == len(columns)]
-        except ValueError as error:
+            steps = np.array([int(row[0]) for row in rows if len(row) == len(columns)], dtype=np.int64)
+        except (ValueError, OverflowError) as error:
             raise CheckpointError(f"{self.path} is damaged: {error}") from error
         table = np.array(values, dtype=np.float64).reshape(-1, len(columns))
         history: dict[str, npt.NDArray[np.float64 | np.int64]] = {
             name: table[:, index] for index, name in enumerate(columns)
         }
-        history["step"] = history["step"].astype(np.int64)
+        history["step"] = steps
         return history
 
     def _rows(self) -> list[list[str]]:
         return [row for row in self._lines()[1:] if row and row[0].isdigit()]
 
     def _lines(self) -> list[list[str]]:
-        try:
-            text = self.path.read_bytes().decode()
-        except FileNotFoundError as error:
-            raise CheckpointError(f"there is no history at {self.path}") from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise CheckpointError(f"cannot read {self.path}: {error}") from error
+        if not os.path.lexists(self.path):
+            raise CheckpointError(f"there is no history at {self.path}")
+        text = read_text(self.path, CheckpointError, max_bytes=MAX_BYTES, expected="a history")
         complete = text[: text.rfind("\n") + 1]
-        lines = list(csv.reader(io.StringIO(complete)))
+        try:
+            lines = list(csv.reader(io.StringIO(complete)))
+        except csv.Error as error:
+            raise CheckpointError(f"{self.path} is damaged: {error}") from error
         if not lines or lines[0][:1] != ["step"]:
             raise CheckpointError(f"{self.path} is not a history: expected a first line with step, epoch, ...")
         return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 from landscape._utils.legacy import same_digest
 from landscape._utils.provenance import Environment
+from landscape._utils.reading import read_json
+from landscape._utils.typed import require_types
 from landscape.errors import CheckpointError
 from landscape.problem.references import current_reference
 from landscape.training.settings import TrainingSettings
@@ -81,6 +84,7 @@ class SessionRecord:
     def from_json(cls, values: Mapping[str, Any]) -> SessionRecord:
         """Return the record that :meth:`to_json` wrote; missing fields get defaults, unknown ones are ignored."""
         own = {name: values[name] for name in _names(cls) if name in values and name != "environment"}
+        require_types(cls, own)
         return cls(environment=Environment.from_json(values), **own)
 
 
@@ -147,6 +151,7 @@ class RunRecord:
         unknown = {name: value for name, value in values.items() if name not in {"format", *_names(cls)}}
         unknown |= {f"settings.{k}": settings[k] for k in settings if k not in _names(TrainingSettings)}
         known = TrainingSettings.from_json(settings)
+        require_types(cls, values, ("problem", "steps_per_epoch", "steps", "created", "finished"))
         steps_per_epoch = int(values.get("steps_per_epoch", 0))
         return cls(
             problem=dict(values.get("problem") or {}),
@@ -167,22 +172,19 @@ def read_record(path: Path) -> RunRecord:
     Raises:
         CheckpointError: the file is missing, damaged, or not of this format.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if os.path.isfile(path.parent):
+        raise CheckpointError(f"{path.parent} is a file; expected a run directory")
+    if not os.path.lexists(path):
         inside = sorted(found.parent.name for found in path.parent.glob(f"*/{path.name}"))
         hint = f"; these are in it: {', '.join(inside[:6])}" if inside else ""
-        raise CheckpointError(f"{path.parent} is not a run: it has no {path.name}{hint}") from error
-    except NotADirectoryError as error:
-        raise CheckpointError(f"{path.parent} is a file; expected a run directory") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
+        raise CheckpointError(f"{path.parent} is not a run: it has no {path.name}{hint}")
+    values = read_json(path, CheckpointError)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         found = values.get("format") if isinstance(values, dict) else type(values).__name__
         raise CheckpointError(f"{path}: expected format {FORMAT!r}, got {found!r}")
     try:
         return RunRecord.from_json(values)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged, or was written by a newer version: {error}") from error
 
 

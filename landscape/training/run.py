@@ -17,6 +17,7 @@ import torch
 
 from landscape._utils.files import exclusive, open_replacing, remove_temporary
 from landscape._utils.provenance import Environment, now
+from landscape._utils.trust import trusting
 from landscape.errors import CheckpointError
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
@@ -198,23 +199,26 @@ class Run:
             CheckpointError: the run was made in Python from a problem without names.
         """
         try:
-            return ProblemSpec.from_description(self.record.problem)
+            return ProblemSpec.from_description(self.record.problem, recorded_in=str(self.path / _RECORD))
         except (TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{self.path} doesn't say how its problem was built; name a factory for it ({error})"
             ) from error
 
-    def build_problem(self, splits: Sequence[str] | None = None) -> Problem:
+    def build_problem(self, splits: Sequence[str] | None = None, *, trust: bool = False) -> Problem:
         """Build the problem of the run again, with its initial weights if they came from a seed.
 
         Args:
             splits: names of the splits to build; all by default.
+            trust: True to run the code that the run names, even if this process was not given the same reference.
 
         Raises:
             CheckpointError: as for :meth:`spec`.
             DataError: the data are missing or damaged.
+            UntrustedCodeError: the run names code (``mine.py:problem``), and ``trust`` is not set.
         """
-        return self.spec().build(splits, seed=self.record.seed)
+        with trusting(trust):
+            return self.spec().build(splits, seed=self.record.seed)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

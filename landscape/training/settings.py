@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from landscape._utils.names import unknown
+from landscape._utils.typed import require_types
 
 _DTYPES = ("float32", "bfloat16", "float64")
 
@@ -75,6 +76,7 @@ class TrainingSettings:
     def from_json(cls, values: Mapping[str, Any]) -> TrainingSettings:
         """Return the settings that :meth:`to_json` wrote; missing fields get defaults, unknown ones are ignored."""
         known = [field.name for field in fields(cls)]
+        require_types(cls, values)
         return cls(**{name: value for name, value in values.items() if name in known})
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from landscape._utils.state_dict import full_state_dict
+from landscape._utils.trust import trusting
 from landscape.analysis.checks import BAD, OK, WARN, Finding, check_evaluation, check_surface
 from landscape.errors import LandscapeError, StoreError
 from landscape.evaluation.config import EvaluationConfig
@@ -26,7 +27,7 @@ from landscape.training.run import Run
 from landscape.workflows.sources import PathName, measured_loss, widen
 
 
-def check(path: Run | PathName, *, evaluate: bool = True) -> list[Finding]:
+def check(path: Run | PathName, *, evaluate: bool = True, trust: bool = False) -> list[Finding]:
     """Check whether a surface can be trusted, or whether a run is ready for computing one.
 
     The checks: the loss at the origin equals the checkpoint's; the axes point in different directions; values are
@@ -36,6 +37,8 @@ def check(path: Run | PathName, *, evaluate: bool = True) -> list[Finding]:
     Args:
         path: a surface file, a run, or the path of a run directory.
         evaluate: False to check the file alone, without rebuilding the network.
+        trust: True to run the code that the file names (``mine.py:problem``); otherwise the network of such a file is
+            not rebuilt, unless this process was given the same reference.
 
     Returns:
         One finding per check, each with its number, verdict (``ok``, ``warn``, ``bad``) and advice. A network that
@@ -44,11 +47,13 @@ def check(path: Run | PathName, *, evaluate: bool = True) -> list[Finding]:
     Raises:
         StoreError: the file is missing, cannot be read, or holds no surface.
         CheckpointError: the run is missing or damaged, or cannot rebuild its problem.
+        UntrustedCodeError: the run names code, and ``trust`` is not set.
     """
-    if isinstance(path, Run):
-        return _check_run(path)
-    path = Path(path)
-    return _check_run(Run.open(path)) if path.is_dir() else _check_file(path, evaluate)
+    with trusting(trust):
+        if isinstance(path, Run):
+            return _check_run(path)
+        path = Path(path)
+        return _check_run(Run.open(path)) if path.is_dir() else _check_file(path, evaluate)
 
 
 def _check_run(run: Run) -> list[Finding]:
@@ -79,7 +84,7 @@ def _check_file(path: Path, evaluate: bool) -> list[Finding]:
         return check_surface(surface, planes)
     plane = planes if isinstance(planes, Plane) else next(iter(planes.values()))
     try:
-        problem, evaluation, fallback = rebuild_problem(surface, plane)
+        problem, evaluation, fallback = rebuild_problem(surface, plane, path)
     except (LandscapeError, ValueError, KeyError, TypeError) as error:
         text = f"the network cannot be rebuilt here, so only the file is checked: {error}"
         return [*check_surface(surface, planes), Finding("network", math.nan, WARN, text)]
@@ -113,7 +118,7 @@ def _require_own_planes(surface: Surface, planes: Plane | Mapping[int, Plane]) -
         raise StoreError(f"{surface.name}: origin and directions in the file are not those that its values belong to")
 
 
-def rebuild_problem(surface: Surface, plane: Plane) -> tuple[Problem, EvaluationConfig, list[Finding]]:
+def rebuild_problem(surface: Surface, plane: Plane, path: Path) -> tuple[Problem, EvaluationConfig, list[Finding]]:
     """Return the problem that a surface was made of, how it was evaluated, and findings about what differs here.
 
     The weights are those of the checkpoint that the file names. A surface of a problem made in Python names none: its
@@ -122,7 +127,8 @@ def rebuild_problem(surface: Surface, plane: Plane) -> tuple[Problem, Evaluation
     described, settings, checkpoint = surface.metadata.problem, surface.metadata.settings, surface.metadata.checkpoint
     if described is None or settings is None:
         raise ValueError("the file does not describe its problem")
-    problem = ProblemSpec.from_description(described).build(tuple(settings.samples), seed=int(described.get("seed", 0)))
+    spec = ProblemSpec.from_description(described, recorded_in=str(path))
+    problem = spec.build(tuple(settings.samples), seed=int(described.get("seed", 0)))
     if checkpoint is not None:
         loaded = load_checkpoint(checkpoint.path)
         if any(tensor.dtype in (torch.float64, torch.complex128) for _, tensor in plane.origin):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
+from landscape._utils.trust import trusting
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.plane import Plane, PlaneFamily
 from landscape.parallel.ranks import Ranks
@@ -34,6 +35,7 @@ def compute_surface(
     problem: ProblemSpec | None = None,
     split: SplitChoice | None = None,
     samples: int | None = None,
+    trust: bool = False,
     ranks: RanksOption = 1,
     progress: ProgressOption[SweepProgress] = None,
     stop: Callable[[], bool] | None = None,
@@ -58,6 +60,8 @@ def compute_surface(
         problem: the problem of a checkpoint outside a run directory.
         split: splits to measure; by default ``train``, or every split of a :class:`~landscape.Problem`.
         samples: size of a fixed, class-balanced subset of each split.
+        trust: True to run the code that a run names (``mine.py:problem``). By default only references that this process
+            was given are imported: anybody can write any other into a file.
         ranks: number of MPI ranks to start on this machine; ``"auto"`` for as many as its cores or GPUs allow; or the
             ranks of a job that is running, each of which calls this function with equal arguments.
         progress: True for a progress bar, or a function called with a ``SweepProgress`` after each point.
@@ -74,6 +78,7 @@ def compute_surface(
         CheckpointError: the checkpoint is missing, damaged or of another architecture.
         StoreError: the file cannot be created, resumed or written, or was begun on a kind of device that is not
             available.
+        UntrustedCodeError: the run names code, and ``trust`` is not set.
     """
     if plane is None:
         plane = PlaneConfig()
@@ -88,7 +93,7 @@ def compute_surface(
     )  # fmt: skip
     say = on_message or _log_message
     label = task.config.out.name if task.config.out else "surface"
-    with reporting(progress, label, "point", _steps) as report:
+    with trusting(trust), reporting(progress, label, "point", _steps) as report:
         if isinstance(ranks, Ranks) or ranks == 1:
             return run_task(task, ranks if isinstance(ranks, Ranks) else Ranks(), report, stop, say)
         task = replace(task, evaluation=replace(task.evaluation, device=requested_device(task)))

@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
+from landscape._utils.trust import recorded_in, require_permission, trusting
 from landscape.parallel.job import Call, run_in_processes
 from landscape.parallel.worker import RankContext
 from landscape.problem.problem import Problem
+from landscape.problem.references import absolute_reference
 from landscape.problem.spec import ProblemSpec
 from landscape.training import trainer
 from landscape.training.optimizers import Builder
@@ -82,6 +84,7 @@ def train(
 def resume(
     run: Run | PathName,
     *,
+    trust: bool = False,
     progress: ProgressOption[TrainingProgress] = None,
     stop: Callable[[], bool] | None = None,
 ) -> Run:
@@ -89,6 +92,7 @@ def resume(
 
     Args:
         run: a run, or the path of its directory.
+        trust: True to run the code that the run names; see :func:`landscape.compute_surface`.
         progress: see :func:`train`.
         stop: see :func:`train`.
 
@@ -98,15 +102,20 @@ def resume(
     Raises:
         CheckpointError: no run there, a damaged one, or one whose problem was made in Python without names: call
             :func:`train` with the problem instead.
+        UntrustedCodeError: the run names code, and ``trust`` is not set.
     """
     run = run if isinstance(run, Run) else Run.open(Path(run))
     if run.finished:
         return run
     optimizer, splits = run.record.optimizer, tuple(run.record.problem["splits"])
-    return train(
-        run.build_problem(splits), optimizer.name, run.settings, run.path, arguments=optimizer.arguments,
-        progress=progress, stop=stop,
-    )  # fmt: skip
+    with trusting(trust):
+        problem = run.build_problem(splits)
+        if ":" in optimizer.name:
+            with recorded_in(str(run.path / "run.json")):
+                require_permission(absolute_reference(optimizer.name))
+        return train(
+            problem, optimizer.name, run.settings, run.path, arguments=optimizer.arguments, progress=progress, stop=stop
+        )
 
 
 def _steps(progress: TrainingProgress) -> Steps:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from landscape._utils.provenance import Environment
+from landscape._utils.trust import trusting
 from landscape.errors import StoreError
 from landscape.geometry.plane import Plane, principal_plane
 from landscape.geometry.trajectory import PathPoint, Trajectory, project_path
@@ -38,6 +39,7 @@ def project(
     axes: int = 2,
     problem: ProblemSpec | None = None,
     measure: bool = False,
+    trust: bool = False,
     out: PathName | None = None,
     attach: bool = False,
     overwrite: bool = False,
@@ -53,6 +55,7 @@ def project(
         axes: number of principal components, with ``"pca"``.
         problem: the problem of checkpoint files outside a run directory; needed for ``"pca"`` and ``measure``.
         measure: True to measure the training loss of checkpoints that were saved without it.
+        trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
         out: trajectory file to write; a plane that is in no surface file is stored with the paths.
         attach: True to write the paths into the surface file too, where ParaView shows them.
         overwrite: True to replace a file that exists.
@@ -65,6 +68,7 @@ def project(
         ValueError: ``attach`` without a surface file, a run without checkpoints, or one of another network.
         CheckpointError: a run is missing or damaged.
         StoreError: a file exists, or cannot be read or written.
+        UntrustedCodeError: a run names code, and ``trust`` is not set.
     """
     opened = open_paths(_several(runs), problem)
     file = None if isinstance(plane, Plane) or str(plane) == "pca" else Path(plane)
@@ -78,8 +82,10 @@ def project(
         chosen, surface = read_plane(file, mapped=True), read_surface(file)
         metadata = replace(metadata, surface=str(file.resolve()), origin=chosen.origin.digest())
     else:
-        chosen = plane if isinstance(plane, Plane) else principal_plane_of(opened, axes=axes, problem=problem)
-    with reporting(progress, "projecting", "checkpoint", lambda steps: steps) as report:
+        chosen = (
+            plane if isinstance(plane, Plane) else principal_plane_of(opened, axes=axes, problem=problem, trust=trust)
+        )
+    with trusting(trust), reporting(progress, "projecting", "checkpoint", lambda steps: steps) as report:
         trajectories = _project(opened, chosen, problem, measure, report)
     if surface is not None:
         trajectories = [surface.sample_along(trajectory) for trajectory in trajectories]
@@ -99,6 +105,7 @@ def principal_plane_of(
     ignore: str = "none",
     only: str | Sequence[str] = (),
     freeze: str | Sequence[str] = (),
+    trust: bool = False,
 ) -> Plane:
     """Return the plane of the principal components of all checkpoints of runs, around the end of the first.
 
@@ -109,13 +116,15 @@ def principal_plane_of(
         ignore: parameters that stay at the origin: ``biasbn`` or ``none``.
         only: patterns of parameter names; other parameters stay at the origin.
         freeze: patterns of parameter names that stay at the origin.
+        trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
 
     Raises:
         ValueError: too few checkpoints, runs of different networks, or an unknown pattern.
         CheckpointError: a run is missing or damaged, or the first cannot rebuild its problem.
     """
     opened = open_paths(_several(runs), problem)
-    model, last = _build(opened[0], problem).model, opened[0].load()
+    with trusting(trust):
+        model, last = _build(opened[0], problem).model, opened[0].load()
     widen(model, last)
     layout = Weights.from_model(model)
     origin = layout.select(last.stored, str(opened[0].path))

@@ -75,7 +75,7 @@ def test_malformed_reference(reference: str) -> None:
 
 def test_missing_file_module_or_name(write_module: Write) -> None:
     path = write_module("mine.py", "import math\nVALUE = 1\n\ndef make_problem(): ...\n")
-    with pytest.raises(ValueError, match=r"cannot read the Python file .*none\.py: No such file"):
+    with pytest.raises(ValueError, match=r"none\.py: no such file"):
         resolve(f"{path.with_name('none.py')}:f")
     with pytest.raises(ValueError, match=r"no module 'nowhere\.at\.all'"):
         resolve("nowhere.at.all:f")

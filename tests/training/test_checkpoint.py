@@ -96,7 +96,7 @@ class Trap:
     ("spoil", "reason"),
     [
         (lambda path: path.unlink(), "no checkpoint at"),
-        (lambda path: path.write_bytes(b""), "damaged"),
+        (lambda path: path.write_bytes(b""), "is empty"),
         (lambda path: path.write_bytes(b"\x80\x02}q\x00X" + b"\xff" * 40), "damaged"),
         (lambda path: path.write_bytes(bytes(range(256)) * 40), "damaged"),
         (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "damaged"),

@@ -65,7 +65,7 @@ def test_empty_history(tmp_path):
 @pytest.mark.parametrize(
     ("contents", "reason"),
     [(None, "there is no history at"), (b"", "is not a history:"), (b"a,b\n1,2\n", "is not a history:"), 
-     (b"step,x\n1,y\n", "damaged"), (b"\xff\xfe\n", "cannot read")],
+     (b"step,x\n1,y\n", "damaged"), (b"\xff\xfe\n", "is not UTF-8")],
 )  # fmt: skip
 def test_read_errors(tmp_path, contents, reason):
     path = tmp_path / "history.csv"

@@ -145,7 +145,7 @@ def test_empty_directory_is_used(mlp, tmp_path):
 
 @pytest.mark.parametrize(
     ("contents", "reason"),
-    [(None, "is not a run"), ("", "cannot read"), ("[1]", "expected format 'landscape-run-1', got 'list'"),
+    [(None, "is not a run"), ("", "is damaged"), ("[1]", "expected format 'landscape-run-1', got 'list'"),
      ('{"format": "landscape-run-9"}', "got 'landscape-run-9'")],
 )  # fmt: skip
 def test_open_errors(tmp_path, contents, reason):

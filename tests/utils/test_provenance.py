@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from landscape._utils.provenance import Environment, git_commit, now
+from landscape._utils.git import git_commit
+from landscape._utils.provenance import Environment, now
 
 
 def test_current_environment() -> None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import logging
+import lzma
+import os
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
+from landscape._utils.files import require_regular_file
 from landscape._utils.names import unknown
+from landscape._utils.reading import read_bytes
 from landscape.errors import DataError
 from landscape.problem.data import unpickle
 
@@ -27,6 +35,9 @@ DOWNLOAD_HINT = (
     f"Download {ARCHIVES['python']} or {ARCHIVES['binary']} from "
     "https://www.cs.toronto.edu/~kriz/cifar.html; there is no need to unpack it"
 )
+
+MAX_BATCH_BYTES, MAX_ARCHIVE_BYTES = 2**26, 2**30
+"""Largest batch (64 MiB; published ones have 31 MB) and unpacked archive (1 GiB; published: 186 MB)."""
 
 PIXELS = 3 * 32 * 32
 PUBLISHED_RECORDS = 10_000
@@ -134,13 +145,8 @@ def _read_files(source: ArchiveSource, wanted: Sequence[str]) -> dict[str, bytes
     raw: dict[str, bytes] = {}
     if source.path.is_dir():
         for name in wanted:
-            path = source.path / name
-            try:
-                raw[name] = path.read_bytes()
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                raise DataError(f"cannot read {path}: {error.strerror}") from error
+            if os.path.lexists(path := source.path / name):
+                raw[name] = read_bytes(path, DataError, max_bytes=MAX_BATCH_BYTES, expected="a batch of CIFAR-10")
     else:
         # One pass in the order of the archive: a compressed file has no random access.
         with _open(source.path) as tar:
@@ -162,12 +168,48 @@ def _read_files(source: ArchiveSource, wanted: Sequence[str]) -> dict[str, bytes
 @contextmanager
 def _open(archive: Path) -> Iterator[tarfile.TarFile]:
     """Open a packed archive; any error due to damage becomes a ``DataError`` that names it."""
+    require_regular_file(archive, DataError, "the archive of CIFAR-10")
     try:
-        with tarfile.open(archive, "r:*") as tar:
+        with _decompressed(archive) as stream, tarfile.open(fileobj=_BoundedStream(stream), mode="r:") as tar:
             yield tar
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        reason = str(error).partition(":\n")[0]  # tarfile lists its attempts on further lines
-        raise DataError(f"{archive} is damaged or incomplete ({reason}). Download it again") from error
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError, LookupError) as error:
+        raise DataError(f"{archive} is damaged or incomplete ({error}). Download it again") from error
+
+
+def _decompressed(archive: Path) -> IO[bytes] | gzip.GzipFile:
+    """Open an archive that is packed by gzip, bzip2 or xz, or not at all."""
+    with archive.open("rb") as file:
+        first = file.read(6)
+    if first.startswith(b"\x1f\x8b"):
+        return gzip.open(archive)
+    if first.startswith(b"BZh"):
+        return bz2.open(archive)
+    return lzma.open(archive) if first == b"\xfd7zXZ\0" else archive.open("rb")
+
+
+class _BoundedStream(io.RawIOBase):
+    """A stream that ends with an error where a small archive unpacks to more than the published one."""
+
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= MAX_BATCH_BYTES:
+            raise ValueError(f"a part has {size:,} bytes; at most {MAX_BATCH_BYTES:,} are accepted")
+        self._require_bounded(self._stream.tell() + size)
+        return self._stream.read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_SET:
+            self._require_bounded(offset)
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def _require_bounded(self, position: int) -> None:
+        if position > MAX_ARCHIVE_BYTES:
+            raise ValueError(f"it unpacks to more than {MAX_ARCHIVE_BYTES:,} bytes")
 
 
 def _decode_binary(raw: bytes, name: str) -> Arrays:

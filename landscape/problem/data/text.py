@@ -9,9 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from landscape._utils.reading import read_text
 from landscape.errors import DataError
 from landscape.problem.measures import accuracy, cross_entropy
 from landscape.problem.problem import Dataset, Split
+
+MAX_BYTES = 2**30
+"""Largest text file (1 GiB)."""
 
 
 def load(*, data: str | os.PathLike[str] | None = None, context: int = 64) -> Dataset:
@@ -53,12 +57,7 @@ def load(*, data: str | os.PathLike[str] | None = None, context: int = 64) -> Da
 
 def _read(path: Path) -> tuple[npt.NDArray[np.int64], int]:
     """Return the code of each character ``(length,)`` and the number of distinct characters."""
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise DataError(f"cannot read the text file {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8: invalid byte at {error.start}. Convert the file first") from error
+    text = read_text(path, DataError, max_bytes=MAX_BYTES)
     points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
     characters, codes = np.unique(points, return_inverse=True)
     return codes.astype(np.int64), len(characters)

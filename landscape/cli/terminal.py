@@ -1,0 +1,51 @@
+"""Output on the terminal: names from files are escaped, and commands to copy are quoted for the shell."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from landscape._utils.text import printable
+
+
+def echo(text: object = "", *, err: bool = False, mark: str = "", **style: Any) -> None:
+    """Print text, with everything escaped that would control the terminal except line ends and tabs.
+
+    Args:
+        text: the text.
+        err: print on standard error.
+        mark: text before it that is styled already.
+        **style: style as :func:`click.style` takes it.
+    """
+    plain = printable(str(text), keep="\n\t")
+    click.echo(mark + (click.style(plain, **style) if style else plain), err=err)
+
+
+def echo_error(text: str) -> None:
+    """Print a line on standard error."""
+    echo(text, err=True)
+
+
+def quoted(path: str | os.PathLike[str]) -> str:
+    """Return a path as a word of a shell command."""
+    name = os.fspath(path)
+    return shlex.quote(f"./{name}" if name.startswith("-") else name)
+
+
+def json_text(value: Any, **options: Any) -> str:
+    """Return a value as JSON, in which NaN and infinity, which JSON cannot express, are null."""
+    return json.dumps(_finite(value), default=str, allow_nan=False, **options)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
