@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ try:
 except ImportError:  # pragma: no cover (Windows)
     fcntl = None
 
+_NAME_LENGTH = 150
+"""Characters of a file's name that its temporary name repeats, so that the whole is no longer than systems allow."""
 OnError = Callable[[str], Exception]
 """Makes the exception to raise from a message, usually one of the classes of ``landscape.errors``."""
 
@@ -28,7 +31,8 @@ def replacing(
 ) -> Iterator[Path]:
     """Yield the name of a temporary file beside ``path`` to be written, and move it to ``path`` afterwards.
 
-    If the block raises, the temporary file is deleted and ``path`` keeps its contents.
+    If the block raises, the temporary file is deleted and ``path`` keeps its contents. A symbolic link stays a link: its
+    target is replaced.
 
     Args:
         path: file to be created or replaced.
@@ -36,8 +40,13 @@ def replacing(
         keep_suffix: give the temporary file the suffix of ``path``, for writers that choose a format by it.
         on_error: called with a message if the system refuses (no space, no permission); the exception that it returns
             is raised instead of the ``OSError``.
+
+    Raises:
+        FileExistsError: ``path`` is a device, FIFO or directory, or a symbolic link without a target.
     """
-    temporary = temporary_name(path, keep_suffix)
+    suffix = path.suffix if keep_suffix else ""
+    path = replaceable(path, on_error or FileExistsError)
+    temporary = temporary_name(path, suffix)
     try:
         yield temporary
         if durable:
@@ -56,7 +65,7 @@ def replacing(
 @contextmanager
 def open_replacing(path: Path, *, durable: bool = False, on_error: OnError | None = None) -> Iterator[BinaryIO]:
     """Open a temporary binary file to be written, and move it to ``path`` afterwards; see :func:`replacing`."""
-    with replacing(path, durable=durable, on_error=on_error) as temporary, open(temporary, "wb") as file:
+    with replacing(path, durable=durable, on_error=on_error) as temporary, open(temporary, "xb") as file:
         yield file
 
 
@@ -74,16 +83,20 @@ def replacing_group(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     Raises:
         FileExistsError: a file or directory exists and ``overwrite`` is False.
     """
-    folder = temporary_name(path)
+    main, name = replaceable(path, FileExistsError), path.name
+    folder = temporary_name(main)
     folder.mkdir()
     try:
         yield folder
-        entries = sorted(folder.iterdir(), key=lambda entry: (entry.name == path.name, entry.name))
-        for entry in entries:
-            if not overwrite and (target := path.with_name(entry.name)).exists():
+        entries = sorted(folder.iterdir(), key=lambda entry: (entry.name == name, entry.name))
+        targets = [main if entry.name == name else main.with_name(entry.name) for entry in entries]
+        for entry, target in zip(entries, targets, strict=True):
+            if not overwrite and target.exists():
                 raise FileExistsError(f"{target} exists; choose another name, or overwrite it")
-        for entry in entries:
-            _move(entry, path.with_name(entry.name))
+            if not entry.is_dir():
+                replaceable(target, FileExistsError)
+        for entry, target in zip(entries, targets, strict=True):
+            _move(entry, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -113,9 +126,38 @@ def _kind_of_file(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
-def temporary_name(path: Path, keep_suffix: bool = False) -> Path:
-    """Return a hidden name beside ``path`` that no other process on this host uses."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix if keep_suffix else ''}")
+def temporary_name(path: Path, suffix: str = "") -> Path:
+    """Return a hidden name beside ``path`` that no other process uses, and that nobody can guess.
+
+    In a folder that others may write to, they could lay a symbolic link at a name that they know.
+    """
+    return path.with_name(f".{path.name[:_NAME_LENGTH]}.{os.getpid()}-{secrets.token_hex(6)}.part{suffix}")
+
+
+def replaceable(path: Path, on_error: OnError) -> Path:
+    """Return the file that writing to ``path`` creates or replaces: ``path`` itself, or the target of a symbolic link.
+
+    Args:
+        path: the output.
+        on_error: makes the exception to raise from a message if ``path`` is a device, FIFO or directory, or a symbolic
+            link without a target; replacing any of these is never meant.
+    """
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            target = path.resolve(strict=True)
+            mode = target.stat().st_mode
+        else:
+            target = path
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise on_error(f"{path} is a symbolic link to {os.readlink(path)}, which does not exist") from error
+        return path
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that is too long, or has a NUL
+        raise on_error(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(mode):
+        raise on_error(f"{path} is {_kind_of_file(mode)} and is not replaced; choose another name")
+    return target
 
 
 def remove_temporary(folder: Path) -> None:

@@ -10,7 +10,6 @@ import glob
 import os
 import re
 import shutil
-import socket
 import time
 import traceback
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape._utils.files import require_regular_file, sync_folder
+from landscape._utils.files import replaceable, require_regular_file, sync_folder, temporary_name
 from landscape.errors import LandscapeError, StoreError
 from landscape.surface.hdf5_contents import require_plain_contents
 from landscape.surface.raw_files import DeferredErrorFile, ReadOnlyFile, locked
@@ -150,10 +149,10 @@ def create_hdf5(path: Path, overwrite: bool = False, like: Path | None = None) -
     Raises:
         StoreError: the file exists and ``overwrite`` is False, or the file cannot be written.
     """
+    path = replaceable(path, StoreError)  # a link stays a link
     if path.exists() and not overwrite:
         raise StoreError(f"{path} exists; choose another name, or overwrite it")
-    # With the host's name: several hosts may share the directory.
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+    temporary = temporary_name(path)
     raised_by_caller: OSError | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -194,7 +193,7 @@ def _raised_by_hdf5(error: OSError) -> bool:
 
 def _remove_abandoned(path: Path) -> None:
     """Remove the temporary files of killed processes that were creating ``path``: those that nobody has locked."""
-    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    for temporary in path.parent.glob(f".{glob.escape(path.name[:150])}.*.part"):
         with suppress(StoreError, OSError), locked(temporary) as is_locked:
             if is_locked:
                 temporary.unlink()

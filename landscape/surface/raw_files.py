@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape._utils.files import require_regular_file
 from landscape.errors import StoreError
 
 fcntl: ModuleType | None
@@ -57,6 +58,7 @@ def lock(handle: int, path: Path) -> bool:
 
 
 def _open_for_writing(path: Path) -> int:
+    require_regular_file(path, StoreError, "an HDF5 file")
     try:
         return os.open(path, os.O_RDWR)
     except OSError as error:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -47,9 +50,13 @@ def test_error_in_block_keeps_old_file(tmp_path: Path) -> None:
 
 def test_temporary_name_is_hidden_and_keeps_suffix(tmp_path: Path) -> None:
     with files.replacing(tmp_path / "film.mp4", keep_suffix=True) as temporary:
-        assert temporary.name == f".film.mp4.{os.getpid()}.part.mp4"
+        assert re.fullmatch(rf"\.film\.mp4\.{os.getpid()}-[0-9a-f]{{12}}\.part\.mp4", temporary.name)
         temporary.touch()
-    assert files.temporary_name(tmp_path / "a.txt").name == f".a.txt.{os.getpid()}.part"
+    first, second = (files.temporary_name(tmp_path / "a.txt").name for _ in range(2))
+    assert re.fullmatch(rf"\.a\.txt\.{os.getpid()}-[0-9a-f]{{12}}\.part", first)
+    assert first != second, "nobody can lay a link at a name that they don't know"
+    with files.open_replacing(tmp_path / ("a" * 240)) as file:
+        file.write(b"a")
 
 
 def test_on_error_translates_system_errors(tmp_path: Path) -> None:
@@ -141,3 +148,36 @@ def test_exclusive(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError):
             again()
     again()
+
+
+@pytest.mark.parametrize("write", [files.open_replacing, files.replacing_group])
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device", "dangling", "loop"])
+def test_only_regular_files_are_replaced(tmp_path: Path, write: Callable[..., Any], kind: str) -> None:
+    path = tmp_path / "out"
+    make = {
+        "fifo": lambda: os.mkfifo(path),
+        "directory": path.mkdir,
+        "device": lambda: path.symlink_to("/dev/null"),
+        "dangling": lambda: path.symlink_to("nowhere"),
+        "loop": lambda: path.symlink_to("out"),
+    }
+    make[kind]()
+    before = os.lstat(path)
+    with pytest.raises(FileExistsError, match=str(path)), write(path):
+        pytest.fail("the block must not run")
+    assert os.path.samestat(os.lstat(path), before)
+    assert names(tmp_path) == ["out"]
+
+
+def test_link_stays_a_link_and_its_target_is_replaced(tmp_path: Path) -> None:
+    target, link = tmp_path / "folder" / "target.txt", tmp_path / "link.txt"
+    target.parent.mkdir()
+    target.write_text("old")
+    link.symlink_to(target)
+    with files.open_replacing(link) as file:
+        file.write(b"new")
+    with files.replacing_group(link) as folder:
+        (folder / "link.txt").write_text("newer")
+    assert link.is_symlink()
+    assert target.read_text() == "newer"
+    assert names(target.parent) == ["target.txt"]
