@@ -167,3 +167,13 @@ def in_annotation(path: Path, line: int) -> bool:
         if annotation is not None and annotation.lineno <= line <= (annotation.end_lineno or line):
             return True
     return False
+
+
+def test_commands_print_through_the_terminal():
+    """``terminal.echo`` escapes what names from files could do to a terminal."""
+    offending = []
+    for path in (ROOT / "landscape" / "cli").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"click.echo", "click.secho", "print"}:
+                offending.append(f"{path.name}:{node.lineno}")
+    assert not [place for place in offending if not place.startswith("terminal.py")]

@@ -31,8 +31,8 @@ def replacing(
 ) -> Iterator[Path]:
     """Yield the name of a temporary file beside ``path`` to be written, and move it to ``path`` afterwards.
 
-    If the block raises, the temporary file is deleted and ``path`` keeps its contents. A symbolic link stays a link: its
-    target is replaced.
+    If the block raises, the temporary file is deleted and ``path`` keeps its contents. A symbolic link stays, and
+    its target is replaced.
 
     Args:
         path: file to be created or replaced.

@@ -17,6 +17,7 @@ from landscape.cli.options import (
     spec_of,
     usage_errors,
 )
+from landscape.cli.terminal import echo
 
 _AMOUNT = click.FloatRange(0, min_open=True)
 
@@ -75,5 +76,5 @@ def command(sources: tuple[Path, ...], **options: Any) -> int:
         save_plot(options, lambda: plot_basin(result.rays, result.numbers, metric=result.metric).figure)
 
     if result.criterion and not options["as_json"]:
-        click.echo(f"basin: until {result.criterion}; distances in units of the norm of the weights", err=True)
+        echo(f"basin: until {result.criterion}; distances in units of the norm of the weights", err=True)
     return ranks.share(lambda: conclude(result, options, draw))

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from landscape.errors import LandscapeError, UntrustedCodeError
+from landscape.errors import LandscapeError
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _MODELS = str(Path(__file__).parents[1].joinpath("models").resolve()) + os.sep
@@ -25,14 +25,12 @@ def explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
         error: the error.
         arguments: the command line, without the program's name.
     """
-    if isinstance(error, UntrustedCodeError):
-        return for_command_line(str(error)), FAILURE
     if isinstance(error, LandscapeError):
-        return str(error), FAILURE
+        return for_command_line(str(error)), FAILURE
     frames = traceback.extract_tb(error.__traceback__)
     own = bool(frames) and frames[-1].filename.startswith((_PACKAGE, _MODELS))
     if own and isinstance(error, ValueError) and not isinstance(error, UnicodeError):
-        return str(error), USAGE
+        return for_command_line(str(error)), USAGE
     files = [argument for argument in arguments if not argument.startswith("-") and os.path.lexists(argument)]
     working_on = f"{', '.join(files)}: " if files else ""
     if isinstance(error, OSError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from landscape.cli.options import PATH, RanksType, overwrite_option, together
 from landscape.cli.ranks import requested_ranks
+from landscape.cli.terminal import echo, json_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -109,7 +109,7 @@ def save_plot(options: dict[str, Any], make: Callable[[], Figure]) -> None:
     from landscape.workflows.figures import save_figure
 
     path = save_figure(make(), options["figure"])
-    click.echo(f"{path}: written", err=True)
+    echo(f"{path}: written", err=True)
 
 
 def conclude(result: Result, options: dict[str, Any], draw: Callable[[], None]) -> int:
@@ -120,18 +120,18 @@ def conclude(result: Result, options: dict[str, Any], draw: Callable[[], None]) 
         kept = (
             f"{result.out} keeps what is done; the same command continues" if result.out else "use --out to keep them"
         )
-        click.echo(f"stopped with {result.pending} parts left; {kept}", err=True)
+        echo(f"stopped with {result.pending} parts left; {kept}", err=True)
         return 3
     for warning in result.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        echo(f"warning: {warning}", err=True)
     if options["as_json"]:
         rows = [number.to_json() for number in result.numbers] + [c.to_json() for c in result.comparisons]
-        click.echo(json.dumps(rows))
+        echo(json_text(rows))
     else:
-        click.echo(number_table(result.numbers, options["form"]))
+        echo(number_table(result.numbers, options["form"]))
         if result.comparisons:
-            click.echo(f"\n{comparison_table(result.comparisons, options['form'])}")
+            echo(f"\n{comparison_table(result.comparisons, options['form'])}")
     draw()
     if result.out:
-        click.echo(f"{result.out}: {len(result.numbers)} numbers with their provenance", err=True)
+        echo(f"{result.out}: {len(result.numbers)} numbers with their provenance", err=True)
     return 0

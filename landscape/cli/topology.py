@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from landscape.cli.measure_options import output_options, require_figure, save_plot
-from landscape.cli.options import NON_NEGATIVE, PATH, overwrite_option
+from landscape.cli.options import NON_NEGATIVE, PATH, overwrite_option, trust_option
+from landscape.cli.terminal import echo, json_text
 
 SHOWN = 12
 
@@ -33,6 +33,7 @@ SHOWN = 12
 )
 @click.option("--out", type=PATH, metavar="OUT", help="HDF5 file for numbers and basins, with provenance.")
 @overwrite_option
+@trust_option
 @output_options
 def command(file: Path, **options: Any) -> None:
     """Compute the merge tree of the surface in FILE: minima, the saddles between them, persistence and barriers.
@@ -55,9 +56,9 @@ def command(file: Path, **options: Any) -> None:
     result = compute_topology(file, **{name: options[name] for name in names})
     tree = result.tree
     if options["as_json"]:
-        click.echo(json.dumps([number.to_json() for number in result.numbers]))
+        echo(json_text([number.to_json() for number in result.numbers]))
     elif options["form"] != "text":
-        click.echo(number_table(result.numbers, options["form"]))
+        echo(number_table(result.numbers, options["form"]))
     else:
         _print(result.numbers[0].source, tree)
 
@@ -70,15 +71,15 @@ def command(file: Path, **options: Any) -> None:
 
     save_plot(options, draw)
     for path in (*result.fields, *([result.out] if result.out else [])):
-        click.echo(f"{path}: written", err=True)
+        echo(f"{path}: written", err=True)
 
 
 def _print(source: str, tree: Any) -> None:
     noise = len(tree.minima) - len(tree.significant)
     known = any(minimum.error == minimum.error for minimum in tree.minima)
     kind = f", {noise} of them noise" if known else "" if len(tree.minima) < 2 else ", errors unknown"
-    click.echo(f"{source}: {len(tree.minima)} minima of {tree.metric}{kind}")
-    click.echo(f"  {'no':>3}  {'value':>10}  {'persistence':>11}  {'s.e.':>9}  {'saddle':>10}  into  points  at")
+    echo(f"{source}: {len(tree.minima)} minima of {tree.metric}{kind}")
+    echo(f"  {'no':>3}  {'value':>10}  {'persistence':>11}  {'s.e.':>9}  {'saddle':>10}  into  points  at")
     for minimum in tree.minima[:SHOWN]:
         at = ", ".join(f"{c:.3g}" for c in minimum.coordinates)
         sign = ">" if minimum.at_least else " "
@@ -87,9 +88,9 @@ def _print(source: str, tree: Any) -> None:
         height = "inf" if minimum.saddle is None else f"{minimum.persistence:.3g}"
         into = "" if minimum.parent is None else minimum.parent
         mark = "  noise" if minimum.is_noise else ""
-        click.echo(
+        echo(
             f"  {minimum.number:>3}  {minimum.value:>10.4g}  {sign}{height:>10}  {error:>9}  {saddle:>10}  {into:>4}  "
             f"{minimum.points:>6}  ({at}){mark}"
         )
     if len(tree.minima) > SHOWN:
-        click.echo(f"  ... {len(tree.minima) - SHOWN} more of lower persistence; --json and --format csv list all")
+        echo(f"  ... {len(tree.minima) - SHOWN} more of lower persistence; --json and --format csv list all")

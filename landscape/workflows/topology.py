@@ -113,7 +113,7 @@ def _measured_errors(surface: Surface, tree: MergeTree, path: Path, seed: int | 
     split, _, measure = tree.metric.rpartition("_")
     try:
         plane = read_plane(path, seed, mapped=True) if seed is not None else read_plane(path, mapped=True)
-        problem, evaluation, _ = rebuild_problem(surface, plane)
+        problem, evaluation, _ = rebuild_problem(surface, plane, path)
         problem = replace(problem, splits={split: problem.splits[split]})
     except (LandscapeError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
