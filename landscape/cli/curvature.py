@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from landscape.cli.options import (
     usage_errors,
 )
 from landscape.cli.ranks import requested_ranks
+from landscape.cli.terminal import echo, json_text, quoted
 
 if TYPE_CHECKING:
     from landscape.analysis.curvature import Curvature
@@ -139,7 +139,7 @@ def command(source: Path, out: Path, as_json: bool, **options: Any) -> int:
             found = curvature(
                 source, config, evaluation=evaluation, problem=spec, split=options["split"],
                 samples=options["samples"], checkpoints=checkpoints, out=out, overwrite=options["overwrite"],
-                ranks=ranks, progress=bars, stop=stop, on_message=lambda text: click.echo(text, err=True),
+                ranks=ranks, progress=bars, stop=stop, on_message=lambda text: echo(text, err=True),
             )  # fmt: skip
         except UnnamedProblemError as error:
             raise click.UsageError(f"{error} with --model (and --dataset), or with --problem") from error
@@ -163,14 +163,14 @@ def _steps(text: str | None) -> Any:
 def _conclude(out: Path, found: Curvature, as_json: bool) -> int:
     """Print the results; 3 if something is left to compute."""
     if as_json:
-        click.echo(json.dumps({"file": str(out), **found.to_json()}))
+        echo(json_text({"file": str(out), **found.to_json()}))
     else:
         for line in describe(found):
-            click.echo(line)
+            echo(line)
     if not found.complete:
-        click.echo(f"{out}: stopped before everything was computed; the same command continues", err=True)
+        echo(f"{out}: stopped before everything was computed; the same command continues", err=True)
         return 3
-    click.echo(f"{out}: complete, {found.products} products. Next: landscape plot {out}", err=True)
+    echo(f"{out}: complete, {found.products} products. Next: landscape plot {quoted(out)}", err=True)
     return 0
 
 

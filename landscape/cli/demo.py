@@ -56,11 +56,11 @@ def command(out: Path, epochs: int, points: int, samples: int, ranks: int | Lite
     """
     begin = time.monotonic()
     from landscape.cli.progress import StageBars, clock
-    from landscape.cli.terminal import echo_error, quoted
+    from landscape.cli.terminal import echo, echo_error, quoted
     from landscape.workflows.demo import DemoOptions, demo
 
     def heading(text: str) -> None:
-        click.secho(f"\n{text}", bold=True, err=True)
+        echo(f"\n{text}", bold=True, err=True)
 
     with StageBars() as bars:
         result = demo(
