@@ -6,7 +6,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -117,6 +117,52 @@ def detach_each(tree: Any) -> Any:
     A network that lets its inputs require gradients, or collects some in them, then does not change the caller's.
     """
     return tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, tree)
+
+
+def clone_each(tree: Any) -> Any:
+    """Return nested tensors as detached copies."""
+    return tree_map(lambda leaf: leaf.detach().clone() if isinstance(leaf, Tensor) else leaf, tree)
+
+
+@contextmanager
+def preserve_tensors(tree: Any) -> Iterator[None]:
+    """Restore the values of nested tensors after the block if something in it has written to them."""
+    tensors = [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and not leaf.is_inference()]
+    kept = [(tensor, tensor._version, tensor.detach().clone()) for tensor in tensors]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, version, value in kept:
+                if tensor._version != version:
+                    tensor.detach().copy_(value)
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Return True if two tensors are equal bit for bit, including the sign of zeros and the bits of NaN."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    if a.is_complex():
+        return same_bits(torch.view_as_real(a.resolve_conj()), torch.view_as_real(b.resolve_conj()))
+    integer = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.uint8}[a.element_size()]
+    return torch.equal(a.view(integer), b.view(integer)) if a.is_floating_point() else torch.equal(a, b)
+
+
+def measure_for(measure: T, device: torch.device, dtype: torch.dtype) -> T:
+    """Return a measure for outputs on ``device`` of type ``dtype``.
+
+    A measure that is a module (``nn.CrossEntropyLoss(weight=...)``) has tensors of its own: it is copied if they are
+    elsewhere or of another type. Any other measure is returned as it is.
+    """
+    if not isinstance(measure, nn.Module):
+        return measure
+    tensors = (*measure.parameters(), *measure.buffers())
+    if all(t.device == device and t.dtype == converted_dtype(t, dtype) for t in tensors):
+        return measure
+    copied = copy_network(measure)
+    for tensor in (*copied.parameters(), *copied.buffers()):
+        tensor.data = tensor.data.to(device=device, dtype=converted_dtype(tensor, dtype))
+    return cast(T, copied)
 
 
 def call_without_grad(function: Callable[[], T]) -> T:

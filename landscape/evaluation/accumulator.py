@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from landscape._utils.torch_compat import tree_leaves, tree_map
+from landscape._utils.torch_state import clone_each
 from landscape.errors import UnsoundError
 from landscape.problem.measures import is_own_measure
 from landscape.problem.problem import Measure
@@ -77,6 +78,7 @@ class MetricAccumulator:
         together: call every measure once for all points. By default only those of :mod:`landscape.problem.measures`
             are, since they compute each row by itself; any other measure gets the batch of one point at a time,
             without padding.
+        writes: give each measure copies of outputs and targets, into which it may write.
 
     Attributes:
         stop_above: loss of the first split (``names[0]``) above which a point is abandoned; None for never.
@@ -93,9 +95,10 @@ class MetricAccumulator:
         points: int = 1,
         baseline: PairedBaseline | None = None,
         together: bool = False,
+        writes: bool = False,
     ) -> None:
         self._measures, self._counts, self._names, self._points = dict(measures), dict(counts), tuple(names), points
-        self._baseline, self._together = baseline, together
+        self._baseline, self._together, self._writes = baseline, together, writes
         self._sums: dict[str, Tensor] = {}
         self._seen: dict[str, int] = {}
         self.stop_above: float | None = None
@@ -153,19 +156,28 @@ class MetricAccumulator:
         Rows beyond ``samples`` are padding.
         """
         rows = len(tree_leaves(targets)[0]) // self._points
+        if self._writes:
+            given = measure
+
+            def measure(outputs: Any, targets: Any) -> Tensor:
+                return given(*clone_each((outputs, targets)))
+
         if self._points == 1 or self._together or is_own_measure(measure):
             value = _checked(measure(outputs, targets), rows * self._points, name)
             return value.view(self._points, -1) if value.ndim else value.expand(self._points)
         own_targets = tree_map(lambda leaf: leaf[:samples], targets)
-        values = [
-            _checked(measure(tree_map(partial(_rows_from, first, samples), outputs), own_targets), samples, name)
-            for first in range(0, self._points * rows, rows)
-        ]
-        if not any(value.ndim for value in values):
-            return torch.stack(values)
-        found = values[0].new_zeros(self._points, rows)
-        for row, value in zip(found, values, strict=True):
-            row[:samples] = value
+        found: Tensor | None = None
+        for point in range(self._points):
+            own_outputs = tree_map(partial(_rows_from, point * rows, samples), outputs)
+            value = _checked(measure(own_outputs, own_targets), samples, name)
+            if found is None:
+                found = value.new_zeros((self._points, rows) if value.ndim else self._points)
+            # Copied at once: a measure may return the same memory each time.
+            if found.ndim == 2:
+                found[point, :samples] = value
+            else:
+                found[point] = value.mean()
+        assert found is not None  # there is at least one point
         return found
 
     def _add_to(self, key: str, part: Tensor) -> None:

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from landscape._utils.torch_compat import NormBase
-from landscape._utils.torch_state import convert_tensors, converted_dtype, preserve_modes, sparse_buffers
+from landscape._utils.torch_state import (
+    clone_each,
+    convert_tensors,
+    converted_dtype,
+    measure_for,
+    preserve_modes,
+    sparse_buffers,
+)
 from landscape._utils.user_code import refuse_exit
 from landscape.evaluation.accumulator import PairedBaseline, metric_names, scalar_measures
 from landscape.evaluation.config import DTYPES, DerivativeConfig, EvaluationConfig
@@ -22,9 +29,10 @@ from landscape.evaluation.device import reproducible_numerics
 from landscape.evaluation.engines.base import EngineContext
 from landscape.evaluation.engines.selection import select_engine
 from landscape.evaluation.grad_mode import PROBE, GradMode, choose_grad_mode
-from landscape.evaluation.launch import EvaluationData, Launcher, Recalibration, require_same_values
+from landscape.evaluation.launch import EvaluationData, Launcher, Recalibration, require_norms, require_same_values
 from landscape.evaluation.point_derivatives import PointDerivatives
 from landscape.evaluation.reductions import check_reductions, require_values
+from landscape.evaluation.side_effects import ClonedBatches, Drift, Watch, changes_data, state_remark
 from landscape.geometry.placement import SetCoordinates, movable_on
 from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights, movable_tensors
@@ -69,26 +77,35 @@ class Evaluator:
         origin = (0.0,) * plane.ndim
 
         def head(split: Split, count: int) -> Split:
-            return split.take(slice(0, count)).to(device, dtype)
+            few = split.take(slice(0, count)).to(device, dtype)
+            return Split(*clone_each((few.inputs, few.targets)))  # a network may write into its inputs
 
         first = next(iter(problem.splits.values()))
-        measures: dict[str, Measure] = {"loss": problem.loss, **problem.metrics}
+        own_measures: dict[str, Measure] = {"loss": problem.loss, **problem.metrics}
+        measures = {name: measure_for(measure, device, dtype) for name, measure in own_measures.items()}
+        drift = Drift(model)
         choose = partial(choose_grad_mode, model, measures, plane.ndim, set_coordinates, device)
         # Some networks take batches of one size only; what is wrong with others is reported below.
         mode = choose(head(first, 2)) or choose(head(first, config.batch_size or 4))
         self._grad_mode: GradMode = mode or torch.inference_mode
         set_coordinates(origin)
+        drift.settle()
         with self._grad_mode():
             self.batch_size = config.batch_size or default_batch_size(model, head(first, 4), device)
         batches = {
             name: make_batches(split, self.batch_size, device, dtype, data_bytes)
             for name, split in problem.splits.items()
         }
+        writes = changes_data(model, measures, head(first, config.batch_size or 4), self._grad_mode)
+        if writes:
+            batches = {name: ClonedBatches(parts) for name, parts in batches.items()}
         recalibration = None
         norms = [m for m in model.modules() if isinstance(m, NormBase) and m.track_running_stats]
+        if config.bn == "recalibrate":
+            require_norms(model, norms)
         if config.bn == "recalibrate" and norms:
             samples = align(head(problem.splits.get("train", first), config.bn_samples))
-            recalibration = Recalibration(model, norms, samples, self.batch_size)
+            recalibration = Recalibration(model, norms, samples, self.batch_size, writes)
 
         self.bn_weights = "samples" if recalibration is not None and recalibration.uneven else "batches"
 
@@ -101,7 +118,7 @@ class Evaluator:
                 self.names += tuple(metric_names(measures, outputs, few.targets, len(few), name, config.paired))
                 scalars = scalar_measures(measures, outputs, few.targets)
         counts = {name: len(split) for name, split in problem.splits.items()}
-        data = EvaluationData(measures, self.names, batches, counts, device, recalibration, scalars)
+        data = EvaluationData(measures, self.names, batches, counts, device, recalibration, scalars, writes, drift)
         with self._grad_mode():
             require_values(model, data)
 
@@ -114,13 +131,15 @@ class Evaluator:
         self._points = engine.points
         baseline = PairedBaseline(counts) if config.paired else None
         self._launcher = Launcher(data, engine, baseline)
+        self._watch = Watch(batches, self._launcher.repeated_targets)
 
         with self._grad_mode():
-            self.remarks = tuple(check_reductions(model, data, plane.ndim, set_coordinates, dtype))
+            remarks = tuple(check_reductions(model, data, plane.ndim, set_coordinates, dtype))
+            set_coordinates(origin)
+            self.remarks = (*state_remark(model, measures, batches, device, drift), *remarks)
 
         self._set_coordinates, self._stop_above = set_coordinates, config.stop_above
         self._derivatives: PointDerivatives | None = None
-        set_coordinates(origin)
         self.origin_values: dict[str, float] = {}
         if baseline is not None:
             with baseline.recording():
@@ -178,7 +197,9 @@ class Evaluator:
         points = [*coordinates, *[coordinates[-1]] * missing]
         launches = [points[start : start + self._points] for start in range(0, len(points), self._points)]
         with self._grad_mode():
-            return self._launcher.run_all(launches)[: len(coordinates)]
+            values = self._launcher.run_all(launches)[: len(coordinates)]
+        self._watch.require_unchanged()
+        return values
 
     def sample_values(
         self, coordinates: Sequence[Sequence[float]], split: str, measure: str = "loss"
@@ -308,8 +329,8 @@ def _open_derivatives(
 
 def _first(problem: Problem, batch_size: int | None, device: torch.device, dtype: torch.dtype) -> Split:
     """Return the first samples, as many as a batch has if that is given."""
-    split = next(iter(problem.splits.values()))
-    return split.take(slice(0, batch_size or 4)).to(device, dtype)
+    few = next(iter(problem.splits.values())).take(slice(0, batch_size or 4)).to(device, dtype)
+    return Split(*clone_each((few.inputs, few.targets)))
 
 
 def _convert_plane(plane: Plane, model: nn.Module, device: torch.device, dtype: torch.dtype) -> Plane:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape._utils.torch_compat import tree_leaves
-from landscape._utils.torch_state import detach_each, seed_random
+from landscape._utils.torch_state import clone_each, seed_random
 from landscape.geometry.placement import SetCoordinates
 from landscape.problem.problem import Measure, Split
 
@@ -47,9 +47,10 @@ def choose_grad_mode(
         set_coordinates(point)
         seed_random(0, device)
         with mode():
-            outputs = model(detach_each(batch.inputs))
-            values = [measure(outputs, batch.targets) for measure in measures.values()]
-        return [leaf.detach() for leaf in tree_leaves((outputs, values)) if isinstance(leaf, Tensor)]
+            inputs, targets = clone_each((batch.inputs, batch.targets))  # they may be written to
+            outputs = model(inputs)
+            values = [measure(outputs, targets) for measure in measures.values()]
+        return [leaf.detach().clone() for leaf in tree_leaves((outputs, values)) if isinstance(leaf, Tensor)]
 
     def tried(mode: GradMode, point: tuple[float, ...]) -> list[Tensor] | None:
         try:

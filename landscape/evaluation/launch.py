@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from landscape._utils.torch_compat import NormBase, tree_leaves, tree_map
-from landscape._utils.torch_state import seed_random
+from landscape._utils.torch_state import clone_each, seed_random
 from landscape.errors import UnsoundError
 from landscape.evaluation.accumulator import PAIRED_SUFFIX, MetricAccumulator, PairedBaseline
 from landscape.evaluation.device import supports_capture
 from landscape.evaluation.engines.base import Engine, EngineNotApplicable, pad_rows
 from landscape.evaluation.grad_mode import PROBE, PROBE_SCALES
+from landscape.evaluation.side_effects import Drift
 from landscape.problem.measures import is_own_measure
 from landscape.problem.problem import Measure, Split
 
@@ -38,12 +39,14 @@ class Recalibration:
         norms: its normalization layers that track running statistics.
         split: training samples.
         batch_size: samples per forward pass.
+        writes: True if the network writes into its inputs.
     """
 
     model: nn.Module
     norms: Sequence[NormBase]
     split: Split
     batch_size: int
+    writes: bool = False
 
     @property
     def batches(self) -> list[Split]:
@@ -82,7 +85,7 @@ class Recalibration:
                 norm.reset_running_stats()
                 norm.train()
             for batch in self.batches:
-                self.model(batch.inputs)
+                self.model(clone_each(batch.inputs) if self.writes else batch.inputs)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -98,6 +101,16 @@ class Recalibration:
                 norm.eval()
 
 
+def require_norms(model: nn.Module, norms: Sequence[NormBase]) -> None:
+    """Raise ``ValueError`` if a network has running statistics, but not in layers where they can be re-estimated."""
+    statistics = [name for name, _ in model.named_buffers() if name.endswith("running_mean")]
+    if statistics and not norms:
+        raise ValueError(
+            f"bn: the running statistics of {type(model).__name__} ({statistics[0]}) cannot be re-estimated, because "
+            "they are not in layers of torch.nn (TorchScript, or frozen layers of its own): use 'checkpoint'"
+        )
+
+
 @dataclass(frozen=True)
 class EvaluationData:
     """Data, measures and names of the values: everything that a launch needs besides an engine, prepared once.
@@ -110,6 +123,8 @@ class EvaluationData:
         device: device of the model and the data.
         recalibration: re-estimation of running statistics before each launch; None to keep them.
         scalars: names of the measures that return one value for a batch.
+        writes: True if the network or a measure writes into what it is given.
+        drift: buffers that the network changes in evaluation mode; None if there are none.
     """
 
     measures: Mapping[str, Measure]
@@ -119,6 +134,8 @@ class EvaluationData:
     device: torch.device
     recalibration: Recalibration | None = None
     scalars: tuple[str, ...] = ()
+    writes: bool = False
+    drift: Drift | None = None
 
 
 class CapturedPass:
@@ -163,6 +180,7 @@ class Launcher:
         data: data, measures and names of the values.
         engine: engine that computes the outputs.
         accumulator: sums over the batches of a launch.
+        repeated_targets: targets of every batch repeated for each point of a launch; empty for a single point.
     """
 
     def __init__(
@@ -170,8 +188,10 @@ class Launcher:
     ) -> None:
         self.data, self.engine = data, engine
         names = [name for name in data.names if baseline is not None or not name.endswith(PAIRED_SUFFIX)]
-        self.accumulator = MetricAccumulator(data.measures, data.counts, names, engine.points, baseline, together)
-        self._targets = self._repeated_targets()
+        self.accumulator = MetricAccumulator(
+            data.measures, data.counts, names, engine.points, baseline, together, data.writes
+        )
+        self.repeated_targets = self._repeat_targets()
         self._graph: CapturedPass | None = None
 
     @property
@@ -208,7 +228,7 @@ class Launcher:
             _log.debug("a captured pass gives other values: launches are not captured")
             self._graph = None
 
-    def _repeated_targets(self) -> dict[str, list[Any]]:
+    def _repeat_targets(self) -> dict[str, list[Any]]:
         """Return the targets of every batch repeated for each point of a launch; empty for a single point."""
         points, row_multiple = self.engine.points, self.engine.row_multiple
 
@@ -249,6 +269,8 @@ class Launcher:
 
     def _start(self, points: Sequence[Sequence[float]]) -> None:
         """Set the weights, the random state and, if requested, the running statistics of a launch."""
+        if self.data.drift is not None:
+            self.data.drift.reset()
         self.engine.set_points(*points)
         seed_random(0, self.data.device)  # anything that draws random numbers draws the same ones at every point
         if self.data.recalibration is not None:
@@ -260,7 +282,8 @@ class Launcher:
         self.accumulator.begin()
         for split, parts in self.data.batches.items():
             for number, batch in enumerate(islice(parts, batches)):
-                targets = self._targets[split][number] if self._targets else batch.targets
+                repeated = self.repeated_targets
+                targets = repeated[split][number] if repeated else batch.targets
                 self.accumulator.add(split, self.engine.outputs(split, number), targets, len(batch))
                 if self.accumulator.stopped:
                     return

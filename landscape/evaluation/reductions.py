@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape._utils.torch_compat import tree_leaves, tree_map
-from landscape._utils.torch_state import detach_each, seed_random
+from landscape._utils.torch_state import clone_each, seed_random
 from landscape.errors import UnsoundError
 from landscape.evaluation.accumulator import PAIRED_SUFFIX, MetricAccumulator
 from landscape.evaluation.grad_mode import PROBE
@@ -47,7 +47,8 @@ def require_values(model: nn.Module, data: EvaluationData) -> None:
             seed_random(0, data.device)
             accumulator.begin()
             try:
-                accumulator.add(split, model(detach_each(batch.inputs)), batch.targets, len(batch))
+                inputs, targets = clone_each((batch.inputs, batch.targets))
+                accumulator.add(split, model(inputs), targets, len(batch))
             except UnsoundError:
                 raise
             except Exception as error:  # a network and a measure are any callables
@@ -127,7 +128,8 @@ def check_reduction(
     few = torch.arange(max(1, len(left) // 2), device=tree_leaves(left.inputs)[0].device)
 
     def value(part: Split) -> float:
-        result = measure(model(detach_each(part.inputs)), part.targets)
+        inputs, targets = clone_each((part.inputs, part.targets))  # they may be written to
+        result = measure(model(inputs), targets)
         return float(result.detach()) if isinstance(result, Tensor) and result.numel() == 1 else math.nan
 
     try:

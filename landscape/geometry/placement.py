@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape._utils.torch_compat import copy_each
-from landscape._utils.torch_state import preserve_modes, preserve_random_state
+from landscape._utils.torch_state import preserve_modes, preserve_random_state, same_bits
 from landscape.geometry.plane import Plane, cast_like, write_point
 from landscape.geometry.weights import Weights, movable_tensors, require_same_layout
 
@@ -55,7 +55,7 @@ def movable_on(model: nn.Module, plane: Plane) -> Iterator[SetCoordinates]:
     moving = {id(tensor) for tensor in live.values()}
     others = [t.detach() for t in (*model.parameters(), *model.buffers()) if id(t) not in moving]
     # Most networks are at the origin already: its tensors then serve as the backup, which saves a copy of the network.
-    saved = [o if _same_bits(t, o) else t.clone() for t, o in zip(tensors, origin, strict=True)]
+    saved = [o if same_bits(t, o) else t.clone() for t, o in zip(tensors, origin, strict=True)]
     saved_others = [other.clone() for other in others]
     with preserve_random_state(*devices):
         try:
@@ -71,9 +71,3 @@ def movable_on(model: nn.Module, plane: Plane) -> Iterator[SetCoordinates]:
 def _separate(tensors: list[Tensor], written: set[int]) -> list[Tensor]:
     """Return the tensors, cloned if they share memory that is going to be written."""
     return [t.clone() if t.untyped_storage().data_ptr() in written else t for t in tensors]
-
-
-def _same_bits(a: Tensor, b: Tensor) -> bool:
-    """Return True if two tensors are equal bit for bit, including the sign of zeros and the bits of NaN."""
-    integer = {8: torch.int64, 4: torch.int32, 2: torch.int16}.get(a.element_size())
-    return integer is not None and a.dtype == b.dtype and torch.equal(a.view(integer), b.view(integer))

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from landscape._utils.torch_compat import tree_map
-from landscape._utils.torch_state import call_without_grad, evaluation_mode, preserve_random_state
+from landscape._utils.torch_state import call_without_grad, evaluation_mode, preserve_random_state, preserve_tensors
 from landscape.problem.problem import Split
 
 
@@ -47,7 +47,7 @@ def explain_failure(model: nn.Module, split: Split, batch_size: int, error: Exce
 
 def _runs(model: nn.Module, *args: Any, **kwargs: Any) -> bool:
     try:
-        with evaluation_mode(model), preserve_random_state():
+        with evaluation_mode(model), preserve_random_state(), preserve_tensors((args, kwargs)):
             call_without_grad(lambda: model(*args, **kwargs))
     except Exception:  # a network is any callable
         return False

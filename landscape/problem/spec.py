@@ -17,8 +17,8 @@ from landscape._utils.names import unknown
 from landscape._utils.torch_compat import tree_map
 from landscape._utils.torch_state import (
     call_without_grad,
+    clone_each,
     cuda_in_use,
-    detach_each,
     evaluation_mode,
     preserve_random_state,
     seed_random,
@@ -183,7 +183,7 @@ class ProblemSpec:
                 sample = next(iter(problem.splits.values())).take(slice(1))
                 with evaluation_mode(problem.model):
                     call_without_grad(
-                        lambda: problem.model(sample.inputs)
+                        lambda: problem.model(clone_each(sample.inputs))
                     )  # lazy layers get their weights in the first forward pass
         if not isinstance(problem, Problem):
             raise TypeError(
@@ -240,7 +240,7 @@ class ProblemSpec:
         sample = split.take(slice(1))
         try:
             with evaluation_mode(model):
-                call_without_grad(lambda: problem.loss(model(detach_each(sample.inputs)), sample.targets))
+                call_without_grad(lambda: problem.loss(model(clone_each(sample.inputs)), clone_each(sample.targets)))
         except (ArithmeticError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             inputs = tree_map(lambda leaf: f"{tuple(leaf.shape)} {leaf.dtype}", sample.inputs)
             reason = str(error).partition("\n")[0]

@@ -8,7 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from landscape._utils.torch_state import call_without_grad, detach_each, evaluation_mode
+from landscape._utils.torch_compat import tree_leaves
+from landscape._utils.torch_state import call_without_grad, detach_each, evaluation_mode, measure_for, preserve_tensors
 from landscape._utils.user_code import refuse_exit
 from landscape.problem.problem import Measure, Split
 
@@ -36,7 +37,9 @@ def measure(
     """
     if not len(split):
         raise ValueError("expected a split with at least one sample, got an empty one")
-    measures = {"loss": loss, **metrics}
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    device = tree_leaves(split.inputs)[0].device
+    measures = {name: measure_for(f, device, dtype) for name, f in {"loss": loss, **metrics}.items()}
     values: dict[str, list[Tensor]] = {name: [] for name in measures}
 
     def results(batch: Split) -> dict[str, Tensor]:
@@ -45,8 +48,11 @@ def measure(
 
     with evaluation_mode(model), refuse_exit():
         for batch in split.batches(batch_size):
-            for name, result in call_without_grad(partial(results, batch)).items():
-                values[name].append(check_per_sample(result, len(batch), name).detach().expand(len(batch)))
+            # They are the caller's, and a network may write into its inputs, a measure into targets or its last result.
+            with preserve_tensors((batch.inputs, batch.targets)):
+                for name, result in call_without_grad(partial(results, batch)).items():
+                    per_sample = check_per_sample(result, len(batch), name).detach().clone()
+                    values[name].append(per_sample.expand(len(batch)))
     # Moved to the CPU once, after all batches, so that a GPU is never waited for in between.
     return {
         name: float(torch.cat(parts).to("cpu").to(torch.float64).sum()) / len(split) for name, parts in values.items()

@@ -14,6 +14,7 @@ from landscape._utils.torch_state import (
     copy_network,
     derive_seed,
     preserve_random_state,
+    preserve_tensors,
     seed_random,
 )
 from landscape.problem.problem import Measure, Problem, Split
@@ -200,9 +201,9 @@ class StepClosure:
     def _evaluate(self, first: bool) -> Tensor:
         saved = {} if first else {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         self.model.zero_grad(set_to_none=True)
-        device = next(self.model.parameters()).device
+        device, given = next(self.model.parameters()).device, (self.batch.inputs, self.batch.targets)
         try:
-            with torch.enable_grad(), preserve_random_state(device):
+            with torch.enable_grad(), preserve_random_state(device), preserve_tensors(given):  # a later call needs them
                 seed_random(self.seed, device)
                 with torch.autocast(device.type, dtype=self.autocast, enabled=self.autocast is not None):
                     outputs = self.model(self.batch.inputs)

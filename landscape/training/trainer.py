@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from landscape._utils.state_dict import full_state_dict
-from landscape._utils.torch_state import convert_tensors, copy_network, preserve_random_state
+from landscape._utils.torch_state import convert_tensors, copy_network, measure_for, preserve_random_state
 from landscape._utils.user_code import refuse_exit
 from landscape.errors import LandscapeError, NonFiniteLossError
 from landscape.problem.failure import explain_failure
@@ -120,7 +120,8 @@ def train(
         return run
     with run.lock():
         if not run.finished:  # by another process in the meantime
-            _work_on(run, replace(problem, model=model, splits=splits), built, settings, progress, stop)
+            loss = measure_for(problem.loss, device, settings.weight_dtype)
+            _work_on(run, replace(problem, model=model, splits=splits, loss=loss), built, settings, progress, stop)
     return run
 
 

@@ -196,3 +196,27 @@ def test_file_with_batches_of_equal_weight_is_refused(tmp_path):
                 sweep(problem, out)
         else:
             assert sweep(problem, out).complete
+
+
+def test_statistics_that_cannot_be_estimated_are_refused():
+    """Not ignored: the figure would show the statistics of the checkpoint."""
+
+    class FrozenNorm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("running_mean", torch.zeros(6))
+
+        def forward(self, x):
+            return x - self.running_mean
+
+    for model in (
+        torch.jit.script(network()),
+        torch.jit.trace(network().eval(), torch.ones(3, 4)),
+        nn.Sequential(nn.Linear(4, 6), FrozenNorm(), nn.Linear(6, 3)),
+    ):
+        inputs = torch.randn(8, 4)
+        problem = Problem(model, {"train": Split(inputs, torch.arange(8) % 3)}, cross_entropy)
+        with pytest.raises(ValueError, match=r"running_mean\) cannot be re-estimated, .*: use 'checkpoint'"):
+            loss_at(problem, 0.0, 4)
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))  # nothing to estimate
+    assert np.isfinite(loss_at(problem_of(model, 8), 0.0, 4))
