@@ -9,11 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from landscape._utils.torch_state import same_bits
+
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 """Children that hold the wrapped network: of ``DataParallel`` and averaged models, of ``torch.compile``, of FSDP, and
 of activation checkpointing. Their names come and go as a network is wrapped and unwrapped."""
 COUNTER = "num_batches_tracked"
 """Counter of batch norm, which files from before torch 0.4.1 lack."""
+AVERAGES = "n_averaged"
+"""Counter of averaged models, which files of the network itself lack."""
 _NESTED = 4  # wrappers around one another
 _LISTED = 4  # tensors of each kind named in a message
 
@@ -56,7 +60,7 @@ def match_names(
     """Match the names in a checkpoint with those of a network, by name and shape.
 
     The names need not be equal: either side may have those of wrappers (:data:`WRAPPERS`), in front or anywhere inside.
-    Of tied tensors one suffices, and batch-norm counters may be missing if all are.
+    Of tied tensors one suffices; if there are more, they must be equal. Batch-norm counters may be missing if all are.
 
     Args:
         own: tensors of the network.
@@ -97,7 +101,12 @@ def misfit(own: Mapping[str, Tensor], stored: Mapping[str, Tensor], tied: Mappin
         for original, name in zip(own, wanted, strict=False)
         if name not in found
         and not any(of_own(other) in found for other in tied.get(original, ()))
-        and (counted or not name.endswith(COUNTER))
+        and not _may_be_missing(original, counted)
+    ]
+    torn = [
+        f"{name}, which is one tensor with {' and '.join(tied[original])} in the model and differs in the checkpoint"
+        for original, name in zip(own, wanted, strict=False)
+        if original in tied and not _alike([found[k] for k in map(of_own, (original, *tied[original])) if k in found])
     ]
     unexpected = [name for name in found if name not in wanted]
     reshaped = [
@@ -107,7 +116,12 @@ def misfit(own: Mapping[str, Tensor], stored: Mapping[str, Tensor], tied: Mappin
     ]
     differing = [
         f"{len(names)} {kind} ({', '.join(names[:_LISTED])}{', ...' if len(names) > _LISTED else ''})"
-        for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
+        for kind, names in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", reshaped),
+            ("tied", torn),
+        )
         if names
     ]
     return "; ".join(differing) + prefix_hint(own, stored, tied)
@@ -153,12 +167,25 @@ def _match(
     used: set[str] = set()
     for name, tensor in own.items():
         known = [found[key] for key in map(of_own, (name, *tied.get(name, ()))) if key in found]
-        if known and fits(stored[known[0]], tensor):
+        if known and fits(stored[known[0]], tensor) and _alike([stored[key] for key in known]):
             names[name] = known[0]
             used.update(known)
-        elif known or counted or not name.endswith(COUNTER):
+        elif known or not _may_be_missing(name, counted):
             return None
     return NameMatch(names, tuple(name for name in stored if name not in used))
+
+
+def _may_be_missing(name: str, counted: bool) -> bool:
+    return name.endswith(AVERAGES) or (name.endswith(COUNTER) and not counted)
+
+
+def _alike(tensors: Sequence[Tensor]) -> bool:
+    """Return True if tensors that a network ties have the same values, as in every checkpoint of it."""
+    first, *others = tensors or [None]
+    return all(
+        first is None or (first.shape == t.shape and (first.data_ptr() == t.data_ptr() or same_bits(first, t)))
+        for t in others
+    )
 
 
 def _row(name: str) -> str:

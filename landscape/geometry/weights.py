@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from landscape._utils.state_dict import fits, form, full_state_dict, match_names, prefix_hint, tied_names
+from landscape._utils.state_dict import fits, form, full_state_dict, match_names, misfit, prefix_hint, tied_names
 from landscape.errors import CheckpointError
 from landscape.geometry.arena import empty_like
 
@@ -79,6 +79,9 @@ class Weights:
             for name, tensor in self.tensors.items()
             if not fits(found[name], tensor)
         ]
+        differing = misfit(self.tensors, state_dict, self.tied)
+        if " missing (" not in differing:  # all tensors are there, under the names of wrappers
+            raise CheckpointError(f"{source} does not fit the network: {differing}")
         raise CheckpointError(
             f"{source}: {len(wrong)} of {len(self.tensors)} tensors do not fit the network: "
             + "; ".join(wrong[:4])

@@ -216,7 +216,7 @@ def test_complex_tensors_do_not_become_real(tmp_path):
     torch.save({**state, "first.bias": state["first.bias"] + 1j}, tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match=r"first\.bias \(6,\) complex in the checkpoint, \(6,\) in the model"):
         load_into(model, load_checkpoint(tmp_path / "a.pt"))
-    with pytest.raises(CheckpointError, match=r"first\.bias \(6,\): shape \(6,\) complex"):
+    with pytest.raises(CheckpointError, match=r"first\.bias \(6,\) complex in the checkpoint"):
         Weights.from_model(model).select(load_checkpoint(tmp_path / "a.pt").stored)
     torch.save({**state, "phase": state["phase"].real}, tmp_path / "b.pt")
     load_into(model, load_checkpoint(tmp_path / "b.pt"))

@@ -198,6 +198,7 @@ def test_file_with_batches_of_equal_weight_is_refused(tmp_path):
             assert sweep(problem, out).complete
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_statistics_that_cannot_be_estimated_are_refused():
     """Not ignored: the figure would show the statistics of the checkpoint."""
 

@@ -103,6 +103,32 @@ def test_one_of_two_tied_names_suffices(kept: str, prefix: str, tmp_path: Path) 
     assert torch.equal(chosen.tensors["encoder.weight"], source.encoder.weight)
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_untied_checkpoint_of_a_tied_network_is_refused(prefix: str, tmp_path: Path) -> None:
+    """One of the two would be lost."""
+    state = filled(Net()).state_dict()
+    state["decoder.weight"] = state["encoder.weight"] + 1
+    torch.save({prefix + name: tensor for name, tensor in state.items()}, tmp_path / "a.pt")
+    target, checkpoint = Net(), load_checkpoint(tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"2 tied \(encoder.weight, which is one tensor with decoder.weight"):
+        load_into(target, checkpoint)
+    with pytest.raises(CheckpointError, match=r"encoder\.weight"):
+        Weights.from_model(target).select(checkpoint.stored)
+    state["decoder.weight"] = state["encoder.weight"].clone()
+    torch.save(state, tmp_path / "b.pt")
+    assert load_into(target, load_checkpoint(tmp_path / "b.pt")) == ()
+
+
+@pytest.mark.parametrize("wrap", [lambda net: net, nn.DataParallel])
+def test_network_of_an_average_takes_other_checkpoints(wrap: object, tmp_path: Path) -> None:
+    source, target = filled(Net(child="head")), AveragedModel(Net(child="head"))
+    torch.save(wrap(source).state_dict(), tmp_path / "a.pt")
+    assert load_into(target, load_checkpoint(tmp_path / "a.pt")) == ()
+    for name, tensor in source.state_dict().items():
+        assert torch.equal(target.module.state_dict()[name], tensor)
+    assert int(target.n_averaged) == 0
+
+
 def test_tied_names() -> None:
     assert tied_names(full_state_dict(Net())) == {
         "encoder.weight": ("decoder.weight",),
