@@ -40,7 +40,7 @@ def core_budget() -> int:
     """
     limits = [core_count(), *(max(math.floor(quota), 1) for quota in control_group_cpu_quotas())]
     granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    if granted.isdigit():
+    if granted.isdecimal():
         limits.append(max(int(granted), 1))
     return min(limits)
 
@@ -52,7 +52,7 @@ def thread_budget() -> int:
     """
     requested = _requested_threads if _requested_threads is not None else os.environ.get("OMP_NUM_THREADS", "")
     first = requested.partition(",")[0].strip()  # the others are for nested levels
-    return min(core_budget(), max(int(first), 1)) if first.isdigit() else core_budget()
+    return min(core_budget(), max(int(first), 1)) if first.isdecimal() else core_budget()
 
 
 _requested_threads: str | None = None

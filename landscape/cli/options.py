@@ -78,7 +78,7 @@ class ShardType(_ParamType):
         if isinstance(value, tuple):
             return value
         part, slash, parts = value.partition("/")
-        if not (slash and part.isdigit() and parts.isdigit() and int(part) < int(parts)):
+        if not (slash and part.isdecimal() and parts.isdecimal() and int(part) < int(parts)):
             self.fail(f"expected i/n with i from 0 to n-1, like 3/16, got {value!r}", param, ctx)
         return int(part), int(parts)
 
@@ -93,7 +93,7 @@ class SeedsType(_ParamType):
         if isinstance(value, tuple):
             return value
         first, colon, end = value.partition(":")
-        if not (colon and first.isdigit() and end.isdigit() and int(first) < int(end)):
+        if not (colon and first.isdecimal() and end.isdecimal() and int(first) < int(end)):
             self.fail(f"expected a:b with a below b, like 0:5 for seeds 0 to 4, got {value!r}", param, ctx)
         return tuple(range(int(first), int(end)))
 
@@ -154,7 +154,7 @@ class RanksType(_ParamType):
         if isinstance(value, int) or value == "auto":
             ranks: int | str = value
             return ranks
-        if not (value.isdigit() and int(value) > 0):
+        if not (value.isdecimal() and int(value) > 0):
             self.fail(f"expected a positive number or auto, got {value!r}", param, ctx)
         return int(value)
 

@@ -72,7 +72,7 @@ def local_rank_from_environment(environment: Mapping[str, str]) -> tuple[int, in
     for rank, size in _LOCAL_RANK_VARIABLES:
         # SLURM writes 4(x2),3 for two hosts with 4 ranks and one with 3; only equal hosts say something about this one.
         count = environment.get(size, "").partition("(")[0]
-        if environment.get(rank, "").isdigit() and count.isdigit():
+        if environment.get(rank, "").isdecimal() and count.isdecimal():
             return int(environment[rank]), int(count)
     return None
 
@@ -105,7 +105,7 @@ def assign_device(device: str, count: int, local_rank: int) -> str:
         ValueError: there is no such device.
     """
     kind, colon, index = device.partition(":")
-    if colon and not index.isdigit():
+    if colon and not index.isdecimal():
         raise ValueError(f"expected a number after the colon, like {kind}:0, got {device!r}")
     if not count:
         raise ValueError(f"torch sees no {kind} device on {host_description()}; use device='cpu', or check the drivers")

@@ -107,7 +107,7 @@ def auto_ranks(threads: int = 1, device: str = "cpu", rank_bytes: int = 0) -> in
         return 1
     override = os.environ.get(RANKS_VARIABLE, "auto")
     if override != "auto":
-        if not override.isdigit() or int(override) < 1:
+        if not override.isdecimal() or int(override) < 1:
             raise ValueError(f"expected a positive number or 'auto' in {RANKS_VARIABLE}, got {override!r}")
         return int(override)
     if find_mpiexec() is None or find_spec("mpi4py") is None:

@@ -61,14 +61,14 @@ def launched_ranks(environment: Mapping[str, str] | None = None) -> int:
     environment = os.environ if environment is None else environment
     if environment.get(MPI_VARIABLE) == "0":
         return 1
-    sizes = [int(environment[name]) for name in _SIZE_VARIABLES if environment.get(name, "").isdigit()]
+    sizes = [int(environment[name]) for name in _SIZE_VARIABLES if environment.get(name, "").isdecimal()]
     return max(sizes, default=1)
 
 
 def launched_by_mpi(environment: Mapping[str, str] | None = None) -> bool:
     """Return True if a launcher (``mpiexec``, ``srun``) started this process, even as its only rank."""
     environment = os.environ if environment is None else environment
-    return any(environment.get(name, "").isdigit() for name in _SIZE_VARIABLES)
+    return any(environment.get(name, "").isdecimal() for name in _SIZE_VARIABLES)
 
 
 def rank_from_environment(environment: Mapping[str, str] | None = None) -> int:
@@ -77,7 +77,7 @@ def rank_from_environment(environment: Mapping[str, str] | None = None) -> int:
     names = list(_RANK_VARIABLES)
     if "SLURM_STEP_NUM_TASKS" in environment:  # SLURM_PROCID is also set for the single process of a batch script
         names.append("SLURM_PROCID")
-    return next((int(environment[name]) for name in names if environment.get(name, "").isdigit()), 0)
+    return next((int(environment[name]) for name in names if environment.get(name, "").isdecimal()), 0)
 
 
 @dataclass

@@ -100,7 +100,7 @@ def parse_axis(text: str) -> Axis | AutoAxis:
     word, colon, count = text.partition(":")
     if word != "auto":
         return Axis.parse(text)
-    if colon and not (count.isdigit() and int(count) > 1):
+    if colon and not (count.isdecimal() and int(count) > 1):
         raise ValueError(f"expected auto or auto:n with n of at least 2, like auto:51, got {text!r}")
     return AutoAxis(int(count)) if colon else AutoAxis()
 

@@ -88,7 +88,7 @@ class HistoryFile:
         return history
 
     def _rows(self) -> list[list[str]]:
-        return [row for row in self._lines()[1:] if row and row[0].isdigit()]
+        return [row for row in self._lines()[1:] if row and row[0].isdecimal()]
 
     def _lines(self) -> list[list[str]]:
         if not os.path.lexists(self.path):

@@ -68,8 +68,11 @@ def _check_run(run: Run) -> list[Finding]:
 
 def _check_file(path: Path, evaluate: bool) -> list[Finding]:
     surface = read_surface(path)
-    if not _has_plane(path):  # a file of Li et al. does not hold its plane
-        return check_surface(surface)
+    if not _has_plane(path):
+        settings = surface.metadata.settings
+        if settings is None or not settings.directions:  # a file of Li et al. does not hold its plane
+            return check_surface(surface)
+        return [*check_surface(surface), _damaged(f"{path} has lost its plane: it holds neither origin nor directions")]
     planes: Plane | dict[int, Plane]
     try:
         if surface.seeds:
@@ -78,8 +81,7 @@ def _check_file(path: Path, evaluate: bool) -> list[Finding]:
             planes = read_plane(path, mapped=True)
         _require_own_planes(surface, planes)
     except StoreError as error:
-        damaged = Finding("plane", math.nan, BAD, str(error), "compute the surface again, or restore the file")
-        return [*check_surface(surface), damaged]
+        return [*check_surface(surface), _damaged(str(error))]
     if not evaluate:
         return check_surface(surface, planes)
     plane = planes if isinstance(planes, Plane) else next(iter(planes.values()))
@@ -97,6 +99,10 @@ def _check_file(path: Path, evaluate: bool) -> list[Finding]:
     known = {finding.name for finding in findings}
     evaluated = check_evaluation(problem, plane, evaluation)
     return [*findings, *fallback, *(finding for finding in evaluated if finding.name not in known)]
+
+
+def _damaged(text: str) -> Finding:
+    return Finding("plane", math.nan, BAD, text, "compute the surface again, or restore the file")
 
 
 def _has_plane(path: Path) -> bool:
@@ -140,7 +146,8 @@ def rebuild_problem(surface: Surface, plane: Plane, path: Path) -> tuple[Problem
     findings = []
     device = str(given.get("device", "cpu"))
     if not device_count(device.partition(":")[0]):
-        given |= {"device": "cpu", "dtype": "float32" if given.get("dtype") == "tf32" else given.get("dtype")}
+        dtype = "float32" if given.get("dtype") == "tf32" else given.get("dtype")
+        given |= {"device": "cpu", "dtype": dtype, "engine": "auto"}  # the file's engine may need that device
         text = f"the surface was computed on {device}, which is not available here; the network is evaluated on the CPU"
         findings.append(Finding("device", math.nan, OK, text))
     return problem, EvaluationConfig(**given), findings

@@ -129,7 +129,25 @@ def test_core_budget(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("requested", "slurm", "expected"),
-    [(None, None, 8), ("3", None, 3), ("64", None, 8), ("2,4", None, 2), ("", None, 8), ("all", "4", 4), ("6", "4", 4)],
+    [
+        (None, None, 8),
+        ("3", None, 3),
+        (" 3 ", None, 3),
+        ("64", None, 8),
+        ("2,4", None, 2),
+        ("", None, 8),
+        ("all", "4", 4),
+        ("6", "4", 4),
+        ("0", None, 1),
+        ("-2", None, 8),
+        ("1.5", None, 8),
+        ("²", None, 8),  # a digit, but no number
+        ("99999999999999999999", None, 8),
+        (None, "0", 1),
+        (None, "2(x3)", 8),
+        (None, "²", 8),
+        (None, "", 8),
+    ],
 )
 def test_thread_budget(requested, slurm, expected, monkeypatch):
     monkeypatch.setattr(machine, "core_count", lambda: 8)

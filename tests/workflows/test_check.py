@@ -81,6 +81,12 @@ def test_file_without_a_plane(copy):
     with h5py.File(copy, "r+") as file:
         for name in ("origin", "xdirection", "ydirection"):
             del file[name]
+    lost = verdicts(copy)["plane"]
+    assert lost.verdict == "bad"
+    assert "has lost its plane" in lost.text
+    with h5py.File(copy, "r+") as file:  # one that never had a plane
+        settings = json.loads(file.attrs["settings"])
+        file.attrs["settings"] = json.dumps({**settings, "directions": []})
     found = verdicts(copy)
     assert "plane" not in found
     assert "repeats" not in found
@@ -108,12 +114,16 @@ def test_several_seeds(run, tmp_path):
     assert found["origin"].text.startswith("seed 1: ")
 
 
-def test_surface_of_a_gpu_on_a_machine_without_one(copy):
+@pytest.mark.parametrize(
+    "settings_there",
+    [{"device": "cuda", "dtype": "tf32"}, {"device": "cuda", "engine": "fused_conv"}, {"device": "mps"}],
+)
+def test_surface_of_a_gpu_on_a_machine_without_one(settings_there, copy):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     with h5py.File(copy, "r+") as file:
         settings = json.loads(file.attrs["settings"])
-        file.attrs["settings"] = json.dumps({**settings, "device": "cuda", "dtype": "tf32"})
+        file.attrs["settings"] = json.dumps({**settings, **settings_there})
     found = verdicts(copy)
     assert found["device"].verdict == "ok"
     assert "evaluated on the CPU" in found["device"].text
