@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -181,10 +182,9 @@ def _may_be_missing(name: str, counted: bool) -> bool:
 
 def _alike(tensors: Sequence[Tensor]) -> bool:
     """Return True if tensors that a network ties have the same values, as in every checkpoint of it."""
-    first, *others = tensors or [None]
     return all(
-        first is None or (first.shape == t.shape and (first.data_ptr() == t.data_ptr() or same_bits(first, t)))
-        for t in others
+        one.shape == other.shape and (one.data_ptr() == other.data_ptr() or same_bits(one, other))
+        for one, other in pairwise(tensors)
     )
 
 
