@@ -84,6 +84,11 @@ class Evaluator:
         own_measures: dict[str, Measure] = {"loss": problem.loss, **problem.metrics}
         measures = {name: measure_for(measure, device, dtype) for name, measure in own_measures.items()}
         drift = Drift(model)
+
+        def reset() -> None:
+            drift.reset()
+            set_coordinates(origin)
+
         choose = partial(choose_grad_mode, model, measures, plane.ndim, set_coordinates, device)
         # Some networks take batches of one size only; what is wrong with others is reported below.
         mode = choose(head(first, 2)) or choose(head(first, config.batch_size or 4))
@@ -135,8 +140,7 @@ class Evaluator:
 
         with self._grad_mode():
             remarks = tuple(check_reductions(model, data, plane.ndim, set_coordinates, dtype))
-            set_coordinates(origin)
-            self.remarks = (*state_remark(model, measures, batches, device, drift), *remarks)
+            self.remarks = (*state_remark(model, measures, batches, device, reset), *remarks)
 
         self._set_coordinates, self._stop_above = set_coordinates, config.stop_above
         self._derivatives: PointDerivatives | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import torch
@@ -124,7 +124,7 @@ def state_remark(
     measures: Mapping[str, Measure],
     batches: Mapping[str, Sequence[Split]],
     device: torch.device,
-    drift: Drift,
+    reset: Callable[[], None],
 ) -> Iterator[str]:
     """Yield a warning for each measure whose value on a batch is another one the second time.
 
@@ -136,13 +136,13 @@ def state_remark(
         measures: loss and metrics by name.
         batches: batches of each split.
         device: device of the model and the data.
-        drift: buffers that are reset at each point.
+        reset: function that restores weights and buffers at the origin.
     """
     split, parts = next(iter(batches.items()))
     found: list[dict[str, float]] = []
     try:
         for _ in range(2):
-            drift.reset()
+            reset()
             seed_random(0, device)
             inputs, targets = clone_each((parts[0].inputs, parts[0].targets))
             outputs = model(inputs)

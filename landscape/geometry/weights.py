@@ -51,7 +51,8 @@ class Weights:
         live = movable_tensors(model, buffers)
         if not live:
             raise ValueError(f"expected a network with floating-point parameters; {type(model).__name__} has none")
-        names = frozenset(live) - {name for name, _ in model.named_parameters()}
+        parameters = {id(parameter) for parameter in model.parameters()}
+        names = frozenset(name for name, tensor in live.items() if id(tensor) not in parameters)
         tied = {name: others for name, others in tied_names(full_state_dict(model)).items() if name in live}
         return cls({name: _copy(tensor, torch.float32) for name, tensor in live.items()}, names, tied)
 
@@ -217,8 +218,10 @@ def movable_tensors(model: nn.Module, buffers: bool = False) -> dict[str, Tensor
     found: dict[str, Tensor] = {}
     first_names: dict[tuple[int, int], str] = {}
     # The state_dict gives the order and says which buffers are persistent; its tensors may be copies made by a hook.
-    for name in full_state_dict(model, keep_vars=True):
-        tensor = live.get(name)
+    own = {id(tensor) for tensor in live.values()}
+    for name, stored in full_state_dict(model, keep_vars=True).items():
+        # A hook may also rename them, as that of activation checkpointing does.
+        tensor = live.get(name, stored if id(stored) in own else None)
         if tensor is None or not (tensor.is_floating_point() or tensor.is_complex()):
             continue
         if tensor.layout is not torch.strided:

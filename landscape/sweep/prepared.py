@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import Tensor
 
 from landscape._utils.provenance import Environment
 from landscape._utils.state_dict import full_state_dict
@@ -217,5 +218,5 @@ def _with_provenance(inputs: SweepInputs) -> SurfaceMetadata:
 
 def _digest_of_fixed(problem: Problem, plane: Plane | PlaneFamily) -> str:
     """Return the digest of the tensors that the plane does not move: running statistics, frozen buffers."""
-    state = full_state_dict(problem.model)
-    return Weights({name: state[name].detach() for name in state if name not in plane.origin.tensors}).digest()
+    state = {n: t.detach() for n, t in full_state_dict(problem.model).items() if isinstance(t, Tensor)}
+    return Weights({name: tensor for name, tensor in state.items() if name not in plane.origin.tensors}).digest()

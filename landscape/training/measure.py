@@ -46,7 +46,7 @@ def measure(
         outputs = model(detach_each(batch.inputs))
         return {name: function(outputs, batch.targets) for name, function in measures.items()}
 
-    with evaluation_mode(model), refuse_exit():
+    with evaluation_mode(model), refuse_exit(), preserve_tensors(list(model.buffers())):
         for batch in split.batches(batch_size):
             # They are the caller's, and a network may write into its inputs, a measure into targets or its last result.
             with preserve_tensors((batch.inputs, batch.targets)):

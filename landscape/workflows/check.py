@@ -155,7 +155,7 @@ def rebuild_problem(surface: Surface, plane: Plane, path: Path) -> tuple[Problem
 
 def _load_origin(problem: Problem, plane: Plane, fixed: str | None) -> None:
     state = full_state_dict(problem.model)
-    kept = {name: tensor for name, tensor in state.items() if name not in plane.origin.tensors}
+    kept = {n: t for n, t in state.items() if isinstance(t, torch.Tensor) and n not in plane.origin.tensors}
     if fixed is not None and Weights(kept).digest() != fixed:
         raise ValueError("the file names no checkpoint, and the buffers (batch-norm statistics) are not stored")
     origin = Checkpoint(Path("origin"), {**state, **plane.origin.tensors})

@@ -25,6 +25,7 @@ import threading
 import torch
 from torch import nn
 from landscape.problem import Problem, Split, cross_entropy
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
 SAMPLES = 12
 
@@ -101,6 +102,34 @@ class TwoArguments(Plain):
     def forward(self, x, y):
         return super().forward(x + y)
 
+class Normed(Plain):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4)
+    def forward(self, x):
+        return self.b(self.norm(self.a(x)).tanh())
+
+class Renamed(Normed):
+    # Stored under other names, by a hook, as activation checkpointing does.
+    def __init__(self):
+        super().__init__()
+        self._register_state_dict_hook(self.renamed)
+        self._register_load_state_dict_pre_hook(self.as_before)
+    @staticmethod
+    def renamed(module, state, prefix, metadata):
+        for name in list(state):
+            state["stored_" + name] = state.pop(name)
+    @staticmethod
+    def as_before(state, prefix, *others):
+        for name in list(state):
+            state[name.removeprefix("stored_")] = state.pop(name)
+
+class ExtraState(Plain):
+    def get_extra_state(self):
+        return {"version": 3}
+    def set_extra_state(self, state):
+        assert state == {"version": 3}
+
 class Locked(Plain):
     def __init__(self):
         super().__init__()
@@ -129,6 +158,9 @@ KINDS = {
     "lazy": lambda: nn.Sequential(nn.LazyLinear(4), nn.Tanh(), nn.LazyLinear(2)),
     "plain": Plain,
     "locked": Locked,
+    "renamed": Renamed,
+    "checkpointed": lambda: checkpoint_wrapper(Normed()),
+    "extra state": ExtraState,
     "only child": OnlyChild,
     "DataParallel": lambda: nn.DataParallel(Plain()),
     "DataParallel of an only child": lambda: nn.DataParallel(OnlyChild()),
@@ -178,6 +210,7 @@ def loss_by_hand(state, inputs, targets):
         "head only",
         "no return",
         "keeps its activations",
+        "extra state",
         "compiled",
         "traced",
         "scripted",
@@ -189,8 +222,9 @@ def test_two_layers(kind, spec, tmp_path):
     run = train(spec(kind), "sgd:lr=0.5", TrainingSettings(epochs=2, batch_size=5), tmp_path / "run")
     found = compute_surface(run.path, grid=("-1:1:3", "-1:1:3"))
     split = problem.splits["train"]
-    expected = loss_by_hand(run.load().stored.values(), split.inputs, split.targets)
-    assert len(run.load().stored) == 4
+    tensors = [value for value in run.load().stored.values() if isinstance(value, torch.Tensor)]
+    expected = loss_by_hand(tensors, split.inputs, split.targets)
+    assert len(tensors) == 4
     assert found.surface.values["train_loss"][1, 1] == pytest.approx(expected, rel=1e-6)
     (path,) = project(run)
     assert path.displacement[-1] == 0 < path.displacement[0]
@@ -258,6 +292,20 @@ def test_network_that_does_not_take_its_inputs(kind, advice, spec, tmp_path):
         compute_surface(spec(kind).build())
     with pytest.raises(ValueError, match=advice):
         train(spec(kind), "sgd", TrainingSettings(epochs=1), tmp_path / "run")
+
+
+@pytest.mark.parametrize("kind", ["renamed", "checkpointed"])
+def test_names_that_a_hook_changes(kind, spec, tmp_path):
+    """Weights and running statistics move, whatever the names under which they are stored."""
+    run = train(spec(kind), "sgd:lr=0.5", TrainingSettings(epochs=2, batch_size=5), tmp_path / "run")
+    out = tmp_path / "s.h5"
+    found = compute_surface(run, PlaneConfig(to=run.checkpoint_path(0)), ["0:1:3"], SweepConfig(out=out)).surface
+    assert found.metric()[0] == pytest.approx(run.load().loss, rel=1e-6)
+    assert found.metric()[2] == pytest.approx(run.load(0).loss, rel=1e-6)
+    moved = compute_surface(run, None, ["-1:1:3"]).surface.metric()
+    assert moved[1] == pytest.approx(run.load().loss, rel=1e-6)
+    assert not np.isclose(moved[[0, 2]], moved[1]).any()
+    assert {finding.name: finding.verdict for finding in check(out)}["origin"] == OK
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
