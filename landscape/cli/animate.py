@@ -65,8 +65,10 @@ def command(
     Examples:
       landscape animate surface.h5 --out turn.mp4
       landscape animate surface.h5 --trajectory path.h5 --out descent.mp4
-      landscape animate surface.h5 --trajectory path.h5 --orbit --descent --seconds 12 --out both.mp4
-      landscape animate surface.h5 --trajectory path.h5 --size 640x400 --seconds 5 --out small.gif
+      landscape animate surface.h5 --trajectory path.h5 \\
+          --orbit --descent --seconds 12 --out both.mp4
+      landscape animate surface.h5 --trajectory path.h5 \\
+          --size 640x400 --seconds 5 --out small.gif
       landscape animate surface.h5 --fps 30 --size 3840x2160 --out frames
     """
     from landscape.render.video import check_video

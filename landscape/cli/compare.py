@@ -79,7 +79,8 @@ def command(runs: tuple[Path, ...], out: Path, overwrite: bool, **options: Any) 
     \b
     Examples:
       landscape compare --model mlp --out compare
-      landscape compare --model resnet20 --optimizer sgd:lr=0.1,momentum=0.9 --optimizer adam:lr=0.003 --epochs 10
+      landscape compare --model resnet20 --optimizer sgd:lr=0.1,momentum=0.9 \\
+          --optimizer adam:lr=0.003 --epochs 10
       landscape compare run-a run-b --plane random
     """
     begin, problem = time.monotonic(), spec_of(options)

@@ -38,13 +38,13 @@ def command(
     """Export SURFACE, raised by the loss, with its trajectories; several SURFACEs go side by side on one page.
 
     \b
-    .vts .vtp .vtm .pvd   for ParaView, raised, with all metrics as arrays; .pvd: growing paths
-    .vti                  for ParaView, flat, for topological filters; also volumes
-    .xdmf                 a description by which ParaView reads the surface file itself, without a copy
-    .obj .stl .glb        for mesh programs, Blender and browsers
-    .html                 one interactive page for any browser, with all metrics; needs landscape[html]
-    .csv                  one row per point
-    .h5                   the file format of the published scripts of Li et al.
+    .vts .vtp .vtm .pvd  for ParaView, raised, with all metrics; .pvd: growing paths
+    .vti                 for ParaView, flat, for topological filters; also volumes
+    .xdmf                for ParaView: makes it read the surface file, without a copy
+    .obj .stl .glb       for mesh programs, Blender and browsers
+    .html                one interactive page for a browser; needs landscape[html]
+    .csv                 one row per point
+    .h5                  the file format of the published scripts of Li et al.
 
     A recent ParaView opens the surface file itself; older versions need one of these formats (docs/paraview.md).
 

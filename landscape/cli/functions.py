@@ -26,15 +26,19 @@ def command(name: str | None, listing: bool, **options: Any) -> None:
            both      paths and steps
            relief    paths on the surface in three dimensions
            field     gradient as arrows
-           tangent   tangents of a curve; tangent plane and two slices of a surface
+           tangent   tangents of a curve; tangent plane and slices of a surface
            steepest  slope in every direction from a point
 
     \b
     Examples:
-      landscape functions sine-bowl --optimizer sgd:lr=1 --optimizer sgd:lr=0.1 --optimizer sgd:lr=0.01
-      landscape functions rosenbrock --optimizer sgd:momentum=0.9 --optimizer adam --tune 20 --steps 200
-      landscape functions "25*sin(x) - x^2" --maximize --draw tangent --at -1 --at 1.454
-      landscape functions "x^2 + 3*y^2" --noise 4 --optimizer sgd:lr=0.05 --out noisy.gif
+      landscape functions sine-bowl \\
+          --optimizer sgd:lr=1 --optimizer sgd:lr=0.1 --optimizer sgd:lr=0.01
+      landscape functions rosenbrock --optimizer sgd:momentum=0.9 \\
+          --optimizer adam --tune 20 --steps 200
+      landscape functions "25*sin(x) - x^2" --maximize \\
+          --draw tangent --at -1 --at 1.454
+      landscape functions "x^2 + 3*y^2" --noise 4 \\
+          --optimizer sgd:lr=0.05 --out noisy.gif
     """
     if listing:
         from landscape.workflows.functions import list_functions

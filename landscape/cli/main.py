@@ -79,7 +79,8 @@ def cli(context: click.Context, debug: bool, verbose: bool) -> None:
     \b
     Examples:
       landscape demo --out demo
-      landscape train --model resnet20 --dataset digits --optimizer sgd:lr=0.1,momentum=0.9 --out run
+      landscape train --model resnet20 --dataset digits \\
+          --optimizer sgd:lr=0.1,momentum=0.9 --out run
       landscape surface run --x -1:1:51 --y -1:1:51 --out surface.h5
       landscape plot surface.h5 --out figure.pdf
     """

@@ -41,7 +41,10 @@ def command(
     Examples:
       landscape render surface.h5 --trajectory trajectory.h5 --out figure.png
       landscape render with.h5 without.h5 --size 3840x2160 --out cover.png
-      landscape render surface.h5 --view 30,25 --clip 100 --size neurips --dpi 600 --out figure.png
+      landscape render surface.h5 --view 30,25 --clip 100 \\
+          --size neurips --dpi 600 --out figure.png
+      landscape render surface.h5 --no-axes --background black --light side \\
+          --cmap magma --height 0.7 --out cover.png
     """
     check_outs(outs, overwrite)
     from landscape.render.scenes.options import SceneOptions

@@ -55,11 +55,14 @@ def command(source: Path, out: Path, **options: Any) -> int:
     Examples:
       landscape surface run --x -1:1:51 --y -1:1:51
       landscape surface run --ranks 8 --samples 1000 --paired --out surface.h5
-      landscape surface a.pt --to b.pt --model resnet56 --dataset cifar10 --data ~/data --x -0.5:1.5:101
+      landscape surface a.pt --to b.pt --model resnet56 --dataset cifar10 \\
+          --data ~/data --x -0.5:1.5:101
       landscape surface run --x -3:3:51 --y -3:3:51 --stop-above 10
       landscape surface run --seeds 0:5 --x -1:1:51 --out band.h5
-      landscape surface run --curvature --gradient --samples 500 --x -1:1:25 --y -1:1:25 --out curvature.h5
-      landscape surface run --plane hessian:1,-1 --gradient --x -2:2:41 --y -2:2:41 --out eigenvectors.h5
+      landscape surface run --curvature --gradient --samples 500 \\
+          --x -1:1:25 --y -1:1:25 --out curvature.h5
+      landscape surface run --plane hessian:1,-1 --gradient \\
+          --x -2:2:41 --y -2:2:41 --out eigenvectors.h5
       landscape surface run --shard 3/16 --out shard-3.h5
       srun landscape surface run --out surface.h5
     """

@@ -67,10 +67,13 @@ def command(out: Path, optimizer: str, threads: int | None, overwrite: bool, **o
 
     \b
     Examples:
-      landscape train --model resnet20 --dataset digits --optimizer sgd:lr=0.1,momentum=0.9 --out run
-      landscape train --model resnet56_noshort --dataset cifar10 --data ~/data --epochs 300 --schedule step --out run
-      landscape train --model mlp --model-arg widths=[64] --optimizer sadam:lr=0.01 --checkpoint-steps 5 --out run
-      landscape train --problem mine.py:problem --optimizer adamw:lr=1e-3 --out run
+      landscape train --model resnet20 --dataset digits \\
+          --optimizer sgd:lr=0.1,momentum=0.9 --out run
+      landscape train --model resnet56_noshort --dataset cifar10 \\
+          --data ~/data --epochs 300 --schedule step --out run
+      landscape train --model mlp --model-arg widths=[64] \\
+          --optimizer sadam:lr=0.01 --checkpoint-steps 5 --out run
+      landscape train --problem mine.py:problem --optimizer adamw --out run
     """
     import torch
 

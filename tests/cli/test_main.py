@@ -16,6 +16,7 @@ def test_command_help(name, program):
     code, _, said = program(name, "--help")
     assert code == 0
     assert f"Usage: landscape {name}" in said
+    assert max(map(len, said.splitlines())) <= 80
 
 
 def test_help_lists_every_command(program):
