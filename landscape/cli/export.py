@@ -38,9 +38,9 @@ def command(
     """Export SURFACE, raised by the loss, with its trajectories; several SURFACEs go side by side on one page.
 
     \b
-    .vts .vtp .vtm .pvd  for ParaView, raised, with all metrics; .pvd: growing paths
-    .vti                 for ParaView, flat, for topological filters; also volumes
-    .xdmf                for ParaView: makes it read the surface file, without a copy
+    .vts .vtp .vtm .pvd  for ParaView, raised; .pvd: growing paths
+    .vti                 for ParaView, flat, for topological filters; volumes
+    .xdmf                for ParaView: makes it read the surface file itself
     .obj .stl .glb       for mesh programs, Blender and browsers
     .html                one interactive page for a browser; needs landscape[html]
     .csv                 one row per point
