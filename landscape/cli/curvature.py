@@ -117,8 +117,10 @@ def command(source: Path, out: Path, as_json: bool, **options: Any) -> int:
     Examples:
       landscape curvature run -k 5
       landscape curvature run --samples 1000 --by-layer --out layers.h5
-      landscape curvature run --checkpoints all -k 1 --density-probes 0 --out sharpness.h5
-      landscape curvature weights.pt --model resnet56 --dataset cifar10 --data ~/data --json
+      landscape curvature run --checkpoints all -k 1 --density-probes 0 \\
+          --out sharpness.h5
+      landscape curvature weights.pt --model resnet56 --dataset cifar10 \\
+          --data ~/data --json
       mpiexec -n 8 landscape curvature run --out curvature.h5
     """
     with usage_errors():
