@@ -6,7 +6,8 @@ import ctypes
 import math
 import os
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +18,7 @@ _HEAP_BYTES = 2**25
 planes, are still returned to the system when they are freed."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of <malloc.h>
 
+_PARENT_SECONDS = 0.5
 _TABLE, _ROOT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
@@ -128,6 +130,23 @@ def _control_groups(controller: str, table: Path, root: Path) -> Iterator[tuple[
                 yield folder, version
                 if folder == tree:
                     break
+
+
+def end_with_parent() -> Callable[[], None]:
+    """End this process soon after the one that started it has died, until the returned function is called.
+
+    A thread asks for the parent twice a second. The signal that Linux sends at the death of a parent comes at the end
+    of the *thread* that started the process, and a launcher may outlive that.
+    """
+    parent, over = os.getppid(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_PARENT_SECONDS):
+            if os.getppid() != parent:
+                os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+    return over.set
 
 
 def keep_freed_memory() -> bool:

@@ -15,7 +15,8 @@ from landscape import __version__
 from landscape._utils.machine import keep_freed_memory, limit_library_threads
 from landscape._utils.trust import trusting
 from landscape.cli.failures import explain
-from landscape.cli.ranks import DIVIDED, end_job, leave, speaks, usage_code
+from landscape.cli.ranks import DIVIDED, end_job, has_joined, leave, speaks, usage_code
+from landscape.cli.start import ended, loaded
 from landscape.cli.terminal import echo
 
 COMMANDS = {
@@ -128,7 +129,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _report(error: Exception, arguments: Sequence[str], debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    return end_job(error, lambda: _fail(*explain(error, arguments)))
+    message, code = explain(error, arguments)
+    if code == 2 and not has_joined() and not speaks():  # every rank has seen it, and the root says so
+        return usage_code(code)
+    return end_job(error, lambda: _fail(message, code))
 
 
 def _fail(message: str, code: int) -> int:
@@ -138,11 +142,14 @@ def _fail(message: str, code: int) -> int:
 
 
 def run() -> None:
-    """Run the program; the entry point of the installed command."""
+    """Run the program with the command line of this process, and exit."""
     # Cores are shared by ranks and jobs, and idle OpenMP threads spin: one thread, unless --threads says otherwise.
     limit_library_threads()
     # Figures are drawn without pyplot. A notebook's backend in the environment keeps matplotlib from being imported
     # where the notebook's packages are missing.
     os.environ["MPLBACKEND"] = "agg"
     keep_freed_memory()
-    sys.exit(leave(main()))
+    loaded()
+    code = main()
+    ended()
+    sys.exit(leave(code))

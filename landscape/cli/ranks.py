@@ -19,9 +19,12 @@ _joined: list[Ranks] = []
 
 def join() -> Ranks:
     """Join the ranks that the launcher started, and remember them for the end of the program."""
+    from landscape.cli.start import joined
     from landscape.parallel.ranks import Ranks
 
     ranks = Ranks.join()
+    ranks.abort_on_uncaught_errors()
+    joined()
     _joined[:] = [ranks]
     return ranks
 
@@ -39,6 +42,11 @@ def requested_ranks(number: int | Literal["auto"] | None) -> int | Literal["auto
     if number is not None:
         raise click.UsageError("--ranks starts ranks itself; leave it out under mpiexec or srun")
     return join()
+
+
+def has_joined() -> bool:
+    """Return True once this process is one of several ranks that communicate."""
+    return bool(_joined)
 
 
 def speaks() -> bool:

@@ -138,9 +138,25 @@ class Ranks:
             )
         if world.size == 1:
             return cls()
-        _abort_on_uncaught_errors(world)
         comm = world.Dup()  # so that messages of user code on COMM_WORLD do not mix with ours
         return cls(comm, comm.rank, comm.size, comm.allgather(host_description()))
+
+    def abort_on_uncaught_errors(self) -> None:
+        """Let an exception that nobody catches end the whole job; MPI would leave the other ranks waiting forever.
+
+        It sets ``sys.excepthook``, so programs call it, and the library doesn't.
+        """
+        comm = self.comm
+        if comm is None:
+            return
+
+        def abort(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+            sys.stderr.write(f"rank {comm.rank} of {comm.size} ({host_description()}) failed; ending the job\n")
+            traceback.print_exception(kind, error, trace)
+            sys.stderr.flush()
+            comm.Abort(1)
+
+        sys.excepthook = abort
 
     def collective(self, work: Callable[[], T]) -> T:
         """Call ``work`` on every rank; if it fails on any of them, raise a collective error on every rank.
@@ -267,15 +283,3 @@ def host_description() -> str:
 
 def _first_line(text: object) -> str:
     return next(iter(str(text).strip().splitlines()), type(text).__name__)
-
-
-def _abort_on_uncaught_errors(comm: MPI.Comm) -> None:
-    """Let an uncaught exception end the whole job. MPI by itself would leave the other ranks waiting forever."""
-
-    def abort(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        sys.stderr.write(f"rank {comm.rank} of {comm.size} ({host_description()}) failed; ending the job\n")
-        traceback.print_exception(kind, error, trace)
-        sys.stderr.flush()
-        comm.Abort(1)
-
-    sys.excepthook = abort

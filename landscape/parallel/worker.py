@@ -21,8 +21,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from landscape._utils.machine import keep_freed_memory
-from landscape.parallel.ranks import RankError, Ranks, RemoteError, is_collective, rank_from_environment
+from landscape._utils.machine import end_with_parent, keep_freed_memory
+from landscape.parallel.ranks import (
+    RankError,
+    Ranks,
+    RemoteError,
+    is_collective,
+    launched_by_mpi,
+    rank_from_environment,
+)
 from landscape.parallel.signals import StopSignals
 
 PROGRESS_SECONDS = 0.1
@@ -120,7 +127,12 @@ class _LogForwarder(logging.Handler):
 
 def main(address: str) -> int:
     """Run the job that the process at ``address`` (a Unix socket) hands out, and return the exit code."""
-    parent = _Parent(address)
+    watched = end_with_parent() if launched_by_mpi() else lambda: None
+    with StopSignals() as signals:  # from the start: signals that a scheduler sends to all processes stop the job
+        return _run(_Parent(address), signals, watched)
+
+
+def _run(parent: _Parent, signals: StopSignals, joined: Callable[[], None]) -> int:
     job = parent.job
     sys.path[:] = job["path"]
     logging.getLogger().addHandler(_LogForwarder(parent.send))
@@ -130,13 +142,13 @@ def main(address: str) -> int:
     try:
         if job["ranks"] > 1:
             ranks = Ranks.join()
+        joined()
         parent.send("hello", ranks.rank)  # not every launcher leaves the rank in the environment
         module, _, name = job["function"].partition(":")
         function = getattr(importlib.import_module(module), name)
         progress = _Progress(parent.send, ranks.is_root)
-        with StopSignals() as signals:
-            context = RankContext(ranks, lambda: signals() or parent.stop_requested.is_set(), progress)
-            result = function(job["arguments"], context)
+        context = RankContext(ranks, lambda: signals() or parent.stop_requested.is_set(), progress)
+        result = function(job["arguments"], context)
         progress.flush()
         if ranks.losses:
             parent.send("left out", job["ranks"] - ranks.size)

@@ -15,6 +15,7 @@ from landscape.parallel.ranks import Ranks, is_collective
 
 options = json.loads(sys.argv[1])
 ranks = Ranks.join()
+ranks.abort_on_uncaught_errors()
 if options.get("uncaught") == ranks.rank:
     print(1 / 0)
 if "code" in options:
