@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,10 @@ UNIT_FRACTION = 0.1
 otherwise show nothing but the bottom of its valley."""
 PATH_MARGIN = 0.1
 """Margin around a path, as a fraction of its extent."""
+MAX_STEPS = 6
+"""Steps of a coarse grid by which a range is widened towards lower loss, on each side."""
+_PROBES = {1: 9, 2: 7, 3: 5}
+"""Probes along each axis, by the number of axes."""
 FIRST_EDGE, SMALLEST_EDGE, LARGEST_EDGE = 0.25, 2.0**-10, 2.0**6
 EDGE_TOLERANCE = 0.05
 """Relative precision to which an edge is found."""
@@ -141,6 +146,61 @@ def range_of_paths(
         f"{'xyz'[axis]} from {low:g} to {high:g}: the smallest {'symmetric ' if symmetric else ''}interval that holds "
         f"{len(trajectories)} trajector{'y' if len(trajectories) == 1 else 'ies'} with a margin of {margin:.0%}",
     )
+
+
+def widened_to_minimum(
+    loss: Callable[[tuple[float, ...]], float],
+    ranges: Sequence[AxisRange | None],
+    fixed: Sequence[tuple[float, float]],
+) -> list[AxisRange | None]:
+    """Widen ranges towards lower loss, until the lowest of a few probes is not on their edges.
+
+    A plane of paths ends beside the paths, which often stop before the bottom of the basin that they are in. The loss
+    is probed on a coarse grid, and the grid grows by one step where its lowest point is on an edge, at most by
+    :data:`MAX_STEPS` steps on each side: a loss that falls for ever does not widen a range without end.
+
+    Args:
+        loss: function from the coordinates of all axes, x first, to a loss; NaN and infinity are high.
+        ranges: range of each axis, x first; None for an axis that keeps its range.
+        fixed: ends of each axis, used where ``ranges`` has None.
+
+    Returns:
+        The ranges, rounded outwards to two digits where they were widened.
+    """
+    count = _PROBES[len(ranges)]
+    ends = [(one.low, one.high) if one else pair for one, pair in zip(ranges, fixed, strict=True)]
+    steps = [(high - low) / (count - 1) for low, high in ends]
+    # Probes by integer position, so that each is evaluated once while the grid grows.
+    first, last = [0] * len(ends), [count - 1] * len(ends)
+    known: dict[tuple[int, ...], float] = {}
+
+    def lowest() -> tuple[int, ...]:
+        for at in product(*(range(a, b + 1) for a, b in zip(first, last, strict=True))):
+            if at not in known:
+                value = loss(tuple(low + k * step for k, (low, _), step in zip(at, ends, steps, strict=True)))
+                known[at] = value if math.isfinite(value) else math.inf
+        return min(known, key=lambda at: known[at])
+
+    for _ in range(MAX_STEPS):
+        at, grown = lowest(), False
+        for k, one in enumerate(ranges):
+            if one is not None and at[k] == first[k]:
+                first[k], grown = first[k] - 1, True
+            elif one is not None and at[k] == last[k]:
+                last[k], grown = last[k] + 1, True
+        if not grown:
+            break
+    return [one and _widened(one, first[k], last[k] - (count - 1), steps[k], "xyz"[k]) for k, one in enumerate(ranges)]
+
+
+def _widened(one: AxisRange, below: int, above: int, step: float, name: str) -> AxisRange:
+    """Return a range with ``below`` (not positive) and ``above`` steps added at its ends."""
+    low = _round_outwards(one.low + below * step) if below else one.low
+    high = _round_outwards(one.high + above * step) if above else one.high
+    if not below and not above:
+        return one
+    reason = f"{one.reason}; widened to {low:g} to {high:g}, where the loss is lower"
+    return AxisRange(low, high, reason)
 
 
 def _round_outwards(value: float) -> float:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
+
+import numpy as np
 
 from landscape.errors import StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.evaluator import open_evaluator
 from landscape.geometry.plane import Plane
-from landscape.geometry.ranges import AxisRange, range_by_loss, range_of_paths
+from landscape.geometry.ranges import AxisRange, range_by_loss, range_of_paths, widened_to_minimum
 from landscape.geometry.trajectory import Trajectory
 from landscape.problem.problem import Problem
 from landscape.surface.trajectory_files import read_trajectories
@@ -52,8 +54,11 @@ def resolve_grid(
     evaluation: EvaluationConfig,
     device: str,
     paths_in: PathName | None = None,
+    stored: Sequence[np.ndarray] = (),
 ) -> tuple[Grid, list[str]]:
     """Return the grid with all ranges known, and the rule behind each range that was found.
+
+    Around paths, ranges are widened until the lowest loss is inside.
 
     Args:
         axes: x first.
@@ -62,28 +67,43 @@ def resolve_grid(
         evaluation: settings of the evaluation.
         device: the device of this rank.
         paths_in: file that the directions come from; if it holds trajectories, ranges are chosen around these.
+        stored: coordinates of the file to be resumed, x first; ranges by rule that have as many points are taken
+            from there.
     """
-    fixed = [axis for axis in axes if isinstance(axis, Axis)]
+    known = [
+        _stored_axis(axis, stored[k]) if k < len(stored) and isinstance(axis, AutoAxis) else axis
+        for k, axis in enumerate(axes)
+    ]
+    fixed = [axis for axis in known if isinstance(axis, Axis)]
     if len(fixed) == len(axes):
         return Grid(tuple(fixed)), []
     paths = _paths_in(paths_in)
-    reasons: list[str] = []
-
-    def found(axis: AxisChoice, position: int, loss: Callable[[tuple[float, ...]], float]) -> Axis:
-        if isinstance(axis, Axis):
-            return axis
-        chosen: AxisRange
-        if paths:
-            chosen = range_of_paths(paths, position, PATH_MARGIN, symmetric=False)
-        else:
-            chosen = range_by_loss(loss, position, len(axes))
-        reasons.append(chosen.reason)
-        return Axis(chosen.low, chosen.high, axis.count)
-
     with open_evaluator(problem, plane, evaluation, device) as evaluate:
         column = next(i for i, name in enumerate(evaluate.names) if name.endswith("_loss"))
-        grid = Grid(tuple(found(axis, i, lambda point: float(evaluate(point)[column])) for i, axis in enumerate(axes)))
-    return grid, reasons
+
+        def loss(point: tuple[float, ...]) -> float:
+            return float(evaluate(point)[column])
+
+        ranges: list[AxisRange | None] = [
+            None
+            if isinstance(axis, Axis)
+            else range_of_paths(paths, k, PATH_MARGIN, symmetric=False)
+            if paths
+            else range_by_loss(loss, k, len(axes))
+            for k, axis in enumerate(known)
+        ]
+        if paths:
+            ends = [(axis.start, axis.stop) if isinstance(axis, Axis) else (0.0, 0.0) for axis in known]
+            ranges = widened_to_minimum(loss, ranges, ends)
+    grid = [Axis(one.low, one.high, axis.count) if one else axis for one, axis in zip(ranges, known, strict=True)]
+    return Grid(tuple(axis for axis in grid if isinstance(axis, Axis))), [one.reason for one in ranges if one]
+
+
+def _stored_axis(axis: AutoAxis, coordinates: np.ndarray) -> AxisChoice:
+    """Return the axis of a stored surface if it has the requested number of points, else the request."""
+    if len(coordinates) != axis.count:
+        return axis
+    return Axis(float(coordinates[0]), float(coordinates[-1]), axis.count)
 
 
 def _paths_in(file: PathName | None) -> list[Trajectory]:

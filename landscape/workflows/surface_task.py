@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from landscape._utils.text import counted
 from landscape.errors import StoreError
@@ -19,6 +21,7 @@ from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
 from landscape.surface.metadata import SurfaceMetadata, SweepSettings
 from landscape.surface.plane_files import read_plane
+from landscape.surface.reading import read_surface
 from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
 from landscape.sweep.grid import Grid
 from landscape.sweep.prepared import stored_settings
@@ -93,7 +96,11 @@ def run_task(
     found = ranks.share(
         ranks.collective(
             lambda: (
-                resolve_grid(task.axes, problem, first, evaluation.plain, device, directions) if ranks.is_root else None
+                resolve_grid(
+                    task.axes, problem, first, evaluation.plain, device, directions, _stored_coordinates(task, stored)
+                )
+                if ranks.is_root
+                else None
             )
         )
     )
@@ -196,6 +203,13 @@ def _scratch(task: SurfaceTask, chosen: PlaneConfig, problem: Problem) -> Path |
     moving = movable_tensors(problem.model, chosen.moves_states).values()
     size = (1 + len(task.axes)) * sum(tensor.numel() * max(tensor.element_size(), 4) for tensor in moving)
     return scratch_directory(size, task.config.out.absolute().parent)
+
+
+def _stored_coordinates(task: SurfaceTask, stored: SweepSettings | None) -> Sequence[np.ndarray]:
+    """Return the coordinates of the file to be resumed, x first; none for a new file."""
+    if stored is None or task.config.out is None:
+        return ()
+    return read_surface(task.config.out).coordinates
 
 
 def _account(source: Source, plane: Plane, several: bool) -> SurfaceMetadata:

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landscape.geometry import Trajectory
-from landscape.geometry.ranges import EDGE_TOLERANCE, range_by_loss, range_of_paths
+from landscape.geometry.ranges import (
+    EDGE_TOLERANCE,
+    MAX_STEPS,
+    AxisRange,
+    range_by_loss,
+    range_of_paths,
+    widened_to_minimum,
+)
 
 
 def bowl(centre: float, curvature: float):
@@ -141,3 +148,36 @@ def test_range_of_paths_errors():
         range_of_paths([path((1.0,))], axis=1)
     with pytest.raises(ValueError, match="all points are at x = 0; give the range explicitly"):
         range_of_paths([path((0.0,))])
+
+
+def test_range_is_widened_to_minimum_beside_path():
+    start = AxisRange(-1.0, 1.0, "x by rule"), AxisRange(0.0, 3.0, "y by rule")
+    calls = []
+
+    def loss(point):
+        calls.append(point)
+        return (point[0] - 1.9) ** 2 + (point[1] + 0.7) ** 2
+
+    x, y = widened_to_minimum(loss, start, [(0, 0), (0, 0)])
+    assert x.low == -1.0
+    assert 1.9 < x.high <= 2.7
+    assert y.high == 3.0
+    assert -1.7 <= y.low < -0.7
+    assert x.reason.startswith("x by rule; widened to -1 to ")
+    assert len(calls) == len(set(calls)) <= 110
+
+
+def test_range_around_minimum_stays():
+    start = [AxisRange(-1.0, 1.0, "x by rule")]
+    assert widened_to_minimum(lambda point: (point[0] - 0.3) ** 2, start, [(0, 0)]) == start
+
+
+def test_widening_ends_and_keeps_fixed_axes():
+    x, y = widened_to_minimum(lambda point: point[0] + point[1], [AxisRange(0.0, 6.0, "x"), None], [(0, 0), (-1, 1)])
+    assert (x.low, x.high) == (-float(MAX_STEPS), 6.0)
+    assert y is None
+    high = widened_to_minimum(
+        lambda point: math.nan if point[0] < 3 else -point[0], [AxisRange(0.0, 8.0, "x")], [(0, 0)]
+    )
+    assert high[0].low == 0.0
+    assert high[0].high == 8.0 + MAX_STEPS

@@ -20,6 +20,7 @@ from landscape.surface.reading import read_surface
 from landscape.sweep.config import SweepConfig
 from landscape.sweep.grid import AutoAxis, Axis, Grid, parse_axis
 from landscape.training.checkpoint import load_into
+from landscape.workflows import grids
 from landscape.workflows.grids import axes_of
 from landscape.workflows.local_ranks import count_ranks
 from landscape.workflows.planes import PlaneConfig
@@ -134,6 +135,17 @@ def test_ranges_by_rule(run, caplog):
     assert by_rule.x[0] == -by_rule.x[2]
     bounded = compute_surface(run, grid=("auto:3", "-1:1:2"), evaluation=EvaluationConfig(stop_above=1.0)).surface
     assert np.array_equal(by_rule.x, bounded.x)
+
+
+def test_range_by_rule_is_taken_from_resumed_file(run, tmp_path, monkeypatch):
+    out, points = tmp_path / "surface.h5", iter([False, False, True, True, True])
+    grid = ("auto:3", "-1:1:2")
+    stopped = compute_surface(run, grid=grid, config=SweepConfig(out=out), stop=lambda: next(points))
+    assert stopped.pending
+    monkeypatch.setattr(grids, "range_by_loss", None)
+    resumed = compute_surface(run, grid=grid, config=SweepConfig(out=out))
+    assert resumed.complete
+    assert np.array_equal(resumed.surface.x, read_surface(out).x)
 
 
 def test_device_by_default_is_recorded_as_what_it_became(run, tmp_path, monkeypatch):
