@@ -50,6 +50,7 @@ CASES = {
     "tiny-64-32-10": Case("mlp", {"in_features": 64, "widths": (32,)}, "features", (64,), 64, whole=True),
     "transformer-0.8M": Case("transformer", {}, "tokens", (128,), 128),
     "transformer-4.8M": Case("transformer", {"width": 256, "depth": 6, "heads": 8}, "tokens", (128,), 128),
+    "transformer-50257": Case("transformer", {"vocabulary": 50257, "width": 256}, "tokens", (128,), 8),
 }
 
 
@@ -73,7 +74,9 @@ def data_of(case: Case) -> tuple[Dataset, Split]:
     """Return the same samples as a data set for a loader and as resident tensors."""
     generator = np.random.default_rng(0)
     if case.kind == "tokens":
-        tokens = torch.from_numpy(generator.integers(0, 256, (case.samples, *case.shape)))
+        tokens = torch.from_numpy(
+            generator.integers(0, case.arguments.get("vocabulary", 256), (case.samples, *case.shape))
+        )
         return TensorDataset(tokens, tokens.roll(-1, 1)), Split(tokens, tokens.roll(-1, 1))
     targets = generator.integers(0, case.arguments.get("num_classes", 10), case.samples)
     if case.kind == "features":

@@ -120,7 +120,8 @@ def processor() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", default=",".join(CASES), help="Cases, separated by commas; all by default.")
+    parser.add_argument("--cases", help="Cases, separated by commas; all by default.")
+    parser.add_argument("--device", default="cpu", help="cuda: the table of a GPU, with training (six minutes).")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads.")
     parser.add_argument("--rounds", type=int, default=7, help="Number of rounds.")
     parser.add_argument("--workers", type=int, default=0, help="Workers of the loader of the published loop.")
@@ -131,7 +132,20 @@ def main() -> None:
     parser.add_argument(
         "--engine", default="auto", help="Our engine: auto, eager, bn_folded, mlp, batched_mlp, compiled."
     )
+    on_gpu = parser.add_argument_group("on a GPU (with --scale also on a CPU, to rehearse: --device cpu --scale 0.002)")
+    on_gpu.add_argument("--scale", type=float, help="Fraction of each case's samples.  [default: 1]")
+    on_gpu.add_argument("--seconds", type=float, default=1.0, help="Seconds for which a loop is repeated.")
+    on_gpu.add_argument("--minutes", type=float, default=5.5, help="Minutes for all cases.")
+    on_gpu.add_argument("--quick", action="store_true", help="Leave the published loop out.")
+    on_gpu.add_argument("--out", type=Path, help="Also write the table to this file.")
     options = parser.parse_args()
+    if options.device != "cpu" or options.scale is not None:
+        from benchmark_gpu import run
+
+        options.scale = options.scale or 1.0
+        run(options)
+        return
+    options.cases = options.cases or ",".join(CASES)
     if unknown := set(options.cases.split(",")) - set(CASES):
         sys.exit(f"unknown cases {', '.join(unknown)}; known: {', '.join(CASES)}")
     torch.set_num_threads(options.threads)

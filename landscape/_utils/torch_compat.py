@@ -41,6 +41,11 @@ def add_each(targets: Tensors, terms: Tensors, alpha: float) -> None:
     torch._foreach_add_(targets, terms, alpha=alpha)
 
 
+def scale_each(targets: Tensors, factor: float) -> None:
+    """Multiply each target by ``factor`` in place, in one fused call."""
+    torch._foreach_mul_(targets, factor)
+
+
 def unwrapped(tensor: Tensor) -> Tensor:
     """Return the tensor inside the wrappers of ``torch.func``, with the axes that ``vmap`` hides."""
     functorch = torch._C._functorch

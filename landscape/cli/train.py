@@ -43,9 +43,18 @@ if TYPE_CHECKING:
     help="Random seed for initial weights, data order, augmentation and dropout.",
 )
 @click.option(
-    "--dtype", default="float32", show_default=True, help="Precision: float32, float64, or bfloat16 (autocast)."
+    "--dtype",
+    default="float32",
+    show_default=True,
+    help="Precision: float32, float64, or bfloat16 or float16 (autocast).",
 )
 @click.option("--device", default="cpu", show_default=True, help="Device: cpu, cuda or cuda:1.")
+@click.option(
+    "--engine",
+    default="eager",
+    show_default=True,
+    help="Computation of gradients: eager, compiled (torch.compile), or captured (one CUDA graph; NVIDIA GPUs).",
+)
 @click.option("--threads", type=POSITIVE, help="CPU threads.  [default: as the cores and OMP_NUM_THREADS allow]")
 @click.option("--checkpoint-every", type=POSITIVE, default=1, show_default=True, help="Epochs between checkpoints.")
 @click.option(
@@ -74,6 +83,8 @@ def command(out: Path, optimizer: str, threads: int | None, overwrite: bool, **o
       landscape train --model mlp --model-arg widths=[64] \\
           --optimizer sadam:lr=0.01 --checkpoint-steps 5 --out run
       landscape train --problem mine.py:problem --optimizer adamw --out run
+      landscape train --model resnet56 --dataset cifar10 --data ~/data \\
+          --device cuda --dtype bfloat16 --engine captured --out run
     """
     import torch
 
@@ -90,7 +101,7 @@ def command(out: Path, optimizer: str, threads: int | None, overwrite: bool, **o
     torch.set_num_threads(threads or thread_budget())
     names = (
         "epochs", "batch_size", "schedule", "seed", "dtype", "device", "checkpoint_every", "checkpoint_steps",
-        "measure_steps",
+        "measure_steps", "engine",
     )  # fmt: skip
     settings = TrainingSettings(**{name: options[name] for name in names})
     resumed, announced = is_run(out) and not overwrite, False
@@ -99,7 +110,7 @@ def command(out: Path, optimizer: str, threads: int | None, overwrite: bool, **o
         def report(progress: TrainingProgress) -> None:
             nonlocal announced
             if not announced:
-                echo(f"{out}: training on {_threads()}", err=True)
+                echo(f"{out}: training on {_devices(settings.device)}", err=True)
                 announced = True
             bar.show_training(progress)
 
@@ -107,11 +118,13 @@ def command(out: Path, optimizer: str, threads: int | None, overwrite: bool, **o
     return _conclude(run, resumed)
 
 
-def _threads() -> str:
+def _devices(device: str) -> str:
     import torch
 
-    count = torch.get_num_threads()
-    return counted(count, "CPU thread")
+    from landscape.parallel.devices import describe_device
+
+    threads = counted(torch.get_num_threads(), "CPU thread")
+    return threads if device == "cpu" else f"{describe_device(device)} with {threads}"
 
 
 def _conclude(run: Run, resumed: bool) -> int:

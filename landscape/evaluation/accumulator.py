@@ -15,6 +15,7 @@ from torch import Tensor
 from landscape._utils.torch_compat import tree_leaves, tree_map
 from landscape._utils.torch_state import clone_each
 from landscape.errors import UnsoundError
+from landscape.evaluation.engines.chunked_loss import ChunkedLogits
 from landscape.problem.measures import is_own_measure
 from landscape.problem.problem import Measure
 
@@ -116,7 +117,7 @@ class MetricAccumulator:
 
         Args:
             split: name of the split.
-            outputs: outputs of the network.
+            outputs: outputs of the network, or logits that are computed in chunks.
             targets: targets of the batch, repeated for each point.
             samples: number of samples of the batch, without padding.
 
@@ -124,9 +125,13 @@ class MetricAccumulator:
             UnsoundError: a measure returns another number of values than the batch has samples; or a negative loss
                 although points may be abandoned, which assumes losses of 0 or more.
         """
+        chunked = outputs.measure(self._measures, targets) if isinstance(outputs, ChunkedLogits) else None
         for measure_name, measure in self._measures.items():
             key = f"{split}_{measure_name}"
-            value = self._measured(measure, outputs, targets, samples, measure_name)
+            if chunked is not None:
+                value = _checked(chunked[measure_name], samples, measure_name).view(1, -1)
+            else:
+                value = self._measured(measure, outputs, targets, samples, measure_name)
             if self.recorder is not None and value.ndim == 2:
                 self.recorder(measure_name, split, self._seen[split], value[:, :samples])
             if value.ndim == 2:

@@ -20,7 +20,7 @@ DTYPES = {
     "tf32": torch.float32,
 }
 """Storage types of weights, activations and inputs. ``tf32`` is float32 whose products a GPU computes with 10 bits."""
-ENGINES = ("auto", "eager", "bn_folded", "fused_conv", "mlp", "batched_mlp", "compiled")
+ENGINES = ("auto", "eager", "bn_folded", "fused_conv", "mlp", "batched_mlp", "chunked_loss", "compiled")
 """Names of evaluation engines; see :mod:`landscape.evaluation.engines`."""
 BATCH_NORM_MODES = ("checkpoint", "recalibrate")
 
@@ -88,8 +88,9 @@ class EvaluationConfig:
             with a ``batch_size`` of at least ``bn_samples`` it is that of all samples together.
         bn_samples: number of training samples for re-estimating statistics.
         engine: forward-pass engine. ``eager`` calls the module itself; ``batched_mlp``, ``mlp``, ``fused_conv``
-            (CUDA) and ``bn_folded`` are faster forms for networks that they support; ``auto`` takes the first of these
-            that reproduces the module's outputs, else ``eager``; ``compiled`` (torch.compile) is used only on request.
+            (CUDA), ``bn_folded`` and ``chunked_loss`` (language models with large vocabularies) are forms that take
+            less time or memory for networks that they support; ``auto`` takes the first of these that reproduces the
+            module's outputs, else ``eager``; ``compiled`` (torch.compile) is used only on request.
             The choice never depends on timing, so equal problems get equal engines. The spellings of version 0.1
             (``plain``, ``folded``, ``dense``, ``grouped``) are accepted and replaced.
         paired: also compute the standard error of the difference to the loss at the origin, paired over samples.

@@ -29,9 +29,10 @@ from landscape.errors import DerivativeError
 from landscape.evaluation.accumulator import describe_value
 from landscape.evaluation.config import DTYPES, EvaluationConfig
 from landscape.evaluation.curvature_products import BatchProduct, EmpiricalFisher, Fisher, GaussNewton, Hessian
-from landscape.evaluation.data import align, default_batch_size, make_batches
+from landscape.evaluation.data import default_batch_size, make_batches
 from landscape.evaluation.device import reproducible_numerics
 from landscape.evaluation.launch import Recalibration
+from landscape.evaluation.streaming import align
 from landscape.geometry.direction import matching_names
 from landscape.geometry.weights import Weights, movable_tensors
 from landscape.problem.failure import explain_failure

@@ -23,16 +23,18 @@ from landscape._utils.torch_state import (
 from landscape._utils.user_code import refuse_exit
 from landscape.evaluation.accumulator import PairedBaseline, metric_names, scalar_measures
 from landscape.evaluation.config import DTYPES, DerivativeConfig, EvaluationConfig
-from landscape.evaluation.data import align, default_batch_size, make_batches
+from landscape.evaluation.data import default_batch_size, make_batches
 from landscape.evaluation.derivatives import LossDerivatives
 from landscape.evaluation.device import reproducible_numerics
 from landscape.evaluation.engines.base import EngineContext
+from landscape.evaluation.engines.chunked_loss import find_head
 from landscape.evaluation.engines.selection import select_engine
 from landscape.evaluation.grad_mode import PROBE, GradMode, choose_grad_mode
 from landscape.evaluation.launch import EvaluationData, Launcher, Recalibration, require_norms, require_same_values
 from landscape.evaluation.point_derivatives import PointDerivatives
 from landscape.evaluation.reductions import check_reductions, require_values
 from landscape.evaluation.side_effects import ClonedBatches, Drift, Watch, changes_data, state_remark
+from landscape.evaluation.streaming import align
 from landscape.geometry.placement import SetCoordinates, movable_on
 from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights, movable_tensors
@@ -95,8 +97,12 @@ class Evaluator:
         self._grad_mode: GradMode = mode or torch.inference_mode
         set_coordinates(origin)
         drift.settle()
+        last_layer = None
         with self._grad_mode():
-            self.batch_size = config.batch_size or default_batch_size(model, head(first, 4), device)
+            if config.engine in ("auto", "chunked_loss") and self._grad_mode is not torch.enable_grad:
+                last_layer = find_head(model, measures, head(first, config.batch_size or 2))
+            before = None if last_layer is None else last_layer.inputs
+            self.batch_size = config.batch_size or default_batch_size(model, head(first, 4), device, before)
         batches = {
             name: make_batches(split, self.batch_size, device, dtype, data_bytes)
             for name, split in problem.splits.items()
@@ -127,7 +133,7 @@ class Evaluator:
         with self._grad_mode():
             require_values(model, data)
 
-        context = EngineContext(model, device, set_coordinates, plane, batches, self._grad_mode)
+        context = EngineContext(model, device, set_coordinates, plane, batches, self._grad_mode, last_layer)
         chosen = config.engine != "auto"
         engine = select_engine(config.engine, context, partial(require_same_values, data, plane.ndim, chosen))
         self.engine = engine.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from landscape._utils.cuda_graph import CapturedPass
 from landscape._utils.torch_compat import NormBase, tree_leaves, tree_map
 from landscape._utils.torch_state import clone_each, seed_random
 from landscape.errors import UnsoundError
@@ -138,35 +139,6 @@ class EvaluationData:
     drift: Drift | None = None
 
 
-class CapturedPass:
-    """A pass over the data as one CUDA graph: hundreds of kernels for one call from Python.
-
-    The graph reads the weights from where they were when it was captured; engines write them in place.
-
-    Args:
-        compute: function that returns the sums over all samples; it must launch the same kernels on the same memory
-            each time, and must not wait for the device.
-    """
-
-    def __init__(self, compute: Callable[[], Tensor]) -> None:
-        # What is done at the first call only, such as compiling kernels and choosing algorithms, must not be captured.
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch doesn't type it
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(2):
-                compute()
-        torch.cuda.current_stream().wait_stream(side)
-        self._graph = torch.cuda.CUDAGraph()
-        # Other threads of a rank use the device, too: only what this one does is captured.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            self._totals = compute()
-
-    def replay(self) -> Tensor:
-        """Compute again, and return the sums; valid until the next replay."""
-        self._graph.replay()
-        return self._totals
-
-
 class Launcher:
     """Computes the values at the points of a launch with one engine.
 
@@ -192,7 +164,7 @@ class Launcher:
             data.measures, data.counts, names, engine.points, baseline, together, data.writes
         )
         self.repeated_targets = self._repeat_targets()
-        self._graph: CapturedPass | None = None
+        self._graph: CapturedPass[Tensor] | None = None
 
     @property
     def captured(self) -> bool:

@@ -18,9 +18,10 @@ import torch
 from landscape._utils.torch_state import preserve_random_state
 from landscape.problem.arguments import parse_named
 from landscape.problem.problem import Problem
+from landscape.training.closure import NonFiniteBatch
 from landscape.training.measure import measure
 from landscape.training.optimizers import build, describe
-from landscape.training.step import NonFiniteBatch, TrainingStep
+from landscape.training.step import TrainingStep
 
 MAX_PARAMETERS = 10_000
 """Maximum number of parameters of a descent, which are all kept for each step."""

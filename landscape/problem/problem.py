@@ -54,6 +54,12 @@ class Split:
     def __len__(self) -> int:
         return len(tree_leaves(self.inputs)[0])
 
+    @property
+    def device(self) -> torch.device:
+        """Device of the inputs; of nested ones, that of the first tensor."""
+        device: torch.device = tree_leaves(self.inputs)[0].device
+        return device
+
     def take(self, index: Tensor | slice) -> Split:
         """Return the samples at ``index`` as a new split."""
         return Split(*tree_map(lambda leaf: leaf[index], (self.inputs, self.targets)))

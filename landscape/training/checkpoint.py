@@ -190,8 +190,17 @@ def unused_note(path: Path, unused: Sequence[str]) -> str:
     return f"{path}: the network has no place for {len(unused)} of its tensors, which are ignored ({names})"
 
 
-def save_state(path: Path, model: nn.Module, optimizer: Optimizer, step: int) -> None:
+def save_state(
+    path: Path, model: nn.Module, optimizer: Optimizer, step: int, loss_scale: Mapping[str, float] | None = None
+) -> None:
     """Write the state to resume from: weights, buffers, optimizer and step. Random numbers follow from the step.
+
+    Args:
+        path: file to be created or replaced.
+        model: the network.
+        optimizer: optimizer of its parameters.
+        step: number of completed steps.
+        loss_scale: state of the loss scale; None if the loss isn't scaled.
 
     Raises:
         CheckpointError: the file cannot be written.
@@ -202,15 +211,17 @@ def save_state(path: Path, model: nn.Module, optimizer: Optimizer, step: int) ->
         "model": full_state_dict(model),
         "optimizer": optimizer.state_dict(),
     }
+    if loss_scale is not None:
+        contents["loss_scale"] = dict(loss_scale)
     with open_replacing(path, durable=True, on_error=CheckpointError) as file:
         torch.save(contents, file)
 
 
-def load_state(path: Path, model: nn.Module, optimizer: Optimizer) -> int:
-    """Restore the state that :func:`save_state` wrote.
+def load_state(path: Path, model: nn.Module, optimizer: Optimizer) -> tuple[int, Mapping[str, float] | None]:
+    """Restore the state that :func:`save_state` wrote, on the device of ``model``, whatever device wrote it.
 
     Returns:
-        Number of completed steps.
+        Number of completed steps, and the state of the loss scale if there is one.
 
     Raises:
         CheckpointError: the file is damaged or belongs to another model or optimizer.
@@ -222,12 +233,31 @@ def load_state(path: Path, model: nn.Module, optimizer: Optimizer) -> int:
     weights, step = stored.get("model"), stored.get("step")
     if not isinstance(weights, Mapping) or not isinstance(step, int) or isinstance(step, bool) or step < 0:
         raise CheckpointError(f"{path} is damaged: expected the weights and the step to resume from")
+    scale = stored.get("loss_scale")
+    if scale is not None and not (isinstance(scale, Mapping) and {"value", "steps"} <= scale.keys()):
+        raise CheckpointError(f"{path} is damaged: expected the value and the steps of the loss scale")
     load_into(model, Checkpoint(path, weights))
     try:
+        # The implementation is that of this device, not that of the one that wrote the file.
+        for group, own in zip(stored["optimizer"]["param_groups"], optimizer.param_groups, strict=False):
+            if "fused" in group and "fused" in own:
+                group["fused"] = own["fused"]
         optimizer.load_state_dict(stored["optimizer"])
     except Exception as error:  # a foreign optimizer may raise anything
         raise CheckpointError(f"{path} doesn't fit the optimizer: {error}") from error
-    return step
+    _lay_out_like_parameters(optimizer)
+    return step, scale
+
+
+def _lay_out_like_parameters(optimizer: Optimizer) -> None:
+    """Give the state of each parameter its memory layout, which fused kernels take for granted."""
+    for parameter, values in optimizer.state.items():
+        if not isinstance(parameter, Tensor) or parameter.layout is not torch.strided or not isinstance(values, dict):
+            continue
+        for name, value in values.items():
+            same_shape = isinstance(value, Tensor) and value.layout is torch.strided and value.shape == parameter.shape
+            if same_shape and value.stride() != parameter.stride():
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def load_plain(path: Path, mapped: bool = True) -> Any:

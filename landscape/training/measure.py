@@ -8,7 +8,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from landscape._utils.torch_compat import tree_leaves
 from landscape._utils.torch_state import call_without_grad, detach_each, evaluation_mode, measure_for, preserve_tensors
 from landscape._utils.user_code import refuse_exit
 from landscape.problem.problem import Measure, Split
@@ -22,8 +21,8 @@ def measure(
     The model's mode is restored, weights and buffers are not touched, and no gradients are computed.
 
     Args:
-        model: the network, on the device of ``split``.
-        split: the samples.
+        model: the network.
+        split: the samples, on its device or in the memory of the host.
         loss: per-sample loss, or a scalar mean (see ``Measure``); called ``"loss"`` in the result.
         metrics: further measures by name.
         batch_size: number of samples per forward pass.
@@ -38,7 +37,7 @@ def measure(
     if not len(split):
         raise ValueError("expected a split with at least one sample, got an empty one")
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    device = tree_leaves(split.inputs)[0].device
+    device = next((parameter.device for parameter in model.parameters()), split.device)
     measures = {name: measure_for(f, device, dtype) for name, f in {"loss": loss, **metrics}.items()}
     values: dict[str, list[Tensor]] = {name: [] for name in measures}
 
@@ -47,7 +46,7 @@ def measure(
         return {name: function(outputs, batch.targets) for name, function in measures.items()}
 
     with evaluation_mode(model), refuse_exit(), preserve_tensors(list(model.buffers())):
-        for batch in split.batches(batch_size):
+        for batch in (part.to(device) for part in split.batches(batch_size)):
             # They are the caller's, and a network may write into its inputs, a measure into targets or its last result.
             with preserve_tensors((batch.inputs, batch.targets)):
                 for name, result in call_without_grad(partial(results, batch)).items():

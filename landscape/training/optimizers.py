@@ -92,6 +92,26 @@ def build(optimizer: str | Builder, parameters: Iterable[Any], arguments: Mappin
     return built
 
 
+def build_fused(
+    optimizer: str | Builder, parameters: Iterable[Any], arguments: Mapping[str, Any] | None = None
+) -> Optimizer:
+    """Build an optimizer as :func:`build` does, with torch's fused kernels where it has them.
+
+    They update all parameters in one or two kernels. Arguments that choose an implementation are respected.
+    """
+    parameters = list(parameters)
+    built = build(optimizer, parameters, arguments)
+    groups = built.param_groups
+    is_torchs = type(built).__module__.startswith("torch.optim.") and all("fused" in group for group in groups)
+    is_open = all(group.get("fused") is None and group.get("foreach") is None for group in groups)
+    if not is_torchs or not is_open or any(group.get("differentiable") for group in groups):
+        return built
+    try:
+        return build(optimizer, parameters, {**(arguments or {}), "fused": True})
+    except ValueError:  # for complex parameters, for instance
+        return built
+
+
 def describe(optimizer: str | Builder, arguments: Mapping[str, Any] | None = None) -> OptimizerRecord:
     """Describe what :func:`build` would build from the same arguments, including the defaults of arguments left out."""
     builder, label, given = _parse(optimizer, arguments)

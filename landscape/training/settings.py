@@ -12,7 +12,10 @@ import torch
 from landscape._utils.names import unknown
 from landscape._utils.typed import require_types
 
-_DTYPES = ("float32", "bfloat16", "float64")
+_DTYPES = ("float32", "bfloat16", "float16", "float64")
+_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+ENGINES = ("eager", "compiled", "captured")
+"""Ways to compute loss and gradients of a batch."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,18 @@ class TrainingSettings:
         schedule: learning-rate schedule, a name in :data:`SCHEDULES`: ``constant``, ``step`` or ``cosine``.
         seed: random seed of the data order, augmentation, dropout and the optimizer's own draws. The initial weights
             are those of the problem.
-        dtype: ``float32`` or ``float64``, type of weights and data; or ``bfloat16``, which runs the forward and
-            backward pass under torch's autocast while weights, optimizer and the measured losses stay float32.
+        dtype: ``float32`` or ``float64``, type of weights and data; or ``bfloat16`` or ``float16``, which run the
+            forward and backward pass under torch's autocast while weights, optimizer and the measured losses stay
+            float32. In ``float16``, the loss is scaled so that gradients neither vanish nor overflow.
         device: device to train on, as torch names it (``cpu``, ``cuda``, ``cuda:1``). May change when a run is resumed.
         checkpoint_every: number of epochs between checkpoints. Initial and final weights are always saved.
         checkpoint_steps: number of steps between further checkpoints; None for none.
         measure_steps: measure the checkpoints of ``checkpoint_steps`` on every split, like those at the end of an
             epoch. Each measurement costs about a third of an epoch.
+        engine: computation of loss and gradients. ``eager``: operation by operation, by autograd; ``compiled``: the
+            network as one program made by ``torch.compile``, which takes up to minutes before the first step;
+            ``captured``: forward and backward pass as one CUDA graph, on NVIDIA GPUs, for networks and losses that do
+            the same at every step.
 
     Raises:
         ValueError: a value is out of range.
@@ -46,6 +54,7 @@ class TrainingSettings:
     checkpoint_every: int = 1
     checkpoint_steps: int | None = None
     measure_steps: bool = False
+    engine: str = "eager"
 
     def __post_init__(self) -> None:
         least = {"epochs": 0, "batch_size": 1, "seed": 0, "checkpoint_every": 1, "checkpoint_steps": 1}
@@ -58,15 +67,27 @@ class TrainingSettings:
         find_schedule(self.schedule)
         if self.dtype not in _DTYPES:
             raise unknown("dtype", self.dtype, _DTYPES)
+        if self.engine not in ENGINES:
+            raise unknown("engine", self.engine, ENGINES)
         try:
-            torch.device(self.device)
+            kind = torch.device(self.device).type
         except RuntimeError as error:
             raise ValueError(f"device: expected a name such as 'cpu' or 'cuda:0', got {self.device!r}") from error
+        if self.engine == "captured" and kind != "cuda":
+            raise ValueError(
+                f"engine 'captured' needs an NVIDIA GPU, got device {self.device!r}: use device 'cuda', or engine "
+                "'compiled', which runs on every device"
+            )
 
     @property
     def weight_dtype(self) -> torch.dtype:
         """Type of the weights and of floating-point data."""
         return torch.float64 if self.dtype == "float64" else torch.float32
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        """Type of the forward pass if it isn't that of the weights."""
+        return _AUTOCAST.get(self.dtype)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON writes them."""

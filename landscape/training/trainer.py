@@ -20,11 +20,19 @@ from landscape.errors import LandscapeError, NonFiniteLossError
 from landscape.problem.failure import explain_failure
 from landscape.problem.problem import Problem
 from landscape.training.checkpoint import load_into, load_state, save_checkpoint, save_state
+from landscape.training.closure import NonFiniteBatch
 from landscape.training.measure import measure
-from landscape.training.optimizers import Builder, build, describe
+from landscape.training.optimizers import Builder, build, build_fused, describe
+from landscape.training.placement import (
+    accepts_channels_last,
+    has_channels_last,
+    make_gradients,
+    place_splits,
+    usable_device,
+)
 from landscape.training.run import Run
 from landscape.training.settings import TrainingSettings, find_schedule
-from landscape.training.step import NonFiniteBatch, TrainingStep, count_steps
+from landscape.training.step import TrainingStep, count_steps
 
 # Within epochs the state is saved this often, so that a kill costs a minute at most.
 _SECONDS_BETWEEN_STATES = 60.0
@@ -39,7 +47,8 @@ class TrainingProgress:
         steps: number of steps of the whole run.
         epoch: number of passes over the training data, a fraction within an epoch.
         epochs: number of passes of the whole run.
-        loss: loss of the last batch, at the weights before its step; NaN before the first step.
+        loss: loss of the last batch, at the weights before its step; NaN before the first step. On a GPU, which is not
+            waited for, that of the last batch that is known.
         learning_rate: learning rate of the last step; NaN before the first.
         metrics: values last measured over whole splits, by name (``train_loss``, ``test_acc``).
     """
@@ -68,10 +77,11 @@ def train(
 
     The model of ``problem`` and torch's random state are left unchanged, so one problem can be trained with several
     optimizers from the same weights. Each step calls ``optimizer.step(closure)`` once (see
-    :class:`~landscape.training.step.StepClosure`). Data order, augmentation, dropout and the optimizer's own draws
+    :class:`~landscape.training.closure.StepClosure`). Data order, augmentation, dropout and the optimizer's own draws
     depend only on ``settings.seed`` and the step. A run that was stopped or killed is resumed by the same call and ends
-    with the same weights, bit for bit on a CPU with the same number of threads; on GPUs the last digits may differ from
-    run to run.
+    with the same weights, bit for bit on a CPU with the same number of threads. On a GPU it sees the same batches and
+    random numbers, but sums in the backward pass are in no fixed order, so that the last digits may differ, as between
+    any two runs there.
 
     Args:
         problem: the problem to train on; needs a split ``train``. All splits are measured before the first step and
@@ -95,18 +105,20 @@ def train(
     """
     if "train" not in problem.splits:
         raise ValueError(f"expected a split 'train', got {', '.join(problem.splits)}")
-    device = _usable_device(settings.device)
+    device = usable_device(settings.device)
     model = copy_network(problem.model).to(device)
-    splits = {name: split.to(device, settings.weight_dtype) for name, split in problem.splits.items()}
-    batch = splits["train"].take(slice(0, settings.batch_size))
+    splits = place_splits(problem.splits, device, settings.weight_dtype)
+    batch = splits["train"].take(slice(0, settings.batch_size)).to(device)
     convert_tensors(model, device, settings.weight_dtype, lambda: model(batch.inputs))
+    if device.type == "cuda" and settings.autocast is not None and accepts_channels_last(model, batch.inputs):
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     for module in model.modules():
         if module.training and type(module).train is not nn.Module.train:
             module.train()  # which may freeze layers, as it does in a loop that calls it before each epoch
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         raise ValueError(f"{type(model).__name__} has no trainable parameters")
-    built = build(optimizer, parameters, arguments)
+    built = (build_fused if device.type == "cuda" else build)(optimizer, parameters, arguments)
     _require_rates(built, settings)
     run = Run.create(
         out,
@@ -179,13 +191,15 @@ class Trainer:
         self._steps, self._steps_per_epoch = run.record.steps, run.record.steps_per_epoch
         self._schedule = find_schedule(settings.schedule)
         self._base_rates: list[Any] = [group.get("lr") for group in optimizer.param_groups]
+        self._gradients = make_gradients(problem, settings)
         self._take_step = TrainingStep(
             problem,
             optimizer,
             name=run.record.optimizer.name,
             batch_size=settings.batch_size,
             seed=settings.seed,
-            autocast=torch.bfloat16 if settings.dtype == "bfloat16" else None,
+            gradients=self._gradients,
+            channels_last=has_channels_last(problem.model),
         )
         self._loss = self._learning_rate = math.nan
         self._metrics: dict[str, float] = {}
@@ -201,7 +215,9 @@ class Trainer:
         """Restore the state at which the run was left; a new run gets its first checkpoint."""
         self._run.remove_temporary()
         if self._run.state_path.exists():
-            self.step = load_state(self._run.state_path, self._model, self._optimizer)
+            self.step, loss_scale = load_state(self._run.state_path, self._model, self._optimizer)
+            if loss_scale is not None and self._gradients.scale is not None:
+                self._gradients.scale.load_state_dict(loss_scale)
         elif 0 in self._run.saved_steps:  # killed early; the initial weights need not come from a seed
             load_into(self._model, self._run.load(0))
         columns = [f"{split}_{name}" for split in self._splits for name in ("loss", *self._problem.metrics)]
@@ -222,18 +238,19 @@ class Trainer:
         """
         progress(self._progress())
         while self.step < self._steps:
-            rate = self._set_learning_rate()
             try:
-                loss = self._take_step(self.step)
+                rate = self._set_learning_rate()
+                self._loss = self._take_step(self.step)
+                self.step += 1
+                self._learning_rate = rate
+                self._after_step()
+                progress(self._progress())
+                if self.step < self._steps and stop():
+                    self._save_state()
+                    return
             except NonFiniteBatch as error:
+                self.step = error.step  # on a GPU, later steps may have been taken before the loss was read
                 raise self._non_finite(error.loss) from error
-            self.step += 1
-            self._loss, self._learning_rate = loss, rate
-            self._after_step()
-            progress(self._progress())
-            if self.step < self._steps and stop():
-                self._save_state()
-                return
         self._run.mark_finished()
 
     def _set_learning_rate(self) -> float:
@@ -264,6 +281,7 @@ class Trainer:
             self._save_state()
 
     def _measure(self) -> None:
+        self._loss = self._take_step.settle()
         settings, problem = self._settings, self._problem
         metrics: dict[str, float] = {}
         for name, split in self._splits.items():
@@ -274,6 +292,7 @@ class Trainer:
         self._metrics, self._measured_at = metrics, self.step
 
     def _save_checkpoint(self) -> None:
+        self._loss = self._take_step.settle()
         measured = self._measured_at == self.step
         tensors = full_state_dict(self._model)
         dense = (value for value in tensors.values() if isinstance(value, Tensor) and value.layout is torch.strided)
@@ -293,7 +312,10 @@ class Trainer:
         self._history.append(self.step, self.epoch, self._metrics, self._learning_rate)
 
     def _save_state(self) -> None:
-        save_state(self._run.state_path, self._model, self._optimizer, self.step)
+        self._loss = self._take_step.settle()
+        scale = self._gradients.scale
+        state = None if scale is None else scale.state_dict()
+        save_state(self._run.state_path, self._model, self._optimizer, self.step, state)
         self._state_saved = time.monotonic()
 
     def _progress(self) -> TrainingProgress:
@@ -311,8 +333,8 @@ class Trainer:
         kept = f"The last good checkpoint is {good[-1]}. " if good else ""
         rate = float(self._optimizer.param_groups[0].get("lr", math.nan))
         advice = f"Try a smaller learning rate (now {rate:g})" if self.step else "Look for NaN in data and model"
-        if self._settings.dtype == "bfloat16":
-            advice += ", or float32 instead of bfloat16"
+        if self._settings.autocast is not None:
+            advice += f", or float32 instead of {self._settings.dtype}"
         return NonFiniteLossError(f"the training loss is {loss} {when}. {kept}{advice}")
 
 
@@ -322,13 +344,3 @@ def _require_rates(optimizer: Optimizer, settings: TrainingSettings) -> None:
             f"schedule {settings.schedule!r} needs an optimizer with a learning rate 'lr', and "
             f"{type(optimizer).__name__} has none; use 'constant'"
         )
-
-
-def _usable_device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"device {name!r} is not available: {reason}") from error
-    return device

@@ -272,8 +272,13 @@ def open_as_stored(task: SurfaceTask, stored: SweepSettings | None) -> Source:
 def resolve_evaluation(
     evaluation: EvaluationConfig, device: str, problem: Problem, stored: SweepSettings | None
 ) -> EvaluationConfig:
-    """Return the settings with the kind of device, and with the dtype of the weights or of the file to be resumed."""
+    """Return the settings with the kind of device, and with the dtype of the weights or of the file to be resumed.
+
+    A file that was begun with the module itself is continued with it, since newer versions may choose another engine.
+    """
     on_device = replace(evaluation, device=device.partition(":")[0])
+    if stored is not None and evaluation.engine == "auto" and stored.engine == "eager":
+        on_device = replace(on_device, engine="eager", batch_size=evaluation.batch_size or stored.batch_size)
     if stored is not None and evaluation.dtype == "auto":
         return replace(on_device, dtype=stored.dtype)
     return on_device.resolved(problem.model)

@@ -76,12 +76,24 @@ def _fold(weight, layer_bias, mean, variance, gamma, beta, eps, folded, bias, si
     bias.copy_(shift)
 
 
+def _max_pool(x, out, size, *, OH, OW, KH, KW, SH, SW, PH, PW, **_):
+    assert size == out.numel()
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    # Padded behind the image as far as the last window reaches, which the caller's number of windows says.
+    behind = [(n - 1) * s + k - p - size for n, s, k, p, size in zip((OW, OH), (SW, SH), (KW, KH), (PW, PH),
+                                                                    (x.shape[3], x.shape[2]), strict=True)]  # fmt: skip
+    padded = F.pad(x.float(), (PW, max(behind[0], 0), PH, max(behind[1], 0)), value=-torch.inf)
+    windows = padded.unfold(2, KH, SH).unfold(3, KW, SW)[:, :, :OH, :OW].flatten(4)
+    out.copy_(torch.where(windows.isnan().any(-1), torch.nan, windows.amax(-1)))
+
+
 @pytest.fixture
 def kernels(monkeypatch):
     """A stand-in for the Triton kernels, which the engine then takes on the CPU, too."""
     stand_in = SimpleNamespace(
         convolution=Launched(_convolution), residual_chain=Launched(_chain), epilogue=Launched(_epilogue),
-        fold=Launched(_fold),
+        fold=Launched(_fold), max_pool=Launched(_max_pool),
     )  # fmt: skip
     monkeypatch.setattr(fused_conv, "load_kernels", lambda device: stand_in)
     return stand_in
@@ -108,6 +120,7 @@ def fused(model, kernels, chains=False):
     fold_norms(graph)
     fused_conv.remove_identities(graph)
     layers = list(fused_conv.fuse_convolutions(graph, Arithmetic(kernels, "ieee")))
+    fused_conv.fuse_pooling(graph, Arithmetic(kernels, "ieee"))
     if chains:
         fused_conv.join_blocks(graph, Arithmetic(kernels, "ieee"))
     for layer in layers:
@@ -284,6 +297,25 @@ def test_sum_that_broadcasts_is_refused(kernels):
     graph, _ = fused(Broadcast().eval(), kernels)
     with pytest.raises(EngineNotApplicable, match="another shape"):
         graph(torch.randn(2, 3, 6, 6))
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [nn.MaxPool2d(2, ceil_mode=True), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d((3, 2), (2, 3), (1, 0), ceil_mode=True),
+     nn.MaxPool2d(2, 3, ceil_mode=True)],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [(7, 5), (8, 9), (3, 3)])
+def test_max_pooling_of_any_window(kernels, pool, size):
+    model, inputs = nn.Sequential(nn.Conv2d(3, 4, 1), pool, nn.Conv2d(4, 2, 1)), torch.randn(2, 3, *size)
+    graph, _ = require_equal_outputs(model, kernels, inputs)
+    assert kinds(graph)[1] == "FusedMaxPool"
+    assert kernels.max_pool.calls == 1
+
+
+def test_other_pooling_is_left_to_torch(kernels):
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.MaxPool2d(2, dilation=2), nn.AvgPool2d(2))
+    graph, _ = require_equal_outputs(model, kernels, torch.randn(2, 3, 9, 9))
+    assert kinds(graph)[1:] == ["MaxPool2d", "AvgPool2d"]
 
 
 @pytest.mark.parametrize("has_own_kernel", [True, False])

@@ -26,7 +26,7 @@ def test_kernels_compute_what_torch_computes():
     )
     assert done.returncode == 0, done.stderr[-2000:]
     cases = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(cases) == 20
+    assert len(cases) == 24
     for case in cases:
         assert case["error"] < 1e-6, case
         assert case["same_places"], case

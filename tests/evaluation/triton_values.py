@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from landscape.evaluation.engines import triton_kernels
 from landscape.evaluation.engines.bn_folded import FoldedPair
-from landscape.evaluation.engines.fused_layers import Arithmetic, FusedConvolution, ResidualChain
+from landscape.evaluation.engines.fused_layers import Arithmetic, FusedConvolution, FusedMaxPool, ResidualChain
 
 IEEE = Arithmetic(triton_kernels, "ieee")
 
@@ -84,6 +84,13 @@ def rounding() -> None:
     report("rounding", layer(x), expected)
 
 
+def pooling(name: str, pool: nn.MaxPool2d, size: tuple[int, int], change: Callable[[Tensor], None]) -> None:
+    x = torch.randn(2, 5, *size)
+    change(x)
+    found = FusedMaxPool(pool, IEEE)(x)
+    report(f"pooling, {name}", found, pool(x))
+
+
 def damage(x: Tensor) -> None:
     x[0, 0, 2, 2], x[1, 0, 0, 0], x[1, 0, 4, 4] = float("nan"), float("inf"), float("-inf")
 
@@ -105,6 +112,10 @@ def main() -> None:
     convolution("nan and infinity", nn.Conv2d(3, 16, 3, padding=1), (6, 6), affine=None, change=damage)
     convolution("nan and infinity, 16 inputs", nn.Conv2d(16, 16, 3, padding=1), (6, 6), affine=None, change=damage)
     convolution("nan and infinity, epilogue", nn.Conv2d(3, 16, 1), (6, 6), affine=None, own=False, change=damage)
+    pooling("2x2, rounded up", nn.MaxPool2d(2, ceil_mode=True), (7, 5), lambda x: None)
+    pooling("3x3, stride 2, padding 1", nn.MaxPool2d(3, 2, 1), (8, 7), damage)
+    pooling("rounded up with padding", nn.MaxPool2d((3, 2), (2, 3), (1, 0), ceil_mode=True), (6, 5), damage)
+    pooling("negative", nn.MaxPool2d(2, 1), (5, 5), lambda x: x.abs_().neg_())
     rounding()
     chain(16, 16, 3)
     chain(32, 8, 5)

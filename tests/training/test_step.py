@@ -11,12 +11,19 @@ from torch import nn
 from landscape.problem import Problem, Split
 from landscape.problem.measures import cross_entropy
 from landscape.training import TrainingSettings
-from landscape.training.step import NonFiniteBatch, StepClosure
+from landscape.training.closure import NonFiniteBatch, StepClosure
+from landscape.training.gradients import AutogradGradients
 from landscape.training.trainer import train
 
 
 def closure_on(problem, **options):
-    return StepClosure(problem.model.train(), problem.loss, problem.splits["train"].take(slice(20)), seed=5, **options)
+    return StepClosure(
+        problem.model.train(), plain(problem), problem.splits["train"].take(slice(20)), seed=5, **options
+    )
+
+
+def plain(problem):
+    return AutogradGradients(problem.model, problem.loss, torch.device("cpu"))
 
 
 def gradients(model):
@@ -78,7 +85,7 @@ def test_non_finite_first_loss(mlp):
 
 def test_error_of_model_is_stored(mlp):
     problem = mlp()
-    closure = StepClosure(problem.model, problem.loss, Split(torch.zeros(2, 4), torch.zeros(2).long()), seed=0)
+    closure = StepClosure(problem.model, plain(problem), Split(torch.zeros(2, 4), torch.zeros(2).long()), seed=0)
     with pytest.raises(RuntimeError, match="mat1 and mat2") as caught:
         closure()
     assert closure.error is caught.value

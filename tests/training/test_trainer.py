@@ -281,6 +281,6 @@ def test_schedule_without_learning_rate(mlp, tmp_path):
 def test_state_is_saved_within_an_epoch(mlp, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_STATES", -1.0)
     kept = []
-    monkeypatch.setattr(trainer, "save_state", lambda path, model, optimizer, step: kept.append(step))
+    monkeypatch.setattr(trainer, "save_state", lambda path, model, optimizer, step, scale: kept.append(step))
     train(mlp(), "sgd", TrainingSettings(epochs=2, batch_size=10), tmp_path / "run")
     assert kept == [1, 2, 3, 4, 5, 6, 7]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from landscape.evaluation.grad_mode import GradMode
 from landscape.geometry.placement import SetCoordinates
 from landscape.geometry.plane import Plane
 from landscape.problem.problem import Split
+
+if TYPE_CHECKING:
+    from landscape.evaluation.engines.chunked_loss import LinearHead
 
 
 class EngineNotApplicable(Exception):
@@ -31,6 +34,7 @@ class EngineContext:
         plane: origin and directions, on the device, in the dtype in which points are summed.
         batches: batches of each split; their ``inputs`` are what the network takes.
         grad_mode: autograd mode that the network needs.
+        head: last layer of a language model with a large vocabulary; None for other networks.
     """
 
     model: nn.Module
@@ -39,6 +43,15 @@ class EngineContext:
     plane: Plane
     batches: Mapping[str, Sequence[Split]]
     grad_mode: GradMode = torch.inference_mode
+    head: LinearHead | None = None
+
+    def first(self, samples: int) -> EngineContext:
+        """Return a context with the first samples of the first and the last batch of each split."""
+        few = {
+            split: [part.take(slice(0, samples)) for part in (parts[0], parts[-1])]
+            for split, parts in self.batches.items()
+        }
+        return replace(self, batches=few)
 
 
 class Engine(Protocol):

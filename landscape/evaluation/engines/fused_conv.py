@@ -15,7 +15,13 @@ from landscape._utils.torch_compat import has_hooks
 from landscape.evaluation.device import allows_tf32
 from landscape.evaluation.engines.base import EngineContext, EngineNotApplicable
 from landscape.evaluation.engines.bn_folded import FoldedPair, fold_norms, trace
-from landscape.evaluation.engines.fused_layers import CHAIN_CHANNELS, Arithmetic, FusedConvolution, ResidualChain
+from landscape.evaluation.engines.fused_layers import (
+    CHAIN_CHANNELS,
+    Arithmetic,
+    FusedConvolution,
+    FusedMaxPool,
+    ResidualChain,
+)
 
 _RELUS = (functional.relu, torch.relu)
 _SUMS = (operator.add, torch.add, operator.iadd)
@@ -73,6 +79,7 @@ class FusedConvEngine:
         self._layers = list(fuse_convolutions(graph, arithmetic))
         if not self._layers:
             raise EngineNotApplicable("it has no convolution that the kernels compute")
+        fuse_pooling(graph, arithmetic)
         fused = {id(layer.conv) for layer in self._layers}
         self._other_pairs = [pair for pair in pairs if id(pair.layer) not in fused]
         if dtype != torch.float32:  # there, three products take the time, and not memory: a chain was slower
@@ -139,6 +146,19 @@ def fuse_convolutions(graph: fx.GraphModule, arithmetic: Arithmetic) -> Iterator
             graph.graph.erase_node(old)
         yield layer
     graph.graph.lint()
+    graph.recompile()
+
+
+def fuse_pooling(graph: fx.GraphModule, arithmetic: Arithmetic) -> None:
+    """Replace modules of max pooling by those of our kernel."""
+    modules = dict(graph.named_modules(remove_duplicate=False))
+    for count, node in enumerate(graph.graph.nodes):
+        pool = _module(node, modules)
+        if not isinstance(pool, nn.MaxPool2d) or type(pool) is not nn.MaxPool2d or pool.return_indices:
+            continue
+        if pool.dilation in (1, (1, 1)) and len(node.args) == 1 and not node.kwargs:
+            node.target = f"pool_{count}"
+            graph.add_submodule(node.target, FusedMaxPool(pool, arithmetic))
     graph.recompile()
 
 

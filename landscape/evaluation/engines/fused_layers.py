@@ -1,7 +1,7 @@
 """Layers of fused convolutional networks: a convolution with the operations after it, and chains of residual blocks.
 
 They compute with the kernels of :mod:`~landscape.evaluation.engines.triton_kernels`, or with a module that has the same
-four names.
+names.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Arithmetic:
     """The kernels, and the precision of their products.
 
     Attributes:
-        kernels: module with ``convolution``, ``residual_chain``, ``epilogue`` and ``fold``.
+        kernels: module with ``convolution``, ``residual_chain``, ``epilogue``, ``max_pool`` and ``fold``.
         precision: products of float32: ``tf32x3`` (three products of TensorFloat-32, which keep the accuracy of
             float32), ``tf32``, or ``ieee``, which other types need.
     """
@@ -247,11 +247,56 @@ class ResidualChain(nn.Module):
         return x
 
 
+class FusedMaxPool(nn.Module):
+    """Max pooling of channels-last images.
+
+    Torch's own writes a 64-bit index beside each value, four times as many bytes as the values in half precision.
+
+    Args:
+        pool: the module, without dilation and indices.
+        arithmetic: the kernels.
+    """
+
+    def __init__(self, pool: nn.MaxPool2d, arithmetic: Arithmetic) -> None:
+        super().__init__()
+        self._arithmetic, self._ceil = arithmetic, pool.ceil_mode
+        self._window, self._padding = _pair(pool.kernel_size), _pair(pool.padding)
+        self._stride = _pair(pool.stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the pooled images, channels-last, ``(n, channels, height, width)``."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        n, channels, height, width = x.shape
+        (kh, kw), (sh, sw), (ph, pw) = self._window, self._stride, self._padding
+        oh, ow = self._size(height, kh, sh, ph), self._size(width, kw, sw, pw)
+        shape = (n, channels, oh, ow)
+        out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        if x.numel() >= _MAX_ENTRIES:
+            raise EngineNotApplicable("a layer has 2**31 activations or more: choose a smaller batch size")
+        self._arithmetic.kernels.max_pool[(-(-out.numel() // 1024),)](
+            x, out, out.numel(), H=height, W=width, OH=oh, OW=ow, C=channels, KH=kh, KW=kw, SH=sh, SW=sw, PH=ph, PW=pw,
+            BLOCK=1024,
+        )  # fmt: skip
+        return out
+
+    def _size(self, size: int, window: int, stride: int, padding: int) -> int:
+        """Return the number of windows along an axis. None begins in the padding behind the image."""
+        room = size + 2 * padding - window
+        if not self._ceil:
+            return room // stride + 1
+        count = -(-room // stride) + 1
+        return count - 1 if (count - 1) * stride >= size + padding else count
+
+
 def padding_of(conv: nn.Conv2d) -> tuple[int, int]:
     """Return the padding of a convolution that names it by numbers."""
     if isinstance(conv.padding, str):
         raise TypeError(f"expected padding in numbers, got {conv.padding!r}")
     return conv.padding[0], conv.padding[1]
+
+
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
 def _aligned(residual: Tensor, out: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from landscape.evaluation.device import product_epsilon
 from landscape.evaluation.engines.base import EagerEngine, Engine, EngineContext, EngineNotApplicable
 from landscape.evaluation.engines.batched_mlp import BatchedMLPEngine
 from landscape.evaluation.engines.bn_folded import BatchNormFoldedEngine
+from landscape.evaluation.engines.chunked_loss import ChunkedLogits, ChunkedLossEngine
 from landscape.evaluation.engines.compiled import CompiledEngine
 from landscape.evaluation.engines.fused_conv import FusedConvEngine
 from landscape.evaluation.engines.mlp import MLPEngine
@@ -26,10 +27,11 @@ ENGINES: Mapping[str, Callable[[EngineContext], Engine]] = {
     "mlp": MLPEngine,
     "fused_conv": FusedConvEngine,
     "bn_folded": BatchNormFoldedEngine,
+    "chunked_loss": ChunkedLossEngine,
     "compiled": CompiledEngine,
 }
 """Engines by name, in the order in which they are tried; the module itself is the last resort."""
-AUTOMATIC = ("batched_mlp", "mlp", "fused_conv", "bn_folded")
+AUTOMATIC = ("batched_mlp", "mlp", "fused_conv", "bn_folded", "chunked_loss")
 """Engines that ``auto`` tries. Compiling takes longer than it saves in most sweeps and is done only on request."""
 
 
@@ -55,7 +57,11 @@ def select_engine(name: str, context: EngineContext, check: Callable[[Engine, En
         for candidate in candidates:
             try:
                 engine = _build(candidate, context)
-                require_same_outputs(engine, eager, context)
+                if isinstance(engine, ChunkedLossEngine):  # the outputs of a whole batch may not fit
+                    few = context.first(2)
+                    require_same_outputs(_build(candidate, few), EagerEngine(few), few)
+                else:
+                    require_same_outputs(engine, eager, context)
                 check(engine, eager)
             except EngineNotApplicable as error:
                 if name != "auto":
@@ -122,7 +128,8 @@ def _outputs(
         leaves = []
         for split, number in batches:
             rows = len(context.batches[split][number])
-            for leaf in tree_leaves(engine.outputs(split, number)):
+            outputs = engine.outputs(split, number)
+            for leaf in tree_leaves(outputs.whole() if isinstance(outputs, ChunkedLogits) else outputs):
                 if not isinstance(leaf, Tensor):
                     raise EngineNotApplicable("its outputs are not all tensors")
                 leaves.append((leaf[:rows] if engine.points > 1 else leaf).clone())

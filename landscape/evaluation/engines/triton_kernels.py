@@ -198,6 +198,28 @@ def epilogue(
 
 
 @jit
+def max_pool(
+    x, out, size,
+    H: tl.constexpr, W: tl.constexpr, OH: tl.constexpr, OW: tl.constexpr, C: tl.constexpr, KH: tl.constexpr,
+    KW: tl.constexpr, SH: tl.constexpr, SW: tl.constexpr, PH: tl.constexpr, PW: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The largest value in each window; NaN if the window has one, as in torch, but without 64-bit indices."""
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    pixel = i // C
+    row = ((pixel // OW) % OH) * SH - PH
+    column = (pixel % OW) * SW - PW
+    source = ((pixel // (OW * OH)) * H + row) * W * C + column * C + i % C
+    largest = tl.full((BLOCK,), float("-inf"), dtype=tl.float32)
+    for kh in tl.static_range(KH):
+        for kw in tl.static_range(KW):
+            inside = (row + kh >= 0) & (row + kh < H) & (column + kw >= 0) & (column + kw < W) & (i < size)
+            value = tl.load(x + source + (kh * W + kw) * C, mask=inside, other=float("-inf")).to(tl.float32)
+            # No comparison with NaN is true: it replaces the largest value, and stays.
+            largest = tl.where((value > largest) | (value != value), value, largest)
+    tl.store(out + i, largest.to(out.dtype.element_ty), mask=i < size)
+
+
+@jit
 def fold(
     weight, layer_bias, mean, variance, gamma, beta, eps, folded, bias, size,
     CIN: tl.constexpr, COUT: tl.constexpr, TAPS: tl.constexpr, LAYER_BIAS: tl.constexpr, NORM: tl.constexpr,

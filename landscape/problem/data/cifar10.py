@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from landscape._utils.transfer import to_device
 from landscape.errors import DataError
 from landscape.problem.data import cifar10_archive
 from landscape.problem.data.subset import subset_indices
@@ -114,7 +115,7 @@ class CropAndFlip:
         batch, channels, height, width = inputs.shape
         pad = self.padding
         padded = (
-            self.border.to(inputs)[None, :, None, None]
+            to_device(self.border.to(inputs.dtype), inputs.device)[None, :, None, None]
             .expand(batch, channels, height + 2 * pad, width + 2 * pad)
             .clone()
         )
@@ -122,7 +123,7 @@ class CropAndFlip:
 
         def draw(high: int) -> Tensor:
             values = torch.randint(high, (batch,), generator=generator, device=generator.device)
-            return values.to(inputs.device)
+            return to_device(values, inputs.device)
 
         top, left, mirrored = draw(2 * pad + 1), draw(2 * pad + 1), draw(2)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)
