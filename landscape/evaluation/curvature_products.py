@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from landscape._utils.torch_compat import tree_leaves
 from landscape._utils.torch_state import detach_each
@@ -78,17 +78,17 @@ class GaussNewton:
     J is the Jacobian of the outputs of the network and H_L the Hessian of the loss with respect to them.
 
     Args:
-        model: the network.
+        network: the network.
         loss: the loss.
         parameters: the moving tensors.
     """
 
-    def __init__(self, model: nn.Module, loss: Measure, parameters: Sequence[Tensor]) -> None:
-        self._model, self._loss, self._parameters = model, loss, parameters
+    def __init__(self, network: Callable[[Any], Any], loss: Measure, parameters: Sequence[Tensor]) -> None:
+        self._network, self._loss, self._parameters = network, loss, parameters
 
     def __call__(self, batch: Split, vectors: Sequence[Vector]) -> Iterator[Sequence[Tensor | None]]:
         """Yield the product with each vector."""
-        outputs = self._model(detach_each(batch.inputs))
+        outputs = self._network(detach_each(batch.inputs))
         leaves = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor) and leaf.requires_grad]
         curvature = self._output_curvature(outputs, leaves, batch)
         for tangents in _jacobian_vector(leaves, self._parameters, vectors):

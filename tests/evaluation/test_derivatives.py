@@ -304,3 +304,30 @@ def test_wrong_arguments_are_refused():
         with pytest.raises(ValueError, match="each sample"):
             derivatives.empirical_fisher_product(torch.ones(derivatives.n))
         torch.testing.assert_close(dense(derivatives), reference_hessian(problem), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "biased"])
+def test_folded_normalization_has_the_derivatives_of_the_module(name):
+    torch.manual_seed(0)
+    if name == "resnet20":
+        model = build(name).double()
+    else:
+        convolution = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False), nn.ReLU(), nn.Flatten()]
+        model = nn.Sequential(
+            *convolution, nn.Linear(144, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 10)
+        ).double()
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.is_floating_point():
+                tensor.add_(0.02 * torch.randn_like(tensor))
+    images = Split(torch.randn(2, 3, 8, 8).double(), torch.randint(0, 10, (2,)))
+    problem = Problem(model, {"train": images}, cross_entropy)
+    products = []
+    for engine in ("eager", "auto"):
+        with LossDerivatives(problem, EvaluationConfig(engine=engine)) as derivatives:
+            v = torch.arange(derivatives.n).double().sin()
+            assert (derivatives._network is model) == (engine == "eager")
+            products.append([derivatives.gradient()[1], *(derivatives.product(v, matrix=m) for m in MATRICES[:2])])
+        assert derivatives._network is model
+    for eager, folded in zip(*products, strict=True):
+        assert 0 < (eager - folded).norm() < 1e-9 * eager.norm()
