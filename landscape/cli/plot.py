@@ -55,6 +55,17 @@ from landscape.cli.options import overwrite_option
     "difference (computed with `landscape surface --paired`; otherwise of the loss). Curves get a shaded band.",
 )
 @click.option(
+    "--descent",
+    type=click.Choice(["arrows", "streamlines"]),
+    help="Draw the steepest descent within the plane (computed with `landscape surface --gradient`).",
+)
+@click.option(
+    "--quadratic",
+    is_flag=True,
+    help="Draw contours of the quadratic model at the origin over the measured loss (known on `--plane hessian`, and "
+    "with --gradient or --curvature).",
+)
+@click.option(
     "--size",
     metavar="NAME",
     help="Size of the figure: column, page, neurips, icml, iclr, slide.  [default: column; page for several panels]",
@@ -92,6 +103,8 @@ def command(
       landscape plot surface.h5 --out figure.pdf --out figure.png
       landscape plot line.h5 --second train_acc --out line.svg
       landscape plot few_samples.h5 --noise
+      landscape plot curvature.h5 --metric eig_ratio --style heat
+      landscape plot eigenvectors.h5 --descent streamlines --quadratic
     """
     check_outs(outs, overwrite)
     from landscape.workflows.figures import PlotOptions, plot

@@ -232,6 +232,9 @@ def choose_scale(
 def metric_scale(metric: str, values: Sequence[np.ndarray], kind: str = "auto", *, vmax: float | None = None) -> Scale:
     """Return the scale of one metric on one or several surfaces.
 
-    As :func:`choose_scale`, except that ``auto`` means linear for accuracies, which are bounded percentages.
+    As :func:`choose_scale`, except that ``auto`` means linear for accuracies, which are bounded percentages, and linear
+    from zero for the ratio of eigenvalues, where zero means convex, and for shares.
     """
+    if kind == "auto" and metric in ("eig_ratio", "gradient_share"):
+        return choose_scale(list(values), "linear", vmin=0.0, vmax=vmax)
     return choose_scale(list(values), "linear" if kind == "auto" and metric.endswith("_acc") else kind, vmax=vmax)

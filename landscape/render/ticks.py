@@ -9,6 +9,14 @@ import numpy as np
 
 _SPLITS = {"train": "training", "val": "validation", "plane": "in-plane"}
 _METRICS = {"acc": "accuracy (%)", "loss": "loss"}
+_DERIVATIVES = {
+    "min_eig": "smallest Hessian eigenvalue",
+    "max_eig": "largest Hessian eigenvalue",
+    "eig_ratio": r"$|\lambda_{\min}\,/\,\lambda_{\max}|$",
+    "gradient_norm": "gradient norm",
+    "gradient_share": "share of the gradient within the plane",
+    "hessian_products": "products with the Hessian",
+}
 _STATISTICS = {
     "_paired_stderr": "paired standard error of",
     "_stderr": "standard error of",
@@ -16,11 +24,14 @@ _STATISTICS = {
     "_median": "median",
     "_min": "minimum",
     "_max": "maximum",
+    "_residual": "residual of",
 }
 
 
 def metric_label(name: str) -> str:
     """Return the axis label of a metric: "training loss" for ``train_loss``, "test accuracy (%)" for ``test_acc``."""
+    if name in _DERIVATIVES:
+        return _DERIVATIVES[name]
     for suffix, words in _STATISTICS.items():
         if name.endswith(suffix):
             return f"{words} {metric_label(name.removesuffix(suffix))}"

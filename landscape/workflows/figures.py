@@ -12,6 +12,7 @@ from landscape.errors import LandscapeError
 from landscape.render.labels import axis_labels, short_axis_labels
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
+from landscape.render.plots.expansion import DescentStyle
 from landscape.render.plots.options import ContourOptions, ContourStyle, CurveOptions
 from landscape.render.plots.panels import plot_metrics, plot_panel
 from landscape.render.plots.seeds import plot_seed_band
@@ -49,6 +50,10 @@ class PlotOptions:
         distance: state how far from the plane each run was; by default where it is more than a tenth of its path.
         noise: mark points that cannot be distinguished from the loss at the origin, by two standard errors of the
             difference; needs a surface that was computed with standard errors.
+        descent: draw the steepest descent within the plane as ``arrows`` or ``streamlines``; needs a surface that was
+            computed with the gradient.
+        quadratic: draw contours of the quadratic model at the origin over the measured ones; needs a plane of
+            eigenvectors, or a surface that was computed with derivatives.
         size: name of the figure's size (``column``, ``page``, ``neurips``, ``icml``, ``iclr``, ``slide``); by default
             ``column``, and ``page`` for several panels.
     """
@@ -64,6 +69,8 @@ class PlotOptions:
     titles: tuple[str, ...] = ()
     distance: bool | None = None
     noise: bool = False
+    descent: DescentStyle | None = None
+    quadratic: bool = False
     size: str | None = None
 
 
@@ -105,6 +112,8 @@ def plot(
             "expected surfaces with the same number of axes in one figure, got some of one and of two axes"
         )
     if dimensions == {1}:
+        if options.descent is not None or options.quadratic:
+            raise ValueError("descent and quadratic are drawn on surfaces of two axes, got curves")
         (axes,) = _axes(ax, 1)
         return _plot_curves(loaded, paths, axes, options)
     return _plot_contours(loaded, paths, ax, options)
@@ -172,6 +181,8 @@ def _plot_contours(
         notes=(about_axes,) if about_axes else (),
         distance=options.distance,
         noise=options.noise,
+        descent=options.descent,
+        quadratic=options.quadratic,
         size=options.size,
     )
     axes = _axes(ax, panels)

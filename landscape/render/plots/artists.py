@@ -88,6 +88,8 @@ class ContourArtists(Artists):
         paths: artists of each trajectory.
         notes: remarks for the small print of the figure.
         noise: hatching of the region that is indistinguishable from the origin, or None.
+        descent: arrows or streamlines of the descent within the plane, or None.
+        quadratic: contours of the quadratic model, or None.
     """
 
     axes: Axes
@@ -102,6 +104,8 @@ class ContourArtists(Artists):
     paths: tuple[PathArtists, ...]
     notes: tuple[str, ...]
     noise: Artist | None = None
+    descent: Artist | None = None
+    quadratic: QuadContourSet | None = None
 
     @property
     def figure(self) -> Figure:

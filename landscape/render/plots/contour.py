@@ -23,6 +23,7 @@ from landscape.render.missing import (
 )
 from landscape.render.plots.artists import ContourArtists, PathArtists
 from landscape.render.plots.contour_labels import label_lines
+from landscape.render.plots.expansion import draw_descent, draw_quadratic
 from landscape.render.plots.options import ContourOptions, PathOptions
 from landscape.render.plots.path import path_handles, plot_path
 from landscape.render.scale import Scale, metric_scale
@@ -66,7 +67,7 @@ def plot_contour(
 
     Raises:
         ValueError: the surface does not have two axes of at least two points, has no finite value or no such metric,
-            or ``noise`` is requested for a metric without standard errors.
+            or ``noise``, ``descent`` or ``quadratic`` are requested of a surface without the values they need.
     """
     options = options or ContourOptions()
     name = metric or surface.metrics[0]
@@ -78,7 +79,7 @@ def plot_contour(
     else:
         scale = metric_scale(name, [values], options.scale, vmax=options.clip)
     levels = contour_levels(scale, options.levels)
-    level_labels = style in ("both", "lines") if options.level_labels is None else options.level_labels
+    level_labels = options.labels_levels
     with_bar = not (style == "lines" and level_labels) if options.colour_bar is None else options.colour_bar
     noise = noise_of(surface, name) if options.noise else None
     limits = plane_limits(surface)
@@ -89,6 +90,7 @@ def plot_contour(
         shaded = shade_missing(axes, surface, missing, around=style == "heat")
         filled, lines, heat = _draw_surface(axes, surface, name, scale, levels, replace(options, colour_map=colours))
         hatched = _hatch(axes, surface, noise, scale, style, colours)
+        descent, quadratic, derivative_notes = _draw_derivatives(axes, surface, name, scale, levels, options)
         axes.set_xlim(limits[0])
         axes.set_ylim(limits[1])
         axes.set_aspect("equal" if equal else "auto")
@@ -111,7 +113,7 @@ def plot_contour(
         )
         if options.legend:
             legend_above(axes, path_handles(paths))
-        notes = _notes(name, scale, missing, noise, paths)
+        notes = (*_notes(name, scale, missing, noise, paths), *derivative_notes)
         if options.smooth and style != "heat":
             notes += (smoothing_note(surface),)
         notes = (*options.notes, *notes)
@@ -132,7 +134,9 @@ def plot_contour(
             new.draw_without_rendering()
         # Labels come last: their positions, and the gaps for them, depend on the final size of the axes.
         labels = label_levels(axes, lines, scale, levels, trajectories) if level_labels and lines is not None else ()
-    return ContourArtists(axes, scale, levels, filled, lines, labels, heat, tuple(shaded), bar, paths, notes, hatched)
+    return ContourArtists(
+        axes, scale, levels, filled, lines, labels, heat, tuple(shaded), bar, paths, notes, hatched, descent, quadratic
+    )
 
 
 def contour_levels(scale: Scale, levels: int | Sequence[float]) -> np.ndarray:
@@ -259,6 +263,22 @@ def _mark_origin(ax: Axes, *, on_paper: bool) -> None:
     (mark,) = ax.plot([0], [0], "+", color=colour, markersize=5, markeredgewidth=0.9, zorder=4)
     if not on_paper:
         mark.set_path_effects(halo_effects(1.9, "black"))
+
+
+def _draw_derivatives(
+    ax: Axes, surface: Surface, name: str, scale: Scale, levels: np.ndarray, options: ContourOptions
+) -> tuple[Artist | None, QuadContourSet | None, tuple[str, ...]]:
+    """Draw the descent and the quadratic model, if requested, and return both and their notes."""
+    descent, quadratic, notes = None, None, []
+    if options.quadratic:
+        if not name.endswith("_loss"):
+            raise ValueError(f"the quadratic model is one of the loss; expected a loss as metric, got {name}")
+        quadratic, note = draw_quadratic(ax, surface, scale, levels)
+        notes.append(note)
+    if options.descent is not None:
+        descent, note = draw_descent(ax, surface, options.descent, on_paper=options.style == "lines")
+        notes.append(note)
+    return descent, quadratic, tuple(notes)
 
 
 def _notes(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from landscape.render.plots.expansion import DescentStyle
 from landscape.render.scale import Scale
 from landscape.render.style import Size
 
@@ -57,10 +58,14 @@ class ContourOptions:
         colour_map: name of a matplotlib colour map, or of a quantity as in :func:`style.colour_map`; by default it
             depends on the metric.
         colour_bar: draw a colour bar; by default yes, except for labelled ``"lines"``.
-        level_labels: write values on the lines; by default for the styles with lines.
+        level_labels: write values on the lines; by default for the styles with lines,
+            unless ``descent`` or ``quadratic`` are drawn.
         legend: name the paths and their markers above the axes.
         show_notes: write the notes below the axes; they are part of the result in any case.
         noise: hatch the region that is indistinguishable from the origin; see :func:`analysis.noise.noise_of`.
+        descent: draw the steepest descent within the plane as ``"arrows"`` of one length or as ``"streamlines"``; needs
+            slopes.
+        quadratic: draw contours of the quadratic model at the origin, at the same levels.
         distance: state the distance of each run from the plane in the small print; by default where it is more than a
             tenth of the extent of its path.
         notes: further small print.
@@ -83,6 +88,8 @@ class ContourOptions:
     legend: bool = True
     show_notes: bool = True
     noise: bool = False
+    descent: DescentStyle | None = None
+    quadratic: bool = False
     distance: bool | None = None
     notes: Sequence[str] = ()
     mark_origin: bool = True
@@ -92,6 +99,13 @@ class ContourOptions:
     def __post_init__(self) -> None:
         if self.style not in CONTOUR_STYLES:
             raise ValueError(f"contour style: expected one of {', '.join(CONTOUR_STYLES)}, got {self.style!r}")
+
+    @property
+    def labels_levels(self) -> bool:
+        """True if values are written on the lines."""
+        # Arrows and dashed lines would cross the labels; the colour bar has the values too.
+        crossed = self.descent is not None or self.quadratic
+        return self.style in ("both", "lines") and not crossed if self.level_labels is None else self.level_labels
 
 
 @dataclass(frozen=True)

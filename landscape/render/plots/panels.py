@@ -286,7 +286,7 @@ def _label_lines(
     panels: Sequence[ContourArtists], paths: Sequence[Sequence[Trajectory]], options: ContourOptions
 ) -> list[ContourArtists]:
     """Write values on the lines, once the panels have their final size."""
-    wanted = options.style in ("both", "lines") if options.level_labels is None else options.level_labels
+    wanted = options.labels_levels
     return [
         replace(panel, labels=label_levels(panel.axes, panel.lines, panel.scale, panel.levels, group))
         if wanted and panel.lines is not None
