@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from landscape.analysis.curvature import Curvature as Curvature
     from landscape.analysis.curvature import CurvatureConfig as CurvatureConfig
     from landscape.analysis.curvature_file import read_curvature as read_curvature
+    from landscape.errors import AlignmentError as AlignmentError
     from landscape.errors import CheckpointError as CheckpointError
     from landscape.errors import DataError as DataError
     from landscape.errors import DerivativeError as DerivativeError
@@ -59,7 +60,11 @@ if TYPE_CHECKING:
     from landscape.workflows.compare import CompareOptions as CompareOptions
     from landscape.workflows.compare import compare as compare
     from landscape.workflows.compare import compare_runs as compare_runs
+    from landscape.workflows.connect import connect as connect
+    from landscape.workflows.connections import ConnectOptions as ConnectOptions
+    from landscape.workflows.connections import ConnectResult as ConnectResult
     from landscape.workflows.curvature import curvature as curvature
+    from landscape.workflows.curves import CurveOptions as CurveOptions
     from landscape.workflows.demo import demo as demo
     from landscape.workflows.export import export as export
     from landscape.workflows.figures import PlotOptions as PlotOptions
@@ -82,12 +87,16 @@ else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
         {
+            "AlignmentError": "errors",
             "Axis": "sweep.grid",
             "Checkpoint": "training.checkpoint",
             "CheckpointError": "errors",
             "CompareOptions": "workflows.compare",
             "Curvature": "analysis.curvature",
             "CurvatureConfig": "analysis.curvature",
+            "ConnectOptions": "workflows.connections",
+            "ConnectResult": "workflows.connections",
+            "CurveOptions": "workflows.curves",
             "DataError": "errors",
             "DerivativeError": "errors",
             "DerivativeConfig": "evaluation.config",
@@ -126,6 +135,7 @@ else:
             "compare": "workflows.compare",
             "compare_runs": "workflows.compare",
             "compute_surface": "workflows.surface",
+            "connect": "workflows.connect",
             "cross_entropy": "problem.measures",
             "curvature": "workflows.curvature",
             "demo": "workflows.demo",

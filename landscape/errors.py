@@ -25,6 +25,10 @@ class NonFiniteLossError(LandscapeError):
     """The training loss became NaN or infinite; the last good checkpoint is kept."""
 
 
+class AlignmentError(LandscapeError):
+    """The hidden units of a network cannot be permuted without changing what it computes, as far as can be told."""
+
+
 class UserCodeError(LandscapeError):
     """User code that was imported or called ended the program, as ``exit()`` and ``parse_args()`` do."""
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.modules import module as _module
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils import _pytree
@@ -69,3 +69,10 @@ def has_hooks(module: nn.Module) -> bool:
 def convolve(layer: nn.Module, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Apply a convolution layer with its stride and padding, but with the given ``weight`` and ``bias``."""
     return layer._conv_forward(inputs, weight, bias)  # type: ignore[operator,no-any-return]  # of the _ConvNd classes
+
+
+def trace_operations(function: Callable[..., Any], *args: Any) -> fx.GraphModule:
+    """Return the ATen operations that ``function`` performs on ``args``, without changes in place."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    return make_fx(torch.func.functionalize(function, remove="mutations"))(*args)

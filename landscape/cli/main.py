@@ -32,6 +32,7 @@ COMMANDS = {
     "info": "Show what a file contains, how it was made and how complete it is.",
     "check": "Check whether a surface can be trusted.",
     "merge": "Merge the shards of an array job into one surface.",
+    "connect": "Measure the barriers between networks, on lines and curves.",
     "sharpness": "Measure the sharpness of networks, with intervals.",
     "basin": "Measure how far networks can move before a metric has changed.",
     "topology": "Compute minima, barriers and basins of a surface.",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,56 +14,15 @@ from torch import Tensor
 from landscape._utils.torch_compat import tree_leaves, tree_map
 from landscape._utils.torch_state import clone_each
 from landscape.errors import UnsoundError
+from landscape.evaluation.baselines import Chord, PairedBaseline
 from landscape.evaluation.engines.chunked_loss import ChunkedLogits
 from landscape.problem.measures import is_own_measure
 from landscape.problem.problem import Measure
 
-PAIRED_SUFFIX = "_loss_paired_stderr"
-_STDERR_SUFFIXES = ("_loss_stderr", PAIRED_SUFFIX)
+PAIRED_SUFFIX, EXCESS, EXCESS_STDERR = "_loss_paired_stderr", "_excess", "_excess_stderr"
+_STDERR_SUFFIXES = ("_loss_stderr", PAIRED_SUFFIX, EXCESS_STDERR)
 
 _Array = npt.NDArray[np.float64]
-
-
-class PairedBaseline:
-    """The loss of each sample at the origin, with which the losses at other points are compared.
-
-    The standard error of the difference of two means over the same samples is that of the mean of the differences:
-    whatever the samples have in common at both points, which is most of it, cancels.
-
-    Args:
-        counts: number of samples of each split.
-    """
-
-    def __init__(self, counts: Mapping[str, int]) -> None:
-        self._counts = dict(counts)
-        self._losses: dict[str, Tensor] = {}
-        self._recording = False
-
-    @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Record the losses of the points that are computed in this context, which must be the origin."""
-        self._recording = True
-        try:
-            yield
-        finally:
-            self._recording = False
-
-    def differences(self, split: str, first: int, rows: Tensor, samples: int) -> Tensor:
-        """Return the losses minus those at the origin, ``(points, rows)``; only ``samples`` of each row are valid.
-
-        Args:
-            split: name of the split.
-            first: index of the first sample of the batch.
-            rows: losses ``(points, rows)``, each row with its padding.
-            samples: number of samples of the batch, without padding.
-        """
-        batch = slice(first, first + samples)
-        if self._recording:
-            recorded = self._losses.setdefault(split, rows.new_empty(self._counts[split]))
-            recorded[batch] = rows[0, :samples]
-        differences = torch.empty_like(rows)
-        torch.sub(rows[:, :samples], self._losses[split][batch], out=differences[:, :samples])
-        return differences
 
 
 class MetricAccumulator:
@@ -76,6 +34,7 @@ class MetricAccumulator:
         names: names of the values to compute, in order; see :func:`metric_names`.
         points: number of points whose outputs follow one another, each with the batch's rows and their padding.
         baseline: losses at the origin, if paired standard errors are among ``names``.
+        chord: values at both ends of a line, if excesses over the chord are among ``names``.
         together: call every measure once for all points. By default only those of :mod:`landscape.problem.measures`
             are, since they compute each row by itself; any other measure gets the batch of one point at a time,
             without padding.
@@ -97,9 +56,10 @@ class MetricAccumulator:
         baseline: PairedBaseline | None = None,
         together: bool = False,
         writes: bool = False,
+        chord: Chord | None = None,
     ) -> None:
         self._measures, self._counts, self._names, self._points = dict(measures), dict(counts), tuple(names), points
-        self._baseline, self._together, self._writes = baseline, together, writes
+        self._baseline, self._together, self._writes, self._chord = baseline, together, writes, chord
         self._sums: dict[str, Tensor] = {}
         self._seen: dict[str, int] = {}
         self.stop_above: float | None = None
@@ -144,7 +104,11 @@ class MetricAccumulator:
                     differences = self._baseline.differences(split, self._seen[split], value, samples)
                     self._add_to(f"{key}_paired", differences[:, :samples].sum(1))
                     self._add_to(f"{key}_paired_stderr", (differences * differences)[:, :samples].sum(1))
-            elif f"{key}_stderr" in self._names:
+                if self._chord is not None:
+                    excess = self._chord.excess(split, key, self._seen[split], value, samples)
+                    self._add_to(f"{key}{EXCESS}", excess.sum(1))
+                    self._add_to(f"{key}{EXCESS_STDERR}", (excess * excess).sum(1))
+            elif f"{key}_stderr" in self._names or f"{key}{EXCESS}" in self._names:
                 raise UnsoundError(
                     f"{measure_name}: expected one value per sample of every batch, as for the first one, got a scalar "
                     f"for a batch of {samples} samples"
@@ -276,8 +240,9 @@ def describe_value(value: Any) -> str:
 
 
 def metric_names(
-    measures: Mapping[str, Measure], outputs: Any, targets: Any, samples: int, split: str, paired: bool = False
-) -> list[str]:
+    measures: Mapping[str, Measure], outputs: Any, targets: Any, samples: int, split: str, paired: bool = False,
+    chord: bool = False,
+) -> list[str]:  # fmt: skip
     """Return the names of the values of a split, found by applying the measures to a small batch.
 
     Args:
@@ -287,6 +252,7 @@ def metric_names(
         samples: number of samples of the batch.
         split: name of the split.
         paired: include the paired standard error of the loss.
+        chord: include the excess over the chord, and its standard error, of each measure with one value per sample.
 
     Raises:
         ValueError: a measure returns neither one value per sample nor the mean of the batch; or ``paired``, and the
@@ -308,6 +274,8 @@ def metric_names(
                 "the paired standard error needs the loss of each sample, but this loss returns the mean of the batch; "
                 "return one value per sample (reduction='none'), or set paired=False"
             )
+        if chord and value.ndim == 1:
+            names += [f"{split}_{measure_name}{EXCESS}", f"{split}_{measure_name}{EXCESS_STDERR}"]
     return names
 
 

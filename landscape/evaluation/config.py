@@ -94,6 +94,9 @@ class EvaluationConfig:
             The choice never depends on timing, so equal problems get equal engines. The spellings of version 0.1
             (``plain``, ``folded``, ``dense``, ``grouped``) are accepted and replaced.
         paired: also compute the standard error of the difference to the loss at the origin, paired over samples.
+        chord: also compute the excess over the chord of each measure with one value per sample, on a line: its value
+            minus the linear interpolation between those at coordinates 0 and 1, and the standard error of this
+            difference, paired over samples.
         stop_above: loss above which a point is abandoned. For losses that are never negative, the sum so far divided by
             the number of all samples is a lower bound of the mean loss; once the bound on the first split exceeds
             ``stop_above``, it is kept and the other values are NaN. By default every point is completed.
@@ -111,6 +114,7 @@ class EvaluationConfig:
     bn_samples: int = 512
     engine: str = "auto"
     paired: bool = False
+    chord: bool = False
     stop_above: float | None = None
     derivatives: DerivativeConfig | None = None
 
@@ -129,6 +133,8 @@ class EvaluationConfig:
             raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {self.engine!r}")
         if self.stop_above is not None and not 0 < self.stop_above < float("inf"):
             raise ValueError(f"stop_above: expected a positive loss, got {self.stop_above}")
+        if self.chord and self.stop_above is not None:
+            raise ValueError("expected at most one of chord and stop_above: an abandoned point has no excess")
         for name in ("threads", "bn_samples", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:

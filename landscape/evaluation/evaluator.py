@@ -21,7 +21,8 @@ from landscape._utils.torch_state import (
     sparse_buffers,
 )
 from landscape._utils.user_code import refuse_exit
-from landscape.evaluation.accumulator import PairedBaseline, metric_names, scalar_measures
+from landscape.evaluation.accumulator import metric_names, scalar_measures
+from landscape.evaluation.baselines import Chord, PairedBaseline
 from landscape.evaluation.config import DTYPES, DerivativeConfig, EvaluationConfig
 from landscape.evaluation.data import default_batch_size, make_batches
 from landscape.evaluation.derivatives import LossDerivatives
@@ -54,8 +55,9 @@ class Evaluator:
     Attributes:
         names: names of the values, as the datasets of a file are called: for each split ``<split>_loss``,
             ``<split>_loss_stderr`` if the loss has one value per sample, ``<split>_loss_paired_stderr`` if
-            ``config.paired``, and ``<split>_<metric>``; then those of ``config.derivatives``, see
-            :class:`~landscape.evaluation.point_derivatives.PointDerivatives`.
+            ``config.paired``, and ``<split>_<metric>``; with ``config.chord``, each that has one value per sample is
+            followed by ``<split>_<metric>_excess`` and ``<split>_<metric>_excess_stderr``. Then come those of
+            ``config.derivatives``, see :class:`~landscape.evaluation.point_derivatives.PointDerivatives`.
         batch_size: samples per forward pass.
         engine: name of the engine in use, where ``config.engine`` may say ``auto``.
         captured: True if a pass over the data is replayed as a CUDA graph.
@@ -75,6 +77,8 @@ class Evaluator:
         data_bytes: int | None = None,
     ) -> None:
         model, dtype = problem.model, DTYPES[config.dtype]
+        if config.chord and plane.ndim != 1:
+            raise ValueError(f"chord: expected a line, got a plane of {plane.ndim} axes")
         model.eval()  # whose own version may return nothing
         origin = (0.0,) * plane.ndim
 
@@ -126,7 +130,9 @@ class Evaluator:
             for name, split in problem.splits.items():
                 few = head(split, config.batch_size or min(self.batch_size, 2))
                 outputs = model(few.inputs)
-                self.names += tuple(metric_names(measures, outputs, few.targets, len(few), name, config.paired))
+                self.names += tuple(
+                    metric_names(measures, outputs, few.targets, len(few), name, config.paired, config.chord)
+                )
                 scalars = scalar_measures(measures, outputs, few.targets)
         counts = {name: len(split) for name, split in problem.splits.items()}
         data = EvaluationData(measures, self.names, batches, counts, device, recalibration, scalars, writes, drift)
@@ -141,7 +147,8 @@ class Evaluator:
         self._threads = config.threads if engine.points == 1 else 1
         self._points = engine.points
         baseline = PairedBaseline(counts) if config.paired else None
-        self._launcher = Launcher(data, engine, baseline)
+        chord = Chord(counts) if config.chord else None
+        self._launcher = Launcher(data, engine, baseline, chord=chord)
         self._watch = Watch(batches, self._launcher.repeated_targets)
 
         with self._grad_mode():
@@ -150,6 +157,10 @@ class Evaluator:
 
         self._set_coordinates, self._stop_above = set_coordinates, config.stop_above
         self._derivatives: PointDerivatives | None = None
+        if chord is not None:
+            for end in (0, 1):
+                with chord.recording(end):
+                    self((float(end),))
         self.origin_values: dict[str, float] = {}
         if baseline is not None:
             with baseline.recording():

@@ -17,7 +17,8 @@ from landscape._utils.cuda_graph import CapturedPass
 from landscape._utils.torch_compat import NormBase, tree_leaves, tree_map
 from landscape._utils.torch_state import clone_each, seed_random
 from landscape.errors import UnsoundError
-from landscape.evaluation.accumulator import PAIRED_SUFFIX, MetricAccumulator, PairedBaseline
+from landscape.evaluation.accumulator import EXCESS, EXCESS_STDERR, PAIRED_SUFFIX, MetricAccumulator
+from landscape.evaluation.baselines import Chord, PairedBaseline
 from landscape.evaluation.device import supports_capture
 from landscape.evaluation.engines.base import Engine, EngineNotApplicable, pad_rows
 from landscape.evaluation.grad_mode import PROBE, PROBE_SCALES
@@ -147,6 +148,7 @@ class Launcher:
         engine: engine that computes the outputs.
         baseline: losses at the origin for paired standard errors; without it these are left out.
         together: call every measure once for all points of a launch; see :class:`MetricAccumulator`.
+        chord: values at both ends of a line for excesses over the chord; without it these are left out.
 
     Attributes:
         data: data, measures and names of the values.
@@ -156,12 +158,20 @@ class Launcher:
     """
 
     def __init__(
-        self, data: EvaluationData, engine: Engine, baseline: PairedBaseline | None = None, together: bool = False
+        self,
+        data: EvaluationData,
+        engine: Engine,
+        baseline: PairedBaseline | None = None,
+        together: bool = False,
+        chord: Chord | None = None,
     ) -> None:
-        self.data, self.engine = data, engine
-        names = [name for name in data.names if baseline is not None or not name.endswith(PAIRED_SUFFIX)]
+        self.data, self.engine, self._chord = data, engine, chord
+        left_out = set() if baseline else {name for name in data.names if name.endswith(PAIRED_SUFFIX)}
+        if chord is None:
+            left_out |= {f"{name}{end}" for name in data.names for end in (EXCESS, EXCESS_STDERR)}
+        names = [name for name in data.names if name not in left_out]
         self.accumulator = MetricAccumulator(
-            data.measures, data.counts, names, engine.points, baseline, together, data.writes
+            data.measures, data.counts, names, engine.points, baseline, together, data.writes, chord
         )
         self.repeated_targets = self._repeat_targets()
         self._graph: CapturedPass[Tensor] | None = None
@@ -174,16 +184,17 @@ class Launcher:
     def capture(self, probe: Sequence[float]) -> None:
         """Capture the pass over the data in a CUDA graph, if it is the same kernels at every point.
 
-        It isn't if the device is waited for in between (`stop_above`), if data are streamed, or if running statistics
-        are re-estimated; nor if a measure or the network does something that cannot be captured, or depends on more
-        than the weights, which is tried at ``probe``. Then launches stay as they are.
+        It isn't if the device is waited for in between (`stop_above`), if data are streamed, if running statistics are
+        re-estimated, or if points are compared with a chord; nor if a measure or the network does something that cannot
+        be captured, or depends on more than the weights, which is tried at ``probe``. Then launches stay as they are.
 
         Args:
             probe: coordinates of a point off the origin.
         """
         data = self.data
         resident = all(isinstance(batches, list) for batches in data.batches.values())
-        if not supports_capture(data.device) or data.recalibration is not None or not resident:
+        changing = data.recalibration is not None or self._chord is not None
+        if not supports_capture(data.device) or changing or not resident:
             return
         origin, points = [(0.0,) * len(probe)] * self.engine.points, [probe] * self.engine.points
         expected = self.run(points)
@@ -244,6 +255,8 @@ class Launcher:
         if self.data.drift is not None:
             self.data.drift.reset()
         self.engine.set_points(*points)
+        if self._chord is not None:
+            self._chord.place(points)
         seed_random(0, self.data.device)  # anything that draws random numbers draws the same ones at every point
         if self.data.recalibration is not None:
             self.data.recalibration.run()

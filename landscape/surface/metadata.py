@@ -51,6 +51,7 @@ class SweepSettings:
             version 0.1; ``samples`` if a shorter last one counts less.
         engine: forward-pass engine.
         paired: True if standard errors of differences to the origin are stored.
+        chord: True if excesses over the chord between the ends of a line are stored.
         stop_above: loss above which a point is abandoned; None if every point is computed in full.
         derivatives: derivatives of the loss that are computed at each point, and how; None for none.
         problem: name and arguments of the model and the data set, as far as values depend on them.
@@ -77,6 +78,7 @@ class SweepSettings:
     bn_weights: str = "batches"
     engine: str = "auto"
     paired: bool = False
+    chord: bool = False
     stop_above: float | None = None
     derivatives: Mapping[str, Any] | None = None
     problem: Mapping[str, Any] | None = None
@@ -110,6 +112,8 @@ class SweepSettings:
         found = {key: values[key] for key in keys if key in values and not (key in optional and values[key] in empty)}
         if found.get("bn_weights") == "batches":
             del found["bn_weights"]
+        if not found.get("chord", True):
+            del found["chord"]
         return found
 
     def differences(self, other: SweepSettings) -> list[tuple[str, Any, Any]]:
