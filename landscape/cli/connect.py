@@ -121,7 +121,7 @@ def _settings(options: dict[str, Any]) -> ConnectOptions:
             device="cpu" if device == "auto" else device,
         )  # fmt: skip
         curve = CurveOptions(options["curve"], options["bends"], options["optimizer"], training)
-    align = options["align_by"] or ("weights" if options["align"] else None)
+    align: Literal["weights", "activations"] | None = options["align_by"] or ("weights" if options["align"] else None)
     names = ("points", "split", "samples", "starts", "recalibrate", "plane", "base")
     return ConnectOptions(align=align, curve=curve, **{name: options[name] for name in names})
 
