@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from landscape._utils.text import counted
 from landscape.cli.options import (
     PATH,
     POSITIVE,
@@ -19,6 +19,7 @@ from landscape.cli.options import (
     spec_of,
     usage_errors,
 )
+from landscape.cli.terminal import echo, echo_error, json_text, quoted
 
 if TYPE_CHECKING:
     from landscape.workflows.connections import ConnectOptions, ConnectResult
@@ -87,7 +88,7 @@ def command(sources: tuple[Path, ...], out: Path, as_json: bool, overwrite: bool
     """
     with usage_errors():
         settings, evaluation, spec = _settings(options), evaluation_of(options), spec_of(options)
-    from landscape.cli.progress import StageBars, echo
+    from landscape.cli.progress import StageBars
     from landscape.parallel.signals import StopSignals
     from landscape.workflows.connect import connect
     from landscape.workflows.sources import UnnamedProblemError
@@ -97,12 +98,12 @@ def command(sources: tuple[Path, ...], out: Path, as_json: bool, overwrite: bool
         try:
             result = connect(
                 sources, out, settings, evaluation=evaluation, problem=spec, ranks=ranks, overwrite=overwrite,
-                progress=bars, stop=stop, on_message=echo,
+                progress=bars, stop=stop, on_message=echo_error,
             )  # fmt: skip
         except UnnamedProblemError as error:
             raise click.UsageError(f"{error} with --model (and --dataset), or with --problem") from error
     if as_json:
-        click.echo(json.dumps(result.to_json()))
+        echo(json_text(result.to_json()))
     else:
         _show(result)
     return _conclude(out, result)
@@ -129,30 +130,29 @@ def _settings(options: dict[str, Any]) -> ConnectOptions:
 def _show(result: ConnectResult) -> None:
     """Print the barriers as a table, and of more than two networks as a matrix."""
     for connection in result.connections:
-        click.echo(f"{connection.start} to {connection.end}: {connection.label}")
+        echo(f"{connection.start} to {connection.end}: {connection.label}")
         width = max(len(name) for name in connection.barrier)
         for name, barrier in connection.barrier.items():
             interval = f"{barrier.low:.4g} to {barrier.high:.4g}"
-            click.echo(f"  {name:<{width}}  {barrier.height:>9.4g} at {barrier.at:.3g}  (95 %: {interval})")
+            echo(f"  {name:<{width}}  {barrier.height:>9.4g} at {barrier.at:.3g}  (95 %: {interval})")
     if len(result.names) > 2 and result.last:
         metric = next(iter(result.last[0].barrier))
-        click.echo(f"\nbarriers of {metric}")
+        echo(f"\nbarriers of {metric}")
         width = max(9, *(len(name) for name in result.names))
-        click.echo(" " * width + "".join(f"  {name:>{width}}" for name in result.names))
+        echo(" " * width + "".join(f"  {name:>{width}}" for name in result.names))
         for name, row in zip(result.names, result.matrix(metric), strict=True):
-            click.echo(f"{name:>{width}}" + "".join(f"  {height:>{width}.4g}" for height in row))
+            echo(f"{name:>{width}}" + "".join(f"  {height:>{width}.4g}" for height in row))
     for point in result.points:
         shown = ", ".join(f"{name} {value:.4g}" for name, value in point.values.items())
-        click.echo(f"{point.name} at ({point.coordinates[0]:.3g}, {point.coordinates[1]:.3g}): {shown}")
+        echo(f"{point.name} at ({point.coordinates[0]:.3g}, {point.coordinates[1]:.3g}): {shown}")
 
 
 def _conclude(out: Path, result: ConnectResult) -> int:
-    from landscape.cli.progress import echo
-
     if not result.complete:
-        echo(f"{out}: stopped; the same command continues")
+        echo_error(f"{out}: stopped; the same command continues")
         return 3
     for path in result.figures:
-        echo(f"  {path}")
-    echo(f"{out}: {len(result.connections)} lines and curves. Next: landscape plot {out}/*.h5")
+        echo_error(f"  {path}")
+    first = next(c.path for c in result.connections if c.path is not None)
+    echo_error(f"{out}: {counted(len(result.connections), 'connection')}. Next: landscape plot {quoted(first)}")
     return 0
