@@ -27,8 +27,8 @@ _RADIUS = click.FloatRange(0, min_open=True)
 @click.option(
     "--measure", "measures", multiple=True, metavar="NAME",
     help="Definition of sharpness; repeat for several. average-gaussian, average-sphere, average-filter, "
-    "average-adaptive, worst-l2, worst-linf, adaptive-l2, adaptive-linf, keskar, critical, relative-critical.  "
-    "[default: all but the last]",
+    "average-adaptive, worst-l2, worst-linf, adaptive-l2, adaptive-linf, keskar, critical, relative-critical, or all.  "
+    "[default: all but relative-critical]",
 )  # fmt: skip
 @click.option(
     "--radius", "radii", type=_RADIUS, multiple=True, metavar="R",
@@ -56,10 +56,11 @@ def command(sources: tuple[Path, ...], **options: Any) -> int:
       landscape sharpness run --measure adaptive-l2 --radius 0.5 --radius 1 --json
       landscape sharpness run-a run-b --format latex
     """
-    from landscape.analysis.sharpness import SharpnessConfig
+    from landscape.analysis.sharpness import MEASURES, SharpnessConfig
 
     with usage_errors():
-        chosen = {"measures": options["measures"]} if options["measures"] else {}
+        names: tuple[str, ...] = tuple(MEASURES) if "all" in options["measures"] else options["measures"]
+        chosen: dict[str, Any] = {"measures": names} if names else {}
         config = SharpnessConfig(
             **chosen, radius=options["radii"], directions=options["directions"], steps=options["steps"],
             starts=options["starts"], seed=options["seed"],
