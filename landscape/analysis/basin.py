@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from landscape._utils.names import unknown
 from landscape.analysis.crossing import CrossingSearch
+from landscape.analysis.curvature_file import read_curvature
 from landscape.analysis.intervals import mean_interval, quantile_interval
 from landscape.analysis.numbers import Number
 from landscape.analysis.probe import GROUP, Probe
 from landscape.analysis.sharpness import SharpnessConfig, worst_displacement
-from landscape.errors import UnsoundError
+from landscape.errors import StoreError, UnsoundError
 from landscape.geometry.direction import Direction, random_direction
 from landscape.geometry.normalization import ignored_names
 
@@ -42,6 +43,9 @@ class BasinConfig:
         change: change in units of the metric, instead of ``share``.
         rays: random rays, along filter-normalized directions.
         special: further rays: ``gradient`` (up the loss) and ``worst`` (to the highest loss in a small ball).
+        curvature: curvature files, one for each network, whose first eigenvectors give further rays: the one of both
+            signs along which the basin ends first.
+        eigenvectors: eigenvectors taken from each curvature file.
         evaluations: evaluations of each ray, including those that enclose the crossing.
         seed: random seed of the directions.
 
@@ -54,18 +58,21 @@ class BasinConfig:
     change: float | None = None
     rays: int = 30
     special: tuple[str, ...] = ("gradient", "worst")
+    curvature: tuple[str, ...] = ()
+    eigenvectors: int = 2
     evaluations: int = 8
     seed: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "special", tuple(self.special))
+        object.__setattr__(self, "curvature", tuple(map(str, self.curvature)))
         if self.share is not None and self.change is not None:
             raise ValueError("expected at most one of share and change, got both")
         for name in ("share", "change"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name}: expected a positive number, got {value:g}")
-        for name, least in (("rays", 2), ("evaluations", 4), ("seed", 0)):
+        for name, least in (("rays", 2), ("evaluations", 4), ("eigenvectors", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: expected {least} or more, got {getattr(self, name)}")
         for ray in self.special:
@@ -107,7 +114,8 @@ class BasinConfig:
     @property
     def units(self) -> tuple[str, ...]:
         """Names of the parts that are computed one by one, each of which gives an array."""
-        return ("origin", *(f"random/{first}" for first in range(0, self.rays, GROUP)), *self.special)
+        bent = [f"eigenvector-{k + 1}" for k in range(self.eigenvectors if self.curvature else 0)]
+        return ("origin", *(f"random/{first}" for first in range(0, self.rays, GROUP)), *self.special, *bent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +123,7 @@ class Ray:
     """The metric along one ray.
 
     Attributes:
-        name: ``random-0`` ..., ``gradient`` or ``worst``.
+        name: ``random-0`` ..., ``gradient``, ``worst``, or ``eigenvector-1+``, ``eigenvector-1-`` ...
         radius: distance at which the basin ends, relative to the norm of the weights; infinite if it does not.
         distances: distances of all evaluations, ascending, from 0.
         values: values of the metric there.
@@ -142,6 +150,7 @@ def compute_unit(probe: Probe, config: BasinConfig, name: str) -> Array:
 
     Raises:
         UnsoundError: the change is a share of a value that is not positive.
+        StoreError: the curvature file cannot be read, or belongs to other weights.
     """
     assert config.metric is not None
     if name == "origin":
@@ -153,16 +162,32 @@ def compute_unit(probe: Probe, config: BasinConfig, name: str) -> Array:
         directions = [random_direction(probe.origin, config.seed, axis) for axis in axes]
     else:
         start = 0.01
-        with probe.derivatives() as derivatives:
-            displacement = derivatives.gradient()[1]
+        if kind.startswith("eigenvector"):
+            displacement = _eigenvector(probe, config.curvature[0], int(kind.rpartition("-")[2]) - 1)
+        elif kind == "gradient":
+            with probe.derivatives() as derivatives:
+                displacement = derivatives.gradient()[1]
         if kind == "worst":
             ascent = SharpnessConfig(seed=config.seed)
             displacement = worst_displacement(probe, ascent, "worst-l2", WORST_RADIUS, 0)
         length = float(torch.linalg.vector_norm(displacement))
         if not 0 < length < math.inf:
             return np.full((1, _SCALAR + 2 * (config.evaluations + _ROOM) + 1), math.nan)
-        directions = [probe.direction(displacement * (_reference(probe) / length))]
+        signs = (1, -1) if kind.startswith("eigenvector") else (1,)
+        directions = [probe.direction(displacement * (sign * _reference(probe) / length)) for sign in signs]
     return _search(probe, config, directions, start)
+
+
+def _eigenvector(probe: Probe, path: str, index: int) -> torch.Tensor:
+    found = read_curvature(path)
+    if found.metadata.settings.get("weights") != probe.origin.digest():
+        raise StoreError(f"{path} holds the curvature at other weights; compute it at the checkpoint that is measured")
+    try:
+        tensors = found.tensors(index)
+    except ValueError as error:
+        raise StoreError(f"{path}: {error}; compute more of them, or use fewer") from error
+    parts = [tensors.get(name, torch.zeros_like(tensor)) for name, tensor in probe.origin]
+    return torch.cat([part.reshape(-1).double() for part in parts])
 
 
 def _reference(probe: Probe) -> float:
@@ -242,7 +267,8 @@ def _named_rows(config: BasinConfig, units: Mapping[str, Array]) -> list[tuple[s
     for name in config.units[1:]:
         for k, row in enumerate(units[name]):
             first = name.partition("/")[2]
-            found.append((f"random-{int(first) + k}" if first else name, row))
+            sign = "+-"[k] if len(units[name]) > 1 else ""
+            found.append((f"random-{int(first) + k}" if first else name + sign, row))
     return found
 
 
@@ -256,7 +282,7 @@ def matrices(config: BasinConfig, units: Mapping[str, Array]) -> dict[str, Array
     room = config.evaluations + _ROOM
     found: dict[str, list[Array]] = {}
     for name, row in _named_rows(config, units):
-        kind = "random" if name.startswith("random-") else name
+        kind = "random" if name.startswith("random-") else name.rstrip("+-")
         radius, slope = float(row[0]), float(row[1])
         if not math.isfinite(radius) or not math.isfinite(slope) or slope == 0 or radius == 0:
             found.setdefault(kind, []).append(np.full(origin.shape[1], radius))
@@ -265,7 +291,9 @@ def matrices(config: BasinConfig, units: Mapping[str, Array]) -> dict[str, Array
         sign = 1.0 if config.metric == "loss" else float(np.sign(change.mean()))
         excess = sign * change - (config.share or 0.0) * origin[0]
         found.setdefault(kind, []).append(radius - (excess - excess.mean()) / slope)
-    return {kind: np.stack(rows) for kind, rows in found.items()}
+    stacked = {kind: np.stack(rows) for kind, rows in found.items()}
+    # Of both signs of an eigenvector, the one along which the basin ends first.
+    return {k: x if k == "random" else x[int(np.argmin(x.mean(1)))][None] for k, x in stacked.items()}
 
 
 def name_of(kind: str) -> str:

@@ -11,6 +11,7 @@ from landscape.cli.measure_options import conclude, measure_options, ranks_of, r
 from landscape.cli.options import (
     NON_NEGATIVE,
     PATH,
+    POSITIVE,
     evaluation_of,
     evaluation_options,
     problem_options,
@@ -31,6 +32,11 @@ _AMOUNT = click.FloatRange(0, min_open=True)
 )  # fmt: skip
 @click.option("--change", type=_AMOUNT, metavar="C", help="The same in units of the metric; replaces --share.")
 @click.option("--rays", type=click.IntRange(2), metavar="N", default=30, show_default=True, help="Random rays.")
+@click.option(
+    "--curvature", type=PATH, multiple=True, metavar="FILE",
+    help="File of `landscape curvature` for each SOURCE, whose eigenvectors give further rays.",
+)  # fmt: skip
+@click.option("--eigenvectors", type=POSITIVE, default=2, show_default=True, help="Eigenvectors of each file.")
 @click.option("--random-only", is_flag=True, help="Leave out the rays along the gradient and the worst direction.")
 @click.option("--evaluations", type=click.IntRange(4), metavar="N", default=8, show_default=True,
               help="Evaluations of each ray.")  # fmt: skip
@@ -54,7 +60,7 @@ def command(sources: tuple[Path, ...], **options: Any) -> int:
 
     with usage_errors():
         special: dict[str, Any] = {"special": ()} if options["random_only"] else {}
-        names = ("metric", "share", "change", "rays", "evaluations", "seed")
+        names = ("metric", "share", "change", "rays", "curvature", "eigenvectors", "evaluations", "seed")
         config = BasinConfig(**{name: options[name] for name in names}, **special)
         evaluation, spec = evaluation_of(options), spec_of(options)
         require_figure(options)

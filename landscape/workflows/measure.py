@@ -65,6 +65,9 @@ class MeasureTask:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ValueError("sources: expected one or more networks")
+        files = self.config.curvature if isinstance(self.config, BasinConfig) else ()
+        if files and len(files) != len(self.sources):
+            raise ValueError(f"curvature: expected one file for each of {len(self.sources)} networks, got {len(files)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +139,8 @@ def measure(
     total = len(task.config.units) * len(task.sources)
     device = choose_device(task.evaluation.device, ranks)
     try:
-        for number, (source, name) in enumerate(zip(task.sources, names_of(task.sources), strict=True)):
-            probe, config = ranks.collective(lambda source=source: _open(task, source, device))  # type: ignore[misc]
+        for number, name in enumerate(names_of(task.sources)):
+            probe, config = ranks.collective(lambda number=number: _open(task, number, device))  # type: ignore[misc]
             facts = probe.facts
             ranks.require_equal(facts.to_json())
 
@@ -177,14 +180,16 @@ def measure(
     return found
 
 
-def _open(task: MeasureTask, source: SourceLike, device: str) -> tuple[Probe, Config]:
+def _open(task: MeasureTask, number: int, device: str) -> tuple[Probe, Config]:
+    """Return the network of a number, and what is measured of it."""
     opened = open_source(
-        source, problem=task.problem, split=task.split, samples=task.samples,
+        task.sources[number], problem=task.problem, split=task.split, samples=task.samples,
         double_precision=task.evaluation.dtype in ("auto", "float64"),
     )  # fmt: skip
     evaluation = replace(task.evaluation, device=device.partition(":")[0]).resolved(opened.problem.model)
     config = task.config
     if isinstance(config, BasinConfig):
+        config = replace(config, curvature=config.curvature[number : number + 1])
         config = config.resolved(tuple(opened.problem.metrics))
     return Probe(opened.problem, evaluation, device), config
 
@@ -284,7 +289,7 @@ def run_measurement(
 def facts_of(task: MeasureTask) -> list[tuple[str, Facts]]:
     """Return the name of each network and what must agree for a comparison, without measuring anything."""
     found = []
-    for source, name in zip(task.sources, names_of(task.sources), strict=True):
-        probe, _ = _open(task, source, "cpu")
+    for number, name in enumerate(names_of(task.sources)):
+        probe, _ = _open(task, number, "cpu")
         found.append((name, probe.facts))
     return found

@@ -185,6 +185,8 @@ def _draw_rays(ax: Axes, rays: Sequence[Ray], colour: str) -> Line2D:
     worst = min(random, key=lambda ray: ray.radius)
     others = [(worst, "worst random ray", ":", "black")]
     others += [(ray, *SPECIAL[ray.name], "0.3") for ray in rays if ray.name in SPECIAL]
+    bent = [ray for ray in rays if ray.name.startswith("eigenvector")]
+    others += [(ray, "eigenvectors" if k == 0 else "_", "-", "0.6") for k, ray in enumerate(bent)]
     for ray, label, style, shade in others:
         curve = _finite(ray)
         if curve.shape[1] > 1:
