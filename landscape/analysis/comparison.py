@@ -13,7 +13,7 @@ from landscape.analysis.basin import QUANTILES
 from landscape.analysis.intervals import Difference, difference_interval, quantile_difference
 from landscape.analysis.numbers import Comparison
 from landscape.analysis.probe import Facts
-from landscape.analysis.sharpness import MEASURES
+from landscape.analysis.sharpness_measures import MEASURES
 
 Array: TypeAlias = NDArray[np.float64]
 Key: TypeAlias = tuple[str, float | None]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,77 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from landscape._utils.names import unknown
-from landscape.analysis.ascent import Ball, Norm, ascend
+from landscape.analysis.ascent import Ball, ascend
 from landscape.analysis.crossing import CrossingSearch
 from landscape.analysis.intervals import mean_interval
 from landscape.analysis.numbers import Number
 from landscape.analysis.probe import GROUP, Probe
+from landscape.analysis.sharpness_measures import MEASURES
 from landscape.errors import UnsoundError
 from landscape.geometry.direction import Direction, gaussian, random_direction
 
 Array = NDArray[np.float64]
-Kind = Literal["average", "worst", "critical"]
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A definition of sharpness.
-
-    Attributes:
-        kind: ``average`` over random directions, ``worst`` case in a ball, or ``critical`` step.
-        formula: definition in words and symbols.
-        radius: default radius; None if the measure has none.
-        unit: unit of the value.
-        adaptive: True if rescaling the layers of a ReLU network leaves the value alone.
-        source: paper that defines it.
-        norm: norm of the ball of a worst case.
-    """
-
-    kind: Kind
-    formula: str
-    radius: float | None
-    unit: str
-    adaptive: bool
-    source: str
-    norm: Norm = "l2"
-
-
-MEASURES: Mapping[str, Measure] = {
-    "average-gaussian": Measure(
-        "average", "E L(w + r e) - L(w), e standard normal", 0.01, "loss", False, "Andriushchenko et al. 2023"
-    ),
-    "average-sphere": Measure(
-        "average", "E L(w + r u) - L(w), u uniform on the unit sphere", 0.5, "loss", False, "Wen et al. 2023"
-    ),
-    "average-filter": Measure(
-        "average", "E L(w + r d) - L(w), d random and filter-normalized", 0.1, "loss", True, "Li et al. 2018"
-    ),
-    "average-adaptive": Measure(
-        "average", "E L(w + r |w| e) - L(w), e standard normal", 0.1, "loss", True, "Andriushchenko et al. 2023"
-    ),
-    "worst-l2": Measure("worst", "max L(w + e) - L(w), ||e||_2 <= r", 0.05, "loss", False, "Foret et al. 2021"),
-    "worst-linf": Measure(
-        "worst", "max L(w + e) - L(w), ||e||_inf <= r", 0.0005, "loss", False, "Foret et al. 2021", "linf"
-    ),
-    "adaptive-l2": Measure(
-        "worst", "max L(w + |w| e) - L(w), ||e||_2 <= r", 0.5, "loss", True, "Kwon et al. 2021"
-    ),
-    "adaptive-linf": Measure(
-        "worst", "max L(w + |w| e) - L(w), ||e||_inf <= r", 0.01, "loss", True, "Kwon et al. 2021", "linf"
-    ),
-    "keskar": Measure(
-        "worst", "100 (max L(w + e) - L(w)) / (1 + L(w)), |e| <= r (|w| + 1)", 0.001, "%", False,
-        "Keskar et al. 2017", "linf",
-    ),
-    "critical": Measure(
-        "critical", "2 / min {t > 0: L(w - t g) > L(w)}", None, "1/step", False, "Kalra et al. 2026"
-    ),
-    "relative-critical": Measure(
-        "critical", "2 / min {t > 0: L2(w - t g) > L2(w)}, L2: loss of the second split", None, "1/step", False,
-        "Kalra et al. 2026",
-    ),
-}  # fmt: skip
-"""Measures by name."""
 DEFAULT_MEASURES = tuple(name for name in MEASURES if name != "relative-critical")
 _LINE_EVALUATIONS = 12
 _FIRST_STEP = 1e-3  # of a line search, relative to the norm of the weights
@@ -253,11 +192,17 @@ def _critical(probe: Probe, relative: bool) -> Array:
     split = _second(probe) if relative else probe.split
     with probe.derivatives() as derivatives:
         gradient = derivatives.gradient()[1]
+    slope = -float(gradient @ gradient)
+    if relative:
+        with probe.derivatives(split) as derivatives:
+            slope = -float(gradient @ derivatives.gradient()[1])
     direction = probe.direction(-gradient)
     base = probe.at_origin(split=split)
     length = float(torch.linalg.vector_norm(gradient))
     if not 0 < length < math.inf or not np.isfinite(base).all():
         return np.concatenate([[math.nan, math.nan], np.full(base.shape[1], math.nan)])
+    if slope >= 0:  # the other loss rises from the first step on
+        return np.concatenate([[0.0, slope], np.zeros(base.shape[1])])
     search = CrossingSearch(0.0, _FIRST_STEP * probe.origin.norm() / length, _LINE_EVALUATIONS)
     with probe.opened([direction], split=split) as losses:
         while search.distance is not None:
@@ -343,5 +288,7 @@ def _remark(measure: str, x: Array) -> str:
     if MEASURES[measure].kind == "critical":
         if math.isnan(rows[0]):
             return "the gradient is zero or not finite, so there is no direction of descent"
+        if math.isinf(rows[0]):
+            return "the loss of the second split rises from the first step on; its critical step is 0"
         return "the loss does not rise along the negative gradient" if rows[0] == 0 else ""
     return "no point of the ball with a higher loss was found" if rows[0] <= 0 else ""

@@ -56,7 +56,8 @@ def command(sources: tuple[Path, ...], **options: Any) -> int:
       landscape sharpness run --measure adaptive-l2 --radius 0.5 --radius 1 --json
       landscape sharpness run-a run-b --format latex
     """
-    from landscape.analysis.sharpness import MEASURES, SharpnessConfig
+    from landscape.analysis.sharpness import SharpnessConfig
+    from landscape.analysis.sharpness_measures import MEASURES
 
     with usage_errors():
         names: tuple[str, ...] = tuple(MEASURES) if "all" in options["measures"] else options["measures"]

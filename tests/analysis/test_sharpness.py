@@ -15,7 +15,8 @@ from landscape.analysis.ascent import Ball, ascend
 from landscape.analysis.basin import BasinConfig
 from landscape.analysis.crossing import CrossingSearch
 from landscape.analysis.probe import Probe
-from landscape.analysis.sharpness import MEASURES, SharpnessConfig
+from landscape.analysis.sharpness import SharpnessConfig
+from landscape.analysis.sharpness_measures import MEASURES
 from landscape.errors import UnsoundError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.direction import random_direction
@@ -129,6 +130,16 @@ def test_relative_critical_step_of_two_quadratics():
     other = CURVATURE[[0, 1, 3, 2, 4]]
     g = CURVATURE * POINT
     assert found["relative-critical"].value == pytest.approx(float((other * g) @ g / (other * POINT @ g)), rel=1e-9)
+    # A loss that rises along the descent of the other one has a critical step of 0.
+
+    def opposite(outputs, targets):
+        return outputs.square().sum(1) / 2 * (1 - 2 * targets)
+
+    apart = replace(both, splits={"train": train, "test": Split(train.inputs, train.targets + 1)}, loss=opposite)
+    found = measured(Probe(apart, EvaluationConfig()), SharpnessConfig(("relative-critical",)))["relative-critical"]
+    assert found.value == math.inf
+    assert found.to_json()["value"] is None
+    assert "critical step is 0" in found.remark
     with pytest.raises(ValueError, match="expected two splits"):
         measured(probe, SharpnessConfig(("relative-critical",)))
 
