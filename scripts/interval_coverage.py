@@ -1,11 +1,11 @@
 """Coverage of the intervals of sharpness and basin numbers, by simulation on a problem whose truth is known.
 
-The loss of a sample is ``(x . w)^2 / 2`` with normal ``x``, so the population loss is a quadratic function of ``w`` with
-a known Hessian, and every measure has a known value. Each simulation draws samples and directions, computes the measure
-and its interval as the library does from the values of each sample, and asks whether the interval contains the truth.
-``--skewed`` multiplies the losses of each sample by a lognormal factor of mean 1, after which a few samples carry much
-of the loss, as in trained networks. Prints one row per measure: coverage with its standard error, and the mean length
-of the interval in units of the value.
+The loss of a sample is ``(x . w)^2 / 2`` with normal ``x``, so the population loss is a quadratic function of ``w``
+with a known Hessian, and every measure has a known value. Each simulation draws samples and directions, computes the
+measure and its interval as the library does from the values of each sample, and asks whether the interval contains
+the truth. ``--skewed`` multiplies the losses of each sample by a lognormal factor of mean 1, after which a few samples
+carry much of the loss, as in trained networks. Prints one row per measure: coverage with its standard error, and the
+mean length of the interval in units of the value.
 
     python scripts/interval_coverage.py --simulations 2000
 """
