@@ -106,10 +106,11 @@ class BasinConfig:
 
     @property
     def criterion(self) -> str:
-        """The change in words, once resolved: "loss rises by 100 %"."""
+        """Change in words, once resolved: "loss rises by 100 %"."""
         verb = "rises" if self.metric == "loss" else "changes"
         amount = f"{self.change:g}" if self.share is None else f"{100 * self.share:g} %"
-        return f"{self.metric} {verb} by {amount}"
+        name = "accuracy" if self.metric == "acc" else self.metric
+        return f"{name} {verb} by {amount}"
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -267,8 +268,10 @@ def _named_rows(config: BasinConfig, units: Mapping[str, Array]) -> list[tuple[s
     for name in config.units[1:]:
         for k, row in enumerate(units[name]):
             first = name.partition("/")[2]
-            sign = "+-"[k] if len(units[name]) > 1 else ""
-            found.append((f"random-{int(first) + k}" if first else name + sign, row))
+            if first:
+                found.append((f"random-{int(first) + k}", row))
+            else:  # eigenvectors are followed in both directions
+                found.append((f"{name}{'+-'[k]}" if len(units[name]) > 1 else name, row))
     return found
 
 

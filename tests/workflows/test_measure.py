@@ -11,7 +11,7 @@ import pytest
 
 from landscape.analysis.basin import BasinConfig
 from landscape.analysis.sharpness import SharpnessConfig
-from landscape.errors import StoreError
+from landscape.errors import LandscapeError, StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.problem.spec import ProblemSpec
 from landscape.surface.measurements import MeasurementStore, read_measurements
@@ -198,7 +198,7 @@ def test_basins_of_a_run(run, other):
         assert found[name, "basin-q10"].value <= median.value <= found[name, "basin-q90"].value
         assert found[name, "basin-worst-ray"].value <= median.value
         assert len(result.rays[name]) == 6
-    assert result.criterion == "acc changes by 10 %"
+    assert result.criterion == "accuracy changes by 10 %"
     assert {comparison.measure for comparison in result.comparisons} == {
         "basin-median", "basin-q10", "basin-q90", "basin-gradient", "basin-worst-direction",
     }  # fmt: skip
@@ -240,3 +240,24 @@ def test_a_store_in_memory_needs_no_file():
         store.require("b", [1])
     assert "a" in store
     store.finish([])
+
+
+def test_rays_along_eigenvectors(run, other, tmp_path):
+    from landscape.analysis.curvature import CurvatureConfig
+    from landscape.workflows.curvature import curvature
+
+    bent = tmp_path / "curvature.h5"
+    found = curvature(run, CurvatureConfig(k=1, trace_probes=0, density_probes=0), out=bent)
+    config = BasinConfig(metric="loss", change=0.05, rays=4, curvature=(bent,), eigenvectors=1)
+    result = measure_basin(run, config)
+    numbers = {number.measure: number.value for number in result.numbers}
+    signs = {ray.name: ray.radius for ray in result.rays[result.numbers[0].source] if "eigen" in ray.name}
+    assert numbers["basin-eigenvector-1"] == pytest.approx(min(signs["eigenvector-1+"], signs["eigenvector-1-"]))
+    assert numbers["basin-eigenvector-1"] < numbers["basin-median"]
+    with pytest.raises(LandscapeError, match="curvature at other weights"):
+        measure_basin(other, config)
+    with pytest.raises(ValueError, match="expected one file for each of 2 networks, got 1"):
+        measure_basin([run, other], config)
+    with pytest.raises(LandscapeError, match="expected the index of one of 1 eigenvectors"):
+        measure_basin(run, BasinConfig(rays=4, curvature=(bent,), eigenvectors=2))
+    assert found.complete

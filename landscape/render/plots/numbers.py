@@ -164,7 +164,7 @@ def plot_basin(
         low, high = (f"{100 * q:g}" for q in _QUANTILE_BAND)
         criterion = next((n.remark for n in numbers if n.measure in QUANTILES), "")
         notes = [
-            f"band: {low} to {high} % of the random rays, interpolated between the points that were evaluated (dots)",
+            f"band: {low} to {high} % of the random rays, as far as all were evaluated (dots, joined by thin lines)",
             f"vertical: median radius with its 95 % interval, where {criterion}",
         ]
         figure.add_footnote(wrap_notes(notes, 0.97 * figure.get_figwidth()), small_size())
@@ -174,7 +174,7 @@ def plot_basin(
 def _draw_rays(ax: Axes, rays: Sequence[Ray], colour: str) -> Line2D:
     random = [ray for ray in rays if ray.name.startswith("random-")]
     for ray in random:
-        ax.plot(*_finite(ray)[:, 1:], ".", color=colour, markersize=1.5, alpha=0.5, zorder=2)
+        ax.plot(*_finite(ray)[:, 1:], ".-", color=colour, linewidth=0.4, markersize=1.5, alpha=0.4, zorder=2)
     curves = [_finite(ray) for ray in random]
     low = min(curve[0, min(1, curve.shape[1] - 1)] for curve in curves) / 4
     at = np.geomspace(low, max(min(curve[0, -1] for curve in curves), 2 * low), 200)
