@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,16 @@ from numpy.typing import NDArray
 from landscape._utils.provenance import Environment, now
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import create_hdf5, open_hdf5, python_value, read_array
+from landscape.surface.schema import Schema
 
 FORMAT, FORMAT_VERSION = "landscape-numbers", 1
+SCHEMA = Schema(
+    "measurements",
+    attributes={
+        "format": "text", "format_version": "number", "settings": "object", "environment": "object", "started": "text",
+        "finished": "text",
+    },
+)  # fmt: skip
 FLUSH_COST_FACTOR, LEAST_FLUSH_SECONDS = 50.0, 1.0
 """Time between two writes in units of the time that one takes, and at least; they take milliseconds as a rule."""
 _PACKAGES = ("landscape", "torch", "numpy", "scipy", "h5py")
@@ -59,13 +66,14 @@ class MeasurementStore:
 
     def _read(self, path: Path) -> dict[str, Any]:
         with open_hdf5(path) as file:
-            if python_value(file.attrs.get("format", "")) != FORMAT:
+            if not is_measurements(file):
                 raise StoreError(f"{path} is not a file of measurements and is left unchanged; choose another name")
+            SCHEMA.require(file, path)
             if int(file.attrs["format_version"]) != FORMAT_VERSION:
                 raise StoreError(f"{path} has a format version that this program does not read; choose another name")
             stored: dict[str, Any] = json.loads(python_value(file.attrs["settings"]))
             self._started = str(python_value(file.attrs["started"]))
-            self._environment = replace(Environment.from_json(json.loads(python_value(file.attrs["environment"]))))
+            self._environment = Environment.from_json(json.loads(python_value(file.attrs["environment"])))
             self._arrays = {name: read_array(node) for name, node in _datasets(file["units"])}
         return stored
 
@@ -124,6 +132,11 @@ class MeasurementStore:
         )  # fmt: skip
 
 
+def is_measurements(file: h5py.File) -> bool:
+    """Return True if an open file is one of measurements."""
+    return bool(python_value(file.attrs.get("format", "")) == FORMAT)
+
+
 def read_measurements(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the settings of a file of measurements and its finished numbers as records.
 
@@ -131,8 +144,9 @@ def read_measurements(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]
         StoreError: the file is missing, damaged, or of another format.
     """
     with open_hdf5(path) as file:
-        if python_value(file.attrs.get("format", "")) != FORMAT:
+        if not is_measurements(file):
             raise StoreError(f"{path} is not a file of measurements")
+        SCHEMA.require(file, path)
         settings: dict[str, Any] = json.loads(python_value(file.attrs["settings"]))
         columns = {name: read_array(node) for name, node in file["numbers"].items()}
     count = len(next(iter(columns.values()), ()))
@@ -152,12 +166,14 @@ def _write_table(group: h5py.Group, records: Sequence[Mapping[str, Any]]) -> Non
 
 
 def _datasets(group: h5py.Group, prefix: str = "") -> list[tuple[str, h5py.Dataset]]:
-    found = []
+    found: list[tuple[str, h5py.Dataset]] = []
     for name, node in group.items():
         if isinstance(node, h5py.Group):
             found += _datasets(node, f"{prefix}{name}/")
-        else:
+        elif isinstance(node, h5py.Dataset) and node.dtype.kind == "f":
             found.append((f"{prefix}{name}", node))
+        else:
+            raise ValueError(f"{prefix}{name}: expected floating-point numbers")
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from landscape._utils.trust import trusting
 from landscape.analysis import basin as analysis
 from landscape.analysis.basin import BasinConfig, Ray
 from landscape.analysis.comparison import Array, Key, Subject, compare_subjects, require_comparable
@@ -57,6 +58,7 @@ def measure_basin(
     ranks: RanksOption = 1,
     progress: ProgressOption[Steps] = None,
     stop: Callable[[], bool] | None = None,
+    trust: bool = False,
 ) -> BasinResult:
     """Measure how far a network can move before a metric has changed by a stated amount.
 
@@ -78,6 +80,7 @@ def measure_basin(
         ranks: number of MPI ranks to start on this machine, ``"auto"``, or the ranks of a running job.
         progress: True for a progress bar, or a function called with a ``Steps`` after each part.
         stop: polled between parts; when it returns True, the parts under way are finished and kept.
+        trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
 
     Returns:
         The numbers and rays; without any of them on ranks other than the root, and while parts are left.
@@ -95,8 +98,9 @@ def measure_basin(
     if compare:
         if len(task.sources) < 2:
             raise ValueError(f"compare: expected two or more networks, got {len(task.sources)}")
-        require_comparable(facts_of(task))  # before the first part is computed
-    with reporting(progress, "basin", "part", lambda steps: steps) as report:
+        with trusting(trust):
+            require_comparable(facts_of(task))  # before the first part is computed
+    with trusting(trust), reporting(progress, "basin", "part", lambda steps: steps) as report:
         measured, store = run_measurement(task, ranks, report, stop or (lambda: False))
     if store is None:
         return BasinResult(out=task.out)

@@ -17,6 +17,7 @@ from landscape.errors import LandscapeError, StoreError
 from landscape.evaluation.precision import PrecisionReport
 from landscape.geometry.trajectory import Trajectory
 from landscape.surface.hdf5 import is_hdf5, open_hdf5, read_attributes
+from landscape.surface.measurements import is_measurements, read_measurements
 from landscape.surface.metadata import SurfaceMetadata
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import DONE, FAILED, STOPPED, Surface
@@ -25,7 +26,7 @@ from landscape.training.checkpoint import load_checkpoint
 from landscape.training.run import Run
 from landscape.workflows.sources import PathName
 
-Kind: TypeAlias = Literal["surface", "trajectory", "curvature", "directions", "checkpoint", "run"]
+Kind: TypeAlias = Literal["surface", "trajectory", "curvature", "numbers", "directions", "checkpoint", "run"]
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,27 @@ def info(path: Run | PathName) -> Info:
     with open_hdf5(path) as file:
         is_surface = "xcoordinates" in file
         is_trajectory = "trajectories" in file or "proj_xcoord" in file
-        bent = is_curvature(file)
+        bent, measured = is_curvature(file), is_measurements(file)
     if bent:
         return _curvature(path)
+    if measured:
+        return _numbers(path)
     if is_surface:
         return _surface(path)
     return _trajectories(path) if is_trajectory else _directions(path)
+
+
+def _numbers(path: Path) -> Info:
+    settings, records = read_measurements(path)
+    facts: dict[str, Any] = {"of": settings.get("kind", "unknown")}
+    for record in records:
+        radius = "" if math.isnan(record["radius"]) else f" (r = {record['radius']:g})"
+        interval = "" if math.isnan(record["low"]) else f" [{record['low']:.3g}, {record['high']:.3g}]"
+        name = f"{record['source']}, {record['measure']}{radius}"
+        facts[name] = f"{record['value']:.4g}{interval} {record['unit']}".rstrip()
+    if not records:
+        facts["numbers"] = "none yet: parts are left to compute, and the same command continues"
+    return Info(path, "numbers", facts, facts | {"settings": settings})
 
 
 def _surface(path: Path) -> Info:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape._utils.trust import give, given, is_trusting, trusting
 from landscape.analysis import basin as basin_analysis
 from landscape.analysis import sharpness as sharpness_analysis
 from landscape.analysis.basin import BasinConfig
@@ -230,7 +231,7 @@ def measure_on_local_ranks(
     sources = tuple(str(s.path) if isinstance(s, Run) else str(s) for s in task.sources)
     with tempfile.TemporaryDirectory(prefix="landscape-") as folder:
         job = Path(folder) / "job"
-        job.write_bytes(pickle.dumps(replace(task, sources=sources)))
+        job.write_bytes(pickle.dumps((replace(task, sources=sources), given(), is_trusting())))
         run_on_ranks(
             f"{__name__}:measure_on_rank", {"job": str(job)}, count, threads=task.evaluation.threads,
             on_progress=lambda message: report(Steps(*message)), stop=stop,
@@ -240,9 +241,11 @@ def measure_on_local_ranks(
 def measure_on_rank(arguments: Mapping[str, Any], context: RankContext) -> None:
     """Measure the task in the file ``arguments["job"]`` as one of its ranks."""
     ranks = context.ranks
-    task: MeasureTask = ranks.collective(lambda: pickle.loads(Path(arguments["job"]).read_bytes()))
+    task, references, trust = ranks.collective(lambda: pickle.loads(Path(arguments["job"]).read_bytes()))
+    give(references)
     store = ranks.collective(lambda: open_store(task) if ranks.is_root else None)
-    measure(task, ranks, lambda steps: context.report([steps.done, steps.total, steps.note]), context.stop, store)
+    with trusting(trust):
+        measure(task, ranks, lambda steps: context.report([steps.done, steps.total, steps.note]), context.stop, store)
 
 
 def count_ranks(task: MeasureTask, ranks: int | str) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from landscape._utils.trust import trusting
 from landscape.analysis import sharpness as analysis
 from landscape.analysis.comparison import Subject, comparability_warnings, compare_subjects, require_comparable
 from landscape.analysis.numbers import Comparison, Number
@@ -52,6 +53,7 @@ def measure_sharpness(
     ranks: RanksOption = 1,
     progress: ProgressOption[Steps] = None,
     stop: Callable[[], bool] | None = None,
+    trust: bool = False,
 ) -> SharpnessResult:
     """Measure the sharpness of networks by one or several definitions, with 95 % intervals over directions and data.
 
@@ -74,6 +76,7 @@ def measure_sharpness(
         ranks: number of MPI ranks to start on this machine, ``"auto"``, or the ranks of a running job.
         progress: True for a progress bar, or a function called with a ``Steps`` after each part.
         stop: polled between parts; when it returns True, the parts under way are finished and kept.
+        trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
 
     Returns:
         The numbers; without any of them on ranks other than the root, and while parts are left.
@@ -95,8 +98,9 @@ def measure_sharpness(
     if compare:
         if len(task.sources) < 2:
             raise ValueError(f"compare: expected two or more networks, got {len(task.sources)}")
-        require_comparable(facts_of(task))  # before the first part is computed
-    with reporting(progress, "sharpness", "part", lambda steps: steps) as report:
+        with trusting(trust):
+            require_comparable(facts_of(task))  # before the first part is computed
+    with trusting(trust), reporting(progress, "sharpness", "part", lambda steps: steps) as report:
         measured, store = run_measurement(task, ranks, report, stop or (lambda: False))
     if store is None:
         return SharpnessResult(out=task.out)

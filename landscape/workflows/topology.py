@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from landscape._utils.trust import trusting
 from landscape.analysis.noise import STANDARD_ERRORS
 from landscape.analysis.numbers import Number
 from landscape.analysis.topology import MergeTree, Minimum, merge_tree
@@ -58,6 +59,7 @@ def compute_topology(
     out: PathName | None = None,
     fields: PathName | None = None,
     overwrite: bool = False,
+    trust: bool = False,
 ) -> TopologyResult:
     """Compute the merge tree of a surface: its minima, the saddles between their basins, persistence and barriers.
 
@@ -75,6 +77,8 @@ def compute_topology(
         fields: file for ParaView and its plugin TTK (``.vti``, ``.vts``) or ``.csv`` with the metrics, the basins and
             the persistence as point arrays.
         overwrite: replace ``out`` and ``fields`` if they exist.
+        trust: True to run the code that the file names, where ``measure_errors`` needs it; see
+            :func:`landscape.compute_surface`.
 
     Raises:
         ValueError: no such metric or seed, too few points, or ``measure_errors`` for a surface whose network cannot be
@@ -100,7 +104,8 @@ def compute_topology(
             raise ValueError(
                 "measure_errors: expected the path of a surface file, from which the network can be rebuilt"
             )
-        tree = tree.with_errors(_measured_errors(found, tree, Path(surface), seed))
+        with trusting(trust):
+            tree = tree.with_errors(_measured_errors(found, tree, Path(surface), seed))
     numbers = tuple(_numbers(source or "surface", found, tree))
     written = () if fields is None else tuple(_write_fields(Path(fields), found, tree, overwrite))
     if out is not None:
