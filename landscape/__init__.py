@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from landscape.analysis.basin import BasinConfig as BasinConfig
     from landscape.analysis.checks import Finding as Finding
     from landscape.analysis.curvature import Curvature as Curvature
     from landscape.analysis.curvature import CurvatureConfig as CurvatureConfig
     from landscape.analysis.curvature_file import read_curvature as read_curvature
     from landscape.errors import AlignmentError as AlignmentError
+    from landscape.analysis.numbers import Comparison as Comparison
+    from landscape.analysis.numbers import Number as Number
+    from landscape.analysis.sharpness import SharpnessConfig as SharpnessConfig
+    from landscape.analysis.topology import MergeTree as MergeTree
+    from landscape.analysis.topology import merge_tree as merge_tree
     from landscape.errors import CheckpointError as CheckpointError
     from landscape.errors import DataError as DataError
     from landscape.errors import DerivativeError as DerivativeError
@@ -56,6 +62,8 @@ if TYPE_CHECKING:
     from landscape.training.checkpoint import save_checkpoint as save_checkpoint
     from landscape.training.run import Run as Run
     from landscape.training.settings import TrainingSettings as TrainingSettings
+    from landscape.workflows.basin import BasinResult as BasinResult
+    from landscape.workflows.basin import measure_basin as measure_basin
     from landscape.workflows.check import check as check
     from landscape.workflows.compare import CompareOptions as CompareOptions
     from landscape.workflows.compare import compare as compare
@@ -76,7 +84,11 @@ if TYPE_CHECKING:
     from landscape.workflows.info import Info as Info
     from landscape.workflows.info import info as info
     from landscape.workflows.planes import PlaneConfig as PlaneConfig
+    from landscape.workflows.sharpness import SharpnessResult as SharpnessResult
+    from landscape.workflows.sharpness import measure_sharpness as measure_sharpness
     from landscape.workflows.surface import compute_surface as compute_surface
+    from landscape.workflows.topology import TopologyResult as TopologyResult
+    from landscape.workflows.topology import compute_topology as compute_topology
     from landscape.workflows.train import resume as resume
     from landscape.workflows.train import train as train
     from landscape.workflows.trajectory import principal_plane_of as principal_plane_of
@@ -89,17 +101,20 @@ else:
         {
             "AlignmentError": "errors",
             "Axis": "sweep.grid",
+            "BasinConfig": "analysis.basin",
+            "BasinResult": "workflows.basin",
             "Checkpoint": "training.checkpoint",
             "CheckpointError": "errors",
             "CompareOptions": "workflows.compare",
+            "Comparison": "analysis.numbers",
             "Curvature": "analysis.curvature",
             "CurvatureConfig": "analysis.curvature",
             "ConnectOptions": "workflows.connections",
             "ConnectResult": "workflows.connections",
             "CurveOptions": "workflows.curves",
             "DataError": "errors",
-            "DerivativeError": "errors",
             "DerivativeConfig": "evaluation.config",
+            "DerivativeError": "errors",
             "Direction": "geometry.direction",
             "EvaluationConfig": "evaluation.config",
             "ExportOptions": "render.exports.job",
@@ -107,9 +122,11 @@ else:
             "Grid": "sweep.grid",
             "Info": "workflows.info",
             "LandscapeError": "errors",
+            "MergeTree": "analysis.topology",
             "MissingLibraryError": "errors",
             "Motion": "render.scenes.options",
             "NonFiniteLossError": "errors",
+            "Number": "analysis.numbers",
             "Plane": "geometry.plane",
             "PlaneConfig": "workflows.planes",
             "PlotOptions": "workflows.figures",
@@ -119,11 +136,14 @@ else:
             "RankError": "parallel.ranks",
             "Run": "training.run",
             "SceneOptions": "render.scenes.options",
+            "SharpnessConfig": "analysis.sharpness",
+            "SharpnessResult": "workflows.sharpness",
             "Split": "problem.problem",
             "StoreError": "errors",
             "Surface": "surface.surface",
             "SweepConfig": "sweep.config",
             "SweepResult": "sweep.config",
+            "TopologyResult": "workflows.topology",
             "TrainingSettings": "training.settings",
             "Trajectory": "geometry.trajectory",
             "UnsoundError": "errors",
@@ -136,6 +156,7 @@ else:
             "compare_runs": "workflows.compare",
             "compute_surface": "workflows.surface",
             "connect": "workflows.connect",
+            "compute_topology": "workflows.topology",
             "cross_entropy": "problem.measures",
             "curvature": "workflows.curvature",
             "demo": "workflows.demo",
@@ -143,15 +164,18 @@ else:
             "hessian_plane": "workflows.hessian_plane",
             "info": "workflows.info",
             "load_checkpoint": "training.checkpoint",
+            "measure_basin": "workflows.basin",
+            "measure_sharpness": "workflows.sharpness",
             "merge": "surface.merge",
+            "merge_tree": "analysis.topology",
             "plane_through": "geometry.plane",
             "plot": "workflows.figures",
             "principal_plane": "geometry.plane",
             "principal_plane_of": "workflows.trajectory",
             "project": "workflows.trajectory",
-            "read_curvature": "analysis.curvature_file",
             "random_direction": "geometry.direction",
             "random_plane": "geometry.plane",
+            "read_curvature": "analysis.curvature_file",
             "read_surface": "surface.reading",
             "read_trajectories": "surface.trajectory_files",
             "render_scene": "workflows.figures",
