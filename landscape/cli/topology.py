@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +11,11 @@ from landscape.cli.measure_options import output_options, require_figure, save_p
 from landscape.cli.options import NON_NEGATIVE, PATH, overwrite_option, trust_option
 from landscape.cli.terminal import echo, json_text
 
+if TYPE_CHECKING:
+    from landscape.analysis.topology import MergeTree
+
 SHOWN = 12
+"""Minima listed at most, those of the highest persistence."""
 
 
 @click.command()
@@ -74,11 +78,12 @@ def command(file: Path, **options: Any) -> None:
         echo(f"{path}: written", err=True)
 
 
-def _print(source: str, tree: Any) -> None:
+def _print(source: str, tree: MergeTree) -> None:
     noise = len(tree.minima) - len(tree.significant)
     known = any(minimum.error == minimum.error for minimum in tree.minima)
     kind = f", {noise} of them noise" if known else "" if len(tree.minima) < 2 else ", errors unknown"
-    echo(f"{source}: {len(tree.minima)} minima of {tree.metric}{kind}")
+    count = "1 minimum" if len(tree.minima) == 1 else f"{len(tree.minima)} minima"
+    echo(f"{source}: {count} of {tree.metric}{kind}")
     echo(f"  {'no':>3}  {'value':>10}  {'persistence':>11}  {'s.e.':>9}  {'saddle':>10}  into  points  at")
     for minimum in tree.minima[:SHOWN]:
         at = ", ".join(f"{c:.3g}" for c in minimum.coordinates)

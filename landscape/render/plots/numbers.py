@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from landscape._utils.text import counted
 from landscape.analysis.basin import QUANTILES, Ray
 from landscape.render.figure import add_note, legend_above, small_size, wrap_notes
 from landscape.render.plots.artists import Artists
@@ -86,20 +87,23 @@ def plot_numbers(numbers: Sequence[Number], *, ax: Axes | None = None, size: str
         for k, source in enumerate(sources):
             shift = 0.18 * (k - (len(sources) - 1) / 2)
             x, y, errors = [], [], []
+            colour = CURVE_COLOURS[k % len(CURVE_COLOURS)]
             for number in (n for n in numbers if n.source == source):
                 if not 0 < number.value < math.inf:
                     left_out += 1
                     continue
                 x.append(number.value)
                 y.append(rows.index((number.measure, number.radius)) + shift)
-                # An interval that reaches 0 or less is drawn down to a hundredth of the value.
-                low = number.low if number.low > number.value / 100 else number.value / 100
+                # An interval that reaches 0 or less ends in an arrow at a tenth of the value.
+                low = number.low if number.low > 0 else number.value / 10
+                if number.low <= 0:
+                    axes.plot(low, y[-1], marker="<", color=colour, markersize=4, linestyle="none")
                 errors.append(
                     (0.0, 0.0) if math.isnan(number.low) else (number.value - low, number.high - number.value)
                 )
             container = axes.errorbar(
                 x, y, xerr=np.array(errors).reshape(-1, 2).T, fmt=MARKERS[k % len(MARKERS)], markersize=3.5, capsize=2,
-                elinewidth=1, color=CURVE_COLOURS[k % len(CURVE_COLOURS)], label=source,
+                elinewidth=1, color=colour, label=source,
             )  # fmt: skip
             container.lines[0].set_label(source)
             points.append(container.lines[0])
@@ -111,9 +115,10 @@ def plot_numbers(numbers: Sequence[Number], *, ax: Axes | None = None, size: str
         axes.set_axisbelow(True)
         if len(sources) > 1:
             legend_above(axes, points)
-        notes = ["bars: 95 % intervals"]
+        arrows = any(number.low <= 0 < number.value for number in numbers)
+        notes = ["bars: 95 % intervals" + (", with an arrow where they reach 0 or less" if arrows else "")]
         if left_out:
-            notes.append(f"{left_out} values that are not positive are left out")
+            notes.append(f"left out: {counted(left_out, 'value')}, infinite, unknown or not positive")
         add_note(axes, *notes)
     return NumberArtists(axes, tuple(points), tuple(notes))
 
