@@ -23,7 +23,7 @@ from landscape.geometry.direction import Direction, random_direction
 from landscape.geometry.normalization import ignored_names
 
 Array = NDArray[np.float64]
-QUANTILES = {"basin-median": 0.5, "basin-q10": 0.1, "basin-q90": 0.9}
+QUANTILES = {"basin-median": 0.5, "basin-q25": 0.25, "basin-q75": 0.75}
 """Quantiles over random rays by the name of their number."""
 WORST_RADIUS = 0.05
 """Radius of the l2 ball in which the worst direction is found: the one of sharpness-aware minimization."""
