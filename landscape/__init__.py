@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from landscape.analysis.curvature import Curvature as Curvature
     from landscape.analysis.curvature import CurvatureConfig as CurvatureConfig
     from landscape.analysis.curvature_file import read_curvature as read_curvature
-    from landscape.errors import AlignmentError as AlignmentError
     from landscape.analysis.numbers import Comparison as Comparison
     from landscape.analysis.numbers import Number as Number
     from landscape.analysis.sharpness import SharpnessConfig as SharpnessConfig
     from landscape.analysis.topology import MergeTree as MergeTree
     from landscape.analysis.topology import merge_tree as merge_tree
+    from landscape.errors import AlignmentError as AlignmentError
     from landscape.errors import CheckpointError as CheckpointError
     from landscape.errors import DataError as DataError
     from landscape.errors import DerivativeError as DerivativeError
