@@ -168,9 +168,41 @@ def remove_temporary(folder: Path) -> None:
                 temporary.unlink(missing_ok=True)
 
 
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_OPEN_FILES = "/proc/self/fd"
+
+
+def is_named(path: Path, handle: int) -> bool:
+    """Return True if ``path`` names the file or directory that ``handle`` has open, or if the system cannot tell."""
+    try:
+        named = os.stat(path)
+    except OSError as error:
+        return error.errno not in _GONE
+    return os.path.samestat(named, os.fstat(handle))
+
+
+def present_name(handle: int) -> Path | None:
+    """Return the present name of an open file or directory; None if it has none, or if the system cannot tell."""
+    try:
+        name = Path(os.readlink(f"{_OPEN_FILES}/{handle}"))
+        return name if os.path.samestat(os.stat(name), os.fstat(handle)) else None
+    except OSError:
+        return None
+
+
+def free_names(folder: Path, path: Path) -> Iterator[Path]:
+    """Yield names like ``surface.rescued.h5`` in ``folder`` that are free, for contents that ``path`` should hold."""
+    for number in range(1, 1000):
+        target = folder / f"{path.stem}.rescued{'' if number == 1 else f'-{number}'}{path.suffix}"
+        if not os.path.lexists(target):
+            yield target
+
+
 @contextmanager
-def exclusive(folder: Path, on_busy: OnError) -> Iterator[None]:
+def exclusive(folder: Path, on_busy: OnError) -> Iterator[int | None]:
     """Hold an exclusive lock on a directory inside the block; the system releases it if the process is killed.
+
+    The block gets the open directory, None where directories cannot be opened.
 
     Where directories cannot be locked (Windows, some network file systems) nothing is locked.
 
@@ -179,7 +211,7 @@ def exclusive(folder: Path, on_busy: OnError) -> Iterator[None]:
         on_busy: called with a message if another process holds the lock; the exception that it returns is raised.
     """
     if fcntl is None:  # pragma: no cover
-        yield
+        yield None
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -188,7 +220,7 @@ def exclusive(folder: Path, on_busy: OnError) -> Iterator[None]:
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 raise on_busy(f"{folder} is in use by another process; wait until it ends, or stop it") from error
-        yield
+        yield handle
     finally:
         os.close(handle)
 

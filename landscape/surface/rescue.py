@@ -6,27 +6,17 @@ deletes when the program closes it.
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+from landscape._utils.files import free_names, present_name
 from landscape.errors import StoreError
 from landscape.surface.raw_files import write_all
 
 _OPEN_FILES = "/proc/self/fd"
 _COPIED_BYTES = 2**20
-_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-
-
-def is_named(path: Path, handle: int) -> bool:
-    """Return True if ``path`` names the file that ``handle`` has open, or if the system cannot tell."""
-    try:
-        named = os.stat(path)
-    except OSError as error:
-        return error.errno not in _GONE
-    return os.path.samestat(named, os.fstat(handle))
 
 
 def rescue(path: Path, handle: int) -> str:
@@ -42,8 +32,9 @@ def rescue(path: Path, handle: int) -> str:
         StoreError: there is no place for them.
     """
     happened = f"another file took the place of {path}" if os.path.lexists(path) else f"{path} was removed"
-    name = _present_name(handle)
-    if name is not None:
+    name = present_name(handle)
+    # NFS keeps removed files under names like .nfs0001 until they are closed.
+    if name is not None and not name.name.startswith(".nfs"):
         happened = happened if os.path.lexists(path) else f"{path} was moved"
         return f"{happened} while its values were being written; they are in {name}"
     saved = save_beside(path, lambda target: _link_or_copy(handle, target))
@@ -62,7 +53,7 @@ def save_beside(path: Path, save: Callable[[Path], None]) -> Path:
     """
     reason: Exception | None = None
     for folder in (path.parent, Path.cwd(), Path(tempfile.gettempdir())):
-        for target in _free_names(folder, path):
+        for target in free_names(folder, path):
             try:
                 save(target)
                 return target
@@ -72,23 +63,6 @@ def save_beside(path: Path, save: Callable[[Path], None]) -> Path:
                 reason = error
                 break
     raise StoreError(f"{path} is gone, and its values could not be saved elsewhere: {reason}") from reason
-
-
-def _free_names(folder: Path, path: Path) -> Iterator[Path]:
-    for number in range(1, 1000):
-        target = folder / f"{path.stem}.rescued{'' if number == 1 else f'-{number}'}{path.suffix}"
-        if not os.path.lexists(target):
-            yield target
-
-
-def _present_name(handle: int) -> Path | None:
-    """Return the present name of an open file; None if it has none, the system can't tell, or closing removes it."""
-    try:
-        name = Path(os.readlink(f"{_OPEN_FILES}/{handle}"))
-        # NFS keeps removed files under names like .nfs0001 until they are closed.
-        return name if os.path.samestat(os.stat(name), os.fstat(handle)) and not name.name.startswith(".nfs") else None
-    except OSError:
-        return None
 
 
 def _link_or_copy(handle: int, target: Path) -> None:

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape._utils.files import is_named
 from landscape._utils.interpolation import Floats
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import (
@@ -36,7 +37,7 @@ from landscape.surface.layout import (
 )
 from landscape.surface.metadata import FORMAT, FORMAT_VERSION, Header, SweepSettings
 from landscape.surface.raw_files import DatasetWriter
-from landscape.surface.rescue import is_named, rescue, save_beside
+from landscape.surface.rescue import rescue, save_beside
 from landscape.surface.schema import read_status, require_surface
 from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface, is_complete
 

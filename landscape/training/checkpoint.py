@@ -26,7 +26,7 @@ from landscape._utils.state_dict import (
     tied_names,
 )
 from landscape.errors import CheckpointError
-from landscape.training.plain_files import require_plain_file, require_plain_tensors
+from landscape.training.plain_files import require_plain_file, require_plain_tensors, require_same_bits
 
 FORMAT = "landscape-checkpoint-1"
 STATE_FORMAT = "landscape-resume-1"
@@ -279,6 +279,8 @@ def load_plain(path: Path, mapped: bool = True) -> Any:
         with warnings.catch_warnings(action="ignore"):  # of TypedStorage, quantized tensors, older files
             contents = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         require_plain_tensors(contents, path)
+        if isinstance(contents, dict) and contents.get("format") in (FORMAT, STATE_FORMAT):
+            require_same_bits(path)  # other programs may leave the checksums out
         return contents
     except CheckpointError:
         raise

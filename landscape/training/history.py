@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from landscape._utils.files import open_replacing
+from landscape._utils.files import free_names, open_replacing
 from landscape._utils.reading import read_text
 from landscape.errors import CheckpointError
 
@@ -31,6 +31,7 @@ class HistoryFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._columns: list[str] = []
+        self._text = ""  # the contents, as far as this process has read and written them
 
     def start(self, measured: Sequence[str], step: int) -> None:
         """Create the file if it is missing; drop rows beyond ``step``, which will be computed again.
@@ -41,25 +42,45 @@ class HistoryFile:
         """
         self._columns = ["step", "epoch", *measured, "learning_rate"]
         rows = [row for row in self._rows() if int(row[0]) <= step] if self.path.exists() else []
-        text = "".join(_line(row) for row in [self._columns, *rows])
-        with open_replacing(self.path, durable=True, on_error=CheckpointError) as file:
-            file.write(text.encode())
+        self._text = "".join(_line(row) for row in [self._columns, *rows])
+        self._write(self.path)
+
+    def _write(self, path: Path) -> None:
+        with open_replacing(path, durable=True, on_error=CheckpointError) as file:
+            file.write(self._text.encode())
 
     def append(self, step: int, epoch: float, measured: Mapping[str, float], learning_rate: float) -> None:
         """Append a row, after :meth:`start`; values that weren't measured are left empty.
 
+        A file that was removed is written again with all rows.
+
         Raises:
-            CheckpointError: the disk is full.
+            CheckpointError: the disk is full, or another program has changed the file: then all rows are saved in
+                another one, which the message names.
         """
         row = {"step": str(step), "epoch": repr(float(epoch)), "learning_rate": repr(float(learning_rate))}
         row |= {name: repr(float(value)) for name, value in measured.items()}
+        line = _line([row.get(name, "") for name in self._columns])
+        before, self._text = self._text, self._text + line
         try:
             with open(self.path, "ab") as file:
-                file.write(_line([row.get(name, "") for name in self._columns]).encode())
-                file.flush()
-                os.fsync(file.fileno())
+                size = file.seek(0, os.SEEK_END)
+                if size == len(before.encode()):
+                    file.write(line.encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+                    return
         except OSError as error:
             raise CheckpointError(f"cannot write {self.path}: {error.strerror or error}") from error
+        if size == 0:
+            self._write(self.path)
+            return
+        saved = next(free_names(self.path.parent, self.path))
+        self._write(saved)
+        raise CheckpointError(
+            f"another program changed {self.path} while the run was trained; its rows are saved in {saved}. Move that "
+            "file there to resume"
+        )
 
     def has(self, step: int) -> bool:
         """Return True if there is a row for ``step``."""

@@ -61,6 +61,25 @@ def require_plain_file(path: Path) -> bool:
     return is_zip
 
 
+def require_same_bits(path: Path) -> None:
+    """Compare the members of a zip file with the checksums (CRC-32) that ``torch.save`` stored beside them.
+
+    ``torch.load`` ignores them, and takes weights with a flipped bit as they are.
+
+    Raises:
+        CheckpointError: a member differs.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            changed = archive.testzip()
+    except (OSError, zipfile.BadZipFile, ValueError, EOFError, LookupError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error})") from error
+    if changed is not None:
+        raise CheckpointError(
+            f"{path} is damaged: its member {changed} is not what was written; restore the file, or remove it"
+        )
+
+
 def require_plain_tensors(contents: Any, path: Path) -> None:
     """Check that the tensors in a loaded file are no larger than the memory that they show.
 

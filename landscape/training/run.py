@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from landscape._utils.files import exclusive, open_replacing, remove_temporary
+from landscape._utils.files import exclusive, is_named, open_replacing, present_name, remove_temporary
 from landscape._utils.provenance import Environment, now
 from landscape._utils.trust import trusting
 from landscape.errors import CheckpointError
@@ -47,6 +47,7 @@ class Run:
     def __init__(self, path: Path, record: RunRecord) -> None:
         self.path = path
         self.record = record
+        self._held: int | None = None  # the directory, open while this process trains the run
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -227,9 +228,36 @@ class Run:
         Raises:
             CheckpointError: another process is training it.
         """
-        with exclusive(self.path, CheckpointError):
-            self.record = read_record(self.path / _RECORD)
-            yield
+        with exclusive(self.path, CheckpointError) as self._held:
+            try:
+                self.record = read_record(self.path / _RECORD)
+                yield
+            finally:
+                self._held = None
+
+    @property
+    def is_displaced(self) -> bool:
+        """True if this process holds the :meth:`lock`, and the path no longer names the directory it locked."""
+        return self._held is not None and not is_named(self.path, self._held)
+
+    @property
+    def present_path(self) -> Path | None:
+        """Present name of the locked directory; None if it has none, or if the system cannot tell."""
+        return None if self._held is None else present_name(self._held)
+
+    def require_in_place(self) -> None:
+        """Check that the directory was neither moved, removed nor replaced since it was locked; called before writing.
+
+        Raises:
+            CheckpointError: it was; the message says where it is, if it is anywhere.
+        """
+        if not self.is_displaced:
+            return
+        name = self.present_path
+        happened = "another file took its place" if self.path.exists() else "moved" if name else "removed"
+        where = f"it is {name} now; the same training resumes it there" if name else "its checkpoints are gone"
+        happened = f"was {happened}" if happened in ("moved", "removed") else f"was removed, and {happened}"
+        raise CheckpointError(f"the run directory {self.path} {happened} while it was being trained: {where}")
 
     @contextmanager
     def session(self, device: torch.device) -> Iterator[Session]:
@@ -246,7 +274,7 @@ class Run:
         self._update(sessions=(*earlier, started))
 
         def end(outcome: str) -> None:
-            if is_run(self.path):  # a run without a single step is deleted after an error
+            if is_run(self.path) and not self.is_displaced:  # a run without a single step is deleted after an error
                 ended = replace(
                     started, from_step=session.from_step, to_step=session.to_step, ended=now(), outcome=outcome
                 )
@@ -269,6 +297,8 @@ class Run:
 
     def delete(self) -> None:
         """Delete the files of the run, and its directories unless they hold other files."""
+        if self.is_displaced:  # those at the path belong to somebody else
+            return
         for file in (*self.checkpoints, self.state_path, self.path / _HISTORY, self.path / _RECORD):
             file.unlink(missing_ok=True)
         self.remove_temporary()
@@ -288,6 +318,7 @@ class Run:
         self._save_record()
 
     def _save_record(self) -> None:
+        self.require_in_place()
         text = json.dumps(self.record.to_json(), indent=2, ensure_ascii=False) + "\n"
         with open_replacing(self.path / _RECORD, durable=True, on_error=CheckpointError) as file:
             file.write(text.encode())

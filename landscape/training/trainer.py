@@ -30,6 +30,7 @@ from landscape.training.placement import (
     place_splits,
     usable_device,
 )
+from landscape.training.rescue import rescue_weights
 from landscape.training.run import Run
 from landscape.training.settings import TrainingSettings, find_schedule
 from landscape.training.step import TrainingStep, count_steps
@@ -156,6 +157,8 @@ def _work_on(
                 session.from_step = trainer.step
                 trainer.run(progress or (lambda _: None), stop or (lambda: False))
         except Exception as error:
+            if run.is_displaced:
+                raise rescue_weights(run, problem.model, trainer.step, trainer.epoch, error) from error
             if new and not trainer.step and not (isinstance(error, NonFiniteLossError) and run.saved_steps):
                 run.delete()  # nothing was computed, so the next try needs an empty directory
             if not trainer.step and not isinstance(error, LandscapeError):
@@ -264,6 +267,7 @@ class Trainer:
 
     def _after_step(self) -> None:
         """Measure and write what is due after a step."""
+        self._run.require_in_place()
         settings = self._settings
         epoch, position = divmod(self.step, self._steps_per_epoch)
         epoch_ends = position == 0
