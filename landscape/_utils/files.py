@@ -126,6 +126,29 @@ def _kind_of_file(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
+def require_writable(path: Path, on_error: OnError) -> None:
+    """Check that a file can be created at ``path``, or replaced, before work is done for it. Nothing is left behind.
+
+    Directories that are missing count as writable if the first that exists is.
+
+    Args:
+        path: the file to be written.
+        on_error: called with a message if it cannot be; the exception that it returns is raised.
+    """
+    folder = next((parent for parent in path.absolute().parents if parent.exists()), Path("/"))
+    draft = temporary_name(path if folder == path.absolute().parent else folder / "draft")
+    try:
+        with suppress(FileNotFoundError):
+            path.lstat()  # the name itself may be too long
+        with open(draft, "xb") as file:
+            file.write(bytes(_BLOCK))  # on a full disk, only contents fail
+    except (OSError, ValueError) as error:
+        raise on_error(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+    finally:
+        with suppress(OSError, ValueError):
+            draft.unlink()
+
+
 def temporary_name(path: Path, suffix: str = "") -> Path:
     """Return a hidden name beside ``path`` that no other process uses, and that nobody can guess.
 
@@ -168,6 +191,7 @@ def remove_temporary(folder: Path) -> None:
                 temporary.unlink(missing_ok=True)
 
 
+_BLOCK = 4096
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _OPEN_FILES = "/proc/self/fd"
 

@@ -303,8 +303,10 @@ def evaluation_of(options: dict[str, Any]) -> EvaluationConfig:
 
 
 def require_new(path: Path, overwrite: bool) -> None:
-    """Raise ``StoreError`` if an output exists, before any work is done."""
+    """Raise ``StoreError`` if an output exists or cannot be written, before any work is done."""
+    from landscape._utils.files import require_writable
     from landscape.errors import StoreError
 
     if path.exists() and not overwrite:
         raise StoreError(f"{path} exists; choose another --out, or replace it with --overwrite")
+    require_writable(path, StoreError)

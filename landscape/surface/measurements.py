@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape._utils.files import require_writable
 from landscape._utils.provenance import Environment, now
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import create_hdf5, open_hdf5, python_value, read_array
@@ -56,7 +57,9 @@ class MeasurementStore:
         self._records: Sequence[Mapping[str, Any]] = ()
         self._environment, self._started = Environment.current(_PACKAGES), now()
         self._changed, self._next_flush = True, 0.0
-        if path is not None and path.exists() and not overwrite:
+        if path is not None and (overwrite or not path.exists()):
+            require_writable(path, StoreError)
+        elif path is not None:
             stored = self._read(path)
             for name, value in _plain(settings).items():
                 if name not in stored or stored[name] != value:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape._utils.files import require_writable
 from landscape._utils.interpolation import Floats
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import create_hdf5, open_hdf5, python_value, read_array
@@ -86,6 +87,7 @@ def merge(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], 
     same = [path for path in files if out.exists() and path.exists() and path.samefile(out)]
     if same:
         raise StoreError(f"{same[0]} is both a shard and the output; choose another name for the output")
+    require_writable(out, StoreError)
     merged = _read(files[0])
     per_shard, overlapping = [int(is_complete(merged.status).sum())], 0
     for path in files[1:]:

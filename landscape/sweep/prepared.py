@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
+from landscape._utils.files import require_writable
 from landscape._utils.provenance import Environment
 from landscape._utils.state_dict import full_state_dict
-from landscape.errors import DerivativeError
+from landscape.errors import DerivativeError, StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.device import current_device
 from landscape.evaluation.evaluator import Evaluator
@@ -112,6 +113,8 @@ def stored_settings(config: SweepConfig) -> SweepSettings | None:
     """
     out = config.out
     if out is None or config.overwrite or not out.exists():
+        if out is not None:
+            require_writable(out, StoreError)  # before the directions are made, and ranges are found
         return None
     with open_hdf5(out) as file:
         return read_settings(file, out)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from landscape._utils.files import require_writable
 from landscape._utils.machine import core_budget
-from landscape.errors import MissingLibraryError
+from landscape.errors import MissingLibraryError, StoreError
 from landscape.geometry.trajectory import Trajectory
 from landscape.parallel.launcher import auto_ranks
 from landscape.problem.spec import ProblemSpec
@@ -121,6 +122,7 @@ def compare(
         CheckpointError, StoreError: a run or a surface in the directory was made with other settings.
     """
     options, out = options or CompareOptions(), Path(out)
+    require_writable(out / "surface.h5", StoreError)
     _require_count(len(optimizers), "optimizers")
     labels = optimizer_labels([describe(optimizer) for optimizer in optimizers])
     names = [re.sub(r"[^a-z0-9.]+", "-", label.lower()).strip("-") for label in labels]
@@ -166,6 +168,7 @@ def compare_runs(
         StoreError: a surface in the directory was made with other settings.
     """
     options, out, say = options or CompareOptions(), Path(out), on_message or _log.info
+    require_writable(out / "surface.h5", StoreError)
     opened = open_runs(runs)
     _require_count(len(opened), "runs")
     _require_one_network(opened)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from landscape._utils.files import require_writable
 from landscape._utils.machine import core_budget
-from landscape.errors import MissingLibraryError
+from landscape.errors import MissingLibraryError, StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.parallel.launcher import auto_ranks, find_mpiexec
 from landscape.problem.spec import ProblemSpec
@@ -109,6 +110,7 @@ def demo(
         Path(out), options or DemoOptions(), _rank_count(ranks, on_message or _log.info), progress,
         on_heading or _log.info, on_message or _log.info,
     )  # fmt: skip
+    require_writable(run.out / "figures" / "surfaces.pdf", StoreError)
     for folder in FOLDERS:
         (run.out / folder).mkdir(parents=True, exist_ok=True)
     runs = run.train()

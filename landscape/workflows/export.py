@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from landscape._utils.files import require_writable
 from landscape.errors import StoreError
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.exports.job import ExportOptions
@@ -72,6 +73,7 @@ def export(
         raise ValueError(f"a reduction is for .glb, .obj and .stl; {suffix} keeps every measured value")
     if path.exists() and not overwrite:
         raise StoreError(f"{path} exists; choose another name, or overwrite it")
+    require_writable(path, StoreError)
     path.parent.mkdir(parents=True, exist_ok=True)
     if suffix == ".html":
         from landscape.render.exports.page import write_page

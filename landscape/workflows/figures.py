@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landscape.errors import LandscapeError
+from landscape._utils.files import require_writable
+from landscape.errors import LandscapeError, StoreError
 from landscape.render.labels import axis_labels, short_axis_labels
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
@@ -309,6 +310,7 @@ def animate_scene(
     """
     from landscape.render.scenes import animation
 
+    require_writable(Path(path), StoreError)
     loaded = load_surfaces(surfaces, seed=seed, z=z)
     groups = load_trajectories(trajectories, len(loaded))
     Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from landscape._utils.files import require_writable
 from landscape._utils.trust import trusting
 from landscape.analysis.noise import STANDARD_ERRORS
 from landscape.analysis.numbers import Number
@@ -98,6 +99,8 @@ def compute_topology(
     for path in (out, fields):
         if path is not None and Path(path).exists() and not overwrite:
             raise StoreError(f"{path} exists; choose another name, or overwrite it")
+        if path is not None:
+            require_writable(Path(path), StoreError)
     tree = merge_tree(found, metric, diagonals)
     if measure_errors:
         if isinstance(surface, Surface):

@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
+from landscape._utils.files import require_writable
 from landscape._utils.trust import recorded_in, require_permission, trusting
+from landscape.errors import CheckpointError
 from landscape.parallel.job import Call, run_in_processes
 from landscape.parallel.worker import RankContext
 from landscape.problem.problem import Problem
@@ -18,7 +20,7 @@ from landscape.problem.references import absolute_reference
 from landscape.problem.spec import ProblemSpec
 from landscape.training import trainer
 from landscape.training.optimizers import Builder
-from landscape.training.run import Run
+from landscape.training.run import Run, is_run
 from landscape.training.settings import TrainingSettings
 from landscape.training.trainer import TrainingProgress
 from landscape.workflows.progress import ProgressOption, StageProgress, Steps, reporting, stage_progress
@@ -66,6 +68,8 @@ def train(
         NonFiniteLossError: the loss became NaN or infinite; earlier checkpoints are kept.
     """
     settings = settings or TrainingSettings()
+    if overwrite or not is_run(Path(out)):
+        require_writable(Path(out) / "run.json", CheckpointError)
     if isinstance(problem, ProblemSpec):
         problem = problem.build(seed=settings.seed)
     with reporting(progress, "training", "step", _steps) as report:

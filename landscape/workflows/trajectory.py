@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+from landscape._utils.files import require_writable
 from landscape._utils.provenance import Environment
 from landscape._utils.trust import trusting
 from landscape.errors import StoreError
@@ -76,6 +77,8 @@ def project(
         raise ValueError("attach: expected the path of a surface file as plane")
     if out is not None and Path(out).exists() and not overwrite:
         raise StoreError(f"{out} exists; choose another name, or overwrite it")
+    if out is not None:
+        require_writable(Path(out), StoreError)
     metadata = TrajectoryMetadata(Environment.current(_PACKAGES), tuple(str(run.path.resolve()) for run in opened))
     surface: Surface | None = None
     if file is not None:
