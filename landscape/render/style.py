@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,9 +37,17 @@ PENDING_HATCH = "..."
 NOISE_HATCH = "xxxx"
 """Hatching of the region that is indistinguishable from the origin."""
 
-TRAJECTORY_COLOURS = ("#e31a1c", "#111111", "#ff9d1c", "#f159c8", "#7a4419", "#ffffff")
+TRAJECTORY_COLOURS = (
+    "#e31a1c", "#111111", "#ff9d1c", "#f159c8", "#7a4419", "#ffffff", "#35d6f0", "#a3005c", "#ffd11a", "#7f7f7f",
+)  # fmt: skip
 """Colours of paths on viridis or white; in grey print, ``TRAJECTORY_MARKERS`` tell them apart. Each gets a halo."""
-TRAJECTORY_MARKERS = ("o", "s", "^", "D", "v", "P")
+TRAJECTORY_MARKERS = ("o", "s", "^", "D", "v", "P", "<", "X", ">", "h")
+MAX_PATHS = 6
+"""Number of paths that a reader can tell apart in one plot."""
+_METHODS = (
+    "sgd", "adam", "momentum", "nesterov", "adagrad", "rmsprop", "amsgrad", "sadam", "samsgrad", "adamw",
+)  # fmt: skip
+"""Optimizers with a colour and a marker of their own, the same in all figures."""
 CURVE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Colours of curves on white: those of Okabe and Ito, dark ones first."""
 CURVE_STYLES: tuple[Literal["-", "--", "-.", ":"], ...] = ("-", "--", "-.", ":")
@@ -197,6 +206,27 @@ def style_context(target: Axes | Figure) -> AbstractContextManager[None]:
     import matplotlib
 
     return matplotlib.rc_context(getattr(target.get_figure(root=True), "landscape_rc", {}))
+
+
+def path_indices(names: Sequence[str]) -> list[int]:
+    """Return the index of each path's colour and marker.
+
+    A path whose name begins with that of a common optimizer (``adam``, ``Adam, lr 0.01``) always has the same one; all
+    others take what is left, in order.
+
+    Args:
+        names: names of the paths of one figure.
+    """
+    taken: list[int] = []
+    for name in names:
+        word = re.match(r"[a-z]*", name.lower())
+        own = _METHODS.index(word[0]) if word and word[0] in _METHODS else -1
+        free = [index for index in range(len(TRAJECTORY_COLOURS)) if index not in taken and index != own]
+        if own >= 0 and own not in taken:
+            taken.append(own)
+        else:
+            taken.append(free[0] if free else len(taken) % len(TRAJECTORY_COLOURS))
+    return taken
 
 
 def colour_map(name: str = "loss") -> Colormap:

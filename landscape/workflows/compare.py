@@ -19,7 +19,7 @@ from landscape.problem.spec import ProblemSpec
 from landscape.render.labels import axis_labels, optimizer_labels
 from landscape.render.plots.comparison import plot_comparison
 from landscape.render.plots.history import History
-from landscape.render.plots.path import MAX_PATHS
+from landscape.render.style import MAX_PATHS
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import Surface
 from landscape.sweep.config import SweepConfig

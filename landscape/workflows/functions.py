@@ -23,7 +23,7 @@ from landscape.geometry.trajectory import PathPoint, Trajectory, project_path
 from landscape.geometry.weights import Weights
 from landscape.problem.problem import Problem
 from landscape.render.labels import optimizer_labels
-from landscape.render.plots.path import MAX_PATHS
+from landscape.render.style import MAX_PATHS
 from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
 from landscape.surface.store import FileStore
 from landscape.surface.surface import Surface

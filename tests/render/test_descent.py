@@ -7,8 +7,7 @@ import pytest
 
 from landscape.render.plots.descent import function_scale, plot_descents, plot_steps
 from landscape.render.plots.options import DescentPlotOptions
-from landscape.render.plots.path import MAX_PATHS
-from landscape.render.style import TRAJECTORY_COLOURS
+from landscape.render.style import MAX_PATHS, TRAJECTORY_COLOURS
 from landscape.surface.surface import DONE, Surface
 
 

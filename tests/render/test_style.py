@@ -164,3 +164,15 @@ def test_path_colours_and_markers() -> None:
     pairs = list(zip(style.TRAJECTORY_COLOURS, style.TRAJECTORY_MARKERS, strict=True))
     assert len(set(pairs)) == len(pairs)
     assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour, _ in pairs)
+
+
+def test_optimizers_have_colours_of_their_own() -> None:
+    assert style.path_indices(["sgd", "adam"]) == [0, 1]
+    assert style.path_indices(["Adam, lr 0.01", "SGD, lr 0.1"]) == [1, 0]
+    assert style.path_indices(["adam-lr-0.001", "nesterov-lr-0.05"]) == [1, 3]
+    assert style.path_indices(["one", "two", "three"]) == [0, 1, 2]
+    both = style.path_indices(["adam, a", "adam, b", "sgd"])
+    assert both[0] == 1
+    assert len(set(both)) == 3
+    assert style.path_indices(["adamantine"]) == [0], "no optimizer, though it begins like one"
+    assert len(style.path_indices([f"run {k}" for k in range(40)])) == 40

@@ -12,7 +12,7 @@ from landscape.render.exports.job import ExportJob
 from landscape.render.height_field import drape
 from landscape.render.scenes.mesh import HEIGHT, clip_mesh, polylines, surface_mesh, tubes
 from landscape.render.scenes.panel import TUBE_RADIUS
-from landscape.render.style import TRAJECTORY_COLOURS, colour_map, colour_map_name
+from landscape.render.style import TRAJECTORY_COLOURS, colour_map, colour_map_name, path_indices
 from landscape.render.vtk_data import (
     numpy_to_vtk,
     vtk_to_numpy,
@@ -41,7 +41,7 @@ def write_solid(job: ExportJob, folder: Path) -> None:
     heights = vtk_to_numpy(ground.GetPointData().GetArray(HEIGHT))
     meshes = [painted(ground, colours((heights - low) / (high - low)))]
     radius = TUBE_RADIUS * max(np.ptp(field.x), np.ptp(field.y))
-    for k, trajectory in enumerate(job.trajectories):
+    for k, trajectory in zip(path_indices([one.name for one in job.trajectories]), job.trajectories, strict=True):
         lines = [
             box.place(*segment.points.T)
             + radius * field.interpolate_normals(box, segment.points[:, 0], segment.points[:, 1])
@@ -50,7 +50,7 @@ def write_solid(job: ExportJob, folder: Path) -> None:
         ]
         if lines:
             tube = triangles(tubes(polylines(lines), radius, sides=12))
-            colour = to_rgba(TRAJECTORY_COLOURS[k % len(TRAJECTORY_COLOURS)])
+            colour = to_rgba(TRAJECTORY_COLOURS[k])
             meshes.append(painted(tube, np.tile(colour, (tube.GetNumberOfPoints(), 1))))
     _WRITERS[job.path.suffix.lower()](meshes, folder / job.path.name)
 

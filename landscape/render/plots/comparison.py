@@ -12,8 +12,8 @@ from landscape.render.plots.artists import ComparisonArtists
 from landscape.render.plots.contour import plane_limits, plot_contour
 from landscape.render.plots.history import History, plot_history
 from landscape.render.plots.options import ContourOptions, PathOptions
-from landscape.render.plots.path import MAX_PATHS, is_white, path_handles, plot_path
-from landscape.render.style import TRAJECTORY_COLOURS, Size, halo_effects, new_figure
+from landscape.render.plots.path import is_white, path_handles, plot_path
+from landscape.render.style import MAX_PATHS, TRAJECTORY_COLOURS, Size, halo_effects, new_figure, path_indices
 
 if TYPE_CHECKING:
     from landscape.geometry.trajectory import Trajectory
@@ -67,13 +67,15 @@ def plot_comparison(
         )
         contour = plot_contour(surface, ax=ax, options=options)
         limits = plane_limits(surface)
+        indices = path_indices([trajectory.name for trajectory in trajectories])
         paths = tuple(
             plot_path(trajectory, ax=ax, limits=limits, options=PathOptions(index, show_notes=False))
-            for index, trajectory in enumerate(trajectories)
+            for index, trajectory in zip(indices, trajectories, strict=True)
         )
         history = plot_history(histories, metrics, ax=beside, by="step", learning_rate=False, legend=False)
         for group in history.lines:
-            for line, colour in zip(group, TRAJECTORY_COLOURS, strict=False):
+            for line, index in zip(group, indices, strict=True):
+                colour = TRAJECTORY_COLOURS[index]
                 line.set_color(colour)
                 if is_white(colour):
                     line.set_path_effects(halo_effects(2.2 * line.get_linewidth(), "black"))

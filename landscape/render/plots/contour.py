@@ -27,7 +27,15 @@ from landscape.render.plots.expansion import draw_descent, draw_quadratic
 from landscape.render.plots.options import ContourOptions, PathOptions
 from landscape.render.plots.path import path_handles, plot_path
 from landscape.render.scale import Scale, metric_scale
-from landscape.render.style import colour_map, colour_map_name, halo_effects, luminance, new_figure, styled_axes
+from landscape.render.style import (
+    colour_map,
+    colour_map_name,
+    halo_effects,
+    luminance,
+    new_figure,
+    path_indices,
+    styled_axes,
+)
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import STOPPED
 
@@ -101,7 +109,7 @@ def plot_contour(
         round_ticks(axes.xaxis, axes.yaxis)
         if options.mark_origin and all(low <= 0 <= high for low, high in limits):
             _mark_origin(axes, on_paper=style == "lines")
-        indices = options.path_indices or range(len(trajectories))
+        indices = options.path_indices or path_indices([path.name for path in trajectories])
         paths = tuple(
             plot_path(
                 path,

@@ -14,7 +14,7 @@ from landscape.render.plots.artists import CurveArtists, PathArtists
 from landscape.render.plots.options import CurveOptions, PathOptions
 from landscape.render.plots.path import distance_note, draw_path, outside_notes, path_handles
 from landscape.render.scale import Scale, metric_scale
-from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, styled_axes
+from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, path_indices, styled_axes
 from landscape.render.ticks import metric_label
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def plot_curve(
             limits = (limits[0] - 1, limits[1] + 1)
         axes.set_xlim(limits)
         paths = []
-        for index, (path, height) in enumerate(zip(trajectories, heights, strict=True)):
+        indices = path_indices([path.name for path in trajectories])
+        for index, path, height in zip(indices, trajectories, heights, strict=True):
             own = outside_notes(path, [limits]) + ([distance_note(path)] if options.distance else [])
             paths.append(draw_path(axes, path.coordinates[:, 0], height, path, PathOptions(index), own))
             notes += own

@@ -13,9 +13,17 @@ from landscape.render.plots.artists import DescentArtists, PathArtists
 from landscape.render.plots.contour import plane_limits, plot_contour
 from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.options import ContourOptions, CurveOptions, DescentPlotOptions, PathOptions
-from landscape.render.plots.path import MAX_PATHS, draw_path, is_white, outside_notes, path_handles, plot_path
+from landscape.render.plots.path import draw_path, is_white, outside_notes, path_handles, plot_path
 from landscape.render.scale import Scale, choose_scale
-from landscape.render.style import TRAJECTORY_COLOURS, Size, halo_effects, named_size, new_figure
+from landscape.render.style import (
+    MAX_PATHS,
+    TRAJECTORY_COLOURS,
+    Size,
+    halo_effects,
+    named_size,
+    new_figure,
+    path_indices,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -169,9 +177,10 @@ def _on_contours(
         )
         _mark_points(ax, points, options.mark_label)
         limits = plane_limits(surface)
+        indices = path_indices([trajectory.name for trajectory in trajectories])
         paths = tuple(
             plot_path(trajectory, ax=ax, limits=limits, options=PathOptions(index, show_notes=False))
-            for index, trajectory in enumerate(trajectories)
+            for index, trajectory in zip(indices, trajectories, strict=True)
         )
         lines = _against_steps(beside, surface, trajectories) if beside else ()
         for upper in beside[:-1]:
@@ -203,7 +212,7 @@ def _against_steps(
     """Draw coordinates and value against the step, each in one of ``axes``; return the lines of each path."""
     metric = surface.metrics[0]
     lines = []
-    for i, trajectory in enumerate(trajectories):
+    for i, trajectory in zip(path_indices([one.name for one in trajectories]), trajectories, strict=True):
         columns = [*trajectory.coordinates.T, trajectory.loss]
         own = []
         for ax, values in zip(axes, columns, strict=True):

@@ -70,7 +70,8 @@ class ContourOptions:
             tenth of the extent of its path.
         notes: further small print.
         mark_origin: mark the origin of the plane if it is in range.
-        path_indices: for each path, the number that selects its colour and marker; by default 0, 1, ...
+        path_indices: for each path, the number that selects its colour and marker; by default see
+            :func:`style.path_indices`.
         size: name of the size of a new figure; by default ``"column"``, and ``"page"`` for several panels.
     """
 

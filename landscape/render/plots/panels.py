@@ -25,7 +25,7 @@ from landscape.render.plots.contour import bar_ticks, contour_levels, label_leve
 from landscape.render.plots.options import ContourOptions
 from landscape.render.plots.path import path_handles
 from landscape.render.scale import Scale, metric_scale
-from landscape.render.style import named_size, new_figure, style_context
+from landscape.render.style import named_size, new_figure, path_indices, style_context
 from landscape.render.ticks import metric_label
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def plot_panel(
     axes = _axes(new, ax, len(surfaces), (rows, columns), shared=same)
     with style_context(axes[0]):
         runs = list(dict.fromkeys(path.name for group in paths for path in group))
+        indices = dict(zip(runs, path_indices(runs), strict=True))
         common = replace(
             options, scale=scale, levels=tuple(contour_levels(scale, options.levels)), colour_bar=False,
             level_labels=False, legend=False, show_notes=False,
@@ -102,7 +103,7 @@ def plot_panel(
                 group,
                 metric=name,
                 ax=one,
-                options=replace(common, title=title, path_indices=[runs.index(path.name) for path in group]),
+                options=replace(common, title=title, path_indices=[indices[path.name] for path in group]),
             )
             for surface, group, title, one in zip(surfaces, paths, titles, axes, strict=True)
         ]

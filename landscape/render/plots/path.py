@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from landscape.geometry.trajectory import Trajectory
 
-MAX_PATHS = len(TRAJECTORY_COLOURS)
-"""Number of paths that a reader can tell apart in one plot."""
 _LEARNING_RATE_FACTOR = 1.5  # smaller changes between two checkpoints (cosine schedule, warm-up) are not marked
 _FAR = 0.1  # of the extent of a path: nearer ones look like what they are
 _WHITE = ("white", "#ffffff")

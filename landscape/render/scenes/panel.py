@@ -15,7 +15,7 @@ from landscape.render.height_field import Box, HeightField, PathSegment, drape
 from landscape.render.missing import smoothing_note, stopped_note
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.scenes.options import SceneOptions
-from landscape.render.style import TRAJECTORY_COLOURS
+from landscape.render.style import TRAJECTORY_COLOURS, path_indices
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import DONE, FAILED, INTERPOLATED, PENDING, STOPPED, Surface
 
@@ -144,7 +144,7 @@ def make_panels(
         metric: metric to be drawn.
         scale: scale of the heights.
         options: smoothing, height of the surfaces and of the paths.
-        colours: colours of the paths, used in turn.
+        colours: colours of paths by index; see :func:`style.path_indices`.
         refine: draw on a finer grid; False for the surfaces' own.
 
     Raises:
@@ -165,11 +165,15 @@ def make_panels(
             f"a {scale.kind} scale does not separate {scale.vmin!r} and {scale.vmax!r}; choose a linear scale"
         )
     panels = []
+    names = list(dict.fromkeys(trajectory.name for group in trajectories for trajectory in group))
+    indices = dict(zip(names, path_indices(names), strict=True))
     fine = [field.refined(options.smooth) if refine else field for field in fields]
     for surface, field, group in zip(surfaces, fine, trajectories, strict=True):
         paths = []
-        for k, trajectory in enumerate(group):
-            colour = colours[k % len(colours)]
+        own = [trajectory.name for trajectory in group]
+        chosen = [indices[name] for name in own] if len(set(own)) == len(own) else path_indices(own)
+        for trajectory, index in zip(group, chosen, strict=True):
+            colour = colours[index]
             paths.append(ScenePath(trajectory, colour, drape(field, trajectory, options.path_height, scale)))
         box, draped = unit_box(field, low, high, options.height), options.path_height == "surface"
         panels.append(ScenePanel(surface, field, box, paths, draped, options.height))
