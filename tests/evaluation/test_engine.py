@@ -116,6 +116,27 @@ def test_families_match_module_in_float64(name):
         assert (np.abs(same - exact) <= rounding_tolerance(exact, twin.names, samples=7)).all()
 
 
+@pytest.mark.parametrize("name", ["vgg9", "resnet20", "resnet56_noshort", "lenet", "mlp", "transformer"])
+def test_families_in_half_precision(name):
+    """Beside float64, with the same bits twice, alone and among others; deep networks amplify rounding."""
+    if name == "transformer":
+        model, inputs = registry.build(name, depth=2, width=32), torch.randint(0, 256, (5, 12))
+        problem = Problem(model, {"train": Split(inputs, inputs.roll(1, 1))}, cross_entropy)
+    else:
+        model = registry.build(name, **({"in_features": 192} if name == "mlp" else {"in_channels": 3}))
+        inputs = torch.randn(7, 3, 8, 8) if name != "vgg9" else torch.randn(7, 3, 16, 16)
+        model.train()(inputs)
+        problem = problem_of(model, inputs)
+    plane, points = plane_of(model), [(0.0, 0.0), (0.05, -0.02)]
+    exact, _ = values(problem, plane, points, batch_size=4, engine="eager", dtype="float64")
+    with open_evaluator(problem, plane, EvaluationConfig(batch_size=4, dtype="bfloat16")) as evaluate:
+        found = evaluate.evaluate_many(points)
+        alone = np.concatenate([evaluate.evaluate_many([point]) for point in points])
+        again = evaluate.evaluate_many(points[::-1])[::-1]
+    assert found.tobytes() == alone.tobytes() == again.tobytes()
+    np.testing.assert_allclose(found[:, 0], exact[:, 0], rtol=0.1 if name == "resnet56_noshort" else 0.02)
+
+
 def test_folding_uses_statistics_of_the_point():
     model = with_random_statistics(registry.build("resnet20", in_channels=1))
     plane = plane_of(model, buffers=True, ignore="none")

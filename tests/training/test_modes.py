@@ -47,6 +47,16 @@ def test_autocast_is_recorded_and_resumed(dtype, convnet, tmp_path, assert_equal
     assert found == pytest.approx(expected, rel=0.1)
 
 
+def test_loss_scale_is_part_of_the_state(convnet, tmp_path, monkeypatch):
+    monkeypatch.setattr(gradients, "FIRST_SCALE", 4.0)
+    monkeypatch.setattr(gradients, "GROWTH_STEPS", 2)
+    settings = TrainingSettings(epochs=4, batch_size=16, dtype="float16")
+    for name, stops in (("once", [5]), ("twice", [4, 1])):
+        for count in stops:
+            run = train(convnet(), "sgd", settings, tmp_path / name, stop=stop_after(count))
+        assert torch.load(run.state_path, weights_only=True)["loss_scale"] == {"value": 16.0, "steps": 1}
+
+
 def test_loss_scale_of_two_to_the_power_changes_no_bit(convnet):
     found = []
     for scale in (None, LossScale()):
