@@ -101,11 +101,9 @@ class Evaluator:
         self._grad_mode: GradMode = mode or torch.inference_mode
         set_coordinates(origin)
         drift.settle()
-        last_layer = None
         with self._grad_mode():
-            if config.engine in ("auto", "chunked_loss") and self._grad_mode is not torch.enable_grad:
-                last_layer = find_head(model, measures, head(first, config.batch_size or 2))
-            before = None if last_layer is None else last_layer.inputs
+            last = find_head(model, measures, head(first, config.batch_size or 2), config.engine)
+            before = None if last is None else last.inputs
             self.batch_size = config.batch_size or default_batch_size(model, head(first, 4), device, before)
         batches = {
             name: make_batches(split, self.batch_size, device, dtype, data_bytes)
@@ -139,7 +137,7 @@ class Evaluator:
         with self._grad_mode():
             require_values(model, data)
 
-        context = EngineContext(model, device, set_coordinates, plane, batches, self._grad_mode, last_layer)
+        context = EngineContext(model, device, set_coordinates, plane, batches, self._grad_mode, last)
         chosen = config.engine != "auto"
         engine = select_engine(config.engine, context, partial(require_same_values, data, plane.ndim, chosen))
         self.engine = engine.name

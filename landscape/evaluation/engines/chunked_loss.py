@@ -127,7 +127,7 @@ class ChunkedLogits:
         return measure_in_chunks(measures, self.of, targets, self.chunk)
 
 
-def find_head(model: nn.Module, measures: Mapping[str, Measure], few: Split) -> LinearHead | None:
+def find_head(model: nn.Module, measures: Mapping[str, Measure], few: Split, engine: str = "auto") -> LinearHead | None:
     """Return the last layer of a language model with a large vocabulary; None for any other network or measure.
 
     It must be a linear layer whose result, unchanged, is what the network returns: logits ``(batch, ..., classes)`` of
@@ -137,7 +137,10 @@ def find_head(model: nn.Module, measures: Mapping[str, Measure], few: Split) -> 
         model: the network, in evaluation mode.
         measures: loss and metrics by name.
         few: some samples.
+        engine: name of the engine that is wanted; for any but this one and ``auto`` there is no need to look.
     """
+    if engine not in ("auto", ChunkedLossEngine.name) or torch.is_grad_enabled():
+        return None  # with gradients, networks may need more of their outputs than measures do
     if not all(map(can_be_chunked, measures.values())) or any(has_hooks(module) for module in model.modules()):
         return None
     calls = _LinearCalls()
