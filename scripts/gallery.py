@@ -1,4 +1,4 @@
-"""Run the commands of the tutorial, store their figures in docs/images, and write docs/gallery.md.
+"""Run the commands of the tutorial and of other pages, store their figures, and write docs/gallery.md.
 
 A page shows a figure and, in the next ``sh`` block, the commands that make it. The file of the figure is named like the
 output of the command, with dashes for slashes and as WebP: ``optimizers/compare.png`` becomes
@@ -20,7 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES, IMAGES, GALLERY = ROOT / "docs" / "tutorial", ROOT / "docs" / "images", ROOT / "docs" / "gallery.md"
+DOCS = ROOT / "docs"
+IMAGES, GALLERY = DOCS / "images", DOCS / "gallery.md"
+PAGES = (*sorted((DOCS / "tutorial").glob("*.md")), DOCS / "connect.md")
+"""Pages with figures; their pictures are in a directory of ``docs/images`` with the name of theirs."""
 TIMES = "times.json"
 MAX_PICTURE_BYTES = 150_000
 MAX_WIDTH, QUALITY = 1400, 90
@@ -66,6 +69,8 @@ def outputs_of(command: str) -> list[str]:
     if "--out" not in words:
         return []
     out = words[words.index("--out") + 1]
+    if "connect" in words:
+        return [f"{out}/figures/lines.png"]
     if "compare" in words:
         return [f"{out}/compare.png", *([] if "--flat" in words else [f"{out}/compare-3d.png"])]
     return [out]
@@ -90,9 +95,8 @@ def main(argv: list[str] | None = None) -> int:
     options.work.mkdir(parents=True, exist_ok=True)
     (IMAGES / "tutorial").mkdir(parents=True, exist_ok=True)
     times = read_times(options.work)
-    pages = sorted(page for page in PAGES.glob("*.md") if page.name.startswith(options.only))
-    for page in pages:
-        for block in blocks_of(page):
+    for page in PAGES:
+        for block in blocks_of(page) if page.name.startswith(options.only) else ():
             run_block(block, options.work, times, options.keep)
     if not options.no_demo and not options.only:
         run_demo(options.work, times, options.keep)
@@ -115,7 +119,12 @@ def run_block(block: Block, work: Path, times: dict[str, float], keep: bool) -> 
     for _, name in block.pictures:
         if name not in written:
             raise ValueError(f"{block.page.name}: the commands below {name} write {', '.join(written)} instead")
-        keep_picture(written[name], IMAGES / "tutorial" / name)
+        keep_picture(written[name], pictures_of(block.page) / name)
+
+
+def pictures_of(page: Path) -> Path:
+    """Return the directory with the pictures of a page."""
+    return IMAGES / page.parent.relative_to(DOCS)
 
 
 def run(words: list[str], work: Path) -> None:
@@ -190,15 +199,15 @@ def write_gallery(times: dict[str, float]) -> None:
         "Every figure of the documentation, with the command that makes it and the time it took on two busy cores.",
         "`scripts/gallery` runs all commands and writes this page, except for the last section.",
     ]
-    for page in sorted(PAGES.glob("*.md")):
+    for page in PAGES:
         blocks = [block for block in blocks_of(page) if block.pictures]
         if not blocks:
             continue
         title = page.read_text().splitlines()[0].removeprefix("# ")
-        lines += ["", f"## [{title}](tutorial/{page.name})"]
+        lines += ["", f"## [{title}]({page.relative_to(DOCS)})"]
         for block in blocks:
             for text, name in block.pictures:
-                lines += ["", f"![{text}](images/tutorial/{name})"]
+                lines += ["", f"![{text}]({(pictures_of(page) / name).relative_to(DOCS)})"]
             lines += ["", "```sh", *block.commands, "```"]
             known = [times[command] for command in block.commands if command in times]
             if known:

@@ -73,14 +73,13 @@ def test_a_hundred_random_copies(name):
     assert recovered >= 95
 
 
-@pytest.mark.parametrize("noise", [1e-3, 1e-2])
-def test_noisy_copy_is_recovered(noise):
+def test_noisy_copy_is_recovered():
     """Fine-tuned copies are not equal to any permutation."""
     model, inputs = make("residual")
     symmetry = find_symmetry(model, inputs)
     weights = Weights.from_model(model, buffers=True)
     generator = torch.Generator().manual_seed(0)
-    noisy = weights.with_tensors({n: t + noise * torch.randn(t.shape, generator=generator) for n, t in weights})
+    noisy = weights.with_tensors({n: t + 1e-2 * torch.randn(t.shape, generator=generator) for n, t in weights})
     permutations = symmetry.random(3)
     alignment = align_weights(symmetry, weights, symmetry.apply(noisy, permutations))
     assert alignment.distance == pytest.approx((noisy_parameters(noisy) - noisy_parameters(weights)).norm(), rel=1e-6)
@@ -130,7 +129,7 @@ def test_inner_products_never_decrease():
 
 
 def test_result_depends_on_the_seed_only():
-    (a, inputs), (b, _) = make("residual", 0), make("residual", 1)
+    (a, inputs), (b, _) = make("transformer", 0), make("transformer", 1)
     symmetry = find_symmetry(a, inputs)
     target, weights = Weights.from_model(a), Weights.from_model(b)
     first, second = (align_weights(symmetry, target, weights, starts=2, seed=4) for _ in range(2))
