@@ -256,7 +256,8 @@ class _Task:
         if not result.complete or result.surface is None:
             self._explain(result.messages)
             return None
-        distance = (curve.points[-1] - curve.points[0]).norm()
+        between = curve.points[-1] - curve.points[0]
+        distance = Weights({n: t for n, t in between if n not in between.buffers}).norm()
         return Connection(
             names[i], names[j], curve.kind, aligned, statistics or "", barriers(result.surface), result.surface, path,
             distance,

@@ -57,6 +57,11 @@ findings: list[ls.Finding] = ls.check("surface.h5")
 found: ls.Info = ls.info("surface.h5")
 try:
     ls.compare(spec, out="comparison", options=ls.CompareOptions(points=5)), ls.compare_runs([run]), ls.demo("demo")
+    curve = ls.CurveOptions("bezier", training=ls.TrainingSettings(epochs=2))
+    line: ls.ConnectResult = ls.connect([run, "other"], "connected", ls.ConnectOptions(align="weights", curve=curve))
+    height: float = line.connections[-1].barrier["train_loss"].height
+except ls.AlignmentError as error:
+    raise ls.LandscapeError("cannot be aligned") from error
 except (ls.StoreError, ls.CheckpointError, ls.DataError, ls.NonFiniteLossError, ls.MissingLibraryError) as error:
     raise ls.LandscapeError(found.kind) from error
 except (ls.UnsoundError, ls.DerivativeError, ls.UserCodeError, ls.RankError) as error:
