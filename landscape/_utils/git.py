@@ -76,7 +76,7 @@ def _is_dirty(tree: Path, git: Path, common: Path, commit: str) -> bool:
             "GIT_OPTIONAL_LOCKS": "0",  # the index is not written
             "GIT_NO_LAZY_FETCH": "1",
         }
-        command = ["git", "diff", "--quiet", "--no-ext-diff", "--no-textconv", "--ignore-submodules=all", "HEAD", "--"]
+        command = ["git", "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all"]
         try:
             done = subprocess.run(
                 command, cwd=tree, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS,
@@ -84,7 +84,7 @@ def _is_dirty(tree: Path, git: Path, common: Path, commit: str) -> bool:
             )  # fmt: skip
         except (OSError, subprocess.SubprocessError):
             return False
-        return done.returncode == 1
+        return done.returncode == 0 and bool(done.stdout.strip())
 
 
 def _read(path: Path) -> str:

@@ -114,7 +114,7 @@ def scene_options(size: str) -> Decorator:
         ),
         click.option(
             "--levels",
-            type=click.IntRange(2),
+            type=click.IntRange(2, 1000),
             default=14,
             show_default=True,
             metavar="N",

@@ -24,6 +24,10 @@ else:  # not generic at run time before click 8.2
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
+MAX_SHARDS, MAX_SEEDS = 10**6, 10**4
+"""Largest number of shards, and of seeds in one file."""
+
+
 @contextmanager
 def usage_errors() -> Iterator[None]:
     """Turn a ``ValueError`` into a usage error, for objects made from options before any rank has joined."""
@@ -80,6 +84,8 @@ class ShardType(_ParamType):
         part, slash, parts = value.partition("/")
         if not (slash and part.isdecimal() and parts.isdecimal() and int(part) < int(parts)):
             self.fail(f"expected i/n with i from 0 to n-1, like 3/16, got {value!r}", param, ctx)
+        if int(parts) > MAX_SHARDS:
+            self.fail(f"expected at most {MAX_SHARDS:,} shards, got {parts}", param, ctx)
         return int(part), int(parts)
 
 
@@ -95,6 +101,8 @@ class SeedsType(_ParamType):
         first, colon, end = value.partition(":")
         if not (colon and first.isdecimal() and end.isdecimal() and int(first) < int(end)):
             self.fail(f"expected a:b with a below b, like 0:5 for seeds 0 to 4, got {value!r}", param, ctx)
+        if int(end) - int(first) > MAX_SEEDS or int(end) >= 2**63:
+            self.fail(f"expected at most {MAX_SEEDS:,} seeds below 2^63, got {value!r}", param, ctx)
         return tuple(range(int(first), int(end)))
 
 
@@ -160,9 +168,16 @@ class RanksType(_ParamType):
 
 
 class _Integer(click.IntRange):
-    """An integer with a lower bound, shown as ``N`` in help texts."""
+    """An integer of at most 64 bits with a lower bound, shown as ``N`` in help texts."""
 
     name = "n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        number = int(super().convert(value, param, ctx))
+        if number >= 2**63:
+            self.fail(f"expected a number below 2^63, got {value}", param, ctx)
+        return number
 
 
 PATH = click.Path(path_type=Path)

@@ -37,7 +37,7 @@ from landscape.cli.options import overwrite_option
 @drawing_options
 @click.option(
     "--levels",
-    type=click.IntRange(2),
+    type=click.IntRange(2, 1000),
     metavar="N",
     default=12,
     show_default=True,

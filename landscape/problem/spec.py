@@ -24,6 +24,7 @@ from landscape._utils.torch_state import (
     seed_random,
 )
 from landscape._utils.trust import give, recorded_in
+from landscape._utils.typed import require_types
 from landscape._utils.user_code import refuse_exit
 from landscape.problem.data import registry as datasets
 from landscape.problem.data.subset import check_samples
@@ -167,7 +168,9 @@ class ProblemSpec:
             ValueError: the problem was made without one.
             TypeError: an argument is not a plain value.
         """
-        return cls(**{key: value for key, value in description.items() if key in _FIELDS}, recorded_in=recorded_in)
+        given = {key: value for key, value in description.items() if key in _FIELDS}
+        require_types(cls, given)
+        return cls(**given, recorded_in=recorded_in)
 
     def _subject(self) -> str:
         return f"factory {self.factory!r}" if self.factory is not None else f"model {self.model!r}"

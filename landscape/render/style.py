@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from landscape._utils.files import replacing_group
+from landscape._utils.text import xml_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -317,6 +318,10 @@ def save(figure: Figure, path: str | os.PathLike[str], dpi: float = DEFAULT_DPI,
     settings: RcParams = {"pdf.fonttype": 42, "svg.hashsalt": "landscape", "savefig.bbox": None, **own}
     with replacing_group(path) as folder, matplotlib.rc_context(settings), _fixed_layout(figure):
         figure.savefig(folder / path.name, format=suffix[1:], dpi=dpi, transparent=transparent, **formats[suffix])
+        if suffix == ".svg":  # matplotlib writes the characters of a title as they are
+            drawn = (folder / path.name).read_text("utf-8")
+            if (legal := xml_text(drawn)) != drawn:
+                (folder / path.name).write_text(legal, "utf-8")
     return path
 
 

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from landscape._utils.interpolation import Floats
+from landscape._utils.text import printable
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import open_hdf5, python_value, read_array, read_attributes
 from landscape.surface.layout import INTERPOLATED_GROUP
@@ -86,7 +87,7 @@ def read_surface(path: str | os.PathLike[str], name: str | None = None) -> Surfa
         described = {**metadata.to_json(), "format": metadata.format or LI_FORMAT, **stated, "remark": remark}
         metadata = SurfaceMetadata.from_json(described)
     ordered = {key: values[key] for key in [*metadata.metrics, *values] if key in values}
-    return Surface(coordinates, ordered, status, metadata, name or title or path.stem, estimates)
+    return Surface(coordinates, ordered, status, metadata, name or printable(title) or path.stem, estimates)
 
 
 def _float64(node: h5py.Dataset) -> Floats:

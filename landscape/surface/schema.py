@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape._utils.interpolation import Floats
+from landscape._utils.text import printable
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import read_array
 from landscape.surface.metadata import FORMAT
@@ -205,7 +206,7 @@ def require_surface(file: h5py.File, path: str | os.PathLike[str]) -> dict[str, 
     parts = Schema("surface", attributes=_SURFACE_ATTRIBUTES)
     parts.require(file, path)
     metrics = json.loads(file.attrs["metrics"])
-    if not metrics or any(not isinstance(name, str) or "/" in name or name in NOT_METRICS for name in metrics):
+    if not metrics or not all(isinstance(name, str) and _is_metric(name) for name in metrics):
         raise StoreError(
             f"{path} is damaged (attribute 'metrics': expected names of datasets, got {str(metrics)[:60]})"
         )
@@ -222,6 +223,10 @@ def require_surface(file: h5py.File, path: str | os.PathLike[str]) -> dict[str, 
             Entry("failures", "V", ("failures",), max_values=2**16),
         ),
     ).require(file, path)
+
+
+def _is_metric(name: str) -> bool:
+    return name not in NOT_METRICS and "/" not in name and printable(name) == name
 
 
 def read_status(file: h5py.File) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from landscape._utils.provenance import Environment
+from landscape._utils.text import printable
 from landscape.errors import StoreError
 from landscape.geometry.trajectory import Trajectory
 from landscape.surface.hdf5 import create_hdf5, open_hdf5, python_value, read_array
@@ -178,7 +179,7 @@ def _read_group(file: h5py.File, number: int, path: Path) -> Trajectory:
     group = file[f"trajectories/{number}"]
     TRAJECTORY.require(group, path)
     return Trajectory(
-        name=python_value(group.attrs["name"]),
+        name=printable(python_value(group.attrs["name"])),
         coordinates=np.stack([read_array(group[f"{axis}coord"]) for axis in _AXES if f"{axis}coord" in group], axis=1),
         **{column: read_array(group[column]) for column in _COLUMNS},
     )

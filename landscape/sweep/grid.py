@@ -9,6 +9,9 @@ from functools import cached_property
 
 import numpy as np
 
+MAX_POINTS = 2**25
+"""Largest number of points of a grid (33.5 million)."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -33,6 +36,8 @@ class Axis:
             raise ValueError(f"expected finite bounds of an axis, got {self.start} and {self.stop}")
         if self.count < 1:
             raise ValueError(f"expected an axis of at least one point, got {self.count}")
+        if self.count > MAX_POINTS:
+            raise ValueError(f"expected an axis of at most {MAX_POINTS:,} points, got {self.count:,}")
         if self.count > 1 and not self.start < self.stop:
             raise ValueError(f"expected an axis from low to high, got {self.start:g} to {self.stop:g}")
         if self.count == 1 and self.start != self.stop:

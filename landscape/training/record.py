@@ -152,6 +152,9 @@ class RunRecord:
         unknown |= {f"settings.{k}": settings[k] for k in settings if k not in _names(TrainingSettings)}
         known = TrainingSettings.from_json(settings)
         require_types(cls, values, ("problem", "steps_per_epoch", "steps", "created", "finished"))
+        seed = (values.get("problem") or {}).get("seed", 0)
+        if not isinstance(seed, int) or not 0 <= seed < 2**63:
+            raise ValueError(f"problem.seed: expected an integer from 0 to 2^63 - 1, got {str(seed)[:40]!r}")
         steps_per_epoch = int(values.get("steps_per_epoch", 0))
         return cls(
             problem=dict(values.get("problem") or {}),

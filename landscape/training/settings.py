@@ -62,7 +62,7 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is None and name == "checkpoint_steps":
                 continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
+            if not isinstance(value, int) or isinstance(value, bool) or not smallest <= value < 2**63:
                 raise ValueError(f"{name}: expected an integer of at least {smallest}, got {value!r}")
         find_schedule(self.schedule)
         if self.dtype not in _DTYPES:
