@@ -27,8 +27,8 @@ PAGES = (*sorted((DOCS / "tutorial").glob("*.md")), DOCS / "connect.md")
 TIMES = "times.json"
 MAX_PICTURE_BYTES = 150_000
 MAX_WIDTH, QUALITY = 1400, 90
-REVIEW = "## Review\n"
-"""Heading of the last section of docs/gallery.md, which is written by hand."""
+REVIEW = "## Which network is sharper?\n"
+"""Heading from which on docs/gallery.md is written by hand."""
 README_PICTURES = {"compare-3d.png": "two residual networks, with and without shortcuts", "paths.png": "SGD and Adam"}
 
 

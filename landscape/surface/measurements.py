@@ -42,6 +42,7 @@ class MeasurementStore:
         path: file to create or continue; None for memory only.
         settings: JSON values on which the arrays depend; a file is continued only with equal ones.
         overwrite: replace an existing file.
+        defaults: values that parts of settings had before their files recorded them, by setting and part.
 
     Attributes:
         path: the file, or None.
@@ -51,7 +52,13 @@ class MeasurementStore:
         StoreError: the file is damaged, of another format, or was made with other settings; each is named.
     """
 
-    def __init__(self, path: Path | None, settings: Mapping[str, Any], overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        settings: Mapping[str, Any],
+        overwrite: bool = False,
+        defaults: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.path, self.settings = path, dict(settings)
         self._arrays: dict[str, NDArray[np.float64]] = {}
         self._records: Sequence[Mapping[str, Any]] = ()
@@ -62,7 +69,10 @@ class MeasurementStore:
         elif path is not None:
             stored = self._read(path)
             for name, value in _plain(settings).items():
-                if name not in stored or stored[name] != value:
+                known = stored.get(name)
+                if isinstance(known, dict):
+                    known = {**_plain((defaults or {}).get(name, {})), **known}
+                if known != value:
                     _refuse(path, name, stored.get(name), value)
             self.settings = {**stored, **settings}
             self._changed = False

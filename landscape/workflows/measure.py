@@ -208,11 +208,11 @@ def open_store(task: MeasureTask) -> MeasurementStore:
         StoreError: the file was made with other settings, or is none of measurements.
     """
     kind = "sharpness" if isinstance(task.config, SharpnessConfig) else "basin"
-    evaluation = {k: v for k, v in task.evaluation.to_json().items() if k not in ("paired", "stop_above", "device")}
+    evaluation = {name: getattr(task.evaluation, name) for name in ("dtype", "batch_size", "threads", "engine")}
     settings = {
         "kind": kind, "config": task.config.to_json(), "evaluation": evaluation, "sources": len(task.sources),
     }  # fmt: skip
-    return MeasurementStore(task.out, settings, task.overwrite)
+    return MeasurementStore(task.out, settings, task.overwrite, {"config": type(task.config)().to_json()})
 
 
 def measure_on_local_ranks(

@@ -106,6 +106,18 @@ def test_other_settings_are_refused_and_named(run, other, tmp_path):
     assert measure_basin(run, RAYS, out=out, overwrite=True).numbers
 
 
+def test_a_new_setting_does_not_keep_an_older_file_from_being_continued(run, tmp_path):
+    out = tmp_path / "numbers.h5"
+    first = measure_sharpness(run, SMALL, out=out)
+    with h5py.File(out, "r+") as file:
+        settings = json.loads(file.attrs["settings"])
+        del settings["config"]["seed"]  # as if files had not recorded it
+        file.attrs["settings"] = json.dumps(settings)
+    assert measure_sharpness(run, SMALL, out=out).numbers == first.numbers
+    with pytest.raises(StoreError, match="config: the file has"):
+        measure_sharpness(run, SharpnessConfig(**{**vars(SMALL), "seed": 1}), out=out)
+
+
 def test_files_of_others_are_left_alone(run, tmp_path):
     out = tmp_path / "other.h5"
     with h5py.File(out, "w") as file:

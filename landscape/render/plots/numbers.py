@@ -165,7 +165,14 @@ def plot_basin(
                 ax.set_yscale("log")
             panels.append(ax)
         handles = [handle for handle in panels[0].get_legend_handles_labels()[0] if handle.get_label()]
-        figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False, fontsize=small_size())
+        figure.legend(
+            handles=handles,
+            loc="outside upper center",
+            ncols=len(handles),
+            columnspacing=1.2,
+            frameon=False,
+            fontsize=small_size(),
+        )
         low, high = (f"{100 * q:g}" for q in _QUANTILE_BAND)
         criterion = next((n.remark for n in numbers if n.measure in QUANTILES), "")
         notes = [
