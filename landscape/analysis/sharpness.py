@@ -103,13 +103,6 @@ class SharpnessConfig:
                 names.append(measure)
         return tuple(names)
 
-    def evaluations(self, measure: str) -> tuple[int, int]:
-        """Return the numbers of losses and of losses with gradients behind one number of a measure, at most."""
-        kind = MEASURES[measure].kind
-        if kind == "average":
-            return self.directions + 1, 0
-        return (self.starts + 1, self.starts * (self.steps + 1)) if kind == "worst" else (_LINE_EVALUATIONS + 2, 1)
-
 
 def compute_unit(probe: Probe, config: SharpnessConfig, name: str) -> Array:
     """Compute one of :attr:`SharpnessConfig.units`.
@@ -123,7 +116,7 @@ def compute_unit(probe: Probe, config: SharpnessConfig, name: str) -> Array:
         UnsoundError: the loss is not finite where a definition needs it, or negative where it must not be.
     """
     if name.startswith("origin"):
-        return probe.at_origin(split=_second(probe) if name == "origin-second" else None)
+        return probe.at_origin(split=second_split(probe) if name == "origin-second" else None)
     measure, *indices = name.split("/")
     if MEASURES[measure].kind == "average":
         first = int(indices[0])
@@ -177,7 +170,12 @@ def worst_displacement(probe: Probe, config: SharpnessConfig, measure: str, radi
         return ascend(derivatives.gradient, weights, ball, config.steps, z, measure).perturbation
 
 
-def _second(probe: Probe) -> str:
+def second_split(probe: Probe) -> str:
+    """Return the name of the split whose loss a relative measure observes.
+
+    Raises:
+        ValueError: there is one split only.
+    """
     names = list(probe.problem.splits)
     if len(names) < 2:
         raise ValueError(
@@ -189,7 +187,7 @@ def _second(probe: Probe) -> str:
 
 def _critical(probe: Probe, relative: bool) -> Array:
     """Return the critical step along the negative gradient, the slope there, and the change of each sample's loss."""
-    split = _second(probe) if relative else probe.split
+    split = second_split(probe) if relative else probe.split
     with probe.derivatives() as derivatives:
         gradient = derivatives.gradient()[1]
     slope = -float(gradient @ gradient)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.analysis.noise import PAIRED, STANDARD_ERRORS, error_name, with_nearest
+from landscape.analysis.noise import STANDARD_ERRORS, error_name, with_nearest
 from landscape.analysis.sublevels import Sublevels, sweep_sublevels
 from landscape.surface.surface import DONE, INTERPOLATED, STOPPED, Surface
 
@@ -254,11 +254,6 @@ def _bound(errors: NDArray[np.float64] | None, minimum: Minimum) -> float:
     if errors is None or minimum.saddle is None:
         return math.nan
     return float(errors[minimum.index] + errors[minimum.saddle])
-
-
-def has_paired_errors(surface: Surface, metric: str) -> bool:
-    """Return True if a surface has standard errors of differences to the origin."""
-    return f"{metric}{PAIRED}" in surface.values
 
 
 def _minima(

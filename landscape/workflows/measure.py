@@ -148,7 +148,7 @@ def measure(
             def missing(number: int = number, name: str = name, config: Config = config) -> list[int]:
                 if store is None:
                     return []
-                store.require(f"source-{number}", {"name": name, **facts.to_json()})  # noqa: B023  used at once
+                store.require(f"source-{number}", {"name": name, **facts.to_json()})
                 return [k for k, unit in enumerate(config.units) if f"{number}/{unit}" not in store]
 
             pending = ranks.share(ranks.collective(missing))
@@ -192,7 +192,10 @@ def _open(task: MeasureTask, number: int, device: str) -> tuple[Probe, Config]:
     if isinstance(config, BasinConfig):
         config = replace(config, curvature=config.curvature[number : number + 1])
         config = config.resolved(tuple(opened.problem.metrics))
-    return Probe(opened.problem, evaluation, device), config
+    probe = Probe(opened.problem, evaluation, device)
+    if isinstance(config, SharpnessConfig) and "relative-critical" in config.measures:
+        sharpness_analysis.second_split(probe)  # or raise what is wrong, before the first part
+    return probe, config
 
 
 def _compute(probe: Probe, config: Config, unit: str) -> Array:

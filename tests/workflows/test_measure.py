@@ -196,6 +196,8 @@ def test_relative_critical_sharpness_takes_both_splits(run):
     result = measure_sharpness(run, config)
     assert [number.measure for number in result.numbers] == ["critical", "relative-critical"]
     assert result.numbers[0].value != result.numbers[1].value
+    with pytest.raises(ValueError, match="expected two splits"):
+        measure_sharpness(run, config, split="train")
     alone = measure_sharpness(run, SharpnessConfig(("critical",)))
     assert alone.numbers[0].value == result.numbers[0].value
 
