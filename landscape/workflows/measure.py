@@ -145,10 +145,12 @@ def measure(
             facts = probe.facts
             ranks.require_equal(facts.to_json())
 
-            def missing(number: int = number, name: str = name, config: Config = config) -> list[int]:
+            identity = {"name": name, **facts.to_json()}
+
+            def missing(number: int = number, identity: Any = identity, config: Config = config) -> list[int]:
                 if store is None:
                     return []
-                store.require(f"source-{number}", {"name": name, **facts.to_json()})
+                store.require(f"source-{number}", identity)
                 return [k for k, unit in enumerate(config.units) if f"{number}/{unit}" not in store]
 
             pending = ranks.share(ranks.collective(missing))
