@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from landscape.workflows.connections import ConnectOptions as ConnectOptions
     from landscape.workflows.connections import ConnectResult as ConnectResult
     from landscape.workflows.curvature import curvature as curvature
+    from landscape.workflows.curvature_figures import plot_curvature as plot_curvature
     from landscape.workflows.curves import CurveOptions as CurveOptions
     from landscape.workflows.demo import demo as demo
     from landscape.workflows.export import export as export
@@ -170,6 +171,7 @@ else:
             "merge_tree": "analysis.topology",
             "plane_through": "geometry.plane",
             "plot": "workflows.figures",
+            "plot_curvature": "workflows.curvature_figures",
             "principal_plane": "geometry.plane",
             "principal_plane_of": "workflows.trajectory",
             "project": "workflows.trajectory",

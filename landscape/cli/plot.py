@@ -66,6 +66,13 @@ from landscape.cli.options import overwrite_option
     "with --gradient or --curvature).",
 )
 @click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice(["density", "sharpness", "layers"]),
+    help="Part of a curvature file to draw; repeat it for panels.  [default: density and sharpness]",
+)
+@click.option(
     "--size",
     metavar="NAME",
     help="Size of the figure: column, page, neurips, icml, iclr, slide.  [default: column; page for several panels]",
@@ -87,11 +94,13 @@ def command(
     z: float | None,
     dpi: int,
     overwrite: bool,
+    parts: tuple[str, ...],
     **look: Any,
 ) -> None:
     """Plot SURFACEs of one axis as curves, and SURFACEs of two axes as contours on one shared scale.
 
-    A surface that is still being computed can be plotted; missing points are shown as missing.
+    A surface that is still being computed can be plotted; missing points are shown as missing. Of a file made by
+    `landscape curvature`, the spectral density and the largest eigenvalues over training are drawn.
 
     A .pgf goes into a paper with \\usepackage{pgf} and \\input{figure.pgf} and takes the paper's fonts; writing it
     doesn't need LaTeX. Heat maps become images beside it.
@@ -103,11 +112,17 @@ def command(
       landscape plot surface.h5 --out figure.pdf --out figure.png
       landscape plot line.h5 --second train_acc --out line.svg
       landscape plot few_samples.h5 --noise
-      landscape plot curvature.h5 --metric eig_ratio --style heat
+      landscape plot ratio.h5 --metric eig_ratio --style heat
       landscape plot eigenvectors.h5 --descent streamlines --quadratic
     """
     check_outs(outs, overwrite)
+    from landscape.workflows.curvature_figures import is_curvature_file, plot_curvature
     from landscape.workflows.figures import PlotOptions, plot
 
+    if len(files) == 1 and is_curvature_file(files[0]):
+        save_figures(plot_curvature(files[0], parts, size=look["size"]), outs, files, dpi=dpi)
+        return
+    if parts:
+        raise click.UsageError("--part needs one file made by `landscape curvature`")
     figure = plot(files, paths, options=PlotOptions(**look), seed=seed, z=z)
     save_figures(figure, outs, files, dpi=dpi)

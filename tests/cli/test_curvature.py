@@ -110,3 +110,15 @@ def test_ranks_share_the_data(run, tmp_path, program):
     np.testing.assert_allclose(two.history.eigenvalues, one.history.eigenvalues, rtol=1e-10)
     assert two.trace.value == pytest.approx(one.trace.value, rel=1e-10)
     assert two.metadata.provenance["ranks"] == 2
+
+
+def test_plot_draws_a_curvature_file(run, tmp_path, program):
+    out = tmp_path / "c.h5"
+    assert program("curvature", run, *QUICK, "--checkpoints", "0,4", "--out", out)[0] == 0
+    for words in ((), ("--part", "layers")):
+        figure = tmp_path / f"{len(words)}.png"
+        assert program("plot", out, *words, "--out", figure, "--dpi", "40")[0] == 0
+        assert figure.stat().st_size > 2000
+    code, said, _ = program("plot", out, out, "--part", "density", "--out", tmp_path / "x.png")
+    assert code == 2
+    assert "--part" in said

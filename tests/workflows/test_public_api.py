@@ -49,6 +49,7 @@ trajectories = ls.read_trajectories("paths.h5")
 done: int = ls.merge(["a.h5", "b.h5"], "c.h5").done
 bent: ls.Curvature = ls.curvature(run, ls.CurvatureConfig(k=1), out="curvature.h5", checkpoints=[0], progress=True)
 bent = ls.read_curvature("curvature.h5", vectors=False)
+panels: Figure = ls.plot_curvature(bent, ["density", "sharpness"])
 figure: Figure = ls.plot(surface, trajectories, ax=Figure().subplots(), options=ls.PlotOptions(levels=5))
 path: Path = ls.save_figure(ls.render_scene(surface, trajectories, ls.SceneOptions(levels=9)), "scene.png")
 path = ls.animate_scene(surface, trajectories, "film.gif", motion=ls.Motion(seconds=2.0), progress=True)
