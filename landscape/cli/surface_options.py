@@ -71,6 +71,13 @@ plane_options = together(
         "largest and the smallest (the most negative).",
     ),
     click.option(
+        "--eigenvectors",
+        "curvature_file",
+        type=PATH,
+        metavar="FILE",
+        help="With --plane hessian: take the eigenvectors from a file of `landscape curvature`.  [default: computed]",
+    ),
+    click.option(
         "--plane-scale",
         "scale",
         type=click.Choice(["rise", "unit"]),
@@ -176,8 +183,8 @@ derivative_options = together(
 )
 
 _PLANE = (
-    "seed", "normalization", "ignore", "to", "states", "directions", "hessian", "scale", "only", "freeze", "orthogonal",
-    "same_direction", "scratch",
+    "seed", "normalization", "ignore", "to", "states", "directions", "hessian", "curvature_file", "scale", "only",
+    "freeze", "orthogonal", "same_direction", "scratch",
 )  # fmt: skip
 
 

@@ -43,6 +43,11 @@ if TYPE_CHECKING:
 @click.option("--freeze", multiple=True, metavar="PATTERN", help="With pca: don't move parameters with matching names.")
 @click.option("--out", type=PATH, default=Path("trajectory.h5"), show_default=True, help="Trajectory file to create.")
 @click.option("--measure", is_flag=True, help="Measure the loss of checkpoints that were saved without it.")
+@click.option(
+    "--gradient",
+    is_flag=True,
+    help="Compute the gradient at each checkpoint: slopes along the axes, norm, and its share within the plane.",
+)
 @click.option("--attach", is_flag=True, help="Write the paths into the surface file too, where ParaView shows them.")
 @overwrite_option
 def command(
@@ -54,6 +59,7 @@ def command(
     freeze: tuple[str, ...],
     out: Path,
     measure: bool,
+    gradient: bool,
     attach: bool,
     overwrite: bool,
     **options: Any,
@@ -62,7 +68,7 @@ def command(
 
     RUN is a run folder, or checkpoint files of another program. Files in one folder with names that differ in numbers
     only are one run, in the order of the numbers: model_2.pt comes before model_10.pt. Name their network and data
-    (--model and --dataset, or --problem) for --plane pca and --measure.
+    (--model and --dataset, or --problem) for --plane pca, --measure and --gradient.
 
     With `--plane pca`, the plane is spanned by the principal components of all checkpoints of all runs, around the last
     checkpoint of the first run; `landscape surface RUN --directions trajectory.h5 --x auto --y auto` computes the
@@ -71,6 +77,7 @@ def command(
     \b
     Examples:
       landscape trajectory run --plane surface.h5
+      landscape trajectory run --plane pca --gradient
       landscape trajectory sgd adam --plane pca --out joint.h5
       landscape trajectory epochs/model_*.pt --problem mine.py:problem --plane pca
     """
@@ -93,8 +100,8 @@ def command(
             chosen = principal_plane_of(opened, axes=axes, problem=spec, ignore=ignore, only=only, freeze=freeze)
         with Bar("projecting", "checkpoint") as bar:
             trajectories = project(
-                opened, chosen or plane, problem=spec, measure=measure, out=out, attach=attach, overwrite=overwrite,
-                progress=bar.show,
+                opened, chosen or plane, problem=spec, measure=measure, gradient=gradient, out=out, attach=attach,
+                overwrite=overwrite, progress=bar.show,
             )  # fmt: skip
     except UnnamedProblemError as error:
         raise click.UsageError(f"{error} with --model (and --dataset), or with --problem") from error
@@ -113,4 +120,10 @@ def _sentence(trajectory: Trajectory, plane: Plane) -> str:
     fraction = f" ({away / moved:.0%} of its displacement)" if moved > 0 else ""
     ratios = [direction.recipe.explained_variance_ratio or 0.0 for direction in plane.directions]
     kept = f"; the plane holds {sum(ratios):.1%} of the variance" if all(ratios) else ""
-    return f"{trajectory.name}: {len(trajectory)} checkpoints; the first is {away:.4g} from the plane{fraction}{kept}"
+    sentence = (
+        f"{trajectory.name}: {len(trajectory)} checkpoints; the first is {away:.4g} from the plane{fraction}{kept}"
+    )
+    if trajectory.gradient is None:
+        return sentence
+    share = trajectory.gradient.share
+    return f"{sentence}; the plane holds {share[0]:.2g} of the gradient at the first, {share[-1]:.2g} at the last"

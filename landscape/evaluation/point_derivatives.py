@@ -78,7 +78,7 @@ class PointDerivatives:
 
     def __call__(self) -> _Array:
         """Return the values at the present weights, ``(len(names),)``; NaN where a derivative is not finite."""
-        values = [self._gradient()] if self._config.gradient else []
+        values = [_gradient(self._derivatives, self._plane)] if self._config.gradient else []
         if self._config.curvature:
             values.append(self._curvature())
         return np.concatenate(values)
@@ -86,12 +86,6 @@ class PointDerivatives:
     def unknown(self) -> _Array:
         """Return the values of a point that was abandoned: NaN."""
         return np.full(len(self.names), np.nan)
-
-    def _gradient(self) -> _Array:
-        _, gradient = self._derivatives.gradient()
-        slopes, norm = _slopes(self._derivatives, gradient, self._plane), float(torch.linalg.vector_norm(gradient))
-        _, inside = within_plane(slopes, self._plane.gram)
-        return np.array([*slopes, norm, float(inside) / norm if norm else math.nan])
 
     def _curvature(self) -> _Array:
         assert self._start is not None
@@ -143,6 +137,25 @@ def _slopes(derivatives: LossDerivatives, gradient: Tensor, plane: Plane) -> _Ar
             for direction in plane.directions
         ]
     )
+
+
+def _gradient(derivatives: LossDerivatives, plane: Plane) -> _Array:
+    """Return slopes, norm and share of the gradient at the present weights, ``(axes + 2,)``."""
+    _, gradient = derivatives.gradient()
+    slopes, norm = _slopes(derivatives, gradient, plane), float(torch.linalg.vector_norm(gradient))
+    _, inside = within_plane(slopes, plane.gram)
+    return np.array([*slopes, norm, float(inside) / norm if norm else math.nan])
+
+
+def gradient_of(problem: Problem, plane: Plane, config: EvaluationConfig | None = None) -> _Array:
+    """Return the gradient of the loss of the first split at the present weights of a model, seen from a plane.
+
+    Returns:
+        The slope along each axis, the norm of the gradient, and its share within the plane, ``(axes + 2,)``.
+    """
+    split = next(iter(problem.splits))
+    with LossDerivatives(problem, config, split=split) as derivatives:
+        return _gradient(derivatives, plane)
 
 
 def quadratic_model(

@@ -17,6 +17,21 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class PathGradient:
+    """The gradient of the loss at the checkpoints themselves, seen from a plane of ``k`` axes.
+
+    Attributes:
+        slopes: ``(n, k)`` float64, derivative along each axis, per unit of the coordinate.
+        norm: ``(n,)`` float64, norm of the gradient with respect to all parameters that a plane can move.
+        share: ``(n,)`` float64, norm of its part within the plane divided by ``norm``, from 0 to 1, not squared.
+    """
+
+    slopes: FloatArray
+    norm: FloatArray
+    share: FloatArray
+
+
+@dataclass(frozen=True)
 class Trajectory:
     """Checkpoints of one run, projected onto a plane of ``k`` axes by least squares.
 
@@ -30,6 +45,7 @@ class Trajectory:
         loss: ``(n,)`` float64, training loss of the checkpoint itself; NaN where unknown.
         surface_loss: ``(n,)`` float64, loss of the plane's surface under the point, interpolated; NaN where unknown.
         learning_rate: ``(n,)`` float64, learning rate of the step that led to the checkpoint; NaN where unknown.
+        gradient: gradient at the checkpoints; None if not computed.
     """
 
     name: str
@@ -41,6 +57,7 @@ class Trajectory:
     loss: FloatArray
     surface_loss: FloatArray
     learning_rate: FloatArray
+    gradient: PathGradient | None = None
 
     def __post_init__(self) -> None:
         n = len(self.step)

@@ -179,6 +179,8 @@ TRAJECTORY = Schema(
         *(Entry(name, "f", ("points",)) for name in _COLUMNS),
         Entry("xcoord", "f", ("points",)),
         *(Entry(f"{axis}coord", "f", ("points",), required=False) for axis in "yz"),
+        *(Entry(f"slope_{axis}", "f", ("points",), required=False) for axis in "xyz"),
+        *(Entry(f"gradient_{name}", "f", ("points",), required=False) for name in ("norm", "share")),
     ),
     {"name": "text"},
 )

@@ -15,7 +15,7 @@ import numpy as np
 from landscape._utils.provenance import Environment
 from landscape._utils.text import printable
 from landscape.errors import StoreError
-from landscape.geometry.trajectory import Trajectory
+from landscape.geometry.trajectory import PathGradient, Trajectory
 from landscape.surface.hdf5 import create_hdf5, open_hdf5, python_value, read_array
 from landscape.surface.metadata import as_attribute
 from landscape.surface.schema import TRAJECTORY
@@ -173,12 +173,22 @@ def _write_groups(file: h5py.File, trajectories: Sequence[Trajectory]) -> None:
             group[f"{axis}coord"] = values
         for column in _COLUMNS:
             group[column] = getattr(trajectory, column)
+        if trajectory.gradient is not None:
+            for axis, values in zip(_AXES, trajectory.gradient.slopes.T, strict=False):
+                group[f"slope_{axis}"] = values
+            group["gradient_norm"], group["gradient_share"] = trajectory.gradient.norm, trajectory.gradient.share
 
 
 def _read_group(file: h5py.File, number: int, path: Path) -> Trajectory:
     group = file[f"trajectories/{number}"]
     TRAJECTORY.require(group, path)
+    gradient = None
+    if "gradient_norm" in group:
+        slopes = [read_array(group[f"slope_{axis}"]) for axis in _AXES if f"slope_{axis}" in group]
+        norm, share = (read_array(group[name]) for name in ("gradient_norm", "gradient_share"))
+        gradient = PathGradient(np.stack(slopes, axis=1), norm, share)
     return Trajectory(
+        gradient=gradient,
         name=printable(python_value(group.attrs["name"])),
         coordinates=np.stack([read_array(group[f"{axis}coord"]) for axis in _AXES if f"{axis}coord" in group], axis=1),
         **{column: read_array(group[column]) for column in _COLUMNS},

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
+from landscape._utils.trust import trusting
+from landscape.analysis.curvature_file import read_curvature
+from landscape.errors import StoreError
 from landscape.evaluation.config import DTYPES, EvaluationConfig
 from landscape.evaluation.derivatives import LossDerivatives
 from landscape.evaluation.eigenpairs import find_eigenpairs, random_vector
@@ -19,7 +24,7 @@ from landscape.geometry.weights import Weights
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
 from landscape.workflows.planes import PlaneConfig
-from landscape.workflows.sources import SourceLike, SplitChoice, open_source
+from landscape.workflows.sources import PathName, SourceLike, SplitChoice, open_source
 
 TOLERANCE = 1e-4
 """Largest residual of an eigenvector, relative to the largest magnitude of the spectrum."""
@@ -33,10 +38,12 @@ def hessian_plane(
     scale: str = "rise",
     only: str | Sequence[str] = (),
     freeze: str | Sequence[str] = (),
+    curvature_file: PathName | None = None,
     evaluation: EvaluationConfig | None = None,
     problem: ProblemSpec | None = None,
     split: SplitChoice | None = None,
     samples: int | None = None,
+    trust: bool = False,
     on_message: Callable[[str], None] | None = None,
 ) -> Plane:
     """Return the plane along eigenvectors of the Hessian of the loss, around a network's weights.
@@ -52,10 +59,12 @@ def hessian_plane(
             eigenvalue); ``unit``: directions of norm one.
         only: patterns of parameter names; the Hessian is that with respect to these.
         freeze: patterns of parameter names that stay at the origin.
+        curvature_file: curvature file of the same weights to take eigenvectors from; by default they are computed.
         evaluation: device, dtype, batch size, threads.
         problem: the problem of a checkpoint outside a run directory.
         split: the split whose loss is differentiated; the first one of several.
         samples: size of a fixed, class-balanced subset of the split.
+        trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
         on_message: function called with a warning if an eigenvector has not converged, or if its eigenvalue cannot be
             distinguished from zero.
 
@@ -67,11 +76,24 @@ def hessian_plane(
             ``scale="rise"``.
         DerivativeError: torch cannot differentiate the loss twice.
         CheckpointError: the checkpoint is missing, damaged or of another architecture.
+        StoreError: the curvature file cannot be read, or is one of other weights.
+        UntrustedCodeError: the run names code, and ``trust`` is not set.
     """
-    opened = open_source(source, problem=problem, split=split, samples=samples).problem
-    config = PlaneConfig(hessian=tuple(which), scale=scale, only=only, freeze=freeze)
+    with trusting(trust):
+        opened = open_source(source, problem=problem, split=split, samples=samples).problem
+    config = PlaneConfig(hessian=tuple(which), scale=scale, only=only, freeze=freeze, curvature_file=curvature_file)
     eigenvectors = Eigenvectors(opened, evaluation or EvaluationConfig(), config, on_message=on_message)
     return config.make_plane(opened.model, len(config.hessian or ()), eigenvectors)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """An eigenpair: tensors of norm one by name, the eigenvalue, and how exact they are."""
+
+    tensors: Mapping[str, torch.Tensor]
+    value: float
+    residual: float
+    converged: bool
 
 
 @dataclass(frozen=True)
@@ -94,6 +116,15 @@ class Eigenvectors:
 
     def __call__(self, origin: Weights, which: Sequence[int]) -> list[Direction]:
         """Return one direction for each number in ``which``, in the layout of ``origin``."""
+        pairs = self._computed(which) if self.config.curvature_file is None else self._stored(origin, which)
+        file = None if self.config.curvature_file is None else str(Path(self.config.curvature_file).resolve())
+        return [
+            self._direction(origin, pair, axis, number, file)
+            for axis, (number, pair) in enumerate(zip(which, pairs, strict=True))
+        ]
+
+    def _computed(self, which: Sequence[int]) -> Iterator[_Pair]:
+        """Yield eigenpairs of the Hessian at the present weights."""
         split = next(iter(self.problem.splits))
         config = at_least_float32(self.evaluation)
         only, freeze = self.config.only, self.config.freeze
@@ -107,53 +138,60 @@ class Eigenvectors:
                 derivatives.hessian_product, start, upper, lower, tolerance=TOLERANCE, max_products=MAX_PRODUCTS, seed=0
             )
             rounding = torch.finfo(start.dtype).eps * float(np.abs(found.values).max())
-            places = [number - 1 if number > 0 else upper + lower + number for number in which]
-            return [
-                self._direction(
-                    origin,
-                    {name: part.cpu() for name, part in derivatives.unflatten(_signed(found.vectors[place])).items()},
-                    DirectionRecipe(
-                        "hessian",
-                        axis=axis,
-                        eigenvector=which[axis],
-                        eigenvalue=float(found.values[place]),
-                        residual=float(found.residuals[place]),
-                        scale=self.config.scale,
-                    ),
-                    bool(found.converged[place]),
-                    rounding,
-                )
-                for axis, place in enumerate(places)
-            ]
+            for number in which:
+                place = number - 1 if number > 0 else upper + lower + number
+                vector = found.vectors[place]
+                if float(vector[vector.abs().argmax()]) < 0:
+                    vector = -vector
+                tensors = {name: part.cpu() for name, part in derivatives.unflatten(vector).items()}
+                values = float(found.values[place]), max(float(found.residuals[place]), rounding)
+                yield _Pair(tensors, *values, bool(found.converged[place]))
 
-    def _direction(
-        self,
-        origin: Weights,
-        tensors: dict[str, torch.Tensor],
-        recipe: DirectionRecipe,
-        converged: bool,
-        rounding: float,
-    ) -> Direction:
-        value, residual = recipe.eigenvalue or 0.0, recipe.residual or 0.0
-        name = f"eigenvector {recipe.eigenvector} of the Hessian (eigenvalue {value:.4g})"
-        is_zero = abs(value) <= max(residual, rounding)
-        if not converged:
-            self._say(f"warning: {name} has not converged: its residual is {residual:.2g}")
+    def _stored(self, origin: Weights, which: Sequence[int]) -> Iterator[_Pair]:
+        """Yield eigenpairs of a curvature file, after checking that it is one of these weights."""
+        path = self.config.curvature_file
+        assert path is not None
+        curvature = read_curvature(path)
+        if curvature.config.matrix != "hessian":
+            raise ValueError(f"{path}: expected eigenvectors of the Hessian, got those of {curvature.config.matrix}")
+        weights = Weights.from_model(self.problem.model)
+        if curvature.metadata.settings.get("weights") != weights.digest():
+            raise StoreError(
+                f"{path}: its eigenvectors are those of other weights; compute the curvature of this network"
+            )
+        chosen = (tuple(self.config.only), tuple(self.config.freeze))
+        if any(chosen) and chosen != (curvature.config.only, curvature.config.freeze):
+            raise ValueError(f"{path}: expected eigenvectors of the parameters that may move, got those of others")
+        for number in which:
+            end: Literal["largest", "smallest"] = "largest" if number > 0 else "smallest"
+            index = abs(number) - 1
+            tensors = curvature.tensors(index, end)
+            values, residuals, converged = (
+                (curvature.eigenvalues, curvature.residuals, curvature.converged)
+                if number > 0
+                else (curvature.smallest_eigenvalues, curvature.smallest_residuals, curvature.smallest_converged)
+            )
+            yield _Pair(tensors, float(values[index]), float(residuals[index]), bool(converged[index]))
+
+    def _direction(self, origin: Weights, pair: _Pair, axis: int, number: int, file: str | None) -> Direction:
+        name = f"eigenvector {number} of the Hessian (eigenvalue {pair.value:.4g})"
+        is_zero = abs(pair.value) <= pair.residual
+        if not pair.converged:
+            self._say(f"warning: {name} has not converged: its residual is {pair.residual:.2g}")
         elif is_zero:
             self._say(f"warning: {name} cannot be distinguished from one of eigenvalue 0")
         factor = 1.0
         if self.config.scale == "rise":
             if is_zero:
                 raise ValueError(f"hessian: {name} has no length at which the loss rises by one; use scale 'unit'")
-            factor = (2 / abs(value)) ** 0.5
-        direction = Direction.from_tensors(origin, {name: tensor * factor for name, tensor in tensors.items()})
+            factor = (2 / abs(pair.value)) ** 0.5
+        direction = Direction.from_tensors(origin, {key: tensor * factor for key, tensor in pair.tensors.items()})
+        recipe = DirectionRecipe(
+            "hessian", axis=axis, file=file, eigenvector=number, eigenvalue=pair.value, residual=pair.residual,
+            scale=self.config.scale,
+        )  # fmt: skip
         return Direction(direction.weights, recipe)
 
     def _say(self, text: str) -> None:
         if self.on_message is not None:
             self.on_message(text)
-
-
-def _signed(vector: torch.Tensor) -> torch.Tensor:
-    """Return the vector or its negative, whichever has its entry of largest magnitude positive."""
-    return -vector if float(vector[vector.abs().argmax()]) < 0 else vector

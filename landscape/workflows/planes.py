@@ -51,6 +51,7 @@ class PlaneConfig:
         directions: file to take directions from, ours or one of Li et al. (2018).
         hessian: numbers of eigenvectors of the Hessian that become axes: 1 for the largest eigenvalue, 2 for the next,
             -1 for the smallest; ``()`` for those of the largest, one for each axis. See :func:`hessian_plane`.
+        curvature_file: file to take the eigenvectors from; by default they are computed.
         scale: length of eigenvectors: ``rise`` or ``unit``; see :func:`hessian_plane`.
         only: patterns of parameter names; other parameters stay at the origin.
         freeze: patterns of parameter names that stay at the origin.
@@ -72,6 +73,7 @@ class PlaneConfig:
     states: bool | None = None
     directions: PathName | None = None
     hessian: Sequence[int] | None = None
+    curvature_file: PathName | None = None
     scale: str = "rise"
     only: str | Sequence[str] = ()
     freeze: str | Sequence[str] = ()
@@ -82,7 +84,7 @@ class PlaneConfig:
     def __post_init__(self) -> None:
         set_field = object.__setattr__  # the documented way to normalize in a frozen dataclass
         set_field(self, "to", self._targets)
-        for name in ("directions", "scratch"):
+        for name in ("directions", "curvature_file", "scratch"):
             value = getattr(self, name)
             set_field(self, name, None if value is None else Path(value))
         for name in ("only", "freeze"):
@@ -93,6 +95,8 @@ class PlaneConfig:
         named = [name for name, value in given.items() if value]
         if len(named) > 1:
             raise ValueError(f"expected at most one of {', '.join(given)}, got {' and '.join(named)}")
+        if self.curvature_file is not None and self.hessian is None:
+            raise ValueError("curvature_file: expected the numbers of eigenvectors, too (hessian)")
         numbers = self.hessian or ()
         if 0 in numbers or len(set(numbers)) < len(numbers):
             raise ValueError(

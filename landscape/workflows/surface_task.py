@@ -168,7 +168,8 @@ def _plane(
         stored = _stored_hessian_plane(task, chosen, problem)
         if stored is not None:
             return stored
-        say("finding eigenvectors of the Hessian")
+        if chosen.curvature_file is None:
+            say("finding eigenvectors of the Hessian")
         return chosen.make_plane(problem.model, axes, eigenvectors)
 
     scratch = ranks.share(ranks.collective(lambda: _scratch(task, chosen, problem) if ranks.is_root else None))
@@ -189,10 +190,11 @@ def _stored_hessian_plane(task: SurfaceTask, chosen: PlaneConfig, problem: Probl
     if plane.origin.digest() != Weights.from_model(problem.model, bool(plane.origin.buffers)).digest():
         return None
     same = {name: split.digest() for name, split in problem.splits.items()} == dict(stored.data)
-    patterns = (chosen.only or None, chosen.freeze or None)
+    file = None if chosen.curvature_file is None else str(Path(chosen.curvature_file).resolve())
+    patterns = (chosen.only or None, chosen.freeze or None, file)
     expected = [("hessian", number, chosen.scale, *patterns) for number in chosen.eigenvectors_of(len(task.axes))]
     recipes = [direction.recipe for direction in plane.directions]
-    found = [(r.kind, r.eigenvector, r.scale, r.only, r.freeze) for r in recipes]
+    found = [(r.kind, r.eigenvector, r.scale, r.only, r.freeze, r.file) for r in recipes]
     return plane if same and found == expected else None
 
 

@@ -8,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+
 from landscape._utils.files import require_writable
 from landscape._utils.provenance import Environment
 from landscape._utils.trust import trusting
 from landscape.errors import StoreError
+from landscape.evaluation.point_derivatives import gradient_of
 from landscape.geometry.plane import Plane, principal_plane
-from landscape.geometry.trajectory import PathPoint, Trajectory, project_path
+from landscape.geometry.trajectory import PathGradient, PathPoint, Trajectory, project_path
 from landscape.geometry.weights import Weights
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
@@ -40,6 +43,7 @@ def project(
     axes: int = 2,
     problem: ProblemSpec | None = None,
     measure: bool = False,
+    gradient: bool = False,
     trust: bool = False,
     out: PathName | None = None,
     attach: bool = False,
@@ -54,8 +58,11 @@ def project(
         plane: ``"pca"`` for the principal components of all checkpoints (see :func:`principal_plane_of`), the path of a
             surface file for the plane of that surface, or a plane.
         axes: number of principal components, with ``"pca"``.
-        problem: the problem of checkpoint files outside a run directory; needed for ``"pca"`` and ``measure``.
+        problem: the problem of checkpoint files outside a run directory; needed for ``"pca"``, ``measure``
+            and ``gradient``.
         measure: True to measure the training loss of checkpoints that were saved without it.
+        gradient: True to compute the gradient of the training loss at each checkpoint: the slope along each axis, its
+            norm, and the share of it that lies within the plane.
         trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
         out: trajectory file to write; a plane that is in no surface file is stored with the paths.
         attach: True to write the paths into the surface file too, where ParaView shows them.
@@ -90,6 +97,11 @@ def project(
         )
     with trusting(trust), reporting(progress, "projecting", "checkpoint", lambda steps: steps) as report:
         trajectories = _project(opened, chosen, problem, measure, report)
+        if gradient:
+            trajectories = [
+                _with_gradient(trajectory, run, chosen, problem)
+                for trajectory, run in zip(trajectories, opened, strict=True)
+            ]
     if surface is not None:
         trajectories = [surface.sample_along(trajectory) for trajectory in trajectories]
     if out is not None:
@@ -181,6 +193,21 @@ def _project(
             report(Steps(done, total))
         trajectories.append(project_path(name, plane, points))
     return trajectories
+
+
+def _with_gradient(
+    trajectory: Trajectory, run: Run | CheckpointSeries, plane: Plane, problem: ProblemSpec | None
+) -> Trajectory:
+    """Return the trajectory with the gradient at each of its checkpoints, with the running statistics of each."""
+    built = _build(run, problem, ("train",))
+    rows = []
+    for path in run.checkpoints:
+        checkpoint = load_checkpoint(path)
+        widen(built.model, checkpoint)
+        load_into(built.model, checkpoint)
+        rows.append(gradient_of(built, plane))
+    *slopes, norm, share = np.array(rows).T
+    return replace(trajectory, gradient=PathGradient(np.stack(slopes, axis=1), norm, share))
 
 
 def _loss_of(problem: Problem) -> Callable[[Checkpoint], float]:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import landscape
+from landscape.analysis.curvature import CurvatureConfig
 from landscape.cli.main import main
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.derivatives import LossDerivatives
@@ -167,6 +168,24 @@ def test_an_eigenvalue_of_zero_has_no_scale_by_the_loss():
     assert messages[0].startswith("warning: eigenvector -1 of the Hessian")
     with pytest.raises(ValueError, match="use scale 'unit'"):
         landscape.hessian_plane(problem, (1, -1), evaluation=DOUBLE)
+
+
+def test_eigenvectors_of_a_curvature_file(run, tmp_path):
+    file = tmp_path / "curvature.h5"
+    landscape.curvature(run, CurvatureConfig(k=2, smallest=1, trace_probes=0, density_probes=0), samples=50, out=file)
+    given = {"grid": ["-1:1:3", "-1:1:3"], "samples": 50}
+    stored = landscape.compute_surface(run, PlaneConfig(hessian=(2, -1), curvature_file=file), **given).surface
+    computed = landscape.compute_surface(run, PlaneConfig(hessian=(2, -1)), **given).surface
+    for ours, theirs in zip(stored.metadata.recipes, computed.metadata.recipes, strict=True):
+        assert ours.eigenvalue == pytest.approx(theirs.eigenvalue, rel=1e-3)
+        assert ours.file == str(file)
+    np.testing.assert_allclose(np.diag(stored.metadata.quadratic.hessian), [2, -2], atol=0.05)
+    with pytest.raises(landscape.StoreError, match="those of other weights"):
+        landscape.hessian_plane(run.checkpoints[0], curvature_file=file)
+    with pytest.raises(ValueError, match="one of 2 eigenvectors at this end, got 2"):
+        landscape.hessian_plane(run, (1, 3), curvature_file=file)
+    with pytest.raises(ValueError, match="got those of others"):
+        landscape.hessian_plane(run, only="*.weight", curvature_file=file)
 
 
 @pytest.mark.parametrize("text", ["hessian:", "hessian:a", "pca", "hessian:1;2", "hessian:1,,2"])

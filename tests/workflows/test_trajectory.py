@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from landscape.errors import StoreError
+from landscape.evaluation.config import EvaluationConfig
+from landscape.geometry.plane import Plane
+from landscape.geometry.weights import Weights
 from landscape.surface.plane_files import read_plane
 from landscape.surface.trajectory_files import read_trajectories
 from landscape.sweep.config import SweepConfig
+from landscape.training.checkpoint import load_into
 from landscape.training.run import Run
 from landscape.workflows.surface import compute_surface
 from landscape.workflows.trajectory import principal_plane_of, project, run_names
@@ -60,3 +64,24 @@ def test_names_tell_runs_apart(run, tmp_path):
     runs = [Run(tmp_path / part / "run", run.record) for part in ("a", "b")]
     assert run_names(runs) == ["a/run", "b/run"]
     assert run_names(runs[:1]) == ["run"]
+
+
+def test_the_gradient_at_each_checkpoint(run, tmp_path):
+    """Slopes are differences of the loss along the axes, close enough that no unit of the network is switched."""
+    out = tmp_path / "paths.h5"
+    (path,) = project(run, "pca", gradient=True, out=out)
+    (again,) = read_trajectories(out)
+    gradient = path.gradient
+    assert gradient.slopes.shape == (len(path), 2)
+    for name in ("slopes", "norm", "share"):
+        assert getattr(again.gradient, name).tobytes() == getattr(gradient, name).tobytes()
+    assert ((gradient.share > 0) & (gradient.share < 1)).all()
+    plane = read_plane(out)
+    problem = run.build_problem(("train",))
+    load_into(problem.model, run.load())
+    config = EvaluationConfig(dtype="float64")
+    centre = Plane(Weights.from_model(problem.model), plane.directions)
+    line = compute_surface(problem, centre, ["-1e-6:1e-6:3", "-1e-6:1e-6:3"], evaluation=config).surface
+    loss = line["train_loss"]
+    difference = [(loss[1, 2] - loss[1, 0]) / 2e-6, (loss[2, 1] - loss[0, 1]) / 2e-6]
+    np.testing.assert_allclose(gradient.slopes[-1], difference, rtol=1e-3, atol=1e-5)
