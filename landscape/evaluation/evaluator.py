@@ -36,7 +36,7 @@ from landscape.evaluation.point_derivatives import PointDerivatives
 from landscape.evaluation.reductions import check_reductions, require_values
 from landscape.evaluation.side_effects import ClonedBatches, Drift, Watch, changes_data, state_remark
 from landscape.evaluation.streaming import align
-from landscape.geometry.placement import SetCoordinates, movable_on
+from landscape.geometry.placement import SetCoordinates, claim, movable_on
 from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights, movable_tensors
 from landscape.problem.failure import explain_failure
@@ -279,14 +279,15 @@ def open_evaluator(
             each point. By default half of the free memory.
 
     Raises:
-        ValueError: the plane belongs to another network, a measure returns neither one value per sample nor one per
-            batch, or the requested engine is not applicable to the network.
+        ValueError: another thread evaluates the model, the plane belongs to another network, a measure returns neither
+            one value per sample nor one per batch, or the requested engine is not applicable to the network.
         UnsoundError: a measure returns another number of values than the batch has samples.
         UserCodeError: the network or a measure ends the program.
     """
     config = (config or EvaluationConfig()).resolved(problem.model)
     target, dtype = torch.device(device or config.device), DTYPES[config.dtype]
     model = problem.model
+    release = claim(model)
     own_data = [(t, t.data) for t in (*model.parameters(), *model.buffers()) if t.layout is torch.strided]
     own_sparse = sparse_buffers(model)
     own_gradients = [(p, p.grad) for p in model.parameters()]
@@ -329,6 +330,7 @@ def open_evaluator(
             setattr(module, name, buffer)
         for parameter, gradient in own_gradients:
             parameter.grad = gradient
+        release()
 
 
 def _open_derivatives(

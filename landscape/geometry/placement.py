@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,39 @@ from landscape.geometry.plane import Plane, cast_like, write_point
 from landscape.geometry.weights import Weights, movable_tensors, require_same_layout
 
 SetCoordinates = Callable[[Sequence[float]], None]
+
+_claims: WeakKeyDictionary[nn.Module, tuple[int, int]] = WeakKeyDictionary()  # thread and number of its claims
+_claims_lock = threading.Lock()
+
+
+def claim(model: nn.Module) -> Callable[[], None]:
+    """Reserve a network whose weights will move for this thread, which may do so several times.
+
+    Returns:
+        A function that gives one reservation back.
+
+    Raises:
+        ValueError: another thread has reserved the network.
+    """
+    thread = threading.get_ident()
+    with _claims_lock:
+        owner, count = _claims.get(model, (thread, 0))
+        if owner != thread:
+            raise ValueError(
+                f"this {type(model).__name__} is being evaluated in another thread, which moves its weights: evaluate "
+                "a copy (copy.deepcopy), or one after the other"
+            )
+        _claims[model] = (thread, count + 1)
+
+    def release() -> None:
+        with _claims_lock:
+            _, count = _claims[model]
+            if count > 1:
+                _claims[model] = (thread, count - 1)
+            else:
+                del _claims[model]
+
+    return release
 
 
 @contextmanager

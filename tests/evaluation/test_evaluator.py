@@ -180,6 +180,27 @@ def test_number_of_threads_in_a_new_thread(problem, engine, threads):
     assert torch.get_num_threads() == before
 
 
+def test_two_threads_do_not_evaluate_one_model(problem):
+    """Each would move the weights under the other."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    plane = plane_of(problem.model)
+
+    def evaluate_elsewhere():
+        with open_evaluator(problem, plane) as evaluate:
+            return evaluate((0.0, 0.0)).tolist()
+
+    with ThreadPoolExecutor(1) as other:
+        with open_evaluator(problem, plane) as evaluate:
+            values = evaluate((0.0, 0.0)).tolist()
+            with open_evaluator(problem, plane):  # the same thread may, one inside the other
+                pass
+            with pytest.raises(ValueError, match="being evaluated in another thread"):
+                other.submit(evaluate_elsewhere).result()
+            assert evaluate((0.0, 0.0)).tolist() == values
+        assert other.submit(evaluate_elsewhere).result() == values
+
+
 @pytest.mark.parametrize("engine", ["eager", "mlp", "batched_mlp"])
 @pytest.mark.parametrize("samples", [23, 64])
 def test_streamed_data_are_bit_equal(engine, samples):
