@@ -165,7 +165,8 @@ class CapturedGradients:
             unused = [p for p, g in zip(self._parameters, found, strict=True) if g is None]
             if unused:
                 raise ValueError(f"{len(unused)} parameters take no part in the loss")
-            return [loss.detach(), *[g for g in found if g is not None]]
+            laid_out = [_like(g, p) for g, p in zip(found, self._parameters, strict=True) if g is not None]
+            return [loss.detach(), *laid_out]
 
         buffers = {name: buffer.clone() for name, buffer in self._model.named_buffers()}
 
@@ -193,6 +194,13 @@ class CapturedGradients:
         for one, other in ((found[:1], expected[:1]), (found[1:], expected[1:])):
             _require_close(one, other)
         return _Captured(own, factor, graph)
+
+
+def _like(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """Return a gradient in the memory layout of its parameter, as autograd leaves it in ``.grad``."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 def _require_close(found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:

@@ -125,6 +125,29 @@ def test_captured_step_in_float16_is_scaled(convnet, tmp_path, captured, monkeyp
     assert one == pytest.approx(other, rel=1e-2)
 
 
+class Transposed(nn.Module):
+    """Autograd finds the gradients of its weight in the layout of the transposed weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(2, 5))
+
+    def forward(self, inputs):
+        return inputs @ self.weight.t()
+
+
+def test_captured_gradients_have_the_layout_of_their_parameters(mlp, monkeypatch):
+    """Fused kernels pair the numbers of both by their place in memory."""
+    monkeypatch.setattr(gradients, "CapturedPass", RecordedPass)
+    model, split = Transposed(), mlp().splits["train"]
+    plain = AutogradGradients(model, cross_entropy, CPU)
+    plain(split, lambda loss: None)
+    expected = model.weight.grad
+    CapturedGradients(plain, model)(split, lambda loss: None)
+    assert model.weight.grad.stride() == model.weight.stride() == expected.stride()
+    torch.testing.assert_close(model.weight.grad, expected)
+
+
 class Counting(nn.Module):
     """A network that depends on the number of its calls."""
 

@@ -271,7 +271,7 @@ class FusedMaxPool(nn.Module):
         oh, ow = self._size(height, kh, sh, ph), self._size(width, kw, sw, pw)
         shape = (n, channels, oh, ow)
         out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        if x.numel() >= _MAX_ENTRIES:
+        if max(x.numel(), out.numel()) >= _MAX_ENTRIES:
             raise EngineNotApplicable("a layer has 2**31 activations or more: choose a smaller batch size")
         self._arithmetic.kernels.max_pool[(-(-out.numel() // 1024),)](
             x, out, out.numel(), H=height, W=width, OH=oh, OW=ow, C=channels, KH=kh, KW=kw, SH=sh, SW=sw, PH=ph, PW=pw,
