@@ -71,6 +71,13 @@ class Weights:
         """
         match = match_names(self.tensors, state_dict, self.tied)
         if match is not None:
+            for name, tensor in self:
+                stored_tensor = state_dict[match.names[name]]
+                if stored_tensor.layout != tensor.layout:
+                    raise CheckpointError(
+                        f"{source}: {match.names[name]} is stored as {stored_tensor.layout}, but the network has "
+                        f"{tensor.layout}; save it in that form"
+                    )
             return self.with_tensors(
                 {name: state_dict[match.names[name]].detach().to(tensor.dtype) for name, tensor in self}
             )

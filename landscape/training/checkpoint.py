@@ -168,7 +168,12 @@ def load_into(model: nn.Module, checkpoint: Checkpoint) -> tuple[str, ...]:
     tied = tied_names(own)
     match = match_names(own, stored, tied)
     if match is not None and not extends_rows(own, match.unused):
-        nn.Module.load_state_dict(model, {n: stored[match.names[n]] if n in match.names else own[n] for n in own})
+        chosen = {n: stored[match.names[n]] if n in match.names else own[n] for n in own}
+        try:
+            nn.Module.load_state_dict(model, chosen)
+        except RuntimeError as error:  # a layout that cannot be copied, such as a sparse one
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"{checkpoint.path} does not fit this {type(model).__name__}: {reason}") from error
         return match.unused
     if type(model).state_dict is not nn.Module.state_dict and model.state_dict().keys() == stored.keys():
         try:

@@ -106,6 +106,9 @@ def require_plain_tensors(contents: Any, path: Path) -> None:
 
 
 def _require_stored(tensor: Tensor, path: Path) -> None:
+    if tensor.is_quantized or tensor.device.type == "meta":
+        kind = "quantized tensor" if tensor.is_quantized else "tensor without values"
+        raise CheckpointError(f"{path} holds a {kind}, which is not supported; save the weights as floating point")
     parts = [tensor]
     if tensor.layout is torch.sparse_coo:
         parts = [tensor._indices(), tensor._values()]

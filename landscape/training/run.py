@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -339,7 +340,7 @@ class Session:
 
 def is_run(path: str | Path) -> bool:
     """Return True if ``path`` is the directory of a run."""
-    return (Path(path) / _RECORD).is_file()
+    return os.path.lexists(Path(path) / _RECORD)  # a damaged one is an error of the run, which names it
 
 
 def run_of(checkpoint: str | Path) -> Run | None:

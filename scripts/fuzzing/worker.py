@@ -35,7 +35,8 @@ SECONDS = 60
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-_USAGE = ("moves something", "differs from the origin", "principal components")
+_UNEXPECTED = re.compile(r"unexpected [A-Z]\w+( in [\w.]+:\d+)?: ")
+_USAGE = ("moves something", "differs from the origin", "principal components", "expected coordinates")
 """Refused arguments: a file may well hold weights that are equal to those at the origin, or zero."""
 
 
@@ -111,11 +112,11 @@ def _run(command: str, kind: Kind, good: Path, folder: Path, number: int) -> tup
     if code not in (0, 1, 3) and not any(words in last for words in _USAGE):
         faults.append(f"EXIT CODE {code}: {last[:300]}")
     if code == 1 and words[0] != "check":
-        if "unexpected " in last or "Traceback" in said:
+        if _UNEXPECTED.search(last) or "Traceback" in said:
             faults.append(f"UNEXPECTED: {last[:300]}")
         elif Path(kind.file).name not in last and str(folder) not in last and not last.startswith("landscape: run"):
             faults.append(f"FILE NOT NAMED: {last[:300]}")
-    if "unexpected " in out.getvalue():
+    if _UNEXPECTED.search(out.getvalue()):
         faults.append(f"UNEXPECTED: {out.getvalue()[-300:]}")
     if found := _CONTROL.search(out.getvalue() + said.replace("\r", "")):
         faults.append(f"CONTROL CHARACTER {found[0]!r}")
