@@ -85,7 +85,7 @@ class Probe:
         self.problem, self.split = problem, next(iter(problem.splits))
         self.origin = Weights.from_model(problem.model).to("cpu")
         self.samples = len(problem.splits[self.split])
-        self._evaluation = replace(evaluation, paired=False, stop_above=None)
+        self._evaluation = replace(evaluation, paired=False, stop_above=None, derivatives=None)
         self._device = device
 
     @property

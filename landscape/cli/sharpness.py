@@ -32,7 +32,7 @@ _RADIUS = click.FloatRange(0, min_open=True)
 )  # fmt: skip
 @click.option(
     "--radius", "radii", type=_RADIUS, multiple=True, metavar="R",
-    help="Radius of every measure that has one; repeat for several.  [default: that of the measure's paper]",
+    help="Radius of every measure that has one; repeat for several.  [default: depends on the measure]",
 )  # fmt: skip
 @click.option("--directions", type=click.IntRange(2), metavar="N", default=30, show_default=True,
               help="Random directions of an average.")  # fmt: skip

@@ -50,6 +50,15 @@ done: int = ls.merge(["a.h5", "b.h5"], "c.h5").done
 bent: ls.Curvature = ls.curvature(run, ls.CurvatureConfig(k=1), out="curvature.h5", checkpoints=[0], progress=True)
 bent = ls.read_curvature("curvature.h5", vectors=False)
 panels: Figure = ls.plot_curvature(bent, ["density", "sharpness"])
+sharp: ls.SharpnessResult = ls.measure_sharpness(
+    [run, "other"], ls.SharpnessConfig(("worst-l2",), radius=(0.05,)), compare=True, out="sharpness.h5", progress=True,
+)
+numbers: tuple[ls.Number, ...] = sharp.numbers
+tests: tuple[ls.Comparison, ...] = sharp.comparisons
+size: ls.BasinResult = ls.measure_basin(run, ls.BasinConfig(rays=5, metric="loss", change=0.5))
+topology: ls.TopologyResult = ls.compute_topology("surface.h5", fields="basins.vti")
+tree: ls.MergeTree = ls.merge_tree(surface, diagonals=True)
+height: float = tree.barrier(0, 1)
 figure: Figure = ls.plot(surface, trajectories, ax=Figure().subplots(), options=ls.PlotOptions(levels=5))
 path: Path = ls.save_figure(ls.render_scene(surface, trajectories, ls.SceneOptions(levels=9)), "scene.png")
 path = ls.animate_scene(surface, trajectories, "film.gif", motion=ls.Motion(seconds=2.0), progress=True)
@@ -60,7 +69,7 @@ try:
     ls.compare(spec, out="comparison", options=ls.CompareOptions(points=5)), ls.compare_runs([run]), ls.demo("demo")
     curve = ls.CurveOptions("bezier", training=ls.TrainingSettings(epochs=2))
     line: ls.ConnectResult = ls.connect([run, "other"], "connected", ls.ConnectOptions(align="weights", curve=curve))
-    height: float = line.connections[-1].barrier["train_loss"].height
+    height = line.connections[-1].barrier["train_loss"].height
 except ls.AlignmentError as error:
     raise ls.LandscapeError("cannot be aligned") from error
 except (ls.StoreError, ls.CheckpointError, ls.DataError, ls.NonFiniteLossError, ls.MissingLibraryError) as error:
