@@ -86,7 +86,7 @@ def _print(source: str, tree: MergeTree) -> None:
     echo(f"{source}: {count} of {tree.metric}{kind}")
     echo(f"  {'no':>3}  {'value':>10}  {'persistence':>11}  {'s.e.':>9}  {'saddle':>10}  into  points  at")
     for minimum in tree.minima[:SHOWN]:
-        at = ", ".join(f"{c:.3g}" for c in minimum.coordinates)
+        at = ", ".join(f"{round(c, 9) + 0.0:.3g}" for c in minimum.coordinates)  # a grid's 0 may be 1e-17
         sign = ">" if minimum.at_least else " "
         error = "" if minimum.error != minimum.error else f"{minimum.error:.2g}"
         saddle = "" if minimum.saddle is None else f"{minimum.saddle_value:.4g}"
