@@ -43,12 +43,12 @@ class Barrier:
     high: float
 
     def to_json(self) -> dict[str, float | None]:
-        """Return the fields as JSON values; NaN becomes None."""
-        return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
+        """Return the fields as JSON values; NaN and infinity, which JSON cannot express, become None."""
+        return {name: value if math.isfinite(value) else None for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Barrier:
-        """Return the barrier that :meth:`to_json` wrote."""
+        """Return the barrier that :meth:`to_json` wrote, with NaN for None."""
         return cls(**{name: math.nan if values[name] is None else float(values[name]) for name in _FIELDS})
 
     @property

@@ -40,7 +40,7 @@ from landscape.workflows.merging import (
     require_base,
 )  # fmt: skip
 from landscape.workflows.progress import ProgressOption, StageProgress, Steps, stage_progress, sweep_steps
-from landscape.workflows.sources import PathName
+from landscape.workflows.sources import PathName, open_source
 from landscape.workflows.surface import RanksOption, compute_surface
 
 RESULT = "connect.json"
@@ -95,25 +95,29 @@ def connect(
     """
     options, evaluation = options or ConnectOptions(), evaluation or EvaluationConfig(device="auto")
     folder = None if out is None else Path(out)
-    _require_possible(options, evaluation, folder)
+    _require_possible(options, evaluation, folder, len(sources))
     solutions = open_solutions(sources, problem, options.split, options.samples)
     base = None if options.base is None else require_base(options.base, solutions.problem, solutions)
     symmetry = _symmetry(solutions.problem) if options.align else None
+    # A curve is trained on all training data, whatever is measured.
+    trained = open_source(sources[0], problem=problem, split="train").problem if options.curve else None
     # Only now is there something to write: everything that can be wrong with the arguments has been checked.
     task = _Task(
         solutions, options, evaluation, folder, ranks, overwrite, progress, stop or (lambda: False),
-        on_message or _log.info, symmetry,
+        on_message or _log.info, symmetry, trained,
     )  # fmt: skip
     return task.run(base)
 
 
-def _require_possible(options: ConnectOptions, evaluation: EvaluationConfig, folder: Path | None) -> None:
+def _require_possible(options: ConnectOptions, evaluation: EvaluationConfig, folder: Path | None, count: int) -> None:
     if evaluation.dtype not in ("auto", "float32", "float64"):
         raise ValueError(f"dtype: expected auto, float32 or float64 for places on a line, got {evaluation.dtype!r}")
     if evaluation.stop_above is not None:
         raise ValueError("stop_above: expected None, since a barrier needs the values above it")
     if options.curve is not None and folder is None:
         raise ValueError("curve: expected a directory for its training (out)")
+    if options.plane and options.base is None and count != 3 and not (count == 2 and options.curve is not None):
+        raise ValueError(f"plane: expected three networks, two and a curve, or a base, got {count} networks")
     if folder is not None and folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} exists and is not a directory; choose another one")
 
@@ -137,6 +141,7 @@ class _Task:
     stop: Callable[[], bool]
     say: Callable[[str], None]
     symmetry: Symmetry | None
+    trained: Problem | None
 
     def run(self, base: Weights | None) -> ConnectResult:
         """Measure all pairs, then the plane, and draw."""
@@ -219,12 +224,13 @@ class _Task:
     ) -> list[Connection | Curve | None]:  # fmt: skip
         options = self.options.curve
         assert options is not None
-        assert self.out is not None  # checked
+        assert self.out is not None
+        assert self.trained is not None  # made with the options
         folder = self.out / "curves" / self._file(i, j, options.kind, aligned, None)
         label = f"curve {self.solutions.names[i]} to {self.solutions.names[j]}"
         with stage_progress(self.progress, label, "step") as report:
             _, curve = train_curve(
-                self.solutions.problem, start, end, options, folder,
+                self.trained, start, end, options, folder,
                 progress=lambda p: report(Steps(p.step, p.steps, f"loss {p.loss:.4g}")), stop=self.stop,
                 overwrite=self.overwrite,
             )  # fmt: skip
@@ -282,8 +288,6 @@ class _Task:
             return plane_through(weights[0], weights[1:], names[1:], orthogonal=True)
         if len(weights) == 2 and curve is not None:
             return plane_through(curve.points[0], (curve.points[-1], curve.points[1]), (names[1], "bend"), True)
-        if self.options.plane is not None:
-            raise ValueError(f"plane: expected three networks, two and a curve, or a base, got {len(weights)} networks")
         return None
 
     def _measure_plane(

@@ -61,7 +61,13 @@ def draw_plane(result: ConnectResult, curve: Curve | None = None, plane: Plane |
     if result.plane is None:
         raise ValueError("the result has no plane: it needs three solutions, two and a curve, or a base")
     points = [
-        MarkedPoint(point.name, point.coordinates, point.kind in ("solution", "base"), point.distance)
+        # The place of a mean between two solutions says which they are.
+        MarkedPoint(
+            "mean of two" if point.name.startswith("mean of ") else point.name,
+            point.coordinates,
+            point.kind in ("solution", "base"),
+            point.distance,
+        )
         for point in result.points
     ]
     path = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,7 +130,7 @@ class MergedPoint:
         """Return the fields as JSON writes them."""
         return {
             "name": self.name, "kind": self.kind, "coordinates": list(self.coordinates), "distance": self.distance,
-            "values": dict(self.values),
+            "values": {name: value if math.isfinite(value) else None for name, value in self.values.items()},
         }  # fmt: skip
 
 

@@ -83,7 +83,7 @@ def hill(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def wells() -> Problem:
-    return Problem(TwoWells(), {"train": Split(torch.zeros(64, 1), torch.zeros(64))}, hill)
+    return Problem(TwoWells(), {"train": Split(torch.zeros(2560, 1), torch.zeros(2560))}, hill)
 
 
 def at(x: float, y: float) -> Weights:
@@ -96,7 +96,7 @@ def test_planted_wells_the_curve_goes_around_the_hill(tmp_path):
         "bezier",
         1,
         "adam:lr=0.05",
-        TrainingSettings(epochs=400, batch_size=64, checkpoint_every=400, schedule="cosine"),
+        TrainingSettings(epochs=10, batch_size=64, schedule="cosine"),
     )
     run, curve = train_curve(problem, start, end, options, tmp_path / "curve")
     assert run.finished
@@ -236,6 +236,7 @@ def test_diverging_curve_keeps_its_last_good_checkpoint(small, tmp_path):
     assert list((tmp_path / "out" / "curves").rglob("step-*.pt"))
 
 
+@pytest.mark.integration
 def test_three_networks(small, tmp_path):
     result = connect(small, tmp_path / "out", ConnectOptions(points=3, plane=5))
     assert len(result.connections) == 3
@@ -299,6 +300,8 @@ def test_wrong_arguments_write_nothing(small, tmp_path):
         connect(small[:2], out, FIVE, evaluation=EvaluationConfig(dtype="bfloat16"))
     with pytest.raises(ValueError, match=r"expected a directory for its training"):
         connect(small[:2], options=ConnectOptions(curve=CurveOptions()))
+    with pytest.raises(ValueError, match="plane: expected three networks"):
+        connect(small[:2], out, ConnectOptions(plane=5))
     for wrong in ({"points": 2}, {"align": "x"}, {"starts": -1}, {"plane": 2}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             ConnectOptions(**wrong)
