@@ -154,7 +154,19 @@ def read_trajectories(path: str | os.PathLike[str]) -> list[Trajectory]:
         coordinates = np.stack([np.asarray(read_array(file[name]), dtype=np.float64) for name in found], axis=1)
     count = len(coordinates)
     unknown = np.full(count, np.nan)
-    return [Trajectory(path.stem, np.arange(count), np.arange(count, dtype=np.float64), coordinates, *[unknown] * 5)]
+    return [
+        Trajectory(
+            path.stem,
+            np.arange(count),
+            np.arange(count, dtype=np.float64),
+            coordinates,
+            unknown,
+            unknown,
+            unknown,
+            unknown,
+            unknown,
+        )
+    ]
 
 
 def _common_axes(trajectories: Sequence[Trajectory]) -> int:
