@@ -77,8 +77,8 @@ class Case:
         return list(zip(self.inputs.split(self.batch), self.targets.split(self.batch), strict=True))
 
 
-def make_case(name: str, samples: int) -> Case:
-    """Return a network with data, trained a little."""
+def make_case(name: str, samples: int, steps: int = 15) -> Case:
+    """Return a network with data, trained for some steps."""
     torch.manual_seed(0)
     if name == "transformer":
         model = registry.build(name)
@@ -90,7 +90,7 @@ def make_case(name: str, samples: int) -> Case:
         case = Case(name, model, inputs, targets, 32)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     model.train()
-    for _ in range(15):
+    for _ in range(steps):
         optimizer.zero_grad()
         case.loss(model(case.inputs), case.targets).backward()
         optimizer.step()
@@ -315,7 +315,7 @@ def main() -> None:
     torch.set_num_threads(1)
     networks = options.networks.split(",")
     if options.peak:
-        case = make_case(networks[0], options.samples)
+        case = make_case(networks[0], options.samples, steps=0)
         if options.peak != "nothing":
             library = LIBRARIES[options.peak](case)
             for _ in range(2):
