@@ -26,6 +26,7 @@ from landscape._utils.torch_state import (
 from landscape._utils.trust import give, recorded_in
 from landscape._utils.typed import require_types
 from landscape._utils.user_code import refuse_exit
+from landscape.errors import DataError
 from landscape.problem.data import registry as datasets
 from landscape.problem.data.subset import check_samples
 from landscape.problem.modest import require_memory, require_modest
@@ -127,14 +128,22 @@ class ProblemSpec:
             UserCodeError: user code ends the program.
             UntrustedCodeError: the specification comes from a file and names code that needs permission.
         """
+        if not self.recorded_in:
+            with recorded_in(""):
+                return self._build(splits, seed)
+        require_modest(self.to_json(), self.recorded_in)
         with recorded_in(self.recorded_in):
-            if self.recorded_in:
-                require_modest(self.to_json(), self.recorded_in)
-            if self.factory is not None:
-                return self._from_factory(self.factory, splits, seed)
-            assert self.model is not None  # one of the two is given, and a model has a data set
-            assert self.dataset is not None
-            return self._from_parts(self.model, self.dataset, splits, seed)
+            try:
+                return self._build(splits, seed)
+            except (ValueError, TypeError) as error:
+                raise DataError(f"{self.recorded_in}: its problem cannot be built: {error}") from error
+
+    def _build(self, splits: Sequence[str] | None, seed: int) -> Problem:
+        if self.factory is not None:
+            return self._from_factory(self.factory, splits, seed)
+        assert self.model is not None  # one of the two is given, and a model has a data set
+        assert self.dataset is not None
+        return self._from_parts(self.model, self.dataset, splits, seed)
 
     def describe(self) -> dict[str, Any]:
         """Return the fields that are set, as plain values; ``Problem.describe`` adds digests of the data."""

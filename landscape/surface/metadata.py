@@ -204,8 +204,8 @@ class SurfaceMetadata:
         Raises:
             ValueError: a value has another type than its field.
         """
-        rest = {key: value for key, value in values.items() if value is not None}
-        require_types(cls, rest, _PLAIN_FIELDS)
+        rest = dict(values)
+        require_types(cls, {key: value for key, value in values.items() if value is not None}, _PLAIN_FIELDS)
         recipes = tuple(DirectionRecipe.from_json(recipe) for recipe in rest.pop("recipes", None) or ())
         known: dict[str, Any] = {
             key: _as_tuples(rest.pop(key)) if key in ("metrics", "merged_from") else rest.pop(key)

@@ -247,11 +247,13 @@ def read_coordinates(file: h5py.File) -> tuple[Floats, ...]:
     """Return the coordinates along each axis of a surface file, x first.
 
     Raises:
-        ValueError: an axis has no points, or a coordinate is not finite.
+        ValueError: an axis has no points, or its coordinates are not finite and in order.
     """
     names = [f"{axis}coordinates" for axis in "xyz" if f"{axis}coordinates" in file]
     coordinates = tuple(np.asarray(read_array(file[name]), dtype=np.float64) for name in names)
     for name, values in zip(names, coordinates, strict=True):
         if values.ndim != 1 or not values.size or not np.isfinite(values).all():
             raise ValueError(f"{name!r}: expected one or more finite numbers")
+        if not ((np.diff(values) > 0).all() or (np.diff(values) < 0).all()):
+            raise ValueError(f"{name!r}: expected coordinates that all ascend, or all descend")
     return coordinates

@@ -117,9 +117,13 @@ def resume(
         if ":" in optimizer.name:
             with recorded_in(str(run.path / "run.json")):
                 require_permission(absolute_reference(optimizer.name))
-        return train(
-            problem, optimizer.name, run.settings, run.path, arguments=optimizer.arguments, progress=progress, stop=stop
-        )
+        try:
+            return train(
+                problem, optimizer.name, run.settings, run.path, arguments=optimizer.arguments, progress=progress,
+                stop=stop,
+            )  # fmt: skip
+        except ValueError as error:  # all arguments are those of the record
+            raise CheckpointError(f"{run.path} cannot be resumed as its record says: {error}") from error
 
 
 def _steps(progress: TrainingProgress) -> Steps:

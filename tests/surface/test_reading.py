@@ -63,7 +63,7 @@ def test_read_refuses_other_files(tmp_path):
     with pytest.raises(StoreError, match="holds no surface: expected a dataset 'xcoordinates', found proj_xcoord"):
         read_surface(path)
     with h5py.File(path, "w") as file:
-        file["xcoordinates"] = np.zeros(3)
+        file["xcoordinates"] = np.arange(3.0)
         file["train_loss"] = np.zeros(4)
     with pytest.raises(StoreError, match=r"coordinates of shape \(3,\) but no values of that shape"):
         read_surface(path)
