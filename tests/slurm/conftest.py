@@ -134,13 +134,19 @@ class Cluster:
     def crash_node(self, node):
         """Kill the daemon of a node and all processes of its jobs, as a power cut would."""
         os.kill(self.processes.pop(node).pid, signal.SIGKILL)
+        wanted = {f"SLURM_CONF={self.folder / 'slurm.conf'}".encode(), f"SLURMD_NODENAME={node}".encode()}
+        victims, supervisors = [], set()
         for pid in [int(name) for name in os.listdir("/proc") if name.isdigit()]:
             with suppress(OSError):
-                ours = f"SLURM_CONF={self.folder / 'slurm.conf'}".encode()
-                words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-                title = Path(f"/proc/{pid}/cmdline").read_bytes()
-                if ours in words and (f"SLURMD_NODENAME={node}".encode() in words or b"slurmstepd" in title):
-                    os.kill(pid, signal.SIGKILL)
+                if wanted <= set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")):
+                    victims.append(pid)
+                    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+                    if b"slurmstepd" in Path(f"/proc/{parent}/cmdline").read_bytes():
+                        supervisors.add(parent)
+        # Those that would report the end of a job die first.
+        for pid in (*supervisors, *victims):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def run(self, *words, **environment):
         return subprocess.run(
