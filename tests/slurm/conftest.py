@@ -131,9 +131,14 @@ class Cluster:
     def wait_for_nodes(self):
         self.wait(lambda: self.run("sinfo", "-h", "-o", "%T %D").stdout.split() == ["idle", "2"], "no idle nodes")
 
+    def kill_daemon(self, node):
+        process = self.processes.pop(node)
+        process.kill()
+        process.wait()
+
     def crash_node(self, node):
         """Kill the daemon of a node and all processes of its jobs, as a power cut would."""
-        os.kill(self.processes.pop(node).pid, signal.SIGKILL)
+        self.kill_daemon(node)
         wanted = {f"SLURM_CONF={self.folder / 'slurm.conf'}".encode(), f"SLURMD_NODENAME={node}".encode()}
         victims, supervisors = [], set()
         for pid in [int(name) for name in os.listdir("/proc") if name.isdigit()]:

@@ -87,7 +87,7 @@ def test_killed_daemon_leaves_its_job_alone(site):
     (job,) = site.submit(*single_task("--nodelist=n2"), *site.words, pause=0.2)
     out = "shards/shard-0.h5"
     site.cluster.wait(lambda: site.points(out) > 3, "the job computes nothing")
-    site.cluster.processes.pop("n2").kill()
+    site.cluster.kill_daemon("n2")
     site.cluster.start_node("n2")
     site.wait_until_complete(out, jobs=[job])
     site.cluster.wait(lambda: site.cluster.job(job)["JobState"] == "COMPLETED", "the job does not end")
