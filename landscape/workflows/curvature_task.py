@@ -34,6 +34,7 @@ from landscape.evaluation.derivatives import LossDerivatives
 from landscape.evaluation.eigenpairs import Eigenpairs, find_eigenpairs, random_vector
 from landscape.training.checkpoint import Checkpoint
 from landscape.workflows.curvature_operator import CurvatureOperator
+from landscape.workflows.curvature_vectors import by_name, layer_forms, rows_of
 from landscape.workflows.progress import StageProgress
 
 _TRACE_PROBES, _DENSITY_PROBES = 1_000_000, 2_000_000
@@ -216,17 +217,17 @@ class CurvatureTask:
                 f"{prefix}eigenvalues": found.values[part],
                 f"{prefix}residuals": residuals[part],
                 f"{prefix}converged": converged[part],
-                f"{prefix}eigenvectors": _by_name(vectors, derivatives) if len(part) else {},
+                f"{prefix}eigenvectors": by_name(vectors, derivatives) if len(part) else {},
             }
         return replace(self._found, products=self._count, **ends)
 
     def _eigenvectors(self, derivatives: LossDerivatives) -> tuple[_Array, Tensor]:
         """Return the known eigenvalues and eigenvectors ``(k, n)``, each once."""
         values = [self._found.eigenvalues]
-        rows = [_rows(self._found.eigenvectors, derivatives)]
+        rows = [rows_of(self._found.eigenvectors, derivatives)]
         if len(self._found.eigenvalues) + len(self._found.smallest_eigenvalues) <= derivatives.n:
             values.append(self._found.smallest_eigenvalues)
-            rows.append(_rows(self._found.smallest_eigenvectors, derivatives))
+            rows.append(rows_of(self._found.smallest_eigenvectors, derivatives))
         return np.concatenate(values), torch.cat(rows).to(derivatives.device)
 
     def _probes(self, derivatives: LossDerivatives, first: int, numbers: range) -> Tensor:
@@ -245,7 +246,7 @@ class CurvatureTask:
             def compute(probes: Tensor = probes) -> Tensor:
                 images = self.operator.product(probes, self.config.matrix)
                 return torch.stack(
-                    [_layer_forms(v, a, derivatives, layers) for v, a in zip(probes, images, strict=True)]
+                    [layer_forms(v, a, derivatives, layers) for v, a in zip(probes, images, strict=True)]
                 )
 
             found = self._computed(compute, len(probes), derivatives.device)
@@ -337,28 +338,3 @@ class CurvatureTask:
         history = CurvatureHistory(**columns)
         self._report("checkpoints", "checkpoint", len(history.step), len(self.checkpoints))
         return replace(self._found, history=history, products=self._count)
-
-
-def _by_name(vectors: Tensor, derivatives: LossDerivatives) -> dict[str, npt.NDArray[Any]]:
-    """Return vectors ``(k, n)`` as arrays by parameter name, ``(k, *shape)``."""
-    parts = torch.split(vectors, [shape.numel() for shape in derivatives.parameters.values()], dim=1)
-    return {
-        name: part.reshape(len(vectors), *shape).numpy()
-        for (name, shape), part in zip(derivatives.parameters.items(), parts, strict=True)
-    }
-
-
-def _rows(tensors: Mapping[str, npt.NDArray[Any]], derivatives: LossDerivatives) -> Tensor:
-    """Return arrays by parameter name as vectors ``(k, n)``."""
-    if not tensors:
-        return torch.empty(0, derivatives.n, dtype=DTYPES[derivatives.config.dtype])
-    parts = [torch.from_numpy(tensors[name]) for name in derivatives.parameters]
-    return torch.cat([part.reshape(len(part), -1) for part in parts], dim=1)
-
-
-def _layer_forms(
-    vector: Tensor, image: Tensor, derivatives: LossDerivatives, layers: Mapping[str, Sequence[str]]
-) -> Tensor:
-    """Return the part of each layer in the inner product of a vector and its image, ``(layers,)``."""
-    products = derivatives.unflatten(vector.double() * image)
-    return torch.stack([torch.stack([products[name].sum() for name in names]).sum() for names in layers.values()])
