@@ -17,9 +17,12 @@ from landscape.errors import UnsoundError
 from landscape.evaluation.baselines import Chord, PairedBaseline
 from landscape.evaluation.engines.chunked_loss import ChunkedLogits
 from landscape.problem.measures import is_own_measure
-from landscape.problem.problem import Measure
+from landscape.problem.problem import Measure, MeasureResult
+from landscape.problem.reduction import BatchValues, read_values
 
 PAIRED_SUFFIX, EXCESS, EXCESS_STDERR = "_loss_paired_stderr", "_excess", "_excess_stderr"
+# Sums for a ratio and its error; the slash keeps them apart from the names of measures.
+_WEIGHT, _WEIGHT_SQUARES, _CROSS, _CHANGED = "/weight", "/weight squares", "/cross", "/changed"
 _STDERR_SUFFIXES = ("_loss_stderr", PAIRED_SUFFIX, EXCESS_STDERR)
 
 _Array = npt.NDArray[np.float64]
@@ -43,8 +46,8 @@ class MetricAccumulator:
     Attributes:
         stop_above: loss of the first split (``names[0]``) above which a point is abandoned; None for never.
         stopped: True once every point is abandoned, so that nothing more need be added.
-        recorder: called with measure, split, index of the first sample and the values of a batch ``(points, samples)``
-            for each measure that has one value per sample; None for not recording.
+        recorder: called with measure, split, index of the first sample, and values and weights of a batch
+            ``(points, samples)`` for each measure that has one value per sample; None for not recording.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class MetricAccumulator:
         self._seen: dict[str, int] = {}
         self.stop_above: float | None = None
         self.stopped = False
-        self.recorder: Callable[[str, str, int, Tensor], None] | None = None
+        self.recorder: Callable[[str, str, BatchValues], None] | None = None
         self._bounds: _Array | None = None  # of abandoned points: the bound that exceeded `stop_above`; else NaN
 
     def begin(self) -> None:
@@ -89,12 +92,15 @@ class MetricAccumulator:
         for measure_name, measure in self._measures.items():
             key = f"{split}_{measure_name}"
             if chunked is not None:
-                value = _checked(chunked[measure_name], samples, measure_name).view(1, -1)
+                value, weights = _checked(chunked[measure_name], samples, measure_name).values.view(1, -1), None
             else:
-                value = self._measured(measure, outputs, targets, samples, measure_name)
+                value, weights = self._measured(measure, outputs, targets, samples, measure_name)
             if self.recorder is not None and value.ndim == 2:
-                self.recorder(measure_name, split, self._seen[split], value[:, :samples])
-            if value.ndim == 2:
+                given = None if weights is None else weights[:, :samples]
+                self.recorder(measure_name, split, BatchValues(value[:, :samples], given))
+            if weights is not None and value.ndim == 2:
+                self._add_weighted(split, key, value, weights, samples)
+            elif value.ndim == 2:
                 # Padding stays in the rows until they are summed: a GPU sums by the alignment of a row in memory, and a
                 # product of rows without padding would put every other one at an odd address.
                 self._add_to(key, value[:, :samples].sum(1))
@@ -113,41 +119,72 @@ class MetricAccumulator:
                     f"{measure_name}: expected one value per sample of every batch, as for the first one, got a scalar "
                     f"for a batch of {samples} samples"
                 )
+            elif weights is not None:
+                self._add_to(key, value)
+                self._add_to(f"{key}{_WEIGHT}", weights)
             else:
                 self._add_to(key, value * samples)
             if self.stop_above is not None and key == self._names[0]:
                 self._update_bounds(key, value, self.stop_above)
         self._seen[split] += samples
 
-    def _measured(self, measure: Measure, outputs: Any, targets: Any, samples: int, name: str) -> Tensor:
+    def _add_weighted(self, split: str, key: str, value: Tensor, weights: Tensor, samples: int) -> None:
+        """Add values ``(points, rows)`` with weights, and the products that the error of their ratio follows from."""
+        value, weights = value[:, :samples], weights[:, :samples]
+        self._add_to(key, value.sum(1))
+        self._add_to(f"{key}{_WEIGHT}", weights.sum(1))
+        if f"{key}_stderr" not in self._names:
+            return
+        self._add_to(f"{key}_stderr", (value * value).sum(1))
+        self._add_to(f"{key}{_CROSS}", (value * weights).sum(1))
+        self._add_to(f"{key}{_WEIGHT_SQUARES}", (weights * weights).sum(1))
+        if self._baseline is None or key != f"{split}_loss":
+            return
+        paired, first = f"{key}_paired", self._seen[split]
+        differences = self._baseline.differences(split, first, value, samples)
+        changes = self._baseline.differences(split, first, weights, samples, "weights")
+        self._add_to(paired, differences.sum(1))
+        self._add_to(f"{paired}_stderr", (differences * differences).sum(1))
+        self._add_to(f"{paired}{_CROSS}", (differences * weights).sum(1))
+        self._add_to(f"{paired}{_CHANGED}", changes.abs().sum(1))
+
+    def _measured(self, measure: Measure, outputs: Any, targets: Any, samples: int, name: str) -> BatchValues:
         """Return a measure at all points in float64: ``(points, rows)``, or ``(points,)`` if it returns scalars.
 
-        Rows beyond ``samples`` are padding.
+        Weights, if it has any, have the same shape. Rows beyond ``samples`` are padding.
         """
         rows = len(tree_leaves(targets)[0]) // self._points
         if self._writes:
             given = measure
 
-            def measure(outputs: Any, targets: Any) -> Tensor:
+            def measure(outputs: Any, targets: Any) -> MeasureResult:
                 return given(*clone_each((outputs, targets)))
 
         if self._points == 1 or self._together or is_own_measure(measure):
-            value = _checked(measure(outputs, targets), rows * self._points, name)
-            return value.view(self._points, -1) if value.ndim else value.expand(self._points)
+            result = _checked(measure(outputs, targets), rows * self._points, name, tree_leaves(targets)[0].device)
+            return result.map(self._by_point)
         own_targets = tree_map(lambda leaf: leaf[:samples], targets)
-        found: Tensor | None = None
+        found: list[Tensor | None] | None = None
         for point in range(self._points):
             own_outputs = tree_map(partial(_rows_from, point * rows, samples), outputs)
-            value = _checked(measure(own_outputs, own_targets), samples, name)
+            result = _checked(measure(own_outputs, own_targets), samples, name, tree_leaves(targets)[0].device)
             if found is None:
-                found = value.new_zeros((self._points, rows) if value.ndim else self._points)
+                shape = (self._points, rows) if result.values.ndim else (self._points,)
+                found = [None if each is None else each.new_zeros(shape) for each in result]
             # Copied at once: a measure may return the same memory each time.
-            if found.ndim == 2:
-                found[point, :samples] = value
-            else:
-                found[point] = value.mean()
+            for into, each in zip(found, result, strict=True):
+                if into is not None and each is not None:
+                    if into.ndim == 2:
+                        into[point, :samples] = each
+                    else:
+                        into[point] = each.mean()
         assert found is not None  # there is at least one point
-        return found
+        values, weights = found
+        assert values is not None
+        return BatchValues(values, weights)
+
+    def _by_point(self, value: Tensor) -> Tensor:
+        return value.view(self._points, -1) if value.ndim else value.expand(self._points)
 
     def _add_to(self, key: str, part: Tensor) -> None:
         self._sums[key] = self._sums[key] + part if key in self._sums else part
@@ -201,6 +238,12 @@ class MetricAccumulator:
     def _finish(self, name: str, sums: Mapping[str, _Array]) -> _Array:
         """Return the mean or the standard error called ``name``, ``(points,)``."""
         count = self._counts[split_of(name, self._counts)]
+        if f"{name}{_WEIGHT}" in sums:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return sums[name] / sums[f"{name}{_WEIGHT}"]
+        base = name.removesuffix("_stderr")
+        if f"{base}{_CROSS}" in sums:
+            return self._ratio_error(base, sums, count)
         if not name.endswith(_STDERR_SUFFIXES):
             return sums[name] / count
         if count < 2:
@@ -210,33 +253,38 @@ class MetricAccumulator:
             error = np.sqrt(np.maximum(sums[name] - count * mean**2, 0.0) / (count - 1) / count)
         return np.where(np.isfinite(sums[name]), error, np.nan)
 
+    def _ratio_error(self, base: str, sums: Mapping[str, _Array], count: int) -> _Array:
+        """Return the standard error of the sum of values over the sum of weights, ``(points,)``.
+
+        By the delta method: with ``R = sum(v) / sum(w)`` and residuals ``e = v - R w`` of n samples, it is
+        ``sqrt(n / (n - 1) * sum(e^2)) / sum(w)`` (Cochran, Sampling Techniques, 3rd ed. 1977, section 2.11). Of paired
+        differences it is NaN if the weights differ from those at the origin.
+        """
+        if count < 2:
+            return np.full(self._points, np.nan)
+        key = base.removesuffix("_paired")
+        weight, weight_squares = sums[f"{key}{_WEIGHT}"], sums[f"{key}{_WEIGHT_SQUARES}"]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            ratio = sums[base] / weight
+            squares = sums[f"{base}_stderr"] - 2 * ratio * sums[f"{base}{_CROSS}"] + ratio**2 * weight_squares
+            error = np.sqrt(count / (count - 1) * np.maximum(squares, 0.0)) / weight
+        known = np.isfinite(squares) & (sums.get(f"{base}{_CHANGED}", np.zeros(self._points)) == 0)
+        return np.where(known, error, np.nan)
+
 
 def _rows_from(first: int, count: int, leaf: Tensor) -> Tensor:
     return leaf[first : first + count]
 
 
-def _checked(value: Any, samples: int, name: str) -> Tensor:
+def _checked(result: Any, samples: int, name: str, device: torch.device | None = None) -> BatchValues:
     """Return a measure of a batch as float64, ``(samples,)`` or a scalar.
 
     Raises:
         UnsoundError: it is neither; its sum would then be divided by a number that it was not summed over.
     """
-    if isinstance(value, Tensor) and value.shape in ((), (samples,)) and not value.is_complex():
-        # Of a single sample, a scalar is the value of the sample as well as the mean.
-        wide = value.detach().double()
-        return wide.expand(1) if samples == 1 else wide
-    raise UnsoundError(
-        f"{name}: expected one real value for each of the {samples} samples of a batch, or a scalar tensor that is "
-        f"their mean, got {describe_value(value)}. Leave samples without a target out of the data; for a "
-        "sequence, return the mean over the tokens that have one"
-    )
-
-
-def describe_value(value: Any) -> str:
-    """Describe what a measure returned, for messages."""
-    if not isinstance(value, Tensor):
-        return type(value).__name__
-    return f"{tuple(value.shape)}{f' {value.dtype}' if value.is_complex() else ''}"
+    found = read_values(result, samples, name, UnsoundError, device).map(lambda each: each.detach().double())
+    # Of a single sample, a scalar is the value of the sample as well as the mean.
+    return found.map(lambda each: each.expand(1)) if samples == 1 else found
 
 
 def metric_names(
@@ -255,18 +303,15 @@ def metric_names(
         chord: include the excess over the chord, and its standard error, of each measure with one value per sample.
 
     Raises:
-        ValueError: a measure returns neither one value per sample nor the mean of the batch; or ``paired``, and the
-            loss returns the mean.
+        ValueError: a measure returns what :data:`~landscape.problem.problem.Measure` does not allow; or ``paired``,
+            and the loss returns the mean.
     """
     names = []
     for measure_name, measure in measures.items():
-        value = measure(outputs, targets)
-        if not isinstance(value, Tensor) or value.shape not in ((), (samples,)) or value.is_complex():
-            raise ValueError(
-                f"{measure_name}: expected one value per sample, shape ({samples},), or a scalar tensor that is the "
-                f"mean of the batch, got {describe_value(value)}"
-            )
+        value, weights = read_values(measure(outputs, targets), samples, measure_name)
         names.append(f"{split}_{measure_name}")
+        if measure_name != "loss" and weights is not None and value.ndim == 1:
+            names.append(f"{split}_{measure_name}_stderr")
         if measure_name == "loss" and value.ndim == 1:
             names += [f"{split}_loss_stderr"] + [f"{split}{PAIRED_SUFFIX}"] * paired
         elif measure_name == "loss" and paired:
@@ -274,7 +319,7 @@ def metric_names(
                 "the paired standard error needs the loss of each sample, but this loss returns the mean of the batch; "
                 "return one value per sample (reduction='none'), or set paired=False"
             )
-        if chord and value.ndim == 1:
+        if chord and weights is None and value.ndim == 1:
             names += [f"{split}_{measure_name}{EXCESS}", f"{split}_{measure_name}{EXCESS_STDERR}"]
     return names
 
@@ -282,7 +327,36 @@ def metric_names(
 def scalar_measures(measures: Mapping[str, Measure], outputs: Any, targets: Any) -> tuple[str, ...]:
     """Return the names of the measures that return one value for a whole batch, found by applying them to one."""
     others = {name: measure for name, measure in measures.items() if not is_own_measure(measure)}
-    return tuple(name for name, measure in others.items() if not measure(outputs, targets).ndim)
+    samples = len(tree_leaves(targets)[0])
+    found = {name: read_values(measure(outputs, targets), samples, name) for name, measure in others.items()}
+    return tuple(name for name, result in found.items() if not result.values.ndim and result.weights is None)
+
+
+def weighted_measures(measures: Mapping[str, Measure], outputs: Any, targets: Any) -> tuple[str, ...]:
+    """Return the names of the measures that return values with weights, found by applying them to a batch."""
+    samples = len(tree_leaves(targets)[0])
+    others = {name: measure for name, measure in measures.items() if not is_own_measure(measure)}
+    found = {name: read_values(measure(outputs, targets), samples, name) for name, measure in others.items()}
+    return tuple(name for name, result in found.items() if result.weights is not None)
+
+
+def sample_means(batches: Sequence[BatchValues]) -> _Array:
+    """Return one value per sample, ``(points, samples)``, whose mean is the value of a measure.
+
+    Of values with weights these are ``R + n (v - R w) / sum(w)`` for n samples, with their ratio R: their mean is R and
+    the standard error of that mean the one of the ratio by the delta method.
+
+    Args:
+        batches: values of each batch, ``(points, samples)``.
+    """
+    values = np.concatenate([batch.values.numpy() for batch in batches], axis=1)
+    if any(batch.weights is None for batch in batches):
+        return values
+    weights = np.concatenate([batch.weights.numpy() for batch in batches if batch.weights is not None], axis=1)
+    total = weights.sum(1, keepdims=True)
+    ratio = values.sum(1, keepdims=True) / total
+    means: _Array = ratio + values.shape[1] * (values - ratio * weights) / total
+    return means
 
 
 def split_of(name: str, splits: Mapping[str, Any]) -> str:

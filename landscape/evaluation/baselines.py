@@ -21,7 +21,7 @@ class PairedBaseline:
 
     def __init__(self, counts: Mapping[str, int]) -> None:
         self._counts = dict(counts)
-        self._losses: dict[str, Tensor] = {}
+        self._values: dict[tuple[str, str], Tensor] = {}
         self._recording = False
 
     @contextmanager
@@ -33,21 +33,22 @@ class PairedBaseline:
         finally:
             self._recording = False
 
-    def differences(self, split: str, first: int, rows: Tensor, samples: int) -> Tensor:
-        """Return the losses minus those at the origin, ``(points, rows)``; only ``samples`` of each row are valid.
+    def differences(self, split: str, first: int, rows: Tensor, samples: int, kind: str = "loss") -> Tensor:
+        """Return values minus those at the origin, ``(points, rows)``; only ``samples`` of each row are valid.
 
         Args:
             split: name of the split.
             first: index of the first sample of the batch.
-            rows: losses ``(points, rows)``, each row with its padding.
+            rows: values ``(points, rows)``, each row with its padding.
             samples: number of samples of the batch, without padding.
+            kind: name of the values: the losses, or their weights.
         """
         batch = slice(first, first + samples)
         if self._recording:
-            recorded = self._losses.setdefault(split, rows.new_empty(self._counts[split]))
+            recorded = self._values.setdefault((split, kind), rows.new_empty(self._counts[split]))
             recorded[batch] = rows[0, :samples]
         differences = torch.empty_like(rows)
-        torch.sub(rows[:, :samples], self._losses[split][batch], out=differences[:, :samples])
+        torch.sub(rows[:, :samples], self._values[split, kind][batch], out=differences[:, :samples])
         return differences
 
 

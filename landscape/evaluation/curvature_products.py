@@ -109,7 +109,7 @@ class GaussNewton:
         self, outputs: Any, leaves: Sequence[Tensor], batch: Split
     ) -> Callable[[Sequence[Tensor]], Sequence[Tensor | None]]:
         """Return the function that multiplies tangents of the outputs by the Hessian of the summed loss."""
-        value = self._loss(outputs, batch.targets)
+        value: Any = self._loss(outputs, batch.targets)
         total = value.double().sum() if value.dim() else value.double() * len(batch)
         slopes = torch.autograd.grad(total, leaves, create_graph=True, allow_unused=True)
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from landscape._utils.torch_compat import NormBase
-from landscape._utils.torch_state import call_without_grad, detach_each, seed_random
-from landscape.evaluation.accumulator import describe_value
+from landscape._utils.torch_compat import NormBase, tree_leaves
+from landscape._utils.torch_state import call_without_grad, detach_each, preserve_random_state, seed_random
 from landscape.evaluation.config import DTYPES, EvaluationConfig
 from landscape.evaluation.curvature_products import BatchProduct, EmpiricalFisher, Fisher, GaussNewton, Hessian
 from landscape.evaluation.data import default_batch_size, make_batches
@@ -33,7 +33,9 @@ from landscape.evaluation.streaming import align
 from landscape.geometry.direction import matching_names
 from landscape.geometry.weights import Weights, movable_tensors
 from landscape.problem.failure import explain_failure
+from landscape.problem.measures import is_own_measure
 from landscape.problem.problem import Problem, Split
+from landscape.problem.reduction import read_values
 
 MATRICES = ("hessian", "gauss_newton", "fisher", "empirical_fisher")
 """Names of the matrices for :meth:`LossDerivatives.product`."""
@@ -115,6 +117,7 @@ class LossDerivatives:
         self._tensors = list(live.values())
         self.n = sum(tensor.numel() for tensor in self._tensors)
         self.samples = len(self._split)
+        self._weight: float | None = None  # of all samples, for a loss with weights
         self._hessian = Hessian(self._loss_sum, self._tensors)
         self._stack = ExitStack()
         self._batches: Sequence[Split] = ()
@@ -280,11 +283,12 @@ class LossDerivatives:
         if matrix == "hessian":
             return self._hessian
         if matrix == "empirical_fisher":
-            return EmpiricalFisher(self._losses, self._tensors)
+            return EmpiricalFisher(self._unweighted_losses, self._tensors)
         if matrix not in MATRICES:
             raise ValueError(f"matrix: expected one of {', '.join(MATRICES)}, got {matrix!r}")
         kind = GaussNewton if matrix == "gauss_newton" else Fisher
-        return kind(self._network, self._problem.loss, self._tensors)
+        loss = self._problem.loss if is_own_measure(self._problem.loss) else self._losses_of
+        return kind(self._network, loss, self._tensors)
 
     @contextmanager
     def _at(self, weights: Tensor | None) -> Iterator[None]:
@@ -314,13 +318,45 @@ class LossDerivatives:
 
     def _losses(self, batch: Split) -> Tensor:
         """Return the losses of a batch: ``(samples,)`` float64, or their mean as a scalar."""
-        value: Any = self._problem.loss(self._network(detach_each(batch.inputs)), batch.targets)
-        if isinstance(value, Tensor) and value.shape in ((), (len(batch),)) and value.is_floating_point():
-            return value.double()
-        raise ValueError(
-            f"loss: expected one real value for each of the {len(batch)} samples of a batch, or a scalar tensor that "
-            f"is their mean, got {describe_value(value)}"
-        )
+        return self._losses_of(self._network(detach_each(batch.inputs)), batch.targets)
+
+    def _unweighted_losses(self, batch: Split) -> Tensor:
+        losses = self._losses(batch)
+        if self._weight is not None:
+            raise ValueError(
+                "the empirical Fisher matrix is defined for a mean over samples, but this loss has weights; use "
+                "gauss_newton or hessian instead"
+            )
+        return losses
+
+    def _losses_of(self, outputs: Any, targets: Any) -> Tensor:
+        """Return the losses of outputs; those of a loss with weights are scaled so that their mean is its value."""
+        samples = len(tree_leaves(targets)[0])
+        result = read_values(self._problem.loss(outputs, targets), samples, "loss", device=self.device)
+        values = result.values.double()
+        if result.weights is None:
+            return values
+        if result.weights.requires_grad:
+            raise ValueError("loss: expected weights that don't depend on the network, got some that do: detach them")
+        scale = self.samples / self._total_weight()
+        return values * scale if values.dim() else values * (scale / samples)
+
+    def _total_weight(self) -> float:
+        """Return the sum of the weights of all samples of the split, computed once, at the present weights."""
+        if self._weight is None:
+            total, dtype = 0.0, DTYPES[self.config.dtype]
+
+            def weights_of(batch: Split) -> Tensor | None:
+                outputs = self._network(detach_each(batch.inputs))
+                return read_values(self._problem.loss(outputs, batch.targets), len(batch), "loss").weights
+
+            with preserve_random_state(self.device):
+                for batch in (part.to(self.device, dtype) for part in self._split.batches(self.batch_size)):
+                    weights = call_without_grad(partial(weights_of, batch))
+                    assert weights is not None  # as for the batch before
+                    total += float(weights.double().sum())
+            self._weight = total
+        return self._weight
 
     def _loss_sum(self, batch: Split) -> Tensor:
         losses = self._losses(batch)

@@ -21,7 +21,7 @@ from landscape._utils.torch_state import (
     sparse_buffers,
 )
 from landscape._utils.user_code import refuse_exit
-from landscape.evaluation.accumulator import metric_names, scalar_measures
+from landscape.evaluation.accumulator import metric_names, sample_means, scalar_measures, weighted_measures
 from landscape.evaluation.baselines import Chord, PairedBaseline
 from landscape.evaluation.config import DTYPES, DerivativeConfig, EvaluationConfig
 from landscape.evaluation.data import default_batch_size, make_batches
@@ -41,6 +41,7 @@ from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights, movable_tensors
 from landscape.problem.failure import explain_failure
 from landscape.problem.problem import Measure, Problem, Split
+from landscape.problem.reduction import BatchValues
 
 QUEUED_LAUNCHES = 8
 """Launches that are queued on a GPU before their values are waited for; each is computed as if it were alone."""
@@ -124,6 +125,7 @@ class Evaluator:
 
         self.names: tuple[str, ...] = ()
         scalars: tuple[str, ...] = ()
+        weighted: tuple[str, ...] = ()
         with self._grad_mode():
             for name, split in problem.splits.items():
                 few = head(split, config.batch_size or min(self.batch_size, 2))
@@ -132,8 +134,16 @@ class Evaluator:
                     metric_names(measures, outputs, few.targets, len(few), name, config.paired, config.chord)
                 )
                 scalars = scalar_measures(measures, outputs, few.targets)
+                weighted = weighted_measures(measures, outputs, few.targets)
+        if config.stop_above is not None and "loss" in weighted:
+            raise ValueError(
+                "stop_above: expected a loss that is a mean over samples, got one with weights, of which a part of the "
+                "samples gives no lower bound; leave stop_above unset"
+            )
         counts = {name: len(split) for name, split in problem.splits.items()}
-        data = EvaluationData(measures, self.names, batches, counts, device, recalibration, scalars, writes, drift)
+        data = EvaluationData(
+            measures, self.names, batches, counts, device, recalibration, scalars, weighted, writes, drift
+        )
         with self._grad_mode():
             require_values(model, data)
 
@@ -231,13 +241,14 @@ class Evaluator:
             measure: name of the loss or of a metric.
 
         Returns:
-            The values, or ``(points, 1)`` means if the measure returns one value for a whole batch.
+            The values, or ``(points, 1)`` means if the measure returns one value for a whole batch. A measure with
+            weights gets the values of :func:`~landscape.evaluation.accumulator.sample_means`.
         """
-        found: list[list[npt.NDArray[np.float64]]] = []
+        found: list[list[BatchValues]] = []
 
-        def record(name: str, part: str, first: int, values: torch.Tensor) -> None:
+        def record(name: str, part: str, values: BatchValues) -> None:
             if (name, part) == (measure, split):
-                found[-1].append(values.cpu().numpy())
+                found[-1].append(values.map(torch.Tensor.cpu))
 
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
@@ -251,7 +262,7 @@ class Evaluator:
                 found.append([])
                 with self._grad_mode():
                     means = self._launcher.run([*part, *[part[-1]] * (points - len(part))])
-                rows.append(np.concatenate(found[-1], axis=1) if found[-1] else means[:, column : column + 1])
+                rows.append(sample_means(found[-1]) if found[-1] else means[:, column : column + 1])
         finally:
             accumulator.recorder, accumulator.stop_above = None, stop_above
         values: npt.NDArray[np.float64] = np.concatenate(rows)[: len(coordinates)]

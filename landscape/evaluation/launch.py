@@ -125,6 +125,7 @@ class EvaluationData:
         device: device of the model and the data.
         recalibration: re-estimation of running statistics before each launch; None to keep them.
         scalars: names of the measures that return one value for a batch.
+        weighted: names of the measures that return values with weights.
         writes: True if the network or a measure writes into what it is given.
         drift: buffers that the network changes in evaluation mode; None if there are none.
     """
@@ -136,6 +137,7 @@ class EvaluationData:
     device: torch.device
     recalibration: Recalibration | None = None
     scalars: tuple[str, ...] = ()
+    weighted: tuple[str, ...] = ()
     writes: bool = False
     drift: Drift | None = None
 

@@ -18,6 +18,7 @@ from landscape.evaluation.grad_mode import PROBE
 from landscape.evaluation.launch import EvaluationData
 from landscape.geometry.placement import SetCoordinates
 from landscape.problem.problem import Measure, Split
+from landscape.problem.reduction import require_sound_weights
 
 _log = logging.getLogger(__name__)
 _SCALING = 0.05
@@ -38,6 +39,7 @@ def require_values(model: nn.Module, data: EvaluationData) -> None:
 
     Raises:
         UnsoundError: a measure returns another number of values, or a scalar for some batches only.
+        ValueError: weights are negative, or values aren't multiplied by them.
     """
     names = [name for name in data.names if not name.endswith(PAIRED_SUFFIX)]
     accumulator = MetricAccumulator(data.measures, data.counts, names)
@@ -46,13 +48,18 @@ def require_values(model: nn.Module, data: EvaluationData) -> None:
             batch = batches[number]
             seed_random(0, data.device)
             accumulator.begin()
+            pairs = {}
             try:
                 inputs, targets = clone_each((batch.inputs, batch.targets))
-                accumulator.add(split, model(inputs), targets, len(batch))
+                outputs = model(inputs)
+                accumulator.add(split, outputs, targets, len(batch))
+                pairs = {name: data.measures[name](*clone_each((outputs, targets))) for name in data.weighted}
             except UnsoundError:
                 raise
             except Exception as error:  # a network and a measure are any callables
                 _log.debug("batch %d of %s: %s: %s", number, split, type(error).__name__, error)
+            for name, result in pairs.items():
+                require_sound_weights(result, name)
 
 
 def check_reductions(

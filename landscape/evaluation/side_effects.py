@@ -13,6 +13,7 @@ from landscape._utils.torch_state import clone_each, same_bits, seed_random
 from landscape.errors import UnsoundError
 from landscape.evaluation.grad_mode import GradMode
 from landscape.problem.problem import Measure, Split
+from landscape.problem.reduction import finite_mean
 
 REPEATS = 1e-6
 """Relative difference up to which two values of one batch count as equal: more than atomic sums of a GPU cause."""
@@ -147,7 +148,7 @@ def state_remark(
             inputs, targets = clone_each((parts[0].inputs, parts[0].targets))
             outputs = model(inputs)
             found.append(
-                {name: float(f(*clone_each((outputs, targets))).double().mean()) for name, f in measures.items()}
+                {name: finite_mean(f(*clone_each((outputs, targets))), len(parts[0])) for name, f in measures.items()}
             )
     except Exception:  # reported elsewhere
         return

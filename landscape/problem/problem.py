@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from landscape._utils.torch_compat import tree_leaves, tree_map
 from landscape._utils.torch_state import converted_dtype
 
-Measure = Callable[[Any, Any], Tensor]
-"""Function ``(outputs, targets) -> values``: ``(batch,)``, or a scalar that is the mean over the batch."""
+MeasureResult = Tensor | tuple[Tensor, Tensor] | float
+Measure = Callable[[Any, Any], MeasureResult]
+"""Function ``(outputs, targets)`` that measures a batch. It returns one value per sample, ``(batch,)``; or a pair
+``(values, weights)`` of tensors of one shape ``(batch, ...)``, whose sums over all samples are divided by each other
+(token means, class weights, masks); or a scalar that is the mean over the batch."""
 
 Augmentation = Callable[[Any, torch.Generator], Any]
 """Function ``(inputs, generator) -> inputs`` of the same shape; all random numbers come from the generator."""
@@ -129,8 +132,8 @@ class Problem:
     Attributes:
         model: the network, with its current weights.
         splits: data by name; the names are the prefixes of the datasets in a surface file (``train_loss``).
-        loss: per-sample loss ``(outputs, targets) -> (batch,)``. A scalar is taken as the mean over the batch, and the
-            standard error of the loss is then unknown.
+        loss: per-sample loss ``(outputs, targets) -> (batch,)``, or a pair ``(values, weights)``; see :data:`Measure`.
+            A scalar is taken as the mean over the batch, and the standard error of the loss is then unknown.
         metrics: further measures by name (``acc``: accuracy in percent), of the same form as ``loss``.
         augment: function ``(inputs, generator) -> inputs``, applied to training batches only.
         description: model and data set by name and their arguments, for the provenance in files; plain values.

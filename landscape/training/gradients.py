@@ -13,7 +13,7 @@ from landscape._utils.cuda_graph import CapturedPass
 from landscape._utils.torch_compat import scale_each, tree_leaves, tree_map
 from landscape._utils.torch_state import preserve_random_state
 from landscape.problem.problem import Measure, Split
-from landscape.training.measure import check_per_sample
+from landscape.problem.reduction import read_values
 
 FIRST_SCALE, GROWTH_STEPS = 2.0**16, 2000
 """Initial factor of the loss, and number of steps without overflow after which it is doubled: torch's own choices."""
@@ -83,7 +83,7 @@ class AutogradGradients:
 
     Args:
         network: the callable that is trained: a module, or its compiled form.
-        loss: per-sample loss or scalar mean.
+        loss: per-sample loss, one with weights, or scalar mean.
         device: device of the network.
         autocast: type of the forward pass; None for the type of the weights.
     """
@@ -95,10 +95,10 @@ class AutogradGradients:
         self.scale = LossScale() if autocast == torch.float16 else None
 
     def mean_loss(self, batch: Split) -> Tensor:
-        """Return the mean loss of a batch, with its graph."""
+        """Return the mean loss of a batch, weighted if the loss has weights, with its graph."""
         with torch.autocast(self._device.type, dtype=self._autocast, enabled=self._autocast is not None):
             outputs = self._network(batch.inputs)
-            return check_per_sample(self._loss(outputs, batch.targets), len(batch), "loss").mean()
+            return read_values(self._loss(outputs, batch.targets), len(batch), "loss").mean()
 
     def __call__(self, batch: Split, check: Callable[[Tensor], None]) -> Tensor:
         loss = self.mean_loss(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 
@@ -11,19 +12,21 @@ from torch import Tensor, nn
 from landscape._utils.torch_state import call_without_grad, detach_each, evaluation_mode, measure_for, preserve_tensors
 from landscape._utils.user_code import refuse_exit
 from landscape.problem.problem import Measure, Split
+from landscape.problem.reduction import BatchValues, read_values
 
 
 def measure(
     model: nn.Module, split: Split, loss: Measure, metrics: Mapping[str, Measure], batch_size: int = 128
 ) -> dict[str, float]:
-    """Compute loss and metrics of ``model`` in evaluation mode: float64 sums over samples, divided by their number.
+    """Compute loss and metrics of ``model`` in evaluation mode: float64 sums over samples, divided by their number
+    or by the sum of their weights.
 
     The model's mode is restored, weights and buffers are not touched, and no gradients are computed.
 
     Args:
         model: the network.
         split: the samples, on its device or in the memory of the host.
-        loss: per-sample loss, or a scalar mean (see ``Measure``); called ``"loss"`` in the result.
+        loss: per-sample loss, one with weights, or a scalar mean (see ``Measure``); called ``"loss"`` in the result.
         metrics: further measures by name.
         batch_size: number of samples per forward pass.
 
@@ -31,7 +34,7 @@ def measure(
         Means by name, ``loss`` first.
 
     Raises:
-        ValueError: the split is empty, or a measure returns neither one value per sample nor a scalar.
+        ValueError: the split is empty, or a measure returns what :data:`Measure` does not allow.
         UserCodeError: the network or a measure ends the program.
     """
     if not len(split):
@@ -40,33 +43,32 @@ def measure(
     device = next((parameter.device for parameter in model.parameters()), split.device)
     measures = {name: measure_for(f, device, dtype) for name, f in {"loss": loss, **metrics}.items()}
     values: dict[str, list[Tensor]] = {name: [] for name in measures}
+    weights: dict[str, list[Tensor]] = {name: [] for name in measures}
 
-    def results(batch: Split) -> dict[str, Tensor]:
+    def results(batch: Split) -> dict[str, BatchValues]:
         outputs = model(detach_each(batch.inputs))
-        return {name: function(outputs, batch.targets) for name, function in measures.items()}
+        return {
+            name: read_values(function(outputs, batch.targets), len(batch), name, device=device)
+            for name, function in measures.items()
+        }
 
     with evaluation_mode(model), refuse_exit(), preserve_tensors(list(model.buffers())):
         for batch in (part.to(device) for part in split.batches(batch_size)):
             # They are the caller's, and a network may write into its inputs, a measure into targets or its last result.
             with preserve_tensors((batch.inputs, batch.targets)):
                 for name, result in call_without_grad(partial(results, batch)).items():
-                    per_sample = check_per_sample(result, len(batch), name).detach().clone()
-                    values[name].append(per_sample.expand(len(batch)))
+                    found = result.values.detach().clone()
+                    if result.weights is None:
+                        values[name].append(found.expand(len(batch)))
+                    else:
+                        values[name].append(found.reshape(-1))
+                        weights[name].append(result.weights.detach().clone().reshape(-1))
     # Moved to the CPU once, after all batches, so that a GPU is never waited for in between.
     return {
-        name: float(torch.cat(parts).to("cpu").to(torch.float64).sum()) / len(split) for name, parts in values.items()
+        name: _sum(parts) / (_sum(weights[name]) or math.nan if weights[name] else len(split))
+        for name, parts in values.items()
     }
 
 
-def check_per_sample(values: Tensor, samples: int, name: str) -> Tensor:
-    """Return ``values`` if it is a scalar or ``(samples,)``.
-
-    Raises:
-        ValueError: it has another shape.
-    """
-    if values.shape not in ((), (samples,)):
-        raise ValueError(
-            f"{name}: expected one value for each of {samples} samples, or a scalar mean, got shape "
-            f"{tuple(values.shape)}"
-        )
-    return values
+def _sum(parts: list[Tensor]) -> float:
+    return float(torch.cat(parts).to("cpu").to(torch.float64).sum())

@@ -87,9 +87,7 @@ def test_batch_mean_loss_is_weighted_by_samples(problem):
 def test_measure_shape_is_checked(problem):
     wrong = Problem(problem.model, problem.splits, lambda o, y: o)
     with (
-        pytest.raises(
-            ValueError, match=r"loss: expected one value per sample, shape \(2,\), or a scalar .* got \(2, 10\)"
-        ),
+        pytest.raises(ValueError, match=r"loss: expected one real value for each of the 2 samples .* got \(2, 10\)"),
         open_evaluator(wrong, plane_of(problem.model)),
     ):
         pass

@@ -73,7 +73,7 @@ def test_nan_passes_through():
 
 def test_wrong_shape_of_measure(mlp):
     problem = mlp()
-    with pytest.raises(ValueError, match=r"acc: expected one value for each of 13 samples.*got shape \(13, 2\)"):
+    with pytest.raises(ValueError, match=r"acc: expected one real value for each of the 13 samples.*got \(13, 2\)"):
         measure(problem.model, problem.splits["test"], problem.loss, {"acc": lambda outputs, targets: outputs})
 
 
