@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ AVERAGES = "n_averaged"
 """Counter of averaged models, which files of the network itself lack."""
 _NESTED = 4  # wrappers around one another
 _LISTED = 4  # tensors of each kind named in a message
+_TRIED = 8  # names by which a prefix is looked for
 
 
 def full_state_dict(model: nn.Module, keep_vars: bool = False) -> dict[str, Tensor]:
@@ -47,10 +48,27 @@ class NameMatch:
     Attributes:
         names: name in the checkpoint by name in the network.
         unused: names in the checkpoint that the network has no place for.
+        removed: prefix that was removed from the names in the checkpoint to make them match; empty as a rule.
+        added: prefix that was put before the names in the checkpoint; empty as a rule.
     """
 
     names: Mapping[str, str]
     unused: tuple[str, ...]
+    removed: str = ""
+    added: str = ""
+
+    @property
+    def unused_within(self) -> tuple[str, ...]:
+        """Unused names as the network would have them; those outside of a removed prefix are left out."""
+        inside = (name for name in self.unused if name.startswith(self.removed))
+        return tuple(self.added + name.removeprefix(self.removed) for name in inside)
+
+    def note(self, path: object) -> str:
+        """Return which prefix was removed from the names in a file, or put before them; empty if none."""
+        if not (self.removed or self.added):
+            return ""
+        done = f"{self.removed!r} removed from" if self.removed else f"{self.added!r} put before"
+        return f"{path}: its weights fit with {done} their names"
 
 
 def match_names(
@@ -62,6 +80,8 @@ def match_names(
 
     The names need not be equal: either side may have those of wrappers (:data:`WRAPPERS`), in front or anywhere inside.
     Of tied tensors one suffices; if there are more, they must be equal. Batch-norm counters may be missing if all are.
+    If nothing matches, one prefix is removed from the names in the checkpoint, or put before them, provided that there
+    is only one with which all names match.
 
     Args:
         own: tensors of the network.
@@ -71,11 +91,25 @@ def match_names(
     Returns:
         The match; None if a tensor is missing or has another shape.
     """
-    for of_own, of_stored in _renamings():
-        match = _match(own, stored, tied or {}, of_own, of_stored)
-        if match is not None:
-            return match
+    match = _matched(own, stored, tied or {})
+    if match is not None:
+        return match
+    without, with_prefix = _fitting_prefixes(own, stored, tied or {})
+    if len(without) == 1:
+        ((removed, match),) = without.items()
+        names = {name: removed + found for name, found in match.names.items()}
+        used = {removed + name for name in strip(stored, removed) if name not in match.unused}
+        return NameMatch(names, tuple(name for name in stored if name not in used), removed=removed)
+    if not without and len(with_prefix) == 1:
+        ((added, match),) = with_prefix.items()
+        names = {name: found.removeprefix(added) for name, found in match.names.items()}
+        return NameMatch(names, tuple(name.removeprefix(added) for name in match.unused), added=added)
     return None
+
+
+def strip(stored: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in stored.items() if name.startswith(prefix)}
 
 
 def extends_rows(own: Iterable[str], unused: Iterable[str]) -> bool:
@@ -153,6 +187,14 @@ def _bare(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
+def _matched(
+    own: Mapping[str, Tensor], stored: Mapping[str, Tensor], tied: Mapping[str, Sequence[str]]
+) -> NameMatch | None:
+    """Return the match with the names of wrappers alone left out; None if there is none."""
+    matches = (_match(own, stored, tied, of_own, of_stored) for of_own, of_stored in _renamings())
+    return next((match for match in matches if match is not None), None)
+
+
 def _match(
     own: Mapping[str, Tensor],
     stored: Mapping[str, Tensor],
@@ -195,26 +237,38 @@ def _row(name: str) -> str:
 
 def prefix_hint(own: Mapping[str, Tensor], stored: Mapping[str, Tensor], tied: Mapping[str, Sequence[str]]) -> str:
     """Return a sentence on the prefix that would have to be removed or added, if one would do; else nothing."""
-    fitting = [
-        prefix
-        for prefix in _prefixes(stored, own)
-        if match_names(own, {n.removeprefix(prefix): t for n, t in stored.items() if n.startswith(prefix)}, tied)
-    ]
-    if fitting:
-        return f". It fits if {_quoted(fitting)} is removed from the names in the file"
-    fitting = [
-        prefix
+    without, with_prefix = _fitting_prefixes(own, stored, tied)
+    if without:
+        return f". It fits if {_quoted(list(without))} is removed from the names in the file: choose one by its key"
+    return f". It fits if {_quoted(list(with_prefix))} is put before the names in the file" if with_prefix else ""
+
+
+def _fitting_prefixes(
+    own: Mapping[str, Tensor], stored: Mapping[str, Tensor], tied: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, NameMatch], dict[str, NameMatch]]:
+    """Return the prefixes to remove from the names of a checkpoint, and those to add, that make it fit."""
+    without = {prefix: _matched(own, strip(stored, prefix), tied) for prefix in _prefixes(stored, own)}
+    added = {
+        prefix: _matched(own, {prefix + name: tensor for name, tensor in stored.items()}, tied)
         for prefix in _prefixes(own, stored)
-        if match_names(own, {prefix + n: t for n, t in stored.items()}, tied)
-    ]
-    return f". It fits if {_quoted(fitting)} is put before the names in the file" if fitting else ""
+    }
+    return (
+        {prefix: match for prefix, match in without.items() if match is not None},
+        {prefix: match for prefix, match in added.items() if match is not None},
+    )
 
 
 def _prefixes(longer: Iterable[str], shorter: Iterable[str]) -> list[str]:
-    """Return what comes before a name of ``shorter`` in the names of ``longer``."""
-    first = next(iter(shorter), None)
-    ends = [] if first is None else [name for name in longer if name.endswith(f".{first}")]
-    return [name.removesuffix(first or "") for name in ends]
+    """Return what comes before a name of ``shorter`` in the names of ``longer``.
+
+    The first names may be missing there, as one of two tied tensors is.
+    """
+    first = list(islice(shorter, _TRIED))
+    for name in [*first, *map(_bare, first)]:
+        ends = [other.removesuffix(name) for other in longer if other.endswith(f".{name}")]
+        if ends:
+            return list(dict.fromkeys(ends))
+    return []
 
 
 def _shape(value: object) -> tuple[int, ...]:

@@ -9,11 +9,13 @@ import click
 
 from landscape._utils.text import counted
 from landscape.cli.options import (
+    CHECKPOINT,
     PATH,
     POSITIVE,
     RanksType,
     evaluation_of,
     evaluation_options,
+    key_option,
     overwrite_option,
     problem_options,
     spec_of,
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("sources", metavar="RUN|CHECKPOINT...", type=PATH, nargs=-1, required=True)
+@click.argument("sources", metavar="RUN|CHECKPOINT...", type=CHECKPOINT, nargs=-1, required=True)
+@key_option
 @click.option("--align", is_flag=True, help="Also permute the hidden units of the second network to match the first.")
 @click.option(
     "--align-by",

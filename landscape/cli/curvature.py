@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from landscape.cli.options import (
+    CHECKPOINT,
     NON_NEGATIVE,
     PATH,
     POSITIVE,
     RanksType,
     evaluation_of,
+    key_option,
     numerics_options,
     overwrite_option,
     problem_options,
@@ -99,7 +101,8 @@ _choice_options = together(
 
 
 @click.command()
-@click.argument("source", metavar="RUN|CHECKPOINT", type=PATH)
+@click.argument("source", metavar="RUN|CHECKPOINT", type=CHECKPOINT)
+@key_option
 @click.option("--out", type=PATH, default=Path("curvature.h5"), show_default=True, help="File to create or resume.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 @_choice_options

@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from landscape._utils.text import printable
-from landscape.cli.options import PATH
+from landscape.cli.options import CHECKPOINT, key_option
 from landscape.cli.terminal import echo, json_text
 
 
 @click.command()
-@click.argument("files", metavar="FILE...", type=PATH, nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", type=CHECKPOINT, nargs=-1, required=True)
+@key_option
 @click.option("--all", "everything", is_flag=True, help="Show digests, versions and all settings too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file, with everything.")
 def command(files: tuple[Path, ...], everything: bool, as_json: bool) -> None:

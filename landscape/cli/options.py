@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -180,7 +181,29 @@ class _Integer(click.IntRange):
         return number
 
 
-PATH = click.Path(path_type=Path)
+class CheckpointType(click.Path):
+    """The path of a run or checkpoint, with the key that ``--key`` gives."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if ctx is None or ctx.meta.get("landscape.key") is None:
+            return path
+        from landscape.training.weight_files import with_key
+
+        return with_key(path, ctx.meta["landscape.key"])
+
+
+def _keep_key(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    context.meta["landscape.key"] = value
+
+
+PATH, CHECKPOINT = click.Path(path_type=Path), CheckpointType(path_type=Path)
+key_option = click.option(
+    "--key", metavar="KEY", expose_value=False, callback=_keep_key,
+    is_eager=True,  # the arguments are converted with it
+    help="Weights within the checkpoint, such as ema.module; state_dict, model or the only ones by default.",
+)  # fmt: skip
 POSITIVE, NON_NEGATIVE = _Integer(1), _Integer(0)
 
 

@@ -9,11 +9,12 @@ import click
 
 from landscape.cli.measure_options import conclude, measure_options, ranks_of, require_figure, save_plot
 from landscape.cli.options import (
+    CHECKPOINT,
     NON_NEGATIVE,
-    PATH,
     POSITIVE,
     evaluation_of,
     evaluation_options,
+    key_option,
     problem_options,
     spec_of,
     usage_errors,
@@ -23,7 +24,8 @@ _RADIUS = click.FloatRange(0, min_open=True)
 
 
 @click.command()
-@click.argument("sources", metavar="SOURCE...", type=PATH, nargs=-1, required=True)
+@click.argument("sources", metavar="SOURCE...", type=CHECKPOINT, nargs=-1, required=True)
+@key_option
 @click.option(
     "--measure", "measures", multiple=True, metavar="NAME",
     help="Definition of sharpness; repeat for several. average-gaussian, average-sphere, average-filter, "

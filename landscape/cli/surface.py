@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from landscape.cli.options import (
+    CHECKPOINT,
     PATH,
     evaluation_of,
     evaluation_options,
+    key_option,
     overwrite_option,
     problem_options,
     spec_of,
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source", metavar="RUN|CHECKPOINT", type=PATH)
+@click.argument("source", metavar="RUN|CHECKPOINT", type=CHECKPOINT)
+@key_option
 @click.option("--out", type=PATH, default=Path("surface.h5"), show_default=True, help="File to create or resume.")
 @grid_options
 @plane_options

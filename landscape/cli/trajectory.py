@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from landscape.cli.options import PATH, overwrite_option, problem_options, require_new, spec_of
+from landscape.cli.options import CHECKPOINT, PATH, key_option, overwrite_option, problem_options, require_new, spec_of
 from landscape.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("runs", metavar="RUN...", type=PATH, nargs=-1, required=True)
+@click.argument("runs", metavar="RUN...", type=CHECKPOINT, nargs=-1, required=True)
+@key_option
 @problem_options
 @click.option(
     "--plane",
@@ -66,9 +67,9 @@ def command(
 ) -> None:
     """Project the checkpoints of each RUN onto a plane by least squares, and record their distance from it.
 
-    RUN is a run folder, or checkpoint files of another program. Files in one folder with names that differ in numbers
-    only are one run, in the order of the numbers: model_2.pt comes before model_10.pt. Name their network and data
-    (--model and --dataset, or --problem) for --plane pca, --measure and --gradient.
+    RUN is a run folder, or checkpoints of another program, files or folders. Those in one folder with names that differ
+    in numbers only are one run, in the order of the numbers: checkpoint-50 comes before checkpoint-100. Name their
+    network and data (--model and --dataset, or --problem) for --plane pca, --measure and --gradient.
 
     With `--plane pca`, the plane is spanned by the principal components of all checkpoints of all runs, around the last
     checkpoint of the first run; `landscape surface RUN --directions trajectory.h5 --x auto --y auto` computes the
@@ -79,7 +80,7 @@ def command(
       landscape trajectory run --plane surface.h5
       landscape trajectory run --plane pca --gradient
       landscape trajectory sgd adam --plane pca --out joint.h5
-      landscape trajectory epochs/model_*.pt --problem mine.py:problem --plane pca
+      landscape trajectory 'out/checkpoint-*' --problem mine.py:problem --plane pca
     """
     import numpy as np
 

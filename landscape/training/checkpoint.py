@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -19,6 +16,7 @@ from torch.optim import Optimizer
 from landscape._utils.files import open_replacing
 from landscape._utils.state_dict import (
     WRAPPERS,
+    NameMatch,
     extends_rows,
     full_state_dict,
     match_names,
@@ -26,13 +24,10 @@ from landscape._utils.state_dict import (
     tied_names,
 )
 from landscape.errors import CheckpointError
-from landscape.training.plain_files import require_plain_file, require_plain_tensors, require_same_bits
+from landscape.training.adapters import complete_adapter
+from landscape.training.torch_files import FORMAT, STATE_FORMAT, load_plain
+from landscape.training.weight_files import read_weights, split_key, with_key
 
-FORMAT = "landscape-checkpoint-1"
-STATE_FORMAT = "landscape-resume-1"
-_NESTS = ("state_dict", "model_state_dict", "model", "net")
-_FORBIDDEN = re.compile(r"unsupported (?:global: )?GLOBAL (\S+)", re.IGNORECASE)
-_UNPICKLER = re.compile(r"WeightsUnpickler error: *(\S.*)")
 _LISTED = 4  # tensors of each kind named in a message
 
 
@@ -50,6 +45,8 @@ class Checkpoint:
             of a file of Li et al. (2018) is called ``acc``.
         learning_rate: learning rate of the last step; NaN if unknown.
         prefix: prefix that the names in the file have.
+        adapter: True for the adapter of PEFT, which has only some of a network's tensors.
+        others: keys under which the file has further weights of the same names, such as ``ema``.
     """
 
     path: Path
@@ -59,11 +56,17 @@ class Checkpoint:
     metrics: Mapping[str, float] = field(default_factory=dict)
     learning_rate: float = math.nan
     prefix: str = ""
+    adapter: bool = False
+    others: tuple[str, ...] = ()
 
     @property
     def stored(self) -> dict[str, Tensor]:
         """Tensors by their names in the file."""
         return {self.prefix + name: tensor for name, tensor in self.state_dict.items()}
+
+    def for_network(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors to be matched with those of a network; an adapter is completed by the network's."""
+        return complete_adapter(own, self.stored, self.path) if self.adapter else self.stored
 
     @property
     def loss(self) -> float:
@@ -116,38 +119,50 @@ def save_checkpoint(
         torch.save(contents, file)
 
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint without running any code that it may contain.
+def load_checkpoint(path: str | Path, key: str | None = None) -> Checkpoint:
+    """Read a checkpoint of any common kind without running any code that it may contain.
 
-    Accepted are files of :func:`save_checkpoint` and of Li et al. (``{"acc", "epoch", "state_dict"}``), a bare
-    ``state_dict``, and dicts that hold one under ``state_dict``, ``model_state_dict``, ``model`` or ``net``. Tensors of
-    files in torch's current (zip) format are memory-mapped and read when they are used.
+    Accepted are
+
+    - files of :func:`save_checkpoint`, of Li et al. (``{"acc", "epoch", "state_dict"}``), of Lightning, and any other
+      dict of ``torch.save`` with a state_dict in it or that is one,
+    - safetensors and ``pytorch_model.bin``, in one file, or in several with an index,
+    - folders of Hugging Face with one of these, adapters of PEFT among them,
+    - folders of ``torch.distributed.checkpoint``.
+
+    Tensors in safetensors and in torch's current (zip) format are memory-mapped and read when they are used.
+
+    Args:
+        path: the file or folder; ``last.ckpt::ema.module`` names a key, too.
+        key: where in the file the weights are: keys of nested dicts, or the beginning of names, joined by dots
+            (``ema.module``). By default ``state_dict``, ``model_state_dict``, ``model`` or ``net``, or the only
+            state_dict in the file.
 
     Returns:
         The checkpoint, with its tensors on the CPU.
 
     Raises:
-        CheckpointError: the file is missing or damaged, or holds anything but tensors and plain values.
+        CheckpointError: the file is missing or damaged, or holds anything but tensors and everyday values.
     """
-    path = Path(path)
-    stored = load_plain(path)
-    in_file = _state_dict(path, stored)
+    file, in_path = split_key(path)
+    key = in_path if key is None else key
+    found = read_weights(file, key)
+    in_file, stored = found.weights, found.values
     prefix = _common_prefix(in_file)
-    state_dict = {name.removeprefix(prefix): tensor for name, tensor in in_file.items()}
-    if in_file is stored:
-        return Checkpoint(path, state_dict, prefix=prefix)
     metrics = stored.get("metrics")
     if not isinstance(metrics, Mapping):
         metrics = {"acc": stored["acc"]} if "acc" in stored else {}
     step = stored.get("step")
     return Checkpoint(
-        path,
-        state_dict,
+        with_key(file, key),
+        {name.removeprefix(prefix): tensor for name, tensor in in_file.items()},
         step if isinstance(step, int) else None,
         _number(stored.get("epoch")),
         {str(name): _number(value) for name, value in metrics.items()},
         _number(stored.get("learning_rate")),
         prefix,
+        found.adapter,
+        found.others,
     )
 
 
@@ -155,8 +170,9 @@ def load_into(model: nn.Module, checkpoint: Checkpoint) -> tuple[str, ...]:
     """Load weights and buffers of ``checkpoint`` into ``model``: all of them, or none if something doesn't fit.
 
     Names are matched by those of the model, with or without the names of wrappers (``module.`` of ``DataParallel`` and
-    averaged models, ``_orig_mod.`` of ``torch.compile``). Of tied tensors one suffices. Batch-norm counters, which
-    files from before torch 0.4.1 lack, are then left as they are.
+    averaged models, ``_orig_mod.`` of ``torch.compile``), and with one prefix (``model.`` of Lightning) removed or put
+    before them if only that makes all of them match. Of tied tensors one suffices. Batch-norm counters, which files
+    from before torch 0.4.1 lack, are then left as they are. An adapter replaces the tensors of the model's adapter.
 
     Returns:
         Names of tensors in the file that the model has no place for (the ``n_averaged`` of averaged models).
@@ -164,23 +180,40 @@ def load_into(model: nn.Module, checkpoint: Checkpoint) -> tuple[str, ...]:
     Raises:
         CheckpointError: tensors are missing, of another shape, or those of further layers; the message says which.
     """
-    own, stored = full_state_dict(model), checkpoint.stored
+    return _load(model, checkpoint).unused
+
+
+def load_with_note(model: nn.Module, checkpoint: Checkpoint) -> str:
+    """Load a checkpoint as :func:`load_into` does, and return what the user should know about it; empty as a rule."""
+    match = _load(model, checkpoint)
+    notes = [unused_note(checkpoint.path, match.unused), match.note(checkpoint.path)]
+    if checkpoint.adapter:
+        notes.append(f"{checkpoint.path} is an adapter of {len(checkpoint.state_dict)} tensors; the others are those "
+                     "of the problem")  # fmt: skip
+    if checkpoint.others:
+        notes.append(f"{checkpoint.path} has weights under {' and '.join(checkpoint.others)}, too; a key chooses them")
+    return "; ".join(note for note in notes if note)
+
+
+def _load(model: nn.Module, checkpoint: Checkpoint) -> NameMatch:
+    own = full_state_dict(model)
+    stored = checkpoint.for_network(own)
     tied = tied_names(own)
     match = match_names(own, stored, tied)
-    if match is not None and not extends_rows(own, match.unused):
+    if match is not None and not extends_rows(own, match.unused_within):
         chosen = {n: stored[match.names[n]] if n in match.names else own[n] for n in own}
         try:
             nn.Module.load_state_dict(model, chosen)
         except RuntimeError as error:  # a layout that cannot be copied, such as a sparse one
             reason = " ".join(str(error).split())
             raise CheckpointError(f"{checkpoint.path} does not fit this {type(model).__name__}: {reason}") from error
-        return match.unused
+        return match
     if type(model).state_dict is not nn.Module.state_dict and model.state_dict().keys() == stored.keys():
         try:
             model.load_state_dict(stored)  # names of its own, which only the model understands
         except Exception as error:
             raise CheckpointError(f"{checkpoint.path}: {type(model).__name__}.load_state_dict: {error}") from error
-        return ()
+        return NameMatch({}, ())
     raise CheckpointError(
         f"{checkpoint.path} was saved from another architecture than this {type(model).__name__} of {len(own)} "
         f"tensors: {misfit(own, stored, tied)}"
@@ -265,56 +298,6 @@ def _lay_out_like_parameters(optimizer: Optimizer) -> None:
                 values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-def load_plain(path: Path, mapped: bool = True) -> Any:
-    """Load a file of ``torch.save`` that holds tensors and plain values only, on the CPU.
-
-    Args:
-        path: the file.
-        mapped: leave tensors on disk until they are used, if the format allows it.
-
-    Raises:
-        CheckpointError: as for :func:`load_checkpoint`.
-    """
-    if path.is_dir():
-        raise CheckpointError(f"expected a checkpoint file such as {path}/step-00000000.pt, got the directory {path}")
-    if not os.path.lexists(path):
-        raise CheckpointError(f"there is no checkpoint at {path}")
-    mapped = require_plain_file(path) and mapped  # torch cannot map its older format
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of TypedStorage, quantized tensors, older files
-            contents = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-        require_plain_tensors(contents, path)
-        if isinstance(contents, dict) and contents.get("format") in (FORMAT, STATE_FORMAT):
-            require_same_bits(path)  # other programs may leave the checksums out
-        return contents
-    except CheckpointError:
-        raise
-    except Exception as error:  # a damaged pickle may raise anything
-        forbidden = _FORBIDDEN.search(str(error))
-        if forbidden:
-            raise CheckpointError(
-                f"{path} holds a {forbidden[1]}, but only tensors and plain values are read, since anything else could "
-                "run code. Save its state_dict() alone with torch.save"
-            ) from error
-        raise CheckpointError(f"{path} is damaged, or was not written by torch.save ({_reason(error)})") from error
-
-
-def _state_dict(path: Path, stored: Any) -> Mapping[str, Any]:
-    if isinstance(stored, Mapping):
-        for nest in _NESTS:
-            nested = stored.get(nest)
-            if isinstance(nested, Mapping):
-                return nested
-        if stored and all(isinstance(value, Tensor) for value in stored.values()):
-            return stored
-    kind = (
-        f"a dict of {', '.join(map(str, list(stored)[:_LISTED]))}"
-        if isinstance(stored, Mapping)
-        else type(stored).__name__
-    )
-    raise CheckpointError(f"{path}: expected a state_dict, or a dict with one under {' or '.join(_NESTS)}, got {kind}")
-
-
 def _common_prefix(names: Iterable[str]) -> str:
     """Return the names of wrappers that all of ``names`` begin with."""
     parts = [name.split(".")[:-1] for name in names]
@@ -340,13 +323,3 @@ def _number(value: Any) -> float:
         return float(value) if isinstance(value, int | float) else math.nan
     except OverflowError:  # an integer beyond all floats
         return math.nan
-
-
-def _reason(error: Exception) -> str:
-    """Return one line of torch's message, without its advice about ``weights_only``."""
-    lines = [line for line in str(error).splitlines() if line and "weights_only" not in line]
-    if unpickler := _UNPICKLER.search(str(error)):
-        lines = [unpickler[1]]
-    name = type(error).__name__
-    reason = lines[0].strip().split(". ")[0] if lines else name
-    return reason if any(character.isalpha() for character in reason) else f"{name}: {reason}"  # KeyError: 105

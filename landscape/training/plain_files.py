@@ -10,7 +10,7 @@ import mmap
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -39,26 +39,45 @@ def require_plain_file(path: Path) -> bool:
     try:
         is_zip = zipfile.is_zipfile(path)
         if is_zip:
-            with zipfile.ZipFile(path) as archive:
-                members = archive.infolist()
-                declared = sum(member.file_size for member in members)
-                if declared > size or any(member.compress_type != zipfile.ZIP_STORED for member in members):
-                    raise CheckpointError(
-                        f"{path} is refused: it has {size:,} bytes and declares {declared:,}, or is compressed, which "
-                        "torch.save never does"
-                    )
-                pickled = [member.filename for member in members if member.filename.endswith("data.pkl")]
-                harmful = any(_ZEROS in archive.read(name) for name in pickled)
+            with path.open("rb") as file:
+                require_plain_archive(file, size, path)
         else:
             with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as contents:
-                harmful = contents.find(_ZEROS) >= 0
+                if contents.find(_ZEROS) >= 0:
+                    raise _holds_zeros(path)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, LookupError, RuntimeError) as error:
         raise CheckpointError(f"{path} is damaged ({error})") from error
-    if harmful:
-        raise CheckpointError(f"{path} is refused: it holds a bytearray, but only tensors and plain values are read")
     return is_zip
+
+
+def require_plain_archive(file: IO[bytes], size: int, path: Path) -> None:
+    """Check a zip file of ``torch.save`` before torch reads it.
+
+    Args:
+        file: the zip file.
+        size: its length in bytes.
+        path: its path in messages.
+
+    Raises:
+        CheckpointError: it declares more than it holds, or could allocate any amount of memory.
+    """
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        declared = sum(member.file_size for member in members)
+        if declared > size or any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise CheckpointError(
+                f"{path} is refused: it has {size:,} bytes and declares {declared:,}, or is compressed, which "
+                "torch.save never does"
+            )
+        pickled = [member.filename for member in members if member.filename.endswith("data.pkl")]
+        if any(_ZEROS in archive.read(name) for name in pickled):
+            raise _holds_zeros(path)
+
+
+def _holds_zeros(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path} is refused: it holds a bytearray, but only tensors and plain values are read")
 
 
 def require_same_bits(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoint files of other programs as the path of a training run, ordered by the numbers in their names."""
+"""Checkpoints of other programs as the path of a training run, ordered by the numbers in their names."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from glob import glob
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
 from landscape.training.checkpoint import Checkpoint, load_checkpoint
 from landscape.training.run import Run, is_run, run_of
+from landscape.training.weight_files import split_key, weights_in_folder, with_key
 from landscape.workflows.sources import PathName, UnnamedProblemError
 
-SUFFIXES = (".pt", ".pth", ".ckpt", ".t7", ".bin")
+SUFFIXES = (".pt", ".pth", ".ckpt", ".t7", ".bin", ".safetensors")
 """Suffixes of checkpoint files in a folder that is no run."""
 _STEPS, _EPOCHS = ("step", "steps", "iter", "iters", "iteration", "it"), ("epoch", "epochs", "ep", "e")
 """Words before the number of a step, and of an epoch."""
@@ -29,7 +31,7 @@ class CheckpointSeries:
     Attributes:
         path: folder of the files, with what their names have in common if it holds several series; the path of a run
             for files of a run directory.
-        checkpoints: files in the order of training.
+        checkpoints: files or folders in the order of training.
         steps: number of each in the series: its step, or whatever number its name counts by.
         epochs: epoch of each; NaN where the names don't say.
         problem: the problem that they belong to; None if it isn't known.
@@ -69,8 +71,8 @@ def open_paths(
 ) -> list[Run | CheckpointSeries]:
     """Return runs and series of checkpoint files, in the order in which they are first named.
 
-    Files form one series per folder and per pattern of their names (``model_*.pt``), whatever their order. A folder
-    that is no run stands for the checkpoint files in it.
+    Checkpoints form one series per folder and per pattern of their names (``model_*.pt``, ``checkpoint-*``), whatever
+    their order. A folder that is neither a run nor a checkpoint stands for the checkpoints in it.
 
     Args:
         sources: runs, paths of run directories, of checkpoint files, and of folders of checkpoint files.
@@ -84,14 +86,13 @@ def open_paths(
         if isinstance(source, Run | CheckpointSeries):
             found[len(found)] = source
             continue
-        path = Path(source)
-        inside = _files_in(path) if path.is_dir() and not is_run(path) else []
-        if path.is_file() or inside:
-            for file in inside or [path]:
-                series = found.setdefault((file.parent.resolve(), _pattern(file)), [])
-                if isinstance(series, list) and file not in series:
-                    series.append(file)
-        else:
+        path, key = split_key(source)
+        files = [file for each in _expanded(path) for file in _checkpoints_at(each)]
+        for file in files:
+            series = found.setdefault((file.parent.resolve(), _pattern(file), key), [])
+            if isinstance(series, list) and (named := with_key(file, key)) not in series:
+                series.append(named)
+        if not files:
             found[len(found)] = Run.open(path)
     several = [key[0] for key in found if isinstance(key, tuple)]
     return [
@@ -102,12 +103,27 @@ def open_paths(
     ]
 
 
-def _files_in(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file())
+def _expanded(path: Path) -> list[Path]:
+    """Return the paths that a pattern such as ``checkpoint-*`` matches; of a path without one, itself."""
+    return [path] if path.exists() else [Path(found) for found in sorted(glob(str(path)))]
+
+
+def _checkpoints_at(path: Path) -> list[Path]:
+    """Return the checkpoint at a path, or those in a folder that is none itself; none for a run."""
+    if path.is_file() or (path.is_dir() and not is_run(path) and weights_in_folder(path)):
+        return [path]
+    if not path.is_dir() or is_run(path):
+        return []
+    return sorted(
+        each
+        for each in path.iterdir()
+        if (each.suffix in SUFFIXES and each.is_file())
+        or (each.is_dir() and not is_run(each) and weights_in_folder(each))
+    )
 
 
 def _pattern(file: Path) -> str:
-    """Return a file's name with its numbers left out."""
+    """Return the name of a file or folder with its numbers left out."""
     return re.sub(r"\d+", "*", file.name)
 
 
@@ -123,7 +139,7 @@ def _series(files: Sequence[Path], problem: ProblemSpec | None, alone: bool) -> 
         if steps[one] == steps[other]:
             raise CheckpointError(f"expected one checkpoint for each number, but {one} and {other} have {steps[one]}")
     folder = files[0].parent if run is None else run.path
-    common = re.sub(r"[\W_]*\*[\W_]*", "-", _pattern(files[0]).partition(".")[0]).strip("-")
+    common = re.sub(r"[\W_]*\*[\W_]*", "-", _pattern(split_key(files[0])[0]).partition(".")[0]).strip("-")
     path = folder if alone else folder / common
     epochs = [float(steps[file]) if word in _EPOCHS else math.nan for file in ordered]
     return CheckpointSeries(path, ordered, [steps[file] for file in ordered], epochs, problem)
@@ -131,7 +147,8 @@ def _series(files: Sequence[Path], problem: ProblemSpec | None, alone: bool) -> 
 
 def _numbers(file: Path) -> list[tuple[str, int]]:
     """Return the numbers in a file's name, each with the word before it."""
-    name = file.name.removesuffix(file.suffix)
+    file, _ = split_key(file)
+    name = file.name if file.is_dir() else file.name.removesuffix(file.suffix)
     return [(word.lower(), int(number)) for word, number in re.findall(r"([A-Za-z]*)[^A-Za-z0-9]*(\d+)", name)]
 
 

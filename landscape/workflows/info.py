@@ -24,7 +24,8 @@ from landscape.surface.surface import DONE, FAILED, STOPPED, Surface
 from landscape.surface.trajectory_files import read_trajectories
 from landscape.training.checkpoint import load_checkpoint
 from landscape.training.run import Run
-from landscape.workflows.sources import PathName
+from landscape.training.weight_files import split_key, with_key
+from landscape.workflows.sources import PathName, is_run_source
 
 Kind: TypeAlias = Literal["surface", "trajectory", "curvature", "numbers", "directions", "checkpoint", "run"]
 
@@ -68,11 +69,13 @@ def info(path: Run | PathName) -> Info:
     """
     if isinstance(path, Run):
         return _run(path)
-    path = Path(path)
-    if path.is_dir():
-        return _run(Run.open(path))
+    path, key = split_key(path)
     if not path.exists():
         raise LandscapeError(f"{path}: no such file")
+    if key is not None or (path.is_dir() and not is_run_source(path)):
+        return _checkpoint(with_key(path, key))
+    if path.is_dir():
+        return _run(Run.open(path))
     if not is_hdf5(path):
         return _checkpoint(path)
     with open_hdf5(path) as file:

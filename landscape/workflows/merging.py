@@ -16,10 +16,10 @@ from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
-from landscape.training.checkpoint import load_checkpoint, load_into
+from landscape.training.checkpoint import load_into
 from landscape.training.run import Run
 from landscape.workflows.connections import MergedPoint
-from landscape.workflows.sources import PathName, SplitChoice, open_source
+from landscape.workflows.sources import PathName, SplitChoice, load_weights, open_source
 
 MARGIN = 0.3
 """Margin of a plane around the marked points, as a fraction of their extent."""
@@ -80,7 +80,7 @@ def weights_of(source: Run | PathName, problem: Problem) -> Weights:
         CheckpointError: it is missing, damaged, or of another architecture.
     """
     path = source.path if isinstance(source, Run) else Path(source)
-    checkpoint = Run.open(path).load() if path.is_dir() else load_checkpoint(path)
+    checkpoint = load_weights(path)
     model = copy.deepcopy(problem.model)
     load_into(model, checkpoint)
     return Weights.from_model(model, buffers=True)

@@ -21,9 +21,10 @@ from landscape.problem.problem import Problem, Split
 from landscape.problem.spec import ProblemSpec
 from landscape.surface.hdf5 import is_hdf5
 from landscape.surface.metadata import CheckpointReference
-from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into, unused_note
+from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_with_note
 from landscape.training.measure import measure
-from landscape.training.run import Run, run_of
+from landscape.training.run import Run, is_run, run_of
+from landscape.training.weight_files import read_weights, split_key, weights_in_folder
 
 PathName: TypeAlias = str | os.PathLike[str]
 SourceLike: TypeAlias = Problem | Run | PathName
@@ -70,7 +71,8 @@ def find_checkpoint(source: Run | PathName, problem: ProblemSpec | None = None) 
     """Return a checkpoint and the problem it belongs to.
 
     Args:
-        source: a run (its last checkpoint is taken), the path of a run directory, or the path of a checkpoint file.
+        source: a run (its last checkpoint is taken), or the path of a run directory or of a checkpoint; see
+            :func:`landscape.load_checkpoint` for the kinds of checkpoints, and for ``::`` and a key behind the path.
         problem: the problem to use instead of the one that the run records; required for a checkpoint file outside a
             run directory.
 
@@ -80,13 +82,13 @@ def find_checkpoint(source: Run | PathName, problem: ProblemSpec | None = None) 
     """
     if isinstance(source, Run):
         return source.load(), problem or source.spec()
-    path = Path(source)
+    path, key = split_key(source)
     if not path.exists():
         raise CheckpointError(f"{path}: no such run or checkpoint")
-    if path.is_dir():
-        run = Run.open(path)
+    if is_run_source(path):
+        run = _run(path, key)
         return run.load(), problem or run.spec()
-    if is_hdf5(path):
+    if path.is_file() and is_hdf5(path):
         raise CheckpointError(f"{path}: expected a run directory or a checkpoint, got an HDF5 file")
     if problem is None:
         enclosing = run_of(path)
@@ -95,7 +97,30 @@ def find_checkpoint(source: Run | PathName, problem: ProblemSpec | None = None) 
                 f"{path} is a checkpoint outside a run directory, so its network and data are unknown; name the problem"
             )
         problem = enclosing.spec()
-    return load_checkpoint(path), problem
+    return load_checkpoint(path, key), problem
+
+
+def is_run_source(path: Path) -> bool:
+    """Return True if a path means a run: any directory but those in which other programs keep weights."""
+    return path.is_dir() and (is_run(path) or weights_in_folder(path) is None)
+
+
+def load_weights(source: PathName) -> Checkpoint:
+    """Return the last checkpoint of a run directory, or the checkpoint in a file or folder.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    path, key = split_key(source)
+    return _run(path, key).load() if is_run_source(path) else load_checkpoint(path, key)
+
+
+def _run(path: Path, key: str | None) -> Run:
+    if not is_run(path):
+        read_weights(path, key)  # raises an error that says what the directory lacks
+    if key is not None:
+        raise CheckpointError(f"{path} is a run, whose checkpoints have no keys; got {key!r}")
+    return Run.open(path)
 
 
 def open_source(
@@ -139,7 +164,7 @@ def open_source(
         splits = None
     built = spec.build(splits)
     widened = double_precision and widen(built.model, checkpoint)
-    note = unused_note(checkpoint.path, load_into(built.model, checkpoint))
+    note = load_with_note(built.model, checkpoint)
     reference = CheckpointReference(str(checkpoint.path.resolve()), checkpoint.step, checkpoint.epoch)
     return Source(built, reference, note, widened)
 
@@ -187,12 +212,11 @@ def _as_weights(problem: Problem, split: str) -> Split:
 
 
 def weights_at(path: PathName, like: Weights) -> Weights:
-    """Return the weights of a checkpoint file, or of the last checkpoint of a run directory, in the layout of ``like``.
+    """Return the weights of a checkpoint, or of the last one of a run directory, in the layout of ``like``.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged.
         ValueError: tensors of ``like`` are missing or have another shape.
     """
-    path = Path(path)
-    checkpoint = Run.open(path).load() if path.is_dir() else load_checkpoint(path)
-    return like.select(checkpoint.stored, str(checkpoint.path))
+    checkpoint = load_weights(path)
+    return like.select(checkpoint.for_network(like.tensors), str(checkpoint.path))

@@ -53,8 +53,9 @@ def project(
     """Project the checkpoints of runs onto a plane by least squares, and compute their distance from it.
 
     Args:
-        runs: one or more runs, paths of run directories, or checkpoint files of any program. Files in one folder whose
-            names differ in numbers only (``model_2.pt``, ``model_10.pt``) are one run, in the order of the numbers.
+        runs: one or more runs, paths of run directories, or checkpoints of any program. Files or folders in one folder
+            whose names differ in numbers only (``checkpoint-50``, ``checkpoint-100``) are one run, in the order of the
+            numbers.
         plane: ``"pca"`` for the principal components of all checkpoints (see :func:`principal_plane_of`), the path of a
             surface file for the plane of that surface, or a plane.
         axes: number of principal components, with ``"pca"``.
@@ -142,7 +143,7 @@ def principal_plane_of(
         model, last = _build(opened[0], problem).model, opened[0].load()
     widen(model, last)
     layout = Weights.from_model(model)
-    origin = layout.select(last.stored, str(opened[0].path))
+    origin = layout.select(last.for_network(layout.tensors), str(opened[0].path))
     sources = [_loader(path, layout) for run in opened for path in run.checkpoints]
     return principal_plane(origin, sources, axes, ignore, split_patterns(only), split_patterns(freeze))
 
@@ -230,4 +231,4 @@ def _point(path: Path, layout: Weights, loss_of: Callable[[Checkpoint], float] |
 
 
 def _loader(path: Path, layout: Weights) -> Callable[[], Weights]:
-    return lambda: layout.select(load_checkpoint(path).stored, str(path))
+    return lambda: layout.select(load_checkpoint(path).for_network(layout.tensors), str(path))

@@ -318,3 +318,25 @@ def test_next_commands_can_draw_the_grid(run, tmp_path, program, axes, following
     assert code == 0, said
     code, said, _ = program("export", out, "--out", tmp_path / "s.csv")
     assert code == 0, said
+
+
+def test_a_key_chooses_the_weights(run, program, tmp_path):
+    """The same values from a run and from its weights under a key, which the file remembers."""
+    weights = Run.open(run).load().state_dict
+    other = {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
+    torch.save({"model": other, "ema": {"module": weights}}, tmp_path / "a.ckpt")
+    network = ("--model", "mlp", "--model-arg", "widths=(16,)", "--samples", "200")
+    grid, out = ("--x", "-1:1:3", "--y", "0:1:2"), (tmp_path / "key.h5", tmp_path / "run.h5")
+    assert program("surface", tmp_path / "a.ckpt", "--key", "ema.module", *network, *grid, "--out", out[0])[0] == 0
+    assert program("surface", run, *network, *grid, "--out", out[1])[0] == 0
+    found, expected = map(read_surface, out)
+    assert np.array_equal(found.metric(), expected.metric())
+    assert found.metadata.checkpoint.path == f"{tmp_path}/a.ckpt::ema.module"
+    code, said, _ = program("check", out[0], "--trust")
+    assert "BAD origin" not in said
+    code, said, _ = program(
+        "surface", tmp_path / "a.ckpt", "--key", "none", *network, *grid, "--out", tmp_path / "x.h5"
+    )
+    assert code == 1
+    assert "has nothing under 'none'; it has ema" in said
+    assert program("info", tmp_path / "a.ckpt", "--key", "ema.module")[0] == 0

@@ -13,6 +13,7 @@ from landscape._utils.state_dict import full_state_dict, tied_names
 from landscape.errors import CheckpointError
 from landscape.geometry import Weights
 from landscape.training import load_checkpoint, load_into, save_checkpoint
+from landscape.training.checkpoint import load_with_note
 
 
 class Net(nn.Module):
@@ -154,21 +155,41 @@ def test_deeper_network_is_refused(prefix: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("renamed", "hint"),
+    ("renamed", "done"),
     [
-        (lambda n: f"net.{n}", r"It fits if 'net\.' is removed from the names in the file"),
-        (lambda n: f"module.model.net.{n}", r"It fits if 'module\.model\.net\.' is removed"),
-        (lambda n: n.removeprefix("backbone."), r"It fits if 'backbone\.' is put before the names in the file"),
+        (lambda n: f"net.{n}", "'net.' removed from"),
+        (lambda n: f"module.model.net.{n}", "'module.model.net.' removed from"),
+        (lambda n: f"model._orig_mod.{n}", "'model._orig_mod.' removed from"),
+        (lambda n: n.removeprefix("backbone."), "'backbone.' put before"),
     ],
 )
-def test_prefix_that_would_fit_is_named(renamed: object, hint: str, tmp_path: Path) -> None:
-    network = nn.ModuleDict({"backbone": Net(child="head")})
+def test_one_prefix_is_removed_or_added(renamed: object, done: str, tmp_path: Path) -> None:
+    network = filled(nn.ModuleDict({"backbone": Net(child="head")}))
     torch.save({renamed(name): tensor for name, tensor in network.state_dict().items()}, tmp_path / "a.pt")
-    checkpoint = load_checkpoint(tmp_path / "a.pt")
-    with pytest.raises(CheckpointError, match=hint):
-        load_into(network, checkpoint)
-    with pytest.raises(CheckpointError, match=hint):
-        Weights.from_model(network).select(checkpoint.stored)
+    checkpoint, target = load_checkpoint(tmp_path / "a.pt"), nn.ModuleDict({"backbone": Net(child="head")})
+    note = load_with_note(target, checkpoint)
+    assert note.endswith(f"a.pt: its weights fit with {done} their names")
+    assert all(torch.equal(t, target.state_dict()[n]) for n, t in network.state_dict().items())
+    selected = Weights.from_model(target).select(checkpoint.stored)
+    assert selected.digest() == Weights.from_model(network).digest()
+
+
+def test_tensors_beside_a_removed_prefix_are_named(tmp_path: Path) -> None:
+    network = filled(Net())
+    stored = {f"model.{n}": t for n, t in network.state_dict().items()} | {"loss.weight": torch.ones(2)}
+    torch.save(stored, tmp_path / "a.pt")
+    target = Net()
+    note = load_with_note(target, load_checkpoint(tmp_path / "a.pt"))
+    assert "no place for 1 of its tensors, which are ignored (loss.weight)" in note
+    assert "'model.' removed" in note
+    assert Weights.from_model(target).digest() == Weights.from_model(network).digest()
+
+
+def test_deeper_network_with_a_prefix_is_refused(tmp_path: Path) -> None:
+    source, target = nn.Sequential(*(nn.Linear(3, 3) for _ in range(4))), nn.Sequential(nn.Linear(3, 3))
+    torch.save({f"net.{name}": tensor for name, tensor in source.state_dict().items()}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="another architecture"):
+        load_into(target, load_checkpoint(tmp_path / "a.pt"))
 
 
 def test_student_and_teacher(tmp_path: Path) -> None:
@@ -177,3 +198,4 @@ def test_student_and_teacher(tmp_path: Path) -> None:
     torch.save(both, tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match=r"It fits if 'student\.' or 'teacher\.' is removed"):
         load_into(network, load_checkpoint(tmp_path / "a.pt"))
+    assert load_into(network, load_checkpoint(tmp_path / "a.pt", key="teacher")) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -15,7 +16,9 @@ from landscape.training.checkpoint import save_checkpoint
 from landscape.training.measure import measure
 from landscape.training.run import Run
 from landscape.workflows.checkpoint_series import CheckpointSeries, open_paths
+from landscape.workflows.planes import PlaneConfig
 from landscape.workflows.sources import UnnamedProblemError
+from landscape.workflows.surface import compute_surface
 from landscape.workflows.trajectory import principal_plane_of, project
 
 
@@ -108,7 +111,7 @@ def test_problem_is_needed(write):
 
 def test_problem_beside_a_run(spec, run):
     assert project(run, problem=spec)[0].displacement[-1] == 0
-    with pytest.raises(CheckpointError, match="tensors do not fit the network"):
+    with pytest.raises(CheckpointError, match="not fit the network"):
         project(run, problem=ProblemSpec(model="mlp", model_args={"widths": (9,)}, samples=200))
 
 
@@ -123,3 +126,52 @@ def test_file_without_a_number(write, tmp_path):
 def test_two_files_of_one_number(write):
     with pytest.raises(CheckpointError, match=r"one checkpoint for each number, but .*1\.pt and .*1\.pt have 1"):
         open_paths(write("model_1.pt", "model_01.pt"))
+
+
+@pytest.fixture
+def folders(spec, tmp_path):
+    """Folders as the ``Trainer`` of Hugging Face writes them, with weights that move along a straight line."""
+    start = {name: tensor.clone() for name, tensor in spec.build().model.state_dict().items()}
+    made = []
+    for k, step in enumerate((20, 100)):
+        folder = tmp_path / "out" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        torch.save({n: t + 0.125 * k for n, t in start.items()}, folder / "pytorch_model.bin")
+        torch.save({"state": {}}, folder / "optimizer.pt")
+        (folder / "trainer_state.json").write_text(json.dumps({"global_step": step, "epoch": step / 40}))
+        made.append(folder)
+    return made
+
+
+def test_folders_make_a_path(folders, spec, tmp_path):
+    series = open_paths(folders[::-1])[0]
+    assert (series.checkpoints, series.steps) == (folders, [20, 100])
+    assert open_paths([tmp_path / "out"])[0].checkpoints == folders
+    assert open_paths([tmp_path / "out" / "checkpoint-*"])[0].checkpoints == folders  # a pattern in quotes
+    plane = random_plane(spec.build().model, seed=0)
+    (path,) = project(folders, plane, problem=spec)
+    assert (path.step.tolist(), path.epoch.tolist()) == ([20, 100], [0.5, 2.5])
+    moved = math.sqrt(sum(t.numel() for t in spec.build().model.state_dict().values())) * 0.125
+    assert path.displacement[0] == 0
+    assert path.displacement[1] == pytest.approx(moved, rel=1e-5)
+
+
+def test_a_folder_without_a_number(folders, tmp_path):
+    folders[1].rename(tmp_path / "best")
+    assert open_paths([tmp_path / "best"])[0].steps == [100]
+
+
+def test_from_folder_to_folder(folders, spec):
+    found = compute_surface(folders[0], PlaneConfig(to=folders[1]), grid="0:1:2", problem=spec).surface
+    ends = [compute_surface(folder, grid="0:0:1", problem=spec).surface.metric()[0] for folder in folders]
+    assert found.metric().tolist() == pytest.approx(ends, rel=1e-6)
+    assert ends[0] != ends[1]
+
+
+def test_series_of_averages(write, spec):
+    files = write("model_1.pt", "model_2.pt")
+    for file in files:
+        torch.save({"model": {"x": torch.ones(1)}, "ema": {"module": torch.load(file)}}, file)
+    series = open_paths([f"{file}::ema.module" for file in files])[0]
+    assert series.steps == [1, 2]
+    assert series.load().state_dict.keys() == spec.build().model.state_dict().keys()

@@ -8,7 +8,6 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from landscape.analysis.checks import OK, worst
-from landscape.errors import CheckpointError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.problem.problem import Split
 from landscape.problem.spec import ProblemSpec
@@ -368,8 +367,14 @@ def test_averaged_model(spec, tmp_path):
     assert said[0].endswith("the network has no place for 1 of its tensors, which are ignored (n_averaged)")
 
 
-def test_prefix_that_would_fit(spec, tmp_path):
+def test_a_prefix_is_removed_and_said(spec, tmp_path):
     state = spec("plain").build().model.state_dict()
+    torch.save(state, tmp_path / "plain.pt")
     torch.save({f"net.{name}": tensor for name, tensor in state.items()}, tmp_path / "a.pt")
-    with pytest.raises(CheckpointError, match=r"It fits if 'net\.' is removed from the names in the file"):
-        compute_surface(tmp_path / "a.pt", problem=spec("plain"))
+    said = []
+    found, plain = (
+        compute_surface(tmp_path / name, grid=("-1:1:2", "-1:1:2"), problem=spec("plain"), on_message=said.append)
+        for name in ("a.pt", "plain.pt")
+    )
+    assert said[0].endswith("a.pt: its weights fit with 'net.' removed from their names")
+    assert (found.surface.metric() == plain.surface.metric()).all()
