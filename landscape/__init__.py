@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from landscape.analysis.basin import BasinConfig as BasinConfig
     from landscape.analysis.checks import Finding as Finding
-    from landscape.analysis.curvature import Curvature as Curvature
-    from landscape.analysis.curvature import CurvatureConfig as CurvatureConfig
-    from landscape.analysis.curvature_file import read_curvature as read_curvature
-    from landscape.analysis.numbers import Comparison as Comparison
-    from landscape.analysis.numbers import Number as Number
-    from landscape.analysis.sharpness import SharpnessConfig as SharpnessConfig
-    from landscape.analysis.topology import MergeTree as MergeTree
-    from landscape.analysis.topology import merge_tree as merge_tree
+    from landscape.analysis.curvature.curvature import Curvature as Curvature
+    from landscape.analysis.curvature.curvature import CurvatureConfig as CurvatureConfig
+    from landscape.analysis.curvature.file import read_curvature as read_curvature
+    from landscape.analysis.sharpness.basin import BasinConfig as BasinConfig
+    from landscape.analysis.sharpness.numbers import Comparison as Comparison
+    from landscape.analysis.sharpness.numbers import Number as Number
+    from landscape.analysis.sharpness.sharpness import SharpnessConfig as SharpnessConfig
+    from landscape.analysis.topology.topology import MergeTree as MergeTree
+    from landscape.analysis.topology.topology import merge_tree as merge_tree
     from landscape.errors import AlignmentError as AlignmentError
     from landscape.errors import CheckpointError as CheckpointError
     from landscape.errors import DataError as DataError
@@ -68,12 +68,12 @@ if TYPE_CHECKING:
     from landscape.workflows.compare import CompareOptions as CompareOptions
     from landscape.workflows.compare import compare as compare
     from landscape.workflows.compare import compare_runs as compare_runs
-    from landscape.workflows.connect import connect as connect
-    from landscape.workflows.connections import ConnectOptions as ConnectOptions
-    from landscape.workflows.connections import ConnectResult as ConnectResult
-    from landscape.workflows.curvature import curvature as curvature
-    from landscape.workflows.curvature_figures import plot_curvature as plot_curvature
-    from landscape.workflows.curves import CurveOptions as CurveOptions
+    from landscape.workflows.connect.connect import connect as connect
+    from landscape.workflows.connect.connections import ConnectOptions as ConnectOptions
+    from landscape.workflows.connect.connections import ConnectResult as ConnectResult
+    from landscape.workflows.connect.curves import CurveOptions as CurveOptions
+    from landscape.workflows.curvature.curvature import curvature as curvature
+    from landscape.workflows.curvature.figures import plot_curvature as plot_curvature
     from landscape.workflows.demo import demo as demo
     from landscape.workflows.export import export as export
     from landscape.workflows.figures import PlotOptions as PlotOptions
@@ -102,17 +102,17 @@ else:
         {
             "AlignmentError": "errors",
             "Axis": "sweep.grid",
-            "BasinConfig": "analysis.basin",
+            "BasinConfig": "analysis.sharpness.basin",
             "BasinResult": "workflows.basin",
             "Checkpoint": "training.checkpoint",
             "CheckpointError": "errors",
             "CompareOptions": "workflows.compare",
-            "Comparison": "analysis.numbers",
-            "Curvature": "analysis.curvature",
-            "CurvatureConfig": "analysis.curvature",
-            "ConnectOptions": "workflows.connections",
-            "ConnectResult": "workflows.connections",
-            "CurveOptions": "workflows.curves",
+            "Comparison": "analysis.sharpness.numbers",
+            "Curvature": "analysis.curvature.curvature",
+            "CurvatureConfig": "analysis.curvature.curvature",
+            "ConnectOptions": "workflows.connect.connections",
+            "ConnectResult": "workflows.connect.connections",
+            "CurveOptions": "workflows.connect.curves",
             "DataError": "errors",
             "DerivativeConfig": "evaluation.config",
             "DerivativeError": "errors",
@@ -123,11 +123,11 @@ else:
             "Grid": "sweep.grid",
             "Info": "workflows.info",
             "LandscapeError": "errors",
-            "MergeTree": "analysis.topology",
+            "MergeTree": "analysis.topology.topology",
             "MissingLibraryError": "errors",
             "Motion": "render.scenes.options",
             "NonFiniteLossError": "errors",
-            "Number": "analysis.numbers",
+            "Number": "analysis.sharpness.numbers",
             "Plane": "geometry.plane",
             "PlaneConfig": "workflows.planes",
             "PlotOptions": "workflows.figures",
@@ -137,7 +137,7 @@ else:
             "RankError": "parallel.ranks",
             "Run": "training.run",
             "SceneOptions": "render.scenes.options",
-            "SharpnessConfig": "analysis.sharpness",
+            "SharpnessConfig": "analysis.sharpness.sharpness",
             "SharpnessResult": "workflows.sharpness",
             "Split": "problem.problem",
             "StoreError": "errors",
@@ -156,10 +156,10 @@ else:
             "compare": "workflows.compare",
             "compare_runs": "workflows.compare",
             "compute_surface": "workflows.surface",
-            "connect": "workflows.connect",
+            "connect": "workflows.connect.connect",
             "compute_topology": "workflows.topology",
             "cross_entropy": "problem.measures",
-            "curvature": "workflows.curvature",
+            "curvature": "workflows.curvature.curvature",
             "demo": "workflows.demo",
             "export": "workflows.export",
             "hessian_plane": "workflows.hessian_plane",
@@ -168,16 +168,16 @@ else:
             "measure_basin": "workflows.basin",
             "measure_sharpness": "workflows.sharpness",
             "merge": "surface.merge",
-            "merge_tree": "analysis.topology",
+            "merge_tree": "analysis.topology.topology",
             "plane_through": "geometry.plane",
             "plot": "workflows.figures",
-            "plot_curvature": "workflows.curvature_figures",
+            "plot_curvature": "workflows.curvature.figures",
             "principal_plane": "geometry.plane",
             "principal_plane_of": "workflows.trajectory",
             "project": "workflows.trajectory",
             "random_direction": "geometry.direction",
             "random_plane": "geometry.plane",
-            "read_curvature": "analysis.curvature_file",
+            "read_curvature": "analysis.curvature.file",
             "read_surface": "surface.reading",
             "read_trajectories": "surface.trajectory_files",
             "render_scene": "workflows.figures",

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from landscape import Weights, models
-from landscape.geometry.alignment import align_weights
-from landscape.geometry.symmetry import find_symmetry
+from landscape.geometry.alignment.alignment import align_weights
+from landscape.geometry.alignment.symmetry import find_symmetry
 
 FAMILIES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...] | None]] = {
     "plain (mlp)": (lambda: models.build("mlp"), (64,)),

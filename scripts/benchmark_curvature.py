@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landscape import EvaluationConfig, Problem, Split, cross_entropy
-from landscape.evaluation.derivatives import LossDerivatives
-from landscape.evaluation.eigenpairs import find_eigenpairs, random_vector
+from landscape.evaluation.derivatives.derivatives import LossDerivatives
+from landscape.evaluation.derivatives.eigenpairs import find_eigenpairs, random_vector
 from landscape.models import registry
 
 PAIRS, TOLERANCE = 5, 1e-3

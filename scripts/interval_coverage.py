@@ -18,10 +18,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from landscape.analysis import basin, sharpness
-from landscape.analysis.basin import BasinConfig
 from landscape.analysis.intervals import Interval, difference_interval, mean_interval, quantile_interval
-from landscape.analysis.sharpness import SharpnessConfig
+from landscape.analysis.sharpness import basin, sharpness
+from landscape.analysis.sharpness.basin import BasinConfig
+from landscape.analysis.sharpness.sharpness import SharpnessConfig
 
 CURVATURE = np.array([1.0, 4.0, 2.0, 9.0, 0.5, 3.0, 1.0, 1.0, 0.2, 0.1])
 POINT = np.array([0.3, -0.2, 0.1, 0.05, 1.0, 0.0, 0.4, -0.3, 0.2, 0.5])

@@ -5,14 +5,14 @@ from landscape._utils.lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
-        "Curvature": "curvature",
-        "CurvatureConfig": "curvature",
+        "Curvature": "curvature.curvature",
+        "CurvatureConfig": "curvature.curvature",
         "Finding": "checks",
         "Noise": "noise",
         "check_evaluation": "checks",
         "check_surface": "checks",
         "noise_of": "noise",
-        "read_curvature": "curvature_file",
-        "write_curvature": "curvature_file",
+        "read_curvature": "curvature.file",
+        "write_curvature": "curvature.file",
     },
 )

@@ -56,7 +56,7 @@ def command(sources: tuple[Path, ...], **options: Any) -> int:
       landscape basin run-a run-b --compare --plot basin.pdf
       landscape basin run --metric loss --change 0.5 --rays 100 --json
     """
-    from landscape.analysis.basin import BasinConfig
+    from landscape.analysis.sharpness.basin import BasinConfig
 
     with usage_errors():
         special: dict[str, Any] = {"special": ()} if options["random_only"] else {}

@@ -24,7 +24,7 @@ from landscape.cli.options import (
 from landscape.cli.terminal import echo, echo_error, json_text, quoted
 
 if TYPE_CHECKING:
-    from landscape.workflows.connections import ConnectOptions, ConnectResult
+    from landscape.workflows.connect.connections import ConnectOptions, ConnectResult
 
 
 @click.command()
@@ -93,7 +93,7 @@ def command(sources: tuple[Path, ...], out: Path, as_json: bool, overwrite: bool
         settings, evaluation, spec = _settings(options), evaluation_of(options), spec_of(options)
     from landscape.cli.progress import StageBars
     from landscape.parallel.signals import StopSignals
-    from landscape.workflows.connect import connect
+    from landscape.workflows.connect.connect import connect
     from landscape.workflows.sources import UnnamedProblemError
 
     ranks: int | Literal["auto"] = options["ranks"]
@@ -114,8 +114,8 @@ def command(sources: tuple[Path, ...], out: Path, as_json: bool, overwrite: bool
 
 def _settings(options: dict[str, Any]) -> ConnectOptions:
     from landscape.training.settings import TrainingSettings
-    from landscape.workflows.connections import ConnectOptions
-    from landscape.workflows.curves import CurveOptions
+    from landscape.workflows.connect.connections import ConnectOptions
+    from landscape.workflows.connect.curves import CurveOptions
 
     curve = None
     if options["curve"] is not None:

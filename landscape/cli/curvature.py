@@ -26,7 +26,7 @@ from landscape.cli.ranks import requested_ranks
 from landscape.cli.terminal import echo, json_text, quoted
 
 if TYPE_CHECKING:
-    from landscape.analysis.curvature import Curvature
+    from landscape.analysis.curvature.curvature import Curvature
 
 _MATRICES = ("hessian", "gauss_newton", "fisher", "empirical_fisher")
 
@@ -129,11 +129,11 @@ def command(source: Path, out: Path, as_json: bool, **options: Any) -> int:
     with usage_errors():
         evaluation, spec, ranks = evaluation_of(options), spec_of(options), requested_ranks(options["ranks"]) or 1
         checkpoints = _steps(options["checkpoints"])
-    from landscape.analysis.curvature import CurvatureConfig
+    from landscape.analysis.curvature.curvature import CurvatureConfig
     from landscape.cli.progress import StageBars
     from landscape.parallel.ranks import Ranks
     from landscape.parallel.signals import StopSignals
-    from landscape.workflows.curvature import curvature
+    from landscape.workflows.curvature.curvature import curvature
     from landscape.workflows.sources import UnnamedProblemError
 
     names = ("k", "smallest", "matrix", "only", "freeze", "by_layer", "trace_probes", "density_probes",

@@ -16,7 +16,7 @@ from landscape.cli.terminal import echo, json_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from landscape.analysis.numbers import Comparison, Number
+    from landscape.analysis.sharpness.numbers import Comparison, Number
     from landscape.parallel.ranks import Ranks
 
 FORMATS = ("text", "markdown", "latex", "csv")

@@ -116,7 +116,7 @@ def command(
       landscape plot eigenvectors.h5 --descent streamlines --quadratic
     """
     check_outs(outs, overwrite)
-    from landscape.workflows.curvature_figures import is_curvature_file, plot_curvature
+    from landscape.workflows.curvature.figures import is_curvature_file, plot_curvature
     from landscape.workflows.figures import PlotOptions, plot
 
     if len(files) == 1 and is_curvature_file(files[0]):

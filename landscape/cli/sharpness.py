@@ -58,8 +58,8 @@ def command(sources: tuple[Path, ...], **options: Any) -> int:
       landscape sharpness run --measure adaptive-l2 --radius 0.5 --radius 1 --json
       landscape sharpness run-a run-b --format latex
     """
-    from landscape.analysis.sharpness import SharpnessConfig
-    from landscape.analysis.sharpness_measures import MEASURES
+    from landscape.analysis.sharpness.measures import MEASURES
+    from landscape.analysis.sharpness.sharpness import SharpnessConfig
 
     with usage_errors():
         names: tuple[str, ...] = tuple(MEASURES) if "all" in options["measures"] else options["measures"]

@@ -12,7 +12,7 @@ from landscape.cli.options import NON_NEGATIVE, PATH, overwrite_option, trust_op
 from landscape.cli.terminal import echo, json_text
 
 if TYPE_CHECKING:
-    from landscape.analysis.topology import MergeTree
+    from landscape.analysis.topology.topology import MergeTree
 
 SHOWN = 12
 """Minima listed at most, those of the highest persistence."""

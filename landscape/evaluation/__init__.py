@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from landscape.evaluation.config import EvaluationConfig as EvaluationConfig
-    from landscape.evaluation.derivatives import LossDerivatives as LossDerivatives
+    from landscape.evaluation.derivatives.derivatives import LossDerivatives as LossDerivatives
     from landscape.evaluation.evaluator import Evaluator as Evaluator
     from landscape.evaluation.evaluator import open_evaluator as open_evaluator
 else:
@@ -15,7 +15,7 @@ else:
         {
             "EvaluationConfig": "config",
             "Evaluator": "evaluator",
-            "LossDerivatives": "derivatives",
+            "LossDerivatives": "derivatives.derivatives",
             "open_evaluator": "evaluator",
         },
     )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from landscape._utils.torch_compat import tree_leaves
-from landscape.geometry.alignment import (
+from landscape.geometry.alignment.alignment import (
     Alignment,
     arrange,
     assign,
@@ -19,8 +19,8 @@ from landscape.geometry.alignment import (
     nested_place,
     parameter_distance,
 )  # fmt: skip
-from landscape.geometry.symmetry import Permutation, Place, Symmetry, own_tensors, places, trace_symmetry
-from landscape.geometry.tracing import sorted_names
+from landscape.geometry.alignment.symmetry import Permutation, Place, Symmetry, own_tensors, places, trace_symmetry
+from landscape.geometry.alignment.tracing import sorted_names
 from landscape.geometry.weights import Weights, require_same_layout
 from landscape.problem.problem import Split
 

@@ -25,14 +25,14 @@ from landscape.evaluation.accumulator import metric_names, sample_means, scalar_
 from landscape.evaluation.baselines import Chord, PairedBaseline
 from landscape.evaluation.config import DTYPES, DerivativeConfig, EvaluationConfig
 from landscape.evaluation.data import default_batch_size, make_batches
-from landscape.evaluation.derivatives import LossDerivatives
+from landscape.evaluation.derivatives.derivatives import LossDerivatives
+from landscape.evaluation.derivatives.points import PointDerivatives
 from landscape.evaluation.device import reproducible_numerics
 from landscape.evaluation.engines.base import EngineContext
 from landscape.evaluation.engines.chunked_loss import find_head
 from landscape.evaluation.engines.selection import select_engine
 from landscape.evaluation.grad_mode import PROBE, GradMode, choose_grad_mode
 from landscape.evaluation.launch import EvaluationData, Launcher, Recalibration, require_norms, require_same_values
-from landscape.evaluation.point_derivatives import PointDerivatives
 from landscape.evaluation.reductions import check_reductions, require_values
 from landscape.evaluation.side_effects import ClonedBatches, Drift, Watch, changes_data, state_remark
 from landscape.evaluation.streaming import align
@@ -58,7 +58,7 @@ class Evaluator:
             ``<split>_loss_stderr`` if the loss has one value per sample, ``<split>_loss_paired_stderr`` if
             ``config.paired``, and ``<split>_<metric>``; with ``config.chord``, each that has one value per sample is
             followed by ``<split>_<metric>_excess`` and ``<split>_<metric>_excess_stderr``. Then come those of
-            ``config.derivatives``, see :class:`~landscape.evaluation.point_derivatives.PointDerivatives`.
+            ``config.derivatives``, see :class:`~landscape.evaluation.derivatives.points.PointDerivatives`.
         batch_size: samples per forward pass.
         engine: name of the engine in use, where ``config.engine`` may say ``auto``.
         captured: True if a pass over the data is replayed as a CUDA graph.

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from landscape._utils.names import unknown
-from landscape.analysis.numbers import Comparison, Number
+from landscape.analysis.sharpness.numbers import Comparison, Number
 
 FORMATS = ("text", "markdown", "latex", "csv")
 _NUMBER_HEADER = ("network", "measure", "radius", "value", "95 % interval", "unit", "over", "directions", "samples")

@@ -14,10 +14,10 @@ from landscape._utils.provenance import Environment
 from landscape._utils.state_dict import full_state_dict
 from landscape.errors import DerivativeError, StoreError
 from landscape.evaluation.config import EvaluationConfig
+from landscape.evaluation.derivatives.points import quadratic_model
 from landscape.evaluation.device import current_device
 from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.multi_seed import MultiSeedEvaluator, open_multi_seed_evaluator
-from landscape.evaluation.point_derivatives import quadratic_model
 from landscape.evaluation.precision import REDUCED, PrecisionProbe, PrecisionReport
 from landscape.geometry.plane import Plane, PlaneFamily
 from landscape.geometry.quadratic import QuadraticModel

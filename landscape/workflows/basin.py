@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from landscape._utils.trust import trusting
-from landscape.analysis import basin as analysis
-from landscape.analysis.basin import BasinConfig, Ray
-from landscape.analysis.comparison import Array, Key, Subject, compare_subjects, require_comparable
-from landscape.analysis.numbers import Comparison, Number
+from landscape.analysis.sharpness import basin as analysis
+from landscape.analysis.sharpness.basin import BasinConfig, Ray
+from landscape.analysis.sharpness.comparison import Array, Key, Subject, compare_subjects, require_comparable
+from landscape.analysis.sharpness.numbers import Comparison, Number
 from landscape.evaluation.config import EvaluationConfig
 from landscape.problem.spec import ProblemSpec
 from landscape.workflows.measure import Measured, MeasureTask, as_sources, facts_of, run_measurement

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from landscape._utils.trust import trusting
-from landscape.analysis.curvature_file import read_curvature
+from landscape.analysis.curvature.file import read_curvature
 from landscape.errors import StoreError
 from landscape.evaluation.config import DTYPES, EvaluationConfig
-from landscape.evaluation.derivatives import LossDerivatives
-from landscape.evaluation.eigenpairs import find_eigenpairs, random_vector
-from landscape.evaluation.point_derivatives import at_least_float32
+from landscape.evaluation.derivatives.derivatives import LossDerivatives
+from landscape.evaluation.derivatives.eigenpairs import find_eigenpairs, random_vector
+from landscape.evaluation.derivatives.points import at_least_float32
 from landscape.geometry.direction import Direction
 from landscape.geometry.plane import Plane
 from landscape.geometry.recipe import DirectionRecipe

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from landscape._utils.provenance import Environment
-from landscape.analysis.curvature_file import is_curvature, read_curvature
+from landscape.analysis.curvature.file import is_curvature, read_curvature
 from landscape.analysis.noise import error_name, noise_of
 from landscape.errors import LandscapeError, StoreError
 from landscape.evaluation.precision import PrecisionReport

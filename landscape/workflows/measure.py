@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape._utils.trust import give, given, is_trusting, trusting
-from landscape.analysis import basin as basin_analysis
-from landscape.analysis import sharpness as sharpness_analysis
-from landscape.analysis.basin import BasinConfig
-from landscape.analysis.probe import Facts, Probe
-from landscape.analysis.sharpness import SharpnessConfig
+from landscape.analysis.sharpness import basin as basin_analysis
+from landscape.analysis.sharpness import sharpness as sharpness_analysis
+from landscape.analysis.sharpness.basin import BasinConfig
+from landscape.analysis.sharpness.probe import Facts, Probe
+from landscape.analysis.sharpness.sharpness import SharpnessConfig
 from landscape.errors import LandscapeError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.device import current_device

@@ -7,10 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from landscape._utils.trust import trusting
-from landscape.analysis import sharpness as analysis
-from landscape.analysis.comparison import Subject, comparability_warnings, compare_subjects, require_comparable
-from landscape.analysis.numbers import Comparison, Number
-from landscape.analysis.sharpness import SharpnessConfig
+from landscape.analysis.sharpness import sharpness as analysis
+from landscape.analysis.sharpness.comparison import (
+    Subject,
+    comparability_warnings,
+    compare_subjects,
+    require_comparable,
+)
+from landscape.analysis.sharpness.numbers import Comparison, Number
+from landscape.analysis.sharpness.sharpness import SharpnessConfig
 from landscape.evaluation.config import EvaluationConfig
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec

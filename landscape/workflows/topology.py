@@ -13,8 +13,8 @@ import numpy as np
 from landscape._utils.files import require_writable
 from landscape._utils.trust import trusting
 from landscape.analysis.noise import STANDARD_ERRORS
-from landscape.analysis.numbers import Number
-from landscape.analysis.topology import MergeTree, Minimum, merge_tree
+from landscape.analysis.sharpness.numbers import Number
+from landscape.analysis.topology.topology import MergeTree, Minimum, merge_tree
 from landscape.errors import LandscapeError, StoreError
 from landscape.evaluation.evaluator import open_evaluator
 from landscape.surface.measurements import MeasurementStore

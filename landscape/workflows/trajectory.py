@@ -14,7 +14,7 @@ from landscape._utils.files import require_writable
 from landscape._utils.provenance import Environment
 from landscape._utils.trust import trusting
 from landscape.errors import StoreError
-from landscape.evaluation.point_derivatives import gradient_of
+from landscape.evaluation.derivatives.points import gradient_of
 from landscape.geometry.plane import Plane, principal_plane
 from landscape.geometry.trajectory import PathGradient, PathPoint, Trajectory, project_path
 from landscape.geometry.weights import Weights

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from landscape.analysis import basin, sharpness
-from landscape.analysis.ascent import Ball, ascend
-from landscape.analysis.basin import BasinConfig
-from landscape.analysis.crossing import CrossingSearch
-from landscape.analysis.probe import Probe
-from landscape.analysis.sharpness import SharpnessConfig
-from landscape.analysis.sharpness_measures import MEASURES
+from landscape.analysis.sharpness import basin, sharpness
+from landscape.analysis.sharpness.ascent import Ball, ascend
+from landscape.analysis.sharpness.basin import BasinConfig
+from landscape.analysis.sharpness.crossing import CrossingSearch
+from landscape.analysis.sharpness.measures import MEASURES
+from landscape.analysis.sharpness.probe import Probe
+from landscape.analysis.sharpness.sharpness import SharpnessConfig
 from landscape.errors import UnsoundError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.direction import random_direction

@@ -9,9 +9,9 @@ import pytest
 import torch
 from scipy.integrate import trapezoid
 
-from landscape.analysis.density import Quadrature, lanczos_quadrature
-from landscape.analysis.trace import deflated, estimate, hutchinson, overlaps_of
-from landscape.evaluation.eigenpairs import random_vector
+from landscape.analysis.curvature.density import Quadrature, lanczos_quadrature
+from landscape.analysis.curvature.trace import deflated, estimate, hutchinson, overlaps_of
+from landscape.evaluation.derivatives.eigenpairs import random_vector
 
 SPECTRUM = np.concatenate([[80.0, 30.0, -20.0], np.linspace(-1, 1, 117) ** 3])
 

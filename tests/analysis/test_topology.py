@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from landscape.analysis.topology import MergeTree, merge_tree
+from landscape.analysis.topology.topology import MergeTree, merge_tree
 from landscape.surface.metadata import SurfaceMetadata, SweepSettings
 from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface
 

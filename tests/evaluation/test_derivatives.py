@@ -9,7 +9,7 @@ from torch.func import functional_call, hessian
 
 from landscape.errors import DerivativeError
 from landscape.evaluation import EvaluationConfig
-from landscape.evaluation.derivatives import MATRICES, LossDerivatives
+from landscape.evaluation.derivatives.derivatives import MATRICES, LossDerivatives
 from landscape.problem import Problem, Split
 from landscape.problem.measures import cross_entropy, mean_squared_error
 from models.registry import build

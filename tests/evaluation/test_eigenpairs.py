@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from landscape.evaluation.eigenpairs import find_eigenpairs, random_vector
+from landscape.evaluation.derivatives.eigenpairs import find_eigenpairs, random_vector
 
 
 def symmetric(spectrum, seed=0, dtype=torch.float64):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from landscape.evaluation.config import EvaluationConfig
-from landscape.evaluation.derivatives import LossDerivatives
+from landscape.evaluation.derivatives.derivatives import LossDerivatives
 from landscape.evaluation.evaluator import open_evaluator
 from landscape.geometry import Plane, Weights
 from landscape.geometry.direction import gaussian

@@ -12,8 +12,8 @@ from torch import nn
 from landscape import AlignmentError, models
 from landscape.evaluation.activations import align_activations
 from landscape.geometry import Weights
-from landscape.geometry.alignment import align_weights, assign, compose
-from landscape.geometry.symmetry import Symmetry, UnitGroup, find_symmetry
+from landscape.geometry.alignment.alignment import align_weights, assign, compose
+from landscape.geometry.alignment.symmetry import Symmetry, UnitGroup, find_symmetry
 from landscape.problem import Split, resolve
 
 make = resolve(f"{Path(__file__).with_name('alignment_networks.py')}:make")
@@ -196,7 +196,7 @@ def test_network_without_hidden_units_is_refused():
 
 def test_misunderstood_structure_is_found(monkeypatch):
     """A wrong rule is noticed, since a permuted copy is compared with the network."""
-    from landscape.geometry import operation_rules
+    from landscape.geometry.alignment import operation_rules
 
     rules = {**operation_rules.RULES, "cumsum": operation_rules.RULES["_softmax"]}
     monkeypatch.setattr(operation_rules, "RULES", rules)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from landscape.analysis.curvature import (
+from landscape.analysis.curvature.curvature import (
     Curvature,
     CurvatureConfig,
     CurvatureHistory,
     LayerCurvature,
     SpectralDensity,
 )
-from landscape.analysis.density import Quadrature
+from landscape.analysis.curvature.density import Quadrature
 from landscape.render.plots.curvature import plot_curvature
 
 NODES = np.array([[-0.5, 0.0, 0.2, 30.0], [-0.4, 0.0, 0.1, 30.0]])

@@ -9,9 +9,9 @@ import math
 import numpy as np
 import pytest
 
-from landscape.analysis.basin import Ray
-from landscape.analysis.numbers import Comparison, Number
-from landscape.analysis.topology import merge_tree
+from landscape.analysis.sharpness.basin import Ray
+from landscape.analysis.sharpness.numbers import Comparison, Number
+from landscape.analysis.topology.topology import merge_tree
 from landscape.render.plots.numbers import plot_basin, plot_numbers
 from landscape.render.plots.topology import plot_topology
 from landscape.render.tables import comparison_table, number_table

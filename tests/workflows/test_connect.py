@@ -31,11 +31,11 @@ from landscape import (
     save_checkpoint,
     train,
 )
+from landscape.geometry.alignment.symmetry import find_symmetry
 from landscape.geometry.curves import Curve
-from landscape.geometry.symmetry import find_symmetry
 from landscape.training.measure import measure
-from landscape.workflows.curves import load_curve, problem_on_curve, train_curve
-from landscape.workflows.merging import mean_of, open_solutions, task_sum
+from landscape.workflows.connect.curves import load_curve, problem_on_curve, train_curve
+from landscape.workflows.connect.merging import mean_of, open_solutions, task_sum
 
 FIVE = ConnectOptions(points=5)
 

@@ -16,7 +16,7 @@ from torch.func import functional_call, hessian
 
 from landscape import CurvatureConfig, DerivativeError, Direction, EvaluationConfig, Weights, curvature, read_curvature
 from landscape.errors import StoreError
-from landscape.evaluation.derivatives import LossDerivatives
+from landscape.evaluation.derivatives.derivatives import LossDerivatives
 from landscape.problem import Problem, Split
 from landscape.problem.measures import cross_entropy
 

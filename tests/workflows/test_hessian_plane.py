@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import landscape
-from landscape.analysis.curvature import CurvatureConfig
+from landscape.analysis.curvature.curvature import CurvatureConfig
 from landscape.cli.main import main
 from landscape.evaluation.config import EvaluationConfig
-from landscape.evaluation.derivatives import LossDerivatives
+from landscape.evaluation.derivatives.derivatives import LossDerivatives
 from landscape.problem.measures import cross_entropy, mean_squared_error
 from landscape.problem.problem import Problem, Split
 from landscape.render.labels import axis_labels

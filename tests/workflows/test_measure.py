@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from landscape.analysis.basin import BasinConfig
-from landscape.analysis.sharpness import SharpnessConfig
+from landscape.analysis.sharpness.basin import BasinConfig
+from landscape.analysis.sharpness.sharpness import SharpnessConfig
 from landscape.errors import LandscapeError, StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.problem.spec import ProblemSpec
@@ -257,8 +257,8 @@ def test_a_store_in_memory_needs_no_file():
 
 
 def test_rays_along_eigenvectors(run, other, tmp_path):
-    from landscape.analysis.curvature import CurvatureConfig
-    from landscape.workflows.curvature import curvature
+    from landscape.analysis.curvature.curvature import CurvatureConfig
+    from landscape.workflows.curvature.curvature import curvature
 
     bent = tmp_path / "curvature.h5"
     found = curvature(run, CurvatureConfig(k=1, trace_probes=0, density_probes=0), out=bent)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.analysis.curvature import Curvature
+from landscape.analysis.curvature.curvature import Curvature
 from landscape.render.figure import add_note, legend_above
 from landscape.render.style import CURVE_COLOURS, Size, new_figure, style_context
 

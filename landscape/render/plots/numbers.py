@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landscape._utils.text import counted
-from landscape.analysis.basin import QUANTILES, Ray
+from landscape.analysis.sharpness.basin import QUANTILES, Ray
 from landscape.render.figure import add_note, legend_above, small_size, wrap_notes
 from landscape.render.plots.artists import Artists
 from landscape.render.style import CURVE_COLOURS, Size, new_figure, styled_axes
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-    from landscape.analysis.numbers import Number
+    from landscape.analysis.sharpness.numbers import Number
     from landscape.render.figure import StyledFigure
 
 MARKERS = ("o", "s", "^", "D", "v", "P")

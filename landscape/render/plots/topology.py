@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.collections import QuadMesh
     from matplotlib.lines import Line2D
 
-    from landscape.analysis.topology import MergeTree, Minimum
+    from landscape.analysis.topology.topology import MergeTree, Minimum
     from landscape.render.figure import StyledFigure
     from landscape.surface.surface import Surface
 

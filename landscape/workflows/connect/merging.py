@@ -18,7 +18,7 @@ from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
 from landscape.training.checkpoint import load_into
 from landscape.training.run import Run
-from landscape.workflows.connections import MergedPoint
+from landscape.workflows.connect.connections import MergedPoint
 from landscape.workflows.sources import PathName, SplitChoice, load_weights, open_source
 
 MARGIN = 0.3

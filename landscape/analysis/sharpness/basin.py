@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from landscape._utils.names import unknown
-from landscape.analysis.crossing import CrossingSearch
-from landscape.analysis.curvature_file import read_curvature
+from landscape.analysis.curvature.file import read_curvature
 from landscape.analysis.intervals import mean_interval, quantile_interval
-from landscape.analysis.numbers import Number
-from landscape.analysis.probe import GROUP, Probe
-from landscape.analysis.sharpness import SharpnessConfig, worst_displacement
+from landscape.analysis.sharpness.crossing import CrossingSearch
+from landscape.analysis.sharpness.numbers import Number
+from landscape.analysis.sharpness.probe import GROUP, Probe
+from landscape.analysis.sharpness.sharpness import SharpnessConfig, worst_displacement
 from landscape.errors import StoreError, UnsoundError
 from landscape.geometry.direction import Direction, random_direction
 from landscape.geometry.normalization import ignored_names

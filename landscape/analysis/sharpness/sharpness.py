@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from landscape._utils.names import unknown
-from landscape.analysis.ascent import Ball, ascend
-from landscape.analysis.crossing import CrossingSearch
 from landscape.analysis.intervals import mean_interval
-from landscape.analysis.numbers import Number
-from landscape.analysis.probe import GROUP, Probe
-from landscape.analysis.sharpness_measures import MEASURES
+from landscape.analysis.sharpness.ascent import Ball, ascend
+from landscape.analysis.sharpness.crossing import CrossingSearch
+from landscape.analysis.sharpness.measures import MEASURES
+from landscape.analysis.sharpness.numbers import Number
+from landscape.analysis.sharpness.probe import GROUP, Probe
 from landscape.errors import UnsoundError
 from landscape.geometry.direction import Direction, gaussian, random_direction
 

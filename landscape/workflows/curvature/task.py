@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from landscape._utils.provenance import now
-from landscape.analysis.curvature import (
+from landscape.analysis.curvature.curvature import (
     Curvature,
     CurvatureConfig,
     CurvatureHistory,
@@ -24,17 +24,17 @@ from landscape.analysis.curvature import (
     LayerCurvature,
     SpectralDensity,
 )
-from landscape.analysis.curvature_file import read_curvature, require_same_settings, write_curvature
-from landscape.analysis.density import Quadrature, lanczos_quadrature
-from landscape.analysis.product_log import ProductLog
-from landscape.analysis.trace import deflated, hutchinson, overlaps_of
+from landscape.analysis.curvature.density import Quadrature, lanczos_quadrature
+from landscape.analysis.curvature.file import read_curvature, require_same_settings, write_curvature
+from landscape.analysis.curvature.product_log import ProductLog
+from landscape.analysis.curvature.trace import deflated, hutchinson, overlaps_of
 from landscape.errors import DerivativeError
 from landscape.evaluation.config import DTYPES
-from landscape.evaluation.derivatives import LossDerivatives
-from landscape.evaluation.eigenpairs import Eigenpairs, find_eigenpairs, random_vector
+from landscape.evaluation.derivatives.derivatives import LossDerivatives
+from landscape.evaluation.derivatives.eigenpairs import Eigenpairs, find_eigenpairs, random_vector
 from landscape.training.checkpoint import Checkpoint
-from landscape.workflows.curvature_operator import CurvatureOperator
-from landscape.workflows.curvature_vectors import by_name, layer_forms, rows_of
+from landscape.workflows.curvature.operator import CurvatureOperator
+from landscape.workflows.curvature.vectors import by_name, layer_forms, rows_of
 from landscape.workflows.progress import StageProgress
 
 _TRACE_PROBES, _DENSITY_PROBES = 1_000_000, 2_000_000

@@ -15,8 +15,8 @@ from typing import Any, Literal, TypeAlias
 
 from landscape._utils.provenance import Environment
 from landscape._utils.text import counted
-from landscape.analysis.curvature import Curvature, CurvatureConfig
-from landscape.analysis.curvature_file import read_curvature
+from landscape.analysis.curvature.curvature import Curvature, CurvatureConfig
+from landscape.analysis.curvature.file import read_curvature
 from landscape.errors import StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.weights import Weights
@@ -30,8 +30,8 @@ from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
 from landscape.training.checkpoint import Checkpoint
 from landscape.training.run import Run, is_run, run_of
-from landscape.workflows.curvature_operator import CurvatureOperator
-from landscape.workflows.curvature_task import CurvatureTask
+from landscape.workflows.curvature.operator import CurvatureOperator
+from landscape.workflows.curvature.task import CurvatureTask
 from landscape.workflows.progress import ProgressOption, StageProgress, Steps, stage_progress
 from landscape.workflows.sources import PathName, Source, SourceLike, find_checkpoint, open_source
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landscape.analysis.curvature import Curvature
-from landscape.analysis.curvature_file import is_curvature, read_curvature
+from landscape.analysis.curvature.curvature import Curvature
+from landscape.analysis.curvature.file import is_curvature, read_curvature
 from landscape.render.plots import curvature as drawing
 from landscape.surface.hdf5 import is_hdf5, open_hdf5
 from landscape.workflows.sources import PathName

@@ -15,10 +15,10 @@ from landscape.analysis.barriers import barriers
 from landscape.errors import StoreError
 from landscape.evaluation.activations import align_activations
 from landscape.evaluation.config import EvaluationConfig
-from landscape.geometry.alignment import Alignment, align_weights
+from landscape.geometry.alignment.alignment import Alignment, align_weights
+from landscape.geometry.alignment.symmetry import Symmetry, find_symmetry
 from landscape.geometry.curves import Curve, PointOnCurve, Statistics
 from landscape.geometry.plane import Plane, plane_through
-from landscape.geometry.symmetry import Symmetry, find_symmetry
 from landscape.geometry.weights import Weights
 from landscape.parallel.devices import choose_device
 from landscape.parallel.ranks import Ranks
@@ -29,9 +29,9 @@ from landscape.sweep.config import SweepConfig
 from landscape.sweep.grid import Axis
 from landscape.training.checkpoint import save_checkpoint
 from landscape.training.run import Run
-from landscape.workflows.connections import PLANE_POINTS, Connection, ConnectOptions, ConnectResult, MergedPoint
-from landscape.workflows.curves import problem_on_curve, train_curve
-from landscape.workflows.merging import (
+from landscape.workflows.connect.connections import PLANE_POINTS, Connection, ConnectOptions, ConnectResult, MergedPoint
+from landscape.workflows.connect.curves import problem_on_curve, train_curve
+from landscape.workflows.connect.merging import (
     Solutions,
     merge,
     open_solutions,
@@ -163,7 +163,7 @@ class _Task:
             result = replace(result, points=points, plane=surface, complete=surface is not None)
         if self.out is None or not result.complete:
             return result
-        from landscape.workflows.connect_figures import draw_all
+        from landscape.workflows.connect.figures import draw_all
 
         result = replace(result, figures=tuple(draw_all(result, curve, plane, self.out)))
         with open_replacing(self.out / RESULT, durable=True, on_error=StoreError) as file:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from landscape.evaluation.config import DTYPES, DerivativeConfig, EvaluationConfig
-from landscape.evaluation.derivatives import LossDerivatives
-from landscape.evaluation.eigenpairs import Eigenpairs, find_eigenpairs, random_vector
+from landscape.evaluation.derivatives.derivatives import LossDerivatives
+from landscape.evaluation.derivatives.eigenpairs import Eigenpairs, find_eigenpairs, random_vector
 from landscape.geometry.normalization import ignored_names
 from landscape.geometry.placement import movable_on
 from landscape.geometry.plane import Plane

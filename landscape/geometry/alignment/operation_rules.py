@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.geometry.axes import Atom, Axis, atoms_of, cut, fix, flatten, new_axis, unflatten, unify
-from landscape.geometry.operations import Operation, TensorAxes
+from landscape.geometry.alignment.axes import Atom, Axis, atoms_of, cut, fix, flatten, new_axis, unflatten, unify
+from landscape.geometry.alignment.operations import Operation, TensorAxes
 
 _Rule = Callable[[Operation], Any]
 

@@ -16,8 +16,8 @@ from landscape._utils.state_dict import full_state_dict
 from landscape._utils.torch_compat import tree_leaves, tree_map
 from landscape._utils.torch_state import call_without_grad, evaluation_mode
 from landscape.errors import AlignmentError
-from landscape.geometry.axes import Atom, Axis, Term, resolve, size_of
-from landscape.geometry.tracing import constrain
+from landscape.geometry.alignment.axes import Atom, Axis, Term, resolve, size_of
+from landscape.geometry.alignment.tracing import constrain
 from landscape.geometry.weights import Weights
 
 Permutation = npt.NDArray[np.int64]

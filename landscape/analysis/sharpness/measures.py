@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from landscape.analysis.ascent import Norm
+from landscape.analysis.sharpness.ascent import Norm
 
 Kind = Literal["average", "worst", "critical"]
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from landscape.geometry.symmetry import Axes, Permutation, Permutations, Place, Segment, Symmetry
+from landscape.geometry.alignment.symmetry import Axes, Permutation, Permutations, Place, Segment, Symmetry
 from landscape.geometry.weights import Weights, require_same_layout
 
 _Array = npt.NDArray[np.float64]

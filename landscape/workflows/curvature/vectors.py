@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from landscape.evaluation.config import DTYPES
-from landscape.evaluation.derivatives import LossDerivatives
+from landscape.evaluation.derivatives.derivatives import LossDerivatives
 
 
 def by_name(vectors: Tensor, derivatives: LossDerivatives) -> dict[str, npt.NDArray[Any]]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import AlignmentError
-from landscape.geometry.axes import Axis, atoms_of, is_free, new_axis, unify
+from landscape.geometry.alignment.axes import Axis, atoms_of, is_free, new_axis, unify
 
 TensorAxes = tuple[Axis, ...]
 """The axes of one tensor."""

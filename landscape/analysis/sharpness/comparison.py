@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape.analysis.basin import QUANTILES
 from landscape.analysis.intervals import Difference, difference_interval, quantile_difference
-from landscape.analysis.numbers import Comparison
-from landscape.analysis.probe import Facts
-from landscape.analysis.sharpness_measures import MEASURES
+from landscape.analysis.sharpness.basin import QUANTILES
+from landscape.analysis.sharpness.measures import MEASURES
+from landscape.analysis.sharpness.numbers import Comparison
+from landscape.analysis.sharpness.probe import Facts
 
 Array: TypeAlias = NDArray[np.float64]
 Key: TypeAlias = tuple[str, float | None]

@@ -11,9 +11,9 @@ from torch import Tensor, fx, nn
 from landscape._utils.torch_compat import trace_operations, tree_leaves
 from landscape._utils.torch_state import evaluation_mode
 from landscape.errors import AlignmentError
-from landscape.geometry.axes import Axis, atoms_of, fix, new_axis
-from landscape.geometry.operation_rules import derive
-from landscape.geometry.operations import Operation, TensorAxes
+from landscape.geometry.alignment.axes import Axis, atoms_of, fix, new_axis
+from landscape.geometry.alignment.operation_rules import derive
+from landscape.geometry.alignment.operations import Operation, TensorAxes
 
 
 def trace(model: nn.Module, tensors: Mapping[str, Tensor], inputs: Any) -> fx.GraphModule:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape.analysis.noise import STANDARD_ERRORS, error_name, with_nearest
-from landscape.analysis.sublevels import Sublevels, sweep_sublevels
+from landscape.analysis.topology.sublevels import Sublevels, sweep_sublevels
 from landscape.surface.surface import DONE, INTERPOLATED, STOPPED, Surface
 
 LEAST_POINTS = 3

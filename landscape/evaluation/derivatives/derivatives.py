@@ -19,15 +19,15 @@ from torch import Tensor, nn
 from landscape._utils.torch_compat import NormBase, tree_leaves
 from landscape._utils.torch_state import call_without_grad, detach_each, preserve_random_state, seed_random
 from landscape.evaluation.config import DTYPES, EvaluationConfig
-from landscape.evaluation.curvature_products import BatchProduct, EmpiricalFisher, Fisher, GaussNewton, Hessian
 from landscape.evaluation.data import default_batch_size, make_batches
-from landscape.evaluation.device import reproducible_numerics
-from landscape.evaluation.differentiable import (
+from landscape.evaluation.derivatives.differentiable import (
     differentiable_kernels,
     differentiable_network,
     explaining,
     prepared_model,
 )
+from landscape.evaluation.derivatives.products import BatchProduct, EmpiricalFisher, Fisher, GaussNewton, Hessian
+from landscape.evaluation.device import reproducible_numerics
 from landscape.evaluation.launch import Recalibration
 from landscape.evaluation.streaming import align
 from landscape.geometry.direction import matching_names

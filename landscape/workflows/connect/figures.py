@@ -19,7 +19,7 @@ from landscape.render.plots.solutions import (
     plot_solutions,
 )
 from landscape.render.ticks import metric_label
-from landscape.workflows.connections import ConnectResult
+from landscape.workflows.connect.connections import ConnectResult
 from landscape.workflows.figures import save_figure
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from torch import Tensor
 from landscape._utils.state_dict import full_state_dict
 from landscape._utils.torch_compat import NormBase
 from landscape.evaluation.config import EvaluationConfig
-from landscape.evaluation.derivatives import LossDerivatives
+from landscape.evaluation.derivatives.derivatives import LossDerivatives
 from landscape.evaluation.evaluator import open_evaluator
 from landscape.geometry.direction import Direction
 from landscape.geometry.plane import Plane

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from landscape.analysis.barriers import Barrier
 from landscape.surface.surface import Surface
-from landscape.workflows.curves import CurveOptions
+from landscape.workflows.connect.curves import CurveOptions
 from landscape.workflows.sources import PathName, SplitChoice
 
 PLANE_POINTS = 21

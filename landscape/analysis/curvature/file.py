@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from landscape.analysis.curvature import (
+from landscape.analysis.curvature.curvature import (
     Curvature,
     CurvatureConfig,
     CurvatureHistory,
@@ -20,8 +20,8 @@ from landscape.analysis.curvature import (
     LayerCurvature,
     SpectralDensity,
 )
-from landscape.analysis.density import Quadrature
-from landscape.analysis.trace import Estimate
+from landscape.analysis.curvature.density import Quadrature
+from landscape.analysis.curvature.trace import Estimate
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import create_hdf5, open_hdf5, python_value, read_array, read_attributes
 from landscape.surface.metadata import as_attribute

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from landscape.analysis.density import Quadrature
-from landscape.analysis.trace import Estimate
-from landscape.evaluation.derivatives import MATRICES
+from landscape.analysis.curvature.density import Quadrature
+from landscape.analysis.curvature.trace import Estimate
+from landscape.evaluation.derivatives.derivatives import MATRICES
 
 _Array = npt.NDArray[np.float64]
 
@@ -25,7 +25,7 @@ class CurvatureConfig:
         smallest: number of smallest eigenvalues; by default ``k`` for the Hessian, and 0 for the other matrices, which
             have no negative ones.
         matrix: ``hessian``, ``gauss_newton``, ``fisher`` or ``empirical_fisher``; see
-            :meth:`landscape.evaluation.derivatives.LossDerivatives.product`.
+            :meth:`landscape.evaluation.derivatives.derivatives.LossDerivatives.product`.
         only: patterns of the names of parameters that move; all by default.
         freeze: patterns of the names of parameters that don't move.
         by_layer: also compute the largest eigenvalue of the block of each layer.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from landscape.evaluation.config import EvaluationConfig
-from landscape.evaluation.derivatives import LossDerivatives
+from landscape.evaluation.derivatives.derivatives import LossDerivatives
 from landscape.parallel.ranks import Ranks
 from landscape.problem.problem import Problem
 from landscape.training.checkpoint import load_checkpoint, load_into

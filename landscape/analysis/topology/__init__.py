@@ -1,0 +1,1 @@
+"""Topology of surfaces: merge trees, persistence and basins."""

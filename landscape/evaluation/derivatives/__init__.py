@@ -1,0 +1,1 @@
+"""Derivatives of the loss: gradients, products with curvature matrices, and extreme eigenpairs."""

@@ -1,0 +1,1 @@
+"""Connections between networks: lines, curves, barriers, alignment and merged weights."""

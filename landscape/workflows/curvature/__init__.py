@@ -1,0 +1,1 @@
+"""Curvature of the loss at checkpoints, on one or many ranks, resumable."""
