@@ -6,6 +6,7 @@ nothing to do with the size of the file (compressed and unwritten chunks). A fil
 
 from __future__ import annotations
 
+import mmap
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +27,14 @@ MAX_OBJECTS = 2_000_000
 """Largest number of groups and datasets; a surface of 200 seeds of a network of 1,000 tensors has 600,000."""
 MAX_DEPTH = 8
 """Largest depth of nested groups; files of this program have at most five."""
+MAX_SCANNED_BYTES = 2**26
+"""Size (64 MiB) up to which all of a file is searched for damaged heaps; beyond, everything but the values."""
 LINKED_GROUP = "VTKHDF"
 """Group for ParaView, the only one with soft links."""
 
 _INTERNAL_ATTRIBUTES = (b"CLASS", b"NAME", b"DIMENSION_LIST", b"REFERENCE_LIST")
+_HEAP = b"GCOL\x01\0\0\0"
+"""Beginning of a heap with text of variable length: signature, version and three zeros."""
 _INFLATION = 1032
 """Largest ratio of zlib: its longest match has 258 bytes and takes two bits."""
 _FILTERS = {
@@ -71,6 +76,7 @@ class _Inspection:
         objects: number of objects found.
         groups: addresses of the groups found.
         soft_links: targets by name.
+        raw_data: offset and size of each contiguous dataset.
     """
 
     path: Path
@@ -79,6 +85,7 @@ class _Inspection:
     objects: int = 0
     groups: set[int] = field(default_factory=set)
     soft_links: list[tuple[str, str]] = field(default_factory=list)
+    raw_data: list[tuple[int, int]] = field(default_factory=list)
 
     def run(self, file: h5py.File) -> None:
         root = h5py.h5g.open(file.id, b"/")
@@ -90,6 +97,33 @@ class _Inspection:
             pending += [(child, depth + 1, found) for child, found in self._members(name, depth, group)]
         for name, target in self.soft_links:
             self._require_inner_target(file, name, target)
+        if file.id.get_create_plist().get_sizes()[1] != 8:
+            raise self._refusal("/", "its lengths do not have 8 bytes")
+        self._require_sound_heaps()
+
+    def _require_sound_heaps(self) -> None:
+        """Check the heaps with text of variable length, in which HDF5 loops without end if one is damaged."""
+        begins = sorted(self.raw_data) if self.size > MAX_SCANNED_BYTES else []
+        ends = [begin + length for begin, length in begins]
+        gaps = zip([0, *ends], [*(begin for begin, _ in begins), self.size], strict=True)
+        with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as contents:
+            for begin, end in gaps:
+                found = contents.find(_HEAP, begin, end)
+                while found >= 0:
+                    self._require_sound_heap(contents, found)
+                    found = contents.find(_HEAP, found + len(_HEAP), end)
+
+    def _require_sound_heap(self, contents: mmap.mmap, begin: int) -> None:
+        end = begin + int.from_bytes(contents[begin + 8 : begin + 16], "little")
+        position = begin + 16
+        while position + 16 <= min(end, self.size):
+            index = int.from_bytes(contents[position : position + 2], "little")
+            length = int.from_bytes(contents[position + 8 : position + 16], "little")
+            # Free space, with index 0, counts its own head; an object is padded to 8 bytes.
+            needed = length if index == 0 else 16 + (length + 7) // 8 * 8
+            if needed < 16 or position + needed > end:
+                raise self._refusal(f"heap at byte {begin}", f"it holds an object of {length:,} bytes")
+            position += needed
 
     def _members(self, name: str, depth: int, group: h5py.h5g.GroupID) -> list[tuple[str, h5py.h5g.GroupID]]:
         """Check the members of a group, and return the groups among them."""
@@ -162,6 +196,8 @@ class _Inspection:
                 f"up to here the file declares {self.declared:,} bytes of values, but has {self.size:,}; at most "
                 f"{MAX_UNSTORED_BYTES:,} more are accepted",
             )
+        if layout == h5py.h5d.CONTIGUOUS and (offset := dataset.get_offset()) is not None:
+            self.raw_data.append((offset, count * size))
         if layout == h5py.h5d.CHUNKED:
             self._require_plain_chunks(dataset, properties, size, name)
 

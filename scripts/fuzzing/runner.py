@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 
 from fuzzing.corpus import GOOD, KINDS, make_corpus
 
+HANGING_SECONDS = 300.0
+"""Time in seconds after which a case counts as hanging: all its commands, on a busy machine."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -45,26 +48,38 @@ def run(
             )  # fmt: skip
         running: int | None = None
         assert process.stdout is not None
-        for line in process.stdout:
-            found = json.loads(line)
-            if "begins" in found:
-                running = found["begins"]
-                continue
-            running = None
-            left.remove(found["seed"])
-            cases.append(found)
-            report(found)
+        with process.stdout:
+            while line := _next_line(process):
+                found = json.loads(line)
+                if "begins" in found:
+                    running = found["begins"]
+                    continue
+                running = None
+                left.remove(found["seed"])
+                cases.append(found)
+                report(found)
         if process.wait() == 0 and not left:
             break
         if running is None:
             raise RuntimeError(f"the worker failed before a case; see {folder / 'worker.log'}")
         kind = list(kinds)[running % len(list(kinds))]
         dead = {"seed": running, "kind": kind, "done": "?", "codes": {}, "mebibytes": 0,
-                "faults": [f"PROCESS ENDED with code {process.returncode}"]}  # fmt: skip
+                "faults": [f"PROCESS ENDED with code {process.returncode} (-9: it hung)"]}  # fmt: skip
         left.remove(running)
         cases.append(dead)
         report(dead)
     return cases
+
+
+def _next_line(process: subprocess.Popen[str]) -> str:
+    """Return the next line of a worker; end one that hangs in a library, where its own alarm does not reach."""
+    assert process.stdout is not None
+    ended = threading.Timer(HANGING_SECONDS, process.kill)
+    ended.start()
+    try:
+        return process.stdout.readline()
+    finally:
+        ended.cancel()
 
 
 def summary(cases: list[dict[str, Any]]) -> str:

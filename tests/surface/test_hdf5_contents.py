@@ -259,3 +259,21 @@ def test_labels_of_axes_are_read_from_a_file_of_any_size(tmp_path):
     assert 2 * path.stat().st_size > hdf5_contents.MAX_ATTRIBUTE_BYTES
     with open_hdf5(path) as file:
         assert file["loss"].dims[0].label == "y"
+
+
+@pytest.mark.parametrize("scanned", [2**26, 0])
+def test_damaged_heap_is_refused(tmp_path, monkeypatch, scanned):
+    """HDF5 loops without end over an object that takes no room."""
+    path = tmp_path / "heap.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["title"] = "text of variable length"
+        file["a"] = np.frombuffer(b"GCOL\x01\0\0\0" + bytes(8 * 7), np.float64)  # values that look like a heap
+    monkeypatch.setattr(hdf5_contents, "MAX_SCANNED_BYTES", scanned)
+    raw = path.read_bytes()
+    if not scanned:
+        with open_hdf5(path) as file:
+            assert file.attrs["title"] == "text of variable length"
+    begin = raw.index(b"GCOL\x01\0\0\0")
+    path.write_bytes(raw[: begin + 16] + bytes(len(raw) - begin - 16))
+    with pytest.raises(StoreError, match=rf"heap at byte {begin}: it holds an object of 0 bytes"), open_hdf5(path):
+        pass

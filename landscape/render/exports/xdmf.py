@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from landscape._utils.files import open_replacing
+from landscape._utils.text import xml_text
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import open_hdf5, python_value
 
@@ -62,7 +63,7 @@ def write_xdmf(
     ET.indent(root)
     text = '<?xml version="1.0"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
     with open_replacing(path) as output:
-        output.write(text.encode("utf-8"))
+        output.write(xml_text(text).encode("utf-8"))
     return path
 
 
