@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from landscape.problem.problem import Problem as Problem
     from landscape.problem.problem import Split as Split
     from landscape.problem.spec import ProblemSpec as ProblemSpec
+    from landscape.problem.whole import per_batch as per_batch
+    from landscape.problem.whole import whole as whole
     from landscape.render.exports.job import ExportOptions as ExportOptions
     from landscape.render.scenes.options import Motion as Motion
     from landscape.render.scenes.options import SceneOptions as SceneOptions
@@ -169,6 +171,8 @@ else:
             "measure_sharpness": "workflows.sharpness",
             "merge": "surface.merge",
             "merge_tree": "analysis.topology.topology",
+            "merge_tree": "analysis.topology",
+            "per_batch": "problem.whole",
             "plane_through": "geometry.plane",
             "plot": "workflows.figures",
             "plot_curvature": "workflows.curvature.figures",
@@ -185,5 +189,6 @@ else:
             "save_checkpoint": "training.checkpoint",
             "save_figure": "workflows.figures",
             "train": "workflows.train",
+            "whole": "problem.whole",
         },
     )

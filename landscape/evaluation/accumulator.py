@@ -16,11 +16,12 @@ from landscape._utils.torch_state import clone_each
 from landscape.errors import UnsoundError
 from landscape.evaluation.baselines import Chord, PairedBaseline
 from landscape.evaluation.engines.chunked_loss import ChunkedLogits
+from landscape.evaluation.names import EXCESS, EXCESS_STDERR, PAIRED_SUFFIX, split_of
 from landscape.problem.measures import is_own_measure
 from landscape.problem.problem import Measure, MeasureResult
 from landscape.problem.reduction import BatchValues, read_values
+from landscape.problem.whole import WholeSplitMeasure
 
-PAIRED_SUFFIX, EXCESS, EXCESS_STDERR = "_loss_paired_stderr", "_excess", "_excess_stderr"
 # Sums for a ratio and its error; the slash keeps them apart from the names of measures.
 _WEIGHT, _WEIGHT_SQUARES, _CROSS, _CHANGED = "/weight", "/weight squares", "/cross", "/changed"
 _STDERR_SUFFIXES = ("_loss_stderr", PAIRED_SUFFIX, EXCESS_STDERR)
@@ -91,6 +92,9 @@ class MetricAccumulator:
         chunked = outputs.measure(self._measures, targets) if isinstance(outputs, ChunkedLogits) else None
         for measure_name, measure in self._measures.items():
             key = f"{split}_{measure_name}"
+            if isinstance(measure, WholeSplitMeasure):
+                self._add_to_whole(split, key, measure, outputs, targets, samples)
+                continue
             if chunked is not None:
                 value, weights = _checked(chunked[measure_name], samples, measure_name).values.view(1, -1), None
             else:
@@ -127,6 +131,17 @@ class MetricAccumulator:
             if self.stop_above is not None and key == self._names[0]:
                 self._update_bounds(key, value, self.stop_above)
         self._seen[split] += samples
+
+    def _add_to_whole(
+        self, split: str, key: str, measure: WholeSplitMeasure, outputs: Any, targets: Any, samples: int
+    ) -> None:
+        """Add a batch of the only point to a measure of the whole split, whose value follows after the last one."""
+        if not self._seen[split]:
+            measure.reset()
+        measure.update(*clone_each((outputs, targets)))
+        if self._seen[split] + samples == self._counts[split]:
+            device = tree_leaves(targets)[0].device
+            self._sums[key] = torch.tensor([measure.compute()], dtype=torch.float64, device=device)
 
     def _add_weighted(self, split: str, key: str, value: Tensor, weights: Tensor, samples: int) -> None:
         """Add values ``(points, rows)`` with weights, and the products that the error of their ratio follows from."""
@@ -237,7 +252,10 @@ class MetricAccumulator:
 
     def _finish(self, name: str, sums: Mapping[str, _Array]) -> _Array:
         """Return the mean or the standard error called ``name``, ``(points,)``."""
-        count = self._counts[split_of(name, self._counts)]
+        split = split_of(name, self._counts)
+        count = self._counts[split]
+        if isinstance(self._measures.get(name.removeprefix(f"{split}_")), WholeSplitMeasure):
+            return sums.get(name, np.full(self._points, np.nan))  # of some batches only, it is unknown
         if f"{name}{_WEIGHT}" in sums:
             with np.errstate(divide="ignore", invalid="ignore"):
                 return sums[name] / sums[f"{name}{_WEIGHT}"]
@@ -287,59 +305,6 @@ def _checked(result: Any, samples: int, name: str, device: torch.device | None =
     return found.map(lambda each: each.expand(1)) if samples == 1 else found
 
 
-def metric_names(
-    measures: Mapping[str, Measure], outputs: Any, targets: Any, samples: int, split: str, paired: bool = False,
-    chord: bool = False,
-) -> list[str]:  # fmt: skip
-    """Return the names of the values of a split, found by applying the measures to a small batch.
-
-    Args:
-        measures: measures by name.
-        outputs: outputs of the network for the batch.
-        targets: targets of the batch.
-        samples: number of samples of the batch.
-        split: name of the split.
-        paired: include the paired standard error of the loss.
-        chord: include the excess over the chord, and its standard error, of each measure with one value per sample.
-
-    Raises:
-        ValueError: a measure returns what :data:`~landscape.problem.problem.Measure` does not allow; or ``paired``,
-            and the loss returns the mean.
-    """
-    names = []
-    for measure_name, measure in measures.items():
-        value, weights = read_values(measure(outputs, targets), samples, measure_name)
-        names.append(f"{split}_{measure_name}")
-        if measure_name != "loss" and weights is not None and value.ndim == 1:
-            names.append(f"{split}_{measure_name}_stderr")
-        if measure_name == "loss" and value.ndim == 1:
-            names += [f"{split}_loss_stderr"] + [f"{split}{PAIRED_SUFFIX}"] * paired
-        elif measure_name == "loss" and paired:
-            raise ValueError(
-                "the paired standard error needs the loss of each sample, but this loss returns the mean of the batch; "
-                "return one value per sample (reduction='none'), or set paired=False"
-            )
-        if chord and weights is None and value.ndim == 1:
-            names += [f"{split}_{measure_name}{EXCESS}", f"{split}_{measure_name}{EXCESS_STDERR}"]
-    return names
-
-
-def scalar_measures(measures: Mapping[str, Measure], outputs: Any, targets: Any) -> tuple[str, ...]:
-    """Return the names of the measures that return one value for a whole batch, found by applying them to one."""
-    others = {name: measure for name, measure in measures.items() if not is_own_measure(measure)}
-    samples = len(tree_leaves(targets)[0])
-    found = {name: read_values(measure(outputs, targets), samples, name) for name, measure in others.items()}
-    return tuple(name for name, result in found.items() if not result.values.ndim and result.weights is None)
-
-
-def weighted_measures(measures: Mapping[str, Measure], outputs: Any, targets: Any) -> tuple[str, ...]:
-    """Return the names of the measures that return values with weights, found by applying them to a batch."""
-    samples = len(tree_leaves(targets)[0])
-    others = {name: measure for name, measure in measures.items() if not is_own_measure(measure)}
-    found = {name: read_values(measure(outputs, targets), samples, name) for name, measure in others.items()}
-    return tuple(name for name, result in found.items() if result.weights is not None)
-
-
 def sample_means(batches: Sequence[BatchValues]) -> _Array:
     """Return one value per sample, ``(points, samples)``, whose mean is the value of a measure.
 
@@ -357,8 +322,3 @@ def sample_means(batches: Sequence[BatchValues]) -> _Array:
     ratio = values.sum(1, keepdims=True) / total
     means: _Array = ratio + values.shape[1] * (values - ratio * weights) / total
     return means
-
-
-def split_of(name: str, splits: Mapping[str, Any]) -> str:
-    """Return the longest name of a split that ``name`` begins with, since one name may begin another."""
-    return max((split for split in splits if name.startswith(f"{split}_")), key=len)

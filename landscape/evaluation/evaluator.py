@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,12 +17,11 @@ from landscape._utils.torch_state import (
     clone_each,
     convert_tensors,
     converted_dtype,
-    measure_for,
     preserve_modes,
     sparse_buffers,
 )
 from landscape._utils.user_code import refuse_exit
-from landscape.evaluation.accumulator import metric_names, sample_means, scalar_measures, weighted_measures
+from landscape.evaluation.accumulator import sample_means
 from landscape.evaluation.baselines import Chord, PairedBaseline
 from landscape.evaluation.config import DTYPES, DerivativeConfig, EvaluationConfig
 from landscape.evaluation.data import default_batch_size, make_batches
@@ -33,6 +33,7 @@ from landscape.evaluation.engines.chunked_loss import find_head
 from landscape.evaluation.engines.selection import select_engine
 from landscape.evaluation.grad_mode import PROBE, GradMode, choose_grad_mode
 from landscape.evaluation.launch import EvaluationData, Launcher, Recalibration, require_norms, require_same_values
+from landscape.evaluation.names import metric_names, scalar_measures, weighted_measures
 from landscape.evaluation.reductions import check_reductions, require_values
 from landscape.evaluation.side_effects import ClonedBatches, Drift, Watch, changes_data, state_remark
 from landscape.evaluation.streaming import align
@@ -40,8 +41,9 @@ from landscape.geometry.placement import SetCoordinates, claim, movable_on
 from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights, movable_tensors
 from landscape.problem.failure import explain_failure
-from landscape.problem.problem import Measure, Problem, Split
+from landscape.problem.problem import Problem, Split
 from landscape.problem.reduction import BatchValues
+from landscape.problem.whole import WholeSplitMeasure, batch_size_for, prepare_measures
 
 QUEUED_LAUNCHES = 8
 """Launches that are queued on a GPU before their values are waited for; each is computed as if it were alone."""
@@ -76,6 +78,7 @@ class Evaluator:
         config: EvaluationConfig,
         device: torch.device,
         data_bytes: int | None = None,
+        begun: bool = False,
     ) -> None:
         model, dtype = problem.model, DTYPES[config.dtype]
         if config.chord and plane.ndim != 1:
@@ -88,15 +91,16 @@ class Evaluator:
             return Split(*clone_each((few.inputs, few.targets)))  # a network may write into its inputs
 
         first = next(iter(problem.splits.values()))
-        own_measures: dict[str, Measure] = {"loss": problem.loss, **problem.metrics}
-        measures = {name: measure_for(measure, device, dtype) for name, measure in own_measures.items()}
+        measures = prepare_measures({"loss": problem.loss, **problem.metrics}, device, dtype)
+        # Those of whole splits may have no value for a few samples.
+        of_batches = {name: f for name, f in measures.items() if not isinstance(f, WholeSplitMeasure)}
         drift = Drift(model)
 
         def reset() -> None:
             drift.reset()
             set_coordinates(origin)
 
-        choose = partial(choose_grad_mode, model, measures, plane.ndim, set_coordinates, device)
+        choose = partial(choose_grad_mode, model, of_batches, plane.ndim, set_coordinates, device)
         # Some networks take batches of one size only; what is wrong with others is reported below.
         mode = choose(head(first, 2)) or choose(head(first, config.batch_size or 4))
         self._grad_mode: GradMode = mode or torch.inference_mode
@@ -110,7 +114,7 @@ class Evaluator:
             name: make_batches(split, self.batch_size, device, dtype, data_bytes)
             for name, split in problem.splits.items()
         }
-        writes = changes_data(model, measures, head(first, config.batch_size or 4), self._grad_mode)
+        writes = changes_data(model, of_batches, head(first, config.batch_size or 4), self._grad_mode)
         if writes:
             batches = {name: ClonedBatches(parts) for name, parts in batches.items()}
         recalibration = None
@@ -160,8 +164,8 @@ class Evaluator:
         self._watch = Watch(batches, self._launcher.repeated_targets)
 
         with self._grad_mode():
-            remarks = tuple(check_reductions(model, data, plane.ndim, set_coordinates, dtype))
-            self.remarks = (*state_remark(model, measures, batches, device, reset), *remarks)
+            remarks = tuple(check_reductions(model, data, plane.ndim, set_coordinates, dtype, begun))
+            self.remarks = (*state_remark(model, of_batches, batches, device, reset), *remarks)
 
         self._set_coordinates, self._stop_above = set_coordinates, config.stop_above
         self._derivatives: PointDerivatives | None = None
@@ -173,6 +177,8 @@ class Evaluator:
         if baseline is not None:
             with baseline.recording():
                 self.origin_values = dict(zip(self.names, self(origin).tolist(), strict=True))
+        if len(of_batches) < len(measures):
+            self(origin)  # what a measure of a whole split cannot compute is an error before the first point
         # Only now: the baseline needs all samples, whatever the loss at the origin.
         self._launcher.accumulator.stop_above = config.stop_above
         if config.stop_above is None and self._grad_mode is torch.inference_mode:
@@ -276,6 +282,7 @@ def open_evaluator(
     config: EvaluationConfig | None = None,
     device: torch.device | str | None = None,
     data_bytes: int | None = None,
+    begun: bool = False,
 ) -> Iterator[Evaluator]:
     """Prepare the problem's model for evaluation over ``plane``; on exit it is restored bit for bit.
 
@@ -288,14 +295,17 @@ def open_evaluator(
         device: device of this process with its index; by default ``config.device``, which names only the type.
         data_bytes: maximum number of bytes for copies of the data, beyond which they are streamed batch by batch at
             each point. By default half of the free memory.
+        begun: warn of a measure that depends on the batch size instead of refusing it, since a file holds such values.
 
     Raises:
-        ValueError: another thread evaluates the model, the plane belongs to another network, a measure returns neither
-            one value per sample nor one per batch, or the requested engine is not applicable to the network.
+        ValueError: another thread evaluates the model, the plane belongs to another network, a measure returns what
+            ``Measure`` does not allow or depends on the batch size, or the requested engine is not applicable to the
+            network.
         UnsoundError: a measure returns another number of values than the batch has samples.
         UserCodeError: the network or a measure ends the program.
     """
     config = (config or EvaluationConfig()).resolved(problem.model)
+    config = replace(config, batch_size=batch_size_for({"loss": problem.loss, **problem.metrics}, config.batch_size))
     target, dtype = torch.device(device or config.device), DTYPES[config.dtype]
     model = problem.model
     release = claim(model)
@@ -321,7 +331,7 @@ def open_evaluator(
             ):
                 set_coordinates((0.0,) * plane.ndim)
                 try:
-                    evaluator = Evaluator(problem, converted, set_coordinates, config, target, data_bytes)
+                    evaluator = Evaluator(problem, converted, set_coordinates, config, target, data_bytes, begun)
                 except Exception as error:
                     split = next(iter(problem.splits.values())).to(target, dtype)
                     explained = explain_failure(model, split, config.batch_size or 2, error)

@@ -17,14 +17,16 @@ from landscape._utils.cuda_graph import CapturedPass
 from landscape._utils.torch_compat import NormBase, tree_leaves, tree_map
 from landscape._utils.torch_state import clone_each, seed_random
 from landscape.errors import UnsoundError
-from landscape.evaluation.accumulator import EXCESS, EXCESS_STDERR, PAIRED_SUFFIX, MetricAccumulator
+from landscape.evaluation.accumulator import MetricAccumulator
 from landscape.evaluation.baselines import Chord, PairedBaseline
 from landscape.evaluation.device import supports_capture
 from landscape.evaluation.engines.base import Engine, EngineNotApplicable, pad_rows
 from landscape.evaluation.grad_mode import PROBE, PROBE_SCALES
+from landscape.evaluation.names import EXCESS, EXCESS_STDERR, PAIRED_SUFFIX
 from landscape.evaluation.side_effects import Drift
 from landscape.problem.measures import is_own_measure
 from landscape.problem.problem import Measure, Split
+from landscape.problem.whole import WholeSplitMeasure
 
 _log = logging.getLogger(__name__)
 _Array = npt.NDArray[np.float64]
@@ -187,8 +189,9 @@ class Launcher:
         """Capture the pass over the data in a CUDA graph, if it is the same kernels at every point.
 
         It isn't if the device is waited for in between (`stop_above`), if data are streamed, if running statistics are
-        re-estimated, or if points are compared with a chord; nor if a measure or the network does something that cannot
-        be captured, or depends on more than the weights, which is tried at ``probe``. Then launches stay as they are.
+        re-estimated, if points are compared with a chord, or for measures of a whole split; nor if a measure or the
+        network does something that cannot be captured, or depends on more than the weights, which is tried at
+        ``probe``. Then launches stay as they are.
 
         Args:
             probe: coordinates of a point off the origin.
@@ -196,6 +199,7 @@ class Launcher:
         data = self.data
         resident = all(isinstance(batches, list) for batches in data.batches.values())
         changing = data.recalibration is not None or self._chord is not None
+        changing |= any(isinstance(measure, WholeSplitMeasure) for measure in data.measures.values())
         if not supports_capture(data.device) or changing or not resident:
             return
         origin, points = [(0.0,) * len(probe)] * self.engine.points, [probe] * self.engine.points
@@ -299,6 +303,8 @@ def require_same_values(data: EvaluationData, axes: int, chosen: bool, engine: E
     Raises:
         EngineNotApplicable: the engine fails the check.
     """
+    if engine.points > 1 and any(isinstance(measure, WholeSplitMeasure) for measure in data.measures.values()):
+        raise EngineNotApplicable("a measure of the whole split takes one point at a time")
     try:
         if engine.points == 1:
             Launcher(data, engine).run([(0.0,) * axes], batches=1)

@@ -80,6 +80,7 @@ def open_multi_seed_evaluator(
     config: EvaluationConfig,
     device: torch.device | str,
     data_bytes: int | None = None,
+    begun: bool = False,
 ) -> Iterator[Evaluator | MultiSeedEvaluator]:
     """Prepare the problem's model for evaluation over a plane, or over the planes of several seeds.
 
@@ -87,7 +88,7 @@ def open_multi_seed_evaluator(
     """
 
     def open_plane(one: Plane) -> AbstractContextManager[Evaluator]:
-        return open_evaluator(problem, one, config, device, data_bytes)
+        return open_evaluator(problem, one, config, device, data_bytes, begun)
 
     if isinstance(plane, Plane):
         with open_plane(plane) as evaluator:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
+from numbers import Real
 from typing import Any
 
 import torch
@@ -13,12 +14,15 @@ from torch import Tensor, nn
 from landscape._utils.torch_compat import tree_leaves, tree_map
 from landscape._utils.torch_state import clone_each, seed_random
 from landscape.errors import UnsoundError
-from landscape.evaluation.accumulator import PAIRED_SUFFIX, MetricAccumulator
+from landscape.evaluation.accumulator import MetricAccumulator
 from landscape.evaluation.grad_mode import PROBE
 from landscape.evaluation.launch import EvaluationData
+from landscape.evaluation.names import PAIRED_SUFFIX
+from landscape.evaluation.side_effects import REPEATS
 from landscape.geometry.placement import SetCoordinates
 from landscape.problem.problem import Measure, Split
 from landscape.problem.reduction import require_sound_weights
+from landscape.problem.whole import PerBatch
 
 _log = logging.getLogger(__name__)
 _SCALING = 0.05
@@ -63,7 +67,12 @@ def require_values(model: nn.Module, data: EvaluationData) -> None:
 
 
 def check_reductions(
-    model: nn.Module, data: EvaluationData, axes: int, set_coordinates: SetCoordinates, dtype: torch.dtype
+    model: nn.Module,
+    data: EvaluationData,
+    axes: int,
+    set_coordinates: SetCoordinates,
+    dtype: torch.dtype,
+    begun: bool = False,
 ) -> Iterator[str]:
     """Yield remarks for the user on the measures that return a scalar for a batch.
 
@@ -75,9 +84,11 @@ def check_reductions(
         axes: number of axes of the plane.
         set_coordinates: function that writes the weights at a point into ``model``.
         dtype: dtype of the network.
+        begun: warn of a measure that depends on the batch size instead of refusing it, for files that were begun with
+            it.
 
     Raises:
-        ValueError: a measure scales with the number of samples in the batch.
+        ValueError: a measure scales with the number of samples in the batch, or depends on the batch size.
     """
     tolerance = max(1e-5, 4 * torch.finfo(dtype).eps)  # means of half-precision values are rounded themselves
     for split, batches in data.batches.items():
@@ -88,19 +99,39 @@ def check_reductions(
         left, last = batches[0].take(slice(0, size // 2)), batches[-1]
         right = last.take(slice(max(len(last) - (size - size // 2), 0), len(last)))
         for name in data.scalars:
-            difference = None
-            for point in ((0.0,) * axes, PROBE[:axes]):
-                if difference is None:
-                    set_coordinates(point)
-                    seed_random(0, data.device)
-                    difference = check_reduction(name, data.measures[name], model, left, right)
-            if difference is None or count == size:
+            measure = data.measures[name]
+            if isinstance(measure, PerBatch):
+                if count % size:
+                    yield (
+                        f"{split}_{name} is defined on batches of {size} samples; the last one has {count % size} of "
+                        f"the {count}"
+                    )
                 continue
-            if difference > tolerance:
+            difference = None
+            for parts in ((left, right), _interleaved(left, right)):
+                for point in ((0.0,) * axes, PROBE[:axes]):
+                    if difference is None or difference <= tolerance:
+                        set_coordinates(point)
+                        seed_random(0, data.device)
+                        found = check_reduction(name, measure, model, *parts)
+                        difference = max(filter(None, (difference, found)), default=found)
+            if count == size:
+                continue
+            if difference is None:
                 yield (
-                    f"warning: {split}_{name} depends on the batch size of {size}: it is one value for a batch, and "
-                    f"the mean of two batches differs by {difference:.2g} of it from the value of both in one. Return "
-                    f"one value per sample, or take all {count} samples as one batch"
+                    f"warning: {split}_{name} is one value for a batch, which could not be compared at two batch sizes "
+                    f"(it is random, zero or not finite there); it is taken as the mean of the {size} samples"
+                )
+            elif difference > tolerance:
+                text = (
+                    f"{split}_{name} depends on the batch size of {size}: it is one value for a batch, and the mean of "
+                    f"two batches differs by {difference:.2g} of it from the value of both in one. "
+                )
+                if not begun:
+                    raise ValueError(f"{text}{_WAYS_OUT.format(count=count)}")
+                yield (
+                    f"warning: {text}The file was begun with it and is continued, although its values are not those of "
+                    "all samples"
                 )
             elif name == "loss":
                 yield (
@@ -108,6 +139,13 @@ def check_reductions(
                     f"agrees with the value of both in one to {max(difference, torch.finfo(dtype).eps):.1g}). A loss "
                     "of one value per sample would have a standard error, too"
                 )
+
+
+_WAYS_OUT = (
+    "For a mean over tokens or with class weights, return the pair (losses * weights, weights); for F1, AUC or R2, use "
+    "landscape.whole(function) or an object with reset, update and compute; for a contrast within batches, use "
+    "landscape.per_batch(function, size); or take all {count} samples as one batch"
+)
 
 
 def check_reduction(
@@ -126,8 +164,8 @@ def check_reduction(
         right: other samples, preferably unlike the first.
 
     Returns:
-        Relative difference of the two; None if it is unknown because a value is zero or not finite, or the
-        network does not take other batches.
+        Relative difference of the two; None if it is unknown because all values are zero or one is not finite, the
+        value is random, or the network does not take other batches.
 
     Raises:
         ValueError: the value grows with the number of samples, like a sum.
@@ -137,16 +175,19 @@ def check_reduction(
     def value(part: Split) -> float:
         inputs, targets = clone_each((part.inputs, part.targets))  # they may be written to
         result = measure(model(inputs), targets)
-        return float(result.detach()) if isinstance(result, Tensor) and result.numel() == 1 else math.nan
+        if isinstance(result, Tensor) and result.numel() == 1:
+            return float(result.detach())
+        return float(result) if isinstance(result, Real) else math.nan
 
     try:
-        parts, whole = (value(left), value(right)), value(_joined(left, right))
+        joined = _joined(left, right)
+        parts, whole, again = (value(left), value(right)), value(joined), value(joined)
         copies = [value(left.take(few.repeat(count))) for count in (1, 2, 4)]
     except Exception:  # a network may accept the batch as a whole only
         return None
-    if not all(map(math.isfinite, (whole, *parts, *copies))) or not whole:
+    if not all(map(math.isfinite, (whole, *parts))):
         return None
-    if _scales(*copies):
+    if all(map(math.isfinite, copies)) and whole and _scales(*copies):
         raise ValueError(
             f"{name}: expected one value per sample, or a scalar tensor that is the mean of the batch, got a scalar "
             f"that grows with the batch: {copies[0]:.6g} for some samples, {copies[2]:.6g} for the same samples four "
@@ -154,7 +195,16 @@ def check_reduction(
             "(reduction='none') or the mean (reduction='mean')"
         )
     mean = (len(left) * parts[0] + len(right) * parts[1]) / (len(left) + len(right))
-    return abs(mean - whole) / abs(whole)
+    largest = max(abs(mean), abs(whole))
+    if not largest or abs(again - whole) > REPEATS * largest:
+        return None
+    return abs(mean - whole) / largest
+
+
+def _interleaved(left: Split, right: Split) -> tuple[Split, Split]:
+    """Return every other sample of two splits, and the rest: where data are sorted, both parts have all kinds."""
+    both = _joined(left, right)
+    return both.take(slice(0, None, 2)), both.take(slice(1, None, 2))
 
 
 def _joined(left: Split, right: Split) -> Split:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from landscape._utils.torch_compat import tree_leaves, tree_map
 from landscape._utils.torch_state import converted_dtype
+from landscape.problem.reduction import SplitMetric, is_split_metric
 
 MeasureResult = Tensor | tuple[Tensor, Tensor] | float
 Measure = Callable[[Any, Any], MeasureResult]
@@ -116,7 +117,7 @@ class Dataset:
 
     splits: Mapping[str, Split]
     loss: Measure
-    metrics: Mapping[str, Measure] = field(default_factory=dict)
+    metrics: Mapping[str, Measure | SplitMetric] = field(default_factory=dict)
     augment: Augmentation | None = None
     model_hints: Mapping[str, Any] = field(default_factory=dict)
     description: Mapping[str, Any] = field(default_factory=dict)
@@ -134,7 +135,8 @@ class Problem:
         splits: data by name; the names are the prefixes of the datasets in a surface file (``train_loss``).
         loss: per-sample loss ``(outputs, targets) -> (batch,)``, or a pair ``(values, weights)``; see :data:`Measure`.
             A scalar is taken as the mean over the batch, and the standard error of the loss is then unknown.
-        metrics: further measures by name (``acc``: accuracy in percent), of the same form as ``loss``.
+        metrics: further measures by name (``acc``: accuracy in percent), of the same form as ``loss``; or
+            of the whole split: objects with ``reset``, ``update`` and ``compute``, and :func:`~landscape.whole`.
         augment: function ``(inputs, generator) -> inputs``, applied to training batches only.
         description: model and data set by name and their arguments, for the provenance in files; plain values.
     """
@@ -142,7 +144,7 @@ class Problem:
     model: nn.Module
     splits: Mapping[str, Split]
     loss: Measure
-    metrics: Mapping[str, Measure] = field(default_factory=dict)
+    metrics: Mapping[str, Measure | SplitMetric] = field(default_factory=dict)
     augment: Augmentation | None = None
     description: Mapping[str, Any] = field(default_factory=dict)
 
@@ -171,7 +173,7 @@ def _check_measured(
     kind: str,
     splits: Mapping[str, Split],
     loss: Measure,
-    metrics: Mapping[str, Measure],
+    metrics: Mapping[str, Measure | SplitMetric],
     augment: Augmentation | None,
 ) -> None:
     """Check the parts that data sets and problems have in common."""
@@ -188,7 +190,13 @@ def _check_measured(
     for name in (*splits, *metrics):
         if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
             raise ValueError(f"expected a split or metric name of letters, digits, '_' and '-', got {name!r}")
-    functions = {"loss": loss, **metrics} | ({} if augment is None else {"augment": augment})
+    if is_split_metric(loss):
+        raise TypeError(
+            f"loss of a {kind}: expected a function of a batch, got {type(loss).__name__}, a measure of a whole split: "
+            "make it one of metrics"
+        )
+    own = {name: metric for name, metric in metrics.items() if not is_split_metric(metric)}
+    functions = {"loss": loss, **own} | ({} if augment is None else {"augment": augment})
     for name, function in functions.items():
         if not callable(function):
             raise TypeError(f"{name} of a {kind}: expected a function, got {type(function).__name__}")

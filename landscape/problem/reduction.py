@@ -5,10 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+
+
+@runtime_checkable
+class SplitMetric(Protocol):
+    """A measure of a whole split, by the convention of torchmetrics."""
+
+    def reset(self) -> object:
+        """Forget all batches."""
+
+    def update(self, outputs: Any, targets: Any) -> object:
+        """Add a batch."""
+
+    def compute(self) -> object:
+        """Return the value over all batches since the last reset: one number."""
+
+
+def is_split_metric(measure: object) -> bool:
+    """Return True for a measure of a whole split: an object with ``reset``, ``update`` and ``compute``."""
+    return not isinstance(measure, type) and isinstance(measure, SplitMetric)
 
 
 class BatchValues(NamedTuple):

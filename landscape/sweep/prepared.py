@@ -145,8 +145,11 @@ def _prepare(inputs: SweepInputs, is_root: bool, stack: ExitStack) -> PreparedSw
             inputs.problem, inputs.plane, inputs.grid.coordinates, evaluation, inputs.device, config.data_bytes
         )
     quadratic = _quadratic_model(inputs) if is_root and is_new else None
+    # The root alone refuses what a file that is resumed may hold: the file may exist before the others look for it.
     evaluate = stack.enter_context(
-        open_multi_seed_evaluator(inputs.problem, inputs.plane, evaluation, inputs.device, config.data_bytes)
+        open_multi_seed_evaluator(
+            inputs.problem, inputs.plane, evaluation, inputs.device, config.data_bytes, begun=not (is_root and is_new)
+        )
     )
     precision = probe.report(evaluate, evaluate.names) if probe else None
     metadata = replace(

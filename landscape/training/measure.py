@@ -9,14 +9,15 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from landscape._utils.torch_state import call_without_grad, detach_each, evaluation_mode, measure_for, preserve_tensors
+from landscape._utils.torch_state import call_without_grad, clone_each, detach_each, evaluation_mode, preserve_tensors
 from landscape._utils.user_code import refuse_exit
 from landscape.problem.problem import Measure, Split
-from landscape.problem.reduction import BatchValues, read_values
+from landscape.problem.reduction import BatchValues, SplitMetric, read_values
+from landscape.problem.whole import WholeSplitMeasure, batch_size_for, prepare_measures
 
 
 def measure(
-    model: nn.Module, split: Split, loss: Measure, metrics: Mapping[str, Measure], batch_size: int = 128
+    model: nn.Module, split: Split, loss: Measure, metrics: Mapping[str, Measure | SplitMetric], batch_size: int = 128
 ) -> dict[str, float]:
     """Compute loss and metrics of ``model`` in evaluation mode: float64 sums over samples, divided by their number
     or by the sum of their weights.
@@ -41,17 +42,25 @@ def measure(
         raise ValueError("expected a split with at least one sample, got an empty one")
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     device = next((parameter.device for parameter in model.parameters()), split.device)
-    measures = {name: measure_for(f, device, dtype) for name, f in {"loss": loss, **metrics}.items()}
+    measures = prepare_measures({"loss": loss, **metrics}, device, dtype)
+    whole = {name: f for name, f in measures.items() if isinstance(f, WholeSplitMeasure)}
+    batch_size = batch_size_for(measures, None) or batch_size
     values: dict[str, list[Tensor]] = {name: [] for name in measures}
     weights: dict[str, list[Tensor]] = {name: [] for name in measures}
 
     def results(batch: Split) -> dict[str, BatchValues]:
         outputs = model(detach_each(batch.inputs))
-        return {
+        found = {
             name: read_values(function(outputs, batch.targets), len(batch), name, device=device)
             for name, function in measures.items()
+            if name not in whole
         }
+        for metric in whole.values():  # last: if anything before needs gradients, all is computed again
+            metric.update(*clone_each((outputs, batch.targets)))
+        return found
 
+    for metric in whole.values():
+        metric.reset()
     with evaluation_mode(model), refuse_exit(), preserve_tensors(list(model.buffers())):
         for batch in (part.to(device) for part in split.batches(batch_size)):
             # They are the caller's, and a network may write into its inputs, a measure into targets or its last result.
@@ -65,7 +74,9 @@ def measure(
                         weights[name].append(result.weights.detach().clone().reshape(-1))
     # Moved to the CPU once, after all batches, so that a GPU is never waited for in between.
     return {
-        name: _sum(parts) / (_sum(weights[name]) or math.nan if weights[name] else len(split))
+        name: whole[name].compute()
+        if name in whole
+        else _sum(parts) / (_sum(weights[name]) or math.nan if weights[name] else len(split))
         for name, parts in values.items()
     }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import pytest
 import torch
@@ -12,10 +10,13 @@ from torch.nn import functional as F
 
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.evaluator import open_evaluator
+from landscape.evaluation.multi_seed import open_multi_seed_evaluator
 from landscape.evaluation.reductions import check_reduction
 from landscape.geometry import Plane, Weights
 from landscape.geometry.direction import gaussian
 from landscape.problem.problem import Problem, Split
+from landscape.surface.surface import is_complete
+from landscape.sweep.config import SweepConfig
 from landscape.sweep.grid import Axis, Grid
 from landscape.sweep.sweep import run_sweep
 
@@ -119,7 +120,7 @@ def test_difference_of_a_weighted_mean(problem, dtype):
     assert check_reduction("loss", mean, model, *halves_of(split)) < 1e-6
 
 
-def test_batch_size_that_decides_a_value_is_said(problem, caplog):
+def test_batch_size_that_decides_a_value_is_said(problem):
     said = []
 
     def sweep(loss, size, **options):
@@ -132,17 +133,71 @@ def test_batch_size_that_decides_a_value_is_said(problem, caplog):
         return said
 
     assert sweep(weighted, 96) == sweep(mean, 96) == []  # one batch is no mean of batches
-    (text,) = sweep(weighted, 32)
-    assert text.startswith("warning: train_loss depends on the batch size of 32")
-    assert "take all 96 samples as one batch" in text
+    with pytest.raises(
+        ValueError, match=r"train_loss depends on the batch size of 32: .*\(losses \* weights, weights\)"
+    ):
+        sweep(weighted, 32)
     (text,) = sweep(mean, 32)
     assert text.startswith("train_loss is one value for a batch, taken as the mean of its samples")
-    with caplog.at_level(logging.INFO):
-        run_sweep(
-            with_loss(problem, weighted), plane_of(problem.model), Grid((Axis(-1, 1, 3),)),
-            evaluation=EvaluationConfig(batch_size=32),
-        )  # fmt: skip
-    assert [record.levelname for record in caplog.records if "batch size" in record.message] == ["WARNING"]
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("name", ["weighted mean", "root of the mean", "maximum", "variance", "mean over pairs"])
+def test_what_depends_on_the_batch_size_is_refused(problem, name, ordered):
+    if not ordered:
+        shuffled = problem.splits["train"].take(torch.randperm(96, generator=torch.Generator().manual_seed(0)))
+        problem = Problem(problem.model, {"train": shuffled}, problem.loss)
+    for wrong in (with_loss(problem, KEPT[name]), with_loss(problem, mean, {"other": KEPT[name]})):
+        for size in (48, 20):
+            with (
+                pytest.raises(ValueError, match=r"train_(loss|other) depends on the batch size of"),
+                open_evaluator(wrong, plane_of(problem.model), EvaluationConfig(batch_size=size)),
+            ):
+                pass
+
+
+def test_score_that_one_class_does_not_have(problem):
+    """Of data sorted by class, the first batch has no such score; that of mixed samples tells."""
+
+    def only_mixed(outputs, targets):
+        if len(targets.unique()) < 2:
+            return float("nan")
+        return float(outputs.argmax(1).eq(targets).double().mean() ** 2)
+
+    with (
+        pytest.raises(ValueError, match="train_score depends on the batch size of 32"),
+        open_evaluator(
+            with_loss(problem, mean, {"score": only_mixed}), plane_of(problem.model), EvaluationConfig(batch_size=32)
+        ),
+    ):
+        pass
+
+
+def test_random_mean_is_not_refused(problem):
+    def noisy(outputs, targets):
+        return F.cross_entropy(outputs + torch.randn_like(outputs), targets)
+
+    config = EvaluationConfig(batch_size=32)
+    with open_evaluator(with_loss(problem, noisy), plane_of(problem.model), config) as evaluate:
+        assert np.isfinite(evaluate((0.0,))).all()
+        assert any("train_loss is one value for a batch, which could not be compared" in r for r in evaluate.remarks)
+
+
+def test_file_begun_with_a_refused_measure_is_resumed(problem, tmp_path, monkeypatch):
+    def as_before(*arguments, begun, **keywords):
+        return open_multi_seed_evaluator(*arguments, begun=True, **keywords)
+
+    arguments = with_loss(problem, weighted), plane_of(problem.model), Grid((Axis(-1, 1, 30),))
+    config, evaluation = SweepConfig(out=tmp_path / "old.h5"), EvaluationConfig(batch_size=32, engine="eager")
+    with monkeypatch.context() as patch:
+        patch.setattr("landscape.sweep.prepared.open_multi_seed_evaluator", as_before)
+        before = run_sweep(*arguments, config, evaluation=evaluation, stop=lambda: True)
+    assert not is_complete(before.surface.status).all()
+    said = []
+    after = run_sweep(*arguments, config, evaluation=evaluation, on_warning=said.append)
+    assert is_complete(after.surface.status).all()
+    (text,) = said
+    assert text.startswith("warning: train_loss depends on the batch size of 32")
 
 
 def test_network_that_takes_whole_batches_only():

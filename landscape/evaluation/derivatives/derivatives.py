@@ -36,6 +36,7 @@ from landscape.problem.failure import explain_failure
 from landscape.problem.measures import is_own_measure
 from landscape.problem.problem import Problem, Split
 from landscape.problem.reduction import read_values
+from landscape.problem.whole import batch_size_for
 
 MATRICES = ("hessian", "gauss_newton", "fisher", "empirical_fisher")
 """Names of the matrices for :meth:`LossDerivatives.product`."""
@@ -151,8 +152,9 @@ class LossDerivatives:
         """Choose the batch size and put the data on the device."""
         dtype, split = DTYPES[self.config.dtype], self._split
         few = split.take(slice(0, 4)).to(self.device, dtype)
-        if self.config.batch_size is not None:
-            self.batch_size = self.config.batch_size
+        fixed = batch_size_for({"loss": self._problem.loss}, self.config.batch_size)
+        if fixed is not None:
+            self.batch_size = fixed
         else:
             self.batch_size = call_without_grad(lambda: default_batch_size(self.model, few, self.device))
             if self.device.type != "cpu":
