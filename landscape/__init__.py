@@ -171,7 +171,6 @@ else:
             "measure_sharpness": "workflows.sharpness",
             "merge": "surface.merge",
             "merge_tree": "analysis.topology.topology",
-            "merge_tree": "analysis.topology",
             "per_batch": "problem.whole",
             "plane_through": "geometry.plane",
             "plot": "workflows.figures",

@@ -18,6 +18,7 @@ from landscape.geometry.direction import gaussian
 from landscape.models import registry
 from landscape.problem.measures import accuracy, cross_entropy
 from landscape.problem.problem import Problem, Split
+from landscape.problem.whole import per_batch
 
 POINTS = ((0.0, 0.0), (0.3, -0.2), (-1.0, 0.5), (0.7, 0.5))  # the last two are in one row of a grid
 
@@ -573,7 +574,7 @@ def test_foreign_measures_see_one_point_at_a_time():
     """Beside a naive loop in float64, one point and one batch at a time."""
     model = registry.build("mlp", in_features=3, num_classes=2, widths=(6,), activation="tanh")
     targets = torch.randn(21, 2)
-    problem = Problem(model, {"train": Split(torch.randn(21, 3), targets)}, _limited, {"spread": _spread})
+    problem = Problem(model, {"train": Split(torch.randn(21, 3), targets)}, _limited, {"spread": per_batch(_spread, 8)})
     plane = plane_of(model, ignore="none")
     points = [(float(x), float(y)) for y in np.linspace(-10, 10, 9) for x in np.linspace(-10, 10, 7)]
     expected = []
