@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from landscape._utils.own_call import has_own_forward, own_forward
 from landscape._utils.torch_compat import NormBase
 from landscape._utils.torch_state import (
     clone_each,
@@ -107,7 +108,8 @@ class Evaluator:
         set_coordinates(origin)
         drift.settle()
         with self._grad_mode():
-            last = find_head(model, measures, head(first, config.batch_size or 2), config.engine)
+            own = has_own_forward(model)
+            last = None if own else find_head(model, measures, head(first, config.batch_size or 2), config.engine)
             before = None if last is None else last.inputs
             self.batch_size = config.batch_size or default_batch_size(model, head(first, 4), device, before)
         batches = {
@@ -317,7 +319,7 @@ def open_evaluator(
     try:
         for parameter, _ in own_gradients:
             parameter.grad = None  # a network that differentiates might add to it
-        with refuse_exit():
+        with refuse_exit(), own_forward(model, problem.forward):
             convert_tensors(
                 model, target, dtype, lambda: model(_first(problem, config.batch_size, target, dtype).inputs)
             )

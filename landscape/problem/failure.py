@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -31,12 +32,11 @@ def explain_failure(model: nn.Module, split: Split, batch_size: int, error: Exce
             f"{len(split)}"
         )
     elif isinstance(inputs, tuple | list) and _runs(model, *inputs):
+        advice = "inputs are passed as one argument: write Problem(..., forward=lambda model, batch: model(*batch))"
+    elif isinstance(inputs, Mapping) and _runs(model, **inputs):
         advice = (
-            "inputs are passed as one argument: wrap it in a module whose forward(self, inputs) calls it on *inputs"
-        )
-    elif isinstance(inputs, dict) and _runs(model, **inputs):
-        advice = (
-            "inputs are passed as one argument: wrap it in a module whose forward(self, inputs) calls it on **inputs"
+            "inputs are passed as one argument: write Problem(..., forward=lambda model, batch: model(**batch)), with "
+            ".logits or the like behind it if the outputs are an object"
         )
     else:
         advice = f"inputs are {tree_map(lambda leaf: f'{tuple(leaf.shape)} {leaf.dtype}', inputs)}"

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from landscape._utils.own_call import Forward
 from landscape._utils.torch_compat import tree_leaves, tree_map
 from landscape._utils.torch_state import converted_dtype
 from landscape.problem.reduction import SplitMetric, is_split_metric
@@ -139,6 +140,8 @@ class Problem:
             of the whole split: objects with ``reset``, ``update`` and ``compute``, and :func:`~landscape.whole`.
         augment: function ``(inputs, generator) -> inputs``, applied to training batches only.
         description: model and data set by name and their arguments, for the provenance in files; plain values.
+        forward: function ``(model, inputs) -> outputs`` for a network that isn't called as ``model(inputs)``:
+            ``lambda model, batch: model(**batch).logits``. Names of tensors stay those of the model.
     """
 
     model: nn.Module
@@ -147,10 +150,13 @@ class Problem:
     metrics: Mapping[str, Measure | SplitMetric] = field(default_factory=dict)
     augment: Augmentation | None = None
     description: Mapping[str, Any] = field(default_factory=dict)
+    forward: Forward | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):
             raise TypeError(f"expected a torch.nn.Module as model, got {type(self.model).__name__}")
+        if self.forward is not None and not callable(self.forward):
+            raise TypeError(f"forward of a problem: expected a function, got {type(self.forward).__name__}")
         _check_measured("problem", self.splits, self.loss, self.metrics, self.augment)
 
     def describe(self) -> dict[str, Any]:
@@ -165,6 +171,7 @@ class Problem:
             "parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
             "loss": _name(self.loss),
             "metrics": {name: _name(measure) for name, measure in self.metrics.items()},
+            **({} if self.forward is None else {"forward": _name(self.forward)}),
             "splits": {name: {"samples": len(split), "digest": split.digest()} for name, split in self.splits.items()},
         }
 

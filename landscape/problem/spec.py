@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from landscape import models
 from landscape._utils.names import unknown
+from landscape._utils.own_call import own_forward
 from landscape._utils.torch_compat import tree_map
 from landscape._utils.torch_state import (
     call_without_grad,
@@ -193,7 +194,7 @@ class ProblemSpec:
             problem = call(factory, self.factory_args, name=f"factory {reference!r}", injected=injected)
             if isinstance(problem, Problem) and any(map(is_lazy, problem.model.parameters())):
                 sample = next(iter(problem.splits.values())).take(slice(1))
-                with evaluation_mode(problem.model):
+                with evaluation_mode(problem.model), own_forward(problem.model, problem.forward):
                     call_without_grad(
                         lambda: problem.model(clone_each(sample.inputs))
                     )  # lazy layers get their weights in the first forward pass

@@ -83,6 +83,8 @@ def make_gradients(problem: Problem, settings: TrainingSettings) -> Gradients:
     """Return the function that computes loss and gradients of a batch of ``problem``, as ``settings`` choose."""
     model = problem.model
     device = next(model.parameters()).device
+    if settings.engine == "compiled" and problem.forward is not None:
+        raise ValueError("engine: expected eager or captured for a problem with a forward of its own, got compiled")
     network = torch.compile(model, dynamic=False) if settings.engine == "compiled" else model
     gradients = AutogradGradients(network, problem.loss, device, settings.autocast)
     return CapturedGradients(gradients, model) if settings.engine == "captured" else gradients

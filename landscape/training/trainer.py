@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from landscape._utils.own_call import install_forward
 from landscape._utils.state_dict import full_state_dict
 from landscape._utils.torch_state import convert_tensors, copy_network, measure_for, preserve_random_state
 from landscape._utils.user_code import refuse_exit
@@ -108,6 +109,7 @@ def train(
         raise ValueError(f"expected a split 'train', got {', '.join(problem.splits)}")
     device = usable_device(settings.device)
     model = copy_network(problem.model).to(device)
+    install_forward(model, problem.forward)
     splits = place_splits(problem.splits, device, settings.weight_dtype)
     batch = splits["train"].take(slice(0, settings.batch_size)).to(device)
     convert_tensors(model, device, settings.weight_dtype, lambda: model(batch.inputs))

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import nn
 
+from landscape._utils.own_call import own_forward
 from landscape._utils.state_dict import full_state_dict, match_names, tied_names
 from landscape._utils.torch_state import convert_tensors
 from landscape.errors import CheckpointError
@@ -198,10 +199,11 @@ def measured_loss(problem: Problem, split: str) -> float:
     A network that fails on a batch, as those on one graph do, gets all samples at once.
     """
     data = _as_weights(problem, split)
-    try:
-        return measure(problem.model, data, problem.loss, {})["loss"]
-    except (RuntimeError, ValueError, IndexError):
-        return measure(problem.model, data, problem.loss, {}, batch_size=len(data))["loss"]
+    with own_forward(problem.model, problem.forward):
+        try:
+            return measure(problem.model, data, problem.loss, {})["loss"]
+        except (RuntimeError, ValueError, IndexError):
+            return measure(problem.model, data, problem.loss, {}, batch_size=len(data))["loss"]
 
 
 def _as_weights(problem: Problem, split: str) -> Split:

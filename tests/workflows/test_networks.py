@@ -282,8 +282,8 @@ def test_network_on_one_graph_in_batches(batch_size, spec, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "advice"),
     [
-        ("two arguments", r"wrap it in a module whose forward\(self, inputs\) calls it on \*inputs"),
-        ("keywords", r"wrap it in a module whose forward\(self, inputs\) calls it on \*\*inputs"),
+        ("two arguments", r"write Problem\(\.\.\., forward=lambda model, batch: model\(\*batch\)\)"),
+        ("keywords", r"write Problem\(\.\.\., forward=lambda model, batch: model\(\*\*batch\)\)"),
     ],
 )
 def test_network_that_does_not_take_its_inputs(kind, advice, spec, tmp_path):

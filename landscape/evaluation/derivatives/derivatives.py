@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from landscape._utils.own_call import own_forward
 from landscape._utils.torch_compat import NormBase, tree_leaves
 from landscape._utils.torch_state import call_without_grad, detach_each, preserve_random_state, seed_random
 from landscape.evaluation.config import DTYPES, EvaluationConfig
@@ -127,6 +128,7 @@ class LossDerivatives:
 
     def __enter__(self) -> LossDerivatives:
         with ExitStack() as stack:
+            stack.enter_context(own_forward(self.model, self._problem.forward))
             few = self._split.take(slice(0, self.config.batch_size or 4)).to(self.device, DTYPES[self.config.dtype])
             stack.enter_context(prepared_model(self.model, self.config, self.device, self._tensors, few))
             stack.enter_context(reproducible_numerics(self.device, tf32=self.config.dtype == "tf32"))

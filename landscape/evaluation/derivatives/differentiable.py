@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from landscape._utils.own_call import has_own_forward
 from landscape._utils.torch_compat import convolve, has_hooks, tree_leaves
 from landscape._utils.torch_state import (
     call_without_grad,
@@ -77,7 +78,7 @@ def differentiable_network(model: nn.Module, few: Split) -> Callable[[Any], Any]
         model: the network, in evaluation mode.
         few: a few samples, on which the outputs of both forms are compared.
     """
-    if any(has_hooks(module) for module in model.modules()):
+    if has_own_forward(model) or any(has_hooks(module) for module in model.modules()):
         return model
     try:
         graph = trace(model)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from landscape._utils.own_call import has_own_forward
 from landscape._utils.torch_compat import tree_leaves
 from landscape._utils.torch_state import seed_random
 from landscape.evaluation.device import product_epsilon
@@ -51,6 +52,13 @@ def select_engine(name: str, context: EngineContext, check: Callable[[Engine, En
     """
     eager = EagerEngine(context)
     candidates = AUTOMATIC if name == "auto" else () if name == eager.name else (name,)
+    if has_own_forward(context.model):
+        if candidates and name != "auto":
+            raise ValueError(
+                f"engine {name!r} knows networks that are called as model(inputs) only, and this one has a forward of "
+                "its own; use eager or auto"
+            )
+        candidates = ()
     if name == "auto" and context.grad_mode is torch.enable_grad:
         candidates = ()  # the others leave out what gradients need
     with context.grad_mode():

@@ -123,6 +123,8 @@ def _require_possible(options: ConnectOptions, evaluation: EvaluationConfig, fol
 
 
 def _symmetry(problem: Problem) -> Symmetry:
+    if problem.forward is not None:
+        raise ValueError("align: expected a network that is called as model(inputs), got one with a forward of its own")
     split = next(iter(problem.splits.values()))
     return find_symmetry(problem.model, split.take(slice(0, 2)).inputs)
 

@@ -1,0 +1,164 @@
+"""Networks that are called in the user's way: as a wrapper around them computes, under their own names."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from landscape import CurvatureConfig, Problem, Split, compute_surface, curvature, load_checkpoint, random_plane, train
+from landscape._utils.own_call import has_own_forward, own_forward
+from landscape.evaluation.config import EvaluationConfig
+from landscape.training import TrainingSettings
+from landscape.workflows.check import check_evaluation
+
+GRID = ("-1:1:3", "0:1:2")
+
+
+@dataclass
+class Outputs:
+    """Outputs as those of Hugging Face, which no loss takes as they are."""
+
+    logits: Tensor
+
+
+class Classifier(nn.Module):
+    """A network with keyword arguments, a mask, and outputs in an object."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.head = nn.Embedding(7, 6), nn.Linear(6, 3)
+        self.norm = nn.LayerNorm(6)
+
+    def forward(self, input_ids=None, mask=None):
+        hidden = self.norm(self.embed(input_ids)) * mask[..., None]
+        return Outputs(self.head(hidden.sum(1) / mask.sum(1, keepdim=True)))
+
+
+class Wrapped(nn.Module):
+    """What people write around it otherwise."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, batch):
+        return self.inner(**batch).logits
+
+
+def call(model, batch):
+    return model(**batch).logits
+
+
+def losses(outputs, targets):
+    return nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+
+def splits(count=24):
+    draw = torch.Generator().manual_seed(1)
+    ids = torch.randint(0, 7, (count, 5), generator=draw)
+    mask = (torch.arange(5) < 2 + ids[:, :1] % 4).float()
+    targets = torch.randint(0, 3, (count,), generator=draw)
+    return {"train": Split({"input_ids": ids, "mask": mask}, targets)}
+
+
+@pytest.fixture
+def problem():
+    torch.manual_seed(0)
+    return Problem(Classifier(), splits(), losses, forward=call)
+
+
+@pytest.fixture
+def wrapped(problem):
+    return replace(problem, model=Wrapped(copy.deepcopy(problem.model)), forward=None)
+
+
+def test_surface_is_that_of_a_wrapper(problem, wrapped):
+    found, expected = (compute_surface(p, random_plane(p.model, seed=0), GRID).surface for p in (problem, wrapped))
+    assert np.array_equal(found.metric(), expected.metric())
+    assert np.ptp(found.metric()) > 0
+    assert list(random_plane(problem.model).origin.tensors) == list(problem.model.state_dict())
+
+
+def test_the_network_is_left_as_it_was(problem):
+    compute_surface(problem, random_plane(problem.model, seed=0), GRID)
+    assert not has_own_forward(problem.model)
+    assert isinstance(problem.model(**problem.splits["train"].inputs), Outputs)
+    with pytest.raises(TypeError, match="not dict"):
+        problem.model(problem.splits["train"].inputs)
+
+
+def test_training_is_that_of_a_wrapper(problem, wrapped, tmp_path):
+    settings = TrainingSettings(epochs=2, batch_size=8)
+    runs = [train(p, "sgd:lr=0.5", settings, tmp_path / name) for p, name in ((problem, "own"), (wrapped, "wrapped"))]
+    own, other = (load_checkpoint(run.checkpoints[-1]) for run in runs)
+    assert own.metrics == other.metrics
+    assert all(torch.equal(tensor, other.state_dict[f"inner.{name}"]) for name, tensor in own.state_dict.items())
+    assert not torch.equal(own.state_dict["head.weight"], problem.model.head.weight)
+
+
+def test_derivatives_are_those_of_a_wrapper(problem, wrapped):
+    config = CurvatureConfig(k=2, trace_probes=0, density_probes=0)
+    found, expected = (curvature(p, config).eigenvalues for p in (problem, wrapped))
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_hooks_run_once(problem):
+    seen = []
+    problem.model.register_forward_hook(lambda *_: seen.append(1))
+    with own_forward(problem.model, problem.forward):
+        problem.model(problem.splits["train"].inputs)
+    assert seen == [1]
+
+
+def test_engines_that_would_leave_it_out_are_refused(problem):
+    plane = random_plane(problem.model, seed=0)
+    with pytest.raises(ValueError, match="a forward of its own; use eager or auto"):
+        compute_surface(problem, plane, GRID, evaluation=EvaluationConfig(engine="compiled"))
+    settings = TrainingSettings(epochs=1, engine="compiled")
+    with pytest.raises(ValueError, match="a forward of its own, got compiled"):
+        train(problem, "sgd:lr=0.1", settings, "unused")
+
+
+def test_a_perceptron_is_not_taken_for_itself():
+    """A network that a fast engine knows, called in a way that it doesn't."""
+    draw = torch.Generator().manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    x, y = torch.randn(20, 4, generator=draw), torch.randn(20, 1, generator=draw)
+
+    def loss(outputs, targets):
+        return (outputs - targets).square().mean(1)
+
+    twice = Problem(model, {"train": Split(x, y)}, loss, forward=lambda m, inputs: m(inputs) - m(-inputs))
+    found = compute_surface(twice, random_plane(model, seed=0), ("0:0:1", "0:0:1")).surface.metric()
+    assert found.item() == pytest.approx(loss(model(x) - model(-x), y).mean().item(), rel=1e-6)
+
+
+def test_description_names_it(problem):
+    assert problem.describe()["forward"] == "call"
+    assert "forward" not in replace(problem, forward=None).describe()
+    with pytest.raises(TypeError, match="forward of a problem: expected a function, got int"):
+        replace(problem, forward=3)
+
+
+def test_a_check_calls_it(problem):
+    findings = check_evaluation(problem, random_plane(problem.model))
+    assert not [finding for finding in findings if finding.verdict == "bad"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "written"),
+    [
+        (lambda s: s.inputs, r"write Problem\(\.\.\., forward=lambda model, batch: model\(\*\*batch\)\)"),
+        (lambda s: tuple(s.inputs.values()), r"write Problem\(\.\.\., forward=lambda model, batch: model\(\*batch\)\)"),
+    ],
+)
+def test_a_failure_says_what_to_write(inputs, written, problem):
+    train_split = problem.splits["train"]
+    wrong = replace(problem, forward=None, splits={"train": Split(inputs(train_split), train_split.targets)})
+    with pytest.raises(ValueError, match=written):
+        compute_surface(wrong, random_plane(wrong.model, seed=0), GRID)
