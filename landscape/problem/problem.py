@@ -46,7 +46,10 @@ class Split:
         leaves = tree_leaves((self.inputs, self.targets))
         for leaf in leaves:
             if not isinstance(leaf, Tensor):
-                raise TypeError(f"expected inputs and targets as tensors, got {type(leaf).__name__}")
+                raise TypeError(
+                    f"expected inputs and targets as tensors, got {type(leaf).__name__}; Split.of converts arrays, "
+                    "data sets and loaders"
+                )
             if leaf.layout is not torch.strided:
                 raise TypeError(
                     f"expected dense inputs and targets, got a tensor of layout {leaf.layout}: use to_dense(), or make "
@@ -55,6 +58,37 @@ class Split:
         lengths = {len(leaf) if leaf.dim() else "none (a scalar)" for leaf in leaves}
         if len(lengths) != 1 or not all(leaf.dim() for leaf in leaves):
             raise ValueError(f"expected inputs and targets of the same length, got lengths {sorted(map(str, lengths))}")
+
+    @classmethod
+    def of(
+        cls,
+        data: Any,
+        targets: Any = None,
+        *,
+        limit: int | None = None,
+        collate: Callable[[list[Any]], Any] | None = None,
+    ) -> Split:
+        """Return a split made of a data set, a loader or arrays.
+
+        Samples come in the order of the data set, also from a loader that shuffles. Random transformations by torch are
+        drawn once, from a fixed seed. A memory map of numpy stays one: its values are read batch by batch.
+
+        Args:
+            data: a data set or ``DataLoader`` of torch, or any sequence of samples ``(inputs, targets)`` or dicts; with
+                ``targets``, the inputs as arrays of numpy, memory maps, tables of pandas, or nested ones.
+            targets: arrays as for the inputs; or the name of the entry that is the target, for samples that are dicts
+                (``labels``, ``label``, ``targets`` or ``target`` by default).
+            limit: number of samples to take, the first ones; all by default.
+            collate: function of a list of samples that returns a batch, for samples of different sizes; by default that
+                of the loader, or ``torch.utils.data.default_collate``.
+
+        Raises:
+            TypeError: samples that don't become tensors, or have no targets.
+            ValueError: no samples, or samples of different sizes.
+        """
+        from landscape.problem.sources import read_data
+
+        return cls(*read_data(data, targets, limit, collate))
 
     def __len__(self) -> int:
         return len(tree_leaves(self.inputs)[0])
@@ -188,7 +222,9 @@ def _check_measured(
         raise ValueError(f"a {kind} needs at least one split, such as splits={{'train': Split(inputs, targets)}}")
     for name, split in splits.items():
         if not isinstance(split, Split):
-            raise TypeError(f"split {name!r} of a {kind}: expected a Split, got {type(split).__name__}")
+            raise TypeError(
+                f"split {name!r} of a {kind}: expected a Split, got {type(split).__name__}; Split.of makes one"
+            )
         if not len(split):
             raise ValueError(f"split {name!r} of a {kind} has no samples; expected at least one")
     if "loss" in metrics:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
+import torch
+from torch.utils.data import TensorDataset
+
 from landscape.cli.main import main
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
@@ -13,10 +17,25 @@ README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 def test_own_network(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    mine, call = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[-2:]
+    mine, call, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[-3:]
     Path("mine.py").write_text(mine)
     exec(call, {})
     assert capsys.readouterr().out.strip() == "(21, 21)"
     assert main(["train", "--problem", "mine.py:problem", "--optimizer", "adam:lr=0.01", "--epochs", "1"]) == 0
     assert main(["surface", "run", "--x", "-1:1:3"]) == 0
     assert main(["check", "surface.h5"]) in (0, 1)
+
+
+def test_own_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x, y = np.ones((6, 2), dtype=np.float32), np.arange(6)
+    np.save("x.npy", x)
+    names = {
+        "train_set": TensorDataset(torch.ones(3, 2), torch.ones(3)), "x": x, "y": y,
+        "tokenized": [{"ids": torch.ones(4), "labels": 1}] * 3,
+        "sequences": [(torch.ones(k + 1), k) for k in range(3)],
+        "pad": lambda s: (torch.nn.utils.rnn.pad_sequence([a for a, _ in s], True), torch.tensor([b for _, b in s])),
+    }  # fmt: skip
+    *_, code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert code.count("Split.of(") == 5
+    exec(code, names)

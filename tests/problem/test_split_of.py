@@ -1,0 +1,180 @@
+"""Splits made of data as people have them: the same tensors as by hand, in the order of the data."""
+
+from __future__ import annotations
+
+import mmap
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler, TensorDataset
+
+from landscape import Problem, Split, compute_surface, random_plane
+
+N = 600  # more than are collated at a time
+X = torch.randn(N, 3, generator=torch.Generator().manual_seed(0))
+Y = torch.arange(N) % 2
+
+
+class Pairs(Dataset):
+    """A data set of torch."""
+
+    def __init__(self, sample=lambda k: (X[k], int(Y[k]))):
+        self.sample = sample
+
+    def __len__(self):
+        return N
+
+    def __getitem__(self, k):
+        return self.sample(k)
+
+
+class Stream(IterableDataset):
+    """A data set without an end."""
+
+    def __iter__(self):
+        k = 0
+        while True:
+            yield X[k % N], Y[k % N]
+            k += 1
+
+
+def collate(samples):
+    longest = max(len(x) for x, _ in samples)
+    return torch.stack([nn.functional.pad(x, (0, longest - len(x))) for x, _ in samples]), torch.tensor(
+        [y for _, y in samples]
+    )
+
+
+DATA = {
+    "data set": lambda: Split.of(Pairs()),
+    "subset": lambda: Split.of(Subset(Pairs(), range(N))),
+    "tensors": lambda: Split.of(TensorDataset(X, Y)),
+    "loader": lambda: Split.of(DataLoader(Pairs(), batch_size=7)),
+    "shuffling loader": lambda: Split.of(DataLoader(Pairs(), batch_size=7, shuffle=True, drop_last=True)),
+    "loader without batches": lambda: Split.of(DataLoader(TensorDataset(X, Y), batch_size=64)),
+    "list": lambda: Split.of([(X[k], Y[k]) for k in range(N)]),
+    "generator": lambda: Split.of((X[k], Y[k]) for k in range(N)),
+    "arrays": lambda: Split.of(X.numpy(), Y.numpy()),
+    "other byte order": lambda: Split.of(X.numpy().astype(">f4"), Y.numpy()),
+    "reversed": lambda: Split.of(X.numpy()[::-1].copy()[::-1], Y.numpy()),
+    "tensor and array": lambda: Split.of(X, Y.numpy()),
+    "numbers": lambda: Split.of(X, Y.tolist()),
+    "loader of an endless stream": lambda: Split.of(DataLoader(Stream(), batch_size=70), limit=N),
+    "endless stream": lambda: Split.of(Stream(), limit=N),
+}
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_every_kind_gives_the_same_split(kind):
+    assert DATA[kind]().digest() == Split(X, Y).digest()
+
+
+def test_samples_in_dicts():
+    by_name = [{"ids": X[k], "mask": X[k] > 0, "labels": Y[k]} for k in range(N)]
+    expected = Split({"ids": X, "mask": X > 0}, Y)
+    assert Split.of(by_name).digest() == expected.digest()
+    assert Split.of(by_name, targets="labels").digest() == expected.digest()
+    other = [{"ids": sample["ids"], "score": sample["labels"]} for sample in by_name]
+    assert Split.of(other, targets="score").digest() == Split({"ids": X}, Y).digest()
+    with pytest.raises(TypeError, match=r"got a dict of ids, score; say which one is the target: Split\.of\(data"):
+        Split.of(other)
+
+
+def test_three_parts_are_two_inputs_and_targets():
+    split = Split.of([(X[k], X[k] + 1, Y[k]) for k in range(5)])
+    assert split.digest() == Split((X[:5], X[:5] + 1), Y[:5]).digest()
+
+
+@pytest.mark.parametrize("limit", [1, 256, 257, 10**6])
+def test_limit(limit):
+    for split in (Split.of(Pairs(), limit=limit), Split.of(X.numpy(), Y.numpy(), limit=limit)):
+        assert split.digest() == Split(X[:limit], Y[:limit]).digest()
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_memory_maps_stay_maps(mode, tmp_path):
+    np.save(tmp_path / "x.npy", X.numpy())
+    mapped = np.load(tmp_path / "x.npy", mmap_mode=mode)
+    split = Split.of(mapped, Y.numpy(), limit=500)
+    assert split.digest() == Split(X[:500], Y[:500]).digest()
+    assert isinstance(mapped.base, mmap.mmap)
+    if mode == "r":  # a network may write into its inputs
+        split.inputs.add_(1)
+        assert np.array_equal(np.load(tmp_path / "x.npy"), X.numpy())
+    else:
+        assert split.inputs.data_ptr() == mapped.ctypes.data
+
+
+def test_a_part_of_a_map(tmp_path):
+    np.save(tmp_path / "x.npy", X.numpy())
+    part = np.load(tmp_path / "x.npy", mmap_mode="r")[10:20]
+    assert torch.equal(Split.of(part, Y[10:20]).inputs, X[10:20])
+
+
+def test_tables():
+    class Table:
+        def to_numpy(self):
+            return X.numpy()
+
+    assert Split.of(Table(), Y.numpy()).digest() == Split(X, Y).digest()
+
+
+def test_sequences_of_unequal_length():
+    samples = [(X.reshape(-1)[: 1 + k % 5], int(Y[k])) for k in range(N)]
+    samples[-1] = (torch.arange(9.0), 1)  # the longest is in the last part
+    split = Split.of(samples, collate=collate)
+    assert split.inputs.shape == (N, 9)
+    assert torch.equal(split.inputs[-1], torch.arange(9.0))
+    assert Split.of(DataLoader(samples, collate_fn=collate)).digest() == split.digest()
+    with pytest.raises(TypeError, match=r"pad them in collate=function of a list of samples"):
+        Split.of(samples)
+
+
+def test_a_sampler_is_followed():
+    loader = DataLoader(Pairs(), batch_size=4, sampler=SubsetRandomSampler([5]))
+    assert Split.of(loader).digest() == Split(X[5:6], Y[5:6]).digest()
+
+
+def test_random_transformations_are_drawn_from_a_fixed_seed():
+    noisy = Pairs(lambda k: (X[k] + torch.rand(3), Y[k]))
+    state = torch.get_rng_state()
+    assert Split.of(noisy).digest() == Split.of(noisy).digest()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+WRONG = {
+    "no targets": (lambda: Split.of(X), TypeError, r"give Split\.of two arrays"),
+    "samples without targets": (lambda: Split.of(list(X)), TypeError, r"expected samples \(inputs, targets\)"),
+    "text": (lambda: Split.of(np.array(["a", "b"]), np.arange(2)), TypeError, "encode text and categories"),
+    "objects": (lambda: Split.of([(object(), 1)]), TypeError, "let the data set return tensors"),
+    "number": (lambda: Split.of(3), TypeError, "expected a data set or loader"),
+    "nothing": (lambda: Split.of([]), ValueError, "at least one sample"),
+    "limit": (lambda: Split.of(Pairs(), limit=0), ValueError, "limit: expected a positive number"),
+    "array": (lambda: Split(X.numpy(), Y), TypeError, r"got ndarray; Split\.of converts arrays"),
+    "graph": (lambda: Split.of([(X[0], 1)] * 3, collate=lambda _: (X, Y[:3])), ValueError, "has to pad them"),
+    "loader as split": (
+        lambda: Problem(nn.Linear(3, 2), {"train": DataLoader(Pairs())}, nn.functional.cross_entropy),
+        TypeError, r"got DataLoader; Split\.of makes one",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_is_wrong_is_said(kind):
+    call, error, text = WRONG[kind]
+    with pytest.raises(error, match=text):
+        call()
+
+
+def test_a_surface_of_a_memory_map(tmp_path):
+    np.save(tmp_path / "x.npy", X.numpy())
+    torch.manual_seed(0)
+    model, loss = nn.Linear(3, 2), nn.CrossEntropyLoss(reduction="none")
+    splits = Split(X, Y), Split.of(np.load(tmp_path / "x.npy", mmap_mode="r"), Y.numpy())
+    found, expected = (
+        compute_surface(Problem(model, {"train": split}, loss), random_plane(model, seed=0), ("-1:1:3", "0:1:2"))
+        for split in splits
+    )
+    assert np.array_equal(found.surface.metric(), expected.surface.metric())
