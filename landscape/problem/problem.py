@@ -78,7 +78,7 @@ class Split:
                 ``targets``, the inputs as arrays of numpy, memory maps, tables of pandas, or nested ones.
             targets: arrays as for the inputs; or the name of the entry that is the target, for samples that are dicts
                 (``labels``, ``label``, ``targets`` or ``target`` by default).
-            limit: number of samples to take, the first ones; all by default.
+            limit: number of samples to take, the first ones; all by default. Needed for an endless stream.
             collate: function of a list of samples that returns a batch, for samples of different sizes; by default that
                 of the loader, or ``torch.utils.data.default_collate``.
 

@@ -6,12 +6,13 @@ import mmap
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import (
+    BatchSampler,
     DataLoader,
     IterableDataset,
     RandomSampler,
@@ -48,18 +49,23 @@ def read_data(data: Any, targets: Any, limit: int | None, collate: Collate | Non
 def _collected(data: Any, limit: int | None, collate: Collate | None) -> Any:
     """Return all samples of a data set or loader as one batch."""
     if isinstance(data, DataLoader):
-        ordered = isinstance(data.sampler, SequentialSampler | RandomSampler) and data.batch_sampler is not None
+        # A sampler or batch sampler of the user's may choose samples; those of torch only order them.
+        ordered = (
+            isinstance(data.sampler, SequentialSampler | RandomSampler) and type(data.batch_sampler) is BatchSampler
+        )
         if isinstance(data.dataset, IterableDataset) or not ordered or getattr(data.sampler, "replacement", False):
             if collate is not None:
                 raise ValueError("collate: expected None with a loader that has an order of its own, which collates")
             return _joined(list(_limited(data, limit)), limit)
         # In the order of the data set, whatever the loader shuffles and drops: values must not depend on it.
-        return _collected(data.dataset, limit, collate or data.collate_fn)
-    if isinstance(data, Tensor | np.ndarray | Mapping | str | bytes) or not hasattr(data, "__getitem__" if hasattr(
-        data, "__len__") else "__iter__"):  # fmt: skip
+        own = None if data.collate_fn is default_collate else data.collate_fn
+        return _collected(data.dataset, limit, collate or own)
+    sized = hasattr(data, "__len__") and not isinstance(data, IterableDataset)
+    if isinstance(data, Tensor | np.ndarray | Mapping | str | bytes) or not hasattr(
+        data, "__getitem__" if sized else "__iter__"
+    ):
         raise TypeError(f"expected a data set or loader, or arrays with their targets, got {_kind(data)}; {_ADVICE}")
-    samples: list[Any] = []
-    if hasattr(data, "__len__") and not isinstance(data, IterableDataset):
+    if sized:
         count = len(data) if limit is None else min(limit, len(data))
         return _chunks(lambda part: [data[k] for k in part], count, collate or _collate)
     samples = list(islice(iter(data), limit))
@@ -164,7 +170,7 @@ def _tensor(value: Any) -> Tensor:
     base: object = array.base
     if isinstance(array, np.memmap) and not array.flags.writeable and isinstance(base, mmap.mmap):
         # Private: a network that writes into its inputs would crash the process in a map that is read only.
-        order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+        order: Literal["C", "F"] = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
         array = np.memmap(str(array.filename), array.dtype, "c", array.offset, array.shape, order)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))

@@ -135,6 +135,8 @@ def test_sequences_of_unequal_length():
 def test_a_sampler_is_followed():
     loader = DataLoader(Pairs(), batch_size=4, sampler=SubsetRandomSampler([5]))
     assert Split.of(loader).digest() == Split(X[5:6], Y[5:6]).digest()
+    loader = DataLoader(Pairs(), batch_sampler=[[3, 1], [2]])
+    assert Split.of(loader).digest() == Split(X[[3, 1, 2]], Y[[3, 1, 2]]).digest()
 
 
 def test_random_transformations_are_drawn_from_a_fixed_seed():
