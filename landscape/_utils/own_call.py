@@ -54,3 +54,17 @@ def own_forward(model: nn.Module, forward: Forward | None) -> Iterator[None]:
     finally:
         if forward is not None:
             model._compiled_call_impl = installed
+
+
+@contextmanager
+def without_own_forward(model: nn.Module) -> Iterator[None]:
+    """Call the network as its class does within the block, for functions that take it as its user knows it."""
+    installed = model._compiled_call_impl
+    if not isinstance(installed, _OwnCall):
+        yield
+        return
+    model._compiled_call_impl = installed.before
+    try:
+        yield
+    finally:
+        model._compiled_call_impl = installed

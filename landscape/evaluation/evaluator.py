@@ -32,6 +32,7 @@ from landscape.evaluation.device import reproducible_numerics
 from landscape.evaluation.engines.base import EngineContext
 from landscape.evaluation.engines.chunked_loss import find_head
 from landscape.evaluation.engines.selection import select_engine
+from landscape.evaluation.functions import ModelFunction
 from landscape.evaluation.grad_mode import PROBE, GradMode, choose_grad_mode
 from landscape.evaluation.launch import EvaluationData, Launcher, Recalibration, require_norms, require_same_values
 from landscape.evaluation.names import metric_names, scalar_measures, weighted_measures
@@ -171,6 +172,7 @@ class Evaluator:
 
         self._set_coordinates, self._stop_above = set_coordinates, config.stop_above
         self._derivatives: PointDerivatives | None = None
+        self._function: ModelFunction | None = None
         if chord is not None:
             for end in (0, 1):
                 with chord.recording(end):
@@ -188,6 +190,12 @@ class Evaluator:
                 self._launcher.capture(PROBE[: plane.ndim])
         self.captured = self._launcher.captured
         self.points_per_launch = max(engine.points, QUEUED_LAUNCHES if self.captured else 1)
+
+    def add_function(self, function: ModelFunction) -> None:
+        """Compute the values of a function of the model at each point, after loss and metrics."""
+        self._function = function
+        self.names += function.names
+        self.remarks += function.remarks
 
     def add_derivatives(self, derivatives: PointDerivatives) -> None:
         """Compute further values at each point, after loss and metrics."""
@@ -217,17 +225,17 @@ class Evaluator:
         if not coordinates:
             return np.empty((0, len(self.names)))
         values = self._losses(coordinates)
-        if self._derivatives is None:
+        further = [each for each in (self._function, self._derivatives) if each is not None]
+        if not further:
             return values
-        return np.hstack([values, [self._derivatives_at(*point) for point in zip(coordinates, values, strict=True)]])
-
-    def _derivatives_at(self, coordinates: Sequence[float], values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return the derivatives at a point with these values; unknown if it was abandoned."""
-        assert self._derivatives is not None
-        if self._stop_above is not None and values[0] > self._stop_above:
-            return self._derivatives.unknown()
-        self._set_coordinates(coordinates)
-        return self._derivatives()
+        rows = []
+        for point, known in zip(coordinates, values, strict=True):
+            if self._stop_above is not None and known[0] > self._stop_above:  # abandoned
+                rows.append(np.concatenate([each.unknown() for each in further]))
+                continue
+            self._set_coordinates(point)
+            rows.append(np.concatenate([each() for each in further]))
+        return np.hstack([values, rows])
 
     def _losses(self, coordinates: Sequence[Sequence[float]]) -> npt.NDArray[np.float64]:
         missing = -len(coordinates) % self._points
@@ -277,6 +285,26 @@ class Evaluator:
         return values
 
 
+class FunctionEvaluator(Evaluator):
+    """Function from coordinates on a plane to values of a function of the model, without data."""
+
+    def __init__(self, set_coordinates: SetCoordinates, config: EvaluationConfig) -> None:
+        unfit = {"paired": config.paired, "chord": config.chord, "stop_above": config.stop_above is not None}
+        unfit |= {"derivatives": config.derivatives is not None, "bn 'recalibrate'": config.bn == "recalibrate"}
+        for name in (name for name, chosen in unfit.items() if chosen):
+            raise ValueError(f"{name}: expected a problem with splits and a loss, got values by evaluate alone")
+        if config.engine not in ("auto", "eager"):
+            raise ValueError(f"engine: expected auto or eager, got {config.engine!r}: there are no data to put through")
+        self.names, self.origin_values, self.remarks = (), {}, ()
+        self.batch_size, self.engine, self.bn_weights = config.batch_size or 1, "eager", "batches"
+        self.captured, self.points_per_launch = False, 1
+        self._set_coordinates, self._stop_above, self._threads = set_coordinates, None, config.threads
+        self._function, self._derivatives = None, None
+
+    def _losses(self, coordinates: Sequence[Sequence[float]]) -> npt.NDArray[np.float64]:
+        return np.empty((len(coordinates), 0))
+
+
 @contextmanager
 def open_evaluator(
     problem: Problem,
@@ -320,9 +348,11 @@ def open_evaluator(
         for parameter, _ in own_gradients:
             parameter.grad = None  # a network that differentiates might add to it
         with refuse_exit(), own_forward(model, problem.forward):
-            convert_tensors(
-                model, target, dtype, lambda: model(_first(problem, config.batch_size, target, dtype).inputs)
-            )
+
+            def forward() -> object:
+                return model(_first(problem, config.batch_size, target, dtype).inputs) if problem.splits else None
+
+            convert_tensors(model, target, dtype, forward)
             # Points are summed in float32 at least, and rounded once to the dtype of the network.
             converted = _convert_plane(plane, model, target, torch.promote_types(dtype, torch.float32))
             with (
@@ -332,14 +362,23 @@ def open_evaluator(
                 ExitStack() as stack,
             ):
                 set_coordinates((0.0,) * plane.ndim)
+                evaluator: Evaluator
                 try:
-                    evaluator = Evaluator(problem, converted, set_coordinates, config, target, data_bytes, begun)
+                    if problem.splits:
+                        evaluator = Evaluator(problem, converted, set_coordinates, config, target, data_bytes, begun)
+                    else:
+                        evaluator = FunctionEvaluator(set_coordinates, config)
                 except Exception as error:
+                    if not problem.splits:
+                        raise
                     split = next(iter(problem.splits.values())).to(target, dtype)
                     explained = explain_failure(model, split, config.batch_size or 2, error)
                     if explained is None:
                         raise
                     raise explained from error
+                if problem.evaluate is not None:
+                    set_coordinates((0.0,) * plane.ndim)
+                    evaluator.add_function(ModelFunction(problem, target, evaluator.names))
                 if config.derivatives is not None:
                     evaluator.add_derivatives(
                         _open_derivatives(stack, problem, converted, config, config.derivatives, target, data_bytes)

@@ -161,6 +161,21 @@ class Dataset:
         _check_measured("data set", self.splits, self.loss, self.metrics, self.augment)
 
 
+ModelEvaluation = Callable[..., Mapping[str, Any]]
+"""Function ``(model)`` or ``(model, generator)`` that returns numbers by name: each one number, or one per episode."""
+
+
+def no_loss(outputs: Any, targets: Any) -> Tensor:
+    """Raise ``ValueError``: the loss of a problem whose values come from ``evaluate`` alone."""
+    raise ValueError(NO_DATA)
+
+
+NO_DATA = (
+    "this problem has values by evaluate alone; expected a loss on data, from which derivatives and values of samples "
+    "follow: give splits={'train': Split(inputs, targets)} and loss as well"
+)
+
+
 @dataclass(frozen=True)
 class Problem:
     """A model with data, a loss and metrics.
@@ -176,22 +191,48 @@ class Problem:
         description: model and data set by name and their arguments, for the provenance in files; plain values.
         forward: function ``(model, inputs) -> outputs`` for a network that isn't called as ``model(inputs)``:
             ``lambda model, batch: model(**batch).logits``. Names of tensors stay those of the model.
+        evaluate: function of the model that returns numbers by name, such as ``{"return": mean_return(model)}``, for
+            what is no measure of samples; with or without splits. A sequence of numbers, one for each episode, becomes
+            their mean with its standard error. An argument called ``generator`` gets a ``torch.Generator`` that begins
+            with the same seed at every point.
     """
 
     model: nn.Module
-    splits: Mapping[str, Split]
-    loss: Measure
+    splits: Mapping[str, Split] = field(default_factory=dict)
+    loss: Measure = no_loss
     metrics: Mapping[str, Measure | SplitMetric] = field(default_factory=dict)
     augment: Augmentation | None = None
     description: Mapping[str, Any] = field(default_factory=dict)
     forward: Forward | None = None
+    evaluate: ModelEvaluation | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):
             raise TypeError(f"expected a torch.nn.Module as model, got {type(self.model).__name__}")
         if self.forward is not None and not callable(self.forward):
             raise TypeError(f"forward of a problem: expected a function, got {type(self.forward).__name__}")
+        if self.evaluate is not None and not callable(self.evaluate):
+            raise TypeError(
+                f"evaluate of a problem: expected a function of the model, got {type(self.evaluate).__name__}"
+            )
+        if self.evaluate is not None and not self.splits:
+            if self.loss is not no_loss or self.metrics:
+                raise ValueError("a problem without splits has values by evaluate alone, but got a loss or metrics")
+            return
+        if self.loss is no_loss and self.splits:
+            raise ValueError("a problem with splits needs a loss, a function (outputs, targets)")
         _check_measured("problem", self.splits, self.loss, self.metrics, self.augment)
+
+    @property
+    def first_split(self) -> str:
+        """Name of the first split, which is the one that is measured where one is enough.
+
+        Raises:
+            ValueError: the problem has no splits.
+        """
+        if not self.splits:
+            raise ValueError(NO_DATA)
+        return next(iter(self.splits))
 
     def describe(self) -> dict[str, Any]:
         """Return the description and properties of the problem itself, as plain values for the provenance in files.
@@ -206,6 +247,7 @@ class Problem:
             "loss": _name(self.loss),
             "metrics": {name: _name(measure) for name, measure in self.metrics.items()},
             **({} if self.forward is None else {"forward": _name(self.forward)}),
+            **({} if self.evaluate is None else {"evaluate": _name(self.evaluate)}),
             "splits": {name: {"samples": len(split), "digest": split.digest()} for name, split in self.splits.items()},
         }
 
@@ -219,7 +261,10 @@ def _check_measured(
 ) -> None:
     """Check the parts that data sets and problems have in common."""
     if not splits:
-        raise ValueError(f"a {kind} needs at least one split, such as splits={{'train': Split(inputs, targets)}}")
+        raise ValueError(
+            f"a {kind} needs at least one split, such as splits={{'train': Split(inputs, targets)}}"
+            + (", or evaluate, a function of the model" if kind == "problem" else "")
+        )
     for name, split in splits.items():
         if not isinstance(split, Split):
             raise TypeError(

@@ -193,7 +193,7 @@ class ProblemSpec:
         with _seeded(seed):
             problem = call(factory, self.factory_args, name=f"factory {reference!r}", injected=injected)
             if isinstance(problem, Problem) and any(map(is_lazy, problem.model.parameters())):
-                sample = next(iter(problem.splits.values())).take(slice(1))
+                sample = problem.splits[problem.first_split].take(slice(1))
                 with evaluation_mode(problem.model), own_forward(problem.model, problem.forward):
                     call_without_grad(
                         lambda: problem.model(clone_each(sample.inputs))
@@ -202,7 +202,8 @@ class ProblemSpec:
             raise TypeError(
                 f"factory {reference!r}: expected a landscape.problem.Problem, got {type(problem).__name__}"
             )
-        selected = datasets.select_splits(problem.splits, splits, self.samples, f"factory {reference!r}")
+        wanted = splits if problem.splits else None
+        selected = datasets.select_splits(problem.splits, wanted, self.samples, f"factory {reference!r}")
         description = {**problem.description, **self.describe(), "seed": seed}
         return replace(problem, splits=selected, description=description)
 

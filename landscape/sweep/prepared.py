@@ -151,6 +151,11 @@ def _prepare(inputs: SweepInputs, is_root: bool, stack: ExitStack) -> PreparedSw
             inputs.problem, inputs.plane, evaluation, inputs.device, config.data_bytes, begun=not (is_root and is_new)
         )
     )
+    if config.adaptive is not None and not any(name.endswith("_loss") for name in evaluate.names):
+        raise ValueError(
+            "adaptive: expected a problem with a loss, whose relief decides which points are measured, got values by "
+            "evaluate alone; leave adaptive unset"
+        )
     precision = probe.report(evaluate, evaluate.names) if probe else None
     metadata = replace(
         _with_provenance(inputs) if is_root else inputs.metadata,

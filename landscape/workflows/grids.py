@@ -79,7 +79,13 @@ def resolve_grid(
         return Grid(tuple(fixed)), []
     paths = _paths_in(paths_in)
     with open_evaluator(problem, plane, evaluation, device) as evaluate:
-        column = next(i for i, name in enumerate(evaluate.names) if name.endswith("_loss"))
+        columns = [i for i, name in enumerate(evaluate.names) if name.endswith("_loss")]
+        if not columns:
+            raise ValueError(
+                "auto: expected a problem with a loss, which the rule of ranges follows, got values by evaluate alone; "
+                "give the range, such as -1:1:51"
+            )
+        column = columns[0]
 
         def loss(point: tuple[float, ...]) -> float:
             return float(evaluate(point)[column])

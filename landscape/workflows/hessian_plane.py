@@ -125,7 +125,7 @@ class Eigenvectors:
 
     def _computed(self, which: Sequence[int]) -> Iterator[_Pair]:
         """Yield eigenpairs of the Hessian at the present weights."""
-        split = next(iter(self.problem.splits))
+        split = self.problem.first_split
         config = at_least_float32(self.evaluation)
         only, freeze = self.config.only, self.config.freeze
         derivatives = LossDerivatives(self.problem, config, split=split, only=only, freeze=freeze, device=self.device)

@@ -179,7 +179,11 @@ class _Job:
             problem = self.spec.build(tuple(self.description["splits"]))
             load_into(problem.model, load_checkpoint(folder / _WEIGHTS))
             rebuilt = _plain(problem.describe())
-            differing = [key for key in ("loss", "metrics", "splits") if rebuilt[key] != self.description[key]]
+            differing = [
+                key
+                for key in ("loss", "metrics", "splits", "evaluate")
+                if rebuilt.get(key) != self.description.get(key)
+            ]
             if differing:
                 raise ValueError(
                     f"the problem was changed after it was built, in its {', '.join(differing)}, so other processes "

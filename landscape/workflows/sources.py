@@ -154,7 +154,7 @@ def open_source(
             raise ValueError("problem: expected None with a source that is a Problem")
         if split is None and samples is None:
             return Source(source)
-        names = None if split is None else SPLITS[split]
+        names = None if split is None or not source.splits else SPLITS[split]
         return Source(replace(source, splits=select_splits(source.splits, names, samples, "problem")))
     checkpoint, spec = find_checkpoint(source, problem)
     if samples is not None:

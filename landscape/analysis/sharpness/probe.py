@@ -82,7 +82,7 @@ class Probe:
                 "bn: expected 'checkpoint': gradients and perturbations are defined at fixed running statistics; leave "
                 "'recalibrate' to surfaces"
             )
-        self.problem, self.split = problem, next(iter(problem.splits))
+        self.problem, self.split = problem, problem.first_split
         self.origin = Weights.from_model(problem.model).to("cpu")
         self.samples = len(problem.splits[self.split])
         self._evaluation = replace(evaluation, paired=False, stop_above=None, derivatives=None)

@@ -153,7 +153,7 @@ def gradient_of(problem: Problem, plane: Plane, config: EvaluationConfig | None 
     Returns:
         The slope along each axis, the norm of the gradient, and its share within the plane, ``(axes + 2,)``.
     """
-    split = next(iter(problem.splits))
+    split = problem.first_split
     with LossDerivatives(problem, config, split=split) as derivatives:
         return _gradient(derivatives, plane)
 
@@ -174,7 +174,7 @@ def quadratic_model(
     Raises:
         DerivativeError: torch cannot differentiate the loss twice.
     """
-    split = next(iter(problem.splits))
+    split = problem.first_split
     with (
         LossDerivatives(problem, at_least_float32(config), split=split, device=device) as derivatives,
         movable_on(problem.model, plane) as set_coordinates,

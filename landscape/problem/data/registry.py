@@ -10,7 +10,7 @@ from typing import Any
 from landscape._utils.names import unknown
 from landscape.problem.data import cifar10, digits, text
 from landscape.problem.data.subset import check_samples, subset
-from landscape.problem.problem import Dataset, Split
+from landscape.problem.problem import NO_DATA, Dataset, Split
 from landscape.problem.references import accepts, call, resolve
 
 _LOADERS: Mapping[str, Callable[..., Dataset]] = {
@@ -77,6 +77,8 @@ def select_splits(
     Raises:
         ValueError: a split is not available.
     """
+    if names and not available:
+        raise ValueError(NO_DATA)
     for name in names or ():
         if name not in available:
             raise unknown(f"split of {source}:", name, available)
