@@ -61,6 +61,7 @@ def principal_directions(
 
     Raises:
         ValueError: too few checkpoints, or they span fewer dimensions than ``axes``.
+        FloatingPointError: weights that are not finite, or whose inner products overflow.
     """
     count = len(checkpoints)
     if count <= axes:
@@ -74,6 +75,8 @@ def principal_directions(
     names = [name for name in origin.tensors if name in moving]
 
     gram = _gram_matrix([_selecting(load, names, origin) for load in checkpoints], budget)
+    if not np.isfinite(gram).all():
+        raise FloatingPointError("weights that are not finite, or too large for principal components")
     centering = np.eye(count) - 1.0 / count
     centred = centering @ gram @ centering
     values, vectors = np.linalg.eigh((centred + centred.T) / 2)

@@ -227,6 +227,8 @@ def python_value(value: Any) -> Any:
     """Return an attribute's value as a Python object: text for bytes, numbers and lists for NumPy's."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
+    if isinstance(value, h5py.Empty):
+        return None
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
         return value.item()
     return value.tolist() if hasattr(value, "tolist") else value

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from torch import Tensor
 
 from landscape._utils.provenance import Environment
 from landscape.analysis.curvature.file import is_curvature, read_curvature
@@ -252,7 +253,8 @@ def _directions(path: Path) -> Info:
 
 def _checkpoint(path: Path) -> Info:
     checkpoint = load_checkpoint(path)
-    numbers = sum(tensor.numel() for tensor in checkpoint.state_dict.values())
+    # A state_dict may hold other values beside tensors (extra state).
+    numbers = sum(tensor.numel() for tensor in checkpoint.state_dict.values() if isinstance(tensor, Tensor))
     facts = {
         "step": checkpoint.step,
         "epoch": checkpoint.epoch,

@@ -122,7 +122,7 @@ def resume(
                 problem, optimizer.name, run.settings, run.path, arguments=optimizer.arguments, progress=progress,
                 stop=stop,
             )  # fmt: skip
-        except ValueError as error:  # all arguments are those of the record
+        except (ValueError, ArithmeticError, LookupError, TypeError) as error:  # all arguments are those of the record
             raise CheckpointError(f"{run.path} cannot be resumed as its record says: {error}") from error
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from landscape._utils.files import require_writable
 from landscape._utils.provenance import Environment
 from landscape._utils.trust import trusting
-from landscape.errors import StoreError
+from landscape.errors import CheckpointError, StoreError
 from landscape.evaluation.derivatives.points import gradient_of
 from landscape.geometry.plane import Plane, principal_plane
 from landscape.geometry.trajectory import PathGradient, PathPoint, Trajectory, project_path
@@ -145,7 +145,10 @@ def principal_plane_of(
     layout = Weights.from_model(model)
     origin = layout.select(last.for_network(layout.tensors), str(opened[0].path))
     sources = [_loader(path, layout) for run in opened for path in run.checkpoints]
-    return principal_plane(origin, sources, axes, ignore, split_patterns(only), split_patterns(freeze))
+    try:
+        return principal_plane(origin, sources, axes, ignore, split_patterns(only), split_patterns(freeze))
+    except FloatingPointError as error:
+        raise CheckpointError(f"{', '.join(str(run.path) for run in opened)}: {error}") from error
 
 
 def open_runs(runs: Run | PathName | Sequence[Run | PathName]) -> list[Run]:

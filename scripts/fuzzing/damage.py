@@ -104,12 +104,19 @@ def _damage_json_file(path: Path, generator: np.random.Generator) -> str:
 
 def _damage_csv(path: Path, generator: np.random.Generator) -> str:
     rows = [line.split(",") for line in path.read_text().splitlines()]
-    row, new = pick(rows, generator), str(pick(VALUES[:-7], generator))[:5000]
+    row, new = pick(rows, generator), _text(pick(VALUES, generator))[:5000]
     row[int(generator.integers(len(row)))] = new
     if generator.random() < 0.3:
         rows.append(pick(rows, generator)[:-1])
     path.write_text("\n".join(",".join(row) for row in rows) + "\n", errors="replace")
     return repr(new[:40])
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except ValueError:  # an integer of thousands of digits
+        return "9" * 5000
 
 
 class _Code:

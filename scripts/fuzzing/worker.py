@@ -36,8 +36,11 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 _UNEXPECTED = re.compile(r"unexpected [A-Z]\w+( in [\w.]+:\d+)?: ")
-_USAGE = ("moves something", "differs from the origin", "principal components", "expected coordinates")
-"""Refused arguments: a file may well hold weights that are equal to those at the origin, or zero."""
+_USAGE = (
+    "moves something", "differs from the origin", "principal components", "expected coordinates",
+    "expected directions for", "outside a run directory", "no finite value", "no grid cell",
+)  # fmt: skip
+"""Refused arguments: a file may well hold fewer directions than axes, weights that equal the origin, or no value."""
 
 
 class Hanging(BaseException):
