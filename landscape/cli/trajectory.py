@@ -88,7 +88,7 @@ def command(
     from landscape.surface.plane_files import read_plane
     from landscape.workflows.checkpoint_series import open_paths
     from landscape.workflows.sources import UnnamedProblemError
-    from landscape.workflows.trajectory import principal_plane_of, project
+    from landscape.workflows.trajectory import fit_notes, principal_plane_of, project
 
     if attach and plane == "pca":
         raise click.UsageError("--attach needs a surface file as --plane")
@@ -111,6 +111,8 @@ def command(
     if unknown:
         echo(f"{unknown} of {total} checkpoints were saved without their loss; --measure computes it", err=True)
     chosen = chosen or read_plane(plane, mapped=True)
+    for note in fit_notes(opened, chosen.origin):
+        echo(note, err=True)
     for trajectory in trajectories:
         echo(_sentence(trajectory, chosen), err=True)
     echo(f"{out}: {len(trajectories)} {'trajectory' if len(trajectories) == 1 else 'trajectories'}", err=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from landscape._utils.files import require_writable
 from landscape._utils.provenance import Environment
+from landscape._utils.state_dict import match_names
 from landscape._utils.trust import trusting
 from landscape.errors import CheckpointError, StoreError
 from landscape.evaluation.derivatives.points import gradient_of
@@ -149,6 +150,23 @@ def principal_plane_of(
         return principal_plane(origin, sources, axes, ignore, split_patterns(only), split_patterns(freeze))
     except FloatingPointError as error:
         raise CheckpointError(f"{', '.join(str(run.path) for run in opened)}: {error}") from error
+
+
+def fit_notes(runs: Sequence[Run | CheckpointSeries], layout: Weights) -> list[str]:
+    """Return what the user should know about how checkpoints fit a network: a prefix of names, or an adapter.
+
+    Args:
+        runs: the runs; the first checkpoint of each is looked at.
+        layout: weights of the network, such as the origin of a plane.
+    """
+    notes = []
+    for run in runs:
+        found = load_checkpoint(run.checkpoints[0])
+        match = match_names(layout.tensors, found.for_network(layout.tensors), layout.tied)
+        notes.append("" if match is None else match.note(run.path))
+        if found.adapter:
+            notes.append(f"{run.path} has adapters; the other weights are those of the problem")
+    return [note for note in notes if note]
 
 
 def open_runs(runs: Run | PathName | Sequence[Run | PathName]) -> list[Run]:

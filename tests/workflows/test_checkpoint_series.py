@@ -19,7 +19,7 @@ from landscape.workflows.checkpoint_series import CheckpointSeries, open_paths
 from landscape.workflows.planes import PlaneConfig
 from landscape.workflows.sources import UnnamedProblemError
 from landscape.workflows.surface import compute_surface
-from landscape.workflows.trajectory import principal_plane_of, project
+from landscape.workflows.trajectory import fit_notes, principal_plane_of, project
 
 
 @pytest.fixture
@@ -175,3 +175,41 @@ def test_series_of_averages(write, spec):
     series = open_paths([f"{file}::ema.module" for file in files])[0]
     assert series.steps == [1, 2]
     assert series.load().state_dict.keys() == spec.build().model.state_dict().keys()
+
+
+def test_a_prefix_is_said(write, spec):
+    files = write("model_1.pt", "model_2.pt")
+    plain = project(files, random_plane(spec.build().model, seed=0), problem=spec)[0]
+    for file in files:
+        torch.save({n.replace("module.", "model."): t for n, t in torch.load(file).items()}, file)
+    plane = random_plane(spec.build().model, seed=0)
+    assert np.array_equal(project(files, plane, problem=spec)[0].coordinates, plain.coordinates)
+    (note,) = fit_notes(open_paths(files), plane.origin)
+    assert note.endswith("its weights fit with 'model.' removed from their names")
+
+
+def test_adapters_make_a_path(tmp_path):
+    """Only what the adapter holds moves; the base is that of the problem."""
+
+    class Adapted(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.base_layer = torch.nn.Linear(4, 3)
+            self.lora_A = torch.nn.ModuleDict({"default": torch.nn.Linear(4, 2, bias=False)})
+
+        def forward(self, x):
+            return self.base_layer(x) + self.lora_A["default"](x).sum(1, keepdim=True)
+
+    torch.manual_seed(0)
+    model = Adapted()
+    for step in (5, 10):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        torch.save({"lora_A.weight": torch.full((2, 4), float(step))}, folder / "adapter_model.bin")
+    plane = random_plane(model, seed=0)
+    (path,) = project(tmp_path, plane)
+    start = model.lora_A["default"].weight.detach()
+    assert path.step.tolist() == [5, 10]
+    expected = [float((torch.full((2, 4), float(step)) - start).norm()) for step in (5, 10)]
+    assert path.displacement == pytest.approx(expected, rel=1e-6)
+    assert fit_notes(open_paths([tmp_path]), plane.origin)[0].endswith("the other weights are those of the problem")
