@@ -22,22 +22,19 @@ def explain_failure(model: nn.Module, split: Split, batch_size: int, error: Exce
         error: the error, which is quoted.
     """
     batch = split.take(slice(0, batch_size))
-    if _runs(model, batch.inputs):
+    if _outputs(model, batch.inputs) is not None:
         return None
     reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     kind, inputs = type(model).__name__, batch.inputs
-    if len(batch) < len(split) and _runs(model, split.inputs):
+    if len(batch) < len(split) and _outputs(model, split.inputs) is not None:
         advice = (
             "it takes all samples at once, as networks on one graph do: set the batch size to the number of samples, "
             f"{len(split)}"
         )
-    elif isinstance(inputs, tuple | list) and _runs(model, *inputs):
-        advice = "inputs are passed as one argument: write Problem(..., forward=lambda model, batch: model(*batch))"
-    elif isinstance(inputs, Mapping) and _runs(model, **inputs):
-        advice = (
-            "inputs are passed as one argument: write Problem(..., forward=lambda model, batch: model(**batch)), with "
-            ".logits or the like behind it if the outputs are an object"
-        )
+    elif isinstance(inputs, tuple | list) and (outputs := _outputs(model, *inputs)) is not None:
+        advice = _advice("*batch", outputs)
+    elif isinstance(inputs, Mapping) and (outputs := _outputs(model, **inputs)) is not None:
+        advice = _advice("**batch", outputs)
     else:
         advice = f"inputs are {tree_map(lambda leaf: f'{tuple(leaf.shape)} {leaf.dtype}', inputs)}"
     return ValueError(
@@ -45,10 +42,17 @@ def explain_failure(model: nn.Module, split: Split, batch_size: int, error: Exce
     )
 
 
-def _runs(model: nn.Module, *args: Any, **kwargs: Any) -> bool:
+def _advice(arguments: str, outputs: Any) -> str:
+    logits = ".logits" if hasattr(outputs, "logits") else ""  # as those of Hugging Face have
+    call = f"model({arguments}){logits}"
+    return f"inputs are passed as one argument: write Problem(..., forward=lambda model, batch: {call})"
+
+
+def _outputs(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """Return the outputs of a network, of whatever type; None if it fails."""
     try:
         with evaluation_mode(model), preserve_random_state(), preserve_tensors((args, kwargs)):
-            call_without_grad(lambda: model(*args, **kwargs))
+            outputs = call_without_grad(lambda: model(*args, **kwargs))
     except Exception:  # a network is any callable
-        return False
-    return True
+        return None
+    return () if outputs is None else outputs

@@ -153,8 +153,11 @@ def test_a_check_calls_it(problem):
 @pytest.mark.parametrize(
     ("inputs", "written"),
     [
-        (lambda s: s.inputs, r"write Problem\(\.\.\., forward=lambda model, batch: model\(\*\*batch\)\)"),
-        (lambda s: tuple(s.inputs.values()), r"write Problem\(\.\.\., forward=lambda model, batch: model\(\*batch\)\)"),
+        (lambda s: s.inputs, r"write Problem.*forward=lambda model, batch: model\(\*\*batch\)\.logits\)"),
+        (
+            lambda s: tuple(s.inputs.values()),
+            r"write Problem.*forward=lambda model, batch: model\(\*batch\)\.logits\)",
+        ),
     ],
 )
 def test_a_failure_says_what_to_write(inputs, written, problem):
