@@ -126,6 +126,11 @@ def check_axes(plane: Plane) -> list[Finding]:
     return findings
 
 
+_MEASURES_ADVICE = (
+    "return one value per sample or a pair (values, weights), or use landscape.whole for a score of the whole split"
+)
+
+
 def check_evaluation(
     problem: Problem, plane: Plane, evaluation: EvaluationConfig | None = None, expected: float | None = None
 ) -> list[Finding]:
@@ -138,22 +143,25 @@ def check_evaluation(
         expected: loss of the checkpoint on the same samples, as its training run computed it.
 
     Returns:
-        Findings ``repeats`` (two passes give the same loss), ``origin`` (it is the expected one) and ``batch-norm``
+        Findings ``repeats`` (two passes give the same loss), ``measures`` (a loss or metric depends on the batch size,
+        or on a state), ``origin`` (it is the expected one) and ``batch-norm``
         (the running statistics belong to the weights), as far as they apply.
     """
     evaluation = evaluation or EvaluationConfig()
     origin, elsewhere = (0.0,) * plane.ndim, (0.1,) * plane.ndim
-    with open_evaluator(problem, plane, evaluation) as evaluate:
+    with open_evaluator(problem, plane, evaluation, begun=True) as evaluate:
         name = evaluate.names[0]
         first = float(evaluate(origin)[0])
         evaluate(elsewhere)
         second = float(evaluate(origin)[0])
+        doubts = [remark.removeprefix("warning: ") for remark in evaluate.remarks if remark.startswith("warning: ")]
     findings = [_check_repeats(name, first, second)]
+    findings += [Finding("measures", float(len(doubts)), WARN, doubt, _MEASURES_ADVICE) for doubt in doubts]
     if expected is not None:
         findings.append(_compare_origin(first, expected, f"{name} at the origin"))
     if any(isinstance(m, NormBase) and m.track_running_stats for m in problem.model.modules()):
         other = "checkpoint" if evaluation.bn == "recalibrate" else "recalibrate"
-        with open_evaluator(problem, plane, replace(evaluation, bn=other)) as evaluate:
+        with open_evaluator(problem, plane, replace(evaluation, bn=other), begun=True) as evaluate:
             third = float(evaluate(origin)[0])
         stored, fresh = (third, first) if evaluation.bn == "recalibrate" else (first, third)
         findings.append(_check_statistics(name, stored, fresh))

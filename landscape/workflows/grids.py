@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -78,14 +79,13 @@ def resolve_grid(
     if len(fixed) == len(axes):
         return Grid(tuple(fixed)), []
     paths = _paths_in(paths_in)
-    with open_evaluator(problem, plane, evaluation, device) as evaluate:
-        columns = [i for i, name in enumerate(evaluate.names) if name.endswith("_loss")]
-        if not columns:
-            raise ValueError(
-                "auto: expected a problem with a loss, which the rule of ranges follows, got values by evaluate alone; "
-                "give the range, such as -1:1:51"
-            )
-        column = columns[0]
+    if not problem.splits:
+        raise ValueError(
+            "auto: expected a problem with a loss, which the rule of ranges follows, got values by evaluate alone; "
+            "give the range, such as -1:1:51"
+        )
+    with open_evaluator(replace(problem, evaluate=None), plane, evaluation, device) as evaluate:
+        column = next(i for i, name in enumerate(evaluate.names) if name.endswith("_loss"))
 
         def loss(point: tuple[float, ...]) -> float:
             return float(evaluate(point)[column])

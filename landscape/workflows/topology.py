@@ -129,7 +129,7 @@ def _measured_errors(surface: Surface, tree: MergeTree, path: Path, seed: int | 
         ) from error
     pairs = [minimum for minimum in tree.minima if minimum.saddle and not minimum.at_least][:MEASURED]
     errors = {}
-    with open_evaluator(problem, plane, evaluation) as evaluate:
+    with open_evaluator(problem, plane, evaluation, begun=True) as evaluate:
         for minimum in pairs:
             ends = [minimum.coordinates, _coordinates(surface, minimum.saddle or ())]
             low, high = evaluate.sample_values(ends, split, measure)

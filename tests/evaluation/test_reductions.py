@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from landscape.analysis.checks import check_evaluation
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.evaluator import open_evaluator
 from landscape.evaluation.multi_seed import open_multi_seed_evaluator
@@ -198,6 +199,8 @@ def test_file_begun_with_a_refused_measure_is_resumed(problem, tmp_path, monkeyp
     assert is_complete(after.surface.status).all()
     (text,) = said
     assert text.startswith("warning: train_loss depends on the batch size of 32")
+    problem, plane, _ = arguments
+    assert [finding.name for finding in check_evaluation(problem, plane, evaluation)] == ["repeats", "measures"]
 
 
 def test_network_that_takes_whole_batches_only():

@@ -116,7 +116,8 @@ class Probe:
         """
         split = split or self.split
         metrics = {} if measure == "loss" else {measure: self.problem.metrics[measure]}
-        problem = replace(self.problem, splits={split: self.problem.splits[split]}, metrics=metrics)
+        splits = {split: self.problem.splits[split]}
+        problem = replace(self.problem, splits=splits, metrics=metrics, evaluate=None)
         plane = Plane(self.origin, tuple(directions))
         with open_evaluator(problem, plane, self._evaluation, self._device) as evaluate:
             yield partial(evaluate.sample_values, split=split, measure=measure)
