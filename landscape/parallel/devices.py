@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from landscape._utils.machine import usable_cores
 from landscape._utils.text import counted
 from landscape.parallel.ranks import RankError, Ranks, host_description, mark_collective
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 _log = logging.getLogger(__name__)
 
@@ -50,14 +54,10 @@ def local_ranks(ranks: Ranks, environment: Mapping[str, str] | None = None) -> L
     cores, host_cores = usable_cores(), os.cpu_count() or 1
     if ranks.comm is None:
         return LocalRanks(0, 1, len(cores), host_cores)
-    from mpi4py import MPI
-
-    host = ranks.comm.Split_type(MPI.COMM_TYPE_SHARED, key=ranks.rank)
-    shared_cores = len(set[int]().union(*host.allgather(cores)))
-    found = host.rank, host.size
-    host.Free()
+    found, cores_of_host = ranks.together(lambda comm: _share_on_host(comm, cores))
+    shared_cores = len(set[int]().union(*cores_of_host))
     launcher = local_rank_from_environment(os.environ if environment is None else environment)
-    if launcher is not None and launcher[1] > found[1]:
+    if launcher is not None and launcher[1] > found[1] and not ranks.losses:  # it counts dead ranks, too
         _log.warning(
             "the launcher counts %d ranks on this host, but %d share memory; using the launcher's count",
             launcher[1],
@@ -65,6 +65,20 @@ def local_ranks(ranks: Ranks, environment: Mapping[str, str] | None = None) -> L
         )
         found = launcher
     return LocalRanks(*found, shared_cores, host_cores)
+
+
+def _share_on_host(comm: MPI.Intracomm, cores: Collection[int]) -> tuple[tuple[int, int], list[Collection[int]]]:
+    """Return rank and size of this rank's host, and the ``cores`` of the ranks on it; a collective operation."""
+    from mpi4py import MPI
+
+    host = comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
+    try:
+        return (host.rank, host.size), host.allgather(cores)
+    except MPI.Exception:  # a rank has died: wake up the others
+        host.Revoke()
+        raise
+    finally:
+        host.Free()
 
 
 def local_rank_from_environment(environment: Mapping[str, str]) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import socket
 import sys
@@ -22,10 +23,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from landscape._utils.user_code import exit_error
 from landscape.errors import LandscapeError, MissingLibraryError
-from landscape.parallel.fault_tolerance import without_failed
+from landscape.parallel.fault_tolerance import attempt, places_in, tolerates_deaths, without_failed
 
 if TYPE_CHECKING:
     from mpi4py import MPI
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
@@ -43,6 +46,7 @@ _SIZE_VARIABLES = (
 """Number of ranks by the environment of each launcher. SLURM_NTASKS is not among them: it is also set for the single
 process of a batch script."""
 _RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
+ROOT_DIED = "the root died; the file holds what it had written, and the same call resumes it"
 _COLLECTIVE = "_raised_on_all_ranks"
 _ABORT_SECONDS = 60.0  # time for the root to abort a job, in which the other ranks wait for their end
 _ROOT_EXIT_DELAY = 1.0  # seconds in which the other ranks end before a root with an exit code other than 0
@@ -94,6 +98,7 @@ class Ranks:
         places: host and process of each rank.
         losses: True if ranks of this job have died or hang.
         left_out: host and process of the ranks that hang, without which the others continue.
+        collectives: communicator of collective operations, if ranks may die alone; None elsewhere.
     """
 
     comm: MPI.Intracomm | None = None
@@ -102,6 +107,7 @@ class Ranks:
     places: Sequence[str] = ()
     losses: bool = False
     left_out: tuple[str, ...] = ()
+    collectives: MPI.Intracomm | None = None
 
     @property
     def is_root(self) -> bool:
@@ -138,8 +144,15 @@ class Ranks:
             )
         if world.size == 1:
             return cls()
-        comm = world.Dup()  # so that messages of user code on COMM_WORLD do not mix with ours
-        return cls(comm, comm.rank, comm.size, comm.allgather(host_description()))
+        if tolerates_deaths(environment):
+            ranks = cls(world, world.rank, world.size)
+            ranks.shrink()
+            ranks.losses = ranks.size < world.size
+        else:
+            comm = world.Dup()  # so that messages of user code on COMM_WORLD do not mix with ours
+            ranks = cls(comm, comm.rank, comm.size)
+        ranks.places = ranks.gather(host_description())
+        return ranks
 
     def abort_on_uncaught_errors(self) -> None:
         """Let an exception that nobody catches end the whole job; MPI would leave the other ranks waiting forever.
@@ -174,7 +187,7 @@ class Ranks:
         except (Exception, SystemExit) as caught:
             error = caught if isinstance(caught, Exception) else exit_error(caught)
         if self.comm is not None:
-            reports = self.comm.allgather(None if error is None else f"{type(error).__name__}: {error}")
+            reports = self.gather(None if error is None else f"{type(error).__name__}: {error}")
             for rank, report in enumerate(reports):
                 if report is not None and error is None:
                     error = RemoteError(f"rank {rank} ({self.places[rank]}) failed: {report}")
@@ -193,7 +206,7 @@ class Ranks:
         digests = {
             key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest() for key, value in values.items()
         }
-        everyone = self.comm.allgather(digests)
+        everyone = self.gather(digests)
         for rank, other in enumerate(everyone):
             differing = [key for key in {**everyone[0], **other} if everyone[0].get(key) != other.get(key)]
             if differing:
@@ -207,18 +220,47 @@ class Ranks:
 
     def share(self, value: T) -> T:
         """Return the root's ``value`` on every rank."""
-        return value if self.comm is None else cast(T, self.comm.bcast(value))
+        return value if self.comm is None else cast(T, self.together(lambda comm: comm.bcast(value)))
 
     def gather(self, value: T) -> list[T]:
-        """Return the ``value`` of each rank, in order, on every rank."""
-        return [value] if self.comm is None else self.comm.allgather(value)
+        """Return the ``value`` of each rank that is alive, in order, on every rank."""
+        return [value] if self.comm is None else self.together(lambda comm: comm.allgather(value))
+
+    def together(self, operation: Callable[[MPI.Intracomm], T]) -> T:
+        """Return the value of a collective operation, which the survivors repeat if a rank dies in it.
+
+        Args:
+            operation: communicates in the communicator that it is given, of all ranks that are alive.
+
+        Raises:
+            RankError: the root has died, or communication failed although every rank is alive; collective.
+        """
+        assert self.comm is not None
+        if self.collectives is None:
+            return operation(self.comm)
+        while True:
+            value, error, counts = attempt(self.collectives, operation)
+            if counts:
+                return cast(T, value)
+            before = self.size
+            self.shrink()
+            if self.size == before:
+                raise mark_collective(RankError(f"ranks cannot communicate: {error or 'an error on another rank'}"))
 
     def shrink(self) -> None:
-        """Continue with the ranks that are alive, renumbered; all of them call this together."""
+        """Continue with the ranks that are alive, renumbered; all of them call this together.
+
+        Raises:
+            RankError: the root is not among them; collective.
+        """
         assert self.comm is not None
-        self.comm, self.losses = without_failed(self.comm), True
+        before, self.losses = self.comm, True
+        self.comm, self.collectives = without_failed(before)
         self.rank, self.size = self.comm.rank, self.comm.size
-        self.places = self.comm.allgather(host_description())
+        alive = places_in(self.comm, before)
+        self.places = [place for rank, place in enumerate(self.places) if rank in alive]
+        if alive[0] != 0:
+            raise mark_collective(RankError(ROOT_DIED))
 
     def exclude(self, hung: Sequence[int]) -> None:
         """Continue without some ranks, renumbered; all others call this together, and those may never return.
@@ -231,6 +273,8 @@ class Ranks:
         self.places = [place for rank, place in enumerate(self.places) if rank not in gone]
         # Collective over the members of the new communicator only.
         self.comm, self.losses = self.comm.Create_group(self.comm.group.Excl(gone)), True
+        if self.collectives is not None:
+            self.comm, self.collectives = without_failed(self.comm)
         self.rank, self.size = self.comm.rank, self.comm.size
 
     def finalize(self, code: int) -> int:
@@ -244,9 +288,10 @@ class Ranks:
             return code
         from mpi4py import MPI
 
-        if self.losses:
+        if self.losses or self.collectives is not None:
             with suppress(Exception):
-                self.comm.Barrier()
+                self.together(lambda comm: comm.Barrier())
+        if self.losses:
             if self.left_out and self.is_root:
                 sys.stderr.write(f"the job ends by MPI_Abort({code}), because of {', '.join(self.left_out)}\n")
             sys.stdout.flush()

@@ -29,7 +29,7 @@ from landscape.parallel.messages import (
     StopRequest,
     ToRank,
 )
-from landscape.parallel.ranks import RankError, Ranks, host_description, mark_collective
+from landscape.parallel.ranks import ROOT_DIED, RankError, Ranks, host_description, mark_collective
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -195,9 +195,7 @@ def work_for_root(ranks: Ranks, work: Work, stop: Stop) -> None:
             farewell = link.farewell()
     except Exception as error:
         if is_process_failure(error):
-            raise RankError(
-                "the root died; the file holds what it had written, and the same call resumes it"
-            ) from error
+            raise RankError(ROOT_DIED) from error
         raise
     if farewell.hung:
         ranks.exclude(farewell.hung)

@@ -206,3 +206,26 @@ def test_uncaught_error_ends_job_and_names_rank(launch):
 @pytest.mark.mpi
 def test_finalize_ends_job_with_code_of_root(launch):
     assert launch(PROGRAM, {"code": 3}, 3).returncode == 3
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(("victim", "seconds"), [(1, 0.1), (3, 0.25), (2, 0.4)])
+def test_collective_operations_survive_dead_rank(launch, fault_tolerance, victim, seconds):
+    options = {"victim": victim, "seconds": seconds, "lasting": 0.8}
+    done = launch(PROGRAM.with_name("dying.py"), options, 4, fault_tolerance)
+    assert done.returncode == 3, done.stderr
+    alive = done.said["alive"]
+    # On a busy machine, Open MPI sometimes gives up a second rank.
+    assert alive[0] == 0
+    assert len(alive) >= 2
+    assert victim not in alive
+    assert done.said["places"] == len(alive)
+
+
+@pytest.mark.mpi
+def test_collective_operations_end_after_death_of_root(launch, fault_tolerance):
+    options = {"victim": 0, "seconds": 0.2, "lasting": 20}
+    done = launch(PROGRAM.with_name("dying.py"), options, 3, fault_tolerance)
+    assert done.returncode not in (0, None)
+    for rank in (1, 2):
+        assert f"rank {rank}: the root died; the file holds what it had written" in done.stderr

@@ -83,7 +83,7 @@ class Cluster:
     """The daemons of the cluster, and its commands."""
 
     def __init__(self, folder):
-        self.folder, self.processes = folder, {}
+        self.folder, self.processes, self.crashes = folder, {}, []
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "OMPI", "PMI"))},
             "SLURM_CONF": str(folder / "slurm.conf"),
@@ -108,7 +108,7 @@ class Cluster:
         words = [f"--{option}={folder / name}" for option, name in options.items()]
         self.daemon("munged", "munged", "--foreground", "--force", *words)
         self.wait(lambda: (folder / "munge.socket").exists(), "munged does not start")
-        self.daemon("slurmctld", "slurmctld", "-D", "-c", "-f", str(folder / "slurm.conf"))
+        self.start_controller()
         for node in NODES:
             self.start_node(node)
         self.wait_for_nodes()
@@ -124,6 +124,16 @@ class Cluster:
             self.processes[name] = subprocess.Popen(
                 words, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
+
+    def start_controller(self):
+        self.daemon("slurmctld", "slurmctld", "-D", "-f", str(self.folder / "slurm.conf"))
+
+    def keep_controller(self):
+        """Start the controller again if it has crashed, as a supervisor does: it did after a node had failed."""
+        code = self.processes["slurmctld"].poll() if "slurmctld" in self.processes else None
+        if code is not None:
+            self.crashes.append(code)
+            self.start_controller()
 
     def start_node(self, node):
         self.daemon(node, "slurmd", "-D", "-N", node, "-f", str(self.folder / "slurm.conf"))
@@ -162,11 +172,12 @@ class Cluster:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, f"{message}\n{self.logs()}"
+            self.keep_controller()
             time.sleep(0.3)
 
     def logs(self):
         """Return the ends of all logs of the daemons and the queue."""
-        parts = [self.run("squeue", "-a").stdout]
+        parts = [self.run("squeue", "-a").stdout, f"crashes of slurmctld: {self.crashes}"]
         parts += [f"{path.name}: {path.read_text()[-1500:]}" for path in sorted(self.folder.glob("*.log"))]
         return "\n".join(parts)
 

@@ -95,9 +95,14 @@ def test_job_is_requeued_while_it_computes_points(cluster, name):
     assert len(notes) == 2
     done, notes = cluster(script, "run", returns=[3], **job)
     assert (done.returncode, notes[-1]) == (3, "scontrol requeue 4711")
-    done, notes = cluster(script, "run", returns=[3], gains=False, **job)
-    assert done.returncode == 3
-    assert not any("requeue" in note for note in notes), "a run without progress would repeat"
+    for code in (3, 137, 138):  # stopped before the first point, by whatever way the signal took
+        done, notes = cluster(script, "run", returns=[code], gains=False, **job)
+        requeued = any("requeue" in note for note in notes)
+        assert (done.returncode, requeued) == (code, code != 138), "the third one in a row would repeat"
+    assert "three runs without a new point (codes 3 137 138 ): not requeued" in done.stderr
+    for gains, requeued in ((False, True), (False, True), (True, True), (False, True)):
+        done, notes = cluster(script, "run", returns=[3], gains=gains, **job)
+        assert any("requeue" in note for note in notes) == requeued, "a new point begins the count again"
     done, notes = cluster(script, "run", returns=[1], **job)
     assert done.returncode == 1
     assert not any("requeue" in note for note in notes)

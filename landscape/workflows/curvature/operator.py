@@ -13,7 +13,7 @@ from torch import Tensor
 
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.derivatives.derivatives import LossDerivatives
-from landscape.parallel.ranks import Ranks
+from landscape.parallel.ranks import RankError, Ranks, mark_collective
 from landscape.problem.problem import Problem
 from landscape.training.checkpoint import load_checkpoint, load_into
 
@@ -57,6 +57,8 @@ class CurvatureOperator:
         self._problem, self._evaluation, self._split = problem, evaluation, split
         self._device, self._ranks = device, ranks
         self._open: LossDerivatives | None = None
+        self._parts = ranks.size  # into which the data are divided
+        self._failed = False  # all ranks have left, because of an error
 
     @contextmanager
     def open(
@@ -77,7 +79,10 @@ class CurvatureOperator:
         try:
             yield self._open
         finally:
-            self._do(_Command("close"))
+            if self._failed:
+                self._leave()
+            else:
+                self._do(_Command("close"))
 
     def product(self, vectors: Tensor, matrix: str) -> Tensor:
         """Return the products with vectors ``(n,)`` or ``(k, n)`` over all data, float64; called on the root."""
@@ -87,7 +92,8 @@ class CurvatureOperator:
 
     def end(self) -> None:
         """Let the other ranks return from :meth:`serve`; called on the root."""
-        self._ranks.share(_Command("end"))
+        if not self._failed:
+            self._ranks.share(_Command("end"))
 
     def serve(self) -> None:
         """Follow the root until it ends; called on the other ranks."""
@@ -108,15 +114,22 @@ class CurvatureOperator:
             "close": self._leave,
             "product": lambda: self._own_product(command),
         }
-        found = self._ranks.collective(work[command.kind])
+        try:
+            found = self._ranks.collective(work[command.kind])
+            if command.kind != "close" and self._ranks.size != self._parts:
+                raise mark_collective(RankError("a rank died, and its part of the data is missing; repeat the call"))
+        except Exception:
+            self._failed = True
+            raise
         return None if found is None else self._sum(found)
 
     def _enter(self, command: _Command) -> None:
         if command.checkpoint is not None:
             load_into(self._problem.model, load_checkpoint(command.checkpoint))
+        self._parts = self._ranks.size
         derivatives = LossDerivatives(
             self._problem, self._evaluation, split=self._split, only=command.only, freeze=command.freeze,
-            device=self._device, part=(self._ranks.rank, self._ranks.size),
+            device=self._device, part=(self._ranks.rank, self._parts),
         )  # fmt: skip
         self._open = derivatives.__enter__()
 
