@@ -11,7 +11,7 @@ import io
 import math
 import pickle
 import warnings
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ def read_distributed(folder: Path, choose: Callable[[Collection[str]], Iterable[
         wanted = list(choose(tensors))
         if not wanted:
             raise CheckpointError(f"{folder} has no weights: {METADATA} describes {len(tensors)} tensors")
+        _require_own_bytes(folder, [stored for name in wanted for _, stored in chunks.get(name, [])])
         return {name: _assembled(folder, name, tensors[name], chunks.get(name, [])) for name in wanted}
     except CheckpointError:
         raise
@@ -99,6 +100,26 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C allocates as man
         return _Size if (module, name) == ("torch", "Size") else _Record
 
 
+def _require_own_bytes(folder: Path, chunks: Sequence[_Record]) -> None:
+    """Raise ``CheckpointError`` if chunks are larger together than their files, as those are that tensors share."""
+    files = {_file(folder, stored) for stored in chunks}
+    declared, size = sum(stored["length"] for stored in chunks), sum(path.stat().st_size for path in files)
+    if declared > size:
+        raise CheckpointError(
+            f"{folder} is refused: its files have {size:,} bytes, and {METADATA} declares {declared:,}; was it "
+            "copied in full?"
+        )
+
+
+def _file(folder: Path, stored: _Record) -> Path:
+    """Return the file of a chunk, which is in the folder itself."""
+    name = stored["relative_path"]
+    if not isinstance(name, str) or Path(name).name != name:
+        raise CheckpointError(f"{folder} is refused: it refers to {name!r}, outside of the folder")
+    require_regular_file(folder / name, CheckpointError, "a file of a distributed checkpoint")
+    return folder / name
+
+
 def _assembled(
     folder: Path, name: str, size: tuple[int, ...], chunks: list[tuple[tuple[int, ...] | None, _Record]]
 ) -> Tensor:
@@ -118,13 +139,9 @@ def _assembled(
 
 
 def _chunk(folder: Path, stored: _Record) -> Tensor:
-    file, offset, length = stored["relative_path"], stored["offset"], stored["length"]
-    if not isinstance(file, str) or Path(file).name != file:
-        raise CheckpointError(f"{folder} is refused: it refers to {file!r}, outside of the folder")
+    path, offset, length = _file(folder, stored), stored["offset"], stored["length"]
     if stored.state.get("transform_descriptors"):
         raise CheckpointError(f"{folder}: compressed chunks are not supported; save the checkpoint without them")
-    path = folder / file
-    require_regular_file(path, CheckpointError, "a file of a distributed checkpoint")
     if type(offset) is not int or type(length) is not int or min(offset, length) < 0:
         raise ValueError("offset and length of a chunk are whole numbers")
     if offset + length > path.stat().st_size:

@@ -44,8 +44,11 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         if not isinstance(header, dict):
             raise ValueError("its header is no dict")
         start = 8 + length
+        declared = sum(entry["data_offsets"][1] - entry["data_offsets"][0] for entry in _entries(header).values())
+        if declared > size - start:
+            raise ValueError(f"it declares {declared:,} bytes of tensors and has {size - start:,}")
         contents = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)[start:]
-        return {name: _tensor(entry, contents, start) for name, entry in header.items() if name != "__metadata__"}
+        return {name: _tensor(entry, contents, start) for name, entry in _entries(header).items()}
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
     except CheckpointError:
@@ -53,6 +56,10 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path} is damaged, or no file of safetensors ({reason})") from error
+
+
+def _entries(header: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: entry for name, entry in header.items() if name != "__metadata__"}
 
 
 def _tensor(entry: Mapping[str, Any], contents: Tensor, start: int) -> Tensor:

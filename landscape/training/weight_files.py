@@ -90,6 +90,8 @@ def read_weights(path: Path, key: str | None = None) -> WeightFile:
     state = file.parent / TRAINER_STATE
     if file.name in FOLDER_FILES and state.is_file():
         stored = read_json(state, CheckpointError)
+        if not isinstance(stored, dict):
+            raise CheckpointError(f"{state} is damaged: expected a dict with the step, got {type(stored).__name__}")
         values = {name: stored.get(of) for name, of in (("step", "global_step"), ("epoch", "epoch"))}
     if file.name.endswith(INDEX):
         found: Any = _sharded(file)
@@ -116,15 +118,17 @@ def _sharded(index: Path) -> dict[str, Tensor]:
     weight_map = stored.get("weight_map") if isinstance(stored, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index}: expected a weight_map with the file of each tensor")
-    files = list(dict.fromkeys(weight_map.values()))
-    tensors: dict[str, Tensor] = {}
-    for name in files:
+    for name in weight_map.values():
         if not isinstance(name, str) or Path(name).name != name:
             raise CheckpointError(f"{index} is refused: it refers to {name!r}, outside of its folder")
+    tensors: dict[str, Tensor] = {}
+    for name in dict.fromkeys(weight_map.values()):
         path = index.parent / name
         if not path.is_file():
             raise CheckpointError(f"{index.parent} is incomplete: {name} is missing, which {index.name} names")
         shard = read_safetensors(path) if path.suffix == SAFETENSORS else load_plain(path)
+        if not isinstance(shard, Mapping):
+            raise CheckpointError(f"{path}: expected a dict of tensors, got {type(shard).__name__}")
         missing = [tensor for tensor, file in weight_map.items() if file == name and tensor not in shard]
         if missing:
             raise CheckpointError(f"{path}: {missing[0]} is missing, which {index.name} places there")

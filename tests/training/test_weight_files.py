@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import json
 import pathlib
 import pickle
 import struct
 import types
 import warnings
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -236,7 +238,7 @@ def test_a_distributed_tensor_in_chunks(tmp_path):
     (tmp_path / ".metadata").write_bytes(pickle.dumps(described))
     assert torch.equal(load_checkpoint(tmp_path).state_dict["weight"], whole)
     (tmp_path / "__1_0.distcp").write_bytes((tmp_path / "__1_0.distcp").read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match="is shorter than"):
+    with pytest.raises(CheckpointError, match="copied in full"):
         load_checkpoint(tmp_path)
     del storage[next(iter(storage))]
     (tmp_path / ".metadata").write_bytes(pickle.dumps(described))
@@ -334,6 +336,60 @@ def test_no_code_runs(kind, tmp_path):
     with pytest.raises(CheckpointError):
         load_checkpoint(path)
     assert not mark.exists()
+
+
+def test_shared_bytes_are_refused(tmp_path):
+    """A small file whose tensors are all the same bytes would take any amount of memory."""
+    text = json.dumps({f"t{k}": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for k in range(9)}).encode()
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
+    with pytest.raises(CheckpointError, match="it declares 72 bytes of tensors and has 8"):
+        load_checkpoint(tmp_path / "a.safetensors")
+    KINDS["distributed alone"](tmp_path, {"a": torch.ones(500)})
+    described = dcp.FileSystemReader(tmp_path / "dcp").read_metadata()
+    (index, stored), entry = next(iter(described.storage_data.items())), described.state_dict_metadata["a"]
+    for k in range(9):
+        described.storage_data[replace(index, fqn=f"t{k}")] = stored
+        described.state_dict_metadata[f"t{k}"] = entry
+    (tmp_path / "dcp" / ".metadata").write_bytes(pickle.dumps(described))
+    with pytest.raises(CheckpointError, match=r"its files have .* bytes, and \.metadata declares"):
+        load_checkpoint(tmp_path / "dcp")
+
+
+def test_a_file_of_a_distributed_checkpoint_stays_in_its_folder(tmp_path):
+    KINDS["distributed alone"](tmp_path, {"a": torch.ones(500)})
+    raw = (tmp_path / "dcp" / ".metadata").read_bytes()
+    (tmp_path / "dcp" / ".metadata").write_bytes(raw.replace(b"__0_0.distcp", b"../_0.distcp"))
+    with pytest.raises(CheckpointError, match="outside of the folder"):
+        load_checkpoint(tmp_path / "dcp")
+
+
+@pytest.mark.parametrize("contents", [[1], {"weight_map": {"a": ["b"]}}, {"weight_map": [1]}])
+def test_damaged_json(contents, tmp_path):
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(contents))
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path)
+    made = hugging_face(tmp_path, Net().state_dict())
+    (made / "trainer_state.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="expected a dict with the step, got list"):
+        load_checkpoint(made)
+
+
+def test_flipped_bits(tmp_path):
+    """Whatever is damaged, the error is ours, or values differ: no crash and no hang."""
+    draw = np.random.default_rng(0)
+    kinds = ("distributed", "safetensors", "safetensors index", "everyday values")
+    for number, kind in enumerate(kinds):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        path = KINDS[kind](folder, Net(0.5).state_dict())
+        damaged = path / ".metadata" if path.is_dir() else path
+        raw = damaged.read_bytes()
+        for _ in range(60):
+            bad = bytearray(raw)
+            bad[draw.integers(min(len(raw), 900))] ^= 1 << draw.integers(8)
+            damaged.write_bytes(bytes(bad))
+            with contextlib.suppress(CheckpointError):
+                load_checkpoint(path)
 
 
 @pytest.mark.parametrize("name", ["../a.safetensors", "/etc/passwd", 3])
