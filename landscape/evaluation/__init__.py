@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from landscape.evaluation.config import EvaluationConfig as EvaluationConfig
     from landscape.evaluation.derivatives.derivatives import LossDerivatives as LossDerivatives
-    from landscape.evaluation.evaluator import Evaluator as Evaluator
     from landscape.evaluation.evaluator import open_evaluator as open_evaluator
+    from landscape.evaluation.point_evaluator import Evaluator as Evaluator
 else:
     from landscape._utils.lazy import lazy
 
@@ -14,7 +14,7 @@ else:
         __name__,
         {
             "EvaluationConfig": "config",
-            "Evaluator": "evaluator",
+            "Evaluator": "point_evaluator",
             "LossDerivatives": "derivatives.derivatives",
             "open_evaluator": "evaluator",
         },

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 
 from landscape.evaluation.config import EvaluationConfig
-from landscape.evaluation.evaluator import Evaluator, open_evaluator
+from landscape.evaluation.evaluator import open_evaluator
+from landscape.evaluation.point_evaluator import Evaluator
 from landscape.geometry.plane import Plane, PlaneFamily
 from landscape.problem.problem import Problem
 
@@ -27,12 +28,12 @@ class MultiSeedEvaluator:
         open_plane: function that opens an evaluator over a plane.
 
     Attributes:
-        names: names of the values; see :class:`~landscape.evaluation.evaluator.Evaluator`.
+        names: names of the values; see :class:`~landscape.evaluation.point_evaluator.Evaluator`.
         batch_size: samples per forward pass.
         engine: name of the engine in use.
         points_per_launch: number of points of one seed that are computed together.
         origin_values: values at the origin, which all planes share.
-        bn_weights: see :class:`~landscape.evaluation.evaluator.Evaluator`.
+        bn_weights: see :class:`~landscape.evaluation.point_evaluator.Evaluator`.
         remarks: sentences about the measures for the user.
     """
 

@@ -16,8 +16,8 @@ from landscape.errors import DerivativeError, StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.derivatives.points import quadratic_model
 from landscape.evaluation.device import current_device
-from landscape.evaluation.evaluator import Evaluator
 from landscape.evaluation.multi_seed import MultiSeedEvaluator, open_multi_seed_evaluator
+from landscape.evaluation.point_evaluator import Evaluator
 from landscape.evaluation.precision import REDUCED, PrecisionProbe, PrecisionReport
 from landscape.geometry.plane import Plane, PlaneFamily
 from landscape.geometry.quadratic import QuadraticModel

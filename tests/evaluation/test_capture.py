@@ -11,7 +11,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from landscape.evaluation import launch
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.engines import mlp
-from landscape.evaluation.evaluator import QUEUED_LAUNCHES, open_evaluator
+from landscape.evaluation.evaluator import open_evaluator
+from landscape.evaluation.point_evaluator import QUEUED_LAUNCHES
 from landscape.geometry.plane import random_plane
 from landscape.models import registry
 from landscape.problem.measures import accuracy, cross_entropy
