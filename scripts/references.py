@@ -59,12 +59,12 @@ def surfaces() -> dict[str, Surface]:
 
 def paths() -> list[Trajectory]:
     """Return the stored paths, all on the surface ``optimizers``."""
-    known = {field.name for field in fields(Trajectory)} - {"name"}
     with np.load(FOLDER / "surfaces.npz") as stored:
         names = sorted({key.partition("/")[0] for key in stored if key.startswith("path ")})
         found = []
         for name in names:
-            arrays = {what: stored[f"{name}/{what}"].astype(np.float64) for what in known}
+            keys = [key for key in stored if key.startswith(f"{name}/")]
+            arrays = {key.rpartition("/")[2]: stored[key].astype(np.float64) for key in keys}
             found.append(Trajectory(name=name[7:], **{**arrays, "step": arrays["step"].astype(np.int64)}))
     return found
 
@@ -205,7 +205,7 @@ def store_surfaces(work: Path) -> None:
         arrays |= {f"{name}/{metric}": surface.values[metric] for metric in wanted}
     for k, path in enumerate(read_trajectories(work / "optimizers" / "paths.h5")):
         for field in fields(path):
-            if field.name != "name":
+            if isinstance(getattr(path, field.name), np.ndarray):
                 arrays[f"path {k} {path.name}/{field.name}"] = getattr(path, field.name)
     np.savez_compressed(FOLDER / "surfaces.npz", **{key: np.float32(array) for key, array in arrays.items()})
 

@@ -16,8 +16,10 @@ from landscape.cli import start
 pytestmark = pytest.mark.process
 
 PAUSING = """if True:
-    import sys, time
+    import signal, sys, time
     from landscape.cli import start
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
     class Slow:
         def find_spec(self, name, path=None, target=None):

@@ -225,7 +225,7 @@ def test_foreign_and_unwritable_files_are_kept(tmp_path):
     with pytest.raises(StoreError, match="not a surface file of this program and is left unchanged"):
         FileStore.open(foreign, header())
     assert foreign.read_bytes() == before
-    with pytest.raises(StoreError, match="cannot be opened for writing: Is a directory"):
+    with pytest.raises(StoreError, match="is a directory; expected an HDF5 file"):
         FileStore.open(tmp_path, header())
     with pytest.raises(StoreError, match=r"cannot be written: (Not a directory|File exists)"):
         FileStore.open(text / "s.h5", header())

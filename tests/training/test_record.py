@@ -75,7 +75,7 @@ def test_unknown_fields_are_written_back(stopped, mlp):
 def test_invalid_value(stopped):
     run, edit = stopped
     edit(lambda values: values["settings"].update(epochs="many"))
-    with pytest.raises(CheckpointError, match="epochs: expected an integer"):
+    with pytest.raises(CheckpointError, match="epochs: expected int, got 'many'"):
         Run.open(run.path)
 
 
