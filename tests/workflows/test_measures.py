@@ -68,3 +68,17 @@ def test_what_needs_data_is_refused(mine):
     for call in (landscape.measure_sharpness, landscape.curvature):
         with pytest.raises(ValueError, match="values by evaluate alone"):
             call(ProblemSpec(factory="mine.py:alone").build())
+
+
+def test_training_and_surface_agree(mine):
+    """The values of a run are those of the surface at its checkpoint, at another batch size; checks find nothing."""
+    settings = landscape.TrainingSettings(epochs=2, batch_size=16)
+    run = landscape.train(ProblemSpec(factory="mine.py:problem"), "sgd:lr=0.1", settings, "run")
+    evaluation = landscape.EvaluationConfig(batch_size=32)
+    surface = landscape.compute_surface(run, grid=("-1:1:3", "-1:1:3"), evaluation=evaluation).surface
+    recorded = run.load().metrics
+    assert surface.values["train_loss"][1, 1] == pytest.approx(recorded["train_loss"], rel=1e-6)
+    assert surface.values["train_right"][1, 1] == pytest.approx(recorded["train_right"], rel=1e-6)
+    findings = {finding.name: finding.verdict for finding in landscape.check(run)}
+    assert findings["origin"] == "ok"
+    assert "measures" not in findings
