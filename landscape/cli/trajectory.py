@@ -80,7 +80,8 @@ def command(
       landscape trajectory run --plane surface.h5
       landscape trajectory run --plane pca --gradient
       landscape trajectory sgd adam --plane pca --out joint.h5
-      landscape trajectory 'out/checkpoint-*' --problem mine.py:problem --plane pca
+      landscape trajectory 'out/checkpoint-*' --plane pca \\
+          --problem mine.py:problem
     """
     import numpy as np
 

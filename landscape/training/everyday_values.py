@@ -20,19 +20,8 @@ _INERT = {
     "pathlib": ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath"),
     "pathlib._local": ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath"),
     "datetime": ("datetime", "date", "time", "timedelta", "timezone"),
-    "builtins": (
-        "set",
-        "frozenset",
-        "complex",
-        "slice",
-        "range",
-        "int",
-        "float",
-        "bool",
-        "str",
-        "list",
-        "dict",
-        "tuple",
+    "builtins": tuple(
+        ["set", "frozenset", "complex", "slice", "range", "int", "float", "bool", "str", "list", "dict", "tuple"]
     ),
     "uuid": ("UUID",),
     "decimal": ("Decimal",),

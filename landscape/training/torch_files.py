@@ -66,7 +66,10 @@ def _load(path: Path, mapped: bool) -> Any:
         with everyday_values() as readable:
             if not readable:
                 raise
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            try:
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            except Exception as second:  # in a form that the stand-ins don't have
+                raise second if _FORBIDDEN.search(str(second)) else error from second
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ import json
 import pathlib
 import pickle
 import struct
+import sys
 import types
 import warnings
 from dataclasses import replace
@@ -409,6 +410,18 @@ def test_a_missing_shard_is_named(tmp_path):
 def test_a_folder_of_something_else(tmp_path):
     with pytest.raises(CheckpointError, match="expected a run or a checkpoint, got the directory"):
         load_checkpoint(tmp_path)
+
+
+def test_values_in_another_form_say_what_to_save(tmp_path, monkeypatch):
+    """A dict whose entries are attributes, too, as ``EasyDict``: it is pickled with both."""
+    module = types.ModuleType("easydict")
+    module.EasyDict = type("EasyDict", (dict,), {"__module__": "easydict"})
+    monkeypatch.setitem(sys.modules, "easydict", module)
+    settings = module.EasyDict(lr=0.1)
+    settings.lr = 0.1
+    torch.save({"state_dict": Net().state_dict(), "config": settings}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"holds a easydict\.EasyDict.*Save its state_dict\(\) alone"):
+        load_checkpoint(tmp_path / "a.pt")
 
 
 def test_a_whole_model_says_what_to_save(tmp_path):
