@@ -126,12 +126,13 @@ def round_values(
     Returns:
         The family of round values whose count is nearest to ``n``, ascending.
     """
-    if not upper - lower >= np.finfo(np.float64).tiny:  # a fraction of less would be rounded to zero
+    if not np.finfo(np.float64).tiny <= upper - lower < np.inf:  # a fraction of less would be rounded to zero
         return np.empty(0)
     steps = [_multiples(lower, upper, step) for step in _steps(upper - lower, n)]
     families: list[np.ndarray] = []
     if kind == "log":
-        spread = math.log10(upper / lower)
+        ratio = upper / lower
+        spread = math.log10(ratio) if ratio < np.inf else math.log10(upper) - math.log10(lower)
         families = [_decades(lower, upper, every) for every in range(2, 2 + int(spread))]
         families += [_mantissas(lower, upper, mantissas) for mantissas in series]
         # Equal steps crowd at the upper end of a log axis: only for ranges where this is hardly visible.
