@@ -115,13 +115,13 @@ def test_hooks_run_once(problem):
     assert seen == [1]
 
 
-def test_engines_that_would_leave_it_out_are_refused(problem):
+def test_engines_that_would_leave_it_out_are_refused(problem, tmp_path):
     plane = random_plane(problem.model, seed=0)
     with pytest.raises(ValueError, match="a forward of its own; use eager or auto"):
         compute_surface(problem, plane, GRID, evaluation=EvaluationConfig(engine="compiled"))
     settings = TrainingSettings(epochs=1, engine="compiled")
     with pytest.raises(ValueError, match="a forward of its own, got compiled"):
-        train(problem, "sgd:lr=0.1", settings, "unused")
+        train(problem, "sgd:lr=0.1", settings, tmp_path / "run")
 
 
 def test_a_perceptron_is_not_taken_for_itself():
