@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from landscape._utils.text import printable
+from landscape._utils.text import counted, printable
 from landscape.cli.failures import for_command_line
 from landscape.cli.options import PATH, trust_option
-from landscape.cli.terminal import echo
+from landscape.cli.terminal import echo, hanging
 
 _SIGNS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "bad": ("BAD ", "red")}
 
@@ -23,8 +23,8 @@ def command(source: Path, no_evaluation: bool) -> int:
 
     The checks: the loss at the origin equals the checkpoint's; the axes point in different directions; values are
     finite, and neither flat nor dominated by cliffs; the sampling error is small compared to the relief; batch-norm
-    statistics match the weights; two passes agree. Each prints its number, and advice if it fails. The exit code is 1
-    if any result is bad.
+    statistics match the weights; two passes agree. Each prints its number, and advice if it fails. The last line
+    counts warnings and failures; the exit code is 1 if there is a failure.
 
     \b
     Examples:
@@ -37,8 +37,13 @@ def command(source: Path, no_evaluation: bool) -> int:
     findings = check(source, evaluate=not no_evaluation)
     for finding in findings:
         sign, colour = _SIGNS[finding.verdict]
-        text = for_command_line(f"  {finding.name:<11} {finding.text}")
-        echo(printable(text), mark=click.style(sign, fg=colour))
+        label = f"  {printable(finding.name):<11} "
+        echo(hanging(label, for_command_line(finding.text), before=len(sign)), mark=click.style(sign, fg=colour))
         if finding.advice:
-            echo(f"{'':18}{finding.advice}")
-    return 1 if worst(findings) == "bad" else 0
+            echo(hanging(" " * (len(sign) + len(label)), finding.advice))
+    verdict = worst(findings)
+    bad, warnings = (sum(finding.verdict == kind for finding in findings) for kind in ("bad", "warn"))
+    counts = [counted(number, noun) for number, noun in ((bad, "failure"), (warnings, "warning")) if number]
+    echo()
+    echo(f"{', '.join(counts) or 'no warnings'} in {counted(len(findings), 'check')}", fg=_SIGNS[verdict][1], bold=True)
+    return 1 if verdict == "bad" else 0

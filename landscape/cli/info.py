@@ -9,7 +9,7 @@ import click
 
 from landscape._utils.text import printable
 from landscape.cli.options import CHECKPOINT, key_option
-from landscape.cli.terminal import echo, json_text
+from landscape.cli.terminal import echo, hanging, json_text
 
 
 @click.command()
@@ -41,4 +41,4 @@ def command(files: tuple[Path, ...], everything: bool, as_json: bool) -> None:
         width = max(len(key) for key in facts)
         for key, value in facts.items():
             text = value if isinstance(value, str) else json.dumps(value, default=str)
-            echo(printable(f"  {key:<{width}}  {text}"))
+            echo(hanging(f"  {printable(key):<{width}}  ", text))

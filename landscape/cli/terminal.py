@@ -6,12 +6,17 @@ import json
 import math
 import os
 import shlex
+import shutil
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from landscape._utils.text import printable
+
+_WIDEST = 100
+"""Columns beyond which lines of text are hard to read."""
 
 
 def echo(text: object = "", *, err: bool = False, mark: str = "", **style: Any) -> None:
@@ -30,6 +35,20 @@ def echo(text: object = "", *, err: bool = False, mark: str = "", **style: Any) 
 def echo_error(text: str) -> None:
     """Print a line on standard error."""
     echo(text, err=True)
+
+
+def hanging(label: str, text: str, *, before: int = 0) -> str:
+    """Return ``text`` after ``label``, in lines that fit the terminal and are indented to the end of the label.
+
+    Args:
+        label: first word or words of the entry, with the spaces after them.
+        text: the text; it is made printable.
+        before: number of characters that precede the label on its line.
+    """
+    indent = " " * (before + len(label))
+    width = max(40, min(shutil.get_terminal_size().columns, _WIDEST))
+    lines = textwrap.wrap(printable(text), width - len(indent), break_long_words=False, break_on_hyphens=False)
+    return label + f"\n{indent}".join(lines or [""])
 
 
 def quoted(path: str | os.PathLike[str]) -> str:
