@@ -29,7 +29,7 @@ MAX_PICTURE_BYTES = 150_000
 MAX_WIDTH, QUALITY = 1400, 90
 REVIEW = "## Which network is sharper?\n"
 """Heading from which on docs/gallery.md is written by hand."""
-README_PICTURES = {"compare-3d.png": "two residual networks, with and without shortcuts", "paths.png": "SGD and Adam"}
+README_PICTURES = {"resnet20-3d.png": "SGD and Adam on the plane of their paths", "paths.png": "the same from above"}
 
 
 @dataclass(frozen=True)
