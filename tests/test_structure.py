@@ -177,3 +177,16 @@ def test_commands_print_through_the_terminal():
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {"click.echo", "click.secho", "print"}:
                 offending.append(f"{path.name}:{node.lineno}")
     assert not [place for place in offending if not place.startswith("terminal.py")]
+
+
+def test_top_level_is_fixed():
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git tree")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split(
+        "\n"
+    )
+    assert {name.partition("/")[0] for name in listed if name} == {
+        ".ci", ".editorconfig", ".github", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff",
+        "CONTRIBUTING.md", "LICENSE", "README.md", "constraints-lowest.txt", "constraints.txt", "docs", "landscape",
+        "models", "pyproject.toml", "scripts", "setup.cfg", "tests",
+    }  # fmt: skip
