@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from landscape._utils.torch_compat import tree_leaves, tree_map
 from landscape._utils.torch_state import measure_for
 from landscape.problem.problem import Measure, MeasureResult
 from landscape.problem.reduction import SplitMetric, describe_result, is_split_metric
+
+Outputs = TypeVar("Outputs")
+Targets = TypeVar("Targets")
 
 
 class WholeSplitMeasure:
@@ -88,7 +91,7 @@ class _Concatenated:
         return self._function(outputs, targets)
 
 
-def whole(function: Callable[[Any, Any], object]) -> Measure:
+def whole(function: Callable[[Outputs, Targets], object]) -> Callable[[Outputs, Targets], Tensor]:
     """Return a metric that is a function of the outputs and targets of a whole split.
 
     For what is no mean over samples: the F1 score, the area under the ROC curve, R2. All outputs of a split are kept in
@@ -103,7 +106,7 @@ def whole(function: Callable[[Any, Any], object]) -> Measure:
     """
     if not callable(function):
         raise TypeError(f"whole: expected a function (outputs, targets), got {type(function).__name__}")
-    return cast("Measure", _Concatenated(function))
+    return cast("Callable[[Outputs, Targets], Tensor]", _Concatenated(function))
 
 
 def _kept(leaf: Any) -> Any:
@@ -155,7 +158,7 @@ class PerBatch:
         return self._measure(outputs, targets)
 
 
-def per_batch(measure: Measure, size: int) -> Measure:
+def per_batch(measure: Callable[[Outputs, Targets], Tensor], size: int) -> Callable[[Outputs, Targets], Tensor]:
     """Return a measure that is evaluated on batches of ``size`` samples, since it depends on the whole batch by design.
 
     A contrastive loss compares the samples of a batch with each other, so that its value belongs to a batch size. It is
@@ -177,7 +180,7 @@ def per_batch(measure: Measure, size: int) -> Measure:
         raise TypeError(f"per_batch: expected a function (outputs, targets), got {type(measure).__name__}")
     if size < 2:
         raise ValueError(f"per_batch: expected a size of at least 2 samples, got {size}")
-    return PerBatch(measure, size)
+    return cast("Callable[[Outputs, Targets], Tensor]", PerBatch(measure, size))
 
 
 def batch_size_for(measures: Mapping[str, Measure | SplitMetric], size: int | None) -> int | None:

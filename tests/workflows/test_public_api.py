@@ -28,6 +28,7 @@ ls.save_checkpoint("copy.pt", checkpoint.state_dict, step=0, epoch=0.0)
 inputs, targets = torch.ones(4, 2), torch.zeros(4, dtype=torch.int64)
 split = ls.Split(inputs, targets)
 loss, hits = ls.cross_entropy(inputs, targets), ls.accuracy(inputs, targets)
+loss = ls.whole(ls.cross_entropy)(inputs, targets) + ls.per_batch(ls.cross_entropy, 32)(inputs, targets)
 weights: ls.Weights = ls.Weights.from_model(problem.model)
 direction: ls.Direction = ls.random_direction(weights, seed=1)
 planes: list[ls.Plane] = [
