@@ -29,7 +29,7 @@ MAX_PICTURE_BYTES = 150_000
 MAX_WIDTH, QUALITY = 1400, 90
 REVIEW = "## Which network is sharper?\n"
 """Heading from which on docs/gallery.md is written by hand."""
-README_PICTURES = {"resnet20-3d.png": "SGD and Adam on the plane of their paths", "paths.png": "the same from above"}
+README_PICTURES = {"resnet20-3d": "SGD and Adam on the plane of their paths", "paths": "the same from above"}
 
 
 @dataclass(frozen=True)
@@ -148,17 +148,7 @@ def run_demo(work: Path, times: dict[str, float], keep: bool) -> None:
         times[command] = time.monotonic() - begin
         (work / TIMES).write_text(json.dumps(times, indent=1))
     for name in README_PICTURES:
-        keep_whole(work / "demo" / "figures" / name, IMAGES / name)
-
-
-def keep_whole(source: Path, target: Path) -> None:
-    """Copy a figure as a PNG, which keeps all its colours, at the width of a page."""
-    from PIL import Image
-
-    with Image.open(source) as opened:
-        picture = opened.convert("RGB")
-    size = (MAX_WIDTH, round(picture.height * MAX_WIDTH / picture.width))
-    picture.resize(size, Image.Resampling.LANCZOS).save(target, "PNG", optimize=True)
+        keep_picture(work / "demo" / "figures" / f"{name}.png", IMAGES / f"{name}.webp")
 
 
 def keep_picture(source: Path, target: Path) -> None:
@@ -214,8 +204,8 @@ def write_gallery(times: dict[str, float]) -> None:
                 lines += ["", f"{sum(known):.0f} s" if sum(known) >= 1 else "under a second"]
     lines += ["", "## README"]
     for name, text in README_PICTURES.items():
-        if (IMAGES / name).exists():
-            lines += ["", f"![{text}](images/{name})"]
+        if (IMAGES / f"{name}.webp").exists():
+            lines += ["", f"![{text}](images/{name}.webp)"]
     lines += ["", "```sh", "landscape demo --out demo", "```"]
     if "landscape demo --out demo" in times:
         lines += ["", f"{times['landscape demo --out demo']:.0f} s"]
