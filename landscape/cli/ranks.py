@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 from collections.abc import Callable
@@ -14,19 +15,38 @@ if TYPE_CHECKING:
 
 DIVIDED = ("surface", "curvature", "sharpness", "basin")
 """Commands that divide their work among ranks."""
+JOIN_VARIABLE = "LANDSCAPE_JOIN_SECONDS"
+"""Environment variable: seconds that a rank waits for the others when MPI starts."""
+_JOIN_SECONDS = 600
 _joined: list[Ranks] = []
 
 
 def join() -> Ranks:
-    """Join the ranks that the launcher started, and remember them for the end of the program."""
+    """Join the ranks that the launcher started, and remember them for the end of the program.
+
+    MPI waits without a limit for ranks that have ended before, for example because only they saw a wrong command line.
+    After :data:`JOIN_VARIABLE` seconds (600), this process writes where it waits, and ends with code 1.
+    """
     from landscape.cli.start import joined
     from landscape.parallel.ranks import Ranks
 
-    ranks = Ranks.join()
+    # No Python runs while MPI starts: this watch is written in C.
+    faulthandler.dump_traceback_later(_join_seconds(), file=2, exit=True)
+    try:
+        ranks = Ranks.join()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     ranks.abort_on_uncaught_errors()
     joined()
     _joined[:] = [ranks]
     return ranks
+
+
+def _join_seconds() -> float:
+    given = os.environ.get(JOIN_VARIABLE) or str(_JOIN_SECONDS)
+    if not given.isdecimal() or not 0 < int(given) <= 86_400:
+        raise click.UsageError(f"expected a number of seconds, at most 86400, in {JOIN_VARIABLE}, got {given!r}")
+    return float(given)
 
 
 def requested_ranks(number: int | Literal["auto"] | None) -> int | Literal["auto"] | Ranks | None:
@@ -83,7 +103,7 @@ def end_job(error: BaseException, fail: Callable[[], int]) -> int:
 
     comm = _joined[0].comm if _joined else None
     if comm is None:
-        return fail()
+        return fail() if speaks() or not is_collective(error) else usage_code(1)
     ranks = _joined[0]
     if is_collective(error):
         return fail() if ranks.is_root else 1

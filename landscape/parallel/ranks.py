@@ -137,11 +137,12 @@ class Ranks:
         world = MPI.COMM_WORLD
         if world.size == 1 and expected > 1:
             library = _first_line(MPI.Get_library_version()).partition(",")[0]
-            raise RankError(
+            message = (
                 f"the launcher started {expected} ranks, but MPI sees only this one: mpiexec and mpi4py use different "
                 f"MPI libraries (mpi4py uses {library}). Start with the mpiexec of that library, or rebuild mpi4py "
                 "with the library of this mpiexec; with srun, try --mpi=pmix or --mpi=pmi2"
             )
+            raise mark_collective(RankError(message))
         if world.size == 1:
             return cls()
         if tolerates_deaths(environment):

@@ -97,6 +97,37 @@ def test_wrong_usage_is_reported_once(run, tmp_path, words, expected):
     assert not (tmp_path / "out").exists()
 
 
+def test_rank_that_never_joins_ends_the_job(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text("""
+import os, sys
+from landscape.parallel.ranks import rank_from_environment
+if rank_from_environment() == 1:
+    sys.exit(0)
+from landscape.cli.ranks import join
+join()
+""")
+    command = mpi_command(2, [sys.executable, str(program)])
+    environment = mpi_environment() | {"LANDSCAPE_JOIN_SECONDS": "2"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode not in (0, None)
+    assert "Timeout (0:00:02)!" in done.stderr
+    assert "in join" in done.stderr
+
+
+def test_mismatch_of_launcher_and_library_is_reported_once(run, tmp_path):
+    words = ["surface", run, *GRID, "--out", tmp_path / "s.h5"]
+    lines = []
+    for rank in range(3):
+        environment = mpi_environment() | {"SLURM_STEP_NUM_TASKS": "3", "SLURM_PROCID": str(rank)}
+        command = [sys.executable, "-m", "landscape", *map(str, words)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+        assert done.returncode == (1 if rank == 0 else 0), done.stderr
+        lines += done.stderr.splitlines()
+    assert len(lines) == 1
+    assert "the launcher started 3 ranks, but MPI sees only this one" in lines[0]
+
+
 def test_error_on_one_rank_ends_the_job(run, tmp_path):
     """A problem whose data are missing on one host must not keep the other ranks waiting."""
     problem = tmp_path / "odd.py"

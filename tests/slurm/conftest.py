@@ -65,7 +65,7 @@ def obstacle():
     # The daemons are where only root looks for programs.
     path = os.environ["PATH"] + ":/usr/sbin:/sbin"
     missing = [name for name in (*DAEMONS, *COMMANDS) if shutil.which(name, path=path) is None]
-    return f"no {', '.join(missing)}: apt-get install slurm-wlm munge libpmix2" if missing else ""
+    return f"no {', '.join(missing)}: apt-get install slurm-wlm munge libpmix-dev" if missing else ""
 
 
 def adjacent_ports():
