@@ -110,5 +110,4 @@ def end_job(error: BaseException, fail: Callable[[], int]) -> int:
     code = fail()
     sys.stderr.write(f"rank {ranks.rank} of {ranks.size} ({host_description()}) ends the job\n")
     sys.stderr.flush()
-    comm.Abort(code)
-    raise AssertionError("MPI_Abort returned")
+    return ranks.abort(code)

@@ -19,11 +19,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from landscape._utils.user_code import exit_error
 from landscape.errors import LandscapeError, MissingLibraryError
-from landscape.parallel.fault_tolerance import attempt, places_in, tolerates_deaths, without_failed
+from landscape.parallel.fault_tolerance import attempt, failed_ranks, places_in, tolerates_deaths, without_failed
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -168,7 +168,7 @@ class Ranks:
             sys.stderr.write(f"rank {comm.rank} of {comm.size} ({host_description()}) failed; ending the job\n")
             traceback.print_exception(kind, error, trace)
             sys.stderr.flush()
-            comm.Abort(1)
+            self.abort(1)
 
         sys.excepthook = abort
 
@@ -277,6 +277,16 @@ class Ranks:
         if self.collectives is not None:
             self.comm, self.collectives = without_failed(self.comm)
         self.rank, self.size = self.comm.rank, self.comm.size
+
+    def abort(self, code: int) -> NoReturn:
+        """End the job at once with an exit code, without the agreement of the other ranks."""
+        assert self.comm is not None
+        if self.collectives is not None:
+            time.sleep(_ROOT_EXIT_DELAY)  # until all deaths have become known
+            if len(failed_ranks(self.comm)) == self.size - 1:
+                os._exit(code)  # if the last survivor aborts, mpiexec of Open MPI 5.0.11 ends with code 0
+        self.comm.Abort(code)
+        raise AssertionError("MPI_Abort returned")
 
     def finalize(self, code: int) -> int:
         """Return the exit code of this process such that the job ends with ``code``; the last call of every rank.

@@ -160,7 +160,7 @@ def _run(parent: _Parent, signals: StopSignals, joined: Callable[[], None]) -> i
         if ranks.comm is None:
             return 1
         if not is_collective(error):  # the other ranks do not know, and would wait
-            ranks.comm.Abort(1)
+            ranks.abort(1)
     return ranks.finalize(0)
 
 

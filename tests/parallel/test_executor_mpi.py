@@ -142,7 +142,9 @@ def test_fault_tolerance_gives_up_deadly_point(launch, fault_tolerance, tmp_path
     assert outcome["size"] == 2
 
 
-def test_fault_tolerance_ends_after_death_of_root(launch, fault_tolerance):
-    done = launch(PROGRAM, [{"points": 100, "cost": 4e-3, "accidents": {"0": {"die": 5}}}], RANKS, fault_tolerance)
+@pytest.mark.parametrize("ranks", [2, RANKS])
+def test_fault_tolerance_ends_after_death_of_root(launch, fault_tolerance, ranks):
+    """If one rank is left, the launcher would end with code 0 after its ``MPI_Abort``."""
+    done = launch(PROGRAM, [{"points": 100, "cost": 4e-3, "accidents": {"0": {"die": 5}}}], ranks, fault_tolerance)
     assert done.returncode != 0
     assert "the root died; the file holds what it had written" in done.stderr

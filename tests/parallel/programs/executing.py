@@ -101,7 +101,7 @@ def main():
         )
         if ranks.is_root or is_collective(error):
             sys.exit(1)
-        ranks.comm.Abort(1)
+        ranks.abort(1)
     if ranks.is_root:
         print(json.dumps(outcomes), flush=True)
     return ranks.finalize(0)
