@@ -13,7 +13,7 @@ Forward = Callable[[Any, Any], Any]
 
 
 class _OwnCall:
-    """What a network does when it is called: the user's function, within which it is the network itself again."""
+    """A call of a network by the user's function, within which it is the network itself again."""
 
     def __init__(self, model: nn.Module, forward: Forward) -> None:
         self.before = model._compiled_call_impl  # of model.compile()

@@ -44,7 +44,7 @@ measure_options = together(
 
 
 class Result(Protocol):
-    """What the commands print: numbers, comparisons, warnings, and how much is left."""
+    """Output of the commands: numbers, comparisons, warnings, and how much is left."""
 
     @property
     def numbers(self) -> Sequence[Number]:

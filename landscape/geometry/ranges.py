@@ -157,7 +157,7 @@ def widened_to_minimum(
 
     A plane of paths ends beside the paths, which often stop before the bottom of the basin that they are in. The loss
     is probed on a coarse grid, and the grid grows by one step where its lowest point is on an edge, at most by
-    :data:`MAX_STEPS` steps on each side: a loss that falls for ever does not widen a range without end.
+    :data:`MAX_STEPS` steps on each side: a loss without a minimum does not widen a range without end.
 
     Args:
         loss: function from the coordinates of all axes, x first, to a loss; NaN and infinity are high.

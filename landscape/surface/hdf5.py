@@ -34,7 +34,7 @@ _INTERNAL_ATTRIBUTES = ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST")
 
 
 _DAMAGE = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, OSError, RuntimeError, MemoryError)
-"""What h5py, numpy and json raise when they read a damaged file; ``RuntimeError`` includes ``RecursionError``."""
+"""Exceptions of h5py, numpy and json for a damaged file; ``RuntimeError`` includes ``RecursionError``."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Where and how a training computes: data on the device or the host, memory layout of images, form of the gradients."""
+"""Placement of a training: data on the device or the host, memory layout of images, form of the gradients."""
 
 from __future__ import annotations
 

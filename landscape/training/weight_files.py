@@ -29,7 +29,7 @@ TRAINER_STATE = "trainer_state.json"
 NESTS = ("state_dict", "model_state_dict", "model", "net")
 """Keys under which a state_dict is expected."""
 KEY_MARK = "::"
-"""What separates the path of a checkpoint from a key in it: ``last.ckpt::ema.module``."""
+"""Separator between the path of a checkpoint and a key in it: ``last.ckpt::ema.module``."""
 _OPTIMIZERS = ("optim", "optimizer", "optimizers", "optimizer_states")
 _LISTED = 4
 

@@ -31,7 +31,7 @@ GROUP = 3
 
 @dataclass(frozen=True)
 class Facts:
-    """What must agree for two measurements to be comparable, and what a resumed one must share.
+    """Facts that must agree for two measurements to be comparable, or for one to be resumed.
 
     Attributes:
         weights: digest of the parameters.

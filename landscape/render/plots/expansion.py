@@ -1,4 +1,4 @@
-"""What derivatives add to contours: the descent within the plane, and the quadratic model at the origin."""
+"""Derivatives on contours: the descent within the plane, and the quadratic model at the origin."""
 
 from __future__ import annotations
 

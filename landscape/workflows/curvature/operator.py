@@ -20,7 +20,7 @@ from landscape.training.checkpoint import load_checkpoint, load_into
 
 @dataclass(frozen=True)
 class _Command:
-    """What the root asks the other ranks to do.
+    """A request of the root to the other ranks.
 
     Attributes:
         kind: ``open``, ``product``, ``close`` or ``end``.
