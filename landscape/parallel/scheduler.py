@@ -102,9 +102,11 @@ class Scheduler:
         measured = me.timed or self._all.timed
         size = int(min(CHUNK_SECONDS / max(pace, 1e-9), share, CHUNK_POINTS)) if measured else 1
         ahead = size if measured and pace < AHEAD_SECONDS and share >= 1 else 0
-        if len(me.held) > ahead:
+        # A point that failed before is alone on its rank: if it ends that rank, too, no other point is suspected.
+        if len(me.held) > ahead or not self._failed_once.isdisjoint(me.held):
             return []
-        chunk = self._retry(rank) or [self._waiting.popleft() for _ in range(min(max(size, 1), len(self._waiting)))]
+        retry = [] if me.held else self._retry(rank)
+        chunk = retry or [self._waiting.popleft() for _ in range(min(max(size, 1), len(self._waiting)))]
         me.held.update(chunk)
         self._repeated.update((point, rank) for point in chunk if point in self._repeated)
         self._outstanding += len(chunk)

@@ -260,7 +260,7 @@ def test_paired_noise(run, tmp_path, program):
     words = ["surface", run, "--x", "-0.1:0.1:4", "--y", "-0.1:0.1:4", "--samples", "10", "--out", out]
     assert program(*words, "--paired")[0] == 0
     _, _, told = program("info", out)
-    assert "% of the points are within 2 paired standard errors of the value at the origin" in told
+    assert "% of the points are within 2 paired standard errors of the value at the origin" in " ".join(told.split())
     assert program("plot", out, "--noise", "--out", figure)[0] == 0
     assert figure.stat().st_size > 10_000
     code, said, _ = program(*words)

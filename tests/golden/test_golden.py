@@ -230,7 +230,7 @@ def info(name: str) -> dict[str, Any]:
 def check(name: str) -> list[Any]:
     """Return the exit code and the output lines of ``landscape check``."""
     code, out, _ = landscape("check", name, *(["--trust"] if name in NAMING_CODE else []))
-    return [code, *out.splitlines()]
+    return [code, *out.partition("\n\n")[0].splitlines()]  # the last line counts the verdicts
 
 
 def csv(name: str) -> str:

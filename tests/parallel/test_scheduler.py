@@ -264,3 +264,27 @@ def test_success_resets_failures_in_a_row():
     (point,) = scheduler.take(0)  # never three failures in a row: the rank is not broken
     scheduler.failed(0, point)
     assert scheduler.take(0) == []
+
+
+def test_point_that_failed_is_alone_on_its_rank():
+    """Fast points are sent ahead, but not beside one that may end its rank."""
+    scheduler = Scheduler(range(400), 3)
+    for rank in (0, 1, 2):
+        for _ in range(3):
+            for point in scheduler.take(rank):
+                scheduler.done(rank, point, 1e-3)
+    held = scheduler.take(1)
+    assert len(held) > 1
+    assert scheduler.lost(1) == []
+    taken = scheduler.take(2)
+    assert taken[0] in held
+    assert len(taken) == 1
+    assert scheduler.take(2) == []
+    assert scheduler.lost(2) == taken
+    rest = []
+    while chunk := scheduler.take(0):
+        rest += chunk
+        for point in chunk:
+            scheduler.done(0, point, 1e-3)
+    assert set(held) - set(taken) <= set(rest)
+    assert scheduler.finished
