@@ -170,7 +170,11 @@ class _Root:
             if rank in self._channel.lost:
                 happened, points = "died", scheduler.holds(rank)
                 final = scheduler.lost(rank)
-            elif rank not in scheduler.suspended and (happened := self._watch.hangs(rank, bool(scheduler.holds(rank)))):
+            elif rank not in scheduler.suspended and (
+                happened := "ended with an error"
+                if rank in self._left
+                else self._watch.hangs(rank, bool(scheduler.holds(rank)))
+            ):
                 points = scheduler.holds(rank)
                 final = scheduler.suspend(rank)
             else:

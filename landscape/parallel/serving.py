@@ -191,7 +191,14 @@ def work_for_root(ranks: Ranks, work: Work, stop: Stop) -> None:
     link = RootLink(ranks.comm, ranks.rank, ranks.places[0], Patience.from_environment())
     try:
         with link.heartbeats():
-            shutdown = serve(work, link.receive, link.report, stop)
+            try:
+                shutdown = serve(work, link.receive, link.report, stop)
+            except Exception as error:
+                if not is_process_failure(
+                    error
+                ):  # the root, which may end by the same error, does not wait for this rank
+                    link.report(Report(ranks.rank, leaves=True))
+                raise
             farewell = link.farewell()
     except Exception as error:
         if is_process_failure(error):
