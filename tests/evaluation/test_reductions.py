@@ -158,7 +158,7 @@ def test_what_depends_on_the_batch_size_is_refused(problem, name, ordered):
 
 
 def test_score_that_one_class_does_not_have(problem):
-    """Of data sorted by class, the first batch has no such score; that of mixed samples tells."""
+    """The first batch of data sorted by class has no such score; mixed samples have one."""
 
     def only_mixed(outputs, targets):
         if len(targets.unique()) < 2:

@@ -26,7 +26,7 @@ SIZES = (7, 32, 200)
 
 
 def f1_of(outputs, targets):
-    """Of class 1, from its definition."""
+    """Return the F1 score of class 1, from its definition."""
     found = outputs.argmax(1)
     hits = ((found == 1) & (targets == 1)).sum()
     return float(2 * hits / ((found == 1).sum() + (targets == 1).sum()))

@@ -251,7 +251,7 @@ def expected() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def exact(expected) -> bool:
-    """Whether values must equal those of 0.1 bit for bit: not on a processor that rounds differently."""
+    """Return True if values must equal those of 0.1 bit for bit: not on a processor that rounds differently."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

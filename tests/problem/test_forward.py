@@ -40,7 +40,7 @@ class Classifier(nn.Module):
 
 
 class Wrapped(nn.Module):
-    """What people write around it otherwise."""
+    """The wrapper that would be needed without ``forward``."""
 
     def __init__(self, inner):
         super().__init__()

@@ -242,7 +242,7 @@ def test_impossible_choices_are_refused(values, message):
 
 
 def test_random_directions_hide_most_of_a_gradient():
-    """Of n dimensions, a random plane holds about the share sqrt(2 / n) of a gradient."""
+    """A random plane in n dimensions holds a share of about sqrt(2 / n) of a gradient."""
     torch.manual_seed(0)
     model = nn.Linear(400, 5, bias=False)
     split = Split(torch.randn(50, 400), torch.randint(0, 5, (50,)))

@@ -225,7 +225,7 @@ def test_late_losses_change_no_bit(convnet, tmp_path, assert_equal_runs, monkeyp
 
 
 def test_step_of_a_late_loss_that_is_not_finite_is_named(mlp, tmp_path, monkeypatch):
-    """As if it had been known at once: the same message, and no checkpoint of later weights."""
+    """A late loss gives the same message as one known at once, and no checkpoint of later weights."""
     messages = []
     for kind in (step.LossQueue, LateQueue):
         monkeypatch.setattr(step, "LossQueue", kind)
