@@ -279,12 +279,31 @@ def write_page(
     path = Path(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; choose another name, or overwrite it")
-    library = _plotly()
-    surfaces = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
-    page = _fill_template(page_data(surfaces, trajectories, options), library)
+    page = page_html(surfaces, trajectories, options)
     with open_replacing(path) as file:
         file.write(page.encode("utf-8"))
     return path
+
+
+def page_html(
+    surfaces: Surface | Sequence[Surface],
+    trajectories: Trajectories = (),
+    options: ExportOptions | None = None,
+) -> str:
+    """Return the page of :func:`write_page` as text: a complete HTML document that loads nothing else.
+
+    Args:
+        surfaces: one or several surfaces of two axes.
+        trajectories: trajectories for all surfaces, or one sequence of trajectories per surface.
+        options: metric and scale that are shown first, clip value, axis labels and title.
+
+    Raises:
+        MissingLibraryError: plotly, which provides the drawing library, is not installed.
+        ValueError: a surface without two axes, no such metric on all surfaces, or nothing to draw.
+    """
+    library = _plotly()
+    surfaces = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
+    return _fill_template(page_data(surfaces, trajectories, options), library)
 
 
 def _plotly() -> str:
