@@ -3,6 +3,9 @@
 A page shows a figure and, in the next ``sh`` block, the commands that make it. The file of the figure is named like the
 output of the command, with dashes for slashes and as WebP: ``optimizers/compare.png`` becomes
 ``optimizers-compare.webp``. WebP keeps all colours of a shaded surface and sharp text in a third of the size of a PNG.
+
+A recipe (docs/recipes) also has the file of a problem or program, which its commands run in a directory of its own. Its
+figure may be written by either. docs/recipes/index.md shows all of them in a table, which is written here.
 """
 
 from __future__ import annotations
@@ -24,8 +27,12 @@ DOCS = ROOT / "docs"
 IMAGES, GALLERY = DOCS / "images", DOCS / "gallery.md"
 PAGES = (*sorted((DOCS / "tutorial").glob("*.md")), DOCS / "connect.md")
 """Pages with figures; their pictures are in a directory of ``docs/images`` with the name of theirs."""
+RECIPES = tuple(sorted(page for page in (DOCS / "recipes").glob("*.md") if page.stem != "index"))
+RECIPE_INDEX = DOCS / "recipes" / "index.md"
+TABLE = "| kind of model | what is special | on a plane |\n"
+"""Head of the table in docs/recipes/index.md, from which on it is written here."""
 TIMES = "times.json"
-MAX_PICTURE_BYTES = 150_000
+MAX_PICTURE_BYTES, MAX_RECIPE_BYTES = 150_000, 100_000
 MAX_WIDTH, QUALITY = 1400, 90
 REVIEW = "## Which network is sharper?\n"
 """Heading from which on docs/gallery.md is written by hand."""
@@ -63,6 +70,25 @@ def blocks_of(page: Path) -> list[Block]:
     return found
 
 
+def file_of(recipe: Path) -> tuple[str, str]:
+    """Return the name and the contents of the Python file of a recipe.
+
+    Raises:
+        ValueError: the page has another number of Python blocks than one, or its first line isn't ``# name.py``.
+    """
+    blocks = re.findall(r"^```python\n(.*?)^```$", recipe.read_text(), flags=re.MULTILINE | re.DOTALL)
+    name = re.match(r"# (\w+\.py)\n", blocks[0]) if len(blocks) == 1 else None
+    if name is None:
+        raise ValueError(f"{recipe.name}: expected one block of Python that begins with '# name.py', got {len(blocks)}")
+    return name[1], blocks[0]
+
+
+def about(recipe: Path) -> tuple[str, str, list[tuple[str, str]]]:
+    """Return the title of a recipe, its first paragraph and its figures."""
+    title, paragraph = recipe.read_text().removeprefix("# ").split("\n\n")[:2]
+    return title, " ".join(paragraph.split()), [picture for block in blocks_of(recipe) for picture in block.pictures]
+
+
 def outputs_of(command: str) -> list[str]:
     """Return the outputs of a command, as paths in the directory where it runs."""
     words = shlex.split(command)
@@ -83,7 +109,9 @@ def shown_as(output: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="PREFIX", help="run only pages whose names begin with PREFIX")
+    parser.add_argument(
+        "--only", default="", metavar="PREFIX", help="run only pages whose names begin with PREFIX: 04, unet"
+    )
     parser.add_argument(
         "--work", type=Path, default=ROOT / "build" / "gallery", help="directory to run the commands in"
     )
@@ -93,15 +121,31 @@ def main(argv: list[str] | None = None) -> int:
     if not options.keep:
         shutil.rmtree(options.work, ignore_errors=True)
     options.work.mkdir(parents=True, exist_ok=True)
-    (IMAGES / "tutorial").mkdir(parents=True, exist_ok=True)
+    for folder in ("tutorial", "recipes"):
+        (IMAGES / folder).mkdir(parents=True, exist_ok=True)
     times = read_times(options.work)
-    for page in PAGES:
-        for block in blocks_of(page) if page.name.startswith(options.only) else ():
+    pages = [page for page in PAGES if page.name.startswith(options.only)]
+    for page in pages:
+        for block in blocks_of(page):
             run_block(block, options.work, times, options.keep)
+    for recipe in RECIPES:
+        if recipe.name.startswith(options.only):
+            run_recipe(recipe, options.work / "recipes" / recipe.stem, times, options.keep)
     if not options.no_demo and not options.only:
         run_demo(options.work, times, options.keep)
-    write_gallery(times)
+    if pages:
+        write_gallery(times)
+    write_recipe_index()
     return 0
+
+
+def run_recipe(recipe: Path, work: Path, times: dict[str, float], keep: bool) -> None:
+    """Write the file of a recipe, run its commands and store its figures."""
+    work.mkdir(parents=True, exist_ok=True)
+    name, code = file_of(recipe)
+    (work / name).write_text(code)
+    for block in blocks_of(recipe):
+        run_block(block, work, times, keep)
 
 
 def run_block(block: Block, work: Path, times: dict[str, float], keep: bool) -> None:
@@ -115,11 +159,14 @@ def run_block(block: Block, work: Path, times: dict[str, float], keep: bool) -> 
         run(shlex.split(command), work)
         times[command] = time.monotonic() - begin
         (work / TIMES).write_text(json.dumps(times, indent=1))
+    recipe = block.page in RECIPES
     written = {shown_as(out): work / out for command in block.commands for out in outputs_of(command)}
+    if recipe:  # its file may write figures, too
+        written |= {shown_as(path.name): path for path in work.glob("*.png")}
     for _, name in block.pictures:
         if name not in written:
             raise ValueError(f"{block.page.name}: the commands below {name} write {', '.join(written)} instead")
-        keep_picture(written[name], pictures_of(block.page) / name)
+        keep_picture(written[name], pictures_of(block.page) / name, MAX_RECIPE_BYTES if recipe else MAX_PICTURE_BYTES)
 
 
 def pictures_of(page: Path) -> Path:
@@ -128,9 +175,9 @@ def pictures_of(page: Path) -> Path:
 
 
 def run(words: list[str], work: Path) -> None:
-    """Run a command of this program."""
-    assert words[0] == "landscape", words
-    command = [sys.executable, "-m", *words]
+    """Run a command of this program, or a Python file."""
+    assert words[0] in ("landscape", "python"), words
+    command = [sys.executable, *(["-m"] if words[0] == "landscape" else []), *words[words[0] == "python" :]]
     if not {"animate", "functions", "plot", "render", "trajectory"}.isdisjoint(words):
         command.append("--overwrite")
     done = subprocess.run(command, cwd=work, capture_output=True, text=True)
@@ -151,8 +198,8 @@ def run_demo(work: Path, times: dict[str, float], keep: bool) -> None:
         keep_picture(work / "demo" / "figures" / f"{name}.png", IMAGES / f"{name}.webp")
 
 
-def keep_picture(source: Path, target: Path) -> None:
-    """Copy a figure; a PNG becomes a WebP at the width of a page, of at most 150 kB."""
+def keep_picture(source: Path, target: Path, max_bytes: int = MAX_PICTURE_BYTES) -> None:
+    """Copy a figure; a PNG becomes a WebP at the width of a page, of at most ``max_bytes``."""
     if target.suffix != ".webp":
         shutil.copyfile(source, target)
         return
@@ -167,7 +214,7 @@ def keep_picture(source: Path, target: Path) -> None:
         buffer.seek(0)
         buffer.truncate()
         small.save(buffer, "WEBP", quality=QUALITY, method=6, use_sharp_yuv=True)
-        if buffer.tell() <= MAX_PICTURE_BYTES or width < 400:
+        if buffer.tell() <= max_bytes or width < 400:
             target.write_bytes(buffer.getvalue())
             return
         width = int(0.9 * width)
@@ -177,6 +224,18 @@ def read_times(work: Path) -> dict[str, float]:
     """Return how many seconds each command took."""
     file = work / TIMES
     return json.loads(file.read_text()) if file.exists() else {}
+
+
+def write_recipe_index() -> None:
+    """Write the table of docs/recipes/index.md: title, first paragraph and figure of each recipe."""
+    rows = [TABLE, "|---|---|---|\n"]
+    for recipe in RECIPES:
+        title, paragraph, pictures = about(recipe)
+        # Relative links of a paragraph hold here, too: the page is in the same directory.
+        shown = " ".join(f"![{text}](../images/recipes/{name})" for text, name in pictures)
+        rows.append(f"| [{title}]({recipe.name}) | {paragraph} | {shown} |\n")
+    before = RECIPE_INDEX.read_text()
+    RECIPE_INDEX.write_text(before[: before.index(TABLE)] + "".join(rows))
 
 
 def write_gallery(times: dict[str, float]) -> None:
