@@ -117,6 +117,11 @@ function_options: Decorator = together(
         show_default=True,
         help="Style of contours.",
     ),
+    click.option(
+        "--panels/--no-panels",
+        default=None,
+        help="Draw each path on contours in a panel of its own, the others in grey.  [default: from five paths on]",
+    ),
     click.option("--size", metavar="NAME", help="Size of the figure: column, page, slide, ...  [default: by its kind]"),
     click.option(
         "--dpi",

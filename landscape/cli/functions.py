@@ -82,7 +82,9 @@ def _draw(name: str, *, out: Path, draw: Any, files: Path | None, overwrite: boo
         **{key: options[key] for key in ("steps", "start", "maximize", "noise", "batch_size", "seed")},
         search=RateSearch(tune, low, high, options["seed"]) if tune else None,
     )
-    look = figures.FunctionFigureOptions(**{key: options[key] for key in ("points", "scale", "style", "size")})
+    look = figures.FunctionFigureOptions(
+        **{key: options[key] for key in ("points", "scale", "style", "panels", "size")}
+    )
     optimizers = options["optimizers"] or (("sgd",) if tune else ("sgd:lr=0.1",))
     axes = {axis: options[axis].count if isinstance(options[axis], AutoAxis) else options[axis] for axis in ("x", "y")}
     with Bar("searching learning rates", "trial") as bar:

@@ -14,7 +14,7 @@ from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox, IdentityTransform
 
@@ -174,17 +174,21 @@ def wrap_titles(axes: Sequence[Axes]) -> bool:
     """Break titles into lines that are no wider than their axes now; return True if there are any."""
     wide = [ax for ax in axes if ax.get_title() and ax.title.get_window_extent().width > 1.02 * ax.bbox.width]
     for ax in wide:
-        room = 1.02 * ax.bbox.width
-        lines: list[str] = []
-        for word in ax.get_title().split():
-            ax.title.set_text(" ".join([*lines[-1:], word]))
-            if lines and ax.title.get_window_extent().width <= room:
-                lines[-1] = ax.title.get_text()
-            else:
-                lines.append(word)
-        ax.title.set_text("\n".join(lines))
-        ax.title.set_linespacing(1.05)
+        wrap_lines(ax.title, 1.02 * ax.bbox.width)
     return bool(wide)
+
+
+def wrap_lines(text: Text, room: float) -> None:
+    """Break a text into lines of at most ``room`` pixels, as far as its words allow."""
+    lines: list[str] = []
+    for word in text.get_text().split():
+        text.set_text(" ".join([*lines[-1:], word]))
+        if lines and text.get_window_extent().width <= room:
+            lines[-1] = text.get_text()
+        else:
+            lines.append(word)
+    text.set_text("\n".join(lines))
+    text.set_linespacing(1.05)
 
 
 def non_breaking(name: str) -> str:

@@ -38,12 +38,14 @@ class FunctionFigureOptions:
         points: where to draw tangents, or the slope in all directions; by default the start.
         scale: ``auto``, ``log``, ``linear`` or ``symlog``; ``auto`` is linear for a curve.
         style: style of contours; see ``PlotOptions``.
+        panels: draw each path on contours in a panel of its own, with the others in grey; by default from five on.
         size: name of the figure's size; by default ``page``, and ``column`` for a field and for tangents of a curve.
     """
 
     points: tuple[tuple[float, ...], ...] = ()
     scale: str = "auto"
     style: Literal["both", "lines", "filled", "heat"] = "both"
+    panels: bool | None = None
     size: str | None = None
 
 
@@ -144,6 +146,7 @@ def _draw_paths(study: FunctionStudy, kind: FigureKind, options: FunctionFigureO
             scale=options.scale,
             style=options.style,
             steps=kind == "both",
+            panels=options.panels,
             mark_label=f"known {study.target}",
             notes=study.notes,
             size=size,

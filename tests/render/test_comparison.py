@@ -44,3 +44,20 @@ def test_unknown_distances(walk):
 def test_missing_histories(walk, slope):
     with pytest.raises(ValueError, match="each with path and history"):
         plot_comparison(slope(), [walk([(0, 0), (1, 0)])], [])
+
+
+def test_six_runs_have_panels_and_colours_of_their_curves(walk, slope):
+    names = [f"run {k}" for k in range(6)]
+    paths = [walk([(0.1 * k, 0.1), (0.5, 0.1 * k + 0.2)], name) for k, name in enumerate(names)]
+    drawn = plot_comparison(slope(), paths, [history(name) for name in names], notes=["the plane holds 93%"])
+    assert len(drawn.figure.axes) == 6 + 2 + 1
+    assert len({id(path.axes) for path in drawn.paths}) == 6
+    for path, name, *lines in zip(drawn.paths, names, *drawn.history.lines, strict=True):
+        assert path.line.get_label() == name
+        assert {line.get_color() for line in lines} == {path.line.get_color()}
+    drawn.figure.draw_without_rendering()
+    boxes = [ax.get_tightbbox() for ax in drawn.figure.axes]
+    for k, one in enumerate(boxes):
+        for other in boxes[k + 1 :]:
+            assert not one.expanded(0.98, 0.98).overlaps(other.expanded(0.98, 0.98))
+    assert len(plot_comparison(slope(), paths, [history(name) for name in names], panels=False).figure.axes) == 3

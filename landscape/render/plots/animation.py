@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landscape.render.plots.artists import DescentArtists
+from landscape.render.plots.grid import OTHER_PATH
 from landscape.render.video import MAX_GIF_FPS, check_video, write_video
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def _growing(artists: DescentArtists) -> _Growing:
     for path in artists.paths:
         x, y = (np.asarray(data) for data in path.line.get_data())
         found += [(path.line, x, y, False), (path.points, x, y, False), (path.end, x, y, True)]
-    for line in (line for lines in artists.lines for line in lines):
+    others = [line for ax in artists.axes for line in ax.lines if line.get_gid() == OTHER_PATH]
+    for line in (*others, *(line for lines in artists.lines for line in lines)):
         x, y = (np.asarray(data) for data in line.get_data())
         found.append((line, x, y, False))
     if not found:

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landscape.render.figure import legend_layout, non_breaking, small_size, wrap_notes
-from landscape.render.plots.artists import ComparisonArtists
+from landscape.render.plots.artists import ComparisonArtists, HistoryArtists
 from landscape.render.plots.contour import plane_limits, plot_contour
+from landscape.render.plots.grid import plot_path_panels
 from landscape.render.plots.history import History, plot_history
-from landscape.render.plots.options import ContourOptions, PathOptions
+from landscape.render.plots.multiples import GridLabels
+from landscape.render.plots.options import PANELS_FROM, ContourOptions, PathOptions
 from landscape.render.plots.path import is_white, path_handles, plot_path
 from landscape.render.style import MAX_PATHS, TRAJECTORY_COLOURS, Size, halo_effects, new_figure, path_indices
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from landscape.geometry.trajectory import Trajectory
     from landscape.surface.surface import Surface
 
@@ -29,9 +33,12 @@ def plot_comparison(
     scale: str = "auto",
     axis_labels: tuple[str, str] = ("direction 1", "direction 2"),
     notes: Sequence[str] = (),
+    panels: bool | None = None,
     size: str | Size = "page",
 ) -> ComparisonArtists:
     """Draw the paths of several runs on one surface, and their metrics against the step in the same colours.
+
+    From five runs on, each has a panel of its own with the others in grey, and the metrics are below.
 
     The small print states the distance of each run from the plane. The figure is always a new one.
 
@@ -43,6 +50,7 @@ def plot_comparison(
         scale: scale of the surface, as for :class:`ContourOptions`.
         axis_labels: labels of the axes of the plane.
         notes: further small print.
+        panels: draw each run in a panel of its own; by default from five runs on.
         size: name of the size of the figure.
 
     Returns:
@@ -56,6 +64,22 @@ def plot_comparison(
             f"expected one to {MAX_PATHS} runs, each with path and history, "
             f"got {len(trajectories)} and {len(histories)}"
         )
+    indices = path_indices([trajectory.name for trajectory in trajectories])
+    if len(trajectories) >= PANELS_FROM if panels is None else panels:
+        options = ContourOptions(
+            scale=scale, mark_origin=False, aspect="free", axis_labels=axis_labels, distance=False, size=size
+        )
+        lines: list[HistoryArtists] = []
+        drawn, panel_grid = plot_path_panels(
+            surface,
+            trajectories,
+            labels=GridLabels(notes=tuple(note for note in (*notes, distances_note(trajectories)) if note)),
+            options=options,
+            below=len(metrics),
+            draw_below=lambda axes: lines.append(_history(axes, histories, metrics, indices)),
+        )
+        paths = tuple(panel.paths[0] for panel in drawn.panels)
+        return ComparisonArtists(panel_grid.figure, drawn.panels[0], paths, lines[0], drawn.notes)
     figure = new_figure(size)
     with figure.style():
         figure.set_figheight(0.52 * figure.get_figwidth())
@@ -67,18 +91,11 @@ def plot_comparison(
         )
         contour = plot_contour(surface, ax=ax, options=options)
         limits = plane_limits(surface)
-        indices = path_indices([trajectory.name for trajectory in trajectories])
         paths = tuple(
             plot_path(trajectory, ax=ax, limits=limits, options=PathOptions(index, show_notes=False))
             for index, trajectory in zip(indices, trajectories, strict=True)
         )
-        history = plot_history(histories, metrics, ax=beside, by="step", learning_rate=False, legend=False)
-        for group in history.lines:
-            for line, index in zip(group, indices, strict=True):
-                colour = TRAJECTORY_COLOURS[index]
-                line.set_color(colour)
-                if is_white(colour):
-                    line.set_path_effects(halo_effects(2.2 * line.get_linewidth(), "black"))
+        history = _history(beside, histories, metrics, indices)
         for upper in beside[:-1]:
             upper.set_xlabel("")
         handles = path_handles(paths)
@@ -88,6 +105,20 @@ def plot_comparison(
         written = [note for note in found if note]
         figure.add_footnote(wrap_notes(written, 0.97 * figure.get_figwidth()), small_size())
     return ComparisonArtists(figure, contour, paths, history, tuple(written))
+
+
+def _history(
+    axes: Sequence[Axes], histories: Sequence[History], metrics: Sequence[str], indices: Sequence[int]
+) -> HistoryArtists:
+    """Draw the training curves in the colours of the paths."""
+    history = plot_history(histories, metrics, ax=list(axes), by="step", learning_rate=False, legend=False)
+    for group in history.lines:
+        for line, index in zip(group, indices, strict=True):
+            colour = TRAJECTORY_COLOURS[index]
+            line.set_color(colour)
+            if is_white(colour):
+                line.set_path_effects(halo_effects(2.2 * line.get_linewidth(), "black"))
+    return history
 
 
 def distances_note(trajectories: Sequence[Trajectory]) -> str:

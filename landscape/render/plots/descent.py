@@ -12,7 +12,9 @@ from landscape.render.figure import add_note, legend_layout, small_size, wrap_no
 from landscape.render.plots.artists import DescentArtists, PathArtists
 from landscape.render.plots.contour import plane_limits, plot_contour
 from landscape.render.plots.curve import plot_curve
-from landscape.render.plots.options import ContourOptions, CurveOptions, DescentPlotOptions, PathOptions
+from landscape.render.plots.grid import plot_path_panels
+from landscape.render.plots.multiples import GridLabels
+from landscape.render.plots.options import PANELS_FROM, ContourOptions, CurveOptions, DescentPlotOptions, PathOptions
 from landscape.render.plots.path import draw_path, is_white, outside_notes, path_handles, plot_path
 from landscape.render.scale import Scale, choose_scale
 from landscape.render.style import (
@@ -46,6 +48,8 @@ def plot_descents(
 ) -> DescentArtists:
     """Draw paths on a function: on a curve one panel for each path, on the contours of a surface all of them.
 
+    From five paths on, each has a panel on the contours, too, with the others in grey; see ``options.panels``.
+
     On a curve each path is drawn at its own values, so its points are on the curve. On a surface the axes clip the
     paths at the plotted range, which the small print states. The figure is always a new one.
 
@@ -62,8 +66,12 @@ def plot_descents(
         ValueError: there are no paths, too many, or one has another number of axes than the surface.
     """
     _check(surface, trajectories)
-    plot = _on_curves if len(surface.coordinates) == 1 else _on_contours
-    return plot(surface, trajectories, points, options or DescentPlotOptions())
+    options = options or DescentPlotOptions()
+    if len(surface.coordinates) == 1:
+        return _on_curves(surface, trajectories, points, options)
+    panels = len(trajectories) >= PANELS_FROM if options.panels is None else options.panels
+    plot = _in_panels if panels else _on_contours
+    return plot(surface, trajectories, points, options)
 
 
 def plot_steps(
@@ -190,6 +198,31 @@ def _on_contours(
             figure.fit_height()
         _add_legend_and_notes(figure, path_handles(paths) + _mark_handles(ax), notes)
     return DescentArtists(figure, (ax, *beside), paths, lines)
+
+
+def _in_panels(
+    surface: Surface,
+    trajectories: Sequence[Trajectory],
+    points: Sequence[tuple[float, ...]],
+    options: DescentPlotOptions,
+) -> DescentArtists:
+    look = function_options(
+        scale=function_scale(surface, options.scale), style=options.style, size=options.size, legend=True,
+        show_notes=True, level_labels=False,
+    )  # fmt: skip
+
+    def mark(ax: Axes) -> list[Line2D]:
+        _mark_points(ax, points, options.mark_label)
+        return _mark_handles(ax)
+
+    lines: list[tuple[Line2D, ...]] = []
+    drawn, grid = plot_path_panels(
+        surface, trajectories, labels=GridLabels(notes=tuple(options.notes)), options=look, decorate=mark,
+        below=3 if options.steps else 0,
+        draw_below=lambda axes: lines.extend(_against_steps(axes, surface, trajectories)) if axes else None,
+    )  # fmt: skip
+    paths = tuple(panel.paths[0] for panel in drawn.panels)
+    return DescentArtists(grid.figure, (*grid.axes, *grid.below), paths, tuple(lines))
 
 
 def function_options(**changes: Any) -> ContourOptions:

@@ -11,6 +11,8 @@ from landscape.render.scale import Scale
 from landscape.render.style import Size
 
 ContourStyle = Literal["both", "lines", "filled", "heat"]
+PANELS_FROM = 5
+"""Number of paths from which on each gets a panel of its own by default."""
 CONTOUR_STYLES: tuple[ContourStyle, ...] = ("both", "lines", "filled", "heat")
 
 
@@ -149,6 +151,8 @@ class DescentPlotOptions:
         scale: scale of the values; ``"auto"`` is linear on a curve and follows :func:`function_scale` on a surface.
         style: style of the contours, as for :class:`ContourOptions`.
         steps: add the coordinates and the value of each path against the step.
+        panels: on a surface, draw each path in a panel of its own with the others in grey; by default from
+            :data:`PANELS_FROM` paths on.
         mark_label: legend entry of the marked points.
         notes: further small print.
         size: name of the size of the figure.
@@ -157,6 +161,7 @@ class DescentPlotOptions:
     scale: str = "auto"
     style: ContourStyle = "both"
     steps: bool = False
+    panels: bool | None = None
     mark_label: str = "known extremum"
     notes: Sequence[str] = ()
     size: str | Size = "page"
