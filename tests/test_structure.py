@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 EVERYTHING = {
-    "models", "problem", "training", "functions", "geometry", "parallel", "evaluation", "surface", "sweep", "analysis",
+    "models", "problem", "training", "integrations", "functions", "geometry", "parallel", "evaluation", "surface", "sweep", "analysis",
     "render",
 }  # fmt: skip
 MAY_IMPORT = {
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "models": set(),
     "problem": {"models"},
     "training": {"problem"},
+    "integrations": {"problem", "training"},
     "functions": {"problem", "training"},
     "geometry": set(),
     "parallel": {"geometry"},

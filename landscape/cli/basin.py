@@ -8,16 +8,8 @@ from typing import Any
 import click
 
 from landscape.cli.measure_options import conclude, measure_options, ranks_of, require_figure, save_plot
-from landscape.cli.options import (
-    NON_NEGATIVE,
-    PATH,
-    POSITIVE,
-    evaluation_of,
-    evaluation_options,
-    problem_options,
-    spec_of,
-    usage_errors,
-)
+from landscape.cli.options import NON_NEGATIVE, PATH, POSITIVE, evaluation_of, evaluation_options, usage_errors
+from landscape.cli.problem_options import problem_options, spec_of
 from landscape.cli.terminal import echo
 
 _AMOUNT = click.FloatRange(0, min_open=True)
@@ -62,7 +54,7 @@ def command(sources: tuple[Path, ...], **options: Any) -> int:
         special: dict[str, Any] = {"special": ()} if options["random_only"] else {}
         names = ("metric", "share", "change", "rays", "curvature", "eigenvectors", "evaluations", "seed")
         config = BasinConfig(**{name: options[name] for name in names}, **special)
-        evaluation, spec = evaluation_of(options), spec_of(options)
+        evaluation, spec = evaluation_of(options), spec_of(options, sources[0])
         require_figure(options)
     from landscape.cli.progress import Bar
     from landscape.parallel.signals import StopSignals

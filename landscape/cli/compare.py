@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from landscape.cli.options import PATH, RanksType, overwrite_option, problem_options, spec_of
+from landscape.cli.options import PATH, RanksType, overwrite_option
+from landscape.cli.problem_options import problem_options, spec_of
 
 
 @click.command()

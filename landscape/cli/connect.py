@@ -17,10 +17,9 @@ from landscape.cli.options import (
     evaluation_options,
     key_option,
     overwrite_option,
-    problem_options,
-    spec_of,
     usage_errors,
 )
+from landscape.cli.problem_options import naming, problem_options, spec_of
 from landscape.cli.terminal import echo, echo_error, json_text, quoted
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def command(sources: tuple[Path, ...], out: Path, as_json: bool, overwrite: bool
       landscape connect tuned-1 tuned-2 --base pretrained
     """
     with usage_errors():
-        settings, evaluation, spec = _settings(options), evaluation_of(options), spec_of(options)
+        settings, evaluation, spec = _settings(options), evaluation_of(options), spec_of(options, sources[0])
     from landscape.cli.progress import StageBars
     from landscape.parallel.signals import StopSignals
     from landscape.workflows.connect.connect import connect
@@ -104,7 +103,7 @@ def command(sources: tuple[Path, ...], out: Path, as_json: bool, overwrite: bool
                 progress=bars, stop=stop, on_message=echo_error,
             )  # fmt: skip
         except UnnamedProblemError as error:
-            raise click.UsageError(f"{error} with --model (and --dataset), or with --problem") from error
+            raise naming(error) from error
     if as_json:
         echo(json_text(result.to_json()))
     else:

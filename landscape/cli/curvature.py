@@ -17,11 +17,10 @@ from landscape.cli.options import (
     key_option,
     numerics_options,
     overwrite_option,
-    problem_options,
-    spec_of,
     together,
     usage_errors,
 )
+from landscape.cli.problem_options import naming, problem_options, spec_of
 from landscape.cli.ranks import requested_ranks
 from landscape.cli.terminal import echo, json_text, quoted
 
@@ -127,7 +126,8 @@ def command(source: Path, out: Path, as_json: bool, **options: Any) -> int:
       mpiexec -n 8 landscape curvature run --out curvature.h5
     """
     with usage_errors():
-        evaluation, spec, ranks = evaluation_of(options), spec_of(options), requested_ranks(options["ranks"]) or 1
+        evaluation, spec = evaluation_of(options), spec_of(options, source)
+        ranks = requested_ranks(options["ranks"]) or 1
         checkpoints = _steps(options["checkpoints"])
     from landscape.analysis.curvature.curvature import CurvatureConfig
     from landscape.cli.progress import StageBars
@@ -147,7 +147,7 @@ def command(source: Path, out: Path, as_json: bool, **options: Any) -> int:
                 ranks=ranks, progress=bars, stop=stop, on_message=lambda text: echo(text, err=True),
             )  # fmt: skip
         except UnnamedProblemError as error:
-            raise click.UsageError(f"{error} with --model (and --dataset), or with --problem") from error
+            raise naming(error) from error
     if isinstance(ranks, Ranks):
         return ranks.share(_conclude(out, found, as_json) if ranks.is_root else 0)
     return _conclude(out, found, as_json)

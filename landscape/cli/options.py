@@ -14,7 +14,6 @@ from landscape._utils.legacy import ENGINES
 
 if TYPE_CHECKING:
     from landscape.evaluation.config import EvaluationConfig
-    from landscape.problem.spec import ProblemSpec
     from landscape.sweep.grid import AutoAxis, Axis
 
 if TYPE_CHECKING:
@@ -235,30 +234,6 @@ trust_option = click.option(
     "LANDSCAPE_TRUST=1 in the environment means the same.",
 )
 
-problem_options = together(
-    click.option("--model", metavar="NAME", help="Network: a name like resnet20, or pkg.mod:function."),
-    click.option(
-        "--model-arg", "model_args", type=ArgumentsType(), multiple=True, help="Arguments of the network's constructor."
-    ),
-    click.option(
-        "--dataset", metavar="NAME", help="Data set: digits, cifar10, text, or pkg.mod:function.  [default: digits]"
-    ),
-    click.option(
-        "--dataset-arg", "dataset_args", type=ArgumentsType(), multiple=True, help="Arguments of the data set."
-    ),
-    click.option("--data", metavar="PATH", help="Directory or file of a data set on disk."),
-    click.option("--samples", type=POSITIVE, help="Size of a fixed, class-balanced subset of the data."),
-    click.option(
-        "--problem",
-        metavar="REF",
-        help="pkg.mod:factory or file.py:factory that returns a Problem; replaces the options above.",
-    ),
-    click.option(
-        "--problem-arg", "problem_args", type=ArgumentsType(), multiple=True, help="Arguments of the factory."
-    ),
-    trust_option,
-)
-
 numerics_options = together(
     click.option(
         "--device",
@@ -304,24 +279,6 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an ou
 def merged(arguments: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return several dicts of arguments as one; later ones win."""
     return {key: value for some in arguments for key, value in some.items()}
-
-
-def spec_of(options: dict[str, Any]) -> ProblemSpec | None:
-    """Return the problem that :data:`problem_options` name, or None without a model and a factory."""
-    from landscape.problem.spec import ProblemSpec
-
-    if options["model"] is None and options["problem"] is None:
-        return None
-    return ProblemSpec(
-        model=options["model"],
-        model_args=merged(options["model_args"]),
-        dataset=options["dataset"],
-        dataset_args=merged(options["dataset_args"]),
-        data=options["data"],
-        samples=options["samples"],
-        factory=options["problem"],
-        factory_args=merged(options["problem_args"]),
-    )
 
 
 def evaluation_of(options: dict[str, Any]) -> EvaluationConfig:

@@ -15,10 +15,9 @@ from landscape.cli.options import (
     evaluation_of,
     evaluation_options,
     key_option,
-    problem_options,
-    spec_of,
     usage_errors,
 )
+from landscape.cli.problem_options import problem_options, spec_of
 
 _RADIUS = click.FloatRange(0, min_open=True)
 
@@ -68,7 +67,7 @@ def command(sources: tuple[Path, ...], **options: Any) -> int:
             **chosen, radius=options["radii"], directions=options["directions"], steps=options["steps"],
             starts=options["starts"], seed=options["seed"],
         )  # fmt: skip
-        evaluation, spec = evaluation_of(options), spec_of(options)
+        evaluation, spec = evaluation_of(options), spec_of(options, sources[0])
         require_figure(options)
     from landscape.cli.progress import Bar
     from landscape.parallel.signals import StopSignals

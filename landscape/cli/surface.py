@@ -15,10 +15,9 @@ from landscape.cli.options import (
     evaluation_options,
     key_option,
     overwrite_option,
-    problem_options,
-    spec_of,
     usage_errors,
 )
+from landscape.cli.problem_options import naming, problem_options, spec_of
 from landscape.cli.ranks import requested_ranks
 from landscape.cli.surface_options import (
     axes_of,
@@ -51,8 +50,9 @@ def command(source: Path, out: Path, **options: Any) -> int:
     """Compute the loss around a checkpoint, by default along random filter-normalized directions.
 
     RUN is a directory made by `landscape train`; its last checkpoint is the centre. A CHECKPOINT outside a run needs
-    --model. The same command resumes an interrupted file. Ranks are started on this machine, or by `mpiexec` or `srun`
-    on several; values don't depend on their number, bit for bit.
+    --model or --problem; a folder of Hugging Face needs --data, a file of texts. The same command resumes an
+    interrupted file. Ranks are started on this machine, or by `mpiexec` or `srun` on several; values don't depend on
+    their number, bit for bit.
 
     \b
     Examples:
@@ -60,6 +60,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
       landscape surface run --ranks 8 --samples 1000 --paired --out surface.h5
       landscape surface a.pt --to b.pt --model resnet56 --dataset cifar10 \\
           --data ~/data --x -0.5:1.5:101
+      landscape surface out/checkpoint-500 --data texts.jsonl --samples 64
       landscape surface run --x -3:3:51 --y -3:3:51 --stop-above 10
       landscape surface run --seeds 0:5 --x -1:1:51 --out band.h5
       landscape surface run --curvature --gradient --samples 500 \\
@@ -72,7 +73,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
     with usage_errors():
         axes, plane, config = axes_of(options), plane_of(options), config_of(out, options)
         evaluation = replace(evaluation_of(options), derivatives=derivatives_of(options))
-        spec, ranks = spec_of(options), requested_ranks(options["ranks"]) or "auto"
+        spec, ranks = spec_of(options, source), requested_ranks(options["ranks"]) or "auto"
     from landscape.cli.progress import Bar
     from landscape.parallel.ranks import Ranks
     from landscape.parallel.signals import StopSignals
@@ -87,7 +88,7 @@ def command(source: Path, out: Path, **options: Any) -> int:
                 on_message=lambda text: echo(text, err=True),
             )  # fmt: skip
         except UnnamedProblemError as error:
-            raise click.UsageError(f"{error} with --model (and --dataset), or with --problem") from error
+            raise naming(error) from error
     if isinstance(ranks, Ranks):
         return ranks.share(_conclude(out, result) if ranks.is_root else 0)
     return _conclude(out, result)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from landscape._utils.text import counted
-from landscape.cli.options import NON_NEGATIVE, PATH, POSITIVE, overwrite_option, problem_options, spec_of
+from landscape.cli.options import NON_NEGATIVE, PATH, POSITIVE, overwrite_option
+from landscape.cli.problem_options import problem_options, spec_of
 from landscape.cli.terminal import echo, quoted
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from landscape.cli.options import CHECKPOINT, PATH, key_option, overwrite_option, problem_options, require_new, spec_of
+from landscape.cli.options import CHECKPOINT, PATH, key_option, overwrite_option, require_new
+from landscape.cli.problem_options import naming, problem_options, spec_of
 from landscape.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def command(
     if attach and plane == "pca":
         raise click.UsageError("--attach needs a surface file as --plane")
     require_new(out, overwrite)
-    spec = spec_of(options)
+    spec = spec_of(options, runs[0])
     opened = open_paths(runs, spec)
     chosen: Plane | None = None
     try:
@@ -106,7 +107,7 @@ def command(
                 overwrite=overwrite, progress=bar.show,
             )  # fmt: skip
     except UnnamedProblemError as error:
-        raise click.UsageError(f"{error} with --model (and --dataset), or with --problem") from error
+        raise naming(error) from error
     total = sum(len(trajectory) for trajectory in trajectories)
     unknown = sum(int(np.isnan(trajectory.loss).sum()) for trajectory in trajectories)
     if unknown:

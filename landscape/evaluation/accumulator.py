@@ -138,7 +138,7 @@ class MetricAccumulator:
         """Add a batch of the only point to a measure of the whole split, whose value follows after the last one."""
         if not self._seen[split]:
             measure.reset()
-        measure.update(*clone_each((outputs, targets)))
+        measure.update(*((outputs, targets) if measure.reads_only else clone_each((outputs, targets))))
         if self._seen[split] + samples == self._counts[split]:
             device = tree_leaves(targets)[0].device
             self._sums[key] = torch.tensor([measure.compute()], dtype=torch.float64, device=device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import inspect
@@ -21,6 +22,9 @@ from landscape.errors import UserCodeError
 _MAX_SOURCE = 2**24
 _MOVED = {"landscape.problem.analytic:problem": "landscape.functions.problem:problem"}
 """References in files of version 0.1, and the current ones of the same objects."""
+SCHEMES = {"hf": "landscape.huggingface:folder_problem"}
+"""Functions of this package that make a problem of a folder, by what is written before it: ``hf:FOLDER``. They run no
+code of the folder."""
 
 
 def resolve(reference: str) -> Callable[..., Any]:
@@ -29,10 +33,12 @@ def resolve(reference: str) -> Callable[..., Any]:
     Modules are searched for where Python searches, and then in the working directory. The directory of a file is
     appended to ``sys.path``, so that the file can import its neighbours. A file is run once for each of its contents.
 
-    A reference that a file holds needs permission, see :mod:`landscape._utils.trust`.
+    A reference that a file holds needs permission, see :mod:`landscape._utils.trust`; ``hf:FOLDER`` runs no code and
+    needs none.
 
     Args:
-        reference: ``pkg.mod:name`` or ``path/to/file.py:name``; the name may have dots (``Class.method``).
+        reference: ``pkg.mod:name`` or ``path/to/file.py:name``; the name may have dots (``Class.method``). Or
+            ``hf:FOLDER``, for the problem of a folder of Hugging Face.
 
     Raises:
         UntrustedCodeError: a file names the reference, which the user neither gave nor trusts.
@@ -41,6 +47,10 @@ def resolve(reference: str) -> Callable[..., Any]:
         TypeError: the named object cannot be called.
         UserCodeError: the code ends the program.
     """
+    scheme, folder = folder_scheme(reference)
+    if scheme:
+        place, _, name = SCHEMES[scheme].rpartition(":")
+        return functools.partial(getattr(importlib.import_module(place), name), folder)
     place, colon, name = current_reference(reference).rpartition(":")
     if not colon or not place or not name:
         raise ValueError(f"expected a reference like 'pkg.mod:name' or 'path/file.py:name', got {reference!r}")
@@ -60,6 +70,15 @@ def current_reference(reference: str) -> str:
     return _MOVED.get(reference, reference)
 
 
+def folder_scheme(reference: str) -> tuple[str, str]:
+    """Return the scheme and the folder of a reference such as ``hf:FOLDER``; two empty strings for any other.
+
+    A module called ``hf`` is named with its suffix, ``hf.py:problem``.
+    """
+    scheme, _, folder = reference.partition(":")
+    return (scheme, folder) if scheme in SCHEMES and folder else ("", "")
+
+
 def names_file(reference: str) -> bool:
     """Return True if a reference names a file, False if it names a module."""
     place = reference.rpartition(":")[0]
@@ -68,6 +87,9 @@ def names_file(reference: str) -> bool:
 
 def absolute_reference(reference: str) -> str:
     """Return a reference that is valid in every working directory: the path of a file becomes absolute."""
+    scheme, folder = folder_scheme(reference)
+    if scheme:
+        return f"{scheme}:{os.path.abspath(os.path.expanduser(folder))}"
     place, colon, name = reference.rpartition(":")
     return os.path.abspath(os.path.expanduser(place)) + colon + name if names_file(reference) else reference
 

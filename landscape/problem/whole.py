@@ -27,10 +27,15 @@ class WholeSplitMeasure:
     Args:
         metric: object with ``reset``, ``update`` and ``compute``.
         name: name of the measure, for messages.
+
+    Attributes:
+        reads_only: True if the metric neither changes nor keeps outputs and targets, and says so by an attribute of
+            this name: it then gets no copies, which for the logits of a language model are large.
     """
 
     def __init__(self, metric: SplitMetric, name: str) -> None:
         self._metric, self._name = metric, name
+        self.reads_only: bool = getattr(metric, "reads_only", False) is True
 
     def reset(self) -> None:
         """Forget all batches."""

@@ -56,7 +56,7 @@ def measure(
             if name not in whole
         }
         for metric in whole.values():  # last: if anything before needs gradients, all is computed again
-            metric.update(*clone_each((outputs, batch.targets)))
+            metric.update(*((outputs, batch.targets) if metric.reads_only else clone_each((outputs, batch.targets))))
         return found
 
     for metric in whole.values():

@@ -59,10 +59,7 @@ class CheckpointSeries:
             UnnamedProblemError: it isn't known.
         """
         if self.problem is None:
-            raise UnnamedProblemError(
-                f"{self.checkpoints[-1]} is a checkpoint outside a run directory, so its network and data are unknown; "
-                "name the problem"
-            )
+            raise UnnamedProblemError(self.checkpoints[-1])
         return self.problem.build(splits)
 
 

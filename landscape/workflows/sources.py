@@ -36,7 +36,18 @@ SPLITS: Mapping[str, tuple[str, ...]] = {"train": ("train",), "test": ("test",),
 
 
 class UnnamedProblemError(ValueError):
-    """A checkpoint outside a run directory was given without the problem that it belongs to."""
+    """A checkpoint outside a run directory was given without the problem that it belongs to.
+
+    Attributes:
+        folder: folder of Hugging Face that the checkpoint is in, which would do as the problem; None for others.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} is a checkpoint outside a run directory, so its network and data are unknown; name the problem"
+        )
+        around = path if path.is_dir() else path.parent
+        self.folder = around if (around / "config.json").is_file() else None
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,8 @@ class Source:
     def title(self) -> str:
         """Name of the network, for figures; empty if the problem does not say."""
         description = self.problem.description
-        return str(description.get("model") or description.get("factory") or "").rsplit(":", 1)[-1]
+        named = ("model", "architecture", "factory")
+        return str(next((description[name] for name in named if description.get(name)), "")).rsplit(":", 1)[-1]
 
 
 def find_checkpoint(source: Run | PathName, problem: ProblemSpec | None = None) -> tuple[Checkpoint, ProblemSpec]:
@@ -94,9 +106,7 @@ def find_checkpoint(source: Run | PathName, problem: ProblemSpec | None = None) 
     if problem is None:
         enclosing = run_of(path)
         if enclosing is None:
-            raise UnnamedProblemError(
-                f"{path} is a checkpoint outside a run directory, so its network and data are unknown; name the problem"
-            )
+            raise UnnamedProblemError(path)
         problem = enclosing.spec()
     return load_checkpoint(path, key), problem
 

@@ -1,0 +1,1 @@
+"""Problems made of the models and data of other libraries: Hugging Face and Lightning."""

@@ -1,0 +1,251 @@
+"""Folders of Hugging Face: the model, its weights and its tokenizer, without running code from the folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from landscape._utils.machine import memory_limit
+from landscape._utils.optional import import_optional
+from landscape._utils.reading import read_json
+from landscape._utils.torch_state import preserve_random_state
+from landscape.errors import DataError
+from landscape.problem.problem import Problem
+from landscape.problem.references import call
+from landscape.training.checkpoint import load_checkpoint, load_into
+
+CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
+MAX_LAYERS = 4096
+"""Largest number of layers that a configuration may ask for."""
+_KINDS = {
+    "causal_lm": ("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES", "AutoModelForCausalLM"),
+    "sequence_classifier": ("MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES", "AutoModelForSequenceClassification"),
+}
+"""Tables of transformers with the architectures that a function takes, and the class that builds them."""
+_TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
+Folder = str | os.PathLike[str]
+
+
+def folder_problem(
+    folder: Folder, data: Any = None, *, test: Any = None, splits: Any = None, **options: Any
+) -> Problem:
+    """Return the problem of a folder: a causal language model or a classifier, as its ``config.json`` says.
+
+    This is what ``hf:FOLDER`` means as a problem on the command line and as the factory of a
+    :class:`~landscape.ProblemSpec`.
+
+    Args:
+        folder: folder with ``config.json`` and weights, or with an adapter of PEFT whose base model is a folder, too.
+        data: samples of the split ``train``, see :func:`~landscape.huggingface.causal_lm`; a file on the command line.
+        test: samples of the split ``test``.
+        splits: names of the splits that are needed; ``test`` is not read unless it is one of them.
+        **options: further arguments of :func:`~landscape.huggingface.causal_lm` or
+            :func:`~landscape.huggingface.sequence_classifier`.
+
+    Raises:
+        ValueError: another kind of model, no data, or an unknown option; and as for the two functions.
+    """
+    from landscape.integrations import huggingface
+
+    if data is None:
+        raise ValueError(
+            f"hf:{os.fspath(folder)}: expected data, such as a .jsonl file with a text in each line (data=)"
+        )
+    kind = kind_of(folder)
+    if splits is not None and "test" not in splits:
+        test = None
+    function = getattr(huggingface, kind)
+    given = {"model": folder, "data": data, "test": test, **options}
+    problem: Problem = call(function, given, name=f"hf:{os.fspath(folder)}")
+    return problem
+
+
+def is_model_folder(path: Path) -> bool:
+    """Return True for a folder with the configuration of a model or of an adapter."""
+    return (path / CONFIG).is_file() or (path / ADAPTER_CONFIG).is_file()
+
+
+def kind_of(folder: Folder) -> str:
+    """Return the name of the function that makes a problem of a folder.
+
+    Raises:
+        DataError: no folder, or a damaged one.
+        ValueError: the model is neither a causal language model nor a classifier of sequences.
+    """
+    path = _folder(folder)
+    if (path / ADAPTER_CONFIG).is_file():
+        path = _base_of(path)
+    names = read_config(path).get("architectures") or ["none"]
+    tables = import_optional("transformers.models.auto.modeling_auto", "hf")
+    for kind, (table, _) in _KINDS.items():
+        if names[0] in getattr(tables, table).values():
+            return kind
+    raise ValueError(
+        f"{path} has a {names[0]}; hf:FOLDER takes causal language models and classifiers of sequences. For any other, "
+        "let a function problem() in mine.py return landscape.Problem(model, {'train': Split(inputs, targets)}, loss, "
+        "forward=lambda model, batch: model(**batch).logits), and name it mine.py:problem"
+    )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the configuration of a folder, which must be one that transformers knows without code of the folder."""
+    config = read_json(folder / CONFIG, DataError)
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+        raise DataError(f"{folder / CONFIG} is damaged: expected a dict with a model_type")
+    for name in ("num_hidden_layers", "n_layer", "num_layers"):
+        if isinstance(layers := config.get(name), int) and layers > MAX_LAYERS:
+            raise DataError(f"{folder / CONFIG}: expected at most {MAX_LAYERS:,} layers, got {layers}")
+    return config
+
+
+def open_model(folder: Folder, kind: str) -> nn.Module:
+    """Build the model of a folder with its weights, in single precision or better.
+
+    Args:
+        folder: folder with a configuration and weights, or with an adapter of PEFT.
+        kind: ``causal_lm`` or ``sequence_classifier``.
+
+    Raises:
+        CheckpointError: the weights are missing, damaged, or don't fit.
+        DataError: the configuration is missing or damaged.
+        MissingLibraryError: transformers or PEFT is not installed.
+        ValueError: the model is of another kind, unknown to this version of transformers, or too large.
+    """
+    path = _folder(folder)
+    found = kind_of(path)
+    if found != kind:
+        raise ValueError(f"{path}: expected a model for {kind}, got one for {found}")
+    adapter = (path / ADAPTER_CONFIG).is_file()
+    with _quiet(), preserve_random_state():
+        model = _build(_base_of(path) if adapter else path, kind)
+        if adapter:
+            peft = import_optional("peft", "hf")
+            settings = peft.PeftConfig.from_pretrained(str(path))
+            settings.inference_mode = False  # the factors can be trained, which is what `only trainable` moves
+            model = peft.get_peft_model(model, settings)
+            load_into(model, load_checkpoint(path))
+    return model
+
+
+def _build(folder: Path, kind: str) -> nn.Module:
+    transformers = import_optional("transformers", "hf")
+    values = read_config(folder)
+    known = transformers.CONFIG_MAPPING
+    if values["model_type"] not in known:
+        reason = "has code of its own, which is not run" if "auto_map" in values else "is unknown to this transformers"
+        raise ValueError(f"{folder}: model type {values['model_type']!r} {reason}; write a function that builds it")
+    with _describing(folder / CONFIG):
+        config = known[values["model_type"]].from_dict(values)
+        builder = getattr(transformers, _KINDS[kind][1])
+        with torch.device("meta"):  # shapes only
+            size = sum(parameter.numel() for parameter in builder.from_config(config).parameters())
+    _require_memory(folder, size)
+    dtype = torch.float64 if "float64" in str(values.get("dtype", values.get("torch_dtype"))) else torch.float32
+    with _describing(folder / CONFIG), _without_initialization():
+        built = builder.from_config(config, dtype=dtype)
+        built.tie_weights()  # as the configuration says, which is part of the initialization that was left out
+    model: nn.Module = built
+    load_into(model, load_checkpoint(folder))
+    return model
+
+
+def open_tokenizer(folder: Folder, required: bool = True) -> Any:
+    """Return the tokenizer of a folder; None if it has none and none is ``required``.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+        MissingLibraryError: transformers is not installed.
+    """
+    path = _folder(folder)
+    if not any((path / name).is_file() for name in _TOKENIZERS):
+        if required:
+            raise DataError(f"{path} has no tokenizer: expected one of {', '.join(_TOKENIZERS)}")
+        return None
+    transformers = import_optional("transformers", "hf")
+    with _quiet():
+        try:
+            return transformers.AutoTokenizer.from_pretrained(str(path), trust_remote_code=False, local_files_only=True)
+        except Exception as error:  # of transformers or tokenizers, as they come
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"{path}: its tokenizer cannot be read: {type(error).__name__}: {reason}") from error
+
+
+def describe_source(model: nn.Module | Folder, network: nn.Module) -> dict[str, Any]:
+    """Return the name of a network's class, for figures and provenance."""
+    inner = getattr(network, "get_base_model", None)
+    return {"architecture": type(inner() if callable(inner) else network).__name__}
+
+
+def _folder(folder: Folder) -> Path:
+    """Return the path of a folder with a model, after a look at what is in it."""
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise DataError(
+            f"{path}: expected a folder with {CONFIG} and weights, got {'a file' if path.exists() else 'nothing'}; a "
+            "model of the hub is not downloaded: `hf download NAME --local-dir FOLDER` does that"
+        )
+    if not is_model_folder(path):
+        raise DataError(f"{path} has no {CONFIG}, so its model is unknown; expected a folder of save_pretrained")
+    for each in path.iterdir():  # the libraries would wait for a FIFO
+        if each.exists() and not each.is_file() and not each.is_dir():
+            raise DataError(f"{each} is refused: expected regular files in a folder with a model")
+    return path
+
+
+def _base_of(folder: Path) -> Path:
+    """Return the folder of the model that an adapter belongs to."""
+    settings = read_json(folder / ADAPTER_CONFIG, DataError)
+    name = settings.get("base_model_name_or_path") if isinstance(settings, dict) else None
+    places = [Path(str(name)).expanduser(), folder / str(name), folder]
+    for place in places if name else places[2:]:
+        if (place / CONFIG).is_file():
+            return _folder(place)
+    raise DataError(
+        f"{folder} is an adapter of {name!r}, which is no folder here; write its path as base_model_name_or_path into "
+        f"{folder / ADAPTER_CONFIG}"
+    )
+
+
+def _require_memory(folder: Path, parameters: int) -> None:
+    """Check that a model fits into the memory of this process, before it is built."""
+    limit = memory_limit()
+    if parameters * 4 > limit:
+        raise ValueError(
+            f"{folder}: the model has {parameters:,} parameters, {parameters * 4 / 2**30:,.0f} GiB; this process may "
+            f"use {limit / 2**30:,.1f} GiB of memory"
+        )
+
+
+@contextmanager
+def _describing(file: Path) -> Iterator[None]:
+    """Name the configuration in whatever error transformers raises for it inside the block."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{file} describes no model: {type(error).__name__}: {reason}") from error
+
+
+def _without_initialization() -> Any:
+    """Return a context in which models are built without random weights, which are replaced at once."""
+    transformers = import_optional("transformers", "hf")
+    place = getattr(transformers, "initialization", None) or transformers.modeling_utils  # the second before version 5
+    return getattr(place, "no_init_weights", nullcontext)()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what transformers says about configurations inside the block; errors remain."""
+    logging = import_optional("transformers.utils.logging", "hf")
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
