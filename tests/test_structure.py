@@ -14,8 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 EVERYTHING = {
-    "models", "problem", "training", "integrations", "functions", "geometry", "parallel", "evaluation", "surface", "sweep", "analysis",
-    "render",
+    "models", "problem", "training", "integrations", "functions", "geometry", "parallel", "evaluation", "surface",
+    "sweep", "analysis", "render",
 }  # fmt: skip
 MAY_IMPORT = {
     "_utils": set(),
