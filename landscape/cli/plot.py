@@ -46,7 +46,7 @@ from landscape.cli.options import overwrite_option
 @click.option(
     "--distance/--no-distance",
     default=None,
-    help="State how far from the plane each run was.  [default: where more than a tenth of its path]",
+    help="Show how far from the plane each run was: by the width of its path, and in the note.  [default: yes]",
 )
 @click.option(
     "--noise",

@@ -99,16 +99,21 @@ class StyledFigure(Figure):
         self.draw_without_rendering()
 
     def add_footnote(self, text: str, fontsize: float) -> None:
-        """Add small print at the foot of the figure, which grows by the height of the text."""
+        """Add small print at the foot of the figure, below its axes, which grows by the height of the text."""
         if not text:
             return
         margin = 0.3 * fontsize / 72
+        self.draw_without_rendering()
+        # Aligned with the axes and not with their labels, unless it would become much narrower.
+        left = min([ax.get_position().x0 for ax in self.axes if ax.get_subplotspec() is not None], default=0.0)
+        left = left if left < 0.2 else margin / self.get_figwidth()
+        text = wrap_notes([text.replace("\n", " ")], (0.99 - left) * self.get_figwidth())
         note = self.text(0, 0, text, fontsize=fontsize, color="0.25", verticalalignment="bottom", linespacing=1.05)
         size = note.get_window_extent(self._renderer())
-        width, height = self.get_size_inches()
+        height = self.get_figheight()
         strip = size.height / self.dpi + 2 * margin
         self.set_figheight(height + strip)
-        note.set_position((margin / width, margin / (height + strip)))
+        note.set_position((left, margin / (height + strip)))
         self._layout().set(rect=(0, strip / (height + strip), 1, height / (height + strip)))
         self.draw_without_rendering()
 
@@ -239,8 +244,12 @@ def add_note(ax: Axes, *notes: str) -> None:
 
 
 def legend_above(ax: Axes, handles: Sequence[Line2D]) -> Legend | None:
-    """Add a legend in rows above ``ax``, below its title; return None if there are no handles."""
+    """Add a legend in rows above ``ax``, below its title, and remove an earlier one; None if there are no handles."""
+    for earlier in [child for child in ax.get_children() if isinstance(child, LegendAbove)]:
+        earlier.remove()
+    pad = float(matplotlib.rcParams["axes.titlepad"])
     if not handles:
+        ax.set_title(ax.get_title(), pad=pad)
         return None
     ordered, look = legend_layout(handles, available_width(ax))
     legend = LegendAbove(
@@ -257,7 +266,7 @@ def legend_above(ax: Axes, handles: Sequence[Line2D]) -> Legend | None:
     legend.set_clip_on(False)
     if ax.get_title():
         height = 72 / figure_of(ax).dpi * legend.get_window_extent().height
-        ax.set_title(ax.get_title(), pad=height + float(matplotlib.rcParams["axes.titlepad"]))
+        ax.set_title(ax.get_title(), pad=height + pad)
     return legend
 
 

@@ -341,6 +341,11 @@ def _fixed_layout(figure: Figure) -> Iterator[None]:
         for _ in range(3):
             figure.draw_without_rendering()
         figure.set_layout_engine("none")
+        for ax in figure.axes:
+            # The solver repeats itself up to rounding errors only, which move a pixel now and then.
+            left, bottom, width, height = (round(float(one), 9) for one in ax.get_position(original=True).bounds)
+            ax.set_position((left, bottom, width, height))
+            ax.set_in_layout(True)
     try:
         yield
     finally:

@@ -48,7 +48,7 @@ class PlotOptions:
         smooth: interpolate contours between grid points by monotone cubics, which add no extremum.
         colour_map: name of a matplotlib colour map; by default that of the metric.
         titles: title of each panel; by default the names of several surfaces.
-        distance: state how far from the plane each run was; by default where it is more than a tenth of its path.
+        distance: show how far from the plane each run was, by the width of its path and in the note; by default yes.
         noise: mark points that cannot be distinguished from the loss at the origin, by two standard errors of the
             difference; needs a surface that was computed with standard errors.
         descent: draw the steepest descent within the plane as ``arrows`` or ``streamlines``; needs a surface that was
@@ -126,7 +126,7 @@ def _plot_curves(
     common = CurveOptions(
         scale=options.scale,
         clip=options.clip,
-        distance=bool(options.distance),
+        distance=options.distance,
         noise=options.noise,
         xlabel=axis_labels(surfaces)[0],
         size=options.size or "column",

@@ -199,7 +199,8 @@ def test_paths() -> None:
     assert artists.notes[0] == "SGD leaves the plotted range (1 of 3 checkpoints outside)"
     assert not any("Adam leaves" in note for note in artists.notes)
     legend = next(child for child in artists.axes.get_children() if hasattr(child, "get_texts"))
-    assert [text.get_text() for text in legend.get_texts()] == ["SGD", "Adam", "start", "end", "LR change"]
+    assert [text.get_text() for text in legend.get_texts()] == ["start", "end", "LR change"]
+    assert [path.name.get_text() for path in artists.paths] == ["SGD", "Adam"]
 
 
 def test_given_axes() -> None:
@@ -416,10 +417,27 @@ def test_lines_without_bar_name_their_quantity() -> None:
     assert plot_contour(surface(), options=ContourOptions(style="lines")).notes[0] == "contours of the training loss"
 
 
-def test_distance_is_stated_where_the_path_is_far() -> None:
+def test_distance_is_stated_unless_on_the_plane() -> None:
     far = trajectory([(0, 0.5), (0, 0)], distance=[3.0, 0.0])
-    near = trajectory([(0, 0.5), (0, 0)], distance=[0.01, 0.0])
-    assert any("from the plane" in note for note in plot_contour(surface(), [far]).notes)
-    assert not any("from the plane" in note for note in plot_contour(surface(), [near]).notes)
+    on = trajectory([(0, 0.5), (0, 0)], distance=[0.0, 0.0])
+    notes = plot_contour(surface(), [far, on]).notes
+    assert next(note for note in notes if "from the plane" in note).count("(") == 1
+    assert not any("from the plane" in note for note in plot_contour(surface(), [on]).notes)
     silent = plot_contour(surface(), [far], options=ContourOptions(distance=False))
     assert not any("from the plane" in note for note in silent.notes)
+
+
+def test_names_at_ends_are_not_in_the_legend() -> None:
+    apart = [trajectory([(0, 0.5), (x, y)], name) for x, y, name in ((-0.6, 0.2, "one"), (0.9, 0.3, "another"))]
+    artists = plot_contour(surface(), apart)
+    assert [path.name.get_text() for path in artists.paths] == ["one", "another"]
+    assert [path.name.get_color() for path in artists.paths] == [path.line.get_color() for path in artists.paths]
+    legend = next(child for child in artists.axes.get_children() if hasattr(child, "get_texts"))
+    assert [text.get_text() for text in legend.get_texts()] == ["start", "end"]
+    long = trajectory(
+        [(0, 0.5), (0.9, 0.3)], "a name far too long to be written inside of these axes, which are narrow"
+    )
+    mixed = plot_contour(surface(), [apart[0], long])
+    assert mixed.paths[1].name is None
+    legend = next(child for child in mixed.axes.get_children() if hasattr(child, "get_texts"))
+    assert [text.get_text() for text in legend.get_texts()] == [long.name, "start", "end"]

@@ -78,11 +78,13 @@ def test_different_ranges() -> None:
 
 def test_colour_of_each_run() -> None:
     paths = {"a": [trajectory("SGD"), trajectory("Adam")], "b": [trajectory("Adam")]}
-    figure = plot_panel([surface("a"), surface("b")], paths, options=ContourOptions(style="heat")).figure
+    artists = plot_panel([surface("a"), surface("b")], paths, options=ContourOptions(style="heat"))
+    figure = artists.figure
     colours = [{line.get_label(): line.get_color() for line in ax.lines} for ax in panels(figure)]
     assert colours[0]["Adam"] == colours[1]["Adam"] != colours[0]["SGD"]
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["SGD", "Adam", "start", "end"]
+    assert [text.get_text() for text in legend.get_texts()] == ["start", "end"]
+    assert [path.name.get_text() for panel in artists.panels for path in panel.paths] == ["SGD", "Adam", "Adam"]
 
 
 def test_pending_surface() -> None:

@@ -8,7 +8,14 @@ from matplotlib.figure import Figure
 
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.plots.options import PathOptions
-from landscape.render.plots.path import learning_rate_changes, path_handles, plot_path
+from landscape.render.plots.path import (
+    WIDTH_NOTE,
+    distance_notes,
+    learning_rate_changes,
+    path_handles,
+    plot_path,
+    separate_paths,
+)
 
 
 def trajectory(coordinates, name: str = "SGD", **known) -> Trajectory:
@@ -57,14 +64,54 @@ def test_note_on_points_outside() -> None:
     assert ax.get_xlim() == limits
 
 
-def test_distance_note() -> None:
-    path = trajectory([(1, 0), (0, 0)], distance=[2.5, 0], displacement=[3.25, 0])
-    assert plot_path(path, options=PathOptions(distance=True)).notes == (
-        "SGD: up to 2.5 from the plane, 3.25 from its origin",
-    )
-    assert plot_path(trajectory([(1, 0)]), options=PathOptions(distance=True)).notes == (
-        "SGD: distance from the plane unknown",
-    )
+def test_distance_notes() -> None:
+    far = trajectory([(1, 0), (0, 0)], distance=[0.5, 0], displacement=[2.0, 0])
+    near = trajectory([(1, 0), (0, 0)], "Adam", distance=[0.002, 0.001], displacement=[2.0, 1.0])
+    notes = distance_notes([far, near])
+    said = "distance from the plane: up to 25 % (SGD), up to 0.1 % (Adam)"
+    assert notes[0].replace("\N{NO-BREAK SPACE}", " ") == said
+    assert notes[1] == WIDTH_NOTE
+    unknown, on = trajectory([(1, 0)]), trajectory([(1, 0)], "Adam", distance=[0], displacement=[2])
+    assert distance_notes([unknown, on]) == distance_notes([far], False) == []
+    assert distance_notes([unknown, on], True) == ["distance from the plane: unknown (SGD), 0 (Adam)"]
+
+
+def test_width_falls_with_distance() -> None:
+    path = trajectory([(0, 0), (1, 0), (2, 0)], distance=[0.0, 0.5, 1.0], displacement=[4.0, 4.0, 4.0])
+    drawn = plot_path(path)
+    first, second, third = drawn.line.factors
+    assert first == 1 > second > third > 0
+    assert second == pytest.approx((first + third) / 2)
+    assert plot_path(path, options=PathOptions(distance=False)).line.factors is None
+    image = drawn.figure.pixels()[..., :3].astype(int)
+    red = np.abs(image - (227, 26, 28)).max(axis=2) < 60
+    x = drawn.axes.transData.transform([(0.3, 0), (1.7, 0)])[:, 0].astype(int)
+    near, far = (int(red[:, k - 1 : k + 2].sum()) for k in x)
+    assert near > far > 0
+
+
+def test_dashes_where_paths_coincide() -> None:
+    ax = plot_path(trajectory([(-1, -1), (1, 1)])).axes
+    paths = [
+        plot_path(trajectory(points, name), ax=ax, options=PathOptions(index))
+        for index, (name, points) in enumerate((("a", [(0, 0), (1, 0)]), ("b", [(0, 0), (0.5, 0), (0.5, 1)])))
+    ]
+
+    def length(path) -> float:
+        pieces, _ = path.line._pieces()
+        return float(np.linalg.norm(pieces[:, 1] - pieces[:, 0], axis=1).sum())
+
+    whole = [length(path) for path in paths]
+    sizes = [path.start.get_markersize() for path in paths]
+    separate_paths(paths)
+    assert length(paths[0]) == whole[0]
+    assert 0.6 * whole[1] < length(paths[1]) < 0.9 * whole[1]
+    assert paths[0].start.get_markersize() > sizes[0]
+    assert paths[1].start.get_markersize() == sizes[1]
+    crossing = plot_path(trajectory([(0.2, -1), (0.25, 1)], "c"), ax=ax, options=PathOptions(2))
+    before = length(crossing)
+    separate_paths([paths[0], crossing])
+    assert length(crossing) == pytest.approx(before)
 
 
 def test_notes_are_joined() -> None:

@@ -52,6 +52,7 @@ class PathArtists(Artists):
         end: marker of the last checkpoint.
         rates: markers of the last checkpoint before each change of the learning rate, or None.
         notes: remarks on the path, as in the small print of the figure.
+        name: name of the run at the end of its path; None where there is no room for it, and the legend has it.
     """
 
     axes: Axes
@@ -61,6 +62,7 @@ class PathArtists(Artists):
     end: Line2D
     rates: Line2D | None
     notes: tuple[str, ...]
+    name: Text | None = None
 
     @property
     def figure(self) -> Figure:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from landscape.render.figure import legend_layout, non_breaking, small_size, wrap_notes
+from landscape.render.figure import legend_layout, small_size, wrap_notes
 from landscape.render.plots.artists import ComparisonArtists, HistoryArtists
 from landscape.render.plots.contour import plane_limits, plot_contour
 from landscape.render.plots.grid import plot_path_panels
 from landscape.render.plots.history import History, plot_history
 from landscape.render.plots.multiples import GridLabels
 from landscape.render.plots.options import PANELS_FROM, ContourOptions, PathOptions
-from landscape.render.plots.path import is_white, path_handles, plot_path
+from landscape.render.plots.path import (
+    is_white,
+    path_handles,
+    path_notes,
+    plot_path,
+    separate_paths,
+)
 from landscape.render.style import MAX_PATHS, TRAJECTORY_COLOURS, Size, halo_effects, new_figure, path_indices
 
 if TYPE_CHECKING:
@@ -40,7 +44,7 @@ def plot_comparison(
 
     From five runs on, each has a panel of its own with the others in grey, and the metrics are below.
 
-    The small print states the distance of each run from the plane. The figure is always a new one.
+    The width of each path shows its distance from the plane. The figure is always a new one.
 
     Args:
         surface: surface over a plane for all runs, values ``(ny, nx)``.
@@ -66,14 +70,12 @@ def plot_comparison(
         )
     indices = path_indices([trajectory.name for trajectory in trajectories])
     if len(trajectories) >= PANELS_FROM if panels is None else panels:
-        options = ContourOptions(
-            scale=scale, mark_origin=False, aspect="free", axis_labels=axis_labels, distance=False, size=size
-        )
+        options = ContourOptions(scale=scale, mark_origin=False, aspect="free", axis_labels=axis_labels, size=size)
         lines: list[HistoryArtists] = []
         drawn, panel_grid = plot_path_panels(
             surface,
             trajectories,
-            labels=GridLabels(notes=tuple(note for note in (*notes, distances_note(trajectories)) if note)),
+            labels=GridLabels(notes=tuple(note for note in notes if note)),
             options=options,
             below=len(metrics),
             draw_below=lambda axes: lines.append(_history(axes, histories, metrics, indices)),
@@ -95,13 +97,14 @@ def plot_comparison(
             plot_path(trajectory, ax=ax, limits=limits, options=PathOptions(index, show_notes=False))
             for index, trajectory in zip(indices, trajectories, strict=True)
         )
+        separate_paths(paths)
         history = _history(beside, histories, metrics, indices)
         for upper in beside[:-1]:
             upper.set_xlabel("")
         handles = path_handles(paths)
         ordered, look = legend_layout(handles, figure.get_figwidth())
         figure.legend(handles=ordered, loc="outside upper center", **look)
-        found = [*notes, distances_note(trajectories), *(note for path in paths for note in path.notes), *contour.notes]
+        found = [*notes, *path_notes(paths, trajectories), *contour.notes]
         written = [note for note in found if note]
         figure.add_footnote(wrap_notes(written, 0.97 * figure.get_figwidth()), small_size())
     return ComparisonArtists(figure, contour, paths, history, tuple(written))
@@ -119,17 +122,3 @@ def _history(
             if is_white(colour):
                 line.set_path_effects(halo_effects(2.2 * line.get_linewidth(), "black"))
     return history
-
-
-def distances_note(trajectories: Sequence[Trajectory]) -> str:
-    """Return the note on the largest distance of each run from the plane; empty if unknown."""
-    parts = []
-    for trajectory in trajectories:
-        if np.isnan(trajectory.distance).all():  # files of Li et al. hold coordinates only
-            continue
-        k = int(np.nanargmax(trajectory.distance))
-        ratio = trajectory.distance[k] / trajectory.displacement[k] if trajectory.displacement[k] > 0 else 0.0
-        parts.append(f"{non_breaking(trajectory.name)}: {trajectory.distance[k]:.3g} ({ratio:.0%})")
-    if not parts:
-        return ""
-    return f"largest distance from the plane (relative to the distance from its origin): {'; '.join(parts)}"

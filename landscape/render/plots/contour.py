@@ -21,11 +21,12 @@ from landscape.render.missing import (
     shade_missing,
     smoothing_note,
 )
-from landscape.render.plots.artists import ContourArtists, PathArtists
+from landscape.render.plots.artists import ContourArtists
 from landscape.render.plots.contour_labels import label_lines
 from landscape.render.plots.expansion import draw_descent, draw_quadratic
 from landscape.render.plots.options import ContourOptions, PathOptions
-from landscape.render.plots.path import path_handles, plot_path
+from landscape.render.plots.path import path_handles, path_notes, plot_path, separate_paths
+from landscape.render.plots.path_names import covered, name_ends
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import (
     colour_map,
@@ -119,9 +120,11 @@ def plot_contour(
             )
             for index, path in zip(indices, trajectories, strict=True)
         )
+        separate_paths(paths)
         if options.legend:
             legend_above(axes, path_handles(paths))
-        notes = (*_notes(name, scale, missing, noise, paths), *derivative_notes)
+        about_paths = path_notes(paths, trajectories, options.distance)
+        notes = (*_notes(name, scale, missing, noise), *about_paths, *derivative_notes)
         if options.smooth and style != "heat":
             notes += (smoothing_note(surface),)
         notes = (*options.notes, *notes)
@@ -136,12 +139,17 @@ def plot_contour(
             bar = add_colour_bar(axes, mappable, scale, metric_label(name), ticks, position)
             if filled is not None and lines is not None:
                 bar.add_lines(lines, erase=False)
-        if new and equal:
-            new.fit_height()
-        elif new:
-            new.draw_without_rendering()
+        fit = None if new is None else new.fit_height if equal else new.draw_without_rendering
+        if fit is not None:
+            fit()
+            paths = name_ends(paths) if options.legend else paths
+            if any(path.name is not None for path in paths):
+                legend_above(axes, path_handles(paths))
+                fit()
         # Labels come last: their positions, and the gaps for them, depend on the final size of the axes.
-        labels = label_levels(axes, lines, scale, levels, trajectories) if level_labels and lines is not None else ()
+        labels: tuple[Text, ...] = ()
+        if level_labels and lines is not None:
+            labels = label_levels(axes, lines, scale, levels, trajectories, covered(paths))
     return ContourArtists(
         axes, scale, levels, filled, lines, labels, heat, tuple(shaded), bar, paths, notes, hatched, descent, quadratic
     )
@@ -252,11 +260,17 @@ def _hatch(ax: Axes, surface: Surface, noise: Noise | None, scale: Scale, style:
 
 
 def label_levels(
-    ax: Axes, lines: QuadContourSet, scale: Scale, levels: np.ndarray, trajectories: Sequence[Trajectory]
+    ax: Axes,
+    lines: QuadContourSet,
+    scale: Scale,
+    levels: np.ndarray,
+    trajectories: Sequence[Trajectory],
+    keep_clear: np.ndarray | None = None,
 ) -> tuple[Text, ...]:
-    """Write the roundest of ``levels`` into ``lines``, away from the trajectories and the origin."""
+    """Write the roundest of ``levels`` into ``lines``, away from the trajectories, the origin and ``keep_clear``."""
     chosen = scale.roundest(levels, 8)
     clear = [path.coordinates for path in trajectories if path.coordinates.shape[1] == 2] + [np.zeros((1, 2))]
+    clear += [] if keep_clear is None else [keep_clear]
     texts = [_without_exponent(value, text) for value, text in zip(chosen.tolist(), scale.labels(chosen), strict=True)]
     return label_lines(ax, lines, scale.transform(chosen), texts, np.concatenate(clear), 0.88 * small_size())
 
@@ -289,10 +303,8 @@ def _draw_derivatives(
     return descent, quadratic, tuple(notes)
 
 
-def _notes(
-    name: str, scale: Scale, missing: MissingData, noise: Noise | None, paths: Sequence[PathArtists]
-) -> tuple[str, ...]:
+def _notes(name: str, scale: Scale, missing: MissingData, noise: Noise | None) -> tuple[str, ...]:
     parts = [scale.note(metric_label(name).removesuffix(" (%)")), *missing.notes]
     if noise is not None:
         parts.append(noise_note(noise))
-    return tuple(part for part in parts if part) + tuple(note for path in paths for note in path.notes)
+    return tuple(part for part in parts if part)

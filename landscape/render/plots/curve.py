@@ -12,7 +12,7 @@ from landscape.render.figure import add_note, legend_above, round_ticks
 from landscape.render.missing import missing_data, shade_missing
 from landscape.render.plots.artists import CurveArtists, PathArtists
 from landscape.render.plots.options import CurveOptions, PathOptions
-from landscape.render.plots.path import distance_note, draw_path, outside_notes, path_handles
+from landscape.render.plots.path import distance_notes, draw_path, outside_notes, path_handles
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, path_indices, styled_axes
 from landscape.render.ticks import metric_label
@@ -96,9 +96,11 @@ def plot_curve(
         paths = []
         indices = path_indices([path.name for path in trajectories])
         for index, path, height in zip(indices, trajectories, heights, strict=True):
-            own = outside_notes(path, [limits]) + ([distance_note(path)] if options.distance else [])
-            paths.append(draw_path(axes, path.coordinates[:, 0], height, path, PathOptions(index), own))
+            own = outside_notes(path, [limits])
+            look = PathOptions(index, checkpoints="dots", distance=options.distance)
+            paths.append(draw_path(axes, path.coordinates[:, 0], height, path, look, own))
             notes += own
+        notes += distance_notes(trajectories, options.distance)
         axes.set_xlim(limits)
         if options.legend:
             handles = _handles(surfaces, left, right, [*lines, *other_lines], paths)

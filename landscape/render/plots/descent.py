@@ -15,7 +15,16 @@ from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.grid import plot_path_panels
 from landscape.render.plots.multiples import GridLabels
 from landscape.render.plots.options import PANELS_FROM, ContourOptions, CurveOptions, DescentPlotOptions, PathOptions
-from landscape.render.plots.path import draw_path, is_white, outside_notes, path_handles, plot_path
+from landscape.render.plots.path import (
+    draw_path,
+    is_white,
+    outside_notes,
+    path_handles,
+    path_notes,
+    plot_path,
+    separate_paths,
+)
+from landscape.render.plots.path_names import name_ends
 from landscape.render.scale import Scale, choose_scale
 from landscape.render.style import (
     MAX_PATHS,
@@ -193,9 +202,11 @@ def _on_contours(
         lines = _against_steps(beside, surface, trajectories) if beside else ()
         for upper in beside[:-1]:
             upper.set_xlabel("")
-        notes = [note for path in paths for note in path.notes] + list(drawn.notes) + list(options.notes)
+        separate_paths(paths)
+        notes = [*path_notes(paths, trajectories), *drawn.notes, *options.notes]
         if not beside:
             figure.fit_height()
+            paths = name_ends(paths)
         _add_legend_and_notes(figure, path_handles(paths) + _mark_handles(ax), notes)
     return DescentArtists(figure, (ax, *beside), paths, lines)
 
@@ -233,7 +244,8 @@ def function_options(**changes: Any) -> ContourOptions:
 
 def _path_on_curve(ax: Axes, trajectory: Trajectory, index: int) -> PathArtists:
     limits = ax.get_xlim(), ax.get_ylim()
-    path = draw_path(ax, trajectory.coordinates[:, 0], trajectory.loss, trajectory, PathOptions(index))
+    look = PathOptions(index, checkpoints="dots")
+    path = draw_path(ax, trajectory.coordinates[:, 0], trajectory.loss, trajectory, look)
     ax.set_xlim(limits[0])
     ax.set_ylim(limits[1])
     return path

@@ -13,7 +13,7 @@ from landscape.render.plots.artists import ContourArtists, PanelArtists
 from landscape.render.plots.contour import bar_ticks, contour_levels, label_levels, plane_limits, plot_contour
 from landscape.render.plots.multiples import GridLabels, PanelGrid
 from landscape.render.plots.options import ContourOptions, PathOptions
-from landscape.render.plots.path import path_handles, plot_path
+from landscape.render.plots.path import distance_notes, path_handles, path_notes, plot_path
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import halo_effects, path_indices
 from landscape.render.ticks import metric_label
@@ -164,11 +164,12 @@ def plot_path_panels(
             extra = list(decorate(ax)) if decorate else []
             look = PathOptions(index, distance=options.distance, show_notes=False)
             artists = plot_path(path, ax=ax, limits=limits, options=look)
-            panels.append(replace(drawn, paths=(artists,), notes=(*drawn.notes, *artists.notes)))
+            panels.append(replace(drawn, paths=(artists,), notes=(*drawn.notes, *path_notes([artists], [path], False))))
         if draw_below is not None:
             draw_below(grid.below)
         handles = [*_panel_handles(panels, names_paths=below > 0), *extra] if options.legend else []
         groups = [[path] for path in trajectories]
+        own = replace(own, notes=(*own.notes, *distance_notes(trajectories, options.distance)))
         return finish_grid(grid, panels, groups, name, own, options, handles), grid
 
 

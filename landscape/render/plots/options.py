@@ -25,8 +25,9 @@ class PathOptions:
         colour: colour, if not the one of ``index``.
         marker: marker of the checkpoints, if not the one of ``index``.
         learning_rate: mark checkpoints where the learning rate changes by a factor of 1.5 or more.
-        distance: state the distance of the run from the plane in the small print; by default where it is more than a
-            tenth of the extent of its path.
+        checkpoints: draw checkpoints as ``"ticks"`` across the path or as ``"dots"``.
+        distance: show the distance of the run from the plane by the width of its path and in the small print. By
+            default yes, if it is not zero or unknown; True to state that, too.
         show_notes: write the notes below the axes; they are part of the result in any case.
         size: name of the size of a new figure.
     """
@@ -35,6 +36,7 @@ class PathOptions:
     colour: str | None = None
     marker: str | None = None
     learning_rate: bool = True
+    checkpoints: Literal["ticks", "dots"] = "ticks"
     distance: bool | None = None
     show_notes: bool = True
     size: str | Size = "column"
@@ -68,8 +70,7 @@ class ContourOptions:
         descent: draw the steepest descent within the plane as ``"arrows"`` of one length or as ``"streamlines"``; needs
             slopes.
         quadratic: draw contours of the quadratic model at the origin, at the same levels.
-        distance: state the distance of each run from the plane in the small print; by default where it is more than a
-            tenth of the extent of its path.
+        distance: show the distance of each run from the plane, as in :class:`PathOptions`.
         notes: further small print.
         mark_origin: mark the origin of the plane if it is in range.
         path_indices: for each path, the number that selects its colour and marker; by default see
@@ -122,7 +123,7 @@ class CurveOptions:
         band: shade one standard error around a metric that has ``<metric>_stderr``.
         noise: shade two standard errors of the difference from the origin instead, and mark the value at the origin:
             where the band contains it, the curve is indistinguishable from the origin.
-        distance: state the distance of each run from the line in the small print.
+        distance: show the distance of each run from the line, as in :class:`PathOptions`.
         xlabel: label of the x axis.
         title: title above the axes.
         legend: name the curves above the axes if there are several.
@@ -135,7 +136,7 @@ class CurveOptions:
     second_scale: str | Scale = "auto"
     band: bool = True
     noise: bool = False
-    distance: bool = False
+    distance: bool | None = None
     xlabel: str = "coordinate along the direction"
     title: str = ""
     legend: bool = True

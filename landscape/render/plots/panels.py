@@ -20,10 +20,11 @@ from landscape.render.figure import (
     wrap_notes,
     wrap_titles,
 )
-from landscape.render.plots.artists import ContourArtists, PanelArtists
+from landscape.render.plots.artists import ContourArtists, PanelArtists, PathArtists
 from landscape.render.plots.contour import bar_ticks, contour_levels, label_levels, plane_limits, plot_contour
 from landscape.render.plots.options import ContourOptions
 from landscape.render.plots.path import path_handles
+from landscape.render.plots.path_names import covered, name_ends
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import named_size, new_figure, path_indices, style_context
 from landscape.render.ticks import metric_label
@@ -31,6 +32,7 @@ from landscape.render.ticks import metric_label
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colorbar import Colorbar
+    from matplotlib.lines import Line2D
 
     from landscape.geometry.trajectory import Trajectory
     from landscape.surface.surface import Surface
@@ -114,7 +116,7 @@ def plot_panel(
         if options.colour_bar is not False:
             bar = _shared_bar(axes, panels, rows, metric_label(name), options.style)
         notes = _joint_notes(panels, columns)
-        _finish(new, axes, panels, notes, options)
+        panels = _finish(new, axes, panels, notes, options)
         panels = _label_lines(panels, paths, options)
     return PanelArtists(figure_of(axes[0]), tuple(panels), bar, tuple(notes))
 
@@ -170,7 +172,7 @@ def plot_metrics(
         if new:
             _label_outer(axes, columns, options.axis_labels, hide=False)
         notes = list(dict.fromkeys(note for panel in panels for note in panel.notes))
-        _finish(new, axes, panels, notes, options)
+        panels = _finish(new, axes, panels, notes, options)
         panels = _label_lines(panels, [trajectories] * len(panels), options)
     return PanelArtists(figure_of(axes[0]), tuple(panels), None, tuple(notes))
 
@@ -264,23 +266,50 @@ def _finish(
     panels: Sequence[ContourArtists],
     notes: Sequence[str],
     options: ContourOptions,
-) -> None:
-    """Add legend and notes: around a new figure, otherwise above and below the first of the given axes."""
-    paths = {path.line.get_label(): path for panel in panels for path in panel.paths}
-    handles = path_handles(list(paths.values())) if options.legend else []
+) -> list[ContourArtists]:
+    """Add legend and notes: around a new figure, otherwise above and below the first of the given axes.
+
+    Returns:
+        The panels, whose paths have names at their ends where all paths of a run have room for them.
+    """
+    panels = list(panels)
+    handles = _handles(panels) if options.legend else []
     if new is None:
         legend_above(axes[0], handles)
         if options.show_notes:
             add_note(axes[0], *notes)
-        return
-    if handles:
-        ordered, look = legend_layout(handles, new.get_figwidth())
-        new.legend(handles=ordered, loc="outside upper center", borderaxespad=0.1, **look)
+        return panels
+    _legend(new, handles)
     new.fit_height()
     if wrap_titles(axes):
         new.fit_height()
+    if handles:
+        panels = [replace(panel, paths=name_ends(panel.paths)) for panel in panels]
+        if len(shorter := _handles(panels)) < len(handles):
+            _legend(new, shorter)
+            new.fit_height()
     if notes and options.show_notes:
         new.add_footnote(wrap_notes(notes, new.get_figwidth()), small_size())
+    return panels
+
+
+def _handles(panels: Sequence[ContourArtists]) -> list[Line2D]:
+    """Return legend handles of each run once; of those whose paths all have names at their ends, none."""
+    runs: dict[object, PathArtists] = {}
+    for path in (path for panel in panels for path in panel.paths):
+        name = path.line.get_label()
+        if name not in runs or path.name is None:
+            runs[name] = path
+    return path_handles(list(runs.values()))
+
+
+def _legend(figure: StyledFigure, handles: Sequence[Line2D]) -> None:
+    """Put a legend above all panels in the place of an earlier one."""
+    for earlier in list(figure.legends):
+        earlier.remove()
+    if handles:
+        ordered, look = legend_layout(handles, figure.get_figwidth())
+        figure.legend(handles=ordered, loc="outside upper center", borderaxespad=0.1, **look)
 
 
 def _label_lines(
@@ -289,7 +318,10 @@ def _label_lines(
     """Write values on the lines, once the panels have their final size."""
     wanted = options.labels_levels
     return [
-        replace(panel, labels=label_levels(panel.axes, panel.lines, panel.scale, panel.levels, group))
+        replace(
+            panel,
+            labels=label_levels(panel.axes, panel.lines, panel.scale, panel.levels, group, covered(panel.paths)),
+        )
         if wanted and panel.lines is not None
         else panel
         for panel, group in zip(panels, paths, strict=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from landscape.render.figure import add_note, non_breaking
 from landscape.render.plots.artists import PathArtists
 from landscape.render.plots.options import PathOptions
+from landscape.render.plots.path_lines import PathLine, PathTicks, relative_distance, width_factors
 from landscape.render.style import TRAJECTORY_COLOURS, TRAJECTORY_MARKERS, add_halo, halo_effects, styled_axes
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from landscape.geometry.trajectory import Trajectory
 
 _LEARNING_RATE_FACTOR = 1.5  # smaller changes between two checkpoints (cosine schedule, warm-up) are not marked
-_FAR = 0.1  # of the extent of a path: nearer ones look like what they are
+WIDTH_NOTE = "thinner paths are farther from the plane, in % of the run's largest distance from the origin"
+"""What the width of paths means, once for each figure."""
+_WIDEST = 2.0  # of the usual width, for the parts of a path on the plane where others are off it
 _WHITE = ("white", "#ffffff")
 
 
@@ -59,8 +62,7 @@ def plot_path(
         notes = []
         if limits:
             notes += outside_notes(trajectory, limits)
-        if options.distance or (options.distance is None and is_far(trajectory)):
-            notes.append(distance_note(trajectory))
+        notes += distance_notes([trajectory], options.distance)
         artists = draw_path(axes, x, y, trajectory, options, notes)
         if limits:
             # Lines autoscale the view, but the figure shows the range of the surface.
@@ -98,11 +100,21 @@ def draw_path(
     marker = options.marker or TRAJECTORY_MARKERS[index % len(TRAJECTORY_MARKERS)]
     rim = "black" if is_white(colour) else "white"
     width, dot = matplotlib.rcParams["lines.linewidth"], matplotlib.rcParams["lines.markersize"]
-    crowd = 0.75 if len(trajectory) <= 40 else 0.45
     z = 5 + 0.1 * index
-    (line,) = ax.plot(x, y, color=colour, zorder=z)
+    relative = relative_distance(trajectory) if options.distance is not False else None
+    look: dict[str, Any] = {"color": colour, "zorder": z, "linewidth": width if relative is None else _WIDEST * width}
+    factors = None if relative is None else width_factors(relative)
+    line = PathLine(x, y, factors=factors, rim=0.6 * width, rim_colour=rim, **look)
+    ax.add_line(line)
     add_halo(line, 0.6 * width, rim)
-    (points,) = ax.plot(x, y, marker, color=colour, markersize=crowd * dot, markeredgewidth=0, zorder=z + 0.01)
+    marks: dict[str, Any] = {"marker": marker, "color": colour, "zorder": z + 0.01}
+    if options.checkpoints == "ticks":
+        points: Line2D = PathTicks(x, y, rim_colour=rim, markersize=1.4 * dot, markeredgecolor=rim, **marks)
+        points.set_markeredgewidth(0.4 * width)
+        ax.add_line(points)
+    else:
+        crowd = 0.75 if len(trajectory) <= 40 else 0.45
+        (points,) = ax.plot(x, y, linestyle="none", markersize=crowd * dot, markeredgewidth=0, **marks)
     line.set_label(trajectory.name or "trajectory")
     rates = None
     changes = learning_rate_changes(trajectory.learning_rate) if options.learning_rate else np.empty(0, dtype=int)
@@ -118,22 +130,38 @@ def draw_path(
     return PathArtists(ax, line, points, start, end, rates, tuple(notes))
 
 
+def separate_paths(paths: Sequence[PathArtists]) -> None:
+    """Make paths on the same axes visible where they coincide: later ones are dashed there, and starts are nested."""
+    for k, path in enumerate(paths):
+        if isinstance(path.line, PathLine):
+            path.line.others = tuple(other.line for other in paths[:k])
+        later = sum(_starts_at(other) == _starts_at(path) for other in paths[k + 1 :])
+        path.start.set_markersize(path.start.get_markersize() + 2.2 * later * path.start.get_markeredgewidth())
+
+
+def _starts_at(path: PathArtists) -> list[float]:
+    return [float(c) for c in np.asarray(path.start.get_xydata(), dtype=np.float64)[0]]
+
+
 def is_white(colour: object) -> bool:
     """Return True for white, which needs a dark rim."""
     return str(colour).lower() in _WHITE
 
 
 def path_handles(paths: Sequence[PathArtists]) -> list[Line2D]:
-    """Return legend handles: one for each path, then one for each kind of marker, in grey."""
+    """Return legend handles: one for each path without a name at its end, then one for each kind of marker, in grey."""
+    import matplotlib
     from matplotlib.lines import Line2D
 
     if not paths:
         return []
     handles = []
     for path in paths:
+        if path.name is not None:
+            continue
         line, points = path.line, path.points
         handle = Line2D([], [], color=line.get_color(), marker=points.get_marker(), label=line.get_label())
-        handle.set_markersize(1.3 * points.get_markersize())
+        handle.set_markersize(max(points.get_markersize(), 1.4 * matplotlib.rcParams["lines.markersize"]))
         handle.set_markeredgewidth(0)
         if is_white(handle.get_color()):
             handle.set_path_effects(halo_effects(2 * line.get_linewidth(), "black"))
@@ -178,18 +206,34 @@ def outside_notes(trajectory: Trajectory, limits: Sequence[tuple[float, float]])
     return [f"{name} leaves the plotted range ({outside} of {len(trajectory)} checkpoints outside)"]
 
 
-def is_far(trajectory: Trajectory) -> bool:
-    """Return True if a checkpoint is farther from the plane than a tenth of the extent of the path in it."""
-    extent = float(np.linalg.norm(np.ptp(trajectory.coordinates, axis=0)))
-    return bool((trajectory.distance > _FAR * extent).any())
+def distance_notes(trajectories: Sequence[Trajectory], distance: bool | None = None) -> list[str]:
+    """Return the notes on the distances of runs from the plane, which the widths of their paths show.
+
+    Args:
+        trajectories: runs in one plot.
+        distance: True to say so even if a distance is zero or unknown, False for no notes.
+    """
+    if distance is False:
+        return []
+    parts, drawn = [], False
+    for trajectory in trajectories:
+        name, relative = non_breaking(trajectory.name or "path"), relative_distance(trajectory)
+        if relative is not None:
+            parts.append(f"up to {_percent(float(relative.max()))} ({name})")
+            drawn = True
+        elif distance:
+            parts.append(f"{'0' if np.isfinite(trajectory.distance).any() else 'unknown'} ({name})")
+    notes = [f"distance from the plane: {', '.join(parts)}"] if parts else []
+    return notes + [WIDTH_NOTE] * drawn
 
 
-def distance_note(trajectory: Trajectory) -> str:
-    """Return the note on the largest distance of the run from the plane, and from the origin of the plane."""
-    name = non_breaking(trajectory.name or "path")
-    finite = trajectory.distance[np.isfinite(trajectory.distance)]
-    if not finite.size:
-        return f"{name}: distance from the plane unknown"
-    away = trajectory.displacement[np.isfinite(trajectory.displacement)]
-    from_origin = f", {away.max():.3g} from its origin" if away.size else ""
-    return f"{name}: up to {finite.max():.3g} from the plane{from_origin}"
+def path_notes(
+    paths: Sequence[PathArtists], trajectories: Sequence[Trajectory], distance: bool | None = None
+) -> list[str]:
+    """Return the notes of several paths in one plot, with their distances from the plane in one of them."""
+    own = {note for trajectory in trajectories for note in distance_notes([trajectory], distance or True)}
+    return [note for path in paths for note in path.notes if note not in own] + distance_notes(trajectories, distance)
+
+
+def _percent(fraction: float) -> str:
+    return non_breaking(f"{fraction:.0%}".replace("%", " %") if fraction >= 0.01 else f"{100 * fraction:.1g} %")
