@@ -7,16 +7,15 @@ from typing import Any
 
 import click
 
-from landscape.cli.measure_options import conclude, measure_options, ranks_of, require_figure, save_plot
-from landscape.cli.options import NON_NEGATIVE, PATH, POSITIVE, evaluation_of, evaluation_options, usage_errors
-from landscape.cli.problem_options import problem_options, spec_of
+from landscape.cli.measure_options import conclude, measure_options, run_measure, save_plot
+from landscape.cli.options import CHECKPOINT, NON_NEGATIVE, PATH, POSITIVE, usage_errors
 from landscape.cli.terminal import echo
 
 _AMOUNT = click.FloatRange(0, min_open=True)
 
 
 @click.command()
-@click.argument("sources", metavar="SOURCE...", type=PATH, nargs=-1, required=True)
+@click.argument("sources", metavar="SOURCE...", type=CHECKPOINT, nargs=-1, required=True)
 @click.option("--metric", metavar="NAME", help="loss, or a metric of the problem.  [default: acc, or else loss]")
 @click.option(
     "--share", type=_AMOUNT, metavar="S",
@@ -34,8 +33,6 @@ _AMOUNT = click.FloatRange(0, min_open=True)
               help="Evaluations of each ray.")  # fmt: skip
 @click.option("--seed", type=NON_NEGATIVE, default=0, show_default=True, help="Random seed of the rays.")
 @measure_options
-@problem_options
-@evaluation_options
 def command(sources: tuple[Path, ...], **options: Any) -> int:
     """Measure how far networks can move before a metric has changed, along random rays and the worst ones.
 
@@ -54,19 +51,9 @@ def command(sources: tuple[Path, ...], **options: Any) -> int:
         special: dict[str, Any] = {"special": ()} if options["random_only"] else {}
         names = ("metric", "share", "change", "rays", "curvature", "eigenvectors", "evaluations", "seed")
         config = BasinConfig(**{name: options[name] for name in names}, **special)
-        evaluation, spec = evaluation_of(options), spec_of(options, sources[0])
-        require_figure(options)
-    from landscape.cli.progress import Bar
-    from landscape.parallel.signals import StopSignals
     from landscape.workflows.basin import measure_basin
 
-    ranks = ranks_of(options["ranks"])
-    with StopSignals() as stop, Bar("basin", "part", ranks.speaks) as bar:
-        result = measure_basin(
-            sources, config, compare=options["compare"], evaluation=evaluation, problem=spec, split=options["split"],
-            samples=options["samples"], out=options["out"], overwrite=options["overwrite"], ranks=ranks.option,
-            progress=bar.show, stop=stop,
-        )  # fmt: skip
+    result, ranks = run_measure(measure_basin, sources, config, options)
 
     def draw() -> None:
         from landscape.render.plots.numbers import plot_basin

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import click
 
-from landscape.cli.options import PATH, RanksType, overwrite_option, together
+from landscape.cli.options import (
+    PATH,
+    RanksType,
+    evaluation_of,
+    evaluation_options,
+    key_option,
+    overwrite_option,
+    together,
+    usage_errors,
+)
+from landscape.cli.problem_options import problem_options, spec_of
 from landscape.cli.ranks import requested_ranks
 from landscape.cli.terminal import echo, json_text
 
@@ -19,6 +29,7 @@ if TYPE_CHECKING:
     from landscape.analysis.sharpness.numbers import Comparison, Number
     from landscape.parallel.ranks import Ranks
 
+_R = TypeVar("_R")
 FORMATS = ("text", "markdown", "latex", "csv")
 
 output_options = together(
@@ -40,6 +51,9 @@ measure_options = together(
     overwrite_option,
     click.option("--ranks", type=RanksType(), help="MPI ranks to start on this machine.  [default: 1]"),
     output_options,
+    key_option,
+    problem_options,
+    evaluation_options,
 )
 
 
@@ -93,6 +107,36 @@ def ranks_of(number: int | Literal["auto"] | None) -> RanksChoice:
 
     ranks = requested_ranks(number) or 1
     return RanksChoice(ranks, ranks.is_root if isinstance(ranks, Ranks) else True)
+
+
+def run_measure(
+    measure: Callable[..., _R], sources: tuple[Path, ...], config: object, options: dict[str, Any]
+) -> tuple[_R, RanksChoice]:
+    """Measure with the options of a command, with a progress bar.
+
+    Args:
+        measure: the function of the library.
+        sources: run directories and checkpoints.
+        config: what is measured.
+        options: options of the command.
+
+    Returns:
+        Its result, and the ranks.
+    """
+    from landscape.cli.progress import Bar
+    from landscape.parallel.signals import StopSignals
+
+    with usage_errors():
+        evaluation, spec = evaluation_of(options), spec_of(options, sources[0])
+        require_figure(options)
+    ranks = ranks_of(options["ranks"])
+    with StopSignals() as stop, Bar(measure.__name__.removeprefix("measure_"), "part", ranks.speaks) as bar:
+        result = measure(
+            sources, config, compare=options["compare"], evaluation=evaluation, problem=spec, split=options["split"],
+            samples=options["samples"], out=options["out"], overwrite=options["overwrite"], ranks=ranks.option,
+            progress=bar.show, stop=stop,
+        )  # fmt: skip
+    return result, ranks
 
 
 def require_figure(options: dict[str, Any]) -> None:

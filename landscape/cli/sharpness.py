@@ -7,24 +7,14 @@ from typing import Any
 
 import click
 
-from landscape.cli.measure_options import conclude, measure_options, ranks_of, require_figure, save_plot
-from landscape.cli.options import (
-    CHECKPOINT,
-    NON_NEGATIVE,
-    POSITIVE,
-    evaluation_of,
-    evaluation_options,
-    key_option,
-    usage_errors,
-)
-from landscape.cli.problem_options import problem_options, spec_of
+from landscape.cli.measure_options import conclude, measure_options, run_measure, save_plot
+from landscape.cli.options import CHECKPOINT, NON_NEGATIVE, POSITIVE, usage_errors
 
 _RADIUS = click.FloatRange(0, min_open=True)
 
 
 @click.command()
 @click.argument("sources", metavar="SOURCE...", type=CHECKPOINT, nargs=-1, required=True)
-@key_option
 @click.option(
     "--measure", "measures", multiple=True, metavar="NAME",
     help="Definition of sharpness; repeat for several. average-gaussian, average-sphere, average-filter, "
@@ -41,8 +31,6 @@ _RADIUS = click.FloatRange(0, min_open=True)
 @click.option("--starts", type=POSITIVE, default=2, show_default=True, help="Starts of each ascent.")
 @click.option("--seed", type=NON_NEGATIVE, default=0, show_default=True, help="Random seed of directions and starts.")
 @measure_options
-@problem_options
-@evaluation_options
 def command(sources: tuple[Path, ...], **options: Any) -> int:
     """Measure the sharpness of networks by the definitions of the literature, each with a 95 % interval.
 
@@ -67,19 +55,9 @@ def command(sources: tuple[Path, ...], **options: Any) -> int:
             **chosen, radius=options["radii"], directions=options["directions"], steps=options["steps"],
             starts=options["starts"], seed=options["seed"],
         )  # fmt: skip
-        evaluation, spec = evaluation_of(options), spec_of(options, sources[0])
-        require_figure(options)
-    from landscape.cli.progress import Bar
-    from landscape.parallel.signals import StopSignals
     from landscape.workflows.sharpness import measure_sharpness
 
-    ranks = ranks_of(options["ranks"])
-    with StopSignals() as stop, Bar("sharpness", "part", ranks.speaks) as bar:
-        result = measure_sharpness(
-            sources, config, compare=options["compare"], evaluation=evaluation, problem=spec, split=options["split"],
-            samples=options["samples"], out=options["out"], overwrite=options["overwrite"], ranks=ranks.option,
-            progress=bar.show, stop=stop,
-        )  # fmt: skip
+    result, ranks = run_measure(measure_sharpness, sources, config, options)
 
     def draw() -> None:
         from landscape.render.figure import figure_of

@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from landscape._utils.trust import trusting
 from landscape.analysis.sharpness import basin as analysis
 from landscape.analysis.sharpness.basin import BasinConfig, Ray
-from landscape.analysis.sharpness.comparison import Array, Key, Subject, compare_subjects, require_comparable
+from landscape.analysis.sharpness.comparison import Array, Key, Subject, compare_subjects
 from landscape.analysis.sharpness.numbers import Comparison, Number
 from landscape.evaluation.config import EvaluationConfig
 from landscape.problem.spec import ProblemSpec
-from landscape.workflows.measure import Measured, MeasureTask, as_sources, facts_of, run_measurement
-from landscape.workflows.progress import ProgressOption, Steps, reporting
+from landscape.workflows.measure import Measured, MeasureTask, as_sources, run_measurement
+from landscape.workflows.progress import ProgressOption, Steps
 from landscape.workflows.sources import PathName, SourceLike, SplitChoice
 from landscape.workflows.surface import RanksOption
 
@@ -95,20 +94,13 @@ def measure_basin(
         as_sources(sources), config or BasinConfig(), evaluation or EvaluationConfig(device="auto"), problem, split,
         samples, None if out is None else Path(out), overwrite,
     )  # fmt: skip
-    if compare:
-        if len(task.sources) < 2:
-            raise ValueError(f"compare: expected two or more networks, got {len(task.sources)}")
-        with trusting(trust):
-            require_comparable(facts_of(task))  # before the first part is computed
-    with trusting(trust), reporting(progress, "basin", "part", lambda steps: steps) as report:
-        measured, store = run_measurement(task, ranks, report, stop or (lambda: False))
-    if store is None:
+    done = run_measurement(task, ranks, compare=compare, progress=progress, stop=stop, trust=trust)
+    if done.store is None:
         return BasinResult(out=task.out)
-    left = sum(name not in one.units for one in measured for name in one.config.units)
-    if left:
-        return BasinResult(pending=left, out=task.out)
-    result = _conclude(measured, compare, task.out)
-    store.finish([number.to_record() for number in result.numbers])
+    if done.pending:
+        return BasinResult(pending=done.pending, out=task.out)
+    result = _conclude(done.measured, compare, task.out)
+    done.store.finish([number.to_record() for number in result.numbers])
     return result
 
 

@@ -17,6 +17,7 @@ from landscape._utils.trust import give, given, is_trusting, trusting
 from landscape.analysis.sharpness import basin as basin_analysis
 from landscape.analysis.sharpness import sharpness as sharpness_analysis
 from landscape.analysis.sharpness.basin import BasinConfig
+from landscape.analysis.sharpness.comparison import require_comparable
 from landscape.analysis.sharpness.probe import Facts, Probe
 from landscape.analysis.sharpness.sharpness import SharpnessConfig
 from landscape.errors import LandscapeError
@@ -32,8 +33,9 @@ from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
 from landscape.surface.measurements import MeasurementStore
 from landscape.training.run import Run
-from landscape.workflows.progress import Steps
+from landscape.workflows.progress import ProgressOption, Steps, reporting
 from landscape.workflows.sources import SourceLike, SplitChoice, open_source
+from landscape.workflows.surface import RanksOption
 
 Array = NDArray[np.float64]
 Config: TypeAlias = SharpnessConfig | BasinConfig
@@ -70,6 +72,11 @@ class MeasureTask:
         if files and len(files) != len(self.sources):
             raise ValueError(f"curvature: expected one file for each of {len(self.sources)} networks, got {len(files)}")
 
+    @property
+    def kind(self) -> str:
+        """Kind of the numbers, which names the task in files and progress bars."""
+        return "sharpness" if isinstance(self.config, SharpnessConfig) else "basin"
+
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -88,9 +95,27 @@ class Measured:
     units: Mapping[str, Array] = field(default_factory=dict)
 
     @property
-    def complete(self) -> bool:
-        """True if every part is there."""
-        return all(name in self.units for name in self.config.units)
+    def pending(self) -> int:
+        """Number of parts that are left to compute."""
+        return sum(name not in self.units for name in self.config.units)
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """A measurement of all networks.
+
+    Attributes:
+        measured: the parts of each network.
+        store: arrays by name; None on ranks other than the root.
+    """
+
+    measured: Sequence[Measured]
+    store: MeasurementStore | None
+
+    @property
+    def pending(self) -> int:
+        """Number of parts that are left to compute, of all networks."""
+        return sum(one.pending for one in self.measured)
 
 
 def as_sources(sources: SourceLike | Sequence[SourceLike]) -> tuple[SourceLike, ...]:
@@ -212,10 +237,9 @@ def open_store(task: MeasureTask) -> MeasurementStore:
     Raises:
         StoreError: the file was made with other settings, or is none of measurements.
     """
-    kind = "sharpness" if isinstance(task.config, SharpnessConfig) else "basin"
     evaluation = {name: getattr(task.evaluation, name) for name in ("dtype", "batch_size", "threads", "engine")}
     settings = {
-        "kind": kind, "config": task.config.to_json(), "evaluation": evaluation, "sources": len(task.sources),
+        "kind": task.kind, "config": task.config.to_json(), "evaluation": evaluation, "sources": len(task.sources),
     }  # fmt: skip
     return MeasurementStore(task.out, settings, task.overwrite, {"config": type(task.config)().to_json()})
 
@@ -268,15 +292,38 @@ def count_ranks(task: MeasureTask, ranks: int | str) -> int:
 
 def run_measurement(
     task: MeasureTask,
-    ranks: int | str | Ranks,
-    report: Callable[[Steps], None],
-    stop: Callable[[], bool],
-) -> tuple[list[Measured], MeasurementStore | None]:
+    ranks: RanksOption,
+    *,
+    compare: bool,
+    progress: ProgressOption[Steps],
+    stop: Callable[[], bool] | None,
+    trust: bool,
+) -> Measurement:
     """Measure in this process, on the ranks of a running job, or on ranks of this machine.
 
-    Returns:
-        What has been measured, and the store (None on ranks other than the root).
+    Args:
+        task: what to measure.
+        ranks: number of ranks to start, ``"auto"``, or those of a running job.
+        compare: True to require networks whose numbers can be compared, before anything is computed.
+        progress: True for a progress bar, or a function called after each part.
+        stop: polled between parts.
+        trust: True to run the code that a run names.
+
+    Raises:
+        ValueError: with ``compare``, fewer than two networks, or networks on other data or with other losses.
     """
+    if compare and len(task.sources) < 2:
+        raise ValueError(f"compare: expected two or more networks, got {len(task.sources)}")
+    with trusting(trust):
+        if compare:
+            require_comparable(facts_of(task))
+        with reporting(progress, task.kind, "part", lambda steps: steps) as report:
+            return Measurement(*_measure_on(task, ranks, report, stop or (lambda: False)))
+
+
+def _measure_on(
+    task: MeasureTask, ranks: RanksOption, report: Callable[[Steps], None], stop: Callable[[], bool]
+) -> tuple[list[Measured], MeasurementStore | None]:
     if isinstance(ranks, Ranks):
         store = ranks.collective(lambda: open_store(task) if ranks.is_root else None)
         return measure(task, ranks, report, stop, store), store

@@ -6,21 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from landscape._utils.trust import trusting
 from landscape.analysis.sharpness import sharpness as analysis
-from landscape.analysis.sharpness.comparison import (
-    Subject,
-    comparability_warnings,
-    compare_subjects,
-    require_comparable,
-)
+from landscape.analysis.sharpness.comparison import Subject, comparability_warnings, compare_subjects
 from landscape.analysis.sharpness.numbers import Comparison, Number
 from landscape.analysis.sharpness.sharpness import SharpnessConfig
 from landscape.evaluation.config import EvaluationConfig
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
-from landscape.workflows.measure import Measured, MeasureTask, as_sources, facts_of, run_measurement
-from landscape.workflows.progress import ProgressOption, Steps, reporting
+from landscape.workflows.measure import Measured, MeasureTask, as_sources, run_measurement
+from landscape.workflows.progress import ProgressOption, Steps
 from landscape.workflows.sources import PathName, SourceLike, SplitChoice
 from landscape.workflows.surface import RanksOption
 
@@ -100,20 +94,13 @@ def measure_sharpness(
         every, config, evaluation or EvaluationConfig(device="auto"), problem, split, samples,
         None if out is None else Path(out), overwrite,
     )  # fmt: skip
-    if compare:
-        if len(task.sources) < 2:
-            raise ValueError(f"compare: expected two or more networks, got {len(task.sources)}")
-        with trusting(trust):
-            require_comparable(facts_of(task))  # before the first part is computed
-    with trusting(trust), reporting(progress, "sharpness", "part", lambda steps: steps) as report:
-        measured, store = run_measurement(task, ranks, report, stop or (lambda: False))
-    if store is None:
+    done = run_measurement(task, ranks, compare=compare, progress=progress, stop=stop, trust=trust)
+    if done.store is None:
         return SharpnessResult(out=task.out)
-    left = sum(name not in one.units for one in measured for name in one.config.units)
-    if left:
-        return SharpnessResult(pending=left, out=task.out)
-    result = _conclude(measured, config, compare)
-    store.finish([number.to_record() for number in result.numbers])
+    if done.pending:
+        return SharpnessResult(pending=done.pending, out=task.out)
+    result = _conclude(done.measured, config, compare)
+    done.store.finish([number.to_record() for number in result.numbers])
     return replace(result, out=task.out)
 
 
