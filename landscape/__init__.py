@@ -87,6 +87,8 @@ if TYPE_CHECKING:
     from landscape.workflows.info import Info as Info
     from landscape.workflows.info import info as info
     from landscape.workflows.planes import PlaneConfig as PlaneConfig
+    from landscape.workflows.recording.record import record as record
+    from landscape.workflows.recording.recorder import Recorder as Recorder
     from landscape.workflows.sharpness import SharpnessResult as SharpnessResult
     from landscape.workflows.sharpness import measure_sharpness as measure_sharpness
     from landscape.workflows.surface import compute_surface as compute_surface
@@ -137,6 +139,7 @@ else:
             "ProblemSpec": "problem.spec",
             "QuadraticModel": "geometry.quadratic",
             "RankError": "parallel.ranks",
+            "Recorder": "workflows.recording.recorder",
             "Run": "training.run",
             "SceneOptions": "render.scenes.options",
             "SharpnessConfig": "analysis.sharpness.sharpness",
@@ -183,6 +186,7 @@ else:
             "read_curvature": "analysis.curvature.file",
             "read_surface": "surface.reading",
             "read_trajectories": "surface.trajectory_files",
+            "record": "workflows.recording.record",
             "render_scene": "workflows.figures",
             "resume": "workflows.train",
             "save_checkpoint": "training.checkpoint",

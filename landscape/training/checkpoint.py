@@ -106,17 +106,25 @@ def save_checkpoint(
     """
     checkpoint = Checkpoint(Path(path), {}, step, epoch, dict(metrics or {}), learning_rate)
     contents = {
-        "format": FORMAT,
-        "acc": checkpoint.acc,
-        "epoch": int(epoch) if float(epoch).is_integer() else float(epoch),
-        "step": step,
-        "loss": checkpoint.loss,
-        "learning_rate": learning_rate,
-        "metrics": dict(checkpoint.metrics),
-        "state_dict": {name: _compact(tensor) for name, tensor in state_dict.items()},
+        **checkpoint_values(checkpoint),
+        "state_dict": {name: compact(tensor) for name, tensor in state_dict.items()},
     }
     with open_replacing(Path(path), durable=True, on_error=CheckpointError) as file:
         torch.save(contents, file)
+
+
+def checkpoint_values(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return what a file of :func:`save_checkpoint` holds beside the tensors."""
+    epoch = checkpoint.epoch
+    return {
+        "format": FORMAT,
+        "acc": checkpoint.acc,
+        "epoch": int(epoch) if float(epoch).is_integer() else float(epoch),
+        "step": checkpoint.step,
+        "loss": checkpoint.loss,
+        "learning_rate": checkpoint.learning_rate,
+        "metrics": dict(checkpoint.metrics),
+    }
 
 
 def load_checkpoint(path: str | Path, key: str | None = None) -> Checkpoint:
@@ -148,7 +156,7 @@ def load_checkpoint(path: str | Path, key: str | None = None) -> Checkpoint:
     key = in_path if key is None else key
     found = read_weights(file, key)
     in_file, stored = found.weights, found.values
-    prefix = _common_prefix(in_file)
+    prefix = common_prefix(in_file)
     metrics = stored.get("metrics")
     if not isinstance(metrics, Mapping):
         metrics = {"acc": stored["acc"]} if "acc" in stored else {}
@@ -298,14 +306,14 @@ def _lay_out_like_parameters(optimizer: Optimizer) -> None:
                 values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-def _common_prefix(names: Iterable[str]) -> str:
+def common_prefix(names: Iterable[str]) -> str:
     """Return the names of wrappers that all of ``names`` begin with."""
     parts = [name.split(".")[:-1] for name in names]
     common = takewhile(lambda level: len(set(level)) == 1 and level[0] in WRAPPERS, zip(*parts, strict=False))
     return "".join(f"{level[0]}." for level in common)
 
 
-def _compact(tensor: Any) -> Any:
+def compact(tensor: Any) -> Any:
     """Return the tensor on the CPU in a storage of its own: ``torch.save`` writes whole storages."""
     if not isinstance(tensor, Tensor):
         return tensor

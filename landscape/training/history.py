@@ -45,6 +45,27 @@ class HistoryFile:
         self._text = "".join(_line(row) for row in [self._columns, *rows])
         self._write(self.path)
 
+    def extend(self, measured: Sequence[str], step: int | None = None) -> None:
+        """Open the file or create it, with the columns that it has and those of ``measured``.
+
+        Args:
+            measured: names of measured columns; rows from before are empty there.
+            step: drop rows beyond this step; None to keep all.
+        """
+        header, *lines = self._lines() if self.path.exists() else [["step", "epoch", "learning_rate"]]
+        known = [name for name in header if name not in ("step", "epoch", "learning_rate")]
+        self._columns = ["step", "epoch", *dict.fromkeys([*known, *measured]), "learning_rate"]
+        rows = [dict(zip(header, line, strict=False)) for line in lines if line and line[0].isdecimal()]
+        kept = [row for row in rows if step is None or int(row["step"]) <= step]
+        fields = [[row.get(name, "") for name in self._columns] for row in kept]
+        self._text = "".join(_line(row) for row in [self._columns, *fields])
+        self._write(self.path)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the measured columns, after :meth:`start` or :meth:`extend`."""
+        return self._columns[2:-1]
+
     def _write(self, path: Path) -> None:
         with open_replacing(path, durable=True, on_error=CheckpointError) as file:
             file.write(self._text.encode())
@@ -81,6 +102,11 @@ class HistoryFile:
             f"another program changed {self.path} while the run was trained; its rows are saved in {saved}. Move that "
             "file there to resume"
         )
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps that have a row."""
+        return [int(row[0]) for row in self._rows()]
 
     def has(self, step: int) -> bool:
         """Return True if there is a row for ``step``."""

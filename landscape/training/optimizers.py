@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from landscape._utils.names import unknown
@@ -117,6 +118,35 @@ def describe(optimizer: str | Builder, arguments: Mapping[str, Any] | None = Non
     builder, label, given = _parse(optimizer, arguments)
     defaults = _defaults(builder)
     return OptimizerRecord(label, {**defaults, **given}, defaults)
+
+
+def describe_built(optimizer: Optimizer) -> OptimizerRecord:
+    """Describe an optimizer that exists, by the arguments of its first parameter group.
+
+    Optimizers of torch have their short name (``adamw``), others that of their class. Wrappers of other libraries,
+    whose ``optimizer`` is the wrapped one, are looked through.
+
+    Raises:
+        TypeError: an object without parameter groups.
+    """
+    inner = getattr(optimizer, "optimizer", optimizer)
+    if not hasattr(inner, "param_groups"):
+        raise TypeError(f"optimizer: expected an object with param_groups, got {type(inner).__name__}")
+    cls = type(inner)
+    name = next((name for name, known in _built_in().items() if known is cls), f"{cls.__module__}:{cls.__qualname__}")
+    group = inner.param_groups[0] if inner.param_groups else {}
+    plain = (bool, int, float, str, type(None))
+    arguments = {
+        key: tuple(value) if isinstance(value, list | tuple) else value.item() if isinstance(value, Tensor) else value
+        for key, value in group.items()
+        if key != "params"
+        and (
+            isinstance(value, plain)
+            or (isinstance(value, Tensor) and value.numel() == 1)
+            or (isinstance(value, list | tuple) and all(isinstance(part, plain) for part in value))
+        )
+    }
+    return OptimizerRecord(name, arguments)
 
 
 def calls_closure_first(optimizer: Optimizer) -> bool:

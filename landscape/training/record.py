@@ -12,12 +12,15 @@ from typing import Any
 from landscape._utils.legacy import same_digest
 from landscape._utils.provenance import Environment
 from landscape._utils.reading import read_json
+from landscape._utils.text import counted
 from landscape._utils.typed import require_types
 from landscape.errors import CheckpointError
 from landscape.problem.references import current_reference
 from landscape.training.settings import TrainingSettings
 
 FORMAT = "landscape-run-1"
+RECORDED = "recorded"
+"""Kind of a run that another program trained, and that was recorded by :func:`landscape.record`."""
 
 # The data may have moved, and a run may be resumed on another device: digests identify the data, and each session
 # records its own device.
@@ -89,29 +92,69 @@ class SessionRecord:
 
 
 @dataclass(frozen=True)
-class RunRecord:
-    """The contents of ``run.json``: everything needed to repeat a run.
+class RecordingSettings:
+    """Settings of the recording of a training run by another program.
 
     Attributes:
-        problem: description of the problem, plain values (``Problem.describe()``).
-        optimizer: the optimizer and its arguments.
-        settings: training settings.
-        steps_per_epoch: number of batches in an epoch.
-        steps: number of steps of the whole run.
+        every: number of steps between checkpoints; None for a schedule of the program.
+        dtype: type to which matrices, or their differences, are rounded; None for weights as they are.
+        differences: number of checkpoints for each full one, the others being differences to it; 0 for full ones only.
+        given: what the program says about its training (``batch_size``, ``epochs``); plain values.
+    """
+
+    every: int | None = 1
+    dtype: str | None = None
+    differences: int = 0
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    def describe(self) -> str:
+        """Return how the weights are stored, with the error of it, as a phrase."""
+        bits = {"bfloat16": 8, "float16": 11}.get(self.dtype or "", 0)
+        rounded = f"rounded to {self.dtype} (relative error at most 2^-{bits})"
+        if self.differences:
+            form = f"entries of matrices {rounded}" if self.dtype else "without loss"
+            return f"one full checkpoint in {self.differences}, the others as differences to it, {form}"
+        when = "" if self.every is None else f" every {counted(self.every, 'step')}"
+        return f"full checkpoints{when}, {f'matrices {rounded}' if self.dtype else 'exact'}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON writes them."""
+        return {name: to_plain(getattr(self, name)) for name in _names(RecordingSettings)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RecordingSettings:
+        """Return the settings that :meth:`to_json` wrote; missing fields get defaults, unknown ones are ignored."""
+        known = {name: values[name] for name in _names(cls) if name in values}
+        require_types(cls, known)
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The contents of ``run.json``: everything needed to repeat a run, or what is known of a recorded one.
+
+    Attributes:
+        problem: description of the problem, plain values (``Problem.describe()``); empty if it isn't known.
+        optimizer: the optimizer and its arguments; None if unknown.
+        settings: training settings; None for a recorded run.
+        steps_per_epoch: number of batches in an epoch; 0 if unknown.
+        steps: number of steps of the whole run; of a recorded one, those recorded when it was last closed.
         created: time in UTC, ISO 8601.
         finished: time in UTC; None if the run isn't finished.
         sessions: the processes that worked on it, in order.
+        recording: settings of the recording; None for a run trained by :func:`landscape.train`.
         unknown: values that this version doesn't know, by dotted name (``"settings.x"``). They are written back.
     """
 
     problem: Mapping[str, Any]
-    optimizer: OptimizerRecord
-    settings: TrainingSettings
+    optimizer: OptimizerRecord | None
+    settings: TrainingSettings | None
     steps_per_epoch: int
     steps: int
     created: str = ""
     finished: str | None = None
     sessions: tuple[SessionRecord, ...] = ()
+    recording: RecordingSettings | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -123,15 +166,18 @@ class RunRecord:
         """Return the contents of ``run.json``."""
         values: dict[str, Any] = {
             "format": FORMAT,
+            **({} if self.recording is None else {"kind": RECORDED, "recording": self.recording.to_json()}),
             "problem": to_plain(self.problem),
-            "optimizer": self.optimizer.to_json(),
-            "settings": self.settings.to_json(),
+            **({} if self.optimizer is None else {"optimizer": self.optimizer.to_json()}),
+            **({} if self.settings is None else {"settings": self.settings.to_json()}),
             "steps_per_epoch": self.steps_per_epoch,
             "steps": self.steps,
             "created": self.created,
             "finished": self.finished,
             "sessions": [session.to_json() for session in self.sessions],
         }
+        if self.recording is not None and not self.steps_per_epoch:
+            del values["steps_per_epoch"]
         for name, value in self.unknown.items():
             group, dot, inner = name.partition(".")
             if dot:
@@ -147,10 +193,18 @@ class RunRecord:
         Raises:
             ValueError: a value that cannot be what it should be.
         """
-        settings = dict(values.get("settings") or {})
-        unknown = {name: value for name, value in values.items() if name not in {"format", *_names(cls)}}
-        unknown |= {f"settings.{k}": settings[k] for k in settings if k not in _names(TrainingSettings)}
-        known = TrainingSettings.from_json(settings)
+        unknown = {name: value for name, value in values.items() if name not in {"format", "kind", *_names(cls)}}
+        recording, known, epochs = None, None, 0
+        if values.get("kind") == RECORDED:
+            recording = RecordingSettings.from_json(values.get("recording") or {})
+        elif "kind" in values:
+            raise ValueError(f"kind: expected {RECORDED!r}, got {str(values['kind'])[:40]!r}")
+        else:
+            settings = dict(values.get("settings") or {})
+            unknown |= {f"settings.{k}": settings[k] for k in settings if k not in _names(TrainingSettings)}
+            known = TrainingSettings.from_json(settings)
+            epochs = known.epochs
+        named = recording is None or "optimizer" in values
         require_types(cls, values, ("problem", "steps_per_epoch", "steps", "created", "finished"))
         seed = (values.get("problem") or {}).get("seed", 0)
         if not isinstance(seed, int) or not 0 <= seed < 2**63:
@@ -158,13 +212,14 @@ class RunRecord:
         steps_per_epoch = int(values.get("steps_per_epoch", 0))
         return cls(
             problem=dict(values.get("problem") or {}),
-            optimizer=OptimizerRecord.from_json(values.get("optimizer") or {}),
+            optimizer=OptimizerRecord.from_json(values.get("optimizer") or {}) if named else None,
             settings=known,
             steps_per_epoch=steps_per_epoch,
-            steps=int(values.get("steps", steps_per_epoch * known.epochs)),
+            steps=int(values.get("steps", steps_per_epoch * epochs)),
             created=str(values.get("created", "")),
             finished=values.get("finished"),
             sessions=tuple(SessionRecord.from_json(session) for session in values.get("sessions") or ()),
+            recording=recording,
             unknown=unknown,
         )
 
@@ -201,15 +256,26 @@ def require_same(path: Path, stored: RunRecord, given: RunRecord) -> None:
     Raises:
         CheckpointError: a setting differs; the message names each with its stored and its given value.
     """
+    if stored.recording is not None and given.recording is None:
+        raise CheckpointError(
+            f"{path} was recorded while another program trained, and only that program can resume it; choose another "
+            "directory, or overwrite it"
+        )
+    if stored.recording is None and given.recording is not None:
+        raise CheckpointError(f"{path} is a run that was not recorded; choose another directory, or overwrite it")
     there, here = _identity(stored), _identity(given)
-    for name, value in given.optimizer.defaults.items():
+    if given.recording is not None:  # an optimizer may have another learning rate when a program continues
+        # A problem is described by its reference alone, or with digests of its data if it was handed over itself.
+        common = [name for name in there if name in here and name.startswith("problem.")]
+        there, here = ({name: values[name] for name in common} for values in (there, here))
+    for name, value in (given.optimizer.defaults if given.optimizer else {}).items():
         key = f"optimizer.arguments.{name}"
         if key not in there and key in here and _same(here[key], to_plain(value)):
             del here[key]
     for key in [key for key in there if key.startswith("optimizer.arguments.") and key not in here]:
         if there[key] in (None, False):  # an argument of another version of the optimizer that was not used
             del there[key]
-    if there["optimizer.name"] != here["optimizer.name"]:  # then the arguments are bound to differ
+    if there.get("optimizer.name") != here.get("optimizer.name"):  # then the arguments are bound to differ
         there, here = ({k: v for k, v in s.items() if not k.startswith("optimizer.arguments")} for s in (there, here))
     differing = [
         f"{name} is {there.get(name)!r} in the run, but {here.get(name)!r} was given"
@@ -231,7 +297,7 @@ def to_plain(value: Any) -> Any:
 def _identity(record: RunRecord) -> dict[str, Any]:
     """Return everything that makes a run the same run, flat, by dotted names."""
     values = record.to_json()
-    flat = _flat({key: values[key] for key in ("problem", "optimizer", "settings")})
+    flat = _flat({key: values[key] for key in ("problem", "optimizer", "settings") if key in values})
     for name in _REFERENCES:
         if isinstance(flat.get(name), str):
             flat[name] = current_reference(flat[name])

@@ -24,7 +24,15 @@ from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
 from landscape.training.checkpoint import Checkpoint, load_checkpoint
 from landscape.training.history import HistoryFile
-from landscape.training.record import OptimizerRecord, RunRecord, SessionRecord, read_record, require_same, to_plain
+from landscape.training.record import (
+    OptimizerRecord,
+    RecordingSettings,
+    RunRecord,
+    SessionRecord,
+    read_record,
+    require_same,
+    to_plain,
+)
 from landscape.training.settings import TrainingSettings
 
 _log = logging.getLogger(__name__)
@@ -84,7 +92,6 @@ class Run:
             CheckpointError: the existing run has other settings (the message names them), or the directory holds
                 something else.
         """
-        path = Path(path)
         record = RunRecord(
             problem=to_plain(problem),
             optimizer=replace(optimizer, arguments=to_plain(optimizer.arguments)),
@@ -93,6 +100,39 @@ class Run:
             steps=steps_per_epoch * settings.epochs,
             created=now(),
         )
+        return cls._create(Path(path), record, overwrite)
+
+    @classmethod
+    def create_recorded(
+        cls,
+        path: str | Path,
+        *,
+        problem: Mapping[str, Any],
+        recording: RecordingSettings,
+        optimizer: OptimizerRecord | None = None,
+        overwrite: bool = False,
+    ) -> tuple[Run, RunRecord]:
+        """Create a run for a training by another program, or open the recorded one in the directory.
+
+        Args:
+            path: a directory that doesn't exist, is empty, or holds a recorded run.
+            problem: description of the problem; empty if it isn't known.
+            recording: settings of the recording.
+            optimizer: the optimizer and its arguments; None if unknown.
+            overwrite: delete an existing run first.
+
+        Returns:
+            The run, and the record of what is known now; see :meth:`reopen`.
+
+        Raises:
+            CheckpointError: the directory holds a run of another problem, one that was not recorded, or something else.
+        """
+        known = None if optimizer is None else replace(optimizer, arguments=to_plain(optimizer.arguments))
+        record = RunRecord(to_plain(problem), known, None, 0, 0, now(), recording=recording)
+        return cls._create(Path(path), record, overwrite), record
+
+    @classmethod
+    def _create(cls, path: Path, record: RunRecord, overwrite: bool) -> Run:
         if is_run(path):
             run = cls.open(path)
             if not overwrite:
@@ -112,12 +152,23 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """True if all epochs are done."""
+        """True if all epochs are done; of a recorded run, if the recording ended without an error."""
         return self.record.finished is not None
 
     @property
+    def recorded(self) -> bool:
+        """True if another program trained the run; see :func:`landscape.record`."""
+        return self.record.recording is not None
+
+    @property
     def settings(self) -> TrainingSettings:
-        """Training settings."""
+        """Training settings.
+
+        Raises:
+            CheckpointError: the run was recorded while another program trained, so they aren't known.
+        """
+        if self.record.settings is None:
+            raise CheckpointError(f"{self.path} was recorded while another program trained; its settings aren't known")
         return self.record.settings
 
     @property
@@ -200,6 +251,8 @@ class Run:
         Raises:
             CheckpointError: the run was made in Python from a problem without names.
         """
+        if self.recorded and not self.record.problem:
+            raise CheckpointError(f"{self.path} was recorded without its problem; name the problem")
         try:
             return ProblemSpec.from_description(self.record.problem, recorded_in=str(self.path / _RECORD))
         except (TypeError, ValueError) as error:
@@ -260,16 +313,35 @@ class Run:
         happened = f"was {happened}" if happened in ("moved", "removed") else f"was removed, and {happened}"
         raise CheckpointError(f"the run directory {self.path} {happened} while it was being trained: {where}")
 
+    def reopen(self, given: RunRecord) -> None:
+        """Record that a recorded run continues, with the settings of now; what is known already isn't forgotten.
+
+        Args:
+            given: what the program says about the run now.
+        """
+        self._update(
+            problem=given.problem or self.record.problem,
+            optimizer=given.optimizer or self.record.optimizer,
+            recording=given.recording,
+            finished=None,
+        )
+
     @contextmanager
-    def session(self, device: torch.device) -> Iterator[Session]:
+    def session(self, device: torch.device | None) -> Iterator[Session]:
         """Record a process that works on the run: at its start, and at its end with the outcome.
+
+        Args:
+            device: device of the computation; None if it isn't known.
 
         Yields:
             The session, whose ``from_step`` and ``to_step`` the caller sets.
         """
         session = Session()
         started = SessionRecord(
-            environment=Environment.current(), device=str(device), threads=torch.get_num_threads(), started=now()
+            environment=Environment.current(),
+            device=str(device or ""),
+            threads=torch.get_num_threads(),
+            started=now(),
         )
         earlier = self.record.sessions
         self._update(sessions=(*earlier, started))
@@ -295,6 +367,10 @@ class Run:
         """Record that all epochs are done, and delete the state to resume from."""
         self._update(finished=now())
         self.state_path.unlink(missing_ok=True)
+
+    def mark_recorded(self, step: int) -> None:
+        """Record that the recording ended without an error at ``step``."""
+        self._update(finished=now(), steps=step)
 
     def delete(self) -> None:
         """Delete the files of the run, and its directories unless they hold other files."""

@@ -16,6 +16,7 @@ from landscape.training.plain_files import require_plain_file, require_plain_ten
 
 FORMAT = "landscape-checkpoint-1"
 STATE_FORMAT = "landscape-resume-1"
+DIFFERENCE_FORMAT = "landscape-difference-1"
 _FORBIDDEN = re.compile(r"unsupported (?:global: )?GLOBAL (\S+)", re.IGNORECASE)
 _UNPICKLER = re.compile(r"WeightsUnpickler error: *(\S.*)")
 
@@ -42,7 +43,7 @@ def load_plain(path: Path, mapped: bool = True) -> Any:
         with warnings.catch_warnings(action="ignore"):  # of TypedStorage, quantized tensors, older files
             contents = _load(path, mapped)
         require_plain_tensors(contents, path)
-        if isinstance(contents, dict) and contents.get("format") in (FORMAT, STATE_FORMAT):
+        if isinstance(contents, dict) and contents.get("format") in (FORMAT, STATE_FORMAT, DIFFERENCE_FORMAT):
             require_same_bits(path)  # other programs may leave the checksums out
         return contents
     except CheckpointError:

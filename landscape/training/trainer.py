@@ -200,7 +200,7 @@ class Trainer:
         self._take_step = TrainingStep(
             problem,
             optimizer,
-            name=run.record.optimizer.name,
+            name=run.record.optimizer.name if run.record.optimizer else "",
             batch_size=settings.batch_size,
             seed=settings.seed,
             gradients=self._gradients,

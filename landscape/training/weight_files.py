@@ -12,9 +12,10 @@ from torch import Tensor
 
 from landscape._utils.reading import read_json
 from landscape.errors import CheckpointError
+from landscape.training.difference_files import completed
 from landscape.training.distributed_checkpoint import METADATA, read_distributed
 from landscape.training.safetensors import read_safetensors
-from landscape.training.torch_files import load_plain
+from landscape.training.torch_files import DIFFERENCE_FORMAT, load_plain
 
 SAFETENSORS, INDEX = ".safetensors", ".index.json"
 """Suffix of files of safetensors, and of the index of weights in several files."""
@@ -99,6 +100,8 @@ def read_weights(path: Path, key: str | None = None) -> WeightFile:
         found = read_safetensors(file)
     else:
         found = load_plain(file)
+        if isinstance(found, dict) and found.get("format") == DIFFERENCE_FORMAT:
+            found = completed(found, file)
     weights = state_dict_in(found, path, key)
     others: tuple[str, ...] = ()
     if weights is not found and isinstance(found, Mapping):

@@ -57,13 +57,42 @@ def check(path: Run | PathName, *, evaluate: bool = True, trust: bool = False) -
 
 
 def _check_run(run: Run) -> list[Finding]:
+    if run.recorded:
+        return _check_recorded(run)
     problem, checkpoint = run.build_problem(("train",)), run.load()
     widen(problem.model, checkpoint)
     load_into(problem.model, checkpoint)
-    size = run.record.settings.batch_size
+    size = run.settings.batch_size
     whole = size >= len(problem.splits["train"])  # a network on one graph takes no other batch
     evaluation = EvaluationConfig(batch_size=size if whole else None)
-    return check_evaluation(problem, random_plane(problem.model), evaluation, checkpoint.loss)
+    expected = None if math.isnan(checkpoint.loss) else checkpoint.loss
+    return check_evaluation(problem, random_plane(problem.model), evaluation, expected)
+
+
+def _check_recorded(run: Run) -> list[Finding]:
+    """Check a run that another program trained: its last weights, and the network if its problem is known."""
+    checkpoint = run.load()
+    tensors = [tensor for tensor in checkpoint.state_dict.values() if isinstance(tensor, torch.Tensor)]
+    bad = sum(int((~tensor.isfinite()).sum()) for tensor in tensors if tensor.layout is torch.strided)
+    advice = "take the last checkpoint before the training diverged" if bad else ""
+    text = f"{bad} of {sum(tensor.numel() for tensor in tensors):,} weights of the last checkpoint are not finite"
+    findings = [Finding("weights", float(bad), BAD if bad else OK, text, advice)]
+    if not run.record.problem:
+        text = "the run was recorded without its problem, so only its weights are checked"
+        advice = "name the problem where you record, or where you compute a surface"
+        return [*findings, Finding("problem", math.nan, WARN, text, advice)]
+    problem = run.build_problem()
+    widen(problem.model, checkpoint)
+    load_into(problem.model, checkpoint)
+    recording = run.record.recording
+    rounded = recording is not None and recording.dtype is not None
+    expected = None if math.isnan(checkpoint.loss) or rounded else checkpoint.loss
+    findings += check_evaluation(problem, random_plane(problem.model), EvaluationConfig(), expected)
+    if expected is None:
+        why = "its weights are rounded" if rounded else "the loss over the training split was not recorded"
+        text = f"{why}, so there is no loss to compare with that of the last checkpoint"
+        findings.append(Finding("origin", math.nan, OK, text))
+    return findings
 
 
 def _check_file(path: Path, evaluate: bool) -> list[Finding]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from torch import Tensor
+
 from landscape._utils.files import require_writable
 from landscape._utils.machine import core_budget
 from landscape.errors import MissingLibraryError, StoreError
@@ -194,7 +196,8 @@ def compare_runs(
             progress=sweep_steps(report),
             on_message=say,
         )
-    trajectories = project(opened, surface, out=paths, overwrite=True)
+    unmeasured = any(run.recorded and math.isnan(run.load().loss) for run in opened)
+    trajectories = project(opened, surface, measure=unmeasured, out=paths, overwrite=True)
     figures = _draw(opened, read_surface(surface), trajectories, out, options.scene, say)
     return CompareResult(tuple(opened), surface, paths, tuple(figures))
 
@@ -205,12 +208,24 @@ def _require_count(count: int, what: str) -> None:
 
 
 def _require_one_network(runs: Sequence[Run]) -> None:
+    if any(run.recorded for run in runs):  # which need not know their problem, or know only a reference to it
+        shapes = [_shapes(run) for run in runs]
+        for run, found in zip(runs, shapes, strict=True):
+            if found != shapes[0]:
+                name = sorted(set(found.items()) ^ set(shapes[0].items()))[0][0]
+                raise ValueError(f"expected runs of one network, but {name} of {run.path} and {runs[0].path} differ")
+        return
     networks = [{key: run.record.problem.get(key) for key in ("model", "model_args", "factory")} for run in runs]
     for run, network in zip(runs, networks, strict=True):
         if network != networks[0]:
             raise ValueError(
                 f"expected runs of one network, but {run.path} trained {network} and {runs[0].path} {networks[0]}"
             )
+
+
+def _shapes(run: Run) -> dict[str, tuple[int, ...]]:
+    tensors = run.load().state_dict
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
 
 
 def _final_loss(run: Run) -> float:
@@ -229,7 +244,7 @@ def _draw(
     """Save the contour figure as PDF and PNG, and the three-dimensional figure as PNG."""
     labels = _labels(runs)
     trajectories = [replace(t, name=label) for t, label in zip(trajectories, labels, strict=True)]
-    histories = [History.from_columns(run.history(), label) for run, label in zip(runs, labels, strict=True)]
+    histories = [_history(run, trajectory) for run, trajectory in zip(runs, trajectories, strict=True)]
     metrics = ["train_loss", *[m for m in ("test_acc", "train_acc", "test_loss") if m in histories[0].values][:1]]
     artists = plot_comparison(
         surface, trajectories, histories, metrics=metrics, axis_labels=axis_labels([surface]),
@@ -246,9 +261,22 @@ def _draw(
     return saved
 
 
+def _history(run: Run, trajectory: Trajectory) -> History:
+    """Return the history of a run; of one that was recorded without a loss, that of its checkpoints."""
+    history = History.from_columns(run.history(), trajectory.name)
+    if "train_loss" in history.values:
+        return history
+    return History(trajectory.name, trajectory.step, trajectory.epoch, {"train_loss": trajectory.loss})
+
+
 def _labels(runs: Sequence[Run]) -> list[str]:
-    """Return the optimizers' labels; equal ones are followed by the names of the run directories."""
-    labels = optimizer_labels([run.record.optimizer for run in runs])
+    """Return the optimizers' labels; equal ones are followed by the names of the run directories.
+
+    Runs that were recorded without their optimizer have the name of their directory alone.
+    """
+    known = [run.record.optimizer for run in runs if run.record.optimizer is not None]
+    named = iter(optimizer_labels(known))
+    labels = [run.path.name if run.record.optimizer is None else next(named) for run in runs]
     return [
         f"{label} ({run.path.name})" if labels.count(label) > 1 else label
         for label, run in zip(labels, runs, strict=True)

@@ -24,6 +24,7 @@ from landscape.surface.reading import read_surface
 from landscape.surface.surface import DONE, FAILED, STOPPED, Surface
 from landscape.surface.trajectory_files import read_trajectories
 from landscape.training.checkpoint import load_checkpoint
+from landscape.training.record import RecordingSettings, RunRecord
 from landscape.training.run import Run
 from landscape.training.weight_files import split_key, with_key
 from landscape.workflows.sources import PathName, is_run_source
@@ -182,6 +183,8 @@ def _origin(metadata: SurfaceMetadata) -> dict[str, Any]:
 
 
 def _problem_name(problem: Mapping[str, Any]) -> str:
+    if not problem.get("factory") and not problem.get("model"):
+        return f"made in Python, without a name ({problem.get('parameters', 0):,} parameters)"
     return str(problem.get("factory") or f"{problem.get('model')} on {problem.get('dataset')}")
 
 
@@ -270,12 +273,30 @@ def _run(run: Run) -> Info:
     if steps:
         facts.update({key: f"{value:.6g}" for key, value in run.load().metrics.items()})
     details = facts | {key: value for key, value in record.to_json().items() if key != "format"}
-    facts["problem"] = _problem_name(record.problem)
+    facts["problem"] = _problem_name(record.problem) if record.problem else "not recorded; name it to use the weights"
     optimizer = record.optimizer
-    given = {key: value for key, value in optimizer.arguments.items() if value not in (None, False, 0)}
-    facts["optimizer"] = f"{optimizer.name}: {', '.join(f'{key} {value}' for key, value in given.items())}"
+    if optimizer is not None:
+        given = {key: value for key, value in optimizer.arguments.items() if value not in (None, False, 0)}
+        facts["optimizer"] = f"{optimizer.name}: {', '.join(f'{key} {value}' for key, value in given.items())}"
+    if record.recording is not None:
+        return Info(run.path, "run", facts | _recording(record, record.recording), details)
     shown = ("epochs", "batch_size", "schedule", "seed", "dtype")
     facts["settings"] = ", ".join(f"{key} {getattr(record.settings, key)}" for key in shown)
     facts["steps"] = f"{record.steps}, {record.steps_per_epoch} per epoch"
     facts["finished"] = record.finished or "not yet; the same command resumes"
     return Info(run.path, "run", facts, details)
+
+
+def _recording(record: RunRecord, recording: RecordingSettings) -> dict[str, Any]:
+    """Return how a run was recorded while another program trained."""
+    facts: dict[str, Any] = {}
+    if recording.given:
+        facts["settings"] = ", ".join(f"{key} {value}" for key, value in recording.given.items())
+    if record.sessions:
+        environment = record.sessions[-1].environment
+        facts["recorded by"] = f"{environment.command or 'an interactive session'} on {environment.host}"
+    facts["stored"] = recording.describe()
+    facts["recording"] = f"ended {record.finished}" if record.finished else (
+        "not ended: the program runs, was stopped or failed; if it records there again, it continues"
+    )  # fmt: skip
+    return facts

@@ -109,9 +109,12 @@ def resume(
         UntrustedCodeError: the run names code, and ``trust`` is not set.
     """
     run = run if isinstance(run, Run) else Run.open(Path(run))
+    optimizer = run.record.optimizer
+    if run.recorded or optimizer is None:
+        raise CheckpointError(f"{run.path} was recorded while another program trained, and only that can resume it")
     if run.finished:
         return run
-    optimizer, splits = run.record.optimizer, tuple(run.record.problem["splits"])
+    splits = tuple(run.record.problem["splits"])
     with trusting(trust):
         problem = run.build_problem(splits)
         if ":" in optimizer.name:

@@ -69,6 +69,7 @@ class History:
         epoch = arrays.pop("epoch", step)
         rates = arrays.pop("learning_rate", None)
         known = {"loss": "train_loss", "accuracy": "train_acc", "acc": "train_acc"}
+        known = {key: name for key, name in known.items() if name not in arrays}
         values = {known.get(key, key.replace("accuracy", "acc")): array for key, array in arrays.items()}
         return History(name or str(columns.get("name", "")), step, epoch, values, rates)
 
@@ -110,6 +111,8 @@ def plot_history(
         raise ValueError("expected at least one run, got none")
     if by not in ("epoch", "step"):
         raise ValueError(f"expected by='epoch' or by='step', got {by!r}")
+    if any(len(run.epoch) and np.isnan(run.epoch).all() for run in histories):
+        by = "step"  # recorded runs need not have epochs
     groups = [(entry,) if isinstance(entry, str) else tuple(entry) for entry in metrics]
     for group in groups:
         if not any(name in run.values for run in histories for name in group):

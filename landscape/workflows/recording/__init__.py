@@ -1,0 +1,1 @@
+"""Recording of the training by other programs, as runs that every command reads."""
