@@ -283,6 +283,8 @@ def legend_layout(handles: Sequence[Line2D], width: float) -> tuple[list[Line2D]
         return sum(max(len(str(h.get_label())) for h in group) * em + 3.2 * font for group in groups)
 
     columns = next((n for n in range(len(handles), 1, -1) if total(n) <= width), 1)
+    even = -(-len(handles) // -(-len(handles) // columns))  # rows of equal length
+    columns = even if total(even) <= width else columns
     ordered = [handle for i in range(columns) for handle in handles[i::columns]]
     look = {"columnspacing": 1.0, "handletextpad": 0.4, "handlelength": 1.6, "frameon": False, "fontsize": small_size()}
     return ordered, {"ncols": columns, "borderpad": 0.1, "labelspacing": 0.25, **look}

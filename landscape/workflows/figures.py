@@ -14,6 +14,7 @@ from landscape.render.labels import axis_labels, short_axis_labels
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.expansion import DescentStyle
+from landscape.render.plots.interpolation import end_names, plot_interpolation
 from landscape.render.plots.options import ContourOptions, ContourStyle, CurveOptions
 from landscape.render.plots.panels import plot_metrics, plot_panel
 from landscape.render.plots.seeds import plot_seed_band
@@ -38,7 +39,8 @@ class PlotOptions:
 
     Attributes:
         metrics: metrics to draw, such as ``train_loss``; by default the first loss. A surface over several seeds shows
-            the median and the spread of its loss.
+            the median and the spread of its loss. Lines between checkpoints, and lines with training and test data,
+            show losses and accuracies.
         second: metrics on the right axis of curves.
         style: contours as ``both`` (filled, with lines), ``lines``, ``filled``, or ``heat`` (one cell per point).
         scale: ``auto``, ``log``, ``linear``, ``symlog``, or a scale; ``auto`` is logarithmic where the values span more
@@ -132,6 +134,8 @@ def _plot_curves(
         size=options.size or "column",
         title=", ".join(options.titles),
     )
+    if _has_ends(surfaces, options) and not any(paths) and (ax is None or len(surfaces) == 1):
+        return plot_interpolation(surfaces, ax=ax, options=common).figure
     if not any(surface.seeds for surface in surfaces):
         curves = plot_curve(
             surfaces,
@@ -153,6 +157,14 @@ def _plot_curves(
         options=common,
     )
     return _figure(band.axes)
+
+
+def _has_ends(surfaces: Sequence[Surface], options: PlotOptions) -> bool:
+    """Return True if lines are drawn with loss and accuracy of all splits: between checkpoints, or with both splits."""
+    if options.metrics or options.second or options.noise or any(surface.seeds for surface in surfaces):
+        return False
+    splits = all({"train_loss", "test_loss"} <= surface.values.keys() for surface in surfaces)
+    return splits or all(end_names(surface) for surface in surfaces)
 
 
 def _plot_contours(

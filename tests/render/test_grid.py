@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
 from landscape.render.plots.grid import plot_grid, plot_path_panels
 from landscape.render.plots.multiples import GridLabels, PanelGrid, grid_shape
@@ -17,51 +15,22 @@ from landscape.render.style import SIZES, TRAJECTORY_COLOURS
 LABELS = GridLabels(title="mlp on digits", axes=("direction 1", "direction 2"), notes=("filter-normalized",))
 
 
-def texts_of(figure) -> list[tuple[str, object]]:
-    """Return all texts that are drawn, with their boxes; ticks outside of their axis have none."""
-    figure.draw_without_rendering()
-    hidden = set()
-    for ax in figure.findobj(lambda artist: hasattr(artist, "get_major_ticks")):
-        low, high = sorted(ax.get_view_interval())
-        slack = 1e-9 * (high - low)
-        for tick in [*ax.get_major_ticks(), *ax.get_minor_ticks()]:
-            if not low - slack <= tick.get_loc() <= high + slack:
-                hidden |= {tick.label1, tick.label2}
-    shown = [
-        text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip() and text not in hidden
-    ]
-    return [(text.get_text(), text.get_window_extent()) for text in shown]
-
-
-def assert_legible(figure) -> None:
-    """No text overlaps another or leaves the figure."""
-    found = texts_of(figure)
-    for text, box in found:
-        assert figure.bbox.x0 - 1 <= box.x0, text
-        assert box.x1 <= figure.bbox.x1 + 1, text
-        assert figure.bbox.y0 - 1 <= box.y0, text
-        assert box.y1 <= figure.bbox.y1 + 1, text
-    for (one, a), (other, b) in combinations(found, 2):
-        # Boxes of text have a little air: what touches by a pixel does not overlap in ink.
-        assert not a.expanded(0.94, 0.8).overlaps(b.expanded(0.94, 0.8)), (one, other)
-
-
 @pytest.mark.parametrize(
     ("size", "count"),
     [("column", 3), ("page", 2), ("page", 7), ("icml", 6), ("slide", 4), ("slide", 24)],
 )
-def test_no_text_overlaps(slope, size, count):
+def test_no_text_overlaps(legible, slope, size, count):
     surfaces = [slope(nx=4, ny=3, x=(-1, 1), y=(-1, 1), name=f"batch size {2**k}") for k in range(count)]
     options = ContourOptions(size=size)
     drawn = plot_grid(surfaces, labels=replace(LABELS, panels=tuple(s.name for s in surfaces)), options=options)
-    assert_legible(drawn.figure)
+    legible(drawn.figure)
     assert drawn.figure.get_figwidth() == SIZES[size].width
     assert drawn.figure.get_figheight() <= (SIZES[size].height if size == "slide" else 9.0) + 1e-6
     assert len(drawn.panels) == count
 
 
 @pytest.mark.parametrize("shape", [(1, 4), (4, 1), (2, 2)])
-def test_headings_of_rows_and_columns(slope, shape):
+def test_headings_of_rows_and_columns(legible, slope, shape):
     rows, columns = shape
     surfaces = [slope(nx=4, ny=3, x=(-k - 1, 1), y=(-1, 1), name="") for k in range(4)]
     labels = replace(
@@ -70,8 +39,8 @@ def test_headings_of_rows_and_columns(slope, shape):
         rows=tuple(f"decay {k}" for k in range(rows)),
     )
     drawn = plot_grid(surfaces, shape=shape, labels=labels)
-    assert_legible(drawn.figure)
-    boxes = dict(texts_of(drawn.figure))
+    legible(drawn.figure)
+    boxes = legible(drawn.figure)
     for k in range(columns):
         heading, panel = boxes[f"width {10**k}"], drawn.axes[k].bbox
         assert panel.y1 <= heading.y0
@@ -116,10 +85,10 @@ def test_equal_values_have_equal_pixels_in_all_panels(slope):
         assert abs(colour_at(2, j, i) - pixels[row, round((bar.x0 + bar.x1) / 2), :3]).max() <= 6
 
 
-def test_each_path_has_a_panel_with_the_others_in_grey(slope, walk):
+def test_each_path_has_a_panel_with_the_others_in_grey(legible, slope, walk):
     paths = [walk([(0.0, 0.2 + 0.1 * k), (1.0, 0.5)], name) for k, name in enumerate(("SGD", "Adam", "RMSprop"))]
     drawn, _ = plot_path_panels(slope(), paths, options=ContourOptions(axis_labels=("PC 1", "PC 2")))
-    assert_legible(drawn.figure)
+    legible(drawn.figure)
     for k, panel in enumerate(drawn.panels):
         (own,) = panel.paths
         np.testing.assert_array_equal(own.line.get_xydata(), paths[k].coordinates)
@@ -130,7 +99,7 @@ def test_each_path_has_a_panel_with_the_others_in_grey(slope, walk):
     colours = [panel.paths[0].line.get_color() for panel in drawn.panels]
     assert len(set(colours)) == 3
     assert set(colours) <= set(TRAJECTORY_COLOURS)
-    assert {text for text, _ in texts_of(drawn.figure)} >= {"SGD", "Adam", "RMSprop", "start", "end", "other runs"}
+    assert set(legible(drawn.figure)) >= {"SGD", "Adam", "RMSprop", "start", "end", "other runs"}
 
 
 def test_shape_of_a_grid():
