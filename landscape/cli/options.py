@@ -106,6 +106,21 @@ class SeedsType(_ParamType):
         return tuple(range(int(first), int(end)))
 
 
+class CheckpointsType(_ParamType):
+    """``all``, the number of checkpoints, or the steps of several, separated by commas."""
+
+    name = "all|N|step,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return ``"all"``, the number, or the steps."""
+        if not isinstance(value, str) or value == "all":
+            return value
+        parts = value.split(",")
+        if not all(part.isdecimal() and int(part) < 2**53 for part in parts) or value == "0":
+            self.fail(f"expected all, a number of checkpoints, or steps like 0,40,80, got {value!r}", param, ctx)
+        return int(value) if len(parts) == 1 else tuple(map(int, parts))
+
+
 class HessianType(_ParamType):
     """``hessian``, or ``hessian:`` and numbers of eigenvectors: 1 for the largest eigenvalue, -1 for the smallest."""
 

@@ -63,6 +63,8 @@ def command(source: Path, out: Path, **options: Any) -> int:
       landscape surface out/checkpoint-500 --data texts.jsonl --samples 64
       landscape surface run --x -3:3:51 --y -3:3:51 --stop-above 10
       landscape surface run --seeds 0:5 --x -1:1:51 --out band.h5
+      landscape surface run --checkpoints 8 --x -1:1:25 --y -1:1:25 \\
+          --out through.h5
       landscape surface run --curvature --gradient --samples 500 \\
           --x -1:1:25 --y -1:1:25 --out curvature.h5
       landscape surface run --plane hessian:1,-1 --gradient \\
@@ -109,7 +111,7 @@ def _conclude(out: Path, result: SweepResult) -> int:
     span += f", {stopped} points stopped above {surface.stop_above:g}" if stopped else ""
     if result.complete:
         lengths = [len(axis) for axis in surface.coordinates]
-        axes = sum(length > 1 for length in (lengths[:-1] if surface.seeds else lengths))
+        axes = sum(length > 1 for length in (lengths[:-1] if surface.members else lengths))
         commands = ("plot", "render") if axes > 1 else ("plot",)
         following = ", ".join(f"landscape {command} {quoted(out)}" for command in commands)
         echo(f"{out}: complete, {span}. Next: {following}", err=True)

@@ -13,6 +13,7 @@ from landscape.cli.options import (
     POSITIVE,
     AxisType,
     BytesType,
+    CheckpointsType,
     HessianType,
     RanksType,
     SeedsType,
@@ -37,6 +38,13 @@ plane_options = together(
         "--seed", type=NON_NEGATIVE, default=0, show_default=True, help="Random seed of the random directions."
     ),
     click.option("--seeds", type=SeedsType(), help="Compute the same plane for several seeds, in one file: 0:5."),
+    click.option(
+        "--checkpoints",
+        type=CheckpointsType(),
+        help="Compute the landscape through training, in one file: a surface around all checkpoints of the run, around "
+        "N of them at even distances, or around those of several steps. The same command adds checkpoints that are "
+        "saved later.",
+    ),
     click.option(
         "--norm",
         "normalization",
@@ -201,7 +209,11 @@ def plane_of(options: dict[str, Any]) -> PlaneConfig:
     """Return the choice of plane that :data:`plane_options` describe."""
     from landscape.workflows.planes import PlaneConfig
 
-    return PlaneConfig(seeds=options["seeds"] or (), **{name: options[name] for name in _PLANE})
+    return PlaneConfig(
+        seeds=options["seeds"] or (),
+        checkpoints=options["checkpoints"] or (),
+        **{name: options[name] for name in _PLANE},
+    )
 
 
 def derivatives_of(options: dict[str, Any]) -> DerivativeConfig | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
 from typing import Any
@@ -13,7 +14,8 @@ import numpy.typing as npt
 from landscape._utils.typed import require_types
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.evaluator import open_evaluator
-from landscape.geometry.plane import Plane, PlaneFamily
+from landscape.geometry.plane import Plane
+from landscape.geometry.plane_sets import PlaneSet
 from landscape.problem.problem import Problem
 
 REDUCED = ("bfloat16", "float16", "tf32")
@@ -99,7 +101,7 @@ class PrecisionProbe:
 
     Args:
         problem: model, data, loss and metrics.
-        plane: plane of the sweep; of several seeds, the plane of the first is used.
+        plane: plane of the sweep; of several, the first is used.
         coordinates: coordinates along each axis of the grid, x first.
         config: settings of the sweep.
         device: device of this process.
@@ -109,18 +111,21 @@ class PrecisionProbe:
     def __init__(
         self,
         problem: Problem,
-        plane: Plane | PlaneFamily,
+        plane: Plane | PlaneSet,
         coordinates: Sequence[_Array],
         config: EvaluationConfig,
         device: str,
         data_bytes: int | None = None,
     ) -> None:
-        one = plane.make_plane(plane.seeds[0]) if isinstance(plane, PlaneFamily) else plane
-        self._seed = plane.seeds[:1] if isinstance(plane, PlaneFamily) else ()
-        self._points, self._dtype = probe_points(coordinates[: one.ndim]), config.dtype
+        self._member = () if isinstance(plane, Plane) else plane.members[:1]
+        axes = plane.ndim if isinstance(plane, Plane) else plane.axes
+        self._points, self._dtype = probe_points(coordinates[:axes]), config.dtype
         self._stop_above = config.stop_above
         reference = replace(config.plain, dtype="float32", engine="eager")
-        with open_evaluator(problem, one, reference, device, data_bytes) as evaluate:
+        with (
+            nullcontext(plane) if isinstance(plane, Plane) else plane.open(plane.members[0]) as one,
+            open_evaluator(problem, one, reference, device, data_bytes) as evaluate,
+        ):
             self._losses = _losses(evaluate, evaluate.names, self._points)
 
     def report(self, evaluate: _Evaluate, names: Sequence[str]) -> PrecisionReport:
@@ -130,7 +135,7 @@ class PrecisionProbe:
             evaluate: function from coordinates to values.
             names: names of the values.
         """
-        found = _losses(evaluate, names, [(*point, *self._seed) for point in self._points])
+        found = _losses(evaluate, names, [(*point, *self._member) for point in self._points])
         expected = self._losses.copy()
         if self._stop_above is not None:  # an abandoned point has only a bound, which cannot be compared
             stopped = found[0] > self._stop_above

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from landscape.geometry.pca import principal_directions as principal_directions
     from landscape.geometry.placement import movable_on as movable_on
     from landscape.geometry.plane import Plane as Plane
-    from landscape.geometry.plane import PlaneFamily as PlaneFamily
+    from landscape.geometry.plane_sets import PlaneFamily as PlaneFamily
+    from landscape.geometry.plane_sets import PlaneSeries as PlaneSeries
     from landscape.geometry.plane import Projection as Projection
     from landscape.geometry.plane import plane_through as plane_through
     from landscape.geometry.plane import principal_plane as principal_plane
@@ -42,7 +43,8 @@ else:
             "IGNORED": "normalization",
             "PathPoint": "trajectory",
             "Plane": "plane",
-            "PlaneFamily": "plane",
+            "PlaneFamily": "plane_sets",
+            "PlaneSeries": "plane_sets",
             "Projection": "plane",
             "RULES": "normalization",
             "Trajectory": "trajectory",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -153,47 +153,6 @@ def write_point(
             # Skip zero: 0 * inf would turn an overflowed direction into NaN at the origin.
             if coordinate != 0:
                 add_each(tensors, direction, float(coordinate))
-
-
-@dataclass(frozen=True)
-class PlaneFamily:
-    """Planes through one origin, one per seed; the last coordinate of a point is its seed.
-
-    Planes are made when they are needed and not kept, so that a family takes the memory of one plane.
-
-    Attributes:
-        origin: weights at coordinates zero of every plane.
-        seeds: seeds of the planes, in order.
-        make_plane: function that returns the plane of a seed, the same each time.
-        axes: number of axes of each plane, one or two.
-
-    Raises:
-        ValueError: no seeds, a seed that is repeated, or planes of more than two axes.
-    """
-
-    origin: Weights
-    seeds: tuple[int, ...]
-    make_plane: Callable[[int], Plane]
-    axes: int = 2
-
-    def __post_init__(self) -> None:
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"expected one or more distinct seeds, got {list(self.seeds)}")
-        if not 1 <= self.axes <= 2:
-            raise ValueError(f"expected planes of one or two axes, since seeds are the last axis, got {self.axes}")
-
-    @property
-    def ndim(self) -> int:
-        """Number of coordinates of a point, including its seed."""
-        return self.axes + 1
-
-    def digests(self) -> list[list[str]]:
-        """Return the digests of the directions of each seed."""
-        return [[direction.weights.digest() for direction in self.directions(seed)] for seed in self.seeds]
-
-    def directions(self, seed: int) -> tuple[Direction, ...]:
-        """Return the directions of the plane of a seed."""
-        return self.make_plane(seed).directions
 
 
 def random_plane(

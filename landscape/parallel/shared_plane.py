@@ -16,7 +16,8 @@ from landscape._utils.machine import memory_limit
 from landscape.errors import StoreError
 from landscape.geometry.arena import MappedArena, allocate_in, tensor_view
 from landscape.geometry.direction import Direction
-from landscape.geometry.plane import Plane, PlaneFamily
+from landscape.geometry.plane import Plane
+from landscape.geometry.plane_sets import PlaneFamily
 from landscape.geometry.recipe import DirectionRecipe
 from landscape.geometry.weights import Weights
 from landscape.parallel.ranks import Ranks

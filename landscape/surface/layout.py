@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +12,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape._utils.interpolation import Floats
 from landscape._utils.provenance import now
 from landscape.surface.hdf5 import read_array
 from landscape.surface.metadata import FORMAT, FORMAT_VERSION, Header
-from landscape.surface.vtkhdf import write_image_block
+from landscape.surface.vtkhdf import write_image_block, write_image_extent
 
 INTERPOLATED_GROUP = "interpolated"
 """HDF5 group of the interpolated values, in datasets with the names of the measured ones."""
@@ -60,10 +63,7 @@ def create_contents(file: h5py.File, header: Header) -> None:
     grids["status"] = np.zeros(header.shape, dtype=np.uint8)
     grids["seconds"] = np.zeros(header.shape, dtype=np.float32)
     for name, values in grids.items():
-        dataset = file.create_dataset(name, data=values)
-        for dimension, axis in enumerate(reversed(axes)):
-            dataset.dims[dimension].label = axis
-            dataset.dims[dimension].attach_scale(file[f"{axis}coordinates"])
+        _create_grid_dataset(file, name, values, axes)
     file["failures"] = failure_rows({})
     write_image_block(file, header.coordinates, {name: f"/{name}" for name in grids if "/" not in name})
     if header.plane is not None:
@@ -82,3 +82,36 @@ def create_contents(file: h5py.File, header: Header) -> None:
         if key != "finished":
             file.attrs[key] = value
     file.attrs.create("finished", np.bytes_(""), dtype="S32")  # of fixed length, to be overwritten in place
+
+
+def _create_grid_dataset(file: h5py.File, name: str, values: NDArray[Any], axes: str) -> None:
+    dataset = file.create_dataset(name, data=values)
+    for dimension, axis in enumerate(reversed(axes)):
+        dataset.dims[dimension].label = axis
+        dataset.dims[dimension].attach_scale(file[f"{axis}coordinates"])
+
+
+def spread_last_axis(file: h5py.File, coordinates: Sequence[Floats], places: Sequence[int]) -> None:
+    """Give the last axis of the grid more coordinates; what is new is pending.
+
+    Args:
+        file: an open surface file.
+        coordinates: new coordinates along each axis, x first; only the last axis differs.
+        places: new index of each present coordinate of the last axis.
+    """
+    axes = "xyz"[: len(coordinates)]
+    shape = tuple(len(axis) for axis in reversed(coordinates))
+    names = [*json.loads(file.attrs["metrics"]), "status", "seconds"]
+    messages = read_failures(file)
+    present = {name: read_array(file[name]) for name in names}
+    points = math.prod(shape[1:])
+    for name in (*names, f"{axes[-1]}coordinates"):
+        del file[name]
+    file[f"{axes[-1]}coordinates"] = np.asarray(coordinates[-1], dtype=np.float64)
+    file[f"{axes[-1]}coordinates"].make_scale(axes[-1])
+    for name, values in present.items():
+        spread = np.full(shape, np.nan if name not in ("status", "seconds") else 0, dtype=values.dtype)
+        spread[list(places)] = values
+        _create_grid_dataset(file, name, spread, axes)
+    write_failures(file, {places[index // points] * points + index % points: text for index, text in messages.items()})
+    write_image_extent(file, coordinates)

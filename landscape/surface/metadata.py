@@ -19,7 +19,8 @@ from landscape.geometry.quadratic import QuadraticModel
 from landscape.geometry.recipe import DirectionRecipe
 
 if TYPE_CHECKING:
-    from landscape.geometry.plane import Plane, PlaneFamily
+    from landscape.geometry.plane import Plane
+from landscape.geometry.plane_sets import PlaneSet
 
 FORMAT, FORMAT_VERSION = "landscape-surface", 1
 LI_FORMAT = "li-et-al"
@@ -40,6 +41,9 @@ class SweepSettings:
         origin: digest of the weights at the origin.
         directions: digests of the directions; for several seeds, one tuple of digests per seed.
         seeds: seeds of the random directions, if the last axis counts them.
+        steps: steps of the checkpoints, if the last axis goes through training; ``origin`` is then that of the
+            checkpoint whose weights the directions are normalized to.
+        states: digest of the whole network at each of these steps.
         fixed: digest of the tensors of the model that the plane does not move.
         device: kind of device, without an index.
         dtype: precision of weights, activations and inputs.
@@ -68,6 +72,8 @@ class SweepSettings:
     origin: str = ""
     directions: tuple[str | tuple[str, ...], ...] = ()
     seeds: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ()
+    states: tuple[str, ...] = ()
     fixed: str = ""
     device: str = "cpu"
     dtype: str = "float32"
@@ -107,7 +113,7 @@ class SweepSettings:
         """
         values = {name: _as_lists(value) for name, value in self._values().items()}
         keys = values if self.stored_keys is None else self.stored_keys
-        optional = ("seeds", "derivatives", "problem", "split", "axes_are")
+        optional = ("seeds", "steps", "states", "derivatives", "problem", "split", "axes_are")
         empty: tuple[Any, ...] = ([], "", None)
         found = {key: values[key] for key in keys if key in values and not (key in optional and values[key] in empty)}
         if found.get("bn_weights") == "batches":
@@ -151,6 +157,23 @@ class CheckpointReference:
     step: int | None = None
     epoch: float | None = None
 
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> CheckpointReference:
+        """Return the reference that :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: the path is missing, or a value has another type than its field.
+        """
+        if not isinstance(stored, Mapping) or "path" not in stored:
+            raise ValueError(f"checkpoint: expected an object with a path, got {stored!r}")
+        known: dict[str, Any] = {name: stored.get(name) for name in ("path", "step", "epoch")}
+        require_types(cls, known)
+        return cls(**known)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the reference as plain JSON values; an unknown epoch is None."""
+        return {"path": self.path, "step": self.step, "epoch": self.epoch}
+
 
 @dataclass(frozen=True)
 class SurfaceMetadata:
@@ -160,7 +183,9 @@ class SurfaceMetadata:
         settings: settings on which the values depend.
         title: name of the surface on figures.
         recipes: construction of each direction, x first; for several seeds, of the directions of the first seed.
-        checkpoint: checkpoint at the origin; None if unknown.
+        checkpoint: checkpoint at the origin; None if unknown. Of a surface through training, the one whose weights the
+            directions are normalized to.
+        checkpoints: checkpoints along the last axis of a surface through training, in order; empty for others.
         problem: description of the model and the data, from which they can be rebuilt; None if unknown.
         environment: command, host and versions of packages; None if unknown.
         precision: measured error of a reduced precision, see ``landscape.evaluation.precision``; None if not measured.
@@ -182,6 +207,7 @@ class SurfaceMetadata:
     title: str = ""
     recipes: tuple[DirectionRecipe, ...] = ()
     checkpoint: CheckpointReference | None = None
+    checkpoints: tuple[CheckpointReference, ...] = ()
     problem: Mapping[str, Any] | None = None
     environment: Environment | None = None
     precision: Mapping[str, Any] | None = None
@@ -222,6 +248,8 @@ class SurfaceMetadata:
             require_types(CheckpointReference, {"path": path, "step": step, "epoch": epoch})
             unknown = isinstance(epoch, float) and math.isnan(epoch)
             known["checkpoint"] = CheckpointReference(path, None if step == -1 else step, None if unknown else epoch)
+        if rest.get("checkpoints") is not None:
+            known["checkpoints"] = tuple(map(CheckpointReference.from_json, rest.pop("checkpoints")))
         environment = {key: rest.pop(key) for key in _names(Environment) if key in rest}
         if environment:
             known["environment"] = Environment.from_json(environment)
@@ -244,6 +272,8 @@ class SurfaceMetadata:
             values |= self.environment.to_json()
         if self.checkpoint is not None:
             values |= self._checkpoint_values(self.checkpoint)
+        if self.checkpoints:
+            values["checkpoints"] = [checkpoint.to_json() for checkpoint in self.checkpoints]
         for name in ("title", "problem", "recipes", "precision", "origin_values", "merged_from", "remark"):
             value = getattr(self, name)
             if value not in ("", None, ()):
@@ -288,15 +318,15 @@ class Header:
         coordinates: coordinates along each axis, x first, evenly spaced, each ``(n,)`` float64.
         metrics: names of the datasets, in the order of the values of a point.
         metadata: settings and provenance, stored with the values.
-        plane: origin and directions, stored with the values; for several seeds, a family of planes whose last
-            coordinate is the seed; None if the values come from elsewhere.
+        plane: origin and directions, stored with the values; or several planes, whose last coordinate is the
+            seed or step; None if the values come from elsewhere.
         interpolated: True if only some points are to be measured, so that the file needs room for interpolated values.
     """
 
     coordinates: tuple[np.ndarray, ...]
     metrics: tuple[str, ...]
     metadata: SurfaceMetadata = field(default_factory=SurfaceMetadata)
-    plane: Plane | PlaneFamily | None = None
+    plane: Plane | PlaneSet | None = None
     interpolated: bool = False
 
     @property
@@ -325,7 +355,9 @@ class Header:
 
 _EXPLAINED = {
     "bn_weights": " (version 0.1 gave a shorter last batch the weight of a full one; a batch size that divides the "
-    "number of samples gives equal statistics in both)"
+    "number of samples gives equal statistics in both)",
+    "steps": " (a file takes further checkpoints, but keeps those that it has)",
+    "states": " (a checkpoint has changed since then)",
 }
 
 

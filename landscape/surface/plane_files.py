@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from landscape.errors import StoreError
 from landscape.geometry.arena import tensor_view
 from landscape.geometry.direction import Direction
-from landscape.geometry.plane import Plane, PlaneFamily
+from landscape.geometry.plane import Plane
+from landscape.geometry.plane_sets import PlaneFamily, PlaneSeries, PlaneSet
 from landscape.geometry.recipe import DirectionRecipe
 from landscape.geometry.weights import Weights
 from landscape.surface.hdf5 import create_hdf5, open_hdf5, python_value, read_array
@@ -32,18 +33,19 @@ from landscape.surface.li2018.directions import (
 AXES = "xyz"
 
 
-def write_plane(file: h5py.File, plane: Plane | PlaneFamily) -> None:
+def write_plane(file: h5py.File, plane: Plane | PlaneSet) -> None:
     """Write ``/origin`` and ``/xdirection``, ``/ydirection``, ``/zdirection``, one dataset per tensor.
 
     The cosine of the angle between each pair of axes becomes an attribute of the file: ``cosine_xy`` and so on. For
-    several seeds, the directions and cosines of each are in a group ``/members/<seed>``.
+    several seeds, the directions and cosines of each are in a group ``/members/<seed>``. Of planes through checkpoints,
+    the reference is written, whose directions they share.
     """
     _write_weights(file.create_group("origin"), plane.origin, {})
     if isinstance(plane, PlaneFamily):
         for seed in plane.seeds:
             _write_directions(file.create_group(f"members/{seed}"), plane.make_plane(seed))
     else:
-        _write_directions(file, plane)
+        _write_directions(file, plane.reference if isinstance(plane, PlaneSeries) else plane)
 
 
 def write_directions(path: str | os.PathLike[str], plane: Plane, overwrite: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -154,6 +155,16 @@ class Surface:
         """Seeds of the random directions, if the last axis counts them; empty otherwise."""
         return () if self.metadata.settings is None else self.metadata.settings.seeds
 
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Steps of the checkpoints, if the last axis goes through training; empty otherwise."""
+        return () if self.metadata.settings is None else self.metadata.settings.steps
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """Seeds or steps that the last axis counts; empty for a surface over a single plane."""
+        return self.seeds or self.steps
+
     def for_seed(self, seed: int) -> Surface:
         """Return the surface of one seed, without the axis of seeds.
 
@@ -163,13 +174,42 @@ class Surface:
         settings = self.metadata.settings
         if settings is None or seed not in settings.seeds:
             raise ValueError(f"no seed {seed} on this surface; it has {', '.join(map(str, self.seeds)) or 'none'}")
-        k = settings.seeds.index(seed)
+        metadata = replace(self.metadata, settings=replace(settings, seeds=()))
+        return self._member(settings.seeds.index(seed), metadata, f"seed {seed}")
+
+    def for_step(self, step: int) -> Surface:
+        """Return the surface of one checkpoint, without the axis of steps; its metadata name the checkpoint.
+
+        Raises:
+            ValueError: there is no such step; the message lists the steps of the surface.
+        """
+        settings = self.metadata.settings
+        if settings is None or step not in settings.steps:
+            raise ValueError(f"no step {step} on this surface; it has {', '.join(map(str, self.steps)) or 'none'}")
+        k = settings.steps.index(step)
+        references = self.metadata.checkpoints
+        metadata = replace(
+            self.metadata,
+            settings=replace(settings, steps=(), states=()),
+            checkpoint=references[k] if references else self.metadata.checkpoint,
+            checkpoints=(),
+        )
+        return self._member(k, metadata, self.moment(step))
+
+    def moment(self, step: int) -> str:
+        """Return the time of a checkpoint of a surface through training: its epoch if all are whole, or its step."""
+        epochs = {checkpoint.step: checkpoint.epoch for checkpoint in self.metadata.checkpoints}
+        whole = [epoch is not None and abs(epoch - round(epoch)) < 1e-6 for epoch in epochs.values()]
+        epoch = epochs.get(step)
+        return f"step {step}" if epoch is None or not all(whole) else f"epoch {round(epoch)}"
+
+    def _member(self, k: int, metadata: SurfaceMetadata, which: str) -> Surface:
         return Surface(
             self.coordinates[:-1],
             {name: array[k] for name, array in self.values.items()},
             self.status[k],
-            replace(self.metadata, settings=replace(settings, seeds=())),
-            f"{self.name}, seed {seed}",
+            metadata,
+            f"{self.name}, {which}",
         )
 
     def with_interpolated(self) -> Surface:
@@ -226,7 +266,8 @@ class Surface:
     def to_xarray(self) -> xarray.Dataset:
         """Return the surface as an ``xarray.Dataset``: metrics and ``status`` over named coordinates.
 
-        Dimensions are ``x``, ``y`` and ``z``, or ``seed`` in place of the last if the surface has several seeds.
+        Dimensions are ``x``, ``y`` and ``z``, or ``seed`` or ``step`` in place of the last if the surface has several
+        seeds or goes through training; steps have the coordinate ``epoch``, too.
         The metadata become attributes, objects and lists among them as JSON text.
 
         Raises:
@@ -237,10 +278,13 @@ class Surface:
         except ImportError as error:
             raise MissingLibraryError("to_xarray needs xarray: pip install xarray") from error
         coordinates: dict[str, Any] = dict(zip("xyz", self.coordinates, strict=False))
-        if self.seeds:
+        if self.members:
             coordinates.popitem()
-            coordinates["seed"] = list(self.seeds)
+            coordinates["seed" if self.seeds else "step"] = list(self.members)
         dims = tuple(reversed(coordinates))
+        if self.metadata.checkpoints:
+            epochs = [checkpoint.epoch for checkpoint in self.metadata.checkpoints]
+            coordinates["epoch"] = ("step", [math.nan if epoch is None else epoch for epoch in epochs])
         arrays = {name: (dims, self.metric(name)) for name in self.values}
         return xarray.Dataset(
             {**arrays, "status": (dims, self.status)},

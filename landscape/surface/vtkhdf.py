@@ -30,6 +30,15 @@ def write_image_block(file: h5py.File, coordinates: Sequence[Floats], links: Map
     _write_type(root, "PartitionedDataSetCollection")
     root.create_group("Assembly", track_order=True)
     image = _create_block(root, "surface", "ImageData")
+    write_image_extent(file, coordinates)
+    data = image.create_group("PointData")
+    for name, target in links.items():
+        data[name] = h5py.SoftLink(target)
+
+
+def write_image_extent(file: h5py.File, coordinates: Sequence[Floats]) -> None:
+    """Write the place of the image block; steps at uneven distances count as evenly spaced."""
+    image = file["VTKHDF/surface"]
     sizes = [len(axis) for axis in coordinates] + [1] * (3 - len(coordinates))
     extent = [bound for size in sizes for bound in (0, size - 1)]
     image.attrs["WholeExtent"] = np.array(extent, dtype=np.int64)
@@ -37,9 +46,6 @@ def write_image_block(file: h5py.File, coordinates: Sequence[Floats], links: Map
     spacing = [float(axis[-1] - axis[0]) / (len(axis) - 1) if len(axis) > 1 else 1.0 for axis in coordinates]
     image.attrs["Spacing"] = np.array(spacing + [1.0] * (3 - len(coordinates)))
     image.attrs["Direction"] = np.eye(3).flatten()
-    data = image.create_group("PointData")
-    for name, target in links.items():
-        data[name] = h5py.SoftLink(target)
 
 
 def write_path_block(file: h5py.File, paths: Sequence[Floats], arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -73,6 +73,36 @@ class Axis:
         return values
 
 
+@dataclass(frozen=True)
+class StepAxis(Axis):
+    """An axis whose coordinates are the steps of checkpoints, at any distances.
+
+    Attributes:
+        steps: the steps, ascending.
+    """
+
+    steps: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, steps: Sequence[int]) -> StepAxis:
+        """Return the axis of ``steps``.
+
+        Raises:
+            ValueError: no steps.
+        """
+        if not steps:
+            raise ValueError("expected one or more steps, got none")
+        return cls(steps[0], steps[-1], len(steps), tuple(steps))
+
+    def __str__(self) -> str:
+        return f"steps {','.join(map(str, self.steps))}"
+
+    @property
+    def values(self) -> np.ndarray:
+        """Steps, ``(count,)`` float64."""
+        return np.array(self.steps, dtype=np.float64)
+
+
 def _short(value: float) -> str:
     """Return the shortest text that gives the number back."""
     return f"{value:g}" if float(f"{value:g}") == value else repr(value)
@@ -138,6 +168,14 @@ class Grid:
         if list(seeds) != list(range(seeds[0], seeds[0] + len(seeds))):
             raise ValueError(f"expected consecutive seeds, got {list(seeds)}")
         return Grid((*self.axes, Axis(seeds[0], seeds[-1], len(seeds))))
+
+    def through(self, steps: Sequence[int]) -> Grid:
+        """Return this grid repeated for each of ascending ``steps``, which become the last axis.
+
+        Raises:
+            ValueError: no steps, or the grid has three axes already.
+        """
+        return Grid((*self.axes, StepAxis.of(steps)))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -16,10 +16,11 @@ from landscape.errors import DerivativeError, StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.derivatives.points import quadratic_model
 from landscape.evaluation.device import current_device
-from landscape.evaluation.multi_seed import MultiSeedEvaluator, open_multi_seed_evaluator
+from landscape.evaluation.multi_plane import MultiPlaneEvaluator, open_multi_plane_evaluator
 from landscape.evaluation.point_evaluator import Evaluator
 from landscape.evaluation.precision import REDUCED, PrecisionProbe, PrecisionReport
-from landscape.geometry.plane import Plane, PlaneFamily
+from landscape.geometry.plane import Plane
+from landscape.geometry.plane_sets import PlaneFamily, PlaneSeries, PlaneSet
 from landscape.geometry.quadratic import QuadraticModel
 from landscape.geometry.weights import Weights
 from landscape.parallel.executor import Batched
@@ -41,8 +42,8 @@ class SweepInputs:
 
     Attributes:
         problem: model, data, loss and metrics.
-        plane: origin and directions, or the planes of several seeds.
-        grid: points of the sweep; for several seeds, the last axis counts them.
+        plane: origin and directions, or several planes.
+        grid: points of the sweep; for several planes, the last axis is that of their members.
         config: output and choice of points.
         evaluation: settings of the evaluation.
         device: device of this rank, with its index.
@@ -50,7 +51,7 @@ class SweepInputs:
     """
 
     problem: Problem
-    plane: Plane | PlaneFamily
+    plane: Plane | PlaneSet
     grid: Grid
     config: SweepConfig
     evaluation: EvaluationConfig
@@ -58,10 +59,14 @@ class SweepInputs:
     metadata: SurfaceMetadata
 
     def __post_init__(self) -> None:
-        if isinstance(self.plane, PlaneFamily):
+        if not isinstance(self.plane, Plane):
             if self.config.adaptive is not None:
-                raise ValueError("an adaptive sweep takes a single seed: values cannot be interpolated between seeds")
-            object.__setattr__(self, "grid", self.grid.over(self.plane.seeds))
+                unit = self.plane.unit
+                raise ValueError(
+                    f"an adaptive sweep takes a single {unit}: values cannot be interpolated between {unit}s"
+                )
+            several = self.grid.through if isinstance(self.plane, PlaneSeries) else self.grid.over
+            object.__setattr__(self, "grid", several(self.plane.members))
         if self.plane.ndim != len(self.grid.coordinates):
             raise ValueError(
                 f"expected as many directions as axes, got {self.plane.ndim} and {len(self.grid.coordinates)}"
@@ -81,7 +86,7 @@ class PreparedSweep:
     inputs: SweepInputs
     header: Header
     precision: PrecisionReport | None
-    _evaluate: Evaluator | MultiSeedEvaluator
+    _evaluate: Evaluator | MultiPlaneEvaluator
 
     def compute(self, point: int) -> np.ndarray:
         """Return the values of the point at a flat index, ``(metrics,)``."""
@@ -147,7 +152,7 @@ def _prepare(inputs: SweepInputs, is_root: bool, stack: ExitStack) -> PreparedSw
     quadratic = _quadratic_model(inputs) if is_root and is_new else None
     # The root alone refuses what a file that is resumed may hold: the file may exist before the others look for it.
     evaluate = stack.enter_context(
-        open_multi_seed_evaluator(
+        open_multi_plane_evaluator(
             inputs.problem, inputs.plane, evaluation, inputs.device, config.data_bytes, begun=not (is_root and is_new)
         )
     )
@@ -190,7 +195,7 @@ def _quadratic_model(inputs: SweepInputs) -> QuadraticModel | None:
         return None  # gradients alone are possible
 
 
-def _settings(inputs: SweepInputs, evaluate: Evaluator | MultiSeedEvaluator) -> SweepSettings:
+def _settings(inputs: SweepInputs, evaluate: Evaluator | MultiPlaneEvaluator) -> SweepSettings:
     """Return the settings on which the values depend."""
     problem, plane = inputs.problem, inputs.plane
     given = inputs.metadata.settings or SweepSettings()
@@ -202,7 +207,10 @@ def _settings(inputs: SweepInputs, evaluate: Evaluator | MultiSeedEvaluator) -> 
         origin=plane.origin.digest(),
         directions=tuple(tuple(each) if isinstance(each, list) else each for each in plane.digests()),
         seeds=plane.seeds if isinstance(plane, PlaneFamily) else (),
-        fixed=_digest_of_fixed(problem, plane),
+        steps=plane.steps if isinstance(plane, PlaneSeries) else (),
+        states=plane.states if isinstance(plane, PlaneSeries) else (),
+        # Running statistics that a plane doesn't move are among the states of its checkpoint.
+        fixed="" if isinstance(plane, PlaneSeries) else _digest_of_fixed(problem, plane),
         **{**inputs.evaluation.to_json(), "batch_size": evaluate.batch_size, "engine": evaluate.engine},
         bn_weights=evaluate.bn_weights,
         problem=given.problem,
@@ -217,8 +225,8 @@ def _with_provenance(inputs: SweepInputs) -> SurfaceMetadata:
     given, plane = inputs.metadata, inputs.plane
     recipes = given.recipes
     if not recipes:
-        directions = plane.directions if isinstance(plane, Plane) else plane.directions(plane.seeds[0])
-        recipes = tuple(direction.recipe for direction in directions)
+        one = plane if isinstance(plane, Plane) else plane.first
+        recipes = tuple(direction.recipe for direction in one.directions)
     return replace(
         given,
         recipes=recipes,
@@ -227,7 +235,7 @@ def _with_provenance(inputs: SweepInputs) -> SurfaceMetadata:
     )
 
 
-def _digest_of_fixed(problem: Problem, plane: Plane | PlaneFamily) -> str:
+def _digest_of_fixed(problem: Problem, plane: Plane | PlaneSet) -> str:
     """Return the digest of the tensors that the plane does not move: running statistics, frozen buffers."""
     state = {n: t.detach() for n, t in full_state_dict(problem.model).items() if isinstance(t, Tensor)}
     return Weights({name: tensor for name, tensor in state.items() if name not in plane.origin.tensors}).digest()

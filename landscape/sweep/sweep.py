@@ -14,13 +14,15 @@ from functools import partial
 import numpy as np
 
 from landscape.evaluation.config import EvaluationConfig
-from landscape.geometry.plane import Plane, PlaneFamily
+from landscape.geometry.plane import Plane
+from landscape.geometry.plane_sets import PlaneSet
 from landscape.parallel.devices import oversubscription_warning
 from landscape.parallel.executor import execute
 from landscape.parallel.fault_tolerance import is_mpi_error
 from landscape.parallel.messages import Result
 from landscape.parallel.ranks import Ranks, mark_collective
 from landscape.problem.problem import Problem
+from landscape.surface.extension import extend_surface
 from landscape.surface.metadata import SurfaceMetadata
 from landscape.surface.store import FileStore, MemoryStore
 from landscape.surface.surface import FAILED, PENDING, is_complete
@@ -34,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 def run_sweep(
     problem: Problem,
-    plane: Plane | PlaneFamily,
+    plane: Plane | PlaneSet,
     grid: Grid,
     config: SweepConfig | None = None,
     *,
@@ -53,7 +55,7 @@ def run_sweep(
 
     Args:
         problem: model, data, loss and metrics. The model is restored bit for bit.
-        plane: origin and directions, as many as the grid has axes; or the planes of several seeds.
+        plane: origin and directions, as many as the grid has axes; or several planes (of seeds, or through checkpoints).
         grid: points to compute, on each plane.
         config: output, and choice of points.
         evaluation: device, dtype, batch size, threads. The dtype ``auto`` is that of a file to be resumed, otherwise
@@ -72,7 +74,7 @@ def run_sweep(
         The surface (None on ranks other than the root), and the number of points that are left or failed.
 
     Raises:
-        ValueError: plane and grid have different numbers of axes, an adaptive sweep has several seeds, or the device
+        ValueError: plane and grid have different numbers of axes, an adaptive sweep has several planes, or the device
             does not support the dtype.
         StoreError: the file cannot be created, resumed or written.
         RankError: the ranks would compute different things, or the root died.
@@ -148,7 +150,10 @@ class _Root:
     def _open_store(self) -> MemoryStore:
         if self._config.out is None:
             return MemoryStore(self._prepared.header)
-        return FileStore.open(self._config.out, self._prepared.header, self._config.overwrite)
+        out, header = self._config.out, self._prepared.header
+        if header.settings.steps and out.exists() and not self._config.overwrite:
+            extend_surface(out, header)
+        return FileStore.open(out, header, self._config.overwrite)
 
     def _report(self) -> None:
         """Tell the caller what there is to know about the measures, and what reduced precision costs."""

@@ -19,7 +19,8 @@ from typing import Any, Literal
 from landscape._utils.state_dict import full_state_dict
 from landscape._utils.trust import give, given
 from landscape.errors import CheckpointError
-from landscape.geometry.plane import Plane, PlaneFamily
+from landscape.geometry.plane import Plane
+from landscape.geometry.plane_sets import PlaneFamily, PlaneSeries
 from landscape.parallel.job import run_on_ranks
 from landscape.parallel.launcher import auto_ranks
 from landscape.parallel.worker import RankContext
@@ -30,6 +31,7 @@ from landscape.surface.reading import read_surface
 from landscape.sweep.config import SweepProgress, SweepResult
 from landscape.training.checkpoint import load_checkpoint, load_into, save_checkpoint
 from landscape.training.run import Run, run_of
+from landscape.workflows.checkpoint_planes import choose_checkpoints
 from landscape.workflows.planes import PlaneConfig
 from landscape.workflows.sources import find_checkpoint
 from landscape.workflows.surface_task import SurfaceTask, run_task
@@ -91,7 +93,9 @@ def run_on_local_ranks(
             per_rank = {int(rank): points for rank, points in report["progress"]["per_rank"].items()}
             progress(SweepProgress(**{**report["progress"], "per_rank": per_rank}))
 
-    if not isinstance(task.source, Problem):
+    if isinstance(task.plane, PlaneConfig) and task.plane.checkpoints:
+        choose_checkpoints(task.source, task.plane.checkpoints, task.problem)  # an error here costs no start of ranks
+    elif not isinstance(task.source, Problem):
         find_checkpoint(task.source, task.problem)  # an error here costs no start of the ranks
     with tempfile.TemporaryDirectory(prefix="landscape-") as name:
         folder = Path(name)
@@ -214,14 +218,21 @@ def _obstacle(task: SurfaceTask) -> str:
             "other processes cannot rebuild this problem, which was made in Python; pass a run directory, or build the "
             "problem from a ProblemSpec, whose factory='file.py:function' can name a function that returns any Problem"
         )
-    if isinstance(task.plane, PlaneFamily):
-        return "other processes cannot rebuild the planes of a PlaneFamily; pass a PlaneConfig with seeds"
+    if isinstance(task.plane, PlaneFamily | PlaneSeries):
+        name, choice = type(task.plane).__name__, "seeds" if isinstance(task.plane, PlaneFamily) else "checkpoints"
+        return f"other processes cannot rebuild the planes of a {name}; pass a PlaneConfig with {choice}"
     return ""
 
 
 def _points(task: SurfaceTask) -> int:
-    seeds = task.plane.seeds if isinstance(task.plane, (PlaneConfig, PlaneFamily)) else ()
-    return math.prod(axis.count for axis in task.axes) * max(len(seeds), 1)
+    points = math.prod(axis.count for axis in task.axes)
+    if isinstance(task.plane, Plane):
+        return points
+    if not isinstance(task.plane, PlaneConfig):
+        return points * len(task.plane.members)
+    if task.plane.checkpoints:
+        return points * len(choose_checkpoints(task.source, task.plane.checkpoints, task.problem).references)
+    return points * max(len(task.plane.seeds), 1)
 
 
 def _size(task: SurfaceTask) -> tuple[int, int] | None:

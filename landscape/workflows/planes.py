@@ -16,10 +16,12 @@ from landscape._utils.state_dict import full_state_dict
 from landscape._utils.torch_compat import NormBase
 from landscape.errors import CheckpointError
 from landscape.geometry.direction import Direction, difference
-from landscape.geometry.plane import Plane, PlaneFamily, random_plane
+from landscape.geometry.plane import Plane, random_plane
+from landscape.geometry.plane_sets import PlaneFamily
 from landscape.geometry.weights import Weights
 from landscape.surface.plane_files import read_directions
 from landscape.sweep.grid import Grid
+from landscape.workflows.checkpoint_planes import CheckpointChoice
 from landscape.workflows.sources import PathName, weights_at
 
 EigenvectorsOf: TypeAlias = Callable[[Weights, Sequence[int]], Sequence[Direction]]
@@ -41,6 +43,10 @@ class PlaneConfig:
     Attributes:
         seed: random seed of the random directions.
         seeds: consecutive seeds, for the same plane once per seed in one file; replaces ``seed``.
+        checkpoints: checkpoints of the run, for the landscape through training in one file: ``"all"``, a number of them
+            at even distances, or their steps. Each has a plane of its own through its weights, with the directions of
+            the source's checkpoint (the last one of a run), normalized to the weights there. A file that exists keeps
+            its directions and takes further checkpoints.
         normalization: normalization of random directions: ``filter``, ``layer``, ``weight``, ``unit-filter``,
             ``unit-layer``, ``model`` or ``none``.
         ignore: parameters that random directions leave alone: ``biasbn`` or ``none``.
@@ -61,12 +67,13 @@ class PlaneConfig:
             directory of the surface file if they would take more than half of the memory.
 
     Raises:
-        ValueError: more than one of ``to``, ``directions`` and ``hessian``, both ``orthogonal`` and ``same_direction``,
+        ValueError: more than one of ``to``, ``directions`` and ``hessian``, both ``seeds`` and ``checkpoints``, both ``orthogonal`` and ``same_direction``,
             a number of an eigenvector that is zero or repeated, or an unknown scale.
     """
 
     seed: int = 0
     seeds: Sequence[int] = ()
+    checkpoints: CheckpointChoice = ()
     normalization: str = "filter"
     ignore: str = "biasbn"
     to: PathName | Sequence[PathName] = ()
@@ -90,6 +97,12 @@ class PlaneConfig:
         for name in ("only", "freeze"):
             set_field(self, name, split_patterns(getattr(self, name)))
         set_field(self, "seeds", tuple(self.seeds))
+        if not isinstance(self.checkpoints, int | str):
+            set_field(self, "checkpoints", tuple(self.checkpoints))
+        elif self.checkpoints == 0 or (isinstance(self.checkpoints, str) and self.checkpoints != "all"):
+            raise ValueError(f"checkpoints: expected 'all', a positive number or steps, got {self.checkpoints!r}")
+        if self.seeds and self.checkpoints:
+            raise ValueError("expected at most one of seeds and checkpoints, since each is the last axis, got both")
         set_field(self, "hessian", None if self.hessian is None else tuple(self.hessian))
         given = {"directions": self.directions is not None, "to": self.to, "hessian": self.hessian is not None}
         named = [name for name, value in given.items() if value]

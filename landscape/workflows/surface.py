@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias
 
 from landscape._utils.trust import trusting
 from landscape.evaluation.config import EvaluationConfig
-from landscape.geometry.plane import Plane, PlaneFamily
+from landscape.geometry.plane import Plane
+from landscape.geometry.plane_sets import PlaneFamily, PlaneSeries
 from landscape.parallel.ranks import Ranks
 from landscape.problem.spec import ProblemSpec
 from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
@@ -49,7 +50,7 @@ def compute_surface(
     Args:
         source: a problem with weights in its model, a run (its last checkpoint is the centre), or the path of a run
             directory or checkpoint file.
-        plane: a plane, the planes of several seeds, or a :class:`~landscape.PlaneConfig`; by default a plane of two
+        plane: a plane, several planes, or a :class:`~landscape.PlaneConfig`; by default a plane of two
             random filter-normalized directions with seed 0.
         grid: a grid, or one to three axes, each ``"min:max:n"``, ``"auto"`` or ``"auto:n"`` (a range found by rule);
             by default 51 points from -1 to 1 along each axis.
@@ -85,7 +86,7 @@ def compute_surface(
     ndim = 2
     if isinstance(plane, Plane):
         ndim = plane.ndim
-    elif isinstance(plane, PlaneFamily):
+    elif isinstance(plane, PlaneFamily | PlaneSeries):
         ndim = plane.axes
     task = SurfaceTask(
         source, plane, axes_of(grid, ndim), config or SweepConfig(), evaluation or EvaluationConfig(device="auto"),

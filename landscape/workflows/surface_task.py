@@ -12,7 +12,8 @@ import numpy as np
 from landscape._utils.text import counted
 from landscape.errors import StoreError
 from landscape.evaluation.config import EvaluationConfig
-from landscape.geometry.plane import Plane, PlaneFamily
+from landscape.geometry.plane import Plane
+from landscape.geometry.plane_sets import PlaneFamily, PlaneSet
 from landscape.geometry.weights import Weights, movable_tensors
 from landscape.parallel.devices import choose_device, describe_device, device_count
 from landscape.parallel.ranks import Ranks, host_description
@@ -26,12 +27,13 @@ from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
 from landscape.sweep.grid import Grid
 from landscape.sweep.prepared import stored_settings
 from landscape.sweep.sweep import run_sweep
+from landscape.workflows.checkpoint_planes import ChosenCheckpoints, choose_checkpoints, planes_through
 from landscape.workflows.grids import AxisChoice, resolve_grid
 from landscape.workflows.hessian_plane import Eigenvectors
 from landscape.workflows.planes import PlaneConfig, extrapolation_warning
 from landscape.workflows.sources import Source, SourceLike, SplitChoice, open_source
 
-PlaneLike: TypeAlias = Plane | PlaneFamily | PlaneConfig
+PlaneLike: TypeAlias = Plane | PlaneSet | PlaneConfig
 
 _IDENTITY = ("model", "model_args", "dataset", "dataset_args", "factory_args")
 """Parts of a problem's description that a resumed file must share. Where the data are may change from host to host;
@@ -44,7 +46,7 @@ class SurfaceTask:
 
     Attributes:
         source: problem, run, or path of a run directory or checkpoint.
-        plane: the plane, the planes of several seeds, or how to choose them.
+        plane: the plane, several planes, or how to choose them.
         axes: axes of the grid, x first.
         config: output file and choice of points.
         evaluation: how the loss at a point is computed.
@@ -82,14 +84,19 @@ def run_task(
         say: called on the root with messages.
     """
     stored = ranks.share(ranks.collective(lambda: stored_settings(task.config) if ranks.is_root else None))
+    checkpoints = ranks.share(ranks.collective(lambda: _checkpoints(task, stored) if ranks.is_root else None))
+    if checkpoints is not None:
+        task = replace(task, source=checkpoints.reference.path)
     source = ranks.collective(lambda: open_as_stored(task, stored))
     problem = source.problem
     task = replace(task, plane=ranks.collective(lambda: plane_as_stored(task.plane, problem, stored)))
     requested = ranks.share(ranks.collective(lambda: requested_device(task) if ranks.is_root else None))
     device = choose_device(requested or task.evaluation.device, ranks)
     evaluation = ranks.collective(lambda: resolve_evaluation(task.evaluation, device, problem, stored))
-    plane = _plane(replace(task, evaluation=evaluation), problem, ranks, device, say)
-    first = plane if isinstance(plane, Plane) else ranks.collective(lambda: plane.make_plane(plane.seeds[0]))
+    plane: Plane | PlaneSet = _plane(replace(task, evaluation=evaluation), problem, ranks, device, say)
+    if checkpoints is not None and isinstance(plane, Plane):
+        plane = planes_through(problem, checkpoints, plane, ranks)
+    first = plane if isinstance(plane, Plane) else ranks.collective(lambda: plane.first)
     # Ranges by rule take some evaluations. The root alone finds them, so that they are equal everywhere; a bound on the
     # loss plays no part in them.
     directions = task.plane.directions if isinstance(task.plane, PlaneConfig) else None
@@ -106,7 +113,9 @@ def run_task(
     )
     assert found is not None  # the root's
     grid, rules = found
-    metadata = ranks.collective(lambda: _account(source, first, several=first is not plane))
+    metadata = ranks.collective(lambda: _account(source, first, several=isinstance(plane, PlaneFamily)))
+    if checkpoints is not None:
+        metadata = replace(metadata, checkpoints=checkpoints.references)
     if ranks.is_root:
         if source.note:
             say(source.note)
@@ -132,6 +141,19 @@ def run_task(
     )
 
 
+def _checkpoints(task: SurfaceTask, stored: SweepSettings | None) -> ChosenCheckpoints | None:
+    """Return the checkpoints that a surface through training goes through; None for another surface."""
+    choice = task.plane.checkpoints if isinstance(task.plane, PlaneConfig) else ()
+    if not choice:
+        return None
+    if len(task.axes) > 2:
+        raise ValueError(f"checkpoints: expected one or two axes, since checkpoints are the last, got {len(task.axes)}")
+    metadata = None
+    if stored is not None and task.config.out is not None:
+        metadata = read_surface(task.config.out).metadata
+    return choose_checkpoints(task.source, choice, task.problem, metadata)
+
+
 def requested_device(task: SurfaceTask) -> str:
     """Return the device of a task, where ``auto`` becomes the kind of device that a file to be resumed was begun on.
 
@@ -152,7 +174,7 @@ def requested_device(task: SurfaceTask) -> str:
 
 def _plane(
     task: SurfaceTask, problem: Problem, ranks: Ranks, device: str, say: Callable[[str], None]
-) -> Plane | PlaneFamily:
+) -> Plane | PlaneSet:
     """Make the plane: once per job for one seed; on every rank for several, which go through them at their own pace."""
     if not isinstance(task.plane, PlaneConfig):
         return task.plane
@@ -229,14 +251,15 @@ def _account(source: Source, plane: Plane, several: bool) -> SurfaceMetadata:
 
 
 def _summary(
-    plane: Plane | PlaneFamily, grid: Grid, problem: Problem, ranks: Ranks, evaluation: EvaluationConfig, device: str
+    plane: Plane | PlaneSet, grid: Grid, problem: Problem, ranks: Ranks, evaluation: EvaluationConfig, device: str
 ) -> str:
     """Return the size of a sweep in one line."""
     samples = ", ".join(f"{len(split):,} {name}" for name, split in problem.splits.items())
     axes = " x ".join(str(axis) for axis in grid.axes)
     points, about = len(grid), ""
-    if isinstance(plane, PlaneFamily):
-        points, about = points * len(plane.seeds), f" for each of {len(plane.seeds)} seeds"
+    if not isinstance(plane, Plane):
+        count = len(plane.members)
+        points, about = points * count, f" for each of {counted(count, plane.unit)}"
     elif plane.ndim > 1:
         about = f"; cosine of the axes {plane.cosines[0, 1]:.3f}"
     origin = plane.origin

@@ -17,7 +17,8 @@ from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.evaluator import open_evaluator
 from landscape.geometry import Plane, Weights
 from landscape.geometry.direction import Direction
-from landscape.geometry.plane import PlaneFamily, random_plane
+from landscape.geometry.plane import random_plane
+from landscape.geometry.plane_sets import PlaneFamily
 from landscape.problem import Problem, Split, accuracy, cross_entropy
 from landscape.surface import read_surface
 from landscape.sweep import Grid, run_sweep

@@ -16,7 +16,8 @@ from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.device import reproducible_numerics
 from landscape.evaluation.precision import PrecisionReport, probe_points
 from landscape.geometry import Weights
-from landscape.geometry.plane import PlaneFamily, random_plane
+from landscape.geometry.plane import random_plane
+from landscape.geometry.plane_sets import PlaneFamily
 from landscape.problem import Problem, Split, accuracy, cross_entropy
 from landscape.surface import read_surface
 from landscape.sweep import Grid, run_sweep

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from landscape.analysis.checks import check_evaluation
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.evaluator import open_evaluator
-from landscape.evaluation.multi_seed import open_multi_seed_evaluator
+from landscape.evaluation.multi_plane import open_multi_plane_evaluator
 from landscape.evaluation.reductions import check_reduction
 from landscape.geometry import Plane, Weights
 from landscape.geometry.direction import gaussian
@@ -186,12 +186,12 @@ def test_random_mean_is_not_refused(problem):
 
 def test_file_begun_with_a_refused_measure_is_resumed(problem, tmp_path, monkeypatch):
     def as_before(*arguments, begun, **keywords):
-        return open_multi_seed_evaluator(*arguments, begun=True, **keywords)
+        return open_multi_plane_evaluator(*arguments, begun=True, **keywords)
 
     arguments = with_loss(problem, weighted), plane_of(problem.model), Grid((Axis(-1, 1, 30),))
     config, evaluation = SweepConfig(out=tmp_path / "old.h5"), EvaluationConfig(batch_size=32, engine="eager")
     with monkeypatch.context() as patch:
-        patch.setattr("landscape.sweep.prepared.open_multi_seed_evaluator", as_before)
+        patch.setattr("landscape.sweep.prepared.open_multi_plane_evaluator", as_before)
         before = run_sweep(*arguments, config, evaluation=evaluation, stop=lambda: True)
     assert not is_complete(before.surface.status).all()
     said = []

@@ -16,7 +16,8 @@ from landscape._utils.machine import memory_limit
 from landscape.errors import StoreError
 from landscape.geometry import Weights
 from landscape.geometry import arena as arena_module
-from landscape.geometry.plane import PlaneFamily, random_plane
+from landscape.geometry.plane import random_plane
+from landscape.geometry.plane_sets import PlaneFamily
 from landscape.parallel import shared_plane as sharing
 from landscape.parallel.ranks import Ranks
 from landscape.parallel.shared_plane import make_in_arena, scratch_directory, share_plane

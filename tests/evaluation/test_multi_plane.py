@@ -12,9 +12,10 @@ from torch import nn
 
 from landscape.errors import StoreError
 from landscape.evaluation.config import EvaluationConfig
-from landscape.evaluation.multi_seed import open_multi_seed_evaluator
+from landscape.evaluation.multi_plane import open_multi_plane_evaluator
 from landscape.geometry import Weights
-from landscape.geometry.plane import PlaneFamily, random_plane
+from landscape.geometry.plane import random_plane
+from landscape.geometry.plane_sets import PlaneFamily
 from landscape.problem import Problem, Split, accuracy, cross_entropy
 from landscape.surface import read_surface
 from landscape.surface.plane_files import read_plane
@@ -94,7 +95,7 @@ def test_one_plane_in_memory_at_a_time(problem):
         return plane
 
     where = PlaneFamily(origin, (0, 1, 2), make)
-    with open_multi_seed_evaluator(problem, where, EvaluationConfig(), "cpu") as evaluate:
+    with open_multi_plane_evaluator(problem, where, EvaluationConfig(), "cpu") as evaluate:
         for seed in (0, 1, 2):
             evaluate((0.5, 0.5, seed))
     assert len(made) == 3
