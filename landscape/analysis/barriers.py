@@ -105,7 +105,7 @@ def excess_over_chord(surface: Surface, metric: str) -> tuple[Floats, Floats, Fl
 
     Of metrics that are higher for better networks, the worsening is how far they are below the chord.
     """
-    if len(surface.coordinates) != 1 or surface.seeds:
+    if len(surface.coordinates) != 1 or surface.members:
         raise ValueError(f"expected a line, got a surface of shape {surface.shape}")
     places, values = surface.x, np.where(surface.status == DONE, surface.metric(metric), np.nan)
     start, end = (np.flatnonzero(places == place) for place in (0.0, 1.0))

@@ -60,24 +60,28 @@ def _rank(verdict: str) -> int:
 
 
 def check_surface(
-    surface: Surface, plane: Plane | Mapping[int, Plane] | None = None, expected: float | None = None
+    surface: Surface,
+    plane: Plane | Mapping[int, Plane] | None = None,
+    expected: float | Mapping[int, float] | None = None,
 ) -> list[Finding]:
     """Check the values of a surface, and the angles between its axes.
 
-    A surface of several seeds is checked seed by seed, and the worst finding of each check is returned.
+    A surface of several seeds, or through training, is checked seed by seed or checkpoint by checkpoint, and the worst
+    finding of each check is returned.
 
     Args:
         surface: surface to check.
-        plane: its plane, or its planes by seed; None skips the angles.
-        expected: loss of the checkpoint at the origin, computed on the same samples; None skips the comparison.
+        plane: its plane, or its planes by seed or step; None skips the angles.
+        expected: loss of the checkpoint at the origin, computed on the same samples, or that of each step; None skips
+            the comparison.
 
     Returns:
         One finding per check: ``complete``, ``origin``, ``cosine_xy`` ..., ``finite``, ``relief``, ``valley``,
         ``lowest``, ``sampling``, as far as they apply.
     """
-    if surface.seeds:
-        planes = plane if isinstance(plane, Mapping) else {}
-        return _worst_of_seeds(surface, planes, expected)
+    if surface.members:
+        return _worst_of_members(surface, plane if isinstance(plane, Mapping) else {}, expected)
+    assert not isinstance(expected, Mapping)  # of a surface over a single plane
     loss = surface.metric()
     done = surface.status == DONE
     findings = [_check_complete(is_complete(surface.status), bool(surface.metadata.finished))]
@@ -100,12 +104,17 @@ def check_surface(
     return findings
 
 
-def _worst_of_seeds(surface: Surface, planes: Mapping[int, Plane], expected: float | None) -> list[Finding]:
-    """Check the surface of each seed, and return the worst finding of each check."""
+def _worst_of_members(
+    surface: Surface, planes: Mapping[int, Plane], expected: float | Mapping[int, float] | None
+) -> list[Finding]:
+    """Check the surface of each seed or checkpoint, and return the worst finding of each check."""
     found: dict[str, Finding] = {}
-    for seed in surface.seeds:
-        for finding in check_surface(surface.for_seed(seed), planes.get(seed), expected):
-            named = replace(finding, text=f"seed {seed}: {finding.text}")
+    for member in surface.members:
+        one = surface.for_seed(member) if surface.seeds else surface.for_step(member)
+        loss = expected.get(member) if isinstance(expected, Mapping) else expected
+        for finding in check_surface(one, planes.get(member), loss):
+            name = f"seed {member}" if surface.seeds else f"step {member}"
+            named = replace(finding, text=f"{name}: {finding.text}")
             if _rank(named.verdict) > _rank(found.setdefault(finding.name, named).verdict):
                 found[finding.name] = named
     return list(found.values())

@@ -93,6 +93,8 @@ def origin_values(surface: Surface) -> dict[str, float]:
     stored = surface.metadata.origin_values
     if stored is not None:
         return dict(stored)
+    if surface.steps:
+        return {}  # each checkpoint is an origin of its own
     # All seeds share the origin, so the first one is taken.
     at = grid_origin(surface.coordinates[:-1] if surface.seeds else surface.coordinates)
     if at is None:

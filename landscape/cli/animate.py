@@ -51,6 +51,7 @@ def command(
     paths: tuple[Path, ...],
     out: Path,
     seed: int | None,
+    at: int | None,
     z: float | None,
     overwrite: bool,
     **options: Any,
@@ -83,7 +84,7 @@ def command(
     motion = Motion(**{name: options.pop(name) for name in MOTION})
     with Bar("drawing", "frame", every=15.0) as bar:
         written = animate_scene(
-            files, paths, out, SceneOptions(**options), motion, seed=seed, z=z,
+            files, paths, out, SceneOptions(**options), motion, seed=seed, at=at, z=z,
             progress=lambda steps: bar.update(steps.done, steps.total),
         )  # fmt: skip
     echo(f"{written}: {motion.seconds:g} s, {_size(written)}, from {', '.join(map(str, files))}", err=True)

@@ -31,6 +31,7 @@ def command(
     paths: tuple[Path, ...],
     out: Path,
     seed: int | None,
+    at: int | None,
     z: float | None,
     overwrite: bool,
     **content: Any,
@@ -58,6 +59,6 @@ def command(
     from landscape.render.exports.job import ExportOptions
     from landscape.workflows.export import export
 
-    written = export(out, files, paths, ExportOptions(**content), seed=seed, z=z, overwrite=overwrite)
+    written = export(out, files, paths, ExportOptions(**content), seed=seed, at=at, z=z, overwrite=overwrite)
     for path in written:
         echo(f"{path}: written", err=True)

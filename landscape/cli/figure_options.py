@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from landscape.cli.options import PATH, Decorator, require_new, together
+from landscape.cli.options import NON_NEGATIVE, PATH, Decorator, require_new, together
 from landscape.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -54,6 +54,13 @@ look_options = together(
         metavar="N",
         cls=RenamedOption,
         help="Seed to draw, for a surface over several seeds.  [default: their spread]",
+    ),
+    click.option(
+        "--at",
+        type=NON_NEGATIVE,
+        metavar="STEP",
+        help="Checkpoint to draw, for a surface through training, the nearest to this step.  [default: all where the "
+        "figure has room, or the last]",
     ),
     click.option(
         "--at-z", "z", type=float, metavar="Z", help="Layer of a volume to draw, the nearest to this z.  [default: 0]"

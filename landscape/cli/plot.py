@@ -91,6 +91,7 @@ def command(
     paths: tuple[Path, ...],
     outs: tuple[Path, ...],
     seed: int | None,
+    at: int | None,
     z: float | None,
     dpi: int,
     overwrite: bool,
@@ -110,6 +111,7 @@ def command(
       landscape plot surface.h5 --trajectory trajectory.h5 --out figure.pdf
       landscape plot with.h5 without.h5 --size page --out compare.pdf
       landscape plot surface.h5 --out figure.pdf --out figure.png
+      landscape plot through.h5 --out training.pdf
       landscape plot line.h5 --second train_acc --out line.svg
       landscape plot few_samples.h5 --noise
       landscape plot ratio.h5 --metric eig_ratio --style heat
@@ -124,5 +126,5 @@ def command(
         return
     if parts:
         raise click.UsageError("--part needs one file made by `landscape curvature`")
-    figure = plot(files, paths, options=PlotOptions(**look), seed=seed, z=z)
+    figure = plot(files, paths, options=PlotOptions(**look), seed=seed, at=at, z=z)
     save_figures(figure, outs, files, dpi=dpi)

@@ -29,6 +29,7 @@ def command(
     paths: tuple[Path, ...],
     outs: tuple[Path, ...],
     seed: int | None,
+    at: int | None,
     z: float | None,
     overwrite: bool,
     **look: Any,
@@ -43,6 +44,7 @@ def command(
       landscape render with.h5 without.h5 --size 3840x2160 --out cover.png
       landscape render surface.h5 --view 30,25 --clip 100 \\
           --size neurips --dpi 600 --out figure.png
+      landscape render through.h5 --at 40 --out step-40.png
       landscape render surface.h5 --no-axes --background black --light side \\
           --cmap magma --height 0.7 --out cover.png
     """
@@ -50,5 +52,5 @@ def command(
     from landscape.render.scenes.options import SceneOptions
     from landscape.workflows.figures import render_scene
 
-    figure = render_scene(files, paths, SceneOptions(**look), seed=seed, z=z)
+    figure = render_scene(files, paths, SceneOptions(**look), seed=seed, at=at, z=z)
     save_figures(figure, outs, files, dpi=figure.dpi, transparent=look["transparent"])

@@ -22,6 +22,9 @@ SHOWN = 12
 @click.argument("file", metavar="FILE", type=PATH)
 @click.option("--metric", metavar="NAME", help="Metric of the surface.  [default: the first loss]")
 @click.option("--seed", type=NON_NEGATIVE, help="Seed to select from a surface over several seeds.")
+@click.option(
+    "--at", type=NON_NEGATIVE, metavar="STEP", help="Checkpoint to select from a surface through training, the nearest."
+)
 @click.option("--diagonals", is_flag=True, help="Count points that share a corner as neighbours.")
 @click.option(
     "--measure-errors",
@@ -56,7 +59,7 @@ def command(file: Path, **options: Any) -> None:
     from landscape.render.tables import number_table
     from landscape.workflows.topology import compute_topology
 
-    names = ("metric", "seed", "diagonals", "measure_errors", "out", "fields", "overwrite")
+    names = ("metric", "seed", "at", "diagonals", "measure_errors", "out", "fields", "overwrite")
     result = compute_topology(file, **{name: options[name] for name in names})
     tree = result.tree
     if options["as_json"]:

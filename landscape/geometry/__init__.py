@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from landscape.geometry.pca import principal_directions as principal_directions
     from landscape.geometry.placement import movable_on as movable_on
     from landscape.geometry.plane import Plane as Plane
-    from landscape.geometry.plane_sets import PlaneFamily as PlaneFamily
-    from landscape.geometry.plane_sets import PlaneSeries as PlaneSeries
     from landscape.geometry.plane import Projection as Projection
     from landscape.geometry.plane import plane_through as plane_through
     from landscape.geometry.plane import principal_plane as principal_plane
     from landscape.geometry.plane import random_plane as random_plane
+    from landscape.geometry.plane_sets import PlaneFamily as PlaneFamily
+    from landscape.geometry.plane_sets import PlaneSeries as PlaneSeries
     from landscape.geometry.ranges import AxisRange as AxisRange
     from landscape.geometry.ranges import range_by_loss as range_by_loss
     from landscape.geometry.ranges import range_of_paths as range_of_paths

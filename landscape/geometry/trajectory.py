@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +83,39 @@ class Trajectory:
     def with_surface_loss(self, surface_loss: FloatArray) -> Trajectory:
         """Return the same path with the loss of the surface at its points, ``(n,)``."""
         return replace(self, surface_loss=np.asarray(surface_loss, dtype=np.float64))
+
+    def up_to(self, step: float) -> Trajectory:
+        """Return the path up to a step, which ends between two checkpoints if it has none there: interpolated linearly.
+
+        Raises:
+            ValueError: the path begins later.
+        """
+        if not self.step[0] <= step:
+            raise ValueError(f"path {self.name!r} begins at step {self.step[0]}, after {step:g}")
+        last = float(np.interp(step, self.step, np.arange(len(self))))
+        places = np.append(np.arange(int(last) + 1), [last] if last > int(last) else [])
+
+        def cut(values: FloatArray) -> FloatArray:
+            columns = [np.interp(places, np.arange(len(self)), column) for column in np.atleast_2d(values.T)]
+            return np.stack(columns, axis=-1).reshape(len(places), *values.shape[1:])
+
+        names = ("epoch", "coordinates", "distance", "displacement", "loss", "surface_loss", "learning_rate")
+        steps = np.round(np.interp(places, np.arange(len(self)), self.step)).astype(np.int64)
+        changed: dict[str, Any] = {name: cut(getattr(self, name)) for name in names}
+        return replace(self, step=steps, gradient=None, **changed)
+
+    def shifted(self, offset: FloatArray) -> Trajectory:
+        """Return the path in a parallel plane, with other coordinates: ``offset`` ``(k,)`` is added to them.
+
+        Unless the offset is zero, distances and losses on the plane are unknown: NaN.
+        """
+        if not np.any(offset):
+            return self
+        unknown = np.full(len(self), np.nan)
+        coordinates = self.coordinates + offset
+        return replace(
+            self, coordinates=coordinates, distance=unknown, displacement=unknown, surface_loss=unknown, gradient=None
+        )
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from landscape.geometry.recipe import DirectionRecipe
 
 if TYPE_CHECKING:
     from landscape.geometry.plane import Plane
-from landscape.geometry.plane_sets import PlaneSet
+    from landscape.geometry.plane_sets import PlaneSet
 
 FORMAT, FORMAT_VERSION = "landscape-surface", 1
 LI_FORMAT = "li-et-al"

@@ -55,7 +55,7 @@ def run_sweep(
 
     Args:
         problem: model, data, loss and metrics. The model is restored bit for bit.
-        plane: origin and directions, as many as the grid has axes; or several planes (of seeds, or through checkpoints).
+        plane: origin and directions, as many as the grid has axes; or several planes, of seeds or checkpoints.
         grid: points to compute, on each plane.
         config: output, and choice of points.
         evaluation: device, dtype, batch size, threads. The dtype ``auto`` is that of a file to be resumed, otherwise

@@ -11,7 +11,7 @@ import torch
 from landscape._utils.state_dict import full_state_dict
 from landscape._utils.trust import trusting
 from landscape.analysis.checks import BAD, OK, WARN, Finding, check_evaluation, check_surface
-from landscape.errors import LandscapeError, StoreError
+from landscape.errors import CheckpointError, LandscapeError, StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.plane import Plane, random_plane
 from landscape.geometry.weights import Weights
@@ -24,6 +24,7 @@ from landscape.surface.reading import read_surface
 from landscape.surface.surface import Surface
 from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into
 from landscape.training.run import Run
+from landscape.workflows.checkpoint_planes import digest_of_state, plane_at
 from landscape.workflows.sources import PathName, measured_loss, widen
 
 
@@ -107,7 +108,7 @@ def _check_file(path: Path, evaluate: bool) -> list[Finding]:
         if surface.seeds:
             planes = {seed: read_plane(path, seed, mapped=True) for seed in surface.seeds}
         else:
-            planes = read_plane(path, mapped=True)
+            planes = read_plane(path, mapped=True)  # of a surface through training, that of the reference
         _require_own_planes(surface, planes)
     except StoreError as error:
         return [*check_surface(surface), _damaged(str(error))]
@@ -121,13 +122,40 @@ def _check_file(path: Path, evaluate: bool) -> list[Finding]:
         return [*check_surface(surface, planes), Finding("network", math.nan, WARN, text)]
     # The checkpoint's own loss by another route: the plain model, as training measures it. Re-estimated statistics make
     # another network on purpose.
-    expected = None
-    if evaluation.bn != "recalibrate":
-        expected = measured_loss(problem, surface.metrics[0].partition("_loss")[0])
+    expected: float | dict[int, float] | None = None
+    if surface.steps:
+        expected, changed = _losses_through(surface, problem, plane, evaluation)
+        planes = dict.fromkeys(surface.steps, plane)  # they share the directions
+        fallback += changed
+    elif evaluation.bn != "recalibrate":
+        expected = measured_loss(problem, _split(surface))
     findings = check_surface(surface, planes, expected)
     known = {finding.name for finding in findings}
     evaluated = check_evaluation(problem, plane, evaluation)
     return [*findings, *fallback, *(finding for finding in evaluated if finding.name not in known)]
+
+
+def _losses_through(
+    surface: Surface, problem: Problem, reference: Plane, evaluation: EvaluationConfig
+) -> tuple[dict[int, float], list[Finding]]:
+    """Return the loss of each checkpoint of a surface through training, and findings about checkpoints that changed."""
+    settings, losses, findings = surface.metadata.settings, {}, []
+    for checkpoint, state in zip(surface.metadata.checkpoints, settings.states if settings else (), strict=True):
+        try:
+            with plane_at(problem, checkpoint.path, reference):
+                same = digest_of_state(problem.model) == state
+                if same and evaluation.bn != "recalibrate" and checkpoint.step is not None:
+                    losses[checkpoint.step] = measured_loss(problem, _split(surface))
+            text = "" if same else f"{checkpoint.path} has changed since its surface was computed"
+        except CheckpointError as error:
+            text = f"the checkpoint of step {checkpoint.step} cannot be loaded, so its loss is not compared: {error}"
+        if text:
+            findings.append(Finding("checkpoints", math.nan, WARN, text))
+    return losses, findings
+
+
+def _split(surface: Surface) -> str:
+    return surface.metrics[0].partition("_loss")[0]
 
 
 def _damaged(text: str) -> Finding:

@@ -30,6 +30,7 @@ from landscape.training.run import Run, run_of
 from landscape.training.weight_files import split_key
 from landscape.workflows.checkpoint_series import CheckpointSeries, open_paths
 from landscape.workflows.sources import SourceLike, is_run_source
+from landscape.workflows.through import evenly_chosen
 
 CheckpointChoice: TypeAlias = Literal["all"] | int | Sequence[int]
 """Checkpoints of a run: all of them, a number of them at even distances, or the steps of some."""
@@ -86,7 +87,9 @@ def choose_checkpoints(
     for step in chosen:
         if step not in files:
             near = min(steps, key=lambda saved: abs(saved - step))
-            raise ValueError(f"checkpoints: no checkpoint of step {step}; the nearest of {len(steps)} is that of {near}")
+            raise ValueError(
+                f"checkpoints: the run has none of step {step}; the nearest of {len(steps)} is that of step {near}"
+            )
     if not 1 <= len(chosen) <= MAX_CHECKPOINTS:
         raise ValueError(
             f"checkpoints: expected 1 to {MAX_CHECKPOINTS} checkpoints in one file, got {len(chosen)}; choose a number "
@@ -97,8 +100,8 @@ def choose_checkpoints(
         own = steps[-1] if kept is None else kept
     if own not in files:
         raise CheckpointError(
-            f"the checkpoint of step {own}, to which the directions of the file are normalized, is gone; restore it, or "
-            "write to another file"
+            f"the checkpoint of step {own}, to which the directions of the file are normalized, is gone; restore it, "
+            "or write to another file"
         )
     return ChosenCheckpoints(tuple(_reference(step, *files[step]) for step in chosen), _reference(own, *files[own]))
 
@@ -136,33 +139,6 @@ def _files_of(source: SourceLike, problem: ProblemSpec | None) -> tuple[dict[int
         path = split_key(source)[0].resolve()
         named = next((step for step, (file, _) in files.items() if file.resolve() == path), None)
     return files, named
-
-
-def evenly_chosen(steps: Sequence[int], count: int, kept: Sequence[int] = ()) -> list[int]:
-    """Return ``count`` of the steps at even distances in their order, the first and the last among them.
-
-    Args:
-        steps: ascending steps.
-        count: number of steps; all are returned if there are fewer.
-        kept: steps that are chosen already, such as those of a file; further ones are the farthest from them.
-
-    Raises:
-        ValueError: ``count`` is below one.
-    """
-    if count < 1:
-        raise ValueError(f"checkpoints: expected a positive number, got {count}")
-    last = len(steps) - 1
-    if not kept:
-        places = {round(k * last / (count - 1)) for k in range(count)} if 1 < count <= last else {last}
-        return sorted(steps[place] for place in (places if count <= last else range(last + 1)))
-    chosen = [place for place, step in enumerate(steps) if step in kept]
-    for _ in range(min(count, len(steps)) - len(kept)):
-        chosen.append(max(range(last + 1), key=lambda place: (_distance(place, chosen), place)))
-    return sorted({*kept, *(steps[place] for place in chosen)})
-
-
-def _distance(place: int, others: Sequence[int]) -> int:
-    return min((abs(place - other) for other in others), default=place)
 
 
 def planes_through(problem: Problem, chosen: ChosenCheckpoints, reference: Plane, ranks: Ranks) -> PlaneSeries:

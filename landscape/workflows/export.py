@@ -14,8 +14,7 @@ from landscape.surface.surface import Surface
 from landscape.workflows.inputs import (
     SurfaceSource,
     TrajectorySource,
-    load_surface,
-    load_surfaces,
+    load_scene,
     load_trajectories,
 )
 
@@ -30,6 +29,7 @@ def export(
     options: ExportOptions | None = None,
     *,
     seed: int | None = None,
+    at: int | None = None,
     z: float | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
@@ -51,6 +51,8 @@ def export(
         trajectories: trajectories, or paths of trajectory files; with several surfaces one entry for each.
         options: content of the file.
         seed: the seed to select from a surface over several seeds; by default the spread over the seeds.
+        at: the checkpoint to select from a surface through training, the nearest to this step; by default the last,
+            and all in ``.csv`` and ``.xdmf``.
         z: the layer to select from a volume, the nearest to this coordinate. By default the layer at 0, and the whole
             volume in ``.vti`` and ``.csv``.
         overwrite: replace files that exist.
@@ -78,26 +80,28 @@ def export(
     if suffix == ".html":
         from landscape.render.exports.page import write_page
 
-        loaded = load_surfaces(sources, seed=seed, z=z)
-        groups = load_trajectories(trajectories, len(loaded))
+        loaded, groups = load_scene(sources, trajectories, seed=seed, at=at, z=z)
         return [write_page(path, loaded, groups, options, overwrite=overwrite)]
     if suffix == ".xdmf":
-        if z is not None or seed is not None:
-            raise ValueError(".xdmf refers to the whole surface file: a layer or a seed needs another format")
+        if not (z is seed is at is None):
+            raise ValueError(".xdmf refers to the whole surface file: a layer, seed or checkpoint needs another format")
         return [_export_xdmf(path, sources[0], trajectories, overwrite)]
     if suffix == ".h5":
-        return _export_li2018(path, sources[0], trajectories, overwrite)
+        return _export_li2018(path, sources[0], trajectories, at, overwrite)
     from landscape.render.exports.export import export as write
 
-    if suffix in (".vti", ".csv") and z is None and seed is None:
-        from landscape.surface.reading import read_surface
-
-        source = sources[0]  # as stored: neither a layer nor interpolated points
-        surface = source if isinstance(source, Surface) else read_surface(source)
+    surface = _read(sources[0])
+    if suffix in (".vti", ".csv") and z is seed is at is None and not (surface.steps and suffix == ".vti"):
+        (paths,) = load_trajectories(trajectories, 1)  # as stored: neither a layer nor interpolated points
     else:
-        surface = load_surface(sources[0], seed=seed, z=z)
-    (paths,) = load_trajectories(trajectories, 1)
+        (surface,), (paths,) = load_scene(surface, trajectories, seed=seed, at=at, z=z)
     return write(path, surface, paths, options, overwrite=overwrite)
+
+
+def _read(source: SurfaceSource) -> Surface:
+    from landscape.surface.reading import read_surface
+
+    return source if isinstance(source, Surface) else read_surface(source)
 
 
 def _export_xdmf(
@@ -116,16 +120,18 @@ def _export_li2018(
     path: Path,
     source: SurfaceSource,
     trajectories: TrajectorySource | Sequence[TrajectorySource],
+    at: int | None,
     overwrite: bool,
 ) -> list[Path]:
     """Write a surface file of Li et al., and beside it a projection file for each trajectory."""
     from landscape.surface.li2018.files import write_li_projection, write_li_surface
-    from landscape.surface.reading import read_surface
 
-    surface = source if isinstance(source, Surface) else read_surface(source)
+    surface = _read(source)
+    (paths,) = load_trajectories(trajectories, 1)
+    if surface.steps or at is not None:
+        (surface,), (paths,) = load_scene(surface, trajectories, at=at)
     write_li_surface(path, surface, dir_file="" if isinstance(source, Surface) else str(source), overwrite=overwrite)
     written = [path]
-    (paths,) = load_trajectories(trajectories, 1)
     for trajectory in paths:
         name = trajectory.name.replace("/", "_")
         written.append(path.with_name(f"{path.stem}_{name}_proj.h5"))

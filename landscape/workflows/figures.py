@@ -20,8 +20,9 @@ from landscape.render.plots.panels import plot_metrics, plot_panel
 from landscape.render.plots.seeds import plot_seed_band
 from landscape.render.scale import Scale
 from landscape.render.style import DEFAULT_DPI, save
-from landscape.workflows.inputs import SurfaceSource, TrajectorySource, load_surfaces, load_trajectories
+from landscape.workflows.inputs import SurfaceSource, TrajectorySource, load_scene, load_trajectories
 from landscape.workflows.progress import ProgressOption, Steps, reporting
+from landscape.workflows.through_figures import plot_through, through_training
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,6 +77,43 @@ class PlotOptions:
     quadratic: bool = False
     size: str | None = None
 
+    def contours(self, labels: tuple[str, str], notes: tuple[str, ...] = ()) -> ContourOptions:
+        """Return the options of contours, with these axis labels and notes."""
+        return ContourOptions(
+            style=self.style,
+            scale=self.scale,
+            clip=self.clip,
+            levels=self.levels,
+            smooth=self.smooth,
+            colour_map=self.colour_map,
+            title=self.titles[0] if len(self.titles) == 1 else "",
+            axis_labels=labels,
+            notes=notes,
+            distance=self.distance,
+            noise=self.noise,
+            descent=self.descent,
+            quadratic=self.quadratic,
+            size=self.size,
+        )
+
+    def curves(self, xlabel: str) -> CurveOptions:
+        """Return the options of curves, with this label of the x axis.
+
+        Raises:
+            ValueError: an option that is for surfaces of two axes.
+        """
+        if self.descent is not None or self.quadratic:
+            raise ValueError("descent and quadratic are drawn on surfaces of two axes, got curves")
+        return CurveOptions(
+            scale=self.scale,
+            clip=self.clip,
+            distance=self.distance,
+            noise=self.noise,
+            xlabel=xlabel,
+            size=self.size or "column",
+            title=", ".join(self.titles),
+        )
+
 
 def plot(
     surfaces: SurfaceSource | Sequence[SurfaceSource],
@@ -84,6 +122,7 @@ def plot(
     options: PlotOptions | None = None,
     *,
     seed: int | None = None,
+    at: int | None = None,
     z: float | None = None,
 ) -> Figure:
     """Draw surfaces of one axis as curves, and surfaces of two axes as contours on one shared scale.
@@ -96,6 +135,8 @@ def plot(
         ax: axes to draw on; several contours or metrics need as many. A new figure by default.
         options: appearance of the plot.
         seed: the seed to select from a surface over several seeds; by default their spread is drawn.
+        at: the checkpoint to select from a surface through training, the nearest to this step. By default, a single one
+            is drawn as small multiples of up to eight checkpoints, and several with the last of each.
         z: the layer to select from a volume, the nearest to this coordinate; 0 by default.
 
     Returns:
@@ -106,8 +147,10 @@ def plot(
         StoreError: a file cannot be read.
     """
     options = options or PlotOptions()
-    loaded = load_surfaces(surfaces, seed=seed, z=z)
-    paths = load_trajectories(trajectories, len(loaded))
+    through = None if at is not None else through_training(surfaces)
+    if through is not None:
+        return plot_through(through, load_trajectories(trajectories, 1)[0], ax, options)
+    loaded, paths = load_scene(surfaces, trajectories, seed=seed, at=at, z=z)
     # The seeds of a surface of one axis count as its second axis.
     dimensions = {len(surface.coordinates) - bool(surface.seeds) for surface in loaded}
     if len(dimensions) != 1:
@@ -115,8 +158,6 @@ def plot(
             "expected surfaces with the same number of axes in one figure, got some of one and of two axes"
         )
     if dimensions == {1}:
-        if options.descent is not None or options.quadratic:
-            raise ValueError("descent and quadratic are drawn on surfaces of two axes, got curves")
         (axes,) = _axes(ax, 1)
         return _plot_curves(loaded, paths, axes, options)
     return _plot_contours(loaded, paths, ax, options)
@@ -125,15 +166,7 @@ def plot(
 def _plot_curves(
     surfaces: Sequence[Surface], paths: Sequence[Sequence[Trajectory]], ax: Axes | None, options: PlotOptions
 ) -> Figure:
-    common = CurveOptions(
-        scale=options.scale,
-        clip=options.clip,
-        distance=options.distance,
-        noise=options.noise,
-        xlabel=axis_labels(surfaces)[0],
-        size=options.size or "column",
-        title=", ".join(options.titles),
-    )
+    common = options.curves(axis_labels(surfaces)[0])
     if _has_ends(surfaces, options) and not any(paths) and (ax is None or len(surfaces) == 1):
         return plot_interpolation(surfaces, ax=ax, options=common).figure
     if not any(surface.seeds for surface in surfaces):
@@ -182,22 +215,7 @@ def _plot_contours(
     if len(metrics) > 1 and len(surfaces) > 1:
         raise ValueError("expected one metric for several surfaces, or one surface for several metrics")
     labels, about_axes = short_axis_labels(surfaces) if panels > 1 else (axis_labels(surfaces), "")
-    common = ContourOptions(
-        style=options.style,
-        scale=options.scale,
-        clip=options.clip,
-        levels=options.levels,
-        smooth=options.smooth,
-        colour_map=options.colour_map,
-        title=options.titles[0] if len(options.titles) == 1 else "",
-        axis_labels=labels,
-        notes=(about_axes,) if about_axes else (),
-        distance=options.distance,
-        noise=options.noise,
-        descent=options.descent,
-        quadratic=options.quadratic,
-        size=options.size,
-    )
+    common = options.contours(labels, (about_axes,) if about_axes else ())
     axes = _axes(ax, panels)
     given = None if ax is None else [one for one in axes if one is not None]
     if len(metrics) > 1:
@@ -262,6 +280,7 @@ def render_scene(
     options: SceneOptions | None = None,
     *,
     seed: int | None = None,
+    at: int | None = None,
     z: float | None = None,
 ) -> StyledFigure:
     """Draw surfaces in three dimensions, side by side on one scale, with their contours below and paths on them.
@@ -271,6 +290,7 @@ def render_scene(
         trajectories: trajectories, or paths of trajectory files; with several surfaces one entry for each.
         options: appearance of the scene.
         seed: the seed to select from a surface over several seeds; by default their median.
+        at: the checkpoint to select from a surface through training, the nearest to this step; by default the last.
         z: the layer to select from a volume, the nearest to this coordinate; 0 by default.
 
     Returns:
@@ -283,8 +303,7 @@ def render_scene(
     """
     from landscape.render.scenes import scene
 
-    loaded = load_surfaces(surfaces, seed=seed, z=z)
-    return scene.render_scene(loaded, load_trajectories(trajectories, len(loaded)), options)
+    return scene.render_scene(*load_scene(surfaces, trajectories, seed=seed, at=at, z=z), options)
 
 
 def animate_scene(
@@ -295,6 +314,7 @@ def animate_scene(
     motion: Motion | None = None,
     *,
     seed: int | None = None,
+    at: int | None = None,
     z: float | None = None,
     progress: ProgressOption[Steps] = None,
 ) -> Path:
@@ -308,6 +328,7 @@ def animate_scene(
         options: appearance of the scene; only a directory of frames can be transparent.
         motion: motion, duration and frame rate.
         seed: the seed to select from a surface over several seeds; by default their median.
+        at: the checkpoint to select from a surface through training, the nearest to this step.
         z: the layer to select from a volume, the nearest to this coordinate; 0 by default.
         progress: True for a progress bar, or a function called with a ``Steps`` after each frame.
 
@@ -323,8 +344,7 @@ def animate_scene(
     from landscape.render.scenes import animation
 
     require_writable(Path(path), StoreError)
-    loaded = load_surfaces(surfaces, seed=seed, z=z)
-    groups = load_trajectories(trajectories, len(loaded))
+    loaded, groups = load_scene(surfaces, trajectories, seed=seed, at=at, z=z)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with reporting(progress, "drawing", "frame", lambda steps: steps) as report:
         return animation.animate_scene(

@@ -21,7 +21,7 @@ from landscape.surface.hdf5 import is_hdf5, open_hdf5, read_attributes
 from landscape.surface.measurements import is_measurements, read_measurements
 from landscape.surface.metadata import SurfaceMetadata
 from landscape.surface.reading import read_surface
-from landscape.surface.surface import DONE, FAILED, STOPPED, Surface
+from landscape.surface.surface import DONE, FAILED, STOPPED, Surface, is_complete
 from landscape.surface.trajectory_files import read_trajectories
 from landscape.training.checkpoint import load_checkpoint
 from landscape.training.record import RecordingSettings, RunRecord
@@ -110,10 +110,12 @@ def _surface(path: Path) -> Info:
     surface = read_surface(path)
     facts: dict[str, Any] = {"title": surface.name}
     names = [*"xyz"[: len(surface.coordinates)]]
-    if surface.seeds:
-        names[-1] = "seeds"
+    if surface.members:
+        names[-1] = "seeds" if surface.seeds else "steps"
     for name, axis in zip(names, surface.coordinates, strict=True):
-        facts[name] = f"{axis[0]:g} to {axis[-1]:g}, {len(axis)} points"
+        facts[name] = f"{axis[0]:g} to {axis[-1]:g}, {len(axis)} {'checkpoints' if name == 'steps' else 'points'}"
+    if surface.steps:
+        facts["done at"] = _done_at(surface)
     facts["points"] = _points(surface)
     for metric in surface.metrics:
         if text := _range(surface, metric):
@@ -126,6 +128,13 @@ def _points(surface: Surface) -> str:
     done, failed, stopped = (int((surface.status == status).sum()) for status in (DONE, FAILED, STOPPED))
     text = f"{done} of {surface.status.size} done" + (f", {failed} failed" if failed else "")
     return text + (f", {stopped} stopped above {surface.metrics[0]} {surface.stop_above:g}" if stopped else "")
+
+
+def _done_at(surface: Surface) -> str:
+    """Return the checkpoints of a surface through training whose points are all done."""
+    done = [surface.moment(step) for step in surface.steps if is_complete(surface.for_step(step).status).all()]
+    listed = f"{', '.join(done[:3])}, ... {done[-1]}" if len(done) > 4 else ", ".join(done)
+    return f"{len(done)} of {len(surface.steps)} checkpoints" + (f": {listed}" if done else "")
 
 
 def _range(surface: Surface, metric: str) -> str:

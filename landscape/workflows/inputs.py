@@ -14,6 +14,7 @@ from landscape.geometry.trajectory import Trajectory
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import Surface
 from landscape.surface.trajectory_files import read_trajectories
+from landscape.workflows.through import nearest_step, paths_from
 
 SurfaceSource: TypeAlias = Surface | str | os.PathLike[str]
 """A surface, or the path of its file."""
@@ -21,34 +22,43 @@ TrajectorySource: TypeAlias = Trajectory | Sequence[Trajectory] | str | os.PathL
 """One trajectory, several, or the path of a trajectory file."""
 
 
-def load_surface(source: SurfaceSource, *, seed: int | None = None, z: float | None = None) -> Surface:
+def load_surface(
+    source: SurfaceSource, *, seed: int | None = None, at: int | None = None, z: float | None = None
+) -> Surface:
     """Return a surface in the form in which it is drawn.
 
     Points of an adaptive surface that were not measured are interpolated and marked as such. A surface over several
-    seeds of two axes becomes the median, mean and spread over the seeds; one of a single axis keeps all its seeds.
+    seeds of two axes becomes the median, mean and spread over the seeds; one of a single axis keeps all its seeds. Of a
+    surface through training, one checkpoint is selected.
     Axes of a single point are left out: a row or column of a plane is a curve, a slice of a volume a plane.
 
     Args:
         source: a surface or the path of its file.
         seed: the seed to select from a surface over several seeds; by default all of them.
+        at: the checkpoint to select from a surface through training, the nearest to this step; by default the last.
         z: the layer to select from a volume, the nearest to this coordinate; 0 by default.
 
     Raises:
-        ValueError: an unknown seed, or ``z`` for a surface that is not a volume.
+        ValueError: an unknown seed, ``at`` for a surface that doesn't go through training, or ``z`` for one that is not
+            a volume.
         StoreError: the file cannot be read.
     """
     surface = source if isinstance(source, Surface) else read_surface(source)
-    surface = _select_seed(surface.with_interpolated(), seed)
+    surface = _select_member(surface.with_interpolated(), seed, at)
     return _select_layer(_without_single_points(surface if z is None else _select_layer(surface, z)), None)
 
 
 def load_surfaces(
-    sources: SurfaceSource | Sequence[SurfaceSource], *, seed: int | None = None, z: float | None = None
+    sources: SurfaceSource | Sequence[SurfaceSource],
+    *,
+    seed: int | None = None,
+    at: int | None = None,
+    z: float | None = None,
 ) -> list[Surface]:
     """Return one or several surfaces in the form in which they are drawn; see :func:`load_surface`."""
     if isinstance(sources, Surface | str | os.PathLike):
         sources = [sources]
-    return [load_surface(source, seed=seed, z=z) for source in sources]
+    return [load_surface(source, seed=seed, at=at, z=z) for source in sources]
 
 
 def load_trajectories(sources: TrajectorySource | Sequence[TrajectorySource], surfaces: int) -> list[list[Trajectory]]:
@@ -80,7 +90,36 @@ def _read(source: TrajectorySource) -> list[Trajectory]:
     return list(source)
 
 
-def _select_seed(surface: Surface, seed: int | None) -> Surface:
+def load_scene(
+    sources: SurfaceSource | Sequence[SurfaceSource],
+    trajectories: TrajectorySource | Sequence[TrajectorySource] = (),
+    *,
+    seed: int | None = None,
+    at: int | None = None,
+    z: float | None = None,
+) -> tuple[list[Surface], list[list[Trajectory]]]:
+    """Return surfaces in the form in which they are drawn, and the trajectories of each.
+
+    On a checkpoint of a surface through training, paths are drawn up to it, as seen from it: they end at (0, 0).
+
+    Raises:
+        ValueError: see :func:`load_surface`, :func:`load_trajectories` and
+            :func:`~landscape.workflows.through.paths_from`.
+        StoreError: a file cannot be read.
+    """
+    several = [sources] if isinstance(sources, Surface | str | os.PathLike) else sources
+    read = [source if isinstance(source, Surface) else read_surface(source) for source in several]
+    groups = load_trajectories(trajectories, len(read))
+    moved = [
+        paths_from(surface, nearest_step(surface, at), paths) if surface.steps else paths
+        for surface, paths in zip(read, groups, strict=True)
+    ]
+    return load_surfaces(read, seed=seed, at=at, z=z), moved
+
+
+def _select_member(surface: Surface, seed: int | None, at: int | None) -> Surface:
+    if surface.steps or at is not None:
+        return surface.for_step(nearest_step(surface, at))
     if seed is not None:
         return surface.for_seed(seed)
     if not surface.seeds or len(surface.coordinates) < 3:

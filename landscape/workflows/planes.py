@@ -67,7 +67,8 @@ class PlaneConfig:
             directory of the surface file if they would take more than half of the memory.
 
     Raises:
-        ValueError: more than one of ``to``, ``directions`` and ``hessian``, both ``seeds`` and ``checkpoints``, both ``orthogonal`` and ``same_direction``,
+        ValueError: more than one of ``to``, ``directions`` and ``hessian``, both ``seeds`` and ``checkpoints``, both
+            ``orthogonal`` and ``same_direction``,
             a number of an eigenvector that is zero or repeated, or an unknown scale.
     """
 

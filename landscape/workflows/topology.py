@@ -17,6 +17,8 @@ from landscape.analysis.sharpness.numbers import Number
 from landscape.analysis.topology.topology import MergeTree, Minimum, merge_tree
 from landscape.errors import LandscapeError, StoreError
 from landscape.evaluation.evaluator import open_evaluator
+from landscape.geometry.plane import Plane
+from landscape.geometry.weights import Weights
 from landscape.surface.measurements import MeasurementStore
 from landscape.surface.plane_files import read_plane
 from landscape.surface.reading import read_surface
@@ -24,6 +26,7 @@ from landscape.surface.surface import DONE, STOPPED, Surface
 from landscape.workflows.check import rebuild_problem
 from landscape.workflows.inputs import SurfaceSource
 from landscape.workflows.sources import PathName
+from landscape.workflows.through import nearest_step
 
 MEASURED = 100
 """Minima, those of the highest persistence, whose standard errors are measured."""
@@ -55,6 +58,7 @@ def compute_topology(
     metric: str | None = None,
     *,
     seed: int | None = None,
+    at: int | None = None,
     diagonals: bool = False,
     measure_errors: bool = False,
     out: PathName | None = None,
@@ -72,6 +76,7 @@ def compute_topology(
         surface: a surface of one to three axes, or the path of its file.
         metric: name of the metric; by default the first loss.
         seed: the seed to select from a surface over several seeds.
+        at: the checkpoint to select from a surface through training, the nearest to this step.
         diagonals: count points that share a corner as neighbours; by default only those along the axes.
         measure_errors: measure the standard errors of the persistences; needs the path of a file of this program.
         out: HDF5 file for the numbers, the minima and the field of basins, with provenance.
@@ -90,6 +95,13 @@ def compute_topology(
     found = surface if isinstance(surface, Surface) else read_surface(surface)
     if seed is not None:
         found = found.for_seed(seed)
+    elif at is not None:
+        found = found.for_step(nearest_step(found, at))
+    elif found.steps:
+        raise ValueError(
+            f"{found.name} holds several checkpoints (steps {', '.join(map(str, found.steps))}), each of which has a "
+            "topology of its own: choose one of them with at"
+        )
     elif found.seeds:
         raise ValueError(
             f"{found.name} holds several seeds ({', '.join(map(str, found.seeds))}), each of which has a topology of "
@@ -108,7 +120,7 @@ def compute_topology(
                 "measure_errors: expected the path of a surface file, from which the network can be rebuilt"
             )
         with trusting(trust):
-            tree = tree.with_errors(_measured_errors(found, tree, Path(surface), seed))
+            tree = tree.with_errors(_measured_errors(found, tree, Path(surface), seed, at is not None))
     numbers = tuple(_numbers(source or "surface", found, tree))
     written = () if fields is None else tuple(_write_fields(Path(fields), found, tree, overwrite))
     if out is not None:
@@ -116,12 +128,16 @@ def compute_topology(
     return TopologyResult(found, tree, numbers, written, None if out is None else Path(out))
 
 
-def _measured_errors(surface: Surface, tree: MergeTree, path: Path, seed: int | None) -> dict[int, float]:
+def _measured_errors(
+    surface: Surface, tree: MergeTree, path: Path, seed: int | None, of_checkpoint: bool
+) -> dict[int, float]:
     """Return the standard error of the persistence of the first minima, paired over samples."""
     split, _, measure = tree.metric.rpartition("_")
     try:
         plane = read_plane(path, seed, mapped=True) if seed is not None else read_plane(path, mapped=True)
         problem, evaluation, _ = rebuild_problem(surface, plane, path)
+        if of_checkpoint:  # the file holds the plane of the reference
+            plane = Plane(Weights.from_model(problem.model, bool(plane.origin.buffers)), plane.directions)
         problem = replace(problem, splits={split: problem.splits[split]})
     except (LandscapeError, ValueError, KeyError, TypeError) as error:
         raise ValueError(

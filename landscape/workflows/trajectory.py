@@ -105,7 +105,11 @@ def project(
                 for trajectory, run in zip(trajectories, opened, strict=True)
             ]
     if surface is not None:
-        trajectories = [surface.sample_along(trajectory) for trajectory in trajectories]
+        reference = surface.metadata.checkpoint.step if surface.metadata.checkpoint else None
+        if surface.steps and reference in surface.steps:
+            surface = surface.for_step(reference)  # through whose plane the paths are projected
+        if not surface.steps:
+            trajectories = [surface.sample_along(trajectory) for trajectory in trajectories]
     if out is not None:
         stored = chosen if file is None else None
         write_trajectories(out, trajectories, plane=stored, metadata=metadata, overwrite=overwrite)

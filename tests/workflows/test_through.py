@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import math
-import os
 import shutil
-import signal
 
 import h5py
 import numpy as np
@@ -15,7 +12,6 @@ import torch
 
 from landscape.errors import CheckpointError, StoreError
 from landscape.evaluation.config import EvaluationConfig
-from landscape.geometry.direction import Direction
 from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights
 from landscape.problem.spec import ProblemSpec
@@ -26,10 +22,10 @@ from landscape.sweep.grid import Grid
 from landscape.training.checkpoint import load_checkpoint
 from landscape.training.run import Run
 from landscape.training.settings import TrainingSettings
-from landscape.workflows.checkpoint_planes import evenly_chosen
 from landscape.workflows.planes import PlaneConfig
 from landscape.workflows.sources import open_source
 from landscape.workflows.surface import compute_surface
+from landscape.workflows.through import evenly_chosen
 from landscape.workflows.train import train
 
 GRID = Grid.parse("-1:0.5:4", "0:1:3")
@@ -65,7 +61,9 @@ def alone(run, step, evaluation=None, **choice):
     """Return the surface of one checkpoint by another route: its plane made by hand, without the axis of steps."""
     end = open_source(run).problem
     directions = PlaneConfig(**choice).make_plane(end.model).directions
-    origin = Weights.from_model(open_source(run.checkpoint_path(step)).problem.model, bool(directions[0].weights.buffers))
+    origin = Weights.from_model(
+        open_source(run.checkpoint_path(step)).problem.model, bool(directions[0].weights.buffers)
+    )
     return compute_surface(run.checkpoint_path(step), Plane(origin, directions), GRID, evaluation=evaluation).surface
 
 
@@ -87,7 +85,8 @@ def test_each_checkpoint_is_bit_equal_to_its_own_surface(normed, tmp_path):
 
 
 def test_statistics_and_settings_belong_to_each_checkpoint(normed):
-    for evaluation in (EvaluationConfig(bn="recalibrate"), EvaluationConfig(paired=True), EvaluationConfig(dtype="float64")):
+    for changed in ({"bn": "recalibrate"}, {"paired": True}, {"dtype": "float64"}):
+        evaluation = EvaluationConfig(**changed)
         surface = compute_surface(normed, PlaneConfig(checkpoints=(1, 4)), GRID, evaluation=evaluation).surface
         assert same(surface.for_step(1), alone(normed, 1, evaluation))
         assert not np.isnan(surface.metric()).any()
@@ -135,7 +134,10 @@ def test_two_ranks(normed, tmp_path):
 
 def test_stopped_and_resumed(normed, tmp_path):
     out, count = tmp_path / "through.h5", itertools.count()
-    choice, whole = PlaneConfig(checkpoints="all"), compute_surface(normed, PlaneConfig(checkpoints="all"), GRID).surface
+    choice, whole = (
+        PlaneConfig(checkpoints="all"),
+        compute_surface(normed, PlaneConfig(checkpoints="all"), GRID).surface,
+    )
     stopped = compute_surface(normed, choice, GRID, SweepConfig(out=out), stop=lambda: next(count) > 20)
     assert 0 < stopped.pending < whole.status.size
     resumed = compute_surface(normed, choice, GRID, SweepConfig(out=out))
@@ -167,7 +169,8 @@ def test_checkpoints_are_added_to_a_file(normed, tmp_path):
     after = read_surface(out)
     assert after.steps == (0, 1, 2, 3)
     assert after.metadata.checkpoint.step == 2, "the directions stay those of the first call"
-    assert after.metadata.started == started and after.metadata.finished
+    assert after.metadata.started == started
+    assert after.metadata.finished
     for step in (0, 2):
         assert same(after.for_step(step), before.for_step(step))
     whole = compute_surface(young.checkpoint_path(2), choice, GRID).surface
@@ -241,7 +244,7 @@ def test_evenly_chosen():
 
 
 def test_invalid_choices(run):
-    for choice, match in ((-1, "positive number"), ((0, 3), "no checkpoint of step 3; the nearest of 5 is that of 2")):
+    for choice, match in ((-1, "positive number"), ((0, 3), "none of step 3; the nearest of 5 is that of step 2")):
         with pytest.raises(ValueError, match=match):
             compute_surface(run, PlaneConfig(checkpoints=choice), GRID)
     for choice in ("some", 0):

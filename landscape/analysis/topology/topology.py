@@ -206,8 +206,9 @@ def merge_tree(surface: Surface, metric: str | None = None, diagonals: bool = Fa
     Raises:
         ValueError: no such metric, a surface of several seeds, or fewer than :data:`LEAST_POINTS` usable points.
     """
-    if surface.seeds:
-        raise ValueError(f"expected the surface of one seed, got {len(surface.seeds)} seeds: choose one of them")
+    if surface.members:
+        unit = "seed" if surface.seeds else "checkpoint"
+        raise ValueError(f"expected the surface of one {unit}, got {len(surface.members)} {unit}s: choose one of them")
     surface = surface.with_interpolated()
     name = metric or surface.metrics[0]
     values = surface.metric(name).copy()

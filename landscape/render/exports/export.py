@@ -112,7 +112,10 @@ def _writer(suffix: str) -> Callable[[ExportJob, Path], None]:
 def write_csv(job: ExportJob, folder: Path) -> None:
     """Write one row per point, x fastest, and each path to its own file."""
     axes = np.meshgrid(*reversed(job.surface.coordinates), indexing="ij")
-    columns = dict(zip("xyz", reversed(axes), strict=False))
+    names = ["x", "y", "z"][: len(axes)]
+    if job.surface.steps:
+        names[-1] = "step"
+    columns = dict(zip(names, reversed(axes), strict=True))
     write_table({**columns, **point_arrays(job.surface)}, folder / job.path.name)
     for name, trajectory in zip(job.path_names(), job.trajectories, strict=True):
         coordinates = dict(zip("xyz", trajectory.coordinates.T, strict=False))

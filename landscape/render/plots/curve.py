@@ -106,7 +106,7 @@ def plot_curve(
             handles = _handles(surfaces, left, right, [*lines, *other_lines], paths)
             legend_above(axes, handles + path_handles(paths))
         notes += _band_notes(noises, bands)
-        notes = [text for text in dict.fromkeys(notes) if text]
+        notes = [text for text in dict.fromkeys([*notes, *options.notes]) if text]
         if options.show_notes:
             add_note(axes, *notes)
     return CurveArtists(
@@ -182,9 +182,10 @@ def _curves(
     lines: list[Line2D] = []
     bands: list[PolyCollection] = []
     several = len(surfaces) > 1
+    colours = (options.colours if several else ()) or CURVE_COLOURS
     for i, surface in enumerate(surfaces):
         for j, name in enumerate(names):
-            colour = CURVE_COLOURS[(i if several else side) % len(CURVE_COLOURS)]
+            colour = colours[(i if several else side) % len(colours)]
             dash = CURVE_STYLES[(j + 2 * side if several else j) % len(CURVE_STYLES)]
             values = surface.metric(name)
             text = (surface.name or f"surface {i + 1}") if several else metric_label(name).removesuffix(" (%)")

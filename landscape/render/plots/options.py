@@ -127,6 +127,8 @@ class CurveOptions:
         xlabel: label of the x axis.
         title: title above the axes.
         legend: name the curves above the axes if there are several.
+        colours: colour of each of several surfaces; by default those of :data:`landscape.render.style.CURVE_COLOURS`.
+        notes: further small print.
         show_notes: write the notes below the axes; they are part of the result in any case.
         size: name of the size of a new figure.
     """
@@ -140,6 +142,8 @@ class CurveOptions:
     xlabel: str = "coordinate along the direction"
     title: str = ""
     legend: bool = True
+    colours: Sequence[str] = ()
+    notes: Sequence[str] = ()
     show_notes: bool = True
     size: str | Size = "column"
 
