@@ -69,11 +69,12 @@ def plot_through(
     groups = [paths_from(surface, step, paths) for step in steps]
     labels, about_axes = short_axis_labels(drawn)
     metric, titles = (options.metrics or (None,))[0], options.titles or tuple(one.name for one in drawn)
-    contours = options.contours(labels, (about_axes, *notes) if about_axes else notes)
+    notes = (about_axes, *notes) if about_axes else notes
+    contours = options.contours(labels, notes)
     if ax is not None:
         given = list(ax) if isinstance(ax, Sequence) else [ax]
         return plot_panel(drawn, groups, metric=metric, titles=titles, ax=given, options=contours).figure
-    text = GridLabels(panels=tuple(titles), axes=labels)
+    text = GridLabels(panels=tuple(titles), axes=labels, notes=notes)
     return plot_grid(drawn, groups, metric=metric, labels=text, options=contours).figure
 
 
