@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -128,6 +129,7 @@ def open_model(folder: Folder, kind: str) -> nn.Module:
             peft = import_optional("peft", "hf")
             settings = peft.PeftConfig.from_pretrained(str(path))
             settings.inference_mode = False  # the factors can be trained, which is what `only trainable` moves
+            vars(model)["name_or_path"] = settings.base_model_name_or_path  # as if it came from there
             model = peft.get_peft_model(model, settings)
             load_into(model, load_checkpoint(path))
     return model
@@ -246,6 +248,8 @@ def _quiet() -> Iterator[None]:
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # what one library says about the other's use
+            yield
     finally:
         logging.set_verbosity(level)

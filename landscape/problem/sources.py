@@ -39,11 +39,16 @@ def read_data(data: Any, targets: Any, limit: int | None, collate: Collate | Non
     name = targets if isinstance(targets, str) else None
     if targets is not None and name is None:
         return _arrays((data, targets), limit)
+    return _parted(read_batch(data, limit, collate), name)
+
+
+def read_batch(data: Any, limit: int | None, collate: Collate | None = None) -> Any:
+    """Return all samples of a data set or loader, or the first ones, as one batch of nested tensors."""
     if isinstance(data, TensorDataset) and collate is None:
-        return _parted(data.tensors if limit is None else tuple(tensor[:limit] for tensor in data.tensors), name)
+        return data.tensors if limit is None else tuple(tensor[:limit] for tensor in data.tensors)
     with preserve_random_state():  # transformations of a data set may draw
         seed_random(0, torch.device("cpu"))
-        return _parted(_collected(data, limit, collate), name)
+        return _collected(data, limit, collate)
 
 
 def _collected(data: Any, limit: int | None, collate: Collate | None) -> Any:
