@@ -13,6 +13,7 @@ from landscape._utils.torch_compat import NormBase
 from landscape.analysis.noise import PAIRED, error_name, grid_origin
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.evaluator import open_evaluator
+from landscape.geometry.moving import unmoved_zeros, zeros_remark
 from landscape.geometry.plane import Plane
 from landscape.problem.problem import Problem
 from landscape.surface.surface import DONE, Surface, is_complete
@@ -98,7 +99,8 @@ def check_surface(
         # Points share their samples, so a paired error, if there is one, is the error of the relief.
         name = error_name(surface, surface.metrics[0])
         errors = surface.values[name][used] if name else None
-        findings += [_check_relief(values, errors), _check_valley(values), _check_lowest(surface, loss)]
+        zeros = zeros_remark(unmoved_zeros(plane)) if isinstance(plane, Plane) else ""
+        findings += [_check_relief(values, errors, zeros), _check_valley(values), _check_lowest(surface, loss)]
         if name and errors is not None:
             findings.append(_check_sampling(values, errors, paired=name.endswith(PAIRED)))
     return findings
@@ -215,8 +217,11 @@ def _check_finite(values: np.ndarray) -> Finding:
     return Finding("finite", fraction, BAD if fraction > 0.5 else WARN, text, advice)
 
 
-def _check_relief(values: np.ndarray, errors: np.ndarray | None) -> Finding:
-    """Check that the surface is not flat, and that its relief is larger than the sampling error."""
+def _check_relief(values: np.ndarray, errors: np.ndarray | None, zeros: str) -> Finding:
+    """Check that the surface is not flat, and that its relief is larger than the sampling error.
+
+    A surface may be flat since tensors that should move stay at zero, which ``zeros`` explains.
+    """
     relief = float(values.max() - values.min())
     scale = float(np.abs(values).max())
     fraction = relief / scale if scale > 0 else 0.0
@@ -225,7 +230,8 @@ def _check_relief(values: np.ndarray, errors: np.ndarray | None) -> Finding:
     if fraction >= 1e-3 and relief >= noise:
         return Finding("relief", fraction, OK, text)
     why = f", less than three standard errors ({noise:.2g})" if relief < noise else f", a fraction of {fraction:.2g}"
-    return Finding("relief", fraction, BAD, text + why, "the surface is flat: choose a larger range")
+    advice = f"the surface is flat: {zeros or 'choose a larger range'}"
+    return Finding("relief", fraction, BAD, text + why, advice)
 
 
 def _check_valley(values: np.ndarray) -> Finding:

@@ -44,7 +44,12 @@ _choice_options = together(
         help="Matrix: the Hessian, the generalized Gauss-Newton matrix, the Fisher matrix (of cross_entropy and "
         "mean_squared_error), or the empirical Fisher matrix (mean of outer products of gradients).",
     ),
-    click.option("--only", multiple=True, metavar="PATTERN", help="Move only parameters with matching names."),
+    click.option(
+        "--only",
+        multiple=True,
+        metavar="PATTERN|trainable",
+        help="Move only parameters with matching names, or those that require gradients.",
+    ),
     click.option("--freeze", multiple=True, metavar="PATTERN", help="Don't move parameters with matching names."),
     click.option("--by-layer", is_flag=True, help="Also compute the largest eigenvalue of the block of each layer."),
     click.option(

@@ -121,22 +121,6 @@ class CheckpointsType(_ParamType):
         return int(value) if len(parts) == 1 else tuple(map(int, parts))
 
 
-class HessianType(_ParamType):
-    """``hessian``, or ``hessian:`` and numbers of eigenvectors: 1 for the largest eigenvalue, -1 for the smallest."""
-
-    name = "hessian[:K,...]"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Return the numbers; empty for as many as there are axes."""
-        if isinstance(value, tuple):
-            return value
-        word, colon, numbers = value.partition(":")
-        parts = numbers.split(",") if colon else []
-        if word != "hessian" or not all(part.removeprefix("-").isdigit() for part in parts):
-            self.fail(f"expected hessian, or hessian:1,-1 with the numbers of eigenvectors, got {value!r}", param, ctx)
-        return tuple(map(int, parts))
-
-
 class BytesType(_ParamType):
     """A number of bytes, with K, M, G or T for powers of 1024."""
 

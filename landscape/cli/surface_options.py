@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import click
 
@@ -14,7 +14,6 @@ from landscape.cli.options import (
     AxisType,
     BytesType,
     CheckpointsType,
-    HessianType,
     RanksType,
     SeedsType,
     ShardType,
@@ -26,6 +25,34 @@ if TYPE_CHECKING:
     from landscape.sweep.config import SweepConfig
     from landscape.workflows.grids import AxisChoice
     from landscape.workflows.planes import PlaneConfig
+
+if TYPE_CHECKING:
+    _ParamType: TypeAlias = click.ParamType[Any]
+else:  # not generic at run time before click 8.2
+    _ParamType = click.ParamType
+
+
+class PlaneType(_ParamType):
+    """``merged``, ``hessian``, or ``hessian:`` and numbers of eigenvectors, such as 1 for the largest eigenvalue."""
+
+    name = "hessian[:K,...]|merged"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...] | Literal["merged"]:
+        """Return ``merged``, or the numbers; empty for as many as there are axes."""
+        if isinstance(value, tuple):
+            return value
+        if value == "merged":
+            return "merged"
+        word, colon, numbers = value.partition(":")
+        parts = numbers.split(",") if colon else []
+        if word != "hessian" or not all(part.removeprefix("-").isdigit() for part in parts):
+            self.fail(
+                f"expected hessian, hessian:1,-1 with the numbers of eigenvectors, or merged, got {value!r}", param, ctx
+            )
+        return tuple(map(int, parts))
+
 
 grid_options = together(
     click.option("--x", type=AxisType(), help="First axis; auto[:n] finds the range by rule.  [default: -1:1:51]"),
@@ -63,7 +90,8 @@ plane_options = together(
         type=PATH,
         multiple=True,
         metavar="RUN|CHECKPOINT",
-        help="Make one axis the difference to this checkpoint; repeat it for further axes.",
+        help="Make one axis the difference to this checkpoint, or to the network with this adapter of PEFT merged; "
+        "repeat it for further axes.",
     ),
     click.option(
         "--states/--no-states",
@@ -73,10 +101,11 @@ plane_options = together(
     ),
     click.option(
         "--plane",
-        "hessian",
-        type=HessianType(),
+        "plane",
+        type=PlaneType(),
         help="Make the axes eigenvectors of the Hessian: hessian for the largest eigenvalues, hessian:1,-1 for the "
-        "largest and the smallest (the most negative).",
+        "largest and the smallest (the most negative). Or merged, for a network with adapters of PEFT: the centre "
+        "is the network without them, and the merged network is at 1 of the first axis.",
     ),
     click.option(
         "--eigenvectors",
@@ -95,7 +124,12 @@ plane_options = together(
         "eigenvalue), or unit, directions of norm one.",
     ),
     click.option("--directions", type=PATH, help="Take directions from a file of landscape or of Li et al. (2018)."),
-    click.option("--only", multiple=True, metavar="PATTERN", help="Move only parameters with matching names."),
+    click.option(
+        "--only",
+        multiple=True,
+        metavar="PATTERN|trainable",
+        help="Move only parameters with matching names, or those that require gradients.",
+    ),
     click.option("--freeze", multiple=True, metavar="PATTERN", help="Don't move parameters with matching names."),
     click.option("--orthogonal", is_flag=True, help="Make random directions orthogonal before normalization."),
     click.option("--same-direction", is_flag=True, help="Use the first direction for every axis."),
@@ -191,8 +225,8 @@ derivative_options = together(
 )
 
 _PLANE = (
-    "seed", "normalization", "ignore", "to", "states", "directions", "hessian", "curvature_file", "scale", "only",
-    "freeze", "orthogonal", "same_direction", "scratch",
+    "seed", "normalization", "ignore", "to", "states", "directions", "curvature_file", "scale", "only", "freeze",
+    "orthogonal", "same_direction", "scratch",
 )  # fmt: skip
 
 
@@ -209,9 +243,13 @@ def plane_of(options: dict[str, Any]) -> PlaneConfig:
     """Return the choice of plane that :data:`plane_options` describe."""
     from landscape.workflows.planes import PlaneConfig
 
+    merged = options["plane"] == "merged"
+    hessian = None if merged else options["plane"]
     return PlaneConfig(
         seeds=options["seeds"] or (),
         checkpoints=options["checkpoints"] or (),
+        merged=merged,
+        hessian=hessian,
         **{name: options[name] for name in _PLANE},
     )
 

@@ -41,7 +41,12 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="With pca: parameters to leave alone, biasbn or none.",
 )
-@click.option("--only", multiple=True, metavar="PATTERN", help="With pca: move only parameters with matching names.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="PATTERN|trainable",
+    help="With pca: move only parameters with matching names, or those that require gradients.",
+)
 @click.option("--freeze", multiple=True, metavar="PATTERN", help="With pca: don't move parameters with matching names.")
 @click.option("--out", type=PATH, default=Path("trajectory.h5"), show_default=True, help="Trajectory file to create.")
 @click.option("--measure", is_flag=True, help="Measure the loss of checkpoints that were saved without it.")

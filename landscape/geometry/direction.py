@@ -15,7 +15,7 @@ from landscape._utils.names import unknown
 from landscape.geometry.arena import zeros
 from landscape.geometry.normalization import ignored_names, normalize_
 from landscape.geometry.orthogonalization import orthogonalize_
-from landscape.geometry.recipe import DirectionRecipe
+from landscape.geometry.recipe import TRAINABLE, DirectionRecipe
 from landscape.geometry.weights import WRITE_BLOCK, Weights, real_view
 
 
@@ -98,25 +98,44 @@ def matching_names(weights: Weights, only: Sequence[str] = (), freeze: Sequence[
 
     Args:
         weights: tensors of the network.
-        only: shell patterns (``layer3.*``, ``*.conv1.weight``). If any are given, a name must match one of them.
-        freeze: shell patterns of names that stay unchanged, even if ``only`` matches them.
+        only: shell patterns (``layer3.*``, ``*.conv1.weight``). If any are given, a name must match one of them. The
+            word ``trainable`` means all parameters that require gradients (``weights.trainable``); a parameter of that
+            very name is matched by ``[t]rainable``.
+        freeze: shell patterns of names that stay unchanged, even if ``only`` matches them, or ``trainable``.
 
     Raises:
         ValueError: a pattern matches no name, or nothing is left to move.
     """
     names = list(weights.tensors)
-    for pattern in (*only, *freeze):
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ValueError(f"pattern {pattern!r} matches no parameter; names look like {', '.join(names[:4])}")
+    matched = {pattern: _matched(weights, pattern) for pattern in (*only, *freeze)}
 
     def moves(name: str) -> bool:
-        selected = not only or any(fnmatchcase(name, pattern) for pattern in only)
-        return selected and not any(fnmatchcase(name, pattern) for pattern in freeze)
+        selected = not only or any(name in matched[pattern] for pattern in only)
+        return selected and not any(name in matched[pattern] for pattern in freeze)
 
     moving = frozenset(name for name in names if moves(name))
     if not moving:
         raise ValueError(f"only={list(only)} and freeze={list(freeze)} leave no parameter to move")
     return moving
+
+
+def _matched(weights: Weights, pattern: str) -> frozenset[str]:
+    """Return the names that a pattern matches, or those of the parameters that require gradients."""
+    if pattern == TRAINABLE:
+        if weights.trainable is None:
+            raise ValueError(f"{TRAINABLE!r}: these weights don't say which parameters require gradients")
+        if not weights.trainable:
+            raise ValueError(
+                f"{TRAINABLE!r}: no parameter of the network requires gradients; set requires_grad, as PEFT does with "
+                "is_trainable=True, or give patterns of names such as '*lora_*'"
+            )
+        return weights.trainable
+    found = frozenset(name for name in weights.tensors if fnmatchcase(name, pattern))
+    if not found:
+        raise ValueError(
+            f"pattern {pattern!r} matches no parameter; names look like {', '.join(list(weights.tensors)[:4])}"
+        )
+    return found
 
 
 def gaussian(origin: Weights, seed: int = 0, axis: int = 0) -> Direction:

@@ -5,9 +5,39 @@ Free of torch, so that files can be listed and drawn without it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
+
+TRAINABLE = "trainable"
+"""Word in place of a pattern of names: all parameters that require gradients."""
+
+
+@dataclass(frozen=True)
+class MovingCount:
+    """Numbers of parameters of a plane; running statistics don't count.
+
+    Attributes:
+        moving: number of entries of the parameters that any of the directions moves.
+        parameters: number of entries of all parameters.
+    """
+
+    moving: int
+    parameters: int
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> MovingCount:
+        """Return the numbers that :meth:`to_json` wrote."""
+        return cls(int(stored["moving"]), int(stored["parameters"]))
+
+    def to_json(self) -> dict[str, int]:
+        """Return the numbers as JSON values."""
+        return {"moving": self.moving, "parameters": self.parameters}
+
+    def __str__(self) -> str:
+        if self.moving == self.parameters:
+            return f"{self.parameters:,} parameters"
+        return f"{self.moving:,} of {self.parameters:,} parameters"
 
 
 @dataclass(frozen=True)
@@ -18,10 +48,11 @@ class DirectionRecipe:
     that does not apply has its default and is left out of :meth:`to_json`.
 
     Attributes:
-        kind: ``random``, ``difference``, ``pca``, ``hessian``, ``file`` or ``tensors``; other words are kept.
+        kind: ``random``, ``difference``, ``merged`` (the update of an adapter), ``pca``, ``hessian``, ``file`` or
+            ``tensors``; other words are kept.
         seed: random seed.
         axis: axis for which the direction was made, 0 for x.
-        to: path of the checkpoint that a difference points to.
+        to: path of the checkpoint that a difference points to, or of the adapter.
         file: path of the file that the direction was read from.
         group: HDF5 group in that file.
         source: description of tensors that were supplied.
@@ -99,13 +130,18 @@ class DirectionRecipe:
             several_seeds: leave the seed out, for a surface whose last axis counts seeds.
         """
         changes = [
-            f"only {', '.join(self.only)}" if self.only else "",
-            f"freezing {', '.join(self.freeze)}" if self.freeze else "",
+            *self.patterns,
             "orthogonalized" if self.orthogonalized else "",
             "the same as x" if self.same_direction else "",
         ]
         value = "" if self.eigenvalue is None else f"eigenvalue {self.eigenvalue:.4g}"
         return ", ".join([self._phrase(several_seeds), *filter(None, [value, *changes])])
+
+    @property
+    def patterns(self) -> list[str]:
+        """Phrases on the parameters that may move and those that may not; empty if there are no patterns."""
+        only = [f"only {', '.join(self.only)}"] if self.only else []
+        return [*only, f"freezing {', '.join(self.freeze)}"] if self.freeze else only
 
     def stored_phrase(self, several_seeds: bool = False) -> str:
         """Return the phrase that surface files store and compare on resuming.
@@ -121,6 +157,7 @@ class DirectionRecipe:
         phrases = {
             "random": "random" if several_seeds else f"random, seed {self.seed}",
             "difference": f"to {self.to}",
+            "merged": f"merged update of {self.to or 'the adapter'}",
             "pca": f"principal component {(self.axis or 0) + 1}, {ratio:.1%} of the variance",
             "hessian": f"eigenvector {self.eigenvector} of the Hessian, scale {self.scale}",
             "file": f"from {self.file}",
@@ -129,6 +166,34 @@ class DirectionRecipe:
         if self.normalization in (None, "none"):
             return phrase
         return f"{phrase}, {self.normalization} normalization, ignoring {self.ignore}"
+
+
+def describe_patterns(recipes: Sequence[DirectionRecipe]) -> str:
+    """Return which parameters a plane moves, such as ``only *lora_*``; empty if no pattern restricts it."""
+    merged = [recipe.kind == "merged" for recipe in recipes]
+    if recipes and all(merged) and not any(recipe.patterns for recipe in recipes):
+        return f"only what the adapter{'s change' if len(recipes) > 1 else ' changes'}"
+    own = dict.fromkeys(", ".join(recipe.patterns) for recipe in recipes if recipe.patterns)
+    text = "; ".join(own)
+    # In a plane of merged weights, the word means the tensors that the adapter changes, as its update does.
+    return text.replace(f"only {TRAINABLE}", "only what the adapter changes") if any(merged) else text
+
+
+def describe_moving(recipes: Sequence[DirectionRecipe], count: MovingCount | None = None) -> str:
+    """Return which parameters a plane moves, as ``1,024 of 29,568 parameters: only *lora_*``.
+
+    Args:
+        recipes: recipes of the directions.
+        count: number of parameters that move; None if unknown, as in files of version 0.1.
+    """
+    ignoring = [recipe.ignore == "biasbn" for recipe in recipes]
+    phrases = [describe_patterns(recipes)]
+    if any(ignoring):
+        phrases.append(f"{'' if all(ignoring) else 'random directions '}ignoring biases and batch norm")
+    text = ", ".join(filter(None, phrases))
+    if count is None:
+        return text or "all parameters"
+    return f"{count}: {text}" if text else str(count)
 
 
 _DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(DirectionRecipe) if f.name not in ("extra", "_order")}

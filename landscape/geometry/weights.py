@@ -29,11 +29,14 @@ class Weights:
             once, under the first of its names. Norms and inner products count a complex number as two real ones.
         buffers: names among them that are running statistics of normalization layers, not parameters.
         tied: other names of tensors that several modules share.
+        trainable: names of the parameters that training changes: those that require gradients, or in a plane of merged
+            adapters, those that the adapters change. None if unknown.
     """
 
     tensors: Mapping[str, Tensor]
     buffers: frozenset[str] = frozenset()
     tied: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    trainable: frozenset[str] | None = field(default=None, compare=False)
 
     @classmethod
     def from_model(cls, model: nn.Module, buffers: bool = False) -> Weights:
@@ -54,7 +57,9 @@ class Weights:
         parameters = {id(parameter) for parameter in model.parameters()}
         names = frozenset(name for name, tensor in live.items() if id(tensor) not in parameters)
         tied = {name: others for name, others in tied_names(full_state_dict(model)).items() if name in live}
-        return cls({name: _copy(tensor, torch.float32) for name, tensor in live.items()}, names, tied)
+        return cls(
+            {name: _copy(tensor, torch.float32) for name, tensor in live.items()}, names, tied, trainable_names(live)
+        )
 
     def select(self, state_dict: Mapping[str, Tensor], source: str = "checkpoint") -> Weights:
         """Return the tensors of a ``state_dict`` under the names of this object, in its order and dtypes.
@@ -115,7 +120,7 @@ class Weights:
 
     def with_tensors(self, tensors: Mapping[str, Tensor]) -> Weights:
         """Return weights of the same layout, made of other tensors."""
-        return Weights(tensors, self.buffers, self.tied)
+        return Weights(tensors, self.buffers, self.tied, self.trainable)
 
     def __sub__(self, other: Weights) -> Weights:
         require_same_layout(self, other)
@@ -246,6 +251,11 @@ def movable_tensors(model: nn.Module, buffers: bool = False) -> dict[str, Tensor
                 "other; make one of them the only parameter"
             )
     return found
+
+
+def trainable_names(live: Mapping[str, Tensor]) -> frozenset[str]:
+    """Return the names of the tensors of a model that require gradients."""
+    return frozenset(name for name, tensor in live.items() if tensor.requires_grad)
 
 
 def require_same_layout(a: Weights, b: Weights) -> None:

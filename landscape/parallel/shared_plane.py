@@ -39,6 +39,7 @@ class _Layout(NamedTuple):
 
     names: list[str]
     buffers: frozenset[str]
+    trainable: frozenset[str] | None
     recipes: list[DirectionRecipe]
     tensors: list[list[tuple[torch.dtype, torch.Size, int]]]
     size: int
@@ -178,7 +179,8 @@ def _layout(plane: Plane, arena: MappedArena) -> _Layout | None:
                 return None
             tensors[-1].append((tensor.dtype, tensor.shape, offset))
     recipes = [direction.recipe for direction in plane.directions]
-    return _Layout(list(plane.origin.tensors), plane.origin.buffers, recipes, tensors, max(arena.size, 1))
+    origin = plane.origin
+    return _Layout(list(origin.tensors), origin.buffers, origin.trainable, recipes, tensors, max(arena.size, 1))
 
 
 def _allocate_copy(size: int, scratch: Path | None) -> MappedArena | None:
@@ -200,6 +202,7 @@ def _plane(memory: np.ndarray, layout: _Layout) -> Plane:
         Weights(
             {name: tensor_view(memory, *place) for name, place in zip(layout.names, places, strict=True)},
             layout.buffers,
+            trainable=layout.trainable,
         )
         for places in layout.tensors
     ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from landscape.geometry.recipe import DirectionRecipe
+from landscape.geometry.recipe import DirectionRecipe, describe_patterns
 
 if TYPE_CHECKING:
     from landscape.surface.surface import Surface
@@ -18,6 +18,8 @@ _METHODS = {
 }  # fmt: skip
 
 
+_USUAL_FILES = ("model.safetensors", "pytorch_model.bin", "adapter_model.", "diffusion_pytorch_model.")
+_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".tar", ".h5", ".t7")
 _FILTER_NORMALIZED, _OF_VARIANCE = "filter-normalized ", " of the variance"
 
 
@@ -60,10 +62,42 @@ def _axis_label(surface: Surface, axis: int, with_variance: bool) -> str:
     if recipe.kind == "hessian" and recipe.eigenvalue is not None:
         return rf"eigenvector {_signed(recipe.eigenvector)} ($\lambda$ = {_signed(float(f'{recipe.eigenvalue:.3g}'))})"
     if recipe.kind == "difference":
-        return f"towards {Path(recipe.to).stem}" if recipe.to else f"difference {axis + 1}"
+        return f"towards {source_name(recipe.to)}" if recipe.to else f"difference {axis + 1}"
+    if recipe.kind == "merged":
+        return f"merged update of {source_name(recipe.to)}" if recipe.to else "merged update"
     if recipe.kind == "random" and recipe.normalization == "filter":
         return f"{_FILTER_NORMALIZED}direction {axis + 1}"
     return f"direction {axis + 1}"
+
+
+def source_name(path: str) -> str:
+    """Return a short name of a run, or of a checkpoint of any program: a file of a usual name has that of its folder.
+
+    The weights under a key of a checkpoint (``last.ckpt::ema``) have the key in parentheses.
+    """
+    file, _, key = path.partition("::")
+    found = Path(file)
+    if found.name.startswith(_USUAL_FILES):
+        found = found.parent
+    if found.parent.name == "checkpoints":  # of a run
+        found = found.parent.parent
+    name = found.stem if found.suffix in _SUFFIXES else found.name
+    return f"{name} ({key})" if key else name
+
+
+def plane_notes(surface: Surface) -> tuple[str, ...]:
+    """Return notes on what moves in a surface's plane, if only part of it does, and on what is where in it."""
+    metadata, notes = surface.metadata, []
+    patterns = describe_patterns(metadata.recipes)
+    if patterns:
+        notes.append(f"moving {patterns}" if metadata.moving is None else f"moving {metadata.moving}: {patterns}")
+    kinds = [recipe.kind for recipe in metadata.recipes]
+    name = source_name(metadata.checkpoint.path) if metadata.checkpoint is not None else ""
+    if "merged" in kinds and metadata.recipes[kinds.index("merged")].to is None:
+        notes.append(f"origin: without adapters, {'xyz'[kinds.index('merged')]} = 1: {name or 'adapter'} merged")
+    elif name and ("merged" in kinds or "difference" in kinds):
+        notes.append(f"origin: {name}")
+    return tuple(notes)
 
 
 def _signed(number: float | None) -> str:

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from landscape.surface.metadata import CheckpointReference as CheckpointReference
     from landscape.surface.metadata import Header as Header
     from landscape.surface.metadata import SurfaceMetadata as SurfaceMetadata
-    from landscape.surface.metadata import SweepSettings as SweepSettings
     from landscape.surface.plane_files import read_directions as read_directions
     from landscape.surface.plane_files import read_plane as read_plane
     from landscape.surface.plane_files import write_directions as write_directions
     from landscape.surface.reading import read_surface as read_surface
+    from landscape.surface.settings import SweepSettings as SweepSettings
     from landscape.surface.store import FileStore as FileStore
     from landscape.surface.store import MemoryStore as MemoryStore
     from landscape.surface.surface import PointStatus as PointStatus
@@ -36,7 +36,7 @@ else:
             "PointStatus": "surface",
             "Surface": "surface",
             "SurfaceMetadata": "metadata",
-            "SweepSettings": "metadata",
+            "SweepSettings": "settings",
             "TrajectoryMetadata": "trajectory_files",
             "attach_trajectories": "trajectory_files",
             "read_directions": "plane_files",

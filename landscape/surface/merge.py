@@ -17,8 +17,8 @@ from landscape._utils.interpolation import Floats
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import create_hdf5, open_hdf5, python_value, read_array
 from landscape.surface.layout import read_failures, write_failures, write_finished
-from landscape.surface.metadata import SweepSettings
 from landscape.surface.schema import read_status
+from landscape.surface.settings import SweepSettings
 from landscape.surface.store import read_settings
 from landscape.surface.surface import FAILED, PENDING, is_complete
 

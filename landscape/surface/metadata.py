@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape._utils.legacy import ENGINES, same_digest
 from landscape._utils.provenance import Environment
 from landscape._utils.typed import require_types
 from landscape.errors import StoreError
 from landscape.geometry.quadratic import QuadraticModel
-from landscape.geometry.recipe import DirectionRecipe
+from landscape.geometry.recipe import DirectionRecipe, MovingCount, describe_moving
+from landscape.surface.settings import SweepSettings, as_lists, as_tuples, names_of
 
 if TYPE_CHECKING:
     from landscape.geometry.plane import Plane
@@ -25,122 +24,6 @@ if TYPE_CHECKING:
 FORMAT, FORMAT_VERSION = "landscape-surface", 1
 LI_FORMAT = "li-et-al"
 """``SurfaceMetadata.format`` of a surface read from a file of Li et al."""
-
-
-@dataclass(frozen=True)
-class SweepSettings:
-    """Settings on which the values of a surface depend; a sweep is resumed only with equal settings.
-
-    The default of each field is the behavior before the field existed, so that older files still compare equal.
-
-    Attributes:
-        axes: axes of the grid as text, x first: ``("-1:1:51", "-1:1:51")``.
-        metrics: names of the datasets with values, in order.
-        samples: number of samples of each split.
-        data: digest of each split.
-        origin: digest of the weights at the origin.
-        directions: digests of the directions; for several seeds, one tuple of digests per seed.
-        seeds: seeds of the random directions, if the last axis counts them.
-        steps: steps of the checkpoints, if the last axis goes through training; ``origin`` is then that of the
-            checkpoint whose weights the directions are normalized to.
-        states: digest of the whole network at each of these steps.
-        fixed: digest of the tensors of the model that the plane does not move.
-        device: kind of device, without an index.
-        dtype: precision of weights, activations and inputs.
-        batch_size: samples per forward pass.
-        threads: CPU threads per rank.
-        bn: source of batch-norm statistics, ``checkpoint`` or ``recalibrate``.
-        bn_samples: number of samples for re-estimated statistics.
-        bn_weights: weights of the batches in re-estimated statistics: ``batches`` if all count alike, as they did up to
-            version 0.1; ``samples`` if a shorter last one counts less.
-        engine: forward-pass engine.
-        paired: True if standard errors of differences to the origin are stored.
-        chord: True if excesses over the chord between the ends of a line are stored.
-        stop_above: loss above which a point is abandoned; None if every point is computed in full.
-        derivatives: derivatives of the loss that are computed at each point, and how; None for none.
-        problem: name and arguments of the model and the data set, as far as values depend on them.
-        split: data that is measured: ``train``, ``test`` or ``both``.
-        axes_are: description of each direction in words.
-        other: settings under any other name.
-        stored_keys: keys that the settings of a file have, in their order; None for new settings.
-    """
-
-    axes: tuple[str, ...] = ()
-    metrics: tuple[str, ...] = ()
-    samples: Mapping[str, int] = field(default_factory=dict)
-    data: Mapping[str, str] = field(default_factory=dict)
-    origin: str = ""
-    directions: tuple[str | tuple[str, ...], ...] = ()
-    seeds: tuple[int, ...] = ()
-    steps: tuple[int, ...] = ()
-    states: tuple[str, ...] = ()
-    fixed: str = ""
-    device: str = "cpu"
-    dtype: str = "float32"
-    batch_size: int | None = None
-    threads: int = 1
-    bn: str = "checkpoint"
-    bn_samples: int = 512
-    bn_weights: str = "batches"
-    engine: str = "auto"
-    paired: bool = False
-    chord: bool = False
-    stop_above: float | None = None
-    derivatives: Mapping[str, Any] | None = None
-    problem: Mapping[str, Any] | None = None
-    split: str = ""
-    axes_are: tuple[str, ...] = ()
-    other: Mapping[str, Any] = field(default_factory=dict)
-    stored_keys: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> SweepSettings:
-        """Return the settings that :meth:`to_json` wrote, with defaults for missing fields.
-
-        Raises:
-            ValueError: a value has another type than its field.
-        """
-        names = _names(cls) - {"other", "stored_keys"}
-        require_types(cls, values, names)
-        known = {key: _as_tuples(value) for key, value in values.items() if key in names}
-        other = {key: value for key, value in values.items() if key not in names}
-        return cls(**known, other=other, stored_keys=tuple(values))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as JSON values.
-
-        Of settings that come from a file, only the keys in the file are written, in their order.
-        """
-        values = {name: _as_lists(value) for name, value in self._values().items()}
-        keys = values if self.stored_keys is None else self.stored_keys
-        optional = ("seeds", "steps", "states", "derivatives", "problem", "split", "axes_are")
-        empty: tuple[Any, ...] = ([], "", None)
-        found = {key: values[key] for key in keys if key in values and not (key in optional and values[key] in empty)}
-        if found.get("bn_weights") == "batches":
-            del found["bn_weights"]
-        if not found.get("chord", True):
-            del found["chord"]
-        return found
-
-    def differences(self, other: SweepSettings) -> list[tuple[str, Any, Any]]:
-        """Return ``(name, value here, value in other)`` for each setting that differs."""
-        mine, others = self._comparable(), other._comparable()
-        if mine["data"].keys() == others["data"].keys() and all(
-            same_digest(digest, others["data"][split]) for split, digest in mine["data"].items()
-        ):
-            others["data"] = mine["data"]
-        names = {**mine, **others}
-        return [(n, mine.get(n), others.get(n)) for n in names if mine.get(n) != others.get(n)]
-
-    def _values(self) -> dict[str, Any]:
-        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("other", "stored_keys")}
-        return {**named, **self.other}
-
-    def _comparable(self) -> dict[str, Any]:
-        """JSON values of all fields, with today's names of engines."""
-        values: dict[str, Any] = json.loads(json.dumps({name: _as_lists(v) for name, v in self._values().items()}))
-        values["engine"] = ENGINES.get(self.engine, self.engine)
-        return values
 
 
 @dataclass(frozen=True)
@@ -192,6 +75,7 @@ class SurfaceMetadata:
         origin_values: values at the origin by dataset, stored with paired standard errors; None if not stored.
         quadratic: quadratic model of the loss at the origin, see :class:`~landscape.geometry.quadratic.QuadraticModel`;
             None if not computed.
+        moving: number of parameters that the directions move; None if unknown, as in files of version 0.1.
         cosines: cosine of the angle between each pair of axes: ``{"xy": 0.02}``.
         metrics: names of the datasets with values, in the order of the file.
         started: time at which the file was created, UTC, ISO 8601; empty if unknown.
@@ -213,6 +97,7 @@ class SurfaceMetadata:
     precision: Mapping[str, Any] | None = None
     origin_values: Mapping[str, float] | None = None
     quadratic: QuadraticModel | None = None
+    moving: MovingCount | None = None
     cosines: Mapping[str, float] = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
     started: str = ""
@@ -234,13 +119,17 @@ class SurfaceMetadata:
         require_types(cls, {key: value for key, value in values.items() if value is not None}, _PLAIN_FIELDS)
         recipes = tuple(DirectionRecipe.from_json(recipe) for recipe in rest.pop("recipes", None) or ())
         known: dict[str, Any] = {
-            key: _as_tuples(rest.pop(key)) if key in ("metrics", "merged_from") else rest.pop(key)
+            key: as_tuples(rest.pop(key)) if key in ("metrics", "merged_from") else rest.pop(key)
             for key in ("title", "problem", "precision", "origin_values", "metrics", "started", "finished",
                         "merged_from", "remark", "format", "format_version")
             if rest.get(key) is not None
         }  # fmt: skip
         if isinstance(rest.get("quadratic"), Mapping):
             known["quadratic"] = QuadraticModel.from_json(rest.pop("quadratic"))
+        if isinstance(rest.get("moving"), Mapping):
+            require_types(MovingCount, rest["moving"])
+            if {"moving", "parameters"} <= rest["moving"].keys():
+                known["moving"] = MovingCount.from_json(rest.pop("moving"))
         if isinstance(rest.get("settings"), Mapping):
             known["settings"] = SweepSettings.from_json(rest.pop("settings"))
         if "checkpoint" in rest:
@@ -250,7 +139,7 @@ class SurfaceMetadata:
             known["checkpoint"] = CheckpointReference(path, None if step == -1 else step, None if unknown else epoch)
         if rest.get("checkpoints") is not None:
             known["checkpoints"] = tuple(map(CheckpointReference.from_json, rest.pop("checkpoints")))
-        environment = {key: rest.pop(key) for key in _names(Environment) if key in rest}
+        environment = {key: rest.pop(key) for key in names_of(Environment) if key in rest}
         if environment:
             known["environment"] = Environment.from_json(environment)
         cosines = {pair: rest.pop(f"cosine_{pair}") for pair in ("xy", "xz", "yz") if f"cosine_{pair}" in rest}
@@ -277,9 +166,11 @@ class SurfaceMetadata:
         for name in ("title", "problem", "recipes", "precision", "origin_values", "merged_from", "remark"):
             value = getattr(self, name)
             if value not in ("", None, ()):
-                values[name] = [recipe.to_json() for recipe in value] if name == "recipes" else _as_lists(value)
+                values[name] = [recipe.to_json() for recipe in value] if name == "recipes" else as_lists(value)
         if self.quadratic is not None:
             values["quadratic"] = self.quadratic.to_json()
+        if self.moving is not None:
+            values["moving"] = self.moving.to_json()
         values |= self.other
         values |= {f"cosine_{pair}": value for pair, value in self.cosines.items()}
         if self.started:
@@ -339,18 +230,46 @@ class Header:
         """Settings on which the values depend."""
         return self.metadata.settings or SweepSettings(stored_keys=())
 
-    def require_settings(self, stored: SweepSettings, path: str) -> None:
-        """Raise ``StoreError`` unless the settings in a file equal those of this sweep; name each that differs."""
+    def require_settings(
+        self, stored: SweepSettings, path: str, metadata: Callable[[], SurfaceMetadata] | None = None
+    ) -> None:
+        """Raise ``StoreError`` unless the settings in a file equal those of this sweep; name each that differs.
+
+        Args:
+            stored: settings in the file.
+            path: path of the file in the message.
+            metadata: function that returns the metadata of the file, which tell directions apart in words.
+        """
         differing = self.settings.differences(stored)
         if differing:
+            described = SurfaceMetadata() if metadata is None else metadata()
             listed = "; ".join(
-                f"{name}: the file has {_brief(there)}, this sweep uses {_brief(here)}{_EXPLAINED.get(name, '')}"
+                f"{name}: the file has {self._in_words(name, here, there, described)}" + _EXPLAINED.get(name, "")
                 for name, here, there in differing
             )
             raise StoreError(
                 f"{path} was made with other settings: {listed}. Choose another file, repeat the settings of this "
                 "one, or overwrite it"
             )
+
+    def _in_words(self, name: str, here: Any, there: Any, metadata: SurfaceMetadata) -> str:
+        """Return how a setting in a file differs from that of this sweep, without digests."""
+        if name == "origin":
+            return "other weights at the origin"
+        if name == "fixed":
+            return "other values in the tensors that the plane does not move, such as running statistics"
+        if name == "data" and here.keys() == there.keys():
+            return f"other samples of {', '.join(split for split in here if here[split] != there[split])}"
+        if name == "directions":
+            counted = self.metadata.moving is not None and metadata.moving is not None
+            words = [
+                describe_moving(one.recipes, one.moving if counted else None) if one.recipes else ""
+                for one in (metadata, self.metadata)
+            ]
+            if not all(words) or words[0] == words[1]:
+                return "others"
+            return f"{words[0]}, this sweep uses {words[1]}"
+        return f"{there!r}, this sweep uses {here!r}"
 
 
 _EXPLAINED = {
@@ -363,7 +282,7 @@ _EXPLAINED = {
 
 def as_attribute(value: Any) -> Any:
     """Return a JSON value in the form of an HDF5 attribute: JSON text for objects, lists and None."""
-    return json.dumps(_as_lists(value)) if value is None or isinstance(value, Mapping | list | tuple) else value
+    return json.dumps(as_lists(value)) if value is None or isinstance(value, Mapping | list | tuple) else value
 
 
 def _unpacked(value: Any) -> Any:
@@ -374,22 +293,3 @@ def _unpacked(value: Any) -> Any:
         except json.JSONDecodeError:
             return value
     return value
-
-
-def _names(kind: type[Any]) -> set[str]:
-    return {f.name for f in fields(kind)}
-
-
-def _as_tuples(value: Any) -> Any:
-    return tuple(_as_tuples(item) for item in value) if isinstance(value, list | tuple) else value
-
-
-def _as_lists(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    return [_as_lists(item) for item in value] if isinstance(value, Sequence) and not isinstance(value, str) else value
-
-
-def _brief(value: Any) -> str:
-    """A value in a message, with digests cut short."""
-    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1...", repr(value))

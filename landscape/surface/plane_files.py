@@ -70,6 +70,8 @@ def _write_weights(group: h5py.Group, weights: Weights, recipe: Mapping[str, Any
         dataset = group.create_dataset(str(index), data=tensor.detach().cpu().numpy())
         dataset.attrs["name"] = name
         dataset.attrs["state"] = name in weights.buffers
+        if weights.trainable is not None:
+            dataset.attrs["trainable"] = name in weights.trainable
     group.attrs["digest"] = weights.digest()
     for key, value in recipe.items():
         group.attrs[key] = value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
@@ -115,7 +117,9 @@ def _read_weights(group: h5py.Group, path: str, memory: NDArray[np.uint8] | None
         datasets = [group[str(index)] for index in range(len(group))]
         tensors = {python_value(dataset.attrs["name"]): _tensor(dataset, memory) for dataset in datasets}
         buffers = frozenset(python_value(dataset.attrs["name"]) for dataset in datasets if dataset.attrs["state"])
-        weights = Weights(tensors, buffers)
+        known = {python_value(dataset.attrs["name"]): dataset.attrs.get("trainable") for dataset in datasets}
+        trainable = None if None in known.values() else frozenset(name for name, value in known.items() if value)
+        weights = Weights(tensors, buffers, trainable=trainable)
         intact = weights.digest() == python_value(group.attrs["digest"])
     except KeyError as error:
         message = f"{path}:{group.name} is damaged, or was written by another program: {error.args[0]}"

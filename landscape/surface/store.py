@@ -22,6 +22,7 @@ from landscape.surface.hdf5 import (
     open_hdf5,
     python_value,
     read_array,
+    read_attributes,
     reporting_damage,
     system_message,
     update_hdf5,
@@ -35,10 +36,11 @@ from landscape.surface.layout import (
     write_failures,
     write_finished,
 )
-from landscape.surface.metadata import FORMAT, FORMAT_VERSION, Header, SweepSettings
+from landscape.surface.metadata import FORMAT, FORMAT_VERSION, Header, SurfaceMetadata
 from landscape.surface.raw_files import DatasetWriter
 from landscape.surface.rescue import rescue, save_beside
 from landscape.surface.schema import read_status, require_surface
+from landscape.surface.settings import SweepSettings
 from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface, is_complete
 
 _log = logging.getLogger(__name__)
@@ -167,7 +169,11 @@ class FileStore(MemoryStore):
         writer = DatasetWriter(path)
         try:
             with open_hdf5(path, retry_seconds=0.0) as file:
-                header.require_settings(read_settings(file, path), str(path))
+                stored = read_settings(file, path)
+                with reporting_damage(path):
+                    header.require_settings(
+                        stored, str(path), lambda: SurfaceMetadata.from_attributes(read_attributes(file))
+                    )
                 with reporting_damage(path):
                     store = cls(path, header, file, writer)
             writer.remember()

@@ -19,6 +19,7 @@ from landscape.evaluation.device import current_device
 from landscape.evaluation.multi_plane import MultiPlaneEvaluator, open_multi_plane_evaluator
 from landscape.evaluation.point_evaluator import Evaluator
 from landscape.evaluation.precision import REDUCED, PrecisionProbe, PrecisionReport
+from landscape.geometry.moving import count_moving, unmoved_zeros, zeros_remark
 from landscape.geometry.plane import Plane
 from landscape.geometry.plane_sets import PlaneFamily, PlaneSeries, PlaneSet
 from landscape.geometry.quadratic import QuadraticModel
@@ -27,7 +28,8 @@ from landscape.parallel.executor import Batched
 from landscape.parallel.ranks import Ranks
 from landscape.problem.problem import Problem
 from landscape.surface.hdf5 import open_hdf5
-from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
+from landscape.surface.metadata import Header, SurfaceMetadata
+from landscape.surface.settings import SweepSettings
 from landscape.surface.store import read_settings
 from landscape.sweep.config import SweepConfig
 from landscape.sweep.grid import Grid
@@ -81,11 +83,13 @@ class PreparedSweep:
         inputs: problem, plane, grid and configuration.
         header: grid, datasets and metadata of the surface.
         precision: measured error of a reduced precision; None if it was not measured.
+        zeros: tensors that could move, but stay at zero, on the root.
     """
 
     inputs: SweepInputs
     header: Header
     precision: PrecisionReport | None
+    zeros: tuple[str, ...]
     _evaluate: Evaluator | MultiPlaneEvaluator
 
     def compute(self, point: int) -> np.ndarray:
@@ -100,8 +104,9 @@ class PreparedSweep:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Sentences about the measures for the user."""
-        return self._evaluate.remarks
+        """Sentences about the measures, and about tensors that stay at zero, for the user."""
+        zeros = zeros_remark(self.zeros)
+        return (*self._evaluate.remarks, *([f"warning: {zeros}"] if zeros else []))
 
     @property
     def batched(self) -> Batched | None:
@@ -162,8 +167,10 @@ def _prepare(inputs: SweepInputs, is_root: bool, stack: ExitStack) -> PreparedSw
             "evaluate alone; leave adaptive unset"
         )
     precision = probe.report(evaluate, evaluate.names) if probe else None
+    plane = inputs.plane
+    first = (plane if isinstance(plane, Plane) else plane.first) if is_root else None
     metadata = replace(
-        _with_provenance(inputs) if is_root else inputs.metadata,
+        inputs.metadata if first is None else _with_provenance(inputs, first),
         settings=_settings(inputs, evaluate),
         title=config.title or inputs.metadata.title,
         precision=precision.to_json() if precision else None,
@@ -177,7 +184,8 @@ def _prepare(inputs: SweepInputs, is_root: bool, stack: ExitStack) -> PreparedSw
         plane=inputs.plane,
         interpolated=config.adaptive is not None,
     )
-    return PreparedSweep(inputs, header, precision, evaluate)
+    zeros = () if first is None else unmoved_zeros(first)
+    return PreparedSweep(inputs, header, precision, zeros, evaluate)
 
 
 def _quadratic_model(inputs: SweepInputs) -> QuadraticModel | None:
@@ -220,16 +228,14 @@ def _settings(inputs: SweepInputs, evaluate: Evaluator | MultiPlaneEvaluator) ->
     )
 
 
-def _with_provenance(inputs: SweepInputs) -> SurfaceMetadata:
-    """Return the given metadata with what is missing: recipes, description of the problem, and the environment."""
-    given, plane = inputs.metadata, inputs.plane
-    recipes = given.recipes
-    if not recipes:
-        one = plane if isinstance(plane, Plane) else plane.first
-        recipes = tuple(direction.recipe for direction in one.directions)
+def _with_provenance(inputs: SweepInputs, first: Plane) -> SurfaceMetadata:
+    """Return the given metadata with what is missing: recipes, moving parameters, problem, and the environment."""
+    given = inputs.metadata
+    recipes = given.recipes or tuple(direction.recipe for direction in first.directions)
     return replace(
         given,
         recipes=recipes,
+        moving=given.moving or count_moving(first),
         problem=given.problem if given.problem is not None else dict(inputs.problem.description) or None,
         environment=given.environment or Environment.current(RECORDED_PACKAGES),
     )

@@ -25,6 +25,7 @@ from landscape.surface.surface import Surface
 from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into
 from landscape.training.run import Run
 from landscape.workflows.checkpoint_planes import digest_of_state, plane_at
+from landscape.workflows.merged import MERGED, has_adapters, without_adapters
 from landscape.workflows.sources import PathName, measured_loss, widen
 
 
@@ -190,13 +191,20 @@ def rebuild_problem(surface: Surface, plane: Plane, path: Path) -> tuple[Problem
     described, settings, checkpoint = surface.metadata.problem, surface.metadata.settings, surface.metadata.checkpoint
     if described is None or settings is None:
         raise ValueError("the file does not describe its problem")
+    if not ("model" in described or "factory" in described):
+        raise ValueError("its problem was made in Python, and nothing says how to build it again")
     spec = ProblemSpec.from_description(described, recorded_in=str(path))
     problem = spec.build(tuple(settings.samples), seed=int(described.get("seed", 0)))
+    merged = any(recipe.kind == MERGED for recipe in surface.metadata.recipes) and has_adapters(problem.model)
+    if checkpoint is None and merged:
+        problem = without_adapters(problem)
     if checkpoint is not None:
         loaded = load_checkpoint(checkpoint.path)
         if any(tensor.dtype in (torch.float64, torch.complex128) for _, tensor in plane.origin):
             widen(problem.model, loaded)  # version 0.1 rounded it, whatever the surface was computed in
         load_into(problem.model, loaded)
+        if merged:
+            problem = without_adapters(problem)
     else:
         _load_origin(problem, plane, settings.fixed or None)
     given = EvaluationConfig.from_json(settings.to_json()).plain.to_json()

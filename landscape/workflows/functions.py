@@ -24,7 +24,8 @@ from landscape.geometry.weights import Weights
 from landscape.problem.problem import Problem
 from landscape.render.labels import optimizer_labels
 from landscape.render.style import MAX_PATHS
-from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
+from landscape.surface.metadata import Header, SurfaceMetadata
+from landscape.surface.settings import SweepSettings
 from landscape.surface.store import FileStore
 from landscape.surface.surface import Surface
 from landscape.surface.trajectory_files import TrajectoryMetadata, write_trajectories

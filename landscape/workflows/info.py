@@ -16,6 +16,7 @@ from landscape.analysis.curvature.file import is_curvature, read_curvature
 from landscape.analysis.noise import error_name, noise_of
 from landscape.errors import LandscapeError, StoreError
 from landscape.evaluation.precision import PrecisionReport
+from landscape.geometry.recipe import describe_moving
 from landscape.geometry.trajectory import Trajectory
 from landscape.surface.hdf5 import is_hdf5, open_hdf5, read_attributes
 from landscape.surface.measurements import is_measurements, read_measurements
@@ -169,9 +170,16 @@ def _origin(metadata: SurfaceMetadata) -> dict[str, Any]:
         samples = problem.get("samples")
         facts["problem"] = _problem_name(problem) + (f", {samples} samples" if samples else "")
     if checkpoint is not None:
-        facts["checkpoint"] = checkpoint.path + (f" (step {checkpoint.step})" if checkpoint.step is not None else "")
+        merged = any(recipe.kind == "merged" and recipe.to is None for recipe in metadata.recipes)
+        facts["checkpoint"] = (
+            checkpoint.path
+            + (f" (step {checkpoint.step})" if checkpoint.step is not None else "")
+            + (", merged at x = 1; the origin is the network without adapters" if merged else "")
+        )
     for axis, recipe in zip("xyz", metadata.recipes, strict=False):
         facts[f"{axis} direction"] = recipe.describe(bool(settings and settings.seeds))
+    if metadata.recipes:
+        facts["moving"] = describe_moving(metadata.recipes, metadata.moving)
     for pair, cosine in metadata.cosines.items():
         facts[f"cosine {pair}"] = f"{cosine:.4f}"
     if settings is not None:
@@ -192,6 +200,8 @@ def _origin(metadata: SurfaceMetadata) -> dict[str, Any]:
 
 
 def _problem_name(problem: Mapping[str, Any]) -> str:
+    if "network" in problem:
+        return f"{problem['network']}, made in Python"
     if not problem.get("factory") and not problem.get("model"):
         return f"made in Python, without a name ({problem.get('parameters', 0):,} parameters)"
     return str(problem.get("factory") or f"{problem.get('model')} on {problem.get('dataset')}")

@@ -18,10 +18,12 @@ from landscape.errors import CheckpointError
 from landscape.geometry.direction import Direction, difference
 from landscape.geometry.plane import Plane, random_plane
 from landscape.geometry.plane_sets import PlaneFamily
+from landscape.geometry.recipe import TRAINABLE
 from landscape.geometry.weights import Weights
 from landscape.surface.plane_files import read_directions
 from landscape.sweep.grid import Grid
 from landscape.workflows.checkpoint_planes import CheckpointChoice
+from landscape.workflows.merged import merged_directions, merged_target
 from landscape.workflows.sources import PathName, weights_at
 
 EigenvectorsOf: TypeAlias = Callable[[Weights, Sequence[int]], Sequence[Direction]]
@@ -50,26 +52,32 @@ class PlaneConfig:
         normalization: normalization of random directions: ``filter``, ``layer``, ``weight``, ``unit-filter``,
             ``unit-layer``, ``model`` or ``none``.
         ignore: parameters that random directions leave alone: ``biasbn`` or ``none``.
-        to: checkpoint files or run directories; each makes one axis the difference to its weights.
+        to: checkpoint files, folders or run directories; each makes one axis the difference to its weights. The folder
+            of an adapter of PEFT means this network with the adapter merged.
         states: True to let differences move batch-norm statistics too, so that the checkpoint itself is at 1; False to
             leave those of the origin, as published. By default True with ``to``, and False with ``directions``. Random
             directions never move them.
+        merged: True for a plane of merged weights: the network has adapters of PEFT, the origin are its weights without
+            them, and the first axis is what merging the adapters adds, so that the merged network is at 1. Further
+            axes lead to the merged networks of ``to`` (folders of adapters, or checkpoints), or are random; random
+            directions move the tensors that the adapters change, unless ``only`` names others.
         directions: file to take directions from, ours or one of Li et al. (2018).
         hessian: numbers of eigenvectors of the Hessian that become axes: 1 for the largest eigenvalue, 2 for the next,
             -1 for the smallest; ``()`` for those of the largest, one for each axis. See :func:`hessian_plane`.
         curvature_file: file to take the eigenvectors from; by default they are computed.
         scale: length of eigenvectors: ``rise`` or ``unit``; see :func:`hessian_plane`.
-        only: patterns of parameter names; other parameters stay at the origin.
-        freeze: patterns of parameter names that stay at the origin.
+        only: patterns of parameter names, or the word ``trainable`` for all parameters that require gradients; other
+            parameters stay at the origin.
+        freeze: patterns of parameter names that stay at the origin, or ``trainable``.
         orthogonal: True to make random directions orthogonal before they are normalized.
         same_direction: True to use the first direction for every axis.
         scratch: directory of a memory-mapped file that holds origin and directions; by default memory, or the
             directory of the surface file if they would take more than half of the memory.
 
     Raises:
-        ValueError: more than one of ``to``, ``directions`` and ``hessian``, both ``seeds`` and ``checkpoints``, both
-            ``orthogonal`` and ``same_direction``,
-            a number of an eigenvector that is zero or repeated, or an unknown scale.
+        ValueError: more than one of ``to``, ``directions`` and ``hessian``, one of the latter two or ``checkpoints``
+            with ``merged``, both ``seeds`` and ``checkpoints``, both ``orthogonal`` and ``same_direction``, a number of
+            an eigenvector that is zero or repeated, or an unknown scale.
     """
 
     seed: int = 0
@@ -79,6 +87,7 @@ class PlaneConfig:
     ignore: str = "biasbn"
     to: PathName | Sequence[PathName] = ()
     states: bool | None = None
+    merged: bool = False
     directions: PathName | None = None
     hessian: Sequence[int] | None = None
     curvature_file: PathName | None = None
@@ -109,6 +118,10 @@ class PlaneConfig:
         named = [name for name, value in given.items() if value]
         if len(named) > 1:
             raise ValueError(f"expected at most one of {', '.join(given)}, got {' and '.join(named)}")
+        if self.merged and named not in ([], ["to"]):
+            raise ValueError(f"merged: expected no other directions than those of to, got {named[0]}")
+        if self.merged and self.checkpoints:
+            raise ValueError("merged: expected the network of one checkpoint, got checkpoints as well")
         if self.curvature_file is not None and self.hessian is None:
             raise ValueError("curvature_file: expected the numbers of eigenvectors, too (hessian)")
         numbers = self.hessian or ()
@@ -130,7 +143,7 @@ class PlaneConfig:
         """Return the plane with ``axes`` axes around the weights of ``model``, or one plane per seed.
 
         Args:
-            model: network whose present weights are the origin.
+            model: network whose present weights are the origin; with ``merged``, those without its adapters.
             axes: number of axes, one to three.
             eigenvectors: function that returns eigenvectors of the Hessian; needed with ``hessian``.
 
@@ -160,11 +173,19 @@ class PlaneConfig:
     @property
     def moves_states(self) -> bool:
         """True if running statistics are among the tensors of the plane."""
-        return bool(self.to) if self.states is None else self.states
+        return bool(self.to) or self.merged if self.states is None else self.states
 
     def _origin_and_given(
         self, model: nn.Module, axes: int, eigenvectors: EigenvectorsOf | None
     ) -> tuple[Weights, list[Direction]]:
+        if self.merged:
+            if 1 + len(self._targets) > axes:
+                raise ValueError(
+                    f"merged: expected at most {axes - 1} targets beside the network's own adapter, got "
+                    f"{len(self._targets)} for {axes} axes"
+                )
+            origin, updates = merged_directions(model, self._targets, self.moves_states)
+            return origin, [direction.masked(self.only, self.freeze) for direction in updates]
         origin = Weights.from_model(model, buffers=self.moves_states)
         if self.hessian is not None:
             if eigenvectors is None:
@@ -218,7 +239,11 @@ class PlaneConfig:
         targets = self._targets
         if len(targets) > axes:
             raise ValueError(f"to: expected at most one target per axis, got {len(targets)} for {axes} axes")
-        return [difference(origin, self._weights_at(target, origin), str(target.resolve())) for target in targets]
+        return [
+            merged_target(origin, model, target)
+            or difference(origin, self._weights_at(target, origin), str(target.resolve()))
+            for target in targets
+        ]
 
     def _weights_at(self, target: Path, origin: Weights) -> Weights:
         try:
@@ -234,8 +259,9 @@ class PlaneConfig:
             ) from error
 
     def _random(self, origin: Weights, seed: int, axes: int, first: Sequence[Direction]) -> Plane:
+        only = self.only or ((TRAINABLE,) if self.merged else ())
         return random_plane(
-            origin, seed, axes, self.normalization, self.ignore, self.only, self.freeze, self.orthogonal,
+            origin, seed, axes, self.normalization, self.ignore, only, self.freeze, self.orthogonal,
             self.same_direction, first,
         )  # fmt: skip
 

@@ -8,21 +8,25 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from torch import nn
 
 from landscape._utils.text import counted
 from landscape.errors import StoreError
 from landscape.evaluation.config import EvaluationConfig
+from landscape.geometry.moving import count_moving
 from landscape.geometry.plane import Plane
 from landscape.geometry.plane_sets import PlaneFamily, PlaneSet
+from landscape.geometry.recipe import TRAINABLE, describe_moving
 from landscape.geometry.weights import Weights, movable_tensors
 from landscape.parallel.devices import choose_device, describe_device, device_count
 from landscape.parallel.ranks import Ranks, host_description
 from landscape.parallel.shared_plane import make_in_arena, scratch_directory, share_plane
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
-from landscape.surface.metadata import SurfaceMetadata, SweepSettings
+from landscape.surface.metadata import SurfaceMetadata
 from landscape.surface.plane_files import read_plane
 from landscape.surface.reading import read_surface
+from landscape.surface.settings import SweepSettings
 from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
 from landscape.sweep.grid import Grid
 from landscape.sweep.prepared import stored_settings
@@ -30,6 +34,7 @@ from landscape.sweep.sweep import run_sweep
 from landscape.workflows.checkpoint_planes import ChosenCheckpoints, choose_checkpoints, planes_through
 from landscape.workflows.grids import AxisChoice, resolve_grid
 from landscape.workflows.hessian_plane import Eigenvectors
+from landscape.workflows.merged import bias_note, without_adapters
 from landscape.workflows.planes import PlaneConfig, extrapolation_warning
 from landscape.workflows.sources import Source, SourceLike, SplitChoice, open_source
 
@@ -88,12 +93,15 @@ def run_task(
     if checkpoints is not None:
         task = replace(task, source=checkpoints.reference.path)
     source = ranks.collective(lambda: open_as_stored(task, stored))
-    problem = source.problem
+    network, problem = source.problem.model, source.problem
+    merged = isinstance(task.plane, PlaneConfig) and task.plane.merged
+    if merged:
+        problem = ranks.collective(lambda: without_adapters(source.problem))
     task = replace(task, plane=ranks.collective(lambda: plane_as_stored(task.plane, problem, stored)))
     requested = ranks.share(ranks.collective(lambda: requested_device(task) if ranks.is_root else None))
     device = choose_device(requested or task.evaluation.device, ranks)
     evaluation = ranks.collective(lambda: resolve_evaluation(task.evaluation, device, problem, stored))
-    plane: Plane | PlaneSet = _plane(replace(task, evaluation=evaluation), problem, ranks, device, say)
+    plane: Plane | PlaneSet = _plane(replace(task, evaluation=evaluation), problem, network, ranks, device, say)
     if checkpoints is not None and isinstance(plane, Plane):
         plane = planes_through(problem, checkpoints, plane, ranks)
     first = plane if isinstance(plane, Plane) else ranks.collective(lambda: plane.first)
@@ -119,7 +127,13 @@ def run_task(
     if ranks.is_root:
         if source.note:
             say(source.note)
-        say(_summary(plane, grid, problem, ranks, evaluation, device))
+        if merged and (note := bias_note(network)):
+            say(note)
+        say(
+            _summary(
+                plane, grid, problem, ranks, evaluation, device, describe_moving(metadata.recipes, metadata.moving)
+            )
+        )
         for rule in rules:
             say(rule)
         warning = None if evaluation.bn == "recalibrate" else extrapolation_warning(problem.model, first, grid)
@@ -173,26 +187,29 @@ def requested_device(task: SurfaceTask) -> str:
 
 
 def _plane(
-    task: SurfaceTask, problem: Problem, ranks: Ranks, device: str, say: Callable[[str], None]
+    task: SurfaceTask, problem: Problem, network: nn.Module, ranks: Ranks, device: str, say: Callable[[str], None]
 ) -> Plane | PlaneSet:
-    """Make the plane: once per job for one seed; on every rank for several, which go through them at their own pace."""
+    """Make the plane: once per job for one seed; on every rank for several, which go through them at their own pace.
+
+    ``network`` is the network of the source, which has adapters where that of ``problem`` is the one without them.
+    """
     if not isinstance(task.plane, PlaneConfig):
         return task.plane
     chosen, axes = task.plane, len(task.axes)
     eigenvectors = Eigenvectors(problem, task.evaluation, chosen, device, say if ranks.is_root else None)
 
     def make_family() -> PlaneFamily:
-        return chosen.make_family(problem.model, axes, eigenvectors)
+        return chosen.make_family(network, axes, eigenvectors)
 
     def make_plane() -> Plane:
         if chosen.hessian is None:
-            return chosen.make_plane(problem.model, axes)
+            return chosen.make_plane(network, axes)
         stored = _stored_hessian_plane(task, chosen, problem)
         if stored is not None:
             return stored
         if chosen.curvature_file is None:
             say("finding eigenvectors of the Hessian")
-        return chosen.make_plane(problem.model, axes, eigenvectors)
+        return chosen.make_plane(network, axes, eigenvectors)
 
     scratch = ranks.share(ranks.collective(lambda: _scratch(task, chosen, problem) if ranks.is_root else None))
     if chosen.seeds:
@@ -209,7 +226,10 @@ def _stored_hessian_plane(task: SurfaceTask, chosen: PlaneConfig, problem: Probl
     if stored is None or task.config.out is None:
         return None
     plane = read_plane(task.config.out)
-    if plane.origin.digest() != Weights.from_model(problem.model, bool(plane.origin.buffers)).digest():
+    present = Weights.from_model(problem.model, bool(plane.origin.buffers))
+    if plane.origin.digest() != present.digest():
+        return None
+    if TRAINABLE in (*chosen.only, *chosen.freeze) and plane.origin.trainable != present.trainable:
         return None
     same = {name: split.digest() for name, split in problem.splits.items()} == dict(stored.data)
     file = None if chosen.curvature_file is None else str(Path(chosen.curvature_file).resolve())
@@ -245,13 +265,20 @@ def _account(source: Source, plane: Plane, several: bool) -> SurfaceMetadata:
     return SurfaceMetadata(
         settings=SweepSettings(problem=identity, split=source.split, axes_are=tuple(phrases)),
         recipes=tuple(direction.recipe for direction in plane.directions),
+        moving=count_moving(plane),
         checkpoint=source.checkpoint,
-        problem=dict(described),
+        problem=dict(described) or {"network": type(source.problem.model).__name__},
     )
 
 
 def _summary(
-    plane: Plane | PlaneSet, grid: Grid, problem: Problem, ranks: Ranks, evaluation: EvaluationConfig, device: str
+    plane: Plane | PlaneSet,
+    grid: Grid,
+    problem: Problem,
+    ranks: Ranks,
+    evaluation: EvaluationConfig,
+    device: str,
+    moving: str,
 ) -> str:
     """Return the size of a sweep in one line."""
     samples = ", ".join(f"{len(split):,} {name}" for name, split in problem.splits.items())
@@ -262,14 +289,13 @@ def _summary(
         points, about = points * count, f" for each of {counted(count, plane.unit)}"
     elif plane.ndim > 1:
         about = f"; cosine of the axes {plane.cosines[0, 1]:.3f}"
-    origin = plane.origin
-    parameters = sum(tensor.numel() for name, tensor in origin if name not in origin.buffers)
-    statistics = " and running statistics" if origin.buffers else ""
+    statistics = " and running statistics" if plane.origin.buffers else ""
+    moved, _, restriction = moving.partition(": ")
     each = " each" if ranks.size > 1 else ""
     return (
         f"{counted(ranks.size, 'rank')} with {counted(evaluation.threads, 'thread')}{each} on "
         f"{describe_device(device)}: {points:,} points ({axes}{about}), {samples} samples, "
-        f"{parameters:,} parameters{statistics} in {evaluation.dtype}"
+        f"moving {moved}{statistics} in {evaluation.dtype}" + (f": {restriction}" if restriction else "")
     )
 
 

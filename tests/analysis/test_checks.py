@@ -14,7 +14,8 @@ from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry import Plane
 from landscape.geometry.plane import random_plane
 from landscape.problem.problem import Problem, Split
-from landscape.surface.metadata import SurfaceMetadata, SweepSettings
+from landscape.surface.metadata import SurfaceMetadata
+from landscape.surface.settings import SweepSettings
 from landscape.surface.surface import DONE, PENDING, Surface
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from landscape.analysis.noise import noise_of, origin_values
-from landscape.surface.metadata import SurfaceMetadata, SweepSettings
+from landscape.surface.metadata import SurfaceMetadata
+from landscape.surface.settings import SweepSettings
 from landscape.surface.surface import DONE, INTERPOLATED, PENDING, Surface
 
 X, Y = np.linspace(-1, 1.5, 6), np.linspace(-1, 1, 5)  # x: -1, -0.5, 0, 0.5, 1, 1.5

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from landscape.analysis.topology.topology import MergeTree, merge_tree
-from landscape.surface.metadata import SurfaceMetadata, SweepSettings
+from landscape.surface.metadata import SurfaceMetadata
+from landscape.surface.settings import SweepSettings
 from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface
 
 LOSS, PAIRED = "train_loss", "train_loss_paired_stderr"

@@ -13,7 +13,8 @@ from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.options import CONTOUR_STYLES, ContourOptions
 from landscape.render.scale import choose_scale
 from landscape.render.style import SIZES, Size
-from landscape.surface.metadata import SurfaceMetadata, SweepSettings
+from landscape.surface.metadata import SurfaceMetadata
+from landscape.surface.settings import SweepSettings
 from landscape.surface.surface import DONE, STOPPED, Surface
 
 MINIMUM = (0.7, -0.2)

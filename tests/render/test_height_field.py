@@ -8,7 +8,8 @@ from scipy.interpolate import RegularGridInterpolator
 
 from landscape.render.height_field import Box, HeightField, drape, refinement_factor, require_plane
 from landscape.render.scale import Scale, choose_scale
-from landscape.surface.metadata import SurfaceMetadata, SweepSettings
+from landscape.surface.metadata import SurfaceMetadata
+from landscape.surface.settings import SweepSettings
 from landscape.surface.surface import DONE, FAILED, PENDING, STOPPED, Surface
 
 LOG = Scale("log", 1e-3, 1e6)

@@ -15,8 +15,9 @@ from landscape.errors import StoreError
 from landscape.geometry import Plane, Weights, random_direction
 from landscape.surface import FileStore, read_surface
 from landscape.surface.merge import merge
-from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
+from landscape.surface.metadata import Header, SurfaceMetadata
 from landscape.surface.plane_files import read_plane
+from landscape.surface.settings import SweepSettings
 from landscape.surface.surface import DONE, FAILED, PENDING
 
 SHAPE = (5, 7)

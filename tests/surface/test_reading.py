@@ -8,8 +8,9 @@ import pytest
 
 from landscape.errors import StoreError
 from landscape.geometry.recipe import DirectionRecipe
-from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
+from landscape.surface.metadata import Header, SurfaceMetadata
 from landscape.surface.reading import read_surface
+from landscape.surface.settings import SweepSettings
 from landscape.surface.store import FileStore
 from landscape.surface.surface import DONE, FAILED, PENDING
 

@@ -11,8 +11,9 @@ import pytest
 from landscape.errors import StoreError
 from landscape.surface import FileStore, read_surface
 from landscape.surface.hdf5 import open_hdf5
-from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
+from landscape.surface.metadata import Header, SurfaceMetadata
 from landscape.surface.schema import Entry, Schema
+from landscape.surface.settings import SweepSettings
 
 SPECTRUM = Schema(
     "spectrum",

@@ -17,7 +17,8 @@ from landscape.errors import StoreError
 from landscape.surface import FileStore, layout, raw_files, read_surface
 from landscape.surface import store as module
 from landscape.surface.hdf5 import open_hdf5
-from landscape.surface.metadata import Header, SurfaceMetadata, SweepSettings
+from landscape.surface.metadata import Header, SurfaceMetadata
+from landscape.surface.settings import SweepSettings
 from landscape.surface.store import MemoryStore
 from landscape.surface.surface import DONE, FAILED, PENDING
 

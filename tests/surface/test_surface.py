@@ -12,7 +12,8 @@ from scipy.interpolate import RegularGridInterpolator
 
 from landscape.errors import MissingLibraryError
 from landscape.geometry.trajectory import Trajectory
-from landscape.surface.metadata import SurfaceMetadata, SweepSettings
+from landscape.surface.metadata import SurfaceMetadata
+from landscape.surface.settings import SweepSettings
 from landscape.surface.surface import DONE, FAILED, INTERPOLATED, PENDING, STOPPED, Surface
 
 

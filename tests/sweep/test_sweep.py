@@ -19,7 +19,8 @@ from landscape.problem.measures import accuracy, cross_entropy
 from landscape.problem.problem import Problem, Split
 from landscape.surface import read_surface
 from landscape.surface.merge import merge
-from landscape.surface.metadata import SurfaceMetadata, SweepSettings
+from landscape.surface.metadata import SurfaceMetadata
+from landscape.surface.settings import SweepSettings
 from landscape.surface.surface import DONE, FAILED
 from landscape.sweep import Grid, run_sweep
 from landscape.sweep import prepared as prepared_module

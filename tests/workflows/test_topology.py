@@ -12,8 +12,9 @@ from landscape.errors import StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.evaluator import open_evaluator
 from landscape.surface.measurements import read_measurements
-from landscape.surface.metadata import SurfaceMetadata, SweepSettings
+from landscape.surface.metadata import SurfaceMetadata
 from landscape.surface.plane_files import read_plane
+from landscape.surface.settings import SweepSettings
 from landscape.surface.surface import DONE, STOPPED, Surface
 from landscape.sweep.config import SweepConfig
 from landscape.workflows.planes import PlaneConfig

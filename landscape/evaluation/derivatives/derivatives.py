@@ -32,7 +32,7 @@ from landscape.evaluation.device import reproducible_numerics
 from landscape.evaluation.launch import Recalibration
 from landscape.evaluation.streaming import align
 from landscape.geometry.direction import matching_names
-from landscape.geometry.weights import Weights, movable_tensors
+from landscape.geometry.weights import Weights, movable_tensors, trainable_names
 from landscape.problem.failure import explain_failure
 from landscape.problem.measures import is_own_measure
 from landscape.problem.problem import Problem, Split
@@ -113,8 +113,9 @@ class LossDerivatives:
                 "are as large as small eigenvalues"
             )
         self._problem, self._split, self._part, self._data_bytes = problem, problem.splits[split], part, data_bytes
-        moving = matching_names(Weights(movable_tensors(self.model)), only, freeze)
-        live = {name: tensor for name, tensor in movable_tensors(self.model).items() if name in moving}
+        live = movable_tensors(self.model)
+        moving = matching_names(Weights(live, trainable=trainable_names(live)), only, freeze)
+        live = {name: tensor for name, tensor in live.items() if name in moving}
         self.parameters = {name: tensor.shape for name, tensor in live.items()}
         self._tensors = list(live.values())
         self.n = sum(tensor.numel() for tensor in self._tensors)

@@ -12,6 +12,7 @@ from landscape._utils.interpolation import monotone_cubic, subdivide
 from landscape.analysis.noise import Noise, noise_of
 from landscape.render.figure import add_colour_bar, add_note, legend_above, round_ticks, small_size
 from landscape.render.height_field import refinement_factor
+from landscape.render.labels import plane_notes
 from landscape.render.missing import (
     MissingData,
     hatch_colour,
@@ -127,7 +128,7 @@ def plot_contour(
         notes = (*_notes(name, scale, missing, noise), *about_paths, *derivative_notes)
         if options.smooth and style != "heat":
             notes += (smoothing_note(surface),)
-        notes = (*options.notes, *notes)
+        notes = (*options.notes, *plane_notes(surface), *notes)
         if style == "lines" and not with_bar:
             notes = (f"contours of the {metric_label(name)}", *notes)
         if options.show_notes:

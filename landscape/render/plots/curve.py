@@ -9,6 +9,7 @@ import numpy as np
 
 from landscape.analysis.noise import STANDARD_ERRORS, Noise, error_name, noise_of
 from landscape.render.figure import add_note, legend_above, round_ticks
+from landscape.render.labels import plane_notes
 from landscape.render.missing import missing_data, shade_missing
 from landscape.render.plots.artists import CurveArtists, PathArtists
 from landscape.render.plots.options import CurveOptions, PathOptions
@@ -105,8 +106,9 @@ def plot_curve(
         if options.legend:
             handles = _handles(surfaces, left, right, [*lines, *other_lines], paths)
             legend_above(axes, handles + path_handles(paths))
-        notes += _band_notes(noises, bands)
-        notes = [text for text in dict.fromkeys([*notes, *options.notes]) if text]
+        about = [note for each in surfaces for note in plane_notes(each)]
+        notes = [*about, *notes, *_band_notes(noises, bands), *options.notes]
+        notes = [text for text in dict.fromkeys(notes) if text]
         if options.show_notes:
             add_note(axes, *notes)
     return CurveArtists(

@@ -20,6 +20,7 @@ from landscape.render.figure import (
     wrap_notes,
     wrap_titles,
 )
+from landscape.render.labels import axis_labels, short_axis_labels
 from landscape.render.plots.artists import ContourArtists, PanelArtists, PathArtists
 from landscape.render.plots.contour import bar_ticks, contour_levels, label_levels, plane_limits, plot_contour
 from landscape.render.plots.options import ContourOptions
@@ -110,7 +111,7 @@ def plot_panel(
             for surface, group, title, one in zip(surfaces, paths, titles, axes, strict=True)
         ]
         if new:
-            _label_outer(axes, columns, options.axis_labels, hide=same)
+            _label_outer(axes, columns, _labels(surfaces, options), hide=same)
             new.align_xlabels(axes)
         bar = None
         if options.colour_bar is not False:
@@ -170,7 +171,7 @@ def plot_metrics(
             for name, title, one in zip(names, titles or [""] * len(names), axes, strict=True)
         ]
         if new:
-            _label_outer(axes, columns, options.axis_labels, hide=False)
+            _label_outer(axes, columns, [options.axis_labels] * len(axes), hide=False)
         notes = list(dict.fromkeys(note for panel in panels for note in panel.notes))
         panels = _finish(new, axes, panels, notes, options)
         panels = _label_lines(panels, [trajectories] * len(panels), options)
@@ -216,12 +217,24 @@ def _axes(
     return axes[:count]
 
 
-def _label_outer(axes: Sequence[Axes], columns: int, labels: tuple[str, str], *, hide: bool) -> None:
-    """Label axes at the left and where no panel follows below; with ``hide``, tick labels are only there, too."""
+def _labels(surfaces: Sequence[Surface], options: ContourOptions) -> list[tuple[str, str]]:
+    """Return the axis labels of each panel: its own if the planes differ in kind and the caller names no others."""
+    if options.axis_labels != ContourOptions.axis_labels:
+        return [options.axis_labels] * len(surfaces)
+    # Labels in full fit beside each other for two panels only.
+    return [axis_labels([each]) if len(surfaces) <= 2 else short_axis_labels([each])[0] for each in surfaces]
+
+
+def _label_outer(axes: Sequence[Axes], columns: int, labels: Sequence[tuple[str, str]], *, hide: bool) -> None:
+    """Label axes at the left and where no panel follows below; with ``hide``, tick labels are only there, too.
+
+    Labels that differ between panels are at each of them.
+    """
+    differ = len(set(labels)) > 1
     for i, ax in enumerate(axes):
         left, bottom = i % columns == 0, i + columns >= len(axes)
-        ax.set_xlabel(labels[0] if bottom else "")
-        ax.set_ylabel(labels[1] if left else "")
+        ax.set_xlabel(labels[i][0] if bottom or differ else "")
+        ax.set_ylabel(labels[i][1] if left or differ else "")
         if hide:
             ax.tick_params(labelleft=left, labelbottom=bottom)
 

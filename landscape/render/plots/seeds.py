@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from landscape.render.figure import add_note, legend_above
+from landscape.render.labels import plane_notes
 from landscape.render.plots.artists import BandArtists
 from landscape.render.plots.curve import apply_scale
 from landscape.render.plots.options import CurveOptions
@@ -134,7 +135,7 @@ def plot_seed_band(
         width_text = "one standard deviation" if spread == "std" else "minimum to maximum"
         counts = " and ".join(dict.fromkeys(str(len(group)) for group in groups.values()))
         notes = [f"{mean} of {counts} seeds, shaded: {width_text}", scale.note(metric_label(name))]
-        notes = [note for note in notes if note]
+        notes = [*plane_notes(everything[0]), *(note for note in notes if note)]
         if options.show_notes:
             add_note(axes, *notes)
     return BandArtists(axes, scale, tuple(lines), tuple(bands), tuple(single), tuple(notes))

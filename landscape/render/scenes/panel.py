@@ -12,6 +12,7 @@ import numpy as np
 
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.height_field import Box, HeightField, PathSegment, drape
+from landscape.render.labels import plane_notes
 from landscape.render.missing import smoothing_note, stopped_note
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.scenes.options import SceneOptions
@@ -216,7 +217,7 @@ def trajectories_per_panel(trajectories: Trajectories, count: int) -> list[list[
 def scene_notes(panels: Sequence[ScenePanel], metric: str, scale: Scale, options: SceneOptions) -> list[str]:
     """Return notes on everything that is not drawn as it was measured."""
     label = metric_label(metric)
-    notes = []
+    notes = list(dict.fromkeys(note for panel in panels for note in plane_notes(panel.surface)))
     if scale.vmax < scale.highest:
         notes.append(f"cut off at {label} = {scale.format(scale.vmax)}")
         scale = replace(scale, highest=scale.vmax)
