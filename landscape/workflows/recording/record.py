@@ -35,6 +35,7 @@ def record(
     resume: bool = False,
     overwrite: bool = False,
     active: bool | None = None,
+    late_values: bool = False,
 ) -> Recorder:
     """Record the weights of a training loop as a run that every other function and command reads.
 
@@ -61,6 +62,8 @@ def record(
         overwrite: True to delete a run that is already there.
         active: False to record nothing; by default False on all ranks but the first of ``torch.distributed`` (or of
             ``torchrun``).
+        late_values: True to write the values of a step only when the next one is kept, so that ``keep.note`` can add
+            to them.
 
     Returns:
         The recorder, for a ``with`` block.
@@ -88,7 +91,7 @@ def record(
         optimizer=None if optimizer is None else describe_built(optimizer),
         overwrite=overwrite,
     )
-    return Recorder(run, known, every if callable(every) else None, optimizer, resume)
+    return Recorder(run, known, every if callable(every) else None, optimizer, resume, late_values)
 
 
 def _description(problem: str | ProblemSpec | Problem | None) -> Mapping[str, Any]:

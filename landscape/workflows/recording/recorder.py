@@ -41,6 +41,7 @@ class Recorder:
         schedule: Schedule | None = None,
         optimizer: Optimizer | None = None,
         resume: bool = False,
+        late_values: bool = False,
     ) -> None:
         """Make a recorder.
 
@@ -50,10 +51,14 @@ class Recorder:
             schedule: which steps to keep; by default those of ``every`` in the settings.
             optimizer: optimizer to read the learning rate from.
             resume: replace steps that were recorded before with other weights.
+            late_values: write the row of a step at the next step that is kept, so that :meth:`note` can complete it.
+                What is known when the weights are kept is in the checkpoint, and a kill loses no more than the rest.
         """
         self.run = run
         self._record, self._schedule, self._optimizer, self._resume = record, schedule, optimizer, resume
         self._settings = (record and record.recording) or RecordingSettings()
+        self._late_values = late_values
+        self._row: tuple[int, float, dict[str, float], float] | None = None
         self._open: ExitStack | None = None
         self._session = Session()
         self._saved: list[int] = []
@@ -102,6 +107,7 @@ class Recorder:
             return
         stack, self._open, run = self._open, None, self.run
         try:
+            self._write_row()
             if not self._saved:
                 run.delete()
             elif not run.is_displaced and error is None:
@@ -168,14 +174,32 @@ class Recorder:
     def _keep(self, step: int, epoch: float, rate: float, numbers: dict[str, float], tensors: dict[str, Any]) -> None:
         assert self.run is not None
         self._writer.write(step, epoch, rate, numbers, tensors)
+        self._write_row()
         if self._saved and self._saved[-1] >= step:  # weights of this step, or of earlier ones, are replaced or put in
-            self._history.extend(list(numbers), step - 1)
-        elif set(numbers) - set(self._history.columns):
-            self._history.extend(list(numbers))
-        self._history.append(step, epoch, numbers, rate)
+            self._history.extend([], step - 1)
+        self._row = step, epoch, numbers, rate
+        if not self._late_values:
+            self._write_row()
         if step not in self._saved:
             self._saved.insert(bisect_left(self._saved, step), step)
         self._own = self._session.to_step = step
+
+    def note(self, **values: SupportsFloat | None) -> None:
+        """Add values to the row of the step that was kept last, for what is known later than the weights.
+
+        Raises:
+            ValueError: a value that is no number.
+        """
+        if self._row is not None:
+            self._row[2].update(_numbers(values))
+
+    def _write_row(self) -> None:
+        if self._row is None or (self.run is not None and self.run.is_displaced):
+            return
+        (step, epoch, numbers, rate), self._row = self._row, None
+        if set(numbers) - set(self._history.columns):
+            self._history.extend(list(numbers))
+        self._history.append(step, epoch, numbers, rate)
 
     def _complete_history(self) -> None:
         """Make the rows of the history those of the checkpoints: a kill may come after a checkpoint, before its row."""
@@ -222,6 +246,7 @@ class Recorder:
             )
         if len(later) > 1:
             _log.warning("%s: %d steps from %d on are recorded again", self.run.path, len(later), step)
+        self._row = None
         self._history.extend([], step - 1)
         for old in reversed(later):  # the last ones first: what a kill leaves is the beginning of the path
             self.run.checkpoint_path(old).unlink(missing_ok=True)
