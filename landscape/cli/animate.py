@@ -1,4 +1,4 @@
-"""``landscape animate``: surfaces in three dimensions, turning, or with growing paths."""
+"""``landscape animate``: surfaces in three dimensions, turning, changing through training, or with growing paths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from landscape.cli.figure_options import scene_options, surfaces_argument, traje
 from landscape.cli.options import PATH, overwrite_option, require_new
 from landscape.cli.terminal import echo
 
-MOTION = ("orbit", "descent", "turn", "seconds", "fps", "hold")
+MOTION = ("orbit", "descent", "turn", "seconds", "fps", "hold", "interpolate")
 
 
 @click.command()
@@ -24,7 +24,7 @@ MOTION = ("orbit", "descent", "turn", "seconds", "fps", "hold")
     show_default=True,
     help="Output: a .mp4, a .gif, or a directory of .png frames (a name without a suffix).",
 )
-@click.option("--orbit", is_flag=True, default=None, help="Turn around the scene.  [default: if there are no paths]")
+@click.option("--orbit", is_flag=True, default=None, help="Turn around the scene.  [default: if nothing else moves]")
 @click.option("--descent", is_flag=True, default=None, help="Grow the paths step by step.  [default: if there are any]")
 @click.option(
     "--turn", type=float, metavar="DEGREES",
@@ -38,7 +38,12 @@ MOTION = ("orbit", "descent", "turn", "seconds", "fps", "hold")
 )
 @click.option(
     "--hold", type=click.FloatRange(0), metavar="S",
-    help="Seconds to hold the last frame of a descent.  [default: 1.5]",
+    help="Seconds to hold the last frame of a descent or of training.  [default: 1.5]",
+)  # fmt: skip
+@click.option(
+    "--interpolate/--no-interpolate", default=True,
+    help="Interpolate a surface through training between its checkpoints, or show each until the next.  "
+    "[default: interpolate]",
 )  # fmt: skip
 @scene_options("960x720")
 @click.option(
@@ -56,7 +61,10 @@ def command(
     overwrite: bool,
     **options: Any,
 ) -> None:
-    """Animate SURFACEs in three dimensions: a turn around them, or paths that grow step by step.
+    """Animate SURFACEs in three dimensions: through training, with paths that grow step by step, or a turn.
+
+    A SURFACE computed with --checkpoints changes through training, on one scale. It is interpolated between checkpoints
+    for the eye; the note says so. --orbit turns the camera meanwhile, and --at turns around one checkpoint.
 
     With --trajectory, the paths grow together, step by step, and the animation ends with the complete figure. Without
     it, or with --orbit, the camera turns around the scene once. --orbit --descent does both. An .mp4 needs ffmpeg (or
@@ -70,6 +78,7 @@ def command(
           --orbit --descent --seconds 12 --out both.mp4
       landscape animate surface.h5 --trajectory path.h5 \\
           --size 640x400 --seconds 5 --out small.gif
+      landscape animate through.h5 --orbit --turn 40 --out training.mp4
       landscape animate surface.h5 --fps 30 --size 3840x2160 --out frames
     """
     from landscape.render.video import check_video

@@ -318,17 +318,19 @@ def animate_scene(
     z: float | None = None,
     progress: ProgressOption[Steps] = None,
 ) -> Path:
-    """Animate a scene: the camera orbits it, its paths grow step by step, or both at once.
+    """Animate a scene: the camera orbits it, its paths grow, its surface changes through training, or several of these.
 
     Args:
-        surfaces: one or several surfaces of two axes, or paths of surface files.
+        surfaces: one or several surfaces of two axes, or paths of surface files. Of one through training, the surface
+            of each checkpoint is shown in turn, on one scale, and between them for the eye by interpolation.
         trajectories: trajectories, or paths of trajectory files; with several surfaces one entry for each.
         path: a ``.mp4`` (needs ffmpeg), a ``.gif``, or a name without a suffix: a directory of ``frame-00000.png`` and
             so on. Missing directories are created.
         options: appearance of the scene; only a directory of frames can be transparent.
         motion: motion, duration and frame rate.
         seed: the seed to select from a surface over several seeds; by default their median.
-        at: the checkpoint to select from a surface through training, the nearest to this step.
+        at: the checkpoint to select from a surface through training, the nearest to this step, around which the camera
+            then turns; by default, the film goes through all of them.
         z: the layer to select from a volume, the nearest to this coordinate; 0 by default.
         progress: True for a progress bar, or a function called with a ``Steps`` after each frame.
 
@@ -344,7 +346,7 @@ def animate_scene(
     from landscape.render.scenes import animation
 
     require_writable(Path(path), StoreError)
-    loaded, groups = load_scene(surfaces, trajectories, seed=seed, at=at, z=z)
+    loaded, groups = load_scene(surfaces, trajectories, seed=seed, at=at, z=z, whole=True)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with reporting(progress, "drawing", "frame", lambda steps: steps) as report:
         return animation.animate_scene(

@@ -11,10 +11,10 @@ import numpy as np
 
 from landscape.analysis.noise import origin_values
 from landscape.geometry.trajectory import Trajectory
+from landscape.render.through import nearest_step, paths_from
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import Surface
 from landscape.surface.trajectory_files import read_trajectories
-from landscape.workflows.through import nearest_step, paths_from
 
 SurfaceSource: TypeAlias = Surface | str | os.PathLike[str]
 """A surface, or the path of its file."""
@@ -97,19 +97,23 @@ def load_scene(
     seed: int | None = None,
     at: int | None = None,
     z: float | None = None,
+    whole: bool = False,
 ) -> tuple[list[Surface], list[list[Trajectory]]]:
     """Return surfaces in the form in which they are drawn, and the trajectories of each.
 
-    On a checkpoint of a surface through training, paths are drawn up to it, as seen from it: they end at (0, 0).
+    On a checkpoint of a surface through training, paths are drawn up to it, as seen from it: they end at (0, 0). With
+    ``whole`` and without ``at``, all of its checkpoints are kept, and paths are those in the plane of the reference.
 
     Raises:
         ValueError: see :func:`load_surface`, :func:`load_trajectories` and
-            :func:`~landscape.workflows.through.paths_from`.
+            :func:`~landscape.render.through.paths_from`.
         StoreError: a file cannot be read.
     """
     several = [sources] if isinstance(sources, Surface | str | os.PathLike) else sources
     read = [source if isinstance(source, Surface) else read_surface(source) for source in several]
     groups = load_trajectories(trajectories, len(read))
+    if whole and at is None:
+        return [one if one.steps else load_surface(one, seed=seed, z=z) for one in read], groups
     moved = [
         paths_from(surface, nearest_step(surface, at), paths) if surface.steps else paths
         for surface, paths in zip(read, groups, strict=True)

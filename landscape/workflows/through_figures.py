@@ -12,10 +12,11 @@ from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.grid import plot_grid
 from landscape.render.plots.multiples import GridLabels
 from landscape.render.plots.panels import plot_panel
+from landscape.render.through import drawable_steps, paths_from, through_note
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import Surface
 from landscape.workflows.inputs import SurfaceSource, load_surface
-from landscape.workflows.through import paths_from, steps_to_draw
+from landscape.workflows.through import evenly_chosen
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
     from landscape.geometry.trajectory import Trajectory
     from landscape.workflows.figures import PlotOptions
+
+
+PANELS = 8
+"""Number of checkpoints, at even distances, that a plot shows."""
 
 
 def through_training(sources: SurfaceSource | Sequence[SurfaceSource]) -> Surface | None:
@@ -48,15 +53,15 @@ def plot_through(
     Raises:
         ValueError: more than one metric of contours, or another number of titles or axes.
     """
-    steps = steps_to_draw(surface)
+    steps = evenly_chosen(drawable_steps(surface), PANELS)
     drawn = [replace(load_surface(surface, at=step), name=surface.moment(step)) for step in steps]
-    notes = (through_note(surface),)
+    note = through_note(surface)
     if len(drawn[0].coordinates) == 1:
         from matplotlib import colormaps
         from matplotlib.colors import to_hex
 
         shades = [to_hex(colormaps["viridis"](0.9 * k / max(len(drawn) - 1, 1))) for k in range(len(drawn))]
-        curves = replace(options.curves(axis_labels(drawn)[0]), colours=shades, notes=notes)
+        curves = replace(options.curves(axis_labels(drawn)[0]), colours=shades, notes=(note,))
         (axes,) = (ax,) if ax is None or not isinstance(ax, Sequence) else ax
         artists = plot_curve(
             drawn, (), metric=options.metrics or None, second=options.second or None, ax=axes, options=curves
@@ -68,19 +73,11 @@ def plot_through(
         raise ValueError(f"expected one title for each of {len(drawn)} panels, got {len(options.titles)}")
     groups = [paths_from(surface, step, paths) for step in steps]
     labels, about_axes = short_axis_labels(drawn)
-    metric, titles = (options.metrics or (None,))[0], options.titles or tuple(one.name for one in drawn)
-    notes = (about_axes, *notes) if about_axes else notes
-    contours = options.contours(labels, notes)
+    metric = options.metrics[0] if options.metrics else None
+    titles, notes = options.titles or tuple(one.name for one in drawn), [note for note in (about_axes, note) if note]
+    contours = options.contours(labels, tuple(notes))
     if ax is not None:
         given = list(ax) if isinstance(ax, Sequence) else [ax]
         return plot_panel(drawn, groups, metric=metric, titles=titles, ax=given, options=contours).figure
-    text = GridLabels(panels=tuple(titles), axes=labels, notes=notes)
+    text = GridLabels(panels=tuple(titles), axes=labels, notes=tuple(notes))
     return plot_grid(drawn, groups, metric=metric, labels=text, options=contours).figure
-
-
-def through_note(surface: Surface) -> str:
-    """Return the note that says what is at (0, 0) of each checkpoint, and what the unit of the axes is."""
-    reference = surface.metadata.checkpoint
-    if reference is None or reference.step is None:
-        return "each checkpoint at (0, 0)"
-    return f"each checkpoint at (0, 0); directions of step {reference.step} throughout"

@@ -19,6 +19,7 @@ from landscape.errors import LandscapeError, StoreError
 from landscape.evaluation.evaluator import open_evaluator
 from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights
+from landscape.render.through import nearest_step
 from landscape.surface.measurements import MeasurementStore
 from landscape.surface.plane_files import read_plane
 from landscape.surface.reading import read_surface
@@ -26,7 +27,6 @@ from landscape.surface.surface import DONE, STOPPED, Surface
 from landscape.workflows.check import rebuild_problem
 from landscape.workflows.inputs import SurfaceSource
 from landscape.workflows.sources import PathName
-from landscape.workflows.through import nearest_step
 
 MEASURED = 100
 """Minima, those of the highest persistence, whose standard errors are measured."""

@@ -1,4 +1,4 @@
-"""Animated scenes: an orbit of the camera, paths that grow step by step, or both at once."""
+"""Animated scenes: an orbit of the camera, paths that grow step by step, surfaces through training, or all at once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Frame:
 
     Attributes:
         azimuth: azimuth of the camera in degrees; None if the camera does not move.
-        step: step up to which the paths are drawn; None for complete paths.
+        step: step up to which the paths are drawn, and of surfaces through training; None for complete paths.
         repeat: number of times that the frame is written.
     """
 
@@ -110,13 +110,14 @@ def animate_scene(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Animate a scene: the camera orbits it, its paths grow step by step, or both at once.
+    """Animate a scene: the camera orbits it, its paths grow step by step, its surfaces change, or all of these at once.
 
     All frames share one layout and one camera distance, the smallest that keeps the whole scene inside every frame.
-    A descent ends with the complete figure, which is held for a while.
+    A descent ends with the complete figure, which is held for a while. Surfaces through training change on one scale,
+    each around its own checkpoint, with the paths up to it.
 
     Args:
-        surfaces: one or several surfaces of two axes, drawn side by side.
+        surfaces: one or several surfaces of two axes, also through training, drawn side by side.
         trajectories: trajectories for every surface, or one sequence of trajectories per surface.
         path: a ``.mp4`` (needs ffmpeg), a ``.gif``, or a name without suffix: a directory of ``frame-00000.png`` and so
             on.
@@ -140,18 +141,19 @@ def animate_scene(
         raise ValueError("a video cannot be transparent; write a directory of frames (a name without suffix) instead")
     surfaces = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
     groups = trajectories_per_panel(trajectories, len(surfaces))
-    has_paths = any(groups)
+    has_paths, through = any(groups), any(surface.steps for surface in surfaces)
     descent = motion.descent if motion.descent is not None else has_paths and not motion.orbit
-    orbit = motion.orbit if motion.orbit is not None else motion.turn is not None or not descent
+    moving = descent or through
+    orbit = motion.orbit if motion.orbit is not None else motion.turn is not None or not moving
     if descent and not has_paths:
         raise ValueError("a descent needs paths; give trajectories, or choose an orbit")
     if options.supersampling is None:
         options = replace(options, supersampling=SUPERSAMPLING)
     size = SIZE if len(surfaces) == 1 else (600 * len(surfaces) + 80, 560)
-    composition = compose(surfaces, groups, options, animated=descent, default_size=size)
-    turn = motion.turn if motion.turn is not None else _TURN_WITH_DESCENT if descent else _FULL_TURN
+    composition = compose(surfaces, groups, options, animated=moving, interpolate=motion.interpolate, default_size=size)
+    turn = motion.turn if motion.turn is not None else _TURN_WITH_DESCENT if moving else _FULL_TURN
     hold = min(_HOLD, motion.seconds / 4) if motion.hold is None else motion.hold
-    steps = _steps(composition) if descent else None
+    steps = _steps(composition) if moving else None
     frames = plan_frames(
         composition.view[0], steps, turn=turn if orbit else None, seconds=motion.seconds, fps=fps, hold=hold
     )
@@ -168,7 +170,8 @@ def animate_scene(
 def render_frames(composition: Composition, frames: Sequence[Frame]) -> Iterator[np.ndarray]:
     """Yield the frames of an animation, ``(height, width, 4)`` uint8 RGBA; the scene is built once and updated."""
     cameras, ticks = _cameras(composition, frames)
-    fixed = frames[0].azimuth is None
+    # Labels that a surface hides at some moment would come and go.
+    fixed = frames[0].azimuth is None and not any(composition.reliefs)
     figure, layout = composition.figure, composition.layout
     with _VTKPanels(composition, cameras[0], ticks) as panels:
         with figure.style():
@@ -188,7 +191,8 @@ def render_frames(composition: Composition, frames: Sequence[Frame]) -> Iterator
                 if camera is not drawn_camera:
                     for artist in axes:
                         artist.remove()
-                    opacities = () if fixed else axis_opacities(camera)
+                    moving = frames[0].azimuth is not None
+                    opacities = () if fixed else axis_opacities(camera) if moving else (1.0, 1.0, 1.0)
                     axes, drawn_camera = draw_axes(ax, composition, camera, ticks, opacities), camera
                 if frame.step is not None:
                     for hud, texts in zip(composition.huds, hud_texts, strict=True):
@@ -206,10 +210,11 @@ class _VTKPanels:
     """VTK scenes and windows of all panels; leaving the context releases them, even if references remain."""
 
     def __init__(self, composition: Composition, camera: Camera, ticks: AxisTicks) -> None:
-        self._composition = composition
+        self._composition, self._ticks = composition, ticks
         self._camera: Camera | None = camera
         self._paths_shown = False
         self._scenes = [VTKScene(composition, panel, ticks, camera) for panel in composition.panels]
+        self._panels = list(composition.panels)
         self._windows: list[OffscreenWindow] = []
         for _ in self._scenes:
             window = OffscreenWindow(
@@ -231,16 +236,21 @@ class _VTKPanels:
         self._scenes.clear()
 
     def render(self, camera: Camera, step: float | None) -> np.ndarray:
-        """Return all panels in one image, seen from ``camera``, with the paths up to ``step``."""
+        """Return all panels in one image, seen from ``camera``, with the surfaces and the paths up to ``step``."""
         images = []
-        for scene, window, panel in zip(self._scenes, self._windows, self._composition.panels, strict=True):
-            if camera is not self._camera:
-                scene.set_camera(camera)
-            if step is not None:
-                scene.show_paths([path_parameter(path.trajectory, step) for path in panel.paths])
+        present = self._composition.at(step)
+        for k, (window, panel) in enumerate(zip(self._windows, present.panels, strict=True)):
+            changes = bool(present.reliefs) and present.reliefs[k] is not None
+            if panel is not self._panels[k]:
+                self._scenes[k], self._panels[k] = VTKScene(present, panel, self._ticks, camera), panel
+                self._scenes[k].show_paths()
+            elif camera is not self._camera:
+                self._scenes[k].set_camera(camera)
+            if step is not None and not changes:
+                self._scenes[k].show_paths([path_parameter(path.trajectory, step) for path in panel.paths])
             elif not self._paths_shown:
-                scene.show_paths()
-            images.append(window.render(scene.renderer))
+                self._scenes[k].show_paths()
+            images.append(window.render(self._scenes[k].renderer))
         self._camera, self._paths_shown = camera, True
         return join_panels(self._composition, images)
 
@@ -254,6 +264,11 @@ def _cameras(composition: Composition, frames: Sequence[Frame]) -> tuple[list[Ca
 
 
 def _steps(composition: Composition) -> tuple[float, float]:
-    """Return the first and the last step of all paths."""
-    steps = [path.trajectory.step for panel in composition.panels for path in panel.paths]
+    """Return the first and the last step of all paths, and of surfaces through training."""
+    reliefs = composition.reliefs or [None] * len(composition.panels)
+    steps = [
+        np.asarray(one)
+        for panel, relief in zip(composition.panels, reliefs, strict=True)
+        for one in ([relief.steps] if relief is not None else [path.trajectory.step for path in panel.paths])
+    ]
     return float(min(s[0] for s in steps)), float(max(s[-1] for s in steps))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, islice
 
 import numpy as np
 from matplotlib.colors import Colormap, is_color_like
@@ -18,7 +19,7 @@ from landscape.render.scale import Scale
 from landscape.render.scenes import overlay
 from landscape.render.scenes.axes import AxisTicks, make_ticks
 from landscape.render.scenes.camera import best_view, parse_view
-from landscape.render.scenes.hud import HUD, make_hud
+from landscape.render.scenes.hud import HUD, PathReadout, Readout, ThroughReadout, make_hud
 from landscape.render.scenes.layout import LIGHT_INK, Layout, arrange, ink, new_figure
 from landscape.render.scenes.options import SceneOptions, resolve_figure_size
 from landscape.render.scenes.panel import (
@@ -30,6 +31,8 @@ from landscape.render.scenes.panel import (
     shared_scale,
     trajectories_per_panel,
 )
+from landscape.render.scenes.relief import Relief
+from landscape.render.through import drawable_steps, paths_from, through_note
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import Surface
 
@@ -51,7 +54,8 @@ class Composition:
         legend_handles: entries of the legend.
         note: note on what is not drawn, wrapped.
         titles: titles of the panels.
-        huds: head-up display of each panel; empty unless the paths are animated.
+        huds: head-up display of each panel; empty unless paths or surfaces are animated.
+        reliefs: surface of each panel at every moment, None for one that doesn't change; empty for a still.
     """
 
     options: SceneOptions
@@ -67,6 +71,22 @@ class Composition:
     note: str
     titles: Sequence[str]
     huds: Sequence[HUD]
+    reliefs: Sequence[Relief | None] = ()
+
+    @property
+    def keyframes(self) -> list[list[ScenePanel]]:
+        """Panels at each checkpoint of a surface through training, or the single one, for each panel."""
+        if not self.reliefs:
+            return [[panel] for panel in self.panels]
+        pairs = zip(self.panels, self.reliefs, strict=True)
+        return [[panel] if relief is None else list(relief.keyframes) for panel, relief in pairs]
+
+    def at(self, step: float | None) -> Composition:
+        """Return the composition at a step of an animation, with the surfaces and paths of that moment."""
+        if step is None or not any(self.reliefs):
+            return self
+        pairs = zip(self.panels, self.reliefs, strict=True)
+        return replace(self, panels=[panel if relief is None else relief.at(step) for panel, relief in pairs])
 
     @property
     def has_paths(self) -> bool:
@@ -80,15 +100,17 @@ def compose(
     options: SceneOptions | None = None,
     *,
     animated: bool = False,
+    interpolate: bool = True,
     default_size: tuple[int, int] | None = None,
 ) -> Composition:
     """Compose a scene.
 
     Args:
-        surfaces: one or several surfaces of two axes.
+        surfaces: one or several surfaces of two axes; if ``animated``, also surfaces of two axes through training.
         trajectories: trajectories for every surface, or one sequence of trajectories per surface.
         options: options of the scene.
-        animated: True if the paths are animated, so that the figure needs space for a head-up display.
+        animated: True if paths or surfaces are animated, so that the figure needs space for a head-up display.
+        interpolate: interpolate surfaces through training between checkpoints.
         default_size: size in pixels unless the options have one.
 
     Raises:
@@ -98,7 +120,12 @@ def compose(
     surfaces = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
     if not surfaces:
         raise ValueError("expected at least one surface, got none")
-    for surface in surfaces:
+    steps = [drawable_steps(surface) if animated and surface.steps else [] for surface in surfaces]
+    moments = [
+        [replace(surface.for_step(step), name=surface.name) for step in own] or [surface]
+        for surface, own in zip(surfaces, steps, strict=True)
+    ]
+    for surface in chain(*moments):
         require_plane(surface)
     if not is_color_like(options.background):
         raise ValueError(
@@ -107,26 +134,37 @@ def compose(
     metric, path_height = options.metric or surfaces[0].metrics[0], options.path_height
     groups = trajectories_per_panel(trajectories, len(surfaces))
     on_scale = [path for group in groups for path in group] if path_height == "loss" else []
-    scale = shared_scale(surfaces, metric, options.scale, options.clip, on_scale)
+    scale = shared_scale(list(chain(*moments)), metric, options.scale, options.clip, on_scale)
     dark = ink(options.background) == LIGHT_INK
-    panels = make_panels(surfaces, groups, metric, scale, options, path_colours(dark))
+    moved = [
+        [paths_from(surface, step, group) for step in own] or [group]
+        for surface, own, group in zip(surfaces, steps, groups, strict=True)
+    ]
+    every = make_panels(list(chain(*moments)), list(chain(*moved)), metric, scale, options, path_colours(dark))
+    parts_of = iter(every)
+    keyframes = [list(islice(parts_of, len(several))) for several in moments]
+    panels = [several[-1] for several in keyframes]
+    reliefs = [
+        Relief(surface, own, several, group, scale, interpolate) if own else None
+        for surface, own, several, group in zip(surfaces, steps, keyframes, groups, strict=True)
+    ]
     colour_map = styles.colour_map(options.colour_map or styles.colour_map_name(metric))
     size = resolve_figure_size(
         options.size, options.dpi, options.style, default_size or _default_size(len(panels)), panels=len(panels)
     )
     paths = [
-        [panel.positions(segment.points, 0.0) for path in panel.paths for segment in path.segments] for panel in panels
+        [panel.positions(segment.points, 0.0) for path in panel.paths for segment in path.segments] for panel in every
     ]
-    view = best_view(
-        [panel.field for panel in panels], [panel.box for panel in panels], parse_view(options.view), paths
-    )
+    view = best_view([panel.field for panel in every], [panel.box for panel in every], parse_view(options.view), paths)
     figure = new_figure(size, options.background)
     with figure.style():
         handles = _legend_handles(panels) if options.axes else []
-        (x_label, y_label), about_axes = short_axis_labels(surfaces)
+        (x_label, y_label), about_axes = short_axis_labels([several[-1] for several in moments])
         if options.axis_labels:
             (x_label, y_label), about_axes = options.axis_labels, ""
-        notes = [*filter(None, [about_axes]), *scene_notes(panels, metric, scale, options)] if options.axes else []
+        notes = [*filter(None, [about_axes]), *scene_notes(every, metric, scale, options)] if options.axes else []
+        if options.axes:
+            notes += _through_notes(surfaces, steps, interpolate)
         note = wrap_notes(notes, 0.97 * figure.get_figwidth())
         titles = _titles(surfaces, options)
         parts = partial(
@@ -138,8 +176,12 @@ def compose(
         parts = partial(parts, titles=max(title.count("\n") + 1 for title in titles) if any(titles) else 0)
         layout = parts()
         huds = []
-        if animated and any(panel.paths for panel in panels):
-            huds = [make_hud(panel, metric, scale, figure, layout.panel_size[0]) for panel in panels]
+        if animated and (any(reliefs) or any(panel.paths for panel in panels)):
+            readouts: list[Readout] = [
+                ThroughReadout(surface, metric, own) if own else PathReadout(panel, metric, scale)
+                for surface, own, panel in zip(surfaces, steps, panels, strict=True)
+            ]
+            huds = [make_hud(readout, figure, layout.panel_size[0]) for readout in readouts]
             rows = max(hud.rows for hud in huds)
             layout = parts(hud=rows)
         panel_size = (layout.panel_size[0] / layout.em, layout.panel_size[1] / layout.em)
@@ -148,8 +190,20 @@ def compose(
         figure.patch.set_facecolor("none")
     return Composition(
         options, figure, layout, panels, view, scale, colour_map, scale.levels(options.levels), ticks,
-        handles, note, titles, huds,
+        handles, note, titles, huds, reliefs,
     )  # fmt: skip
+
+
+def _through_notes(surfaces: Sequence[Surface], steps: Sequence[Sequence[int]], interpolate: bool) -> list[str]:
+    """Return what is not measured in a film through training."""
+    moving = [(surface, own) for surface, own in zip(surfaces, steps, strict=True) if own]
+    if not moving:
+        return []
+    notes = list(dict.fromkeys(through_note(surface) for surface, _ in moving))
+    if interpolate and any(len(own) > 1 for _, own in moving):
+        counts = " and ".join(dict.fromkeys(str(len(own)) for _, own in moving))
+        notes.append(f"interpolated between {counts} checkpoints")
+    return notes
 
 
 def _default_size(panels: int) -> tuple[int, int]:

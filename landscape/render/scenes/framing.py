@@ -76,8 +76,8 @@ def _thin(composition: Composition, camera: Camera) -> AxisTicks:
 
 
 def _hulls(composition: Composition) -> list[np.ndarray]:
-    """Return the points of each panel that can touch the border of an image."""
-    return [hull_points(panel.ground()) for panel in composition.panels]
+    """Return the points of each panel that can touch the border of an image, at any moment."""
+    return [hull_points(np.concatenate([panel.ground() for panel in several])) for several in composition.keyframes]
 
 
 def _content(composition: Composition, camera: Camera, hulls: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

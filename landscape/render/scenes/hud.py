@@ -1,9 +1,11 @@
-"""Head-up display of an animation: step, epoch, and the loss at the last checkpoint of each path."""
+"""Head-up display of an animation: step, epoch, and the loss of each path or surface at its last checkpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import matplotlib
 import numpy as np
@@ -17,7 +19,10 @@ from landscape.render.height_field import interpolate_path
 from landscape.render.scale import Scale
 from landscape.render.scenes import overlay
 from landscape.render.scenes.panel import ScenePanel, ScenePath
+from landscape.render.through import centre_value
+from landscape.render.through import epoch_at as epoch_of_surface
 from landscape.render.ticks import metric_label
+from landscape.surface.surface import Surface
 
 ROW = 1.3
 """Height of a row in units of the font size."""
@@ -57,25 +62,105 @@ def last_finite(values: np.ndarray, t: float) -> float:
     return float(known[-1]) if len(known) else float("nan")
 
 
+class Readout(Protocol):
+    """Content of a head-up display: the step, a label, and values; their number is always the same."""
+
+    @property
+    def steps(self) -> Sequence[float]:
+        """Steps at which the texts change, ascending."""
+
+    @property
+    def colours(self) -> Sequence[str]:
+        """Colour of the dot before each value; empty for values without dots."""
+
+    def texts(self, step: float) -> list[str]:
+        """Return the text of each item at ``step``."""
+
+
+@dataclass(frozen=True)
+class PathReadout:
+    """Step and epoch of the paths on a panel, and the loss of each at its last checkpoint.
+
+    Attributes:
+        panel: panel whose paths are shown.
+        metric: metric of the surface.
+        scale: scale of the surface.
+    """
+
+    panel: ScenePanel
+    metric: str
+    scale: Scale
+
+    @cached_property
+    def own_loss(self) -> bool:
+        """True if the losses are the checkpoints' own; otherwise they are those of the surface under the path."""
+        return all(np.isfinite(path.trajectory.loss).any() for path in self.panel.paths)
+
+    @property
+    def steps(self) -> Sequence[float]:
+        """Steps of the checkpoints of all paths."""
+        steps = [path.trajectory.step for path in self.panel.paths]
+        return [float(step) for step in np.unique(np.concatenate(steps or [np.zeros(0, np.int64)]))]
+
+    @property
+    def colours(self) -> Sequence[str]:
+        """Colours of the paths."""
+        return [path.colour for path in self.panel.paths]
+
+    def texts(self, step: float) -> list[str]:
+        """Return the step, the label and the losses."""
+        label = "loss:" if self.own_loss else f"{metric_label(self.metric)} of the surface:"
+        epoch = epoch_at([path.trajectory for path in self.panel.paths], step)
+        losses = [_loss(path, self.scale, self.own_loss, step) for path in self.panel.paths]
+        return [_progress(step, epoch), label, *losses]
+
+
+@dataclass(frozen=True)
+class ThroughReadout:
+    """Step and epoch of a surface through training, and the loss of its last checkpoint.
+
+    Attributes:
+        surface: surface through training.
+        metric: metric that is drawn.
+        steps: steps of the checkpoints that are drawn.
+    """
+
+    surface: Surface
+    metric: str
+    steps: Sequence[float]
+
+    @property
+    def colours(self) -> Sequence[str]:
+        """No colours: there is a single value."""
+        return ()
+
+    @cached_property
+    def _values(self) -> dict[float, float]:
+        return {step: centre_value(self.surface.for_step(int(step)), self.metric) for step in self.steps}
+
+    def texts(self, step: float) -> list[str]:
+        """Return the step, the label and the value, which is that of the last checkpoint up to ``step``."""
+        reached = [one for one in self.steps if one <= step] or self.steps[:1]
+        value = self._values[reached[-1]]
+        shown = f"{value:.3g}" if np.isfinite(value) else _UNKNOWN
+        return [_progress(step, epoch_of_surface(self.surface, step)), f"{metric_label(self.metric)}:", shown]
+
+
+def _progress(step: float, epoch: float | None) -> str:
+    return f"step {int(step)}" + ("" if epoch is None else f", epoch {epoch:.1f}")
+
+
 @dataclass(frozen=True)
 class HUD:
     """Head-up display of one panel, in rows that fit; every item keeps its position during the animation.
 
-    The items are the step, the label of the losses, and a loss for each path.
-
     Attributes:
-        panel: panel whose paths are shown.
-        scale: scale of the surface.
-        own_loss: True if the losses are the checkpoints' own; otherwise they are those of the surface under the path.
-        label: label of the losses.
+        readout: content.
         positions: row of each item, and its distance in pixels from the left end of the row.
         widths: widths of the rows in pixels.
     """
 
-    panel: ScenePanel
-    scale: Scale
-    own_loss: bool
-    label: str
+    readout: Readout
     positions: Sequence[tuple[int, float]]
     widths: Sequence[float]
 
@@ -86,7 +171,7 @@ class HUD:
 
     def texts(self, step: float) -> list[str]:
         """Return the text of each item at ``step``."""
-        return _texts(self.panel, self.scale, self.own_loss, self.label, step)
+        return self.readout.texts(step)
 
     def draw(self, ax: Axes, centre: float, top: float) -> list[Text]:
         """Draw the coloured dots, and return an empty text for each item.
@@ -96,50 +181,42 @@ class HUD:
             centre: horizontal centre in pixels.
             top: upper edge in pixels.
         """
-        em = overlay.em(figure_of(ax))
+        em, colours = overlay.em(figure_of(ax)), self.readout.colours
         texts = []
         for k, (row, left) in enumerate(self.positions):
             x, y = centre - self.widths[row] / 2 + left, top - (row + 0.5) * ROW * em
-            if k >= _FIRST_LOSS:
-                overlay.draw_dot(ax, (x + 0.4 * em, y), self.panel.paths[k - _FIRST_LOSS].colour)
+            if colours and k >= _FIRST_LOSS:
+                overlay.draw_dot(ax, (x + 0.4 * em, y), colours[k - _FIRST_LOSS])
                 x += em
             colour = matplotlib.rcParams["text.color"]
             texts.append(ax.text(x, y, "", ha="left", va="center_baseline", fontsize=small_size(), color=colour))
         return texts
 
 
-def make_hud(panel: ScenePanel, metric: str, scale: Scale, figure: Figure, width: float) -> HUD:
+def make_hud(readout: Readout, figure: Figure, width: float) -> HUD:
     """Lay out the head-up display of a panel that is ``width`` pixels wide.
 
     Raises:
         ValueError: steps of a path that are not ascending.
     """
-    own_loss = all(np.isfinite(path.trajectory.loss).any() for path in panel.paths)
-    label = "loss:" if own_loss else f"{metric_label(metric)} of the surface:"
     em = overlay.em(figure)
     gap = 1.2 * em
-    steps = np.unique(np.concatenate([path.trajectory.step for path in panel.paths] or [np.zeros(0, np.int64)]))
     longest: list[str] = []
-    for step in steps:
-        texts = _texts(panel, scale, own_loss, label, float(step))
+    for step in readout.steps:
+        texts = readout.texts(step)
         longest = [max(pair, key=len) for pair in zip(texts, longest or texts, strict=True)]
     positions, widths, left = [], [0.0], 0.0
     for k, text in enumerate(longest):
         # Digits have equal widths, so the text with the most characters stands for all texts.
-        item = overlay.text_width(figure, text, small_size()) + (em if k >= _FIRST_LOSS else 0.0) + 0.3 * em
+        dot = em if readout.colours and k >= _FIRST_LOSS else 0.0
+        item = overlay.text_width(figure, text, small_size()) + dot + 0.3 * em
         if left and left + item > width:
             widths.append(0.0)
             left = 0.0
         positions.append((len(widths) - 1, left))
         widths[-1] = left + item
         left += item + (gap if k != _FIRST_LOSS - 1 else 0.3 * em)
-    return HUD(panel, scale, own_loss, label, positions, widths)
-
-
-def _texts(panel: ScenePanel, scale: Scale, own_loss: bool, label: str, step: float) -> list[str]:
-    epoch = epoch_at([path.trajectory for path in panel.paths], step)
-    progress = f"step {int(step)}" + ("" if epoch is None else f", epoch {epoch:.1f}")
-    return [progress, label, *(_loss(path, scale, own_loss, step) for path in panel.paths)]
+    return HUD(readout, positions, widths)
 
 
 def _loss(path: ScenePath, scale: Scale, own_loss: bool, step: float) -> str:

@@ -92,14 +92,17 @@ class Motion:
     """Motion of an animated scene.
 
     Attributes:
-        orbit: True to turn the camera around the scene; by default only if there are no paths, or with ``turn``.
+        orbit: True to turn the camera around the scene; by default only if neither paths nor surfaces move, or with
+            ``turn``.
         descent: True to grow the paths step by step; by default if there are paths, unless ``orbit`` is set.
         turn: angle of the orbit in degrees, counter-clockwise from above; 360, or 60 together with a descent. The
             orbit begins at the scene's view, and together with a descent it ends there.
         seconds: duration in seconds.
         fps: frames per second; 25, or 12.5 for a GIF.
-        hold: seconds at the end during which the last frame of a descent is held; 1.5, or a quarter of a shorter
-            animation.
+        hold: seconds at the end during which the last frame of a descent, or of surfaces through training, is held;
+            1.5, or a quarter of a shorter animation.
+        interpolate: interpolate surfaces through training between their checkpoints, which the note says; otherwise
+            each checkpoint stays until the next one.
     """
 
     orbit: bool | None = None
@@ -108,6 +111,7 @@ class Motion:
     seconds: float = 8.0
     fps: float | None = None
     hold: float | None = None
+    interpolate: bool = True
 
 
 @dataclass(frozen=True)
