@@ -39,7 +39,8 @@ def command(
     """Export SURFACE, raised by the loss, with its trajectories; several SURFACEs go side by side on one page.
 
     \b
-    .vts .vtp .vtm .pvd  for ParaView, raised; .pvd: growing paths
+    .vts .vtp .vtm .pvd  for ParaView, raised; .pvd: over time (growing paths,
+                         a surface through training)
     .vti                 for ParaView, flat, for topological filters; volumes
     .xdmf                for ParaView: makes it read the surface file itself
     .obj .stl .glb       for mesh programs, Blender and browsers
@@ -53,6 +54,7 @@ def command(
     Examples:
       landscape export surface.h5 --trajectory trajectory.h5 --out surface.vts
       landscape export surface.h5 --clip 100 --reduction 0.5 --out surface.glb
+      landscape export through.h5 --trajectory path.h5 --out through.pvd
       landscape export with.h5 without.h5 --out surfaces.html
     """
     require_new(out, overwrite)

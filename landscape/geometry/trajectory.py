@@ -92,6 +92,8 @@ class Trajectory:
         """
         if not self.step[0] <= step:
             raise ValueError(f"path {self.name!r} begins at step {self.step[0]}, after {step:g}")
+        if self.step[-1] <= step:
+            return self
         last = float(np.interp(step, self.step, np.arange(len(self))))
         places = np.append(np.arange(int(last) + 1), [last] if last > int(last) else [])
 

@@ -36,7 +36,8 @@ def export(
     """Write a surface and its trajectories in the format that the suffix of ``path`` names.
 
     ========================== =========================================================================================
-    ``.vts .vtp .vtm .pvd``    for ParaView, raised by the metric, with all metrics as arrays; ``.pvd``: growing paths
+    ``.vts .vtp .vtm .pvd``    for ParaView, raised by the metric, with all metrics as arrays; ``.pvd``: growing paths,
+                               or a surface through training
     ``.vti``                   for ParaView, flat; also volumes
     ``.xdmf``                  a description by which ParaView reads the surface file itself, without a copy
     ``.obj .stl .glb``         for mesh programs, Blender and browsers
@@ -52,7 +53,7 @@ def export(
         options: content of the file.
         seed: the seed to select from a surface over several seeds; by default the spread over the seeds.
         at: the checkpoint to select from a surface through training, the nearest to this step; by default the last,
-            and all in ``.csv`` and ``.xdmf``.
+            and all in ``.pvd``, ``.csv`` and ``.xdmf``.
         z: the layer to select from a volume, the nearest to this coordinate. By default the layer at 0, and the whole
             volume in ``.vti`` and ``.csv``.
         overwrite: replace files that exist.
@@ -94,7 +95,8 @@ def export(
     if suffix in (".vti", ".csv") and z is seed is at is None and not (surface.steps and suffix == ".vti"):
         (paths,) = load_trajectories(trajectories, 1)  # as stored: neither a layer nor interpolated points
     else:
-        (surface,), (paths,) = load_scene(surface, trajectories, seed=seed, at=at, z=z)
+        whole = suffix == ".pvd"
+        (surface,), (paths,) = load_scene(surface, trajectories, seed=seed, at=at, z=z, whole=whole)
     return write(path, surface, paths, options, overwrite=overwrite)
 
 

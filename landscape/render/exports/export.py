@@ -46,7 +46,8 @@ def export(
     ``.vtp``   the same as polygons with normals, holes left out
     ``.vti``   flat image with all metrics, of one to three axes; holes are NaN
     ``.vtm``   the grid and the paths in one multi-block file, with its parts in the directory ``STEM``
-    ``.pvd``   the paths growing over the steps, on the grid, with its parts in the directory ``STEM_steps``
+    ``.pvd``   the paths growing over the steps, on the grid, with its parts in the directory ``STEM_steps``; of a
+               surface through training, a grid for each checkpoint
     ``.glb``   coloured triangles, the paths as tubes, y up; ``.obj`` and ``.stl``: the same without colours
     ``.csv``   one row per point, x fastest; the paths in separate files
     ``.html``  interactive page; several surfaces side by side
@@ -93,7 +94,8 @@ def export(
         raise ValueError(f"expected one surface for {suffix}, got {len(surfaces)}; several fit into one .html only")
     (paths,) = trajectories_per_panel(trajectories, 1)
     if suffix not in (".vti", ".csv", ".vts") or (paths and suffix == ".vts"):
-        require_plane(surfaces[0], suffix)
+        through = suffix == ".pvd" and bool(surfaces[0].steps)
+        require_plane(surfaces[0].for_step(surfaces[0].steps[0]) if through else surfaces[0], suffix)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; choose another name, or overwrite it")
     job = ExportJob(path, surfaces[0], paths, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -12,6 +13,8 @@ from landscape.geometry.trajectory import Trajectory
 from landscape.render.exports.job import PATH_ARRAYS, ExportJob, point_arrays
 from landscape.render.height_field import Box, HeightField, PathSegment, at_parameters, drape, require_plane
 from landscape.render.scenes.mesh import surface_mesh
+from landscape.render.scenes.panel import shared_scale
+from landscape.render.through import drawable_steps, paths_from
 from landscape.render.vtk_data import (
     add_field_data,
     add_point_arrays,
@@ -85,7 +88,13 @@ def write_vtm(job: ExportJob, folder: Path) -> None:
 
 
 def write_pvd(job: ExportJob, folder: Path) -> None:
-    """Write the paths growing over the steps, on the raised grid, with the data of all steps in a directory."""
+    """Write the paths growing over the steps, on the raised grid, with the data of all steps in a directory.
+
+    Of a surface through training, each step has its own grid, on one scale, and the paths as seen from its checkpoint.
+    """
+    if job.surface.steps:
+        _write_pvd_through(job, folder)
+        return
     field, box = job.raised()
     parts = folder / f"{job.path.stem}_steps"
     parts.mkdir()
@@ -104,6 +113,29 @@ def write_pvd(job: ExportJob, folder: Path) -> None:
                 written = count
             entries.append((int(step), k, file))
     rows = [{"timestep": t, "part": part, "file": f"{parts.name}/{file}"} for t, part, file in sorted(entries)]
+    write_collection("Collection", rows, folder / job.path.name)
+
+
+def _write_pvd_through(job: ExportJob, folder: Path) -> None:
+    parts = folder / f"{job.path.stem}_steps"
+    parts.mkdir()
+    steps = drawable_steps(job.surface)
+    surfaces = [replace(job.surface.for_step(step), name=job.surface.name) for step in steps]
+    options = replace(job.options, scale=shared_scale(surfaces, job.metric, job.options.scale, None))
+    rows: list[dict[str, object]] = []
+    for step, surface in zip(steps, surfaces, strict=True):
+        moment = replace(job, surface=surface, options=options)
+        field, box = moment.raised()
+        files: list[tuple[str, vtkDataObject]] = [(f"surface_{step:08d}.vts", _grid(moment, box))]
+        seen = iter(paths_from(job.surface, step, job.trajectories))
+        for name, trajectory in zip(job.path_names(), job.trajectories, strict=True):
+            # A path that has not begun is an empty part, so that the parts have equal numbers at all times.
+            path = next(seen) if trajectory.step[0] <= step else None
+            mesh = _path(trajectory, [], box) if path is None else _path(path, drape(field, path), box)
+            files.append((f"{name}_{step:08d}.vtp", mesh))
+        for part, (file, data) in enumerate(files):
+            write_xml(data, parts / file)
+            rows.append({"timestep": step, "part": part, "file": f"{parts.name}/{file}"})
     write_collection("Collection", rows, folder / job.path.name)
 
 

@@ -63,7 +63,7 @@ def last_finite(values: np.ndarray, t: float) -> float:
 
 
 class Readout(Protocol):
-    """Content of a head-up display: the step, a label, and values; their number is always the same."""
+    """Content of a head-up display: the step, a label, and values; their number stays the same through an animation."""
 
     @property
     def steps(self) -> Sequence[float]:
@@ -108,7 +108,9 @@ class PathReadout:
         return [path.colour for path in self.panel.paths]
 
     def texts(self, step: float) -> list[str]:
-        """Return the step, the label and the losses."""
+        """Return the step, the label and the losses; nothing for a panel without paths."""
+        if not self.panel.paths:
+            return []
         label = "loss:" if self.own_loss else f"{metric_label(self.metric)} of the surface:"
         epoch = epoch_at([path.trajectory for path in self.panel.paths], step)
         losses = [_loss(path, self.scale, self.own_loss, step) for path in self.panel.paths]
