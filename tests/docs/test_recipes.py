@@ -25,8 +25,10 @@ MAX_LINES = 25
 SMALLER = (
     (r"(-?[\d.]+:-?[\d.]+):\d+", r"\1:5"),  # points of an axis
     (r"(auto):\d+", r"\1:5"),
-    (r"(--(?:epochs|steps|ranks) )\d+", r"\g<1>1"),
-    (r"(\b(?:num_train_|max_)?(?:epochs|steps)=)\d+", r"\g<1>2"),
+    (r"(--epochs )\d+", r"\g<1>4"),
+    (r"(--(?:steps|ranks|checkpoint-every) )\d+", r"\g<1>1"),
+    (r"(\b(?:num_train_|max_)?(?:epochs|steps) ?:?= ?)\d+", r"\g<1>2"),
+    (r"(\bepisodes ?= ?)\d+", r"\g<1>4"),
 )
 """What only costs time, in Python and in commands."""
 
