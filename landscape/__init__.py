@@ -86,6 +86,8 @@ if TYPE_CHECKING:
     from landscape.workflows.hessian_plane import hessian_plane as hessian_plane
     from landscape.workflows.info import Info as Info
     from landscape.workflows.info import info as info
+    from landscape.workflows.notebook import Inline as Inline
+    from landscape.workflows.notebook import show as show
     from landscape.workflows.planes import PlaneConfig as PlaneConfig
     from landscape.workflows.recording.record import record as record
     from landscape.workflows.recording.recorder import Recorder as Recorder
@@ -126,6 +128,7 @@ else:
             "Finding": "analysis.checks",
             "Grid": "sweep.grid",
             "Info": "workflows.info",
+            "Inline": "workflows.notebook",
             "LandscapeError": "errors",
             "MergeTree": "analysis.topology.topology",
             "MissingLibraryError": "errors",
@@ -191,6 +194,7 @@ else:
             "resume": "workflows.train",
             "save_checkpoint": "training.checkpoint",
             "save_figure": "workflows.figures",
+            "show": "workflows.notebook",
             "train": "workflows.train",
             "whole": "problem.whole",
         },

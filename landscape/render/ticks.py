@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 
 import numpy as np
 
-_SPLITS = {"train": "training", "val": "validation", "plane": "in-plane"}
-_METRICS = {"acc": "accuracy (%)", "loss": "loss"}
-_DERIVATIVES = {
-    "min_eig": "smallest Hessian eigenvalue",
-    "max_eig": "largest Hessian eigenvalue",
-    "eig_ratio": r"$|\lambda_{\min}\,/\,\lambda_{\max}|$",
-    "gradient_norm": "gradient norm",
-    "gradient_share": "share of the gradient within the plane",
-    "hessian_products": "products with the Hessian",
-}
-_STATISTICS = {
-    "_paired_stderr": "paired standard error of",
-    "_stderr": "standard error of",
-    "_std": "standard deviation of",
-    "_median": "median",
-    "_min": "minimum",
-    "_max": "maximum",
-    "_residual": "residual of",
-}
+from landscape.surface.descriptions import long_name
+
+_AS_FORMULA = {"eig_ratio": r"$|\lambda_{\min}\,/\,\lambda_{\max}|$"}
 
 
 def metric_label(name: str) -> str:
     """Return the axis label of a metric: "training loss" for ``train_loss``, "test accuracy (%)" for ``test_acc``."""
-    if name in _DERIVATIVES:
-        return _DERIVATIVES[name]
-    for suffix, words in _STATISTICS.items():
-        if name.endswith(suffix):
-            return f"{words} {metric_label(name.removesuffix(suffix))}"
-    split, separator, measure = name.partition("_")
-    if not separator:
-        return _METRICS.get(name, name)
-    return " ".join([_SPLITS.get(split, split), *(_METRICS.get(part, part) for part in measure.split("_"))])
+    if name in _AS_FORMULA:
+        return _AS_FORMULA[name]
+    return re.sub(r"\baccuracy\b", "accuracy (%)", long_name(name)) if "acc" in name.split("_") else long_name(name)
 
 
 def _minus(text: str) -> str:

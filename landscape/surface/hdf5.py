@@ -102,7 +102,12 @@ def _open_with_retries(path: Path, retry_seconds: float) -> h5py.File:
 
 def _open_without_lock(path: Path) -> h5py.File:
     if os.environ.get("HDF5_USE_FILE_LOCKING", "").upper() not in ("TRUE", "1", "BEST_EFFORT"):
-        return h5py.File(path, "r", locking=False)
+        try:
+            return h5py.File(path, "r", locking=False)
+        except OSError as error:
+            # This process has the file open already, with locks: xarray keeps its files open.
+            if "locking flag" not in str(error):
+                raise
     # The variable overrides the argument, and HDF5 would refuse a file that this process or another one has locked. It
     # locks no file that is read through an object.
     return h5py.File(ReadOnlyFile(path), "r")

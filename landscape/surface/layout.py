@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from landscape._utils.interpolation import Floats
 from landscape._utils.provenance import now
+from landscape.geometry.recipe import DirectionRecipe
+from landscape.surface.descriptions import SEED_ATTRIBUTES, STEP_ATTRIBUTES, array_attributes, axis_attributes
 from landscape.surface.hdf5 import read_array
 from landscape.surface.metadata import FORMAT, FORMAT_VERSION, Header
 from landscape.surface.vtkhdf import write_image_block, write_image_extent
@@ -22,6 +24,8 @@ INTERPOLATED_GROUP = "interpolated"
 """HDF5 group of the interpolated values, in datasets with the names of the measured ones."""
 MAX_MESSAGES = 256
 """Number of failed points whose message is stored; the status of all is stored."""
+_NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable. {:9d}"
+"""Name of a dimension scale that is only a dimension, by the convention of the netCDF library."""
 _FAILURE = np.dtype([("index", "<i8"), ("message", "S240")])
 
 
@@ -53,9 +57,8 @@ def failure_rows(messages: Mapping[int, str]) -> NDArray[Any]:
 def create_contents(file: h5py.File, header: Header) -> None:
     """Create every dataset and attribute that the file will have, prefilled."""
     axes = "xyz"[: len(header.coordinates)]
-    for axis, coordinates in zip(axes, header.coordinates, strict=True):
-        file[f"{axis}coordinates"] = np.asarray(coordinates, dtype=np.float64)
-        file[f"{axis}coordinates"].make_scale(axis)
+    for k, (axis, coordinates) in enumerate(zip(axes, header.coordinates, strict=True)):
+        _create_axis(file, axis, coordinates, _axis_attributes(header, k))
     grids: dict[str, NDArray[Any]] = {name: np.full(header.shape, np.nan) for name in header.metrics}
     if header.interpolated:
         names = [name for name in header.metrics if not name.endswith("_stderr")]
@@ -63,8 +66,11 @@ def create_contents(file: h5py.File, header: Header) -> None:
     grids["status"] = np.zeros(header.shape, dtype=np.uint8)
     grids["seconds"] = np.zeros(header.shape, dtype=np.float32)
     for name, values in grids.items():
-        _create_grid_dataset(file, name, values, axes)
+        _create_grid_dataset(file, name, values, axes, grids)
     file["failures"] = failure_rows({})
+    # netCDF names all dimensions: this scale has no values, and a type that nobody takes for those of a metric.
+    file.create_dataset("failure", (MAX_MESSAGES,), dtype="S1").make_scale(_NO_VARIABLE.format(MAX_MESSAGES))
+    file["failures"].dims[0].attach_scale(file["failure"])
     write_image_block(file, header.coordinates, {name: f"/{name}" for name in grids if "/" not in name})
     if header.plane is not None:
         from landscape.surface.plane_files import write_plane  # imports torch
@@ -84,8 +90,23 @@ def create_contents(file: h5py.File, header: Header) -> None:
     file.attrs.create("finished", np.bytes_(""), dtype="S32")  # of fixed length, to be overwritten in place
 
 
-def _create_grid_dataset(file: h5py.File, name: str, values: NDArray[Any], axes: str) -> None:
+def _axis_attributes(header: Header, axis: int) -> dict[str, str]:
+    if axis == len(header.coordinates) - 1 and (header.settings.seeds or header.settings.steps):
+        return SEED_ATTRIBUTES if header.settings.seeds else STEP_ATTRIBUTES
+    recipes = header.metadata.recipes
+    return axis_attributes(recipes[axis] if axis < len(recipes) else DirectionRecipe(), axis)
+
+
+def _create_axis(file: h5py.File, axis: str, coordinates: Floats, attributes: Mapping[str, str]) -> None:
+    name = f"{axis}coordinates"
+    file[name] = np.asarray(coordinates, dtype=np.float64)
+    file[name].make_scale(axis)
+    file[name].attrs.update(attributes)
+
+
+def _create_grid_dataset(file: h5py.File, name: str, values: NDArray[Any], axes: str, names: Collection[str]) -> None:
     dataset = file.create_dataset(name, data=values)
+    dataset.attrs.update(array_attributes(name.rpartition("/")[2], names))
     for dimension, axis in enumerate(reversed(axes)):
         dataset.dims[dimension].label = axis
         dataset.dims[dimension].attach_scale(file[f"{axis}coordinates"])
@@ -107,11 +128,10 @@ def spread_last_axis(file: h5py.File, coordinates: Sequence[Floats], places: Seq
     points = math.prod(shape[1:])
     for name in (*names, f"{axes[-1]}coordinates"):
         del file[name]
-    file[f"{axes[-1]}coordinates"] = np.asarray(coordinates[-1], dtype=np.float64)
-    file[f"{axes[-1]}coordinates"].make_scale(axes[-1])
+    _create_axis(file, axes[-1], coordinates[-1], STEP_ATTRIBUTES)
     for name, values in present.items():
         spread = np.full(shape, np.nan if name not in ("status", "seconds") else 0, dtype=values.dtype)
         spread[list(places)] = values
-        _create_grid_dataset(file, name, spread, axes)
+        _create_grid_dataset(file, name, spread, axes, names)
     write_failures(file, {places[index // points] * points + index % points: text for index, text in messages.items()})
     write_image_extent(file, coordinates)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -12,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape._utils.interpolation import Floats, multilinear
-from landscape.errors import MissingLibraryError
+from landscape._utils.pictures import picture_of
+from landscape.surface.descriptions import describe_surface
 from landscape.surface.metadata import SurfaceMetadata
 
 if TYPE_CHECKING:
@@ -87,12 +87,11 @@ class Surface:
                 raise ValueError(f"{name}: expected shape {self.shape} (last axis x), got {array.shape}")
 
     def __repr__(self) -> str:
-        axes = ", ".join(
-            f"{name} {axis[0]:g} to {axis[-1]:g} ({len(axis)})"
-            for name, axis in zip("xyz", self.coordinates, strict=False)
-        )
-        done = int((self.status == DONE).sum())
-        return f"<Surface {self.name!r}: {axes}; {', '.join(self.metrics)}; {done} of {self.status.size} points done>"
+        return describe_surface(self)
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]] | None:
+        """Return a small picture for notebooks with its width, or None if there is nothing to draw."""
+        return picture_of(self)
 
     def __getitem__(self, name: str) -> Floats:
         if name not in self.values:
@@ -267,27 +266,14 @@ class Surface:
         """Return the surface as an ``xarray.Dataset``: metrics and ``status`` over named coordinates.
 
         Dimensions are ``x``, ``y`` and ``z``, or ``seed`` or ``step`` in place of the last if the surface has several
-        seeds or goes through training; steps have the coordinate ``epoch``, too.
-        The metadata become attributes, objects and lists among them as JSON text.
+        seeds or goes through training; steps have the coordinate ``epoch``, too. Each array has its name in words, its
+        unit, and the name of the one with its standard error (``ancillary_variables``). Estimates of an adaptive
+        surface are arrays of their own, such as ``train_loss_interpolated``. The metadata become attributes, objects
+        and lists among them as JSON text.
 
         Raises:
             MissingLibraryError: xarray is not installed.
         """
-        try:
-            import xarray
-        except ImportError as error:
-            raise MissingLibraryError("to_xarray needs xarray: pip install xarray") from error
-        coordinates: dict[str, Any] = dict(zip("xyz", self.coordinates, strict=False))
-        if self.members:
-            coordinates.popitem()
-            coordinates["seed" if self.seeds else "step"] = list(self.members)
-        dims = tuple(reversed(coordinates))
-        if self.metadata.checkpoints:
-            epochs = [checkpoint.epoch for checkpoint in self.metadata.checkpoints]
-            coordinates["epoch"] = ("step", [math.nan if epoch is None else epoch for epoch in epochs])
-        arrays = {name: (dims, self.metric(name)) for name in self.values}
-        return xarray.Dataset(
-            {**arrays, "status": (dims, self.status)},
-            coords=coordinates,
-            attrs={"name": self.name, **self.metadata.to_attributes()},
-        )
+        from landscape.surface.xarray_dataset import to_dataset
+
+        return to_dataset(self)

@@ -218,11 +218,11 @@ def open_page(tmp_path_factory):
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
     with contextlib.ExitStack() as opened:
 
-        def open_page(path) -> Browser:
+        def open_page(path, drawn="document.documentElement.dataset.drawn >= 1") -> Browser:
             browser = Browser(program, str(tmp_path_factory.mktemp("profile")))
             opened.callback(browser.close)
             browser.call("Page.navigate", url=path.as_uri())
-            browser.wait("document.readyState === 'complete' && document.documentElement.dataset.drawn >= 1")
+            browser.wait(f"document.readyState === 'complete' && {drawn}")
             return browser
 
         yield open_page

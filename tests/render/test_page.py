@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from landscape.errors import MissingLibraryError
-from landscape.render.exports import page
+from landscape.render.exports import page, page_library
 from landscape.render.exports.job import ExportOptions
 from landscape.render.exports.page import contour_lines, plain_text
 from landscape.render.height_field import HeightField
@@ -218,7 +218,7 @@ def test_page_without_plotly(slope, tmp_path, monkeypatch):
 
 
 def test_page_template(slope, monkeypatch, tmp_path):
-    monkeypatch.setattr(page, "_plotly", lambda: "/* the library, with @@script@@ in it */")
+    monkeypatch.setattr(page_library, "plotly_source", lambda: "/* the library, with @@script@@ in it */")
     text = write_page(tmp_path / "surface.html", slope(name="a < b"), title="1 < 2").read_text("utf-8")
     assert "<title>1 &lt; 2</title>" in text
     assert "/* the library, with @@script@@ in it */" in text

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+import landscape
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.exports.job import ExportOptions
 from landscape.render.exports.page import write_page
@@ -317,3 +318,15 @@ def test_no_errors_and_no_network(browser):
     urls = [e["params"]["request"]["url"] for e in browser.events if e["method"] == "Network.requestWillBeSent"]
     assert urls
     assert {url.split(":")[0] for url in urls} <= {"file", "data", "blob", "about"}
+
+
+def test_page_in_a_frame(open_page, tmp_path):
+    """A notebook shows the page in a frame, which has no address, and unpacks its library."""
+    shown = landscape.show(SURFACES[0], PATHS[0][0])._repr_mimebundle_()[0]["text/html"]
+    path = tmp_path / "notebook.html"
+    path.write_text(f"<!DOCTYPE html><body>{shown}", encoding="utf-8")
+    browser = open_page(path, "document.querySelector('iframe').contentDocument?.documentElement?.dataset.drawn > 0")
+    frame = "document.querySelector('iframe').contentDocument"
+    assert browser.run(f"{frame}.getElementById('failure').hidden")
+    assert browser.run(f"{frame}.querySelector('.best').textContent").startswith("lowest training loss: 0.01")
+    assert browser.run("location.hash") == ""

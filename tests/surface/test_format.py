@@ -14,6 +14,8 @@ from torch import nn
 
 from landscape.geometry.plane import random_plane
 from landscape.problem import Problem, Split, accuracy, cross_entropy
+from landscape.surface import FileStore, Header, read_surface
+from landscape.surface.layout import MAX_MESSAGES
 from landscape.sweep import Grid, run_sweep
 from landscape.sweep.config import SweepConfig
 
@@ -117,3 +119,29 @@ def test_dtypes_and_unused_failure_rows(path):
         assert file["seconds"].dtype == np.float32
         assert file["failures"].shape == (256,)
         assert (file["failures"]["index"] == -1).all()
+
+
+def test_xarray_opens_the_file(path):
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    # A dimension without a name is a warning, and a warning an error.
+    with xarray.open_dataset(path, engine="h5netcdf") as found, h5py.File(path, "r") as file:
+        assert found["train_loss"].dims == ("ycoordinates", "xcoordinates")
+        for name, variable in found.variables.items():
+            np.testing.assert_array_equal(variable, file[name][()])
+            assert variable.dims == ("failure",) if name == "failures" else "long_name" in variable.attrs
+        assert found["xcoordinates"].attrs["long_name"] == "coordinate along random direction 1, filter-normalized"
+        assert found["train_acc"].attrs["units"] == "%"
+        errors = found[found["train_loss"].attrs["ancillary_variables"]]
+        np.testing.assert_array_equal(errors, file["train_loss_stderr"][()])
+        assert found["status"].attrs["flag_meanings"].split()[found["status"].values[0, 0]] == "done"
+        # xarray keeps the file open, with a lock; it can be read nevertheless.
+        assert read_surface(path).metrics == ["train_loss", "train_acc"]
+
+
+def test_dimension_of_failures_is_no_metric(tmp_path):
+    """A line with as many points as there are rows for failures."""
+    axis = np.linspace(-1, 1, MAX_MESSAGES)
+    with FileStore.open(tmp_path / "line.h5", Header((axis,), ("train_loss",))) as store:
+        store.record(0, [1.0], 0.0)
+    assert list(read_surface(tmp_path / "line.h5").values) == ["train_loss"]

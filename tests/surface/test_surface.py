@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 
 from landscape.errors import MissingLibraryError
+from landscape.geometry.recipe import DirectionRecipe
 from landscape.geometry.trajectory import Trajectory
-from landscape.surface.metadata import SurfaceMetadata
+from landscape.surface.metadata import CheckpointReference, SurfaceMetadata
 from landscape.surface.settings import SweepSettings
 from landscape.surface.surface import DONE, FAILED, INTERPOLATED, PENDING, STOPPED, Surface
 
@@ -165,8 +166,21 @@ def test_with_interpolated_above_threshold():
 def test_repr_is_one_line():
     status = np.full((4, 7), DONE, np.uint8)
     status[0, 0] = PENDING
-    s = surface(*AXES[:2], status=status)
-    assert repr(s) == "<Surface '': x -0.5 to 2 (7), y 0 to 1 (4); train_loss, train_acc; 27 of 28 points done>"
+    values = {"train_loss": np.linspace(0.25, 7, 28).reshape(4, 7), "train_acc": np.zeros((4, 7))}
+    values["train_loss"][1, 1] = np.nan
+    metadata = SurfaceMetadata(checkpoint=CheckpointReference("run/step-00000120.pt", 120))
+    s = Surface(AXES[:2], values, status, metadata, "net\n")
+    assert repr(s) == (
+        "<Surface 'net\\\\n': plane of 7 x 4 points, x -0.5 to 2, y 0 to 1; train_loss 0.25 to 7, train_acc; "
+        "27 of 28 points done; around run/step-00000120.pt (step 120)>"
+    )
+    assert repr(surface(AXES[0])).startswith("<Surface '': line of 7 points, x -0.5 to 2; train_loss ")
+    assert repr(surface(*AXES)).startswith("<Surface '': volume of 7 x 4 x ")
+    named = SurfaceMetadata(SweepSettings(seeds=(4, 5)), problem={"model": "resnet20"})
+    seeds = Surface(
+        (AXES[0], np.array([4.0, 5.0])), {"train_loss": np.full((2, 7), np.nan)}, np.ones((2, 7), np.uint8), named
+    )
+    assert repr(seeds) == "<Surface '': line of 7 points for 2 seeds, x -0.5 to 2; train_loss; complete; of resnet20>"
 
 
 def test_metrics_by_name():
@@ -196,16 +210,45 @@ def test_for_seed():
         one.for_seed(3)
 
 
-def test_to_xarray():
-    pytest.importorskip("xarray")
-    s = surface(*AXES[:2])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_to_xarray(axes, tmp_path):
+    xarray = pytest.importorskip("xarray")
+    shape = tuple(len(axis) for axis in reversed(AXES[:axes]))
+    status = np.full(shape, DONE, np.uint8)
+    status.flat[1] = STOPPED
+    values = {
+        name: np.random.default_rng(axes).random(shape) for name in ("train_loss", "train_acc", "train_loss_stderr")
+    }
+    metadata = SurfaceMetadata(recipes=(DirectionRecipe("random", normalization="filter"),), title="net")
+    s = Surface(AXES[:axes], values, status, metadata, "net", {"train_acc": np.full(shape, 3.0)})
     found = s.to_xarray()
-    assert found["train_loss"].dims == ("y", "x")
-    np.testing.assert_array_equal(found["train_loss"], s.metric())
-    np.testing.assert_array_equal(found["x"], s.x)
+    assert found["train_loss"].dims == tuple("zyx"[3 - axes :])
+    for name in values:
+        np.testing.assert_array_equal(found[name], s.metric(name))
+    np.testing.assert_array_equal(found["status"], status)
+    for axis, coordinates in zip("xyz", s.coordinates, strict=False):
+        np.testing.assert_array_equal(found[axis], coordinates)
+    assert found["x"].attrs == {"long_name": "coordinate along random direction 1, filter-normalized", "units": "1"}
+    assert found["train_loss"].attrs == {"long_name": "training loss", "ancillary_variables": "train_loss_stderr"}
+    assert found["train_acc"].attrs == {"long_name": "training accuracy", "units": "%"}
+    assert found["train_acc_interpolated"].attrs["long_name"] == "interpolated training accuracy"
+    assert (found.attrs["title"], found.attrs["name"]) == ("net", "net")
+    found.to_netcdf(tmp_path / "net.nc", engine="h5netcdf")
+    with xarray.open_dataset(tmp_path / "net.nc", engine="h5netcdf") as stored:
+        xarray.testing.assert_identical(stored.load(), found)
+
+
+def test_to_xarray_with_seeds():
+    pytest.importorskip("xarray")
+    metadata = SurfaceMetadata(SweepSettings(seeds=(4, 9)))
+    s = Surface((AXES[0], np.array([4.0, 9.0])), {"train_loss": np.ones((2, 7))}, np.ones((2, 7), np.uint8), metadata)
+    found = s.to_xarray()
+    assert found["train_loss"].dims == ("seed", "x")
+    assert found["seed"].values.tolist() == [4, 9]
+    assert found["seed"].dtype.kind == "i"
 
 
 def test_to_xarray_without_xarray(monkeypatch):
     monkeypatch.setitem(sys.modules, "xarray", None)
-    with pytest.raises(MissingLibraryError, match="to_xarray needs xarray: pip install xarray"):
+    with pytest.raises(MissingLibraryError, match=r"to_xarray needs xarray: pip install 'landscape\[notebook\]'"):
         surface(np.arange(3.0)).to_xarray()

@@ -65,7 +65,8 @@ function change(part) {
   if (!(state.metric in page.metrics)) state.metric = page.metric;
   if (!(state.scale in page.metrics[state.metric].scales)) state.scale = page.metrics[state.metric].scale;
   const text = Object.entries(state).map(([key, value]) => `${key}=${encodeURIComponent(value)}`).join("&");
-  history.replaceState(null, "", `#${text}`);
+  // A page in the frame of a notebook has no address of its own, and may not change that of the notebook.
+  if (location.protocol !== "about:") history.replaceState(null, "", `#${text}`);
   return draw();
 }
 
@@ -177,6 +178,8 @@ function showFailure(text) {
 const canvas = document.createElement("canvas");
 if (!(canvas.getContext("webgl2") || canvas.getContext("webgl"))) {
   showFailure("This page needs WebGL, which is disabled or not supported in this browser.");
+} else if (typeof Plotly === "undefined") {
+  showFailure("The drawing library, plotly.js, could not be loaded from the web.");
 } else {
   build();
   camera = defaultView();

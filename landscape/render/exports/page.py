@@ -15,9 +15,9 @@ from typing import Any, cast
 import numpy as np
 
 from landscape._utils.files import open_replacing
-from landscape.errors import MissingLibraryError
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.exports.job import ExportOptions
+from landscape.render.exports.page_library import LibraryPlace, page_scripts
 from landscape.render.height_field import HeightField, PathSegment, require_plane
 from landscape.render.labels import axis_labels
 from landscape.render.scale import SCALE_KINDS, Scale, metric_scale
@@ -289,45 +289,37 @@ def page_html(
     surfaces: Surface | Sequence[Surface],
     trajectories: Trajectories = (),
     options: ExportOptions | None = None,
+    library: LibraryPlace = "inside",
 ) -> str:
-    """Return the page of :func:`write_page` as text: a complete HTML document that loads nothing else.
+    """Return the page of :func:`write_page` as text: a complete HTML document.
 
     Args:
         surfaces: one or several surfaces of two axes.
         trajectories: trajectories for all surfaces, or one sequence of trajectories per surface.
         options: metric and scale that are shown first, clip value, axis labels and title.
+        library: place of the drawing library; the page loads it if that is ``web``, and nothing otherwise.
 
     Raises:
         MissingLibraryError: plotly, which provides the drawing library, is not installed.
         ValueError: a surface without two axes, no such metric on all surfaces, or nothing to draw.
     """
-    library = _plotly()
     surfaces = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
     return _fill_template(page_data(surfaces, trajectories, options), library)
 
 
-def _plotly() -> str:
-    """Return the source of plotly.js from the Python package."""
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise MissingLibraryError(
-            "a page needs plotly, which is not installed: pip install 'landscape[html]'"
-        ) from error
-    return str(get_plotlyjs())
-
-
-def _fill_template(data: Mapping[str, Any], library: str) -> str:
+def _fill_template(data: Mapping[str, Any], library: LibraryPlace) -> str:
     """Return the page: template, drawing library, scripts and data in one text."""
     folder = resources.files("landscape.render.exports")
     template = (folder / "page.html").read_text("utf-8")
     text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+    program = "\n".join((folder / name).read_text("utf-8") for name in ("page_traces.js", "page.js"))
+    scripts, source = page_scripts(program, library)
     parts = {
         "title": html.escape(data["title"]),
-        "library": library,
         # A "<" could end the element that holds the data, or begin a comment in it.
         "data": text.replace("<", "\\u003c"),
-        "script": "\n".join((folder / name).read_text("utf-8") for name in ("page_traces.js", "page.js")),
+        "scripts": scripts,
+        "source": f" {source}" if source else "",
     }
     pieces = template.split("@@")
     return "".join(parts[piece] if k % 2 else piece for k, piece in enumerate(pieces))
