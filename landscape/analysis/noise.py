@@ -88,6 +88,46 @@ def noise_of(surface: Surface, metric: str | None = None) -> Noise:
     return Noise(values - reference, error, name.endswith(PAIRED), reference)
 
 
+def difference_between(first: tuple[Surface, str], second: tuple[Surface, str]) -> Noise:
+    """Return the difference of two metrics on the same grid, the second minus the first, with its standard error.
+
+    The samples are taken as independent, as those of two splits are; for two surfaces over the same samples the error
+    is too large. The standard error of an accuracy is that of a proportion. ``reference`` is NaN.
+
+    Args:
+        first: a surface and the name of one of its metrics.
+        second: the same or another surface on the same grid, and the name of a metric.
+
+    Raises:
+        ValueError: the grids differ, or there is no such metric.
+    """
+    one, other = first[0], second[0]
+    same = len(one.coordinates) == len(other.coordinates) and all(
+        np.array_equal(a, b) for a, b in zip(one.coordinates, other.coordinates, strict=True)
+    )
+    if not same:
+        raise ValueError(
+            f"expected surfaces on the same grid for a difference, got {one!r} and {other!r}; compute both with the "
+            "same ranges and points"
+        )
+    with np.errstate(invalid="ignore"):
+        difference = other.metric(second[1]) - one.metric(first[1])
+        error = np.hypot(_standard_error(*first), _standard_error(*second))
+    return Noise(difference, error, False, math.nan)
+
+
+def _standard_error(surface: Surface, metric: str) -> np.ndarray:
+    """Return the standard error of the values themselves; NaN where it is unknown."""
+    if f"{metric}{UNPAIRED}" in surface.values:
+        return with_nearest(surface.values[f"{metric}{UNPAIRED}"], surface)
+    settings = surface.metadata.settings
+    count = settings.samples.get(metric.partition("_")[0]) if settings else None
+    if not metric.endswith("_acc") or not count:
+        return np.full(surface.shape, math.nan)
+    share = surface.metric(metric) / 100
+    return np.asarray(100 * np.sqrt(np.clip(share * (1 - share), 0, None) / count))
+
+
 def origin_values(surface: Surface) -> dict[str, float]:
     """Return the values at the origin by dataset: stored ones, else those of the grid; empty if unknown."""
     stored = surface.metadata.origin_values

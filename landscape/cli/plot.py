@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,18 @@ from landscape.cli.figure_options import (
 from landscape.cli.options import overwrite_option
 
 
-@click.command()
+class PlotCommand(click.Command):
+    """A command whose ``--grid`` may stand before the files."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; a file behind ``--grid`` is one of the surfaces, not its value."""
+        for k, (option, value) in enumerate(pairwise(args)):
+            if option == "--grid" and Path(value).is_file():
+                args[k] = "--grid=auto"
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=PlotCommand)
 @surfaces_argument
 @trajectory_option
 @out_option("figure.pdf", "a .pdf, .png, .svg or .pgf (for LaTeX)")
@@ -35,6 +47,20 @@ from landscape.cli.options import overwrite_option
 )
 @look_options
 @drawing_options
+@click.option(
+    "--grid",
+    is_flag=False,
+    flag_value="auto",
+    metavar="[BY|RxC]",
+    help="Draw small multiples, in rows and columns by the settings in which the files differ; by one or two settings, "
+    "such as batch_size or depth,shortcuts (rows, columns); or by a shape, 2x3. A file over several seeds has a panel "
+    "for each.",
+)
+@click.option(
+    "--difference",
+    is_flag=True,
+    help="Draw two metrics of one file, or one of two files on the same grid, and the second minus the first.",
+)
 @click.option(
     "--levels",
     type=click.IntRange(2, 1000),
@@ -100,6 +126,9 @@ def command(
 ) -> None:
     """Plot SURFACEs of one axis as curves, and SURFACEs of two axes as contours on one shared scale.
 
+    A line to a checkpoint, and one with training and test data, shows loss and accuracy of both. A volume becomes a row
+    of slices.
+
     A surface that is still being computed can be plotted; missing points are shown as missing. Of a file made by
     `landscape curvature`, the spectral density and the largest eigenvalues over training are drawn.
 
@@ -113,6 +142,9 @@ def command(
       landscape plot surface.h5 --out figure.pdf --out figure.png
       landscape plot through.h5 --out training.pdf
       landscape plot line.h5 --second train_acc --out line.svg
+      landscape plot depth*.h5 --grid depth,shortcuts --size page
+      landscape plot seeds.h5 --grid --title "six random planes"
+      landscape plot both.h5 --metric train_loss --metric test_loss --difference
       landscape plot few_samples.h5 --noise
       landscape plot ratio.h5 --metric eig_ratio --style heat
       landscape plot eigenvectors.h5 --descent streamlines --quadratic

@@ -15,12 +15,13 @@ from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.expansion import DescentStyle
 from landscape.render.plots.interpolation import end_names, plot_interpolation
-from landscape.render.plots.options import ContourOptions, ContourStyle, CurveOptions
+from landscape.render.plots.options import ContourStyle, CurveOptions
 from landscape.render.plots.panels import plot_metrics, plot_panel
 from landscape.render.plots.seeds import plot_seed_band
 from landscape.render.scale import Scale
 from landscape.render.style import DEFAULT_DPI, save
-from landscape.workflows.inputs import SurfaceSource, TrajectorySource, load_scene, load_trajectories
+from landscape.workflows.inputs import SurfaceSource, TrajectorySource, load_scene, load_trajectories, open_surfaces
+from landscape.workflows.multiples import draw_difference, draw_grid, panels_of
 from landscape.workflows.progress import ProgressOption, Steps, reporting
 from landscape.workflows.through_figures import plot_through, through_training
 
@@ -56,6 +57,10 @@ class PlotOptions:
             difference; needs a surface that was computed with standard errors.
         descent: draw the steepest descent within the plane as ``arrows`` or ``streamlines``; needs a surface that was
             computed with the gradient.
+        grid: draw surfaces as small multiples: ``auto`` for rows and columns by the settings in which they differ, one
+            or two settings (``"batch_size"``, ``"depth,shortcuts"``), or a shape (``"2x3"``). A surface over several
+            seeds has a panel for each.
+        difference: draw two metrics of a surface, or one of two surfaces on the same grid, and their difference.
         quadratic: draw contours of the quadratic model at the origin over the measured ones; needs a plane of
             eigenvectors, or a surface that was computed with derivatives.
         size: name of the figure's size (``column``, ``page``, ``neurips``, ``icml``, ``iclr``, ``slide``); by default
@@ -75,6 +80,8 @@ class PlotOptions:
     noise: bool = False
     descent: DescentStyle | None = None
     quadratic: bool = False
+    grid: str | None = None
+    difference: bool = False
     size: str | None = None
 
     def contours(self, labels: tuple[str, str], notes: tuple[str, ...] = ()) -> ContourOptions:
@@ -102,8 +109,11 @@ class PlotOptions:
         Raises:
             ValueError: an option that is for surfaces of two axes.
         """
-        if self.descent is not None or self.quadratic:
-            raise ValueError("descent and quadratic are drawn on surfaces of two axes, got curves")
+        needs = {"descent": self.descent, "quadratic": self.quadratic, "a grid": self.grid}
+        needs["a difference"] = self.difference
+        wrong = [name for name, value in needs.items() if value]
+        if wrong:
+            raise ValueError(f"{' and '.join(wrong)} needs surfaces of two axes, got curves")
         return CurveOptions(
             scale=self.scale,
             clip=self.clip,
@@ -147,10 +157,15 @@ def plot(
         StoreError: a file cannot be read.
     """
     options = options or PlotOptions()
-    through = None if at is not None else through_training(surfaces)
+    opened = open_surfaces(surfaces)
+    through = None if at is not None else through_training(opened)
     if through is not None:
         return plot_through(through, load_trajectories(trajectories, 1)[0], ax, options)
-    loaded, paths = load_scene(surfaces, trajectories, seed=seed, at=at, z=z)
+    if (ax, seed, at, z) == (None, None, None, None) and len(opened) == 1:
+        panels = panels_of(opened[0], options, trajectories)
+        if panels:
+            return draw_grid(panels, [], options).figure
+    loaded, paths = load_scene(opened, trajectories, seed=seed, at=at, z=z)
     # The seeds of a surface of one axis count as its second axis.
     dimensions = {len(surface.coordinates) - bool(surface.seeds) for surface in loaded}
     if len(dimensions) != 1:
@@ -160,6 +175,10 @@ def plot(
     if dimensions == {1}:
         (axes,) = _axes(ax, 1)
         return _plot_curves(loaded, paths, axes, options)
+    if options.difference:
+        return draw_difference(loaded, options).figure
+    if options.grid is not None:
+        return draw_grid(loaded, paths, options).figure
     return _plot_contours(loaded, paths, ax, options)
 
 

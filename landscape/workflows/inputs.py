@@ -48,6 +48,17 @@ def load_surface(
     return _select_layer(_without_single_points(surface if z is None else _select_layer(surface, z)), None)
 
 
+def open_surfaces(sources: SurfaceSource | Sequence[SurfaceSource]) -> list[Surface]:
+    """Return one or several surfaces as they are stored.
+
+    Raises:
+        StoreError: a file cannot be read.
+    """
+    if isinstance(sources, Surface | str | os.PathLike):
+        sources = [sources]
+    return [source if isinstance(source, Surface) else read_surface(source) for source in sources]
+
+
 def load_surfaces(
     sources: SurfaceSource | Sequence[SurfaceSource],
     *,
@@ -56,9 +67,7 @@ def load_surfaces(
     z: float | None = None,
 ) -> list[Surface]:
     """Return one or several surfaces in the form in which they are drawn; see :func:`load_surface`."""
-    if isinstance(sources, Surface | str | os.PathLike):
-        sources = [sources]
-    return [load_surface(source, seed=seed, at=at, z=z) for source in sources]
+    return [load_surface(source, seed=seed, at=at, z=z) for source in open_surfaces(sources)]
 
 
 def load_trajectories(sources: TrajectorySource | Sequence[TrajectorySource], surfaces: int) -> list[list[Trajectory]]:
@@ -109,8 +118,7 @@ def load_scene(
             :func:`~landscape.render.through.paths_from`.
         StoreError: a file cannot be read.
     """
-    several = [sources] if isinstance(sources, Surface | str | os.PathLike) else sources
-    read = [source if isinstance(source, Surface) else read_surface(source) for source in several]
+    read = open_surfaces(sources)
     groups = load_trajectories(trajectories, len(read))
     if whole and at is None:
         return [one if one.steps else load_surface(one, seed=seed, z=z) for one in read], groups

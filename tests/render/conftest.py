@@ -10,12 +10,9 @@ import shutil
 import signal
 import subprocess
 import time
-from itertools import combinations
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
 from landscape.geometry.trajectory import Trajectory
 from landscape.surface.metadata import SurfaceMetadata
@@ -136,41 +133,6 @@ def needs_gl():
 
     if not can_draw():
         pytest.skip("no OpenGL library (EGL or OSMesa) to draw with")
-
-
-def texts_of(figure) -> list[tuple[str, Bbox]]:
-    """Return all texts that are drawn, with their boxes; ticks outside of their axis have none."""
-    figure.draw_without_rendering()
-    hidden = set()
-    for ax in figure.findobj(lambda artist: hasattr(artist, "get_major_ticks")):
-        low, high = sorted(ax.get_view_interval())
-        slack = 1e-9 * (high - low)
-        for tick in [*ax.get_major_ticks(), *ax.get_minor_ticks()]:
-            if not low - slack <= tick.get_loc() <= high + slack:
-                hidden |= {tick.label1, tick.label2}
-    shown = [
-        text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip() and text not in hidden
-    ]
-    return [(text.get_text(), text.get_window_extent()) for text in shown]
-
-
-@pytest.fixture(scope="session")
-def legible():
-    """Return a function that asserts that no text overlaps another or leaves the figure, and returns their boxes."""
-
-    def check(figure) -> dict[str, Bbox]:
-        found = texts_of(figure)
-        for text, box in found:
-            assert figure.bbox.x0 - 1 <= box.x0, text
-            assert box.x1 <= figure.bbox.x1 + 1, text
-            assert figure.bbox.y0 - 1 <= box.y0, text
-            assert box.y1 <= figure.bbox.y1 + 1, text
-        for (one, a), (other, b) in combinations(found, 2):
-            # Boxes of text have a little air: what touches by a pixel does not overlap in ink.
-            assert not a.expanded(0.94, 0.8).overlaps(b.expanded(0.94, 0.8)), (one, other)
-        return dict(found)
-
-    return check
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class Arrangement:
         if handles:
             ordered, look = legend_layout(handles, self.width - 2 * _PAD)
             self.grid.legend = self.figure.legend(handles=ordered, loc="upper center", borderaxespad=0.0, **look)
-        self.notes = self._text(wrap_notes(labels.notes, 0.97 * self.width), small_size(), color="0.25")
+        self.notes = self._text(wrap_notes(labels.notes, 0.97 * self.width - 5 * self.em), small_size(), color="0.25")
         self.notes.set(linespacing=1.05, multialignment="left")
         for k, ax in enumerate((*grid.axes, *grid.below)):
             if k < len(grid.axes):
@@ -132,7 +132,7 @@ class Arrangement:
         left = [max(room[0] for room in found) for found in column_of]
         right = [max(room[1] for room in found) for found in column_of]
         bottom = [max(room[2] for room in found) for found in row_of]
-        gap = 0.5 * em
+        gap = 0.8 * em
         # Width.
         y_title = self._extent(self.y_title)[0]
         start = _PAD + (y_title + 0.4 * em if y_title else 0.0)
@@ -205,7 +205,7 @@ class Arrangement:
             self._axes(grid.bar, at, (first + last - tall) / 2, thick, tall)
         strip = under + (x_title + 0.5 * em if x_title else 0.0)
         self._place_below(strip, below)
-        self._at(self.notes, _PAD + self._extent(self.notes)[0] / 2, strip + below + 0.4 * em + notes / 2)
+        self._at(self.notes, lefts[0] + self._extent(self.notes)[0] / 2, strip + below + 0.4 * em + notes / 2)
 
     def _legend_height(self) -> float:
         return 0.0 if self.grid.legend is None else self.grid.legend.get_window_extent().height / self.figure.dpi
@@ -262,6 +262,6 @@ def _crowded(boxes: Sequence[Bbox], name: str) -> bool:
     ordered = sorted(boxes, key=lambda box: box.x0 if name == "xaxis" else box.y0)
     for one, other in pairwise(ordered):
         apart = other.x0 - one.x1 if name == "xaxis" else other.y0 - one.y1
-        if apart < (0.5 if name == "xaxis" else 0.1) * one.height:
+        if apart < (0.6 if name == "xaxis" else 0.1) * one.height:
             return True
     return False

@@ -232,12 +232,28 @@ def _panel_handles(panels: Sequence[ContourArtists], *, names_paths: bool) -> li
 def _joint_notes(panels: Sequence[ContourArtists], labels: GridLabels) -> tuple[str, ...]:
     """Return the notes of all panels, each once; what is true of some panels only names them."""
     common = [note for note in panels[0].notes if all(note in panel.notes for panel in panels)]
-    own: dict[str, list[str]] = {}
+    own: dict[str, list[int]] = {}
     for k, panel in enumerate(panels):
-        named = labels.panels[k] if k < len(labels.panels) else f"panel {k + 1}"
         for note in panel.notes:
             if note not in common:
-                own.setdefault(note, []).append(named)
-    # A note on a path begins with the name of the path, which is the title of its panel.
-    written = [note if note.startswith(names[0]) else f"{', '.join(names)}: {note}" for note, names in own.items()]
+                own.setdefault(note, []).append(k)
+    written = []
+    for note, which in own.items():
+        names = _panel_names(which, labels)
+        # A note on a path begins with the name of the path, which is the title of its panel.
+        written.append(note if note.startswith(names[0]) else f"{', '.join(names)}: {note}")
     return (*common, *written)
+
+
+def _panel_names(which: Sequence[int], labels: GridLabels) -> list[str]:
+    """Return names of panels: their titles, or the headings of rows or columns if these are complete."""
+    rows, columns = len(labels.rows), len(labels.columns)
+    if not rows or not columns:
+        return [labels.panels[k] if k < len(labels.panels) else f"panel {k + 1}" for k in which]
+    in_rows = sorted({k // columns for k in which})
+    if len(which) == columns * len(in_rows):
+        return [labels.rows[r] for r in in_rows]
+    in_columns = sorted({k % columns for k in which})
+    if len(which) == rows * len(in_columns):
+        return [labels.columns[c] for c in in_columns]
+    return [f"{labels.rows[k // columns]} {labels.columns[k % columns]}" for k in which]
