@@ -78,7 +78,6 @@ if TYPE_CHECKING:
     from landscape.workflows.curvature.figures import plot_curvature as plot_curvature
     from landscape.workflows.demo import demo as demo
     from landscape.workflows.export import export as export
-    from landscape.workflows.figures import PlotOptions as PlotOptions
     from landscape.workflows.figures import animate_scene as animate_scene
     from landscape.workflows.figures import plot as plot
     from landscape.workflows.figures import render_scene as render_scene
@@ -89,6 +88,7 @@ if TYPE_CHECKING:
     from landscape.workflows.notebook import Inline as Inline
     from landscape.workflows.notebook import show as show
     from landscape.workflows.planes import PlaneConfig as PlaneConfig
+    from landscape.workflows.plot_options import PlotOptions as PlotOptions
     from landscape.workflows.recording.record import record as record
     from landscape.workflows.recording.recorder import Recorder as Recorder
     from landscape.workflows.sharpness import SharpnessResult as SharpnessResult
@@ -137,7 +137,7 @@ else:
             "Number": "analysis.sharpness.numbers",
             "Plane": "geometry.plane",
             "PlaneConfig": "workflows.planes",
-            "PlotOptions": "workflows.figures",
+            "PlotOptions": "workflows.plot_options",
             "Problem": "problem.problem",
             "ProblemSpec": "problem.spec",
             "QuadraticModel": "geometry.quadratic",

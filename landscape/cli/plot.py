@@ -151,7 +151,8 @@ def command(
     """
     check_outs(outs, overwrite)
     from landscape.workflows.curvature.figures import is_curvature_file, plot_curvature
-    from landscape.workflows.figures import PlotOptions, plot
+    from landscape.workflows.figures import plot
+    from landscape.workflows.plot_options import PlotOptions
 
     if len(files) == 1 and is_curvature_file(files[0]):
         save_figures(plot_curvature(files[0], parts, size=look["size"]), outs, files, dpi=dpi)

@@ -17,8 +17,9 @@ from landscape.parallel.launcher import auto_ranks, find_mpiexec
 from landscape.problem.spec import ProblemSpec
 from landscape.sweep.config import SweepConfig
 from landscape.training.settings import TrainingSettings
-from landscape.workflows.figures import PlotOptions, plot, render_scene, save_figure
+from landscape.workflows.figures import plot, render_scene, save_figure
 from landscape.workflows.planes import PlaneConfig
+from landscape.workflows.plot_options import PlotOptions
 from landscape.workflows.progress import ProgressOption, StageProgress, stage_progress, sweep_steps
 from landscape.workflows.sources import PathName
 from landscape.workflows.surface import compute_surface

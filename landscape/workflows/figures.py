@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,15 +12,13 @@ from landscape.errors import LandscapeError, StoreError
 from landscape.render.labels import axis_labels, short_axis_labels
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
-from landscape.render.plots.expansion import DescentStyle
 from landscape.render.plots.interpolation import end_names, plot_interpolation
-from landscape.render.plots.options import ContourStyle, CurveOptions
 from landscape.render.plots.panels import plot_metrics, plot_panel
 from landscape.render.plots.seeds import plot_seed_band
-from landscape.render.scale import Scale
 from landscape.render.style import DEFAULT_DPI, save
 from landscape.workflows.inputs import SurfaceSource, TrajectorySource, load_scene, load_trajectories, open_surfaces
 from landscape.workflows.multiples import draw_difference, draw_grid, panels_of
+from landscape.workflows.plot_options import PlotOptions
 from landscape.workflows.progress import ProgressOption, Steps, reporting
 from landscape.workflows.through_figures import plot_through, through_training
 
@@ -33,96 +30,6 @@ if TYPE_CHECKING:
     from landscape.render.figure import StyledFigure
     from landscape.render.scenes.options import Motion, SceneOptions
     from landscape.surface.surface import Surface
-
-
-@dataclass(frozen=True)
-class PlotOptions:
-    """Appearance of a plot of one or several surfaces.
-
-    Attributes:
-        metrics: metrics to draw, such as ``train_loss``; by default the first loss. A surface over several seeds shows
-            the median and the spread of its loss. Lines between checkpoints, and lines with training and test data,
-            show losses and accuracies.
-        second: metrics on the right axis of curves.
-        style: contours as ``both`` (filled, with lines), ``lines``, ``filled``, or ``heat`` (one cell per point).
-        scale: ``auto``, ``log``, ``linear``, ``symlog``, or a scale; ``auto`` is logarithmic where the values span more
-            than a factor of ten.
-        clip: value above which nothing is drawn; the figure says so.
-        levels: approximate number of contour levels.
-        smooth: interpolate contours between grid points by monotone cubics, which add no extremum.
-        colour_map: name of a matplotlib colour map; by default that of the metric.
-        titles: title of each panel; by default the names of several surfaces.
-        distance: show how far from the plane each run was, by the width of its path and in the note; by default yes.
-        noise: mark points that cannot be distinguished from the loss at the origin, by two standard errors of the
-            difference; needs a surface that was computed with standard errors.
-        descent: draw the steepest descent within the plane as ``arrows`` or ``streamlines``; needs a surface that was
-            computed with the gradient.
-        grid: draw surfaces as small multiples: ``auto`` for rows and columns by the settings in which they differ, one
-            or two settings (``"batch_size"``, ``"depth,shortcuts"``), or a shape (``"2x3"``). A surface over several
-            seeds has a panel for each.
-        difference: draw two metrics of a surface, or one of two surfaces on the same grid, and their difference.
-        quadratic: draw contours of the quadratic model at the origin over the measured ones; needs a plane of
-            eigenvectors, or a surface that was computed with derivatives.
-        size: name of the figure's size (``column``, ``page``, ``neurips``, ``icml``, ``iclr``, ``slide``); by default
-            ``column``, and ``page`` for several panels.
-    """
-
-    metrics: tuple[str, ...] = ()
-    second: tuple[str, ...] = ()
-    style: ContourStyle = "both"
-    scale: str | Scale = "auto"
-    clip: float | None = None
-    levels: int = 12
-    smooth: bool = True
-    colour_map: str | None = None
-    titles: tuple[str, ...] = ()
-    distance: bool | None = None
-    noise: bool = False
-    descent: DescentStyle | None = None
-    quadratic: bool = False
-    grid: str | None = None
-    difference: bool = False
-    size: str | None = None
-
-    def contours(self, labels: tuple[str, str], notes: tuple[str, ...] = ()) -> ContourOptions:
-        """Return the options of contours, with these axis labels and notes."""
-        return ContourOptions(
-            style=self.style,
-            scale=self.scale,
-            clip=self.clip,
-            levels=self.levels,
-            smooth=self.smooth,
-            colour_map=self.colour_map,
-            title=self.titles[0] if len(self.titles) == 1 else "",
-            axis_labels=labels,
-            notes=notes,
-            distance=self.distance,
-            noise=self.noise,
-            descent=self.descent,
-            quadratic=self.quadratic,
-            size=self.size,
-        )
-
-    def curves(self, xlabel: str) -> CurveOptions:
-        """Return the options of curves, with this label of the x axis.
-
-        Raises:
-            ValueError: an option that is for surfaces of two axes.
-        """
-        needs = {"descent": self.descent, "quadratic": self.quadratic, "a grid": self.grid}
-        needs["a difference"] = self.difference
-        wrong = [name for name, value in needs.items() if value]
-        if wrong:
-            raise ValueError(f"{' and '.join(wrong)} needs surfaces of two axes, got curves")
-        return CurveOptions(
-            scale=self.scale,
-            clip=self.clip,
-            distance=self.distance,
-            noise=self.noise,
-            xlabel=xlabel,
-            size=self.size or "column",
-            title=", ".join(self.titles),
-        )
 
 
 def plot(
@@ -161,7 +68,7 @@ def plot(
     through = None if at is not None else through_training(opened)
     if through is not None:
         return plot_through(through, load_trajectories(trajectories, 1)[0], ax, options)
-    if (ax, seed, at, z) == (None, None, None, None) and len(opened) == 1:
+    if all(choice is None for choice in (ax, seed, at, z)) and len(opened) == 1:
         panels = panels_of(opened[0], options, trajectories)
         if panels:
             return draw_grid(panels, [], options).figure

@@ -24,7 +24,7 @@ from landscape.workflows.variations import Variation, find_variation, telling, v
 if TYPE_CHECKING:
     from landscape.render.plots.artists import PanelArtists
     from landscape.render.plots.difference import DifferenceArtists
-    from landscape.workflows.figures import PlotOptions
+    from landscape.workflows.plot_options import PlotOptions
 
 MAX_PANELS = 48
 SLICES = 5

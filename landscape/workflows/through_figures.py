@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from landscape.geometry.trajectory import Trajectory
-    from landscape.workflows.figures import PlotOptions
+    from landscape.workflows.plot_options import PlotOptions
 
 
 PANELS = 8
