@@ -12,8 +12,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "scripts"))
 from fuzzing.corpus import KINDS
 from fuzzing.runner import run, summary
 
-CASES = 240
-"""Number of damaged files, twelve of each kind, with one command each."""
+CASES = 160
+"""Number of damaged files, eight of each kind, with one command each."""
 
 
 @pytest.mark.process
