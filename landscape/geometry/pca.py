@@ -1,13 +1,14 @@
 """Principal components of the checkpoints of a run, computed from their Gram matrix.
 
 With ``n`` checkpoints of ``p`` parameters, the components follow from the ``n x n`` matrix of inner products. Neither
-the ``n x p`` matrix of Li et al. (2018, section 7) nor a ``p x p`` covariance is built, and only some checkpoints are
-in memory at a time: 60 checkpoints of 25 million parameters would take 6 GB as rows of one float32 matrix.
+the ``n x p`` matrix of Li et al. (2018, section 7) nor a ``p x p`` covariance is built. Checkpoints that are mapped
+from files are read twice, a block of all of them at a time (:mod:`landscape.geometry.path_blocks`); of others, only
+some are in memory at a time: 60 checkpoints of 25 million parameters would take 6 GB as rows of one float32 matrix.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from torch import Tensor
 from landscape.geometry.arena import zeros
 from landscape.geometry.direction import Direction, matching_names
 from landscape.geometry.normalization import ignored_names
+from landscape.geometry.path_blocks import PathBlocks, TensorLoader, WeightsLoader
 from landscape.geometry.recipe import DirectionRecipe
 from landscape.geometry.weights import SUM_BLOCK, Weights, real_view
 
@@ -26,10 +28,9 @@ CHECKPOINT_BYTES = 2**31
 MIN_GROUP_BYTES = 2**26
 """Bytes of float64 sums that are always formed together (64 MiB)."""
 
-WeightsLoader = Callable[[], Weights]
-"""Function that loads the weights of one checkpoint."""
-_TensorLoader = Callable[[], list[Tensor]]
 _Array = npt.NDArray[np.float64]
+RANK_TOLERANCE = 1e-12
+"""Variance along a component, relative to that of the first, up to which it counts as zero."""
 
 
 def principal_directions(
@@ -74,21 +75,26 @@ def principal_directions(
         raise ValueError(f"only={list(only)}, freeze={list(freeze)} and ignore={ignore!r} leave no parameter to move")
     names = [name for name in origin.tensors if name in moving]
 
-    gram = _gram_matrix([_selecting(load, names, origin) for load in checkpoints], budget)
+    loaders = [_selecting(load, names, origin) for load in checkpoints]
+    blocks = PathBlocks.of(loaders)
+    if blocks is not None and _is_degenerate(blocks.first_look(), axes):
+        # Three checkpoints in full rule out that only those entries move alike.
+        few = blocks.only(sorted({0, count // 2, count - 1, *range(axes - 1)}))
+        if _is_degenerate(few.gram_matrix(), axes):
+            raise _degenerate(count, axes)
+    gram = _gram_matrix(loaders, budget) if blocks is None else blocks.gram_matrix()
     if not np.isfinite(gram).all():
         raise FloatingPointError("weights that are not finite, or too large for principal components")
-    centering = np.eye(count) - 1.0 / count
-    centred = centering @ gram @ centering
-    values, vectors = np.linalg.eigh((centred + centred.T) / 2)
-    order = np.argsort(values)[::-1][:axes]
-    values, vectors = values[order], vectors[:, order]
-    if values[-1] <= values[0] * 1e-12 or values[0] <= 0:
-        raise ValueError(
-            f"the {count} checkpoints span fewer than {axes} dimensions: they lie on a line or are all the same"
-        )
+    centred, values, vectors = _eigenpairs(gram, axes)
+    if values[-1] <= values[0] * RANK_TOLERANCE or values[0] <= 0:
+        raise _degenerate(count, axes)
     largest = np.argmax(np.abs(vectors).round(12), axis=0)
     vectors = vectors * np.sign(vectors[largest, range(axes)])
-    components = _combine(origin, checkpoints, names, vectors / np.sqrt(values))
+    factors = vectors / np.sqrt(values)
+    if blocks is None:
+        components = _combine(origin, checkpoints, names, factors)
+    else:
+        components = blocks.combine(origin, names, factors)
     total = float(np.trace(centred))
     return [
         Direction(
@@ -109,7 +115,31 @@ def principal_directions(
     ]
 
 
-def _selecting(load: WeightsLoader, names: Sequence[str], origin: Weights) -> _TensorLoader:
+def _eigenpairs(gram: _Array, axes: int) -> tuple[_Array, _Array, _Array]:
+    """Return the centred Gram matrix, its largest eigenvalues, and their eigenvectors as columns."""
+    count = len(gram)
+    centering = np.eye(count) - 1.0 / count
+    centred = centering @ gram @ centering
+    values, vectors = np.linalg.eigh((centred + centred.T) / 2)
+    order = np.argsort(values)[::-1][:axes]
+    return centred, values[order], vectors[:, order]
+
+
+def _is_degenerate(gram: _Array, axes: int) -> bool:
+    """Return True if points with this Gram matrix span fewer than ``axes`` dimensions, up to rounding."""
+    if not np.isfinite(gram).all() or len(gram) <= axes:
+        return False
+    _, values, _ = _eigenpairs(gram, axes)
+    return bool(values[-1] <= values[0] * RANK_TOLERANCE or values[0] <= 0)
+
+
+def _degenerate(count: int, axes: int) -> ValueError:
+    return ValueError(
+        f"the {count} checkpoints span fewer than {axes} dimensions: they lie on a line or are all the same"
+    )
+
+
+def _selecting(load: WeightsLoader, names: Sequence[str], origin: Weights) -> TensorLoader:
     """Return a loader of the tensors called ``names`` alone."""
 
     def tensors() -> list[Tensor]:
@@ -124,7 +154,7 @@ def _selecting(load: WeightsLoader, names: Sequence[str], origin: Weights) -> _T
     return tensors
 
 
-def _gram_matrix(loaders: Sequence[_TensorLoader], budget: int) -> _Array:
+def _gram_matrix(loaders: Sequence[TensorLoader], budget: int) -> _Array:
     """Return the inner products of the displacements from the first checkpoint, ``(n, n)`` float64.
 
     Displacements are relative to a point of the path, however far away the origin is, so that centring cancels next

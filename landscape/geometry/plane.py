@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from landscape._utils.torch_compat import add_each, copy_each
 from landscape.geometry.direction import Direction, DirectionSampler, difference, orthogonalize
-from landscape.geometry.pca import WeightsLoader, principal_directions
-from landscape.geometry.weights import Weights, float64_blocks, require_same_layout
+from landscape.geometry.path_blocks import PathBlocks, WeightsLoader
+from landscape.geometry.pca import principal_directions
+from landscape.geometry.weights import Weights, float64_blocks, named_float64_blocks, require_same_layout
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -99,17 +100,14 @@ class Plane:
             ValueError: the layouts differ, or the directions are linearly dependent.
         """
         require_same_layout(self.origin, weights)
-        eigenvalues = np.linalg.eigvalsh(self.cosines) if np.all(np.diag(self.gram) > 0) else np.zeros(1)
-        if not eigenvalues[0] > 1e-10:
-            raise ValueError("the plane's directions are linearly dependent or zero: coordinates on it are not defined")
+        self._require_coordinates()
         directions = [direction.weights for direction in self.directions]
         products, square = np.zeros(self.ndim), 0.0
         for there, here, *parts in float64_blocks(self.origin, weights, *directions):
             displacement = here - there
             square += float(torch.dot(displacement, displacement))
             products += [float(torch.dot(displacement, part)) for part in parts]
-        lengths = np.sqrt(np.diag(self.gram))
-        coordinates = np.linalg.solve(self.cosines, products / lengths) / lengths
+        coordinates = self._coordinates(products)
         # The residual is formed and measured: a difference of squares would lose half of the digits.
         residual_square = 0.0
         for there, here, *parts in float64_blocks(self.origin, weights, *directions):
@@ -118,6 +116,56 @@ class Plane:
                 residual.sub_(part, alpha=float(coordinate))
             residual_square += float(torch.dot(residual, residual))
         return Projection(coordinates, residual_square**0.5, square**0.5)
+
+    def project_each(self, checkpoints: Sequence[WeightsLoader]) -> list[Projection]:
+        """Return the projection of each of several checkpoints, equal to that of :meth:`project` bit for bit.
+
+        Checkpoints that are mapped from files are read a block of all of them at a time, so that origin and directions
+        are converted to float64 once for all.
+
+        Args:
+            checkpoints: one loader per checkpoint.
+
+        Raises:
+            ValueError: as for :meth:`project`.
+        """
+
+        def tensors_of(load: WeightsLoader) -> list[Tensor]:
+            weights = load()
+            require_same_layout(self.origin, weights)
+            return list(weights.tensors.values())
+
+        blocks = PathBlocks.of([partial(tensors_of, load) for load in checkpoints])
+        if blocks is None or self.origin.device.type != "cpu":
+            return [self.project(load()) for load in checkpoints]
+        self._require_coordinates()
+        directions = [direction.weights for direction in self.directions]
+        products, squares = np.zeros((len(blocks), self.ndim)), [0.0] * len(blocks)
+        number = {name: k for k, name in enumerate(self.origin.tensors)}
+        for name, part, (there, *parts) in named_float64_blocks(self.origin, *directions):
+            for i, displacement in enumerate(blocks.displacements(number[name], part, there)):
+                squares[i] += float(torch.dot(displacement, displacement))
+                products[i] += [float(torch.dot(displacement, each)) for each in parts]
+        coordinates = [self._coordinates(of_one) for of_one in products]
+        residual_squares = [0.0] * len(blocks)
+        for name, part, (there, *parts) in named_float64_blocks(self.origin, *directions):
+            for i, residual in enumerate(blocks.displacements(number[name], part, there, parts, coordinates)):
+                residual_squares[i] += float(torch.dot(residual, residual))
+        return [
+            Projection(at, residual**0.5, square**0.5)
+            for at, residual, square in zip(coordinates, residual_squares, squares, strict=True)
+        ]
+
+    def _require_coordinates(self) -> None:
+        eigenvalues = np.linalg.eigvalsh(self.cosines) if np.all(np.diag(self.gram) > 0) else np.zeros(1)
+        if not eigenvalues[0] > 1e-10:
+            raise ValueError("the plane's directions are linearly dependent or zero: coordinates on it are not defined")
+
+    def _coordinates(self, products: FloatArray) -> FloatArray:
+        """Return the least-squares coordinates of a displacement with these inner products with the directions."""
+        lengths = np.sqrt(np.diag(self.gram))
+        coordinates: FloatArray = np.linalg.solve(self.cosines, products / lengths) / lengths
+        return coordinates
 
 
 def cast_like(direction: Weights, origin: Sequence[Tensor]) -> list[Tensor]:

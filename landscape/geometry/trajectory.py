@@ -140,7 +140,7 @@ class PathPoint:
 
 
 def project_path(name: str, plane: Plane, points: Iterable[PathPoint]) -> Trajectory:
-    """Project the checkpoints of a run onto ``plane``, one at a time.
+    """Project the checkpoints of a run onto ``plane``.
 
     Args:
         name: name of the run in legends.
@@ -156,7 +156,7 @@ def project_path(name: str, plane: Plane, points: Iterable[PathPoint]) -> Trajec
     points = list(points)
     if not points:
         raise ValueError(f"run {name!r} has no checkpoints to project")
-    projections = [plane.project(point.load()) for point in points]
+    projections = plane.project_each([point.load for point in points])
     return Trajectory(
         name=name,
         step=np.array([point.step for point in points], dtype=np.int64),

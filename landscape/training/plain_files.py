@@ -22,6 +22,8 @@ MAX_REPEATED_BYTES = 2**24
 """Bytes (16 MiB) by which a tensor may exceed the part of the file that it shows, as an expanded one does."""
 MAX_PLAIN_DEPTH, MAX_PLAIN_VALUES = 32, 2_000_000
 """Deepest nesting and largest number of plain values."""
+_compared: set[tuple[int, int, int, int]] = set()
+_MAX_COMPARED = 100_000
 _ZEROS = b"bytearray"
 """A type that ``weights_only`` accepts, of any number of zeros. ``torch.save`` writes none for weights."""
 
@@ -83,12 +85,17 @@ def _holds_zeros(path: Path) -> CheckpointError:
 def require_same_bits(path: Path) -> None:
     """Compare the members of a zip file with the checksums (CRC-32) that ``torch.save`` stored beside them.
 
-    ``torch.load`` ignores them, and takes weights with a flipped bit as they are.
+    ``torch.load`` ignores them, and takes weights with a flipped bit as they are. A file is compared once in a process,
+    unless it changes: a path of a hundred checkpoints is loaded several times.
 
     Raises:
         CheckpointError: a member differs.
     """
     try:
+        status = path.stat()
+        version = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        if version in _compared:
+            return
         with zipfile.ZipFile(path) as archive:
             changed = archive.testzip()
     except (OSError, zipfile.BadZipFile, ValueError, EOFError, LookupError, RuntimeError) as error:
@@ -97,6 +104,9 @@ def require_same_bits(path: Path) -> None:
         raise CheckpointError(
             f"{path} is damaged: its member {changed} is not what was written; restore the file, or remove it"
         )
+    if len(_compared) >= _MAX_COMPARED:
+        _compared.clear()
+    _compared.add(version)
 
 
 def require_plain_tensors(contents: Any, path: Path) -> None:
