@@ -109,7 +109,7 @@ class BlockReader:
         if len(self._buffer) < size:
             self._buffer = np.empty(size, np.uint8)
         handle, done = self._handle(place), 0
-        target = memoryview(self._buffer)[:size]
+        target = self._buffer[:size].data
         while done < size:
             count = os.preadv(handle, [target[done:]], place.offset + start * dtype.itemsize + done)
             if not count:

@@ -86,8 +86,9 @@ class PathBlocks:
         parts = []
         for k, place in enumerate(self.checkpoints[0]):
             length = max(min(place.numel, place.numel * LOOK // numel) // _PIECES, 1)
-            starts = np.linspace(0, place.numel - length, _PIECES).astype(int) if place.numel else []
-            parts += [(k, start, start + length) for start in sorted({int(start) for start in starts})]
+            if place.numel:
+                starts = {int(start) for start in np.linspace(0, place.numel - length, _PIECES)}
+                parts += [(k, start, start + length) for start in sorted(starts)]
         gram = np.zeros((len(self), len(self)))
         for displaced in self._displaced(iter(parts)):
             gram += displaced @ displaced.T
