@@ -297,12 +297,16 @@ def add_colour_bar(
     label: str,
     ticks: np.ndarray,
     position: Callable[[np.ndarray], np.ndarray],
+    beside: bool = True,
 ) -> Colorbar:
-    """Add a colour bar of the height of ``ax``; see :func:`label_colour_bar` for ``ticks`` and ``position``."""
+    """Add a colour bar of the height of ``ax``, beside or within its place in the figure.
+
+    See :func:`label_colour_bar` for ``ticks`` and ``position``.
+    """
     figure = ax.get_figure(root=False) or figure_of(ax)
     extend = bar_extend(mappable, scale)
-    if figure_of(ax).get_layout_engine() is None:
-        # Without a layout engine nothing reserves space beside the axes: take it from them, as matplotlib does.
+    if not beside:
+        # Nothing reserves space beside the axes: take it from them, as matplotlib does.
         bar = figure.colorbar(mappable, ax=ax, extend=extend)
     else:
         bar = figure.colorbar(mappable, cax=ax.inset_axes((1.03, 0.0, 0.045, 1.0)), extend=extend)

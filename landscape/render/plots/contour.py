@@ -10,7 +10,7 @@ import numpy as np
 
 from landscape._utils.interpolation import monotone_cubic, subdivide
 from landscape.analysis.noise import Noise, noise_of
-from landscape.render.figure import add_colour_bar, add_note, legend_above, round_ticks, small_size
+from landscape.render.figure import add_colour_bar, add_note, figure_of, legend_above, round_ticks, small_size
 from landscape.render.height_field import refinement_factor
 from landscape.render.labels import plane_notes
 from landscape.render.missing import (
@@ -28,6 +28,7 @@ from landscape.render.plots.expansion import draw_descent, draw_quadratic
 from landscape.render.plots.options import ContourOptions, PathOptions
 from landscape.render.plots.path import path_handles, path_notes, plot_path, separate_paths
 from landscape.render.plots.path_names import covered, name_ends
+from landscape.render.room import make_room, may_make_room
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import (
     colour_map,
@@ -137,7 +138,8 @@ def plot_contour(
         mappable = filled or heat or lines
         if with_bar and mappable is not None:
             ticks, position = bar_ticks(scale, levels, style)
-            bar = add_colour_bar(axes, mappable, scale, metric_label(name), ticks, position)
+            beside = figure_of(axes).get_layout_engine() is not None or may_make_room(axes)
+            bar = add_colour_bar(axes, mappable, scale, metric_label(name), ticks, position, beside)
             if filled is not None and lines is not None:
                 bar.add_lines(lines, erase=False)
         fit = None if new is None else new.fit_height if equal else new.draw_without_rendering
@@ -147,6 +149,7 @@ def plot_contour(
             if any(path.name is not None for path in paths):
                 legend_above(axes, path_handles(paths))
                 fit()
+        make_room(axes)
         # Labels come last: their positions, and the gaps for them, depend on the final size of the axes.
         labels: tuple[Text, ...] = ()
         if level_labels and lines is not None:

@@ -14,6 +14,7 @@ from landscape.render.missing import missing_data, shade_missing
 from landscape.render.plots.artists import CurveArtists, PathArtists
 from landscape.render.plots.options import CurveOptions, PathOptions
 from landscape.render.plots.path import distance_notes, draw_path, outside_notes, path_handles
+from landscape.render.room import make_room
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, path_indices, styled_axes
 from landscape.render.ticks import metric_label
@@ -111,6 +112,7 @@ def plot_curve(
         notes = [text for text in dict.fromkeys(notes) if text]
         if options.show_notes:
             add_note(axes, *notes)
+        make_room(axes)
     return CurveArtists(
         axes, other, scale, other_scale, tuple(lines), tuple(other_lines), tuple(bands), tuple(paths), tuple(notes)
     )

@@ -12,6 +12,7 @@ from landscape.render.labels import plane_notes
 from landscape.render.plots.artists import BandArtists
 from landscape.render.plots.curve import apply_scale
 from landscape.render.plots.options import CurveOptions
+from landscape.render.room import make_room
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import CURVE_COLOURS, styled_axes
 from landscape.render.ticks import metric_label
@@ -138,6 +139,7 @@ def plot_seed_band(
         notes = [*plane_notes(everything[0]), *(note for note in notes if note)]
         if options.show_notes:
             add_note(axes, *notes)
+        make_room(axes)
     return BandArtists(axes, scale, tuple(lines), tuple(bands), tuple(single), tuple(notes))
 
 
