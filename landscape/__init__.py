@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from landscape import huggingface as huggingface
+    from landscape import lightning as lightning
     from landscape.analysis.checks import Finding as Finding
     from landscape.analysis.curvature.curvature import Curvature as Curvature
     from landscape.analysis.curvature.curvature import CurvatureConfig as CurvatureConfig
@@ -198,4 +200,5 @@ else:
             "train": "workflows.train",
             "whole": "problem.whole",
         },
+        modules=("huggingface", "lightning"),
     )

@@ -156,7 +156,7 @@ class Evaluator:
 
         with self._grad_mode():
             remarks = tuple(check_reductions(model, data, plane.ndim, set_coordinates, dtype, begun))
-            self.remarks = (*state_remark(model, of_batches, batches, device, reset), *remarks)
+            self.remarks = (*state_remark(model, of_batches, batches, device, reset, writes), *remarks)
 
         self._set_coordinates, self._stop_above = set_coordinates, config.stop_above
         self._derivatives: PointDerivatives | None = None

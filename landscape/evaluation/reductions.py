@@ -57,7 +57,9 @@ def require_values(model: nn.Module, data: EvaluationData) -> None:
                 inputs, targets = clone_each((batch.inputs, batch.targets))
                 outputs = model(inputs)
                 accumulator.add(split, outputs, targets, len(batch))
-                pairs = {name: data.measures[name](*clone_each((outputs, targets))) for name in data.weighted}
+                for name in data.weighted:
+                    given = clone_each((outputs, targets)) if data.writes else (outputs, targets)
+                    pairs[name] = data.measures[name](*given)
             except UnsoundError:
                 raise
             except Exception as error:  # a network and a measure are any callables

@@ -126,6 +126,7 @@ def state_remark(
     batches: Mapping[str, Sequence[Split]],
     device: torch.device,
     reset: Callable[[], None],
+    writes: bool = True,
 ) -> Iterator[str]:
     """Yield a warning for each measure whose value on a batch is another one the second time.
 
@@ -138,6 +139,7 @@ def state_remark(
         batches: batches of each split.
         device: device of the model and the data.
         reset: function that restores weights and buffers at the origin.
+        writes: give each measure copies of outputs and targets, into which it may write.
     """
     split, parts = next(iter(batches.items()))
     found: list[dict[str, float]] = []
@@ -147,9 +149,12 @@ def state_remark(
             seed_random(0, device)
             inputs, targets = clone_each((parts[0].inputs, parts[0].targets))
             outputs = model(inputs)
-            found.append(
-                {name: finite_mean(f(*clone_each((outputs, targets))), len(parts[0])) for name, f in measures.items()}
-            )
+            values = {}
+            for name, measure in measures.items():
+                given = clone_each((outputs, targets)) if writes else (outputs, targets)
+                values[name] = finite_mean(measure(*given), len(parts[0]))
+            found.append(values)
+            del outputs, given  # before the next ones are computed
     except Exception:  # reported elsewhere
         return
     for name, first in found[0].items():
