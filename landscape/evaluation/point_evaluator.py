@@ -105,7 +105,8 @@ class Evaluator:
             name: make_batches(split, self.batch_size, device, dtype, data_bytes)
             for name, split in problem.splits.items()
         }
-        writes = changes_data(model, of_batches, head(first, config.batch_size or 4), self._grad_mode)
+        # Two samples, since copies of outputs are large for language models.
+        writes = changes_data(model, of_batches, head(first, config.batch_size or 2), self._grad_mode)
         if writes:
             batches = {name: ClonedBatches(parts) for name, parts in batches.items()}
         recalibration = None

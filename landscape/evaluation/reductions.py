@@ -52,7 +52,7 @@ def require_values(model: nn.Module, data: EvaluationData) -> None:
             batch = batches[number]
             seed_random(0, data.device)
             accumulator.begin()
-            pairs = {}
+            pairs, outputs, given = {}, None, None  # also those of the batch before, which may be large
             try:
                 inputs, targets = clone_each((batch.inputs, batch.targets))
                 outputs = model(inputs)
