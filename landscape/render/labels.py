@@ -86,11 +86,16 @@ def source_name(path: str) -> str:
 
 
 def plane_notes(surface: Surface) -> tuple[str, ...]:
-    """Return notes on what moves in a surface's plane, if only part of it does, and on what is where in it."""
+    """Return notes on what moves in a surface's plane, if only part of it does, and on what is where in it.
+
+    The ends of lines are named at their axis.
+    """
     metadata, notes = surface.metadata, []
     patterns = describe_patterns(metadata.recipes)
     if patterns:
         notes.append(f"moving {patterns}" if metadata.moving is None else f"moving {metadata.moving}: {patterns}")
+    if len(surface.coordinates) == 1:
+        return tuple(notes)
     kinds = [recipe.kind for recipe in metadata.recipes]
     name = source_name(metadata.checkpoint.path) if metadata.checkpoint is not None else ""
     if "merged" in kinds and metadata.recipes[kinds.index("merged")].to is None:

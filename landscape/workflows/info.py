@@ -16,7 +16,7 @@ from landscape.analysis.curvature.file import is_curvature, read_curvature
 from landscape.analysis.noise import error_name, noise_of
 from landscape.errors import LandscapeError, StoreError
 from landscape.evaluation.precision import PrecisionReport
-from landscape.geometry.recipe import describe_moving
+from landscape.geometry.recipe import DirectionRecipe, describe_moving, describe_patterns
 from landscape.geometry.trajectory import Trajectory
 from landscape.surface.hdf5 import is_hdf5, open_hdf5, read_attributes
 from landscape.surface.measurements import is_measurements, read_measurements
@@ -236,7 +236,9 @@ def _curvature(path: Path) -> Info:
     found = read_curvature(path, vectors=False)
     provenance, settings = found.metadata.provenance, found.metadata.settings
     facts: dict[str, Any] = {"title": provenance.get("title", "")}
-    facts["matrix"] = f"{found.config.matrix.replace('_', ' ')} of {found.parameters:,} weights"
+    patterns = describe_patterns([DirectionRecipe(only=found.config.only, freeze=found.config.freeze)])
+    matrix = f"{found.config.matrix.replace('_', ' ')} of {found.parameters:,} weights"
+    facts["matrix"] = f"{matrix}: {patterns}" if patterns else matrix
     facts["loss"] = f"{settings.get('samples', 0):,} {settings.get('split')} samples"
     ends = {"largest": (found.eigenvalues, found.converged),
             "smallest": (found.smallest_eigenvalues, found.smallest_converged)}  # fmt: skip

@@ -20,6 +20,7 @@ from torch import nn
 from landscape._utils.state_dict import full_state_dict
 from landscape.errors import CheckpointError, MissingLibraryError
 from landscape.geometry.direction import Direction, difference
+from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights
 from landscape.problem.problem import Problem
 from landscape.training.checkpoint import Checkpoint, load_into
@@ -91,6 +92,25 @@ def merged_target(origin: Weights, model: nn.Module, target: Path) -> Direction 
     if checkpoint is None or not checkpoint.adapter:
         return None
     return _update(origin, _applied(model, checkpoint), target)
+
+
+def merged_network_at(path: Path, model: nn.Module) -> nn.Module:
+    """Return a copy of a network with the adapter of a checkpoint merged.
+
+    Args:
+        path: folder of an adapter, or checkpoint of the network with or without adapters.
+        model: the network, with adapters or without.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, or belongs to another network.
+        MissingLibraryError: PEFT isn't installed.
+    """
+    return _merged_with(path, model, _base_network(model) if has_adapters(model) else model)
+
+
+def is_merged(plane: Plane) -> bool:
+    """Return True if a direction of a plane is the merged update of an adapter."""
+    return any(direction.recipe.kind == MERGED for direction in plane.directions)
 
 
 def bias_note(model: nn.Module) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+from torch import nn
 
 from landscape._utils.files import require_writable
 from landscape._utils.provenance import Environment
-from landscape._utils.state_dict import match_names
+from landscape._utils.state_dict import full_state_dict, match_names
 from landscape._utils.trust import trusting
 from landscape.errors import CheckpointError, StoreError
 from landscape.evaluation.derivatives.points import gradient_of
@@ -28,6 +29,7 @@ from landscape.surface.trajectory_files import TrajectoryMetadata, attach_trajec
 from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into
 from landscape.training.run import Run
 from landscape.workflows.checkpoint_series import CheckpointSeries, open_paths
+from landscape.workflows.merged import is_merged, merged_network_at
 from landscape.workflows.planes import split_patterns
 from landscape.workflows.progress import ProgressOption, Steps, reporting
 from landscape.workflows.sources import PathName, measured_loss, widen
@@ -166,10 +168,11 @@ def fit_notes(runs: Sequence[Run | CheckpointSeries], layout: Weights) -> list[s
     notes = []
     for run in runs:
         found = load_checkpoint(run.checkpoints[0])
-        match = match_names(layout.tensors, found.for_network(layout.tensors), layout.tied)
-        notes.append("" if match is None else match.note(run.path))
         if found.adapter:
             notes.append(f"{run.path} has adapters; the other weights are those of the problem")
+            continue
+        match = match_names(layout.tensors, found.stored, layout.tied)
+        notes.append("" if match is None else match.note(run.path))
     return [note for note in notes if note]
 
 
@@ -208,9 +211,10 @@ def _project(
     total, done = sum(len(run.saved_steps) for run in runs), 0
     for run, name in zip(runs, run_names(runs), strict=True):
         loss_of = _loss_of(_build(run, problem, ("train",))) if measure else None
+        model = _build(run, problem, ("train",)).model if is_merged(plane) else None
         points = []
         for k, path in enumerate(run.checkpoints):
-            point = _point(path, plane.origin, loss_of)
+            point = _point(path, plane.origin, loss_of, model)
             if isinstance(run, CheckpointSeries):
                 epoch = point.epoch if math.isnan(run.epochs[k]) else run.epochs[k]
                 point = replace(point, step=run.steps[k], epoch=epoch)
@@ -231,7 +235,8 @@ def _with_gradient(
         checkpoint = load_checkpoint(path)
         widen(built.model, checkpoint)
         load_into(built.model, checkpoint)
-        rows.append(gradient_of(built, plane))
+        at_checkpoint = replace(built, model=merged_network_at(path, built.model)) if is_merged(plane) else built
+        rows.append(gradient_of(at_checkpoint, plane))
     *slopes, norm, share = np.array(rows).T
     return replace(trajectory, gradient=PathGradient(np.stack(slopes, axis=1), norm, share))
 
@@ -247,12 +252,22 @@ def _loss_of(problem: Problem) -> Callable[[Checkpoint], float]:
     return loss
 
 
-def _point(path: Path, layout: Weights, loss_of: Callable[[Checkpoint], float] | None) -> PathPoint:
-    """Return a checkpoint as a point of a path; its weights stay on disk until they are used."""
+def _point(
+    path: Path, layout: Weights, loss_of: Callable[[Checkpoint], float] | None, model: nn.Module | None
+) -> PathPoint:
+    """Return a checkpoint as a point of a path; its weights stay on disk until they are used.
+
+    On a plane of merged weights, ``model`` is the network whose adapters are merged.
+    """
     found = load_checkpoint(path)
     loss = loss_of(found) if loss_of is not None and math.isnan(found.loss) else found.loss
     step = found.step if found.step is not None else -1
-    return PathPoint(step, found.epoch, _loader(path, layout), loss, found.learning_rate)
+    load = _loader(path, layout) if model is None else _merging_loader(path, layout, model)
+    return PathPoint(step, found.epoch, load, loss, found.learning_rate)
+
+
+def _merging_loader(path: Path, layout: Weights, model: nn.Module) -> Callable[[], Weights]:
+    return lambda: layout.select(full_state_dict(merged_network_at(path, model)), str(path))
 
 
 def _loader(path: Path, layout: Weights) -> Callable[[], Weights]:

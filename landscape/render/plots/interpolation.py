@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landscape.render.figure import figure_of, legend_layout, small_size, wrap_notes
+from landscape.render.labels import source_name
 from landscape.render.plots.artists import Artists, CurveArtists
 from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.options import CurveOptions
@@ -110,23 +111,23 @@ def end_names(surface: Surface) -> tuple[str, str] | None:
     their directories.
     """
     recipes, checkpoint = surface.metadata.recipes, surface.metadata.checkpoint
-    if len(surface.coordinates) != 1 or not recipes or recipes[0].kind != "difference" or not recipes[0].to:
+    if len(surface.coordinates) != 1 or not recipes:
         return None
-    if checkpoint is None:
-        return "origin", _name(PurePath(recipes[0].to))
-    paths = PurePath(checkpoint.path), PurePath(recipes[0].to)
-    found = [_name(path) for path in paths]
+    recipe = recipes[0]
+    if recipe.kind == "merged" and not recipe.to:
+        return "without adapters", f"{'adapter' if checkpoint is None else source_name(checkpoint.path)} merged"
+    if recipe.kind not in ("difference", "merged") or not recipe.to:
+        return None
+    if recipe.kind == "merged" or checkpoint is None:
+        merged = " merged" if recipe.kind == "merged" else ""
+        return "origin" if checkpoint is None else source_name(checkpoint.path), f"{source_name(recipe.to)}{merged}"
+    paths = PurePath(checkpoint.path), PurePath(recipe.to)
+    found = [source_name(str(path)) for path in paths]
     if found[0] == found[1]:
         found = [path.stem for path in paths]
     if found[0] == found[1]:
         found = [f"{path.parent.name}/{path.stem}" for path in paths]
     return found[0], found[1]
-
-
-def _name(path: PurePath) -> str:
-    if path.parent.name == "checkpoints":
-        return path.parent.parent.name
-    return path.stem if path.suffix in (".pt", ".pth", ".ckpt", ".bin", ".safetensors") else path.name
 
 
 def _stacked(
