@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from landscape.geometry.direction import matching_names
 from landscape.geometry.normalization import ignored_names
 from landscape.geometry.plane import Plane
-from landscape.geometry.recipe import MovingCount
+from landscape.geometry.recipe import TRAINABLE, MovingCount
 
 _TO_SIZE_OF_WEIGHTS = ("filter", "layer", "weight")
 """Normalizations with which a tensor of zeros gets a direction of zeros."""
@@ -39,7 +39,10 @@ def unmoved_zeros(plane: Plane) -> tuple[str, ...]:
         recipe = direction.recipe
         if recipe.kind != "random" or recipe.normalization not in _TO_SIZE_OF_WEIGHTS:
             continue
-        moving = matching_names(plane.origin, recipe.only or (), recipe.freeze or ())
+        patterns = recipe.only or (), recipe.freeze or ()
+        if plane.origin.trainable is None and any(TRAINABLE in each for each in patterns):
+            continue  # a plane that doesn't say which parameters these were
+        moving = matching_names(plane.origin, *patterns)
         found |= moving - ignored_names(plane.origin, recipe.ignore or "none") - plane.origin.buffers
     return tuple(
         name

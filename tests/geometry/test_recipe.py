@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landscape.geometry.recipe import DirectionRecipe
+from landscape.geometry.recipe import DirectionRecipe, MovingCount, describe_moving, describe_patterns
 
 KEYS = st.sampled_from(["kind", "seed", "axis", "to", "only", "orthogonalized", "explained_variance", "extra", "later"])
 VALUES = st.one_of(
@@ -60,3 +60,34 @@ def test_recipe_phrases(stored, phrase, description):
 
 def test_recipe_phrase_for_several_seeds():
     assert DirectionRecipe("random", seed=3).describe(several_seeds=True) == "random"
+
+
+RANDOM = DirectionRecipe("random", seed=0, normalization="filter", ignore="biasbn")
+LORA = RANDOM.with_changes(only=("*lora_*",))
+TARGET = DirectionRecipe("difference", to="b", normalization="none")
+MERGED = DirectionRecipe("merged", normalization="none")
+TRAINED = RANDOM.with_changes(only=("trainable",))
+
+
+@pytest.mark.parametrize(
+    ("recipes", "count", "words", "patterns"),
+    [
+        ([RANDOM, RANDOM], None, "ignoring biases and batch norm", ""),
+        ([LORA, LORA], None, "only *lora_*, ignoring biases and batch norm", "only *lora_*"),
+        ([LORA, LORA], (1024, 29568), "1,024 of 29,568 parameters: only *lora_*, ignoring biases and batch norm",
+         "only *lora_*"),
+        ([TARGET], (29568, 29568), "29,568 parameters", ""),
+        ([TARGET], None, "all parameters", ""),
+        ([], None, "all parameters", ""),
+        ([TARGET, RANDOM], None, "random directions ignoring biases and batch norm", ""),
+        ([TARGET.with_changes(only=("a",), freeze=("b", "c"))], None, "only a, freezing b, c", "only a, freezing b, c"),
+        ([MERGED, TRAINED], None, "only what the adapter changes, random directions ignoring biases and batch norm",
+         "only what the adapter changes"),
+        ([MERGED, MERGED], None, "only what the adapters change", "only what the adapters change"),
+        ([MERGED, RANDOM], None, "random directions ignoring biases and batch norm", ""),
+        ([TRAINED], None, "only trainable, ignoring biases and batch norm", "only trainable"),
+    ],
+)  # fmt: skip
+def test_moving_parameters_in_words(recipes, count, words, patterns):
+    assert describe_moving(recipes, None if count is None else MovingCount(*count)) == words
+    assert describe_patterns(recipes) == patterns

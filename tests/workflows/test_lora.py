@@ -18,6 +18,8 @@ from landscape.errors import CheckpointError, StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.weights import Weights
 from landscape.problem import Problem, Split
+from landscape.render.labels import source_name
+from landscape.render.plots.interpolation import end_names
 from landscape.sweep.config import SweepConfig
 from landscape.workflows.check import check
 from landscape.workflows.info import info
@@ -410,3 +412,76 @@ def test_two_ranks_equal_one(program):
     one, two = (compute_surface("adapter", ranks=ranks, **arguments).surface for ranks in (1, 2))
     assert one.metric().tobytes() == two.metric().tobytes()
     assert one.metadata.settings.directions == two.metadata.settings.directions
+
+
+def test_paths_of_adapters_on_a_merged_plane(program, tmp_path):
+    """Each adapter is at the coordinates of its merged network, with the loss and gradient of that network."""
+    problem = landscape.ProblemSpec(factory="mine.py:adapted").build()
+    merged = {}
+    for step in (1, 2, 3):
+        with_random_factors(problem.model, 10 + step).save_pretrained(f"path/checkpoint-{step}")
+        merged[step] = copy.deepcopy(problem.model).merge_and_unload()
+    common = ["--problem", "mine.py:adapted", "--ranks", "1"]
+    plane = ["--plane", "merged", "--x", "-1:1:3", "--y", "-1:1:3", "--out", "plane.h5"]
+    assert program("surface", "path/checkpoint-3", *common, *plane)[0] == 0
+    (found,) = landscape.project(
+        "path", "plane.h5", problem=landscape.ProblemSpec(factory="mine.py:adapted"), measure=True, gradient=True
+    )
+    np.testing.assert_allclose(found.coordinates[-1], [1, 0], atol=1e-6)
+    assert found.distance[-1] == pytest.approx(0, abs=1e-5)
+    origin = landscape.read_surface("plane.h5")
+    assert origin.metadata.checkpoint.path.endswith("checkpoint-3")
+    base = landscape.ProblemSpec(factory="mine.py:base").build()
+    data = base.splits["train"]
+    for k, network in enumerate(merged.values()):
+        network.double()
+        loss = squared(network(data.inputs.double()), data.targets.double()).mean()
+        assert found.loss[k] == pytest.approx(float(loss), rel=1e-6)
+        displaced = [t.detach() - base.model.state_dict()[n] for n, t in network.named_parameters()]
+        assert found.displacement[k] == pytest.approx(float(sum(t.square().sum() for t in displaced)) ** 0.5, rel=1e-6)
+        network.requires_grad_(True)
+        gradients = torch.autograd.grad(squared(network(data.inputs.double()), data.targets.double()).mean(),
+                                        list(network.parameters()))  # fmt: skip
+        norm = float(sum(gradient.square().sum() for gradient in gradients)) ** 0.5
+        assert found.gradient.norm[k] == pytest.approx(norm, rel=1e-5)
+    code, said = program("trajectory", "path", "--plane", "plane.h5", "--problem", "mine.py:adapted", "--out", "t.h5")
+    assert code == 0, said
+    assert "has adapters" in said
+
+
+def test_flat_surface_is_explained_by_check(program):
+    with torch.random.fork_rng(devices=[]):
+        model = landscape.ProblemSpec(factory="mine.py:adapted").build().model
+    model.save_pretrained("untrained")
+    common = ["--problem", "mine.py:adapted", "--ranks", "1", "--x", "-1:1:3", "--y", "-1:1:3"]
+    code, said = program("surface", "untrained", *common, "--only", "trainable", "--out", "flat.h5")
+    assert code == 0
+    assert "cannot move, since random directions are scaled to the size of the weights" in said
+    (relief,) = [finding for finding in check("flat.h5", evaluate=False) if finding.name == "relief"]
+    assert relief.verdict == "bad"
+    assert "0.lora_B.default.weight" in relief.advice
+    assert "Train it first" in relief.advice
+    assert "larger range" not in relief.advice
+
+
+def test_ends_of_lines_are_named(program):
+    common = ["--ranks", "1", "--x", "-0.5:1.5:5"]
+    assert program("surface", "adapter", "--problem", "mine.py:adapted", "--plane", "merged", *common,
+                   "--out", "own.h5")[0] == 0  # fmt: skip
+    torch.save(landscape.ProblemSpec(factory="mine.py:base").build().model.state_dict(), "base.pt")
+    assert program("surface", "base.pt", "--problem", "mine.py:base", "--to", "adapter", *common,
+                   "--out", "to.h5")[0] == 0  # fmt: skip
+    assert end_names(landscape.read_surface("own.h5")) == ("without adapters", "adapter merged")
+    assert end_names(landscape.read_surface("to.h5")) == ("base", "adapter merged")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("runs/sgd", "sgd"), ("runs/sgd/checkpoints/step-00000120.pt", "sgd"), ("models/llama-3.1", "llama-3.1"),
+        ("out/checkpoint-500/model.safetensors", "checkpoint-500"), ("tuned/adapter_model.bin", "tuned"),
+        ("weights.ckpt::ema.module", "weights (ema.module)"), ("models/base.safetensors", "base"),
+    ],
+)  # fmt: skip
+def test_short_names_of_checkpoints(path, name):
+    assert source_name(path) == name
