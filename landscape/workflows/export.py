@@ -41,7 +41,7 @@ def export(
     ``.vti``                   for ParaView, flat; also volumes
     ``.xdmf``                  a description by which ParaView reads the surface file itself, without a copy
     ``.obj .stl .glb``         for mesh programs, Blender and browsers
-    ``.html``                  one interactive page, also for several surfaces side by side; needs ``landscape[html]``
+    ``.html``                  one interactive page, also for several surfaces side by side
     ``.csv``                   one row per point
     ``.h5``                    the file format of the scripts of Li et al. (2018)
     ========================== =========================================================================================

@@ -14,7 +14,6 @@ from landscape.workflows.inputs import SurfaceSource, TrajectorySource, load_sce
 
 if TYPE_CHECKING:
     from landscape._utils.pictures import Picture
-    from landscape.render.exports.page_library import LibraryPlace
     from landscape.surface.surface import Surface
 
 _CSS_DPI, _SHARPNESS = 100, 2
@@ -62,11 +61,11 @@ def show(
     at: int | None = None,
     z: float | None = None,
     height: int = 620,
-    library: LibraryPlace = "compressed",
 ) -> Inline:
     """Show surfaces in a notebook, interactively: rotate, zoom, read values, choose metric and scale.
 
-    A curve is shown as a picture. The page is the one that :func:`landscape.export` writes as ``.html``.
+    A curve is shown as a picture. The page is the one that :func:`landscape.export` writes as ``.html``: about
+    0.1 MB, which works without a network for as long as the notebook is kept.
 
     Args:
         surfaces: one or several surfaces, or paths of surface files; several are side by side on one scale.
@@ -76,12 +75,9 @@ def show(
         at: the checkpoint to select from a surface through training, the nearest to this step; by default the last.
         z: the layer to select from a volume, the nearest to this coordinate; 0 by default.
         height: height in pixels.
-        library: place of the drawing library, plotly.js: ``compressed`` in each output, which then has 2 MB and works
-            without a network for as long as the notebook is kept; or on the ``web``, with outputs of 0.1 to 0.3 MB.
 
     Raises:
         ValueError: surfaces that cannot share a figure, no such metric, or nothing to draw.
-        MissingLibraryError: plotly, which provides the library, is not installed.
         StoreError: a file cannot be read.
     """
     loaded, groups = load_scene(surfaces, trajectories, seed=seed, at=at, z=z)
@@ -94,7 +90,7 @@ def show(
     if not any(_is_curve(surface) for surface in loaded):
         from landscape.render.exports.page import page_html
 
-        page = page_html(loaded, groups, options, library)
+        page = page_html(loaded, groups, options)
     return Inline(page, picture, described["width"], height, text)
 
 

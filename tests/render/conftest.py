@@ -42,17 +42,13 @@ class Browser:
         )  # fmt: skip
         os.close(to_read)
         os.close(to_write)
-        self._buffer, self._count, self._session, self.events = b"", 0, None, []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
+        self._buffer, self._count, self.events = b"", 0, []
 
-    def call(self, method: str, **params):
+    def call(self, method: str, session: str | None = None, **params):
         self._count += 1
         message = {"id": self._count, "method": method, "params": params}
-        if self._session:
-            message["sessionId"] = self._session
+        if session:
+            message["sessionId"] = session
         os.write(self._out, json.dumps(message).encode() + b"\0")
         deadline = time.monotonic() + 60
         while True:
@@ -71,6 +67,58 @@ class Browser:
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
 
+    def close(self):
+        with contextlib.suppress(Exception):
+            self.call("Browser.close")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        os.close(self._in)
+        os.close(self._out)
+
+
+DRAWN = "document.documentElement.dataset.drawn >= 1"
+
+
+class Tab:
+    """A page in a browser."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        target = browser.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params):
+        return self._browser.call(method, self._session, **params)
+
+    @property
+    def events(self):
+        return [event for event in self._browser.events if event.get("sessionId") == self._session]
+
+    def open(self, path, drawn: str = DRAWN) -> None:
+        """Open a file, and wait until the page is drawn."""
+        self.call("Page.navigate", url=path.as_uri())
+        self.wait(f"document.readyState === 'complete' && {drawn}")
+
+    def resize(self, width: int, height: int, scheme: str = "light") -> None:
+        """Set the size of the window and the preferred colour scheme, and wait until the page is drawn."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
+        )
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait for the next pictures, of which an observer of sizes may request one."""
+        frames = "".join("await new Promise(requestAnimationFrame);" for _ in range(4))
+        # Reading a pixel waits for the renderer, which may be behind.
+        read = "for (const { canvas } of views) canvas.getContext('2d').getImageData(0, 0, 1, 1);"
+        self.run(f"(async () => {{ {frames} {read} }})()")
+
     def run(self, script: str):
         """Return the value of a script; promises are awaited."""
         answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
@@ -86,10 +134,15 @@ class Browser:
     def mouse(self, kind: str, x: float, y: float, **more):
         self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
 
+    def press(self, key: str):
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key)
+        self.settle()
+
     def act(self, script: str):
         """Run a script on the page and wait until everything is drawn."""
         self.run(f"{{ {script} }}")
-        self.wait("!running && !turning")
+        self.settle()
 
     def choose(self, control: str, value, event: str = "change"):
         kind = "checked" if isinstance(value, bool) else "value"
@@ -97,21 +150,13 @@ class Browser:
                  f"e.dispatchEvent(new Event('{event}', {{bubbles: true}}))")  # fmt: skip
 
     def picture(self) -> np.ndarray:
+        """Return the whole page as an image ``(height, width, 3)`` from 0 to 1."""
         from matplotlib.image import imread
 
-        data = self.call("Page.captureScreenshot", format="png")["data"]
+        size = self.run("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
+        clip = {"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1}
+        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)["data"]
         return imread(io.BytesIO(base64.b64decode(data)))[..., :3]
-
-    def close(self):
-        with contextlib.suppress(Exception):
-            self.call("Browser.close")
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        os.close(self._in)
-        os.close(self._out)
 
 
 MARKS = {"needs_gl": pytest.mark.rendering, "open_page": pytest.mark.browser}
@@ -174,19 +219,18 @@ def walk():
 
 @pytest.fixture(scope="session")
 def open_page(tmp_path_factory):
-    """Return a function that opens a page and returns the browser once the page is drawn."""
+    """Return a function that opens a page in a new tab and returns the tab once the page is drawn."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    with contextlib.ExitStack() as opened:
+    browser = Browser(program, str(tmp_path_factory.mktemp("profile")))
 
-        def open_page(path, drawn="document.documentElement.dataset.drawn >= 1") -> Browser:
-            browser = Browser(program, str(tmp_path_factory.mktemp("profile")))
-            opened.callback(browser.close)
-            browser.call("Page.navigate", url=path.as_uri())
-            browser.wait(f"document.readyState === 'complete' && {drawn}")
-            return browser
+    def open_page(path, drawn: str = DRAWN) -> Tab:
+        tab = Tab(browser)
+        tab.open(path, drawn)
+        return tab
 
+    with contextlib.closing(browser):
         yield open_page
 
 

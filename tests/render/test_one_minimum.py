@@ -176,13 +176,16 @@ def in_browser(request):
     surface, paths = request.getfixturevalue("drawn")
     open_page = request.getfixturevalue("open_page")
     browser = open_page(write_page(request.getfixturevalue("files") / "page.html", surface, paths, overwrite=True))
-    trace = browser.run("(({x, y, z}) => [[...x], [...y], z.map((row) => [...row])])(plots[0].plot._fullData[0])")
-    x, y, heights = map(np.array, trace)
+    x, y, heights = map(
+        np.array,
+        browser.run("(({ x, y, rows }) => [[...x], [...y], rows.map((row) => [...row])])(views[0].field().measured)"),
+    )
     j, i = np.unravel_index(np.argmin(heights), heights.shape)
-    head = browser.run("(({x, y}) => [x[0], y[0]])(plots[0].plot._fullData.find((t) => t.name === 'sgd head'))")
-    said = browser.run("({...plots[0].section.querySelector('.best').dataset})")
+    end = browser.run("views[0].spots.at(-1).at")
+    head = browser.run(f"views[0].unplace({end})")
+    said = browser.run("({...views[0].legend.querySelector('.best').dataset})")
     assert [float(said[key]) for key in ("x", "y", "value")] == [x[i], y[j], pytest.approx(10 ** heights[j, i])]
-    words = browser.run("plots[0].section.querySelector('.best').textContent").replace("\N{MINUS SIGN}", "-")
+    words = browser.run("views[0].legend.querySelector('.best').textContent").replace("\N{MINUS SIGN}", "-")
     numbers = [float(number) for number in re.findall(r"-?\d+\.?\d*", words)]
     assert numbers == pytest.approx([10 ** heights[j, i], x[i], y[j]], rel=5e-3)
     return Found(x[i], y[j], 10 ** heights[j, i], tuple(head)), {}

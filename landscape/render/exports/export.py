@@ -71,7 +71,6 @@ def export(
 
     Raises:
         ValueError: an unknown suffix (the message lists the known ones), or a surface that the format cannot hold.
-        MissingLibraryError: ``.html`` without plotly.
         FileExistsError: a file exists and ``overwrite`` is not set.
         OSError: a file cannot be written.
     """

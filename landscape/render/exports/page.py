@@ -10,16 +10,15 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from landscape._utils.files import open_replacing
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.exports.job import ExportOptions
-from landscape.render.exports.page_library import LibraryPlace, page_scripts
-from landscape.render.height_field import HeightField, PathSegment, require_plane
-from landscape.render.labels import axis_labels
+from landscape.render.height_field import refinement_factor, require_plane
+from landscape.render.labels import short_axis_labels
 from landscape.render.scale import SCALE_KINDS, Scale, metric_scale
 from landscape.render.scenes.camera import best_view, parse_view
 from landscape.render.scenes.options import SceneOptions
@@ -28,20 +27,25 @@ from landscape.render.scenes.panel import (
     ScenePanel,
     Trajectories,
     make_panels,
+    path_colours,
     scene_notes,
     shared_scale,
     trajectories_per_panel,
 )
-from landscape.render.style import colour_map, colour_map_name
+from landscape.render.style import TRAJECTORY_COLOURS, colour_map, colour_map_name
 from landscape.render.ticks import metric_label
-from landscape.surface.surface import DONE, Surface
+from landscape.surface.surface import DONE, INTERPOLATED, STOPPED, Surface
 
 _PATH_ARRAYS = ("step", "epoch", "loss", "surface_loss", "distance", "learning_rate")
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _COLOUR_STOPS = 33
+_TURN, _ELEVATION = 14.0, 40.0
+"""Angle between the camera and an axis of the first view, and its least elevation, in degrees."""
+_SCRIPTS = ("field.js", "renderer.js", "view.js", "page.js")
+_BN = {"checkpoint": "statistics of the checkpoint", "recalibrate": "statistics re-estimated at each point"}
 
 _OPTIONS = SceneOptions(smooth=False)
-"""The page draws the measured points themselves, joined by straight lines."""
+"""The page itself interpolates, so that the file holds the measured points alone."""
 
 
 def page_data(
@@ -71,23 +75,27 @@ def page_data(
             default, scales, panels = found
             first_panels = panels if name == metric else first_panels
             metrics[name] = {
-                "label": metric_label(name),
-                "colours": _colour_scale(name),
+                "label": plain_text(metric_label(name)),
+                "colours": _colour_stops(name),
                 "best": "highest" if name.endswith("_acc") else "lowest",
                 "scale": default,
                 "scales": scales,
             }
     names = dict.fromkeys(surface.name for surface in surfaces if surface.name)
+    labels, axes_note = short_axis_labels(surfaces)
+    if options.axis_labels:
+        labels, axes_note = options.axis_labels, ""
     return {
         "title": options.title or " · ".join(names) or "surface",
-        "labels": list(options.axis_labels or axis_labels(surfaces)),
+        "heading": options.title or ("" if len(surfaces) > 1 else surfaces[0].name),
+        "labels": [plain_text(label) for label in labels],
+        "axesNote": axes_note,
         "metric": metric,
         "metrics": metrics,
         "height": _OPTIONS.height,
         "gap": GAP,
-        "view": _direction_to_camera(first_panels),
-        "panels": [_panel_data(surface, group, metrics) for surface, group in zip(surfaces, groups, strict=True)],
-        "paths": [[(path.trajectory.name, path.colour) for path in panel.paths] for panel in first_panels],
+        "view": _default_view(first_panels),
+        "panels": [_panel_data(*pair, metrics) for pair in zip(surfaces, first_panels, strict=True)],
     }
 
 
@@ -130,85 +138,102 @@ def _view(
     kind: str,
     clip: float | None,
 ) -> tuple[dict[str, Any], list[ScenePanel]]:
-    """Return ticks, contour lines and paths of one metric on one kind of scale, as heights on that scale."""
+    """Return range, ticks and contour levels of one metric on one kind of scale, as heights on that scale."""
     scale = shared_scale(surfaces, metric, kind, clip)
     panels = make_panels(surfaces, trajectories, metric, scale, _OPTIONS, refine=False)
     ticks, levels = scale.ticks(6), scale.levels()
+    decades = np.log10(np.abs(levels), where=levels != 0, out=np.full(levels.shape, 0.5))
     return {
         "kind": scale.kind,
         "linthresh": scale.linthresh,
         "low": panels[0].box.origin[2],
         "high": float(scale.transform(scale.vmax)),
+        "isCut": scale.vmax < scale.highest,
         "ticks": [float(height) for height in scale.transform(ticks)],
         "texts": [plain_text(text) for text in scale.labels(ticks)],
         "levels": [float(height) for height in scale.transform(levels)],
         "values": levels.tolist(),
-        "panels": [
-            {
-                "lines": [_pack_lines(lines) for lines in contour_lines(panel.field, scale, levels)],
-                "paths": [_pack_segments(path.segments) for path in panel.paths],
-                "notes": [plain_text(note) for note in scene_notes([panel], metric, scale, _OPTIONS)],
-            }
-            for panel in panels
-        ],
+        # Powers of ten are drawn in white, as in scenes.
+        "decades": (np.abs(decades - np.round(decades)) < 1e-9).tolist() if scale.kind != "linear" else [],
+        "panels": [[plain_text(note) for note in scene_notes([panel], metric, scale, _OPTIONS)] for panel in panels],
     }, panels
-
-
-def contour_lines(field: HeightField, scale: Scale, levels: np.ndarray) -> list[list[np.ndarray]]:
-    """Return the lines of each level, ``(m, 2)`` x and y each, interpolated on the scale; none in cells with a hole."""
-    from contourpy import contour_generator
-
-    heights = np.ma.masked_invalid(field.heights)
-    generator = contour_generator(field.x, field.y, heights, name="serial", corner_mask=False)
-    # Lines of the default type are a list of arrays.
-    return [cast("list[np.ndarray]", generator.lines(float(height))) for height in scale.transform(levels)]
 
 
 def plain_text(text: str) -> str:
     r"""Return a label with mathtext as plain text: ``$3\times10^{-5}$`` becomes ``3×10⁻⁵``."""
     if "$" not in text:
         return text
-    parts = text.replace("$", "").replace(r"\times", "×").split("^{")
+    for command, character in (
+        (r"\times", "×"),
+        (r"\lambda", "λ"),
+        (r"\,", " "),
+        (r"_{\min}", "ₘᵢₙ"),
+        (r"_{\max}", "ₘₐₓ"),
+    ):
+        text = text.replace(command, character)
+    parts = text.replace("$", "").split("^{")
     rest = (part.partition("}") for part in parts[1:])
     return parts[0] + "".join(power.translate(_SUPERSCRIPTS) + after for power, _, after in rest)
 
 
-def _panel_data(surface: Surface, trajectories: Sequence[Trajectory], metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the measured values along ascending axes, NaN where there are none, and the checkpoints of the paths."""
+def _panel_data(surface: Surface, panel: ScenePanel, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values along ascending axes, NaN where there are none, and the checkpoints of the paths."""
     flips = tuple(slice(None, None, -1 if axis[0] > axis[-1] else 1) for axis in surface.coordinates[::-1])
     names = [*metrics, *(f"{name}_stderr" for name in metrics if f"{name}_stderr" in surface.values)]
+    known = {name: np.isin(surface.status, (DONE, INTERPOLATED)) for name in names}
+    if surface.metrics[0] in known:  # points stopped above a bound have a loss up to which they are drawn
+        known[surface.metrics[0]] = known[surface.metrics[0]] | (surface.status == STOPPED)
+    dark = dict(zip(TRAJECTORY_COLOURS, path_colours(True), strict=True))
     return {
         "name": surface.name,
         "x": _pack(np.sort(surface.x)),
         "y": _pack(np.sort(surface.y)),
-        "values": {
-            name: _pack(np.where(surface.status == DONE, surface.values[name], np.nan)[flips]) for name in names
-        },
+        "values": {name: _pack(np.where(known[name], surface.values[name], np.nan)[flips]) for name in names},
         "status": _pack(np.asarray(surface.status, np.uint8)[flips]),
-        "provenance": json.dumps(_to_json(surface.metadata.to_json()), indent=1, default=str, ensure_ascii=False),
+        "refinement": refinement_factor(surface.shape),
+        "provenance": provenance_rows(surface),
+        "metadata": _to_json(surface.metadata.to_json()),
         "paths": [
             {
-                "name": trajectory.name,
-                "x": _pack(trajectory.coordinates[:, 0]),
-                "y": _pack(trajectory.coordinates[:, 1]),
-                **{name: _pack(np.asarray(getattr(trajectory, name), np.float64)) for name in _PATH_ARRAYS},
+                "name": path.trajectory.name,
+                "colours": [path.colour, dark[path.colour]],
+                "x": _pack(path.trajectory.coordinates[:, 0]),
+                "y": _pack(path.trajectory.coordinates[:, 1]),
+                **{name: _pack(np.asarray(getattr(path.trajectory, name), np.float64)) for name in _PATH_ARRAYS},
             }
-            for trajectory in trajectories
+            for path in panel.paths
         ],
     }
 
 
-def _pack_segments(segments: Sequence[PathSegment]) -> dict[str, Any]:
-    """Return path parameters and x, y, height of a path, with NaN between its segments."""
-    rows = [np.column_stack([segment.t, segment.points]) for segment in segments]
-    table = np.concatenate([part for row in rows for part in (row, np.full((1, 4), np.nan))] or [np.empty((0, 4))])
-    return {name: _pack(column) for name, column in zip("txyh", table.T, strict=True)}
-
-
-def _pack_lines(lines: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Return x and y of the lines of one level, with NaN between them; single precision is finer than a pixel."""
-    table = np.concatenate([part for line in lines for part in (line, np.full((1, 2), np.nan))] or [np.empty((0, 2))])
-    return {name: _pack(column.astype(np.float32)) for name, column in zip("xy", table.T, strict=True)}
+def provenance_rows(surface: Surface) -> list[tuple[str, str]]:
+    """Return the origin of a surface in words: rows of a name and a text, without those that are unknown."""
+    metadata, (ny, nx) = surface.metadata, surface.shape
+    rows: list[tuple[str, object]] = []
+    settings = metadata.settings
+    problem: Mapping[str, Any] = metadata.problem or (settings.problem if settings else None) or metadata.other
+    rows += [(name.capitalize(), problem.get(name)) for name in ("model", "dataset")]
+    if settings:
+        rows += [("Samples", ", ".join(f"{count:,} {split}" for split, count in settings.samples.items()))]
+    if checkpoint := metadata.checkpoint:
+        rows += [("Checkpoint", checkpoint.path), ("Step", checkpoint.step), ("Epoch", checkpoint.epoch)]
+    if settings:
+        rows += [(f"{axis} direction", text) for axis, text in zip("xyz", settings.axes_are, strict=False)]
+        rows += [("Batch norm", _BN.get(settings.bn, settings.bn))]
+        rows += [("Precision", f"{settings.dtype} on {settings.device}")]
+    done = int((surface.status == DONE).sum())
+    rows += [("Grid", f"{nx} × {ny} points, {done:,} measured")]
+    times = [time[:16].replace("T", " ") for time in (metadata.started, metadata.finished) if time]
+    rows += [("Computed", " to ".join(times) + " UTC" * bool(times))]
+    if metadata.environment:
+        packages = metadata.environment.packages
+        rows += [("Command", metadata.environment.command)]
+        rows += [("Versions", ", ".join(f"{name} {version}" for name, version in packages.items() if version))]
+    return [
+        (name, f"{value:g}" if isinstance(value, float) else str(value))
+        for name, value in rows
+        if value not in (None, "")
+    ]
 
 
 def _pack(array: np.ndarray) -> dict[str, Any]:
@@ -218,23 +243,26 @@ def _pack(array: np.ndarray) -> dict[str, Any]:
     return {"dtype": array.dtype.str[1:], "shape": list(array.shape), "data": data}
 
 
-def _colour_scale(metric: str) -> list[tuple[float, str]]:
+def _colour_stops(metric: str) -> list[str]:
+    """Return evenly spaced colours of a metric's colour map, between which the page interpolates linearly."""
     from matplotlib.colors import to_hex
 
     table = colour_map(colour_map_name(metric))
-    return [(float(t), to_hex(table(float(t)))) for t in np.linspace(0, 1, _COLOUR_STOPS)]
+    return [to_hex(table(float(t))) for t in np.linspace(0, 1, _COLOUR_STOPS)]
 
 
-def _direction_to_camera(panels: Sequence[ScenePanel]) -> list[float]:
-    """Return the unit vector towards the camera from which least is hidden."""
+def _default_view(panels: Sequence[ScenePanel]) -> list[float]:
+    """Return azimuth and elevation in degrees of the camera: the side from which least is hidden, but seen nearly
+    along an axis and from higher up, so that the surface fills a rectangle.
+    """
     paths = [
         [panel.box.place(*segment.points.T) for path in panel.paths for segment in path.segments] for panel in panels
     ]
     azimuth, elevation = best_view(
         [panel.field for panel in panels], [panel.box for panel in panels], parse_view(None), paths
     )
-    a, e = math.radians(azimuth), math.radians(elevation)
-    return [math.cos(a) * math.cos(e), math.sin(a) * math.cos(e), math.sin(e)]
+    quarter, turn = divmod(azimuth, 90.0)
+    return [90.0 * quarter + (_TURN if turn < 45 else 90 - _TURN), max(elevation, _ELEVATION)]
 
 
 def _to_json(value: object) -> object:
@@ -256,9 +284,10 @@ def write_page(
 ) -> Path:
     """Write surfaces side by side, with linked cameras, as one ``.html`` file.
 
-    Any browser shows it from the disk: rotate, zoom, read coordinates and measured values under the pointer, choose
-    metric and scale, cut the surface at a height, and let the paths grow step by step. The choices are part of the
-    page's address (after ``#``), so that a link can hold them. The file contains the measured values as float64.
+    Any browser with WebGL 2 shows it from the disk: rotate, zoom, read coordinates and measured values under the
+    pointer, choose metric and scale, cut the surface at a value, and let the paths grow step by step. The choices are
+    part of the page's address (after ``#``), so that a link can hold them. The file contains the measured values as
+    float64; between them, the page draws monotone cubics as scenes do.
 
     Args:
         path: name of the file.
@@ -271,7 +300,6 @@ def write_page(
         ``path``.
 
     Raises:
-        MissingLibraryError: plotly, which provides the drawing library, is not installed.
         ValueError: a surface without two axes, no such metric on all surfaces, or nothing to draw.
         FileExistsError: the file exists and ``overwrite`` is not set.
         OSError: the file cannot be written.
@@ -289,37 +317,27 @@ def page_html(
     surfaces: Surface | Sequence[Surface],
     trajectories: Trajectories = (),
     options: ExportOptions | None = None,
-    library: LibraryPlace = "inside",
 ) -> str:
-    """Return the page of :func:`write_page` as text: a complete HTML document.
+    """Return the page of :func:`write_page` as text: a complete HTML document that loads nothing else.
 
     Args:
         surfaces: one or several surfaces of two axes.
         trajectories: trajectories for all surfaces, or one sequence of trajectories per surface.
         options: metric and scale that are shown first, clip value, axis labels and title.
-        library: place of the drawing library; the page loads it if that is ``web``, and nothing otherwise.
 
     Raises:
-        MissingLibraryError: plotly, which provides the drawing library, is not installed.
         ValueError: a surface without two axes, no such metric on all surfaces, or nothing to draw.
     """
     surfaces = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
-    return _fill_template(page_data(surfaces, trajectories, options), library)
-
-
-def _fill_template(data: Mapping[str, Any], library: LibraryPlace) -> str:
-    """Return the page: template, drawing library, scripts and data in one text."""
-    folder = resources.files("landscape.render.exports")
-    template = (folder / "page.html").read_text("utf-8")
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False)
-    program = "\n".join((folder / name).read_text("utf-8") for name in ("page_traces.js", "page.js"))
-    scripts, source = page_scripts(program, library)
+    data = page_data(surfaces, trajectories, options)
+    folder = resources.files("landscape.render.exports") / "web"
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, default=str, separators=(",", ":"))
     parts = {
         "title": html.escape(data["title"]),
+        "style": (folder / "page.css").read_text("utf-8"),
         # A "<" could end the element that holds the data, or begin a comment in it.
         "data": text.replace("<", "\\u003c"),
-        "scripts": scripts,
-        "source": f" {source}" if source else "",
+        "script": "\n".join((folder / name).read_text("utf-8") for name in _SCRIPTS),
     }
-    pieces = template.split("@@")
+    pieces = (folder / "page.html").read_text("utf-8").split("@@")
     return "".join(parts[piece] if k % 2 else piece for k, piece in enumerate(pieces))
