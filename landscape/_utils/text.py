@@ -44,3 +44,8 @@ def _is_plain(character: str, keep: str) -> bool:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def non_breaking(name: str) -> str:
+    """Return a name in which no line is broken."""
+    return name.replace(" ", "\N{NO-BREAK SPACE}")

@@ -159,6 +159,11 @@ def scene_options(size: str) -> Decorator:
             help="Draw paths on the surface, or at the checkpoints' own loss.",
         ),
         click.option(
+            "--distance/--no-distance",
+            default=True,
+            help="Show how far from the plane each run was, by the width of its path and in the note.  [default: yes]",
+        ),
+        click.option(
             "--background", default="white", show_default=True, help="Background colour: any matplotlib colour."
         ),
         click.option("--transparent", is_flag=True, help="Make the background transparent."),

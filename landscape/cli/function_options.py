@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,35 @@ class PointType(click.ParamType):  # type: ignore[type-arg]  # not generic befor
             return tuple(float(part) for part in value.split(","))
         except ValueError:
             self.fail(f"expected one number, or two separated by a comma, got {value!r}", param, ctx)
+
+
+class PlaceType(PointType):
+    """A point, or ``max`` or ``min``."""
+
+    name = "X[,Y]|max|min"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the coordinates, or the word."""
+        return value if value in ("max", "min") else super().convert(value, param, ctx)
+
+
+class MultipleOfPiType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
+    """A number, or a multiple of pi such as ``-pi/2``."""
+
+    name = "X"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"([+-]?)(?:(\d+(?:\.\d*)?)\*?)?pi(?:/(\d+))?", value.strip())
+        if match:
+            number = math.pi * float(match[2] or 1) / (int(match[3] or 1) or math.nan)
+            return -number if match[1] == "-" else number
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"expected a number, or a multiple of pi like -pi/2, got {value!r}", param, ctx)
 
 
 class RangeType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
@@ -97,9 +128,16 @@ function_options: Decorator = together(
     click.option(
         "--at",
         "points",
-        type=PointType(),
+        type=PlaceType(),
         multiple=True,
-        help="Point at which to draw a tangent.  [default: the start]",
+        help="Point at which to draw a tangent; max or min: the highest or lowest in range.  [default: the start]",
+    ),
+    click.option(
+        "--mark",
+        "marks",
+        type=MultipleOfPiType(),
+        multiple=True,
+        help="Value of x to mark on paths of one variable, such as 1.5 or -pi/2.",
     ),
     click.option("--x", type=AxisType(), help="First axis.  [default: the function's usual domain]"),
     click.option("--y", type=AxisType(), help="Second axis.  [default: the function's usual domain]"),

@@ -36,7 +36,7 @@ def command(name: str | None, listing: bool, **options: Any) -> None:
       landscape functions rosenbrock --optimizer sgd:momentum=0.9 \\
           --optimizer adam --tune 20 --steps 200
       landscape functions "25*sin(x) - x^2" --maximize \\
-          --draw tangent --at -1 --at 1.454
+          --draw tangent --at -1 --at max
       landscape functions "x^2 + 3*y^2" --noise 4 \\
           --optimizer sgd:lr=0.05 --out noisy.gif
     """
@@ -83,7 +83,7 @@ def _draw(name: str, *, out: Path, draw: Any, files: Path | None, overwrite: boo
         search=RateSearch(tune, low, high, options["seed"]) if tune else None,
     )
     look = figures.FunctionFigureOptions(
-        **{key: options[key] for key in ("points", "scale", "style", "panels", "size")}
+        **{key: options[key] for key in ("points", "marks", "scale", "style", "panels", "size")}
     )
     optimizers = options["optimizers"] or (("sgd",) if tune else ("sgd:lr=0.1",))
     axes = {axis: options[axis].count if isinstance(options[axis], AutoAxis) else options[axis] for axis in ("x", "y")}

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.text import Annotation, Text
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     RcParams = dict[RcKeyType, Any]
 
+_LEAST, _EXPONENT = 5.0, 0.7
+"""Smallest font size in points that journals print, and the size of an exponent relative to its base."""
 _EM = 0.44  # mean width of a character in units of the font size: accurate enough to break lines
 
 
@@ -141,6 +144,12 @@ def small_size() -> float:
     return 0.85 * float(matplotlib.rcParams["font.size"])
 
 
+def label_size(labels: Iterable[str]) -> float:
+    """Return the font size of tick labels in points: that of the style, or one at which exponents can be printed."""
+    size = FontProperties(size=matplotlib.rcParams["ytick.labelsize"]).get_size_in_points()
+    return max(size, _LEAST / _EXPONENT) if any("^" in label for label in labels) else size
+
+
 def _em() -> float:
     """Return the mean width of a character of small print in inches."""
     wide = 1.0 if "serif" in matplotlib.rcParams["font.family"] else 1.15
@@ -194,11 +203,6 @@ def wrap_lines(text: Text, room: float) -> None:
             lines.append(word)
     text.set_text("\n".join(lines))
     text.set_linespacing(1.05)
-
-
-def non_breaking(name: str) -> str:
-    """Return a name in which no line is broken."""
-    return name.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def round_ticks(*axes: Axis) -> None:
@@ -331,7 +335,9 @@ def label_colour_bar(
         ticks: values of the ticks.
         position: maps values to the unit of the coloured quantity.
     """
-    bar.set_ticks(position(ticks).tolist(), labels=scale.labels(ticks))
+    labels = scale.labels(ticks)
+    bar.set_ticks(position(ticks).tolist(), labels=labels)
+    bar.ax.tick_params(labelsize=label_size(labels))
     bar.minorticks_off()
     bar.set_label(label)
     bar.outline.set_linewidth(matplotlib.rcParams["axes.linewidth"])

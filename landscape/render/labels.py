@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +21,7 @@ _METHODS = {
 
 _USUAL_FILES = ("model.safetensors", "pytorch_model.bin", "adapter_model.", "diffusion_pytorch_model.")
 _SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".tar", ".h5", ".t7")
+_FUNCTIONS, _LONGEST_FORMULA = "sin|cos|tan|exp|log|sinh|cosh|tanh", 40
 _FILTER_NORMALIZED, _OF_VARIANCE = "filter-normalized ", " of the variance"
 
 
@@ -62,7 +64,8 @@ def _axis_label(surface: Surface, axis: int, with_variance: bool) -> str:
     if recipe.kind == "hessian" and recipe.eigenvalue is not None:
         return rf"eigenvector {_signed(recipe.eigenvector)} ($\lambda$ = {_signed(float(f'{recipe.eigenvalue:.3g}'))})"
     if recipe.kind == "difference":
-        return f"towards {source_name(recipe.to)}" if recipe.to else f"difference {axis + 1}"
+        ends = end_names(surface, axis)
+        return f"from {ends[0]} (0) to {ends[1]} (1)" if ends else f"difference {axis + 1}"
     if recipe.kind == "merged":
         return f"merged update of {source_name(recipe.to)}" if recipe.to else "merged update"
     if recipe.kind == "random" and recipe.normalization == "filter":
@@ -105,9 +108,37 @@ def plane_notes(surface: Surface) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def end_names(surface: Surface, axis: int = 0) -> tuple[str, str] | None:
+    """Return the names of the checkpoints at 0 and 1 of an axis between two; None for another direction.
+
+    Args:
+        surface: the surface.
+        axis: number of the axis, 0 for x.
+    """
+    recipes, origin = surface.metadata.recipes, surface.metadata.checkpoint
+    recipe = recipes[axis] if axis < len(recipes) else DirectionRecipe()
+    if recipe.kind != "difference" or not recipe.to:
+        return None
+    start, end = source_name(origin.path) if origin is not None else "origin", source_name(recipe.to)
+    if start == end and origin is not None:
+        start, end = Path(origin.path).stem, Path(recipe.to).stem  # two checkpoints of one run
+    return (start, end) if start != end else ("origin", end)
+
+
 def _signed(number: float | None) -> str:
     """Return a number with a minus sign instead of a hyphen."""
     return f"{number:g}".replace("-", "\N{MINUS SIGN}")
+
+
+def formula_title(surface: Surface) -> str:
+    """Return the formula of a function as mathematics; empty if it is unknown or too long for a title."""
+    formula = str((surface.metadata.other or {}).get("formula", ""))
+    if not formula or len(formula) > _LONGEST_FORMULA or ":" in formula:
+        return ""
+    text = re.sub(rf"\b({_FUNCTIONS})\(([a-z])\)", r"\\\1 \2", formula.replace("**", "^"))
+    text = re.sub(rf"(?<!\\)\b({_FUNCTIONS})\b", r"\\\1", text)
+    text = re.sub(r"\^(\w+)", r"^{\1}", text).replace("*", r"\,")
+    return f"{surface.metrics[0].rstrip('$')} = {text}$"
 
 
 class _Optimizer(Protocol):

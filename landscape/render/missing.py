@@ -146,11 +146,11 @@ def hatch_noise(ax: Axes, surface: Surface, noise: Noise, colour: str, *, around
 
 def noise_note(noise: Noise) -> str:
     """Return the remark of a figure in which noise is hatched."""
-    within = f"within {STANDARD_ERRORS:g} {'paired ' if noise.paired else ''}s.e."
+    errors = f"{STANDARD_ERRORS:g} {'paired ' if noise.paired else ''}s.e."
     warning = "" if noise.paired else ", not paired: too wide near the origin"
     if noise.below.any():
-        return f"cross-hatched: indistinguishable from the origin ({within}{warning})"
-    return f"no point is {within} of the origin{warning}"
+        return f"cross-hatched: indistinguishable from the origin ({errors}{warning})"
+    return f"no point is within {errors} of the origin{warning}"
 
 
 def hatch_colour(position: float, name: str) -> str:

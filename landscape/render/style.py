@@ -53,7 +53,7 @@ CURVE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9
 """Colours of curves on white: those of Okabe and Ito, dark ones first."""
 CURVE_STYLES: tuple[Literal["-", "--", "-.", ":"], ...] = ("-", "--", "-.", ":")
 
-_COLOUR_MAPS = {"loss": "viridis", "accuracy": "cividis", "spread": "magma", "difference": "PuOr"}
+_COLOUR_MAPS = {"loss": "viridis", "accuracy": "cividis", "spread": "magma", "difference": "PuOr", "signed": "PRGn"}
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,9 @@ def path_indices(names: Sequence[str]) -> list[int]:
 
 
 def colour_map(name: str = "loss") -> Colormap:
-    """Return the colour map for ``loss``, ``accuracy``, ``spread`` or ``difference``, or one of matplotlib by name.
+    """Return the colour map for one of the quantities below, or one of matplotlib by name.
+
+    The quantities are ``loss``, ``accuracy``, ``spread``, ``difference`` and ``signed`` (values of both signs).
 
     The first three increase uniformly in lightness, so they survive grey print and colour blindness.
 

@@ -70,13 +70,15 @@ def _shortest(value: float) -> str:
 
 
 TICK_SERIES: tuple[tuple[float, ...], ...] = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5))
-# Short mantissas, almost evenly spaced on a log axis (rounded preferred numbers of ISO 3), from sparse to dense.
+_LABEL_SERIES: tuple[tuple[float, ...], ...] = ((1, 3), (1, 2, 5), (1, 2, 3, 5), (1,))
+"""Mantissas of labelled levels, in order of preference."""
+# Short mantissas, almost evenly spaced on a log axis, from sparse to dense.
 LEVEL_SERIES: tuple[tuple[float, ...], ...] = (
     (1,),
     (1, 3),
-    (1, 2, 5),
-    (1, 1.6, 2.5, 4, 6.3),
-    (1, 1.25, 1.6, 2, 2.5, 3.15, 4, 5, 6.3, 8),
+    (1, 2, 3, 5),
+    (1, 1.5, 2, 3, 5, 7),
+    (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
     (1, 1.12, 1.25, 1.4, 1.6, 1.8, 2, 2.24, 2.5, 2.8, 3.15, 3.55, 4, 4.5, 5, 5.6, 6.3, 7.1, 8, 9),
 )
 
@@ -142,7 +144,7 @@ def roundest(levels: np.ndarray, n: int, *, logarithmic: bool) -> np.ndarray:
         chosen = [levels[index % k == 0] for k in (2, 5, 10, 20)] + chosen
     elif logarithmic:
         exponents = {math.floor(math.log10(abs(v)) + 1e-9) for v in levels.tolist() if v}
-        families = [{float(f"{m}e{k}") for m in mantissas for k in exponents} for mantissas in TICK_SERIES[::-1]]
+        families = [{float(f"{m}e{k}") for m in mantissas for k in exponents} for mantissas in _LABEL_SERIES]
         families += [{float(f"1e{k}") for k in exponents if k % every == 0} for every in (2, 3, 4, 5)]
         chosen = [levels[[v == 0 or abs(v) in family for v in levels.tolist()]] for family in families] + chosen
     return next((values for values in chosen if n / 3 <= len(values) <= n), levels[:1])

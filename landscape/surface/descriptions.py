@@ -47,7 +47,7 @@ def long_name(name: str) -> str:
             return f"{words} {long_name(name.removesuffix(suffix))}"
     split, separator, measure = name.partition("_")
     if not separator:
-        return name
+        return _METRICS.get(name, name)
     return " ".join([_SPLITS.get(split, split), *(_METRICS.get(part, part) for part in measure.split("_"))])
 
 

@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -197,7 +197,7 @@ def compare_runs(
             on_message=say,
         )
     unmeasured = any(run.recorded and math.isnan(run.load().loss) for run in opened)
-    trajectories = project(opened, surface, measure=unmeasured, out=paths, overwrite=True)
+    trajectories = project(opened, surface, names=_labels(opened), measure=unmeasured, out=paths, overwrite=True)
     figures = _draw(opened, read_surface(surface), trajectories, out, options.scene, say)
     return CompareResult(tuple(opened), surface, paths, tuple(figures))
 
@@ -242,8 +242,6 @@ def _draw(
     say: Callable[[str], None],
 ) -> list[Path]:
     """Save the contour figure as PDF and PNG, and the three-dimensional figure as PNG."""
-    labels = _labels(runs)
-    trajectories = [replace(t, name=label) for t, label in zip(trajectories, labels, strict=True)]
     histories = [_history(run, trajectory) for run, trajectory in zip(runs, trajectories, strict=True)]
     metrics = ["train_loss", *[m for m in ("test_acc", "train_acc", "test_loss") if m in histories[0].values][:1]]
     artists = plot_comparison(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from landscape.render.plots.artists import DescentArtists
-from landscape.render.plots.descent import function_scale, plot_descents, plot_steps
+from landscape.render.plots.descent import function_colours, function_scale, plot_descents
 from landscape.render.plots.options import DescentPlotOptions
 from landscape.render.plots.slope import plot_field, plot_steepest, plot_tangent_plane, plot_tangents
+from landscape.render.plots.steps import plot_steps
 from landscape.workflows.functions import FunctionStudy
 
 if TYPE_CHECKING:
@@ -35,14 +36,17 @@ class FunctionFigureOptions:
     """Appearance of a figure of a function.
 
     Attributes:
-        points: where to draw tangents, or the slope in all directions; by default the start.
+        points: where to draw tangents, or the slope in all directions; by default the start. ``"max"`` and ``"min"``
+            are the highest and the lowest point inside the plotted range.
+        marks: values of x to mark with a line and a label on paths of one variable.
         scale: ``auto``, ``log``, ``linear`` or ``symlog``; ``auto`` is linear for a curve.
         style: style of contours; see ``PlotOptions``.
         panels: draw each path on contours in a panel of its own, with the others in grey; by default from five on.
         size: name of the figure's size; by default ``page``, and ``column`` for a field and for tangents of a curve.
     """
 
-    points: tuple[tuple[float, ...], ...] = ()
+    points: tuple[tuple[float, ...] | Literal["max", "min"], ...] = ()
+    marks: tuple[float, ...] = ()
     scale: str = "auto"
     style: Literal["both", "lines", "filled", "heat"] = "both"
     panels: bool | None = None
@@ -57,7 +61,8 @@ def check_kind(study: FunctionStudy, kind: FigureKind, options: FunctionFigureOp
     if function.variables == 1 and kind in ("relief", "field", "steepest"):
         raise ValueError(f"{kind} needs a function of two variables; {function.name} has one")
     for point in options.points:
-        function.check(point)
+        if not isinstance(point, str):
+            function.check(point)
     if kind in ("steepest", "tangent") and function.variables == 2 and len(options.points) > 1:
         raise ValueError(f"{kind} of a function of two variables takes one point, got {len(options.points)}")
 
@@ -147,7 +152,8 @@ def _draw_paths(study: FunctionStudy, kind: FigureKind, options: FunctionFigureO
             style=options.style,
             steps=kind == "both",
             panels=options.panels,
-            mark_label=f"known {study.target}",
+            mark_label=f"known {study.target}" if study.function.points else study.target,
+            marks=options.marks,
             notes=study.notes,
             size=size,
         ),
@@ -160,6 +166,7 @@ def _relief(study: FunctionStudy, options: FunctionFigureOptions) -> Figure:
 
     scene = SceneOptions(
         scale=function_scale(study.surface, options.scale),
+        colour_map=function_colours(study.surface, options.scale),
         axis_labels=("$x$", "$y$"),
         size=RELIEF_PIXELS,
         style=options.size or "page",
@@ -167,8 +174,26 @@ def _relief(study: FunctionStudy, options: FunctionFigureOptions) -> Figure:
     return render_scene(study.surface, study.trajectories, scene)
 
 
+def _points(study: FunctionStudy, options: FunctionFigureOptions) -> list[tuple[float, ...]]:
+    """Return the points of a figure; by default the start.
+
+    Raises:
+        ValueError: there is no highest or lowest point inside the range.
+    """
+    found = []
+    for point in options.points or (study.start,):
+        at = study.extremum(maximum=point == "max") if isinstance(point, str) else point
+        if at is None:
+            raise ValueError(
+                f"{point}: the {'highest' if point == 'max' else 'lowest'} value of {study.function.name} is on the "
+                "edge of the plotted range; give another range, or the point itself"
+            )
+        found.append(at)
+    return found
+
+
 def _field(study: FunctionStudy, options: FunctionFigureOptions) -> Figure:
-    # Half a step inside, so that no arrow leaves the axes.
+    # Half a step inside, so that few arrows leave the axes.
     ticks = [np.linspace(axis[0], axis[-1], 2 * ARROWS + 1)[1::2] for axis in study.surface.coordinates]
     x, y = np.meshgrid(*ticks)
     at = np.stack([x.ravel(), y.ravel()], axis=1)
@@ -184,7 +209,7 @@ def _field(study: FunctionStudy, options: FunctionFigureOptions) -> Figure:
 
 
 def _tangent(study: FunctionStudy, options: FunctionFigureOptions) -> Figure:
-    function, points = study.function, options.points or (study.start,)
+    function, points = study.function, _points(study, options)
     if function.variables == 1:
         tangents = [(x, float(function.values(x)), float(function.gradient(x)[0])) for (x,) in points]
         return plot_tangents(study.surface, tangents, notes=study.notes, size=options.size or "column").figure
@@ -198,7 +223,7 @@ def _tangent(study: FunctionStudy, options: FunctionFigureOptions) -> Figure:
 
 def _steepest(study: FunctionStudy, options: FunctionFigureOptions) -> Figure:
     function = study.function
-    x, y = (options.points or (study.start,))[0]
+    x, y = _points(study, options)[0]
     angles = np.deg2rad(np.arange(DIRECTIONS))
     # Central differences along each direction: an independent check of what the gradient says.
     h = 1e-5 * max(axis[-1] - axis[0] for axis in study.surface.coordinates)

@@ -14,6 +14,7 @@ from landscape._utils.user_code import refuse_exit
 from landscape.evaluation.config import EvaluationConfig
 from landscape.functions.catalogue import FUNCTIONS
 from landscape.functions.descent import Descent, RateSearch, descend, tune
+from landscape.functions.extrema import find_extremum
 from landscape.functions.function import Function, KnownPoint
 from landscape.functions.problem import FunctionModel
 from landscape.functions.problem import problem as function_problem
@@ -102,13 +103,20 @@ class FunctionStudy:
 
     @property
     def targets(self) -> list[KnownPoint]:
-        """The known minima, or maxima of a function to be maximized."""
-        return [point for point in self.function.points if point.kind == self.target]
+        """The known minima, or maxima of a function to be maximized; of a formula, the best one inside the grid."""
+        if self.function.points:
+            return [point for point in self.function.points if point.kind == self.target]
+        at = self.extremum(maximum=self.function.maximize)
+        return [] if at is None else [KnownPoint(self.target, at, float(self.function.values(*at)))]
 
     @property
     def target(self) -> str:
         """``minimum`` or ``maximum``."""
         return "maximum" if self.function.maximize else "minimum"
+
+    def extremum(self, *, maximum: bool) -> tuple[float, ...] | None:
+        """Return the highest or lowest point inside the grid, to about nine digits; None if it is on its edge."""
+        return find_extremum(self.function, self.surface.coordinates, self.surface.metric(), maximum=maximum)
 
     def summaries(self) -> list[str]:
         """Return one sentence per optimizer: where it went, the value there, and the distance from the target."""

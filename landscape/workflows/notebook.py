@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from landscape.render.exports.job import ExportOptions
-from landscape.workflows.figures import PlotOptions, plot
+from landscape.workflows.figures import plot
 from landscape.workflows.inputs import SurfaceSource, TrajectorySource, load_scene
+from landscape.workflows.plot_options import PlotOptions
 
 if TYPE_CHECKING:
     from landscape._utils.pictures import Picture

@@ -47,6 +47,7 @@ def project(
     problem: ProblemSpec | None = None,
     measure: bool = False,
     gradient: bool = False,
+    names: Sequence[str] | None = None,
     trust: bool = False,
     out: PathName | None = None,
     attach: bool = False,
@@ -67,6 +68,7 @@ def project(
         measure: True to measure the training loss of checkpoints that were saved without it.
         gradient: True to compute the gradient of the training loss at each checkpoint: the slope along each axis, its
             norm, and the share of it that lies within the plane.
+        names: names of the trajectories in legends; by default those of the runs' directories.
         trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
         out: trajectory file to write; a plane that is in no surface file is stored with the paths.
         attach: True to write the paths into the surface file too, where ParaView shows them.
@@ -77,7 +79,8 @@ def project(
         One trajectory per run, in order; over a surface file, with the surface's loss under each point.
 
     Raises:
-        ValueError: ``attach`` without a surface file, a run without checkpoints, or one of another network.
+        ValueError: ``attach`` without a surface file, a number of names other than that of the runs, a run without
+            checkpoints, or one of another network.
         CheckpointError: a run is missing or damaged.
         StoreError: a file exists, or cannot be read or written.
         UntrustedCodeError: a run names code, and ``trust`` is not set.
@@ -86,6 +89,8 @@ def project(
     file = None if isinstance(plane, Plane) or str(plane) == "pca" else Path(plane)
     if attach and file is None:
         raise ValueError("attach: expected the path of a surface file as plane")
+    if names is not None and len(names) != len(opened):
+        raise ValueError(f"names: expected one for each of {len(opened)} runs, got {len(names)}")
     if out is not None and Path(out).exists() and not overwrite:
         raise StoreError(f"{out} exists; choose another name, or overwrite it")
     if out is not None:
@@ -100,7 +105,7 @@ def project(
             plane if isinstance(plane, Plane) else principal_plane_of(opened, axes=axes, problem=problem, trust=trust)
         )
     with trusting(trust), reporting(progress, "projecting", "checkpoint", lambda steps: steps) as report:
-        trajectories = _project(opened, chosen, problem, measure, report)
+        trajectories = _project(opened, names or run_names(opened), chosen, problem, measure, report)
         if gradient:
             trajectories = [
                 _with_gradient(trajectory, run, chosen, problem)
@@ -202,6 +207,7 @@ def run_names(runs: Sequence[Run | CheckpointSeries]) -> list[str]:
 
 def _project(
     runs: Sequence[Run | CheckpointSeries],
+    names: Sequence[str],
     plane: Plane,
     problem: ProblemSpec | None,
     measure: bool,
@@ -209,7 +215,7 @@ def _project(
 ) -> list[Trajectory]:
     trajectories = []
     total, done = sum(len(run.saved_steps) for run in runs), 0
-    for run, name in zip(runs, run_names(runs), strict=True):
+    for run, name in zip(runs, names, strict=True):
         loss_of = _loss_of(_build(run, problem, ("train",))) if measure else None
         model = _build(run, problem, ("train",)).model if is_merged(plane) else None
         points = []

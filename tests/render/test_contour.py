@@ -356,9 +356,7 @@ def test_noise_is_hatched(style) -> None:
     assert corners[:, 1].max() >= 1.0
     # Where difference and error are both zero, as at every origin, there is no hole.
     assert any(path.contains_point((0.001, 0.3)) for path in paths)
-    assert any(
-        "cross-hatched: indistinguishable from the origin (within 2 paired s.e.)" in note for note in artists.notes
-    )
+    assert any("cross-hatched: indistinguishable from the origin (2 paired s.e.)" in note for note in artists.notes)
     assert plot_contour(noisy(0.165), options=ContourOptions(style=style)).noise is None
 
 

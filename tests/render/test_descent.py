@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from landscape.render.plots.descent import function_scale, plot_descents, plot_steps
+from landscape.render.plots.descent import function_scale, is_signed, plot_descents
 from landscape.render.plots.options import DescentPlotOptions
+from landscape.render.plots.steps import mark_label, plot_steps
 from landscape.render.style import MAX_PATHS, TRAJECTORY_COLOURS
 from landscape.surface.surface import DONE, Surface
 
@@ -92,3 +93,45 @@ def test_function_scale():
     assert function_scale(high, "linear").kind == "linear"
     below = Surface((x, x), {"f": high.metric() - 1}, high.status)
     assert function_scale(below).kind == "linear"
+
+
+def test_signed_function_diverges_from_zero():
+    x, y = np.linspace(-2, 1, 31), np.linspace(-1, 1.5, 21)
+    saddle = Surface((x, y), {"f": x[None, :] ** 2 - y[:, None] ** 2}, np.full((21, 31), DONE, np.uint8))
+    assert is_signed(saddle)
+    scale = function_scale(saddle)
+    assert (scale.kind, scale.vmin, scale.vmax) == ("linear", -4, 4)
+    assert not is_signed(bowl())
+    few = Surface(saddle.coordinates, {"f": saddle.metric() + 2.0}, saddle.status)
+    assert not is_signed(few)
+
+
+def test_marked_values(walk):
+    assert [mark_label(v * np.pi) for v in (1, -1, 0.5, -0.75, 2)] == [
+        "$\\pi$", "$-\\pi$", "$\\pi/2$", "$-3\\pi/4$", "$2\\pi$",
+    ]  # fmt: skip
+    assert mark_label(-1.25) == "\N{MINUS SIGN}1.25"
+    drawn = plot_descents(
+        curve(), [along(walk, [2.5, 1.0, -0.4], "a")], [(0.0,)],
+        options=DescentPlotOptions(steps=True, marks=(np.pi / 4, 50.0)),
+    )  # fmt: skip
+    upper, coordinate, value = drawn.axes
+    assert "$\\pi/4$" in [text.get_text() for text in upper.texts]
+    assert len(upper.texts) == 1, "what is out of range is not marked"
+    heights = sorted(float(line.get_ydata()[0]) for line in coordinate.lines if line.get_linestyle() != "-")
+    assert heights == pytest.approx([0.0, np.pi / 4])
+    assert [float(line.get_ydata()[0]) for line in value.lines[1:]] == pytest.approx([0.0])
+
+
+def test_alternating_iterates_are_dots(walk):
+    settled = [2.5 * 0.8**k for k in range(60)]
+    shrinking = [2.5 * (-0.8) ** k for k in range(60)]
+    forever = [1.5 * (-1) ** k for k in range(60)]
+    drawn = plot_steps(curve(), [along(walk, points, name) for name, points in
+                                 (("a", settled), ("b", shrinking), ("c", forever))])  # fmt: skip
+    assert [own[0].get_linestyle() for own in drawn.lines] == ["-", "-", "None"]
+
+
+def test_coordinates_have_range_of_surface(walk):
+    drawn = plot_descents(bowl(), [along(walk, [(2.5, 0.5), (1.0, -0.2)])], options=DescentPlotOptions(steps=True))
+    assert [ax.get_ylim() for ax in drawn.axes[1:3]] == [(-2, 3), (-1, 1)]

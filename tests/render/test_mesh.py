@@ -139,7 +139,7 @@ def test_path_mesh_has_one_line_per_segment(slope, walk):
 
 
 def test_field_data():
-    data = mesh.point_cloud(np.zeros((1, 3)))
+    data = mesh.polylines([np.zeros((2, 3))])
     add_field_data(data, {"metric": "train_loss", "height_factor": 0.5, "ends": [1.0, 2.0]})
     fields = data.GetFieldData()
     assert fields.GetAbstractArray("metric").GetValue(0) == "train_loss"

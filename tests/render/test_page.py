@@ -94,7 +94,7 @@ def test_page_scales(slope):
 
 def test_page_notes(holed):
     notes = page_data([holed], clip=100.0)["metrics"]["train_loss"]["scales"]["log"]["panels"][0]
-    assert "cut off at training loss = 100" in notes
+    assert "training loss clipped at 100" in notes
     assert "holes: 2 not finite or failed and 1 not computed of 54 points" in notes
     assert page_data([holed], clip=100.0)["metrics"]["train_loss"]["scales"]["log"]["high"] == pytest.approx(2)
 

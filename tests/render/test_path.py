@@ -7,10 +7,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from landscape.geometry.trajectory import Trajectory
+from landscape.render.paths import WIDTH_NOTE, distance_notes
 from landscape.render.plots.options import PathOptions
 from landscape.render.plots.path import (
-    WIDTH_NOTE,
-    distance_notes,
     learning_rate_changes,
     path_handles,
     plot_path,

@@ -115,7 +115,7 @@ def test_clip_cuts_surface_and_adds_note(pixels, slope):
     surface = slope()
     figure, (image,), camera = pixels(surface, clip=10.0, view="top")
     said = " ".join(text.get_text() for text in figure.axes[0].texts)
-    assert "cut off at training loss = 10" in said
+    assert "training loss clipped at 10" in said
     # log10 loss is 1 + 2 x - y: cut where x = y / 2.
     for x, y, drawn in ((0.3, 0.9, True), (0.6, 0.9, False), (-0.2, 0.1, True), (0.2, 0.1, False), (1.4, 0.9, False)):
         pixel = at(image, camera, ((x - 0.5) / 2, y - 0.5, 0.0))
@@ -129,7 +129,7 @@ def test_clip_cuts_surface_and_adds_note(pixels, slope):
 def test_path_above_surface_and_cut_at_border(pixels, walk):
     path = walk([(-0.8, -0.8), (0.0, 0.4), (3.0, 0.4)], name="a run")
     figure, (image,), camera = pixels(
-        level(1.0), [path], scale=Scale("log", 0.01, 100.0), view="30,40", size=(800, 600)
+        level(1.0), [path], scale=Scale("log", 0.01, 100.0), view="30,40", size=(800, 600), distance=False
     )
     z = SceneOptions().height / 2
     red = np.array([at(image, camera, (x, 0.2, z + 2 * TUBE_RADIUS))[:3] for x in np.linspace(0.05, 0.45, 9)])

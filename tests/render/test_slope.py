@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from landscape.render.labels import formula_title
 from landscape.render.plots.slope import plot_field, plot_steepest, plot_tangent_plane, plot_tangents
+from landscape.surface.metadata import SurfaceMetadata
 from landscape.surface.surface import DONE, Surface
 
 
@@ -37,11 +39,22 @@ def test_tangents():
 
 
 def test_slope_near_zero_as_mathtext():
-    figure = plot_tangents(curve(), [(0.0, 0.0, -9.19e-5)]).figure
+    figure = plot_tangents(curve(), [(0.0, 0.0, -9.19e-5), (1.0, 1.0, 1e-9)]).figure
     assert r"slope $-9.19\times10^{-5}$" in [text.get_text() for text in figure.axes[0].texts]
+    assert "slope $0$" in [text.get_text() for text in figure.axes[0].texts]
 
 
-def test_tangent_plane_slices():
+def test_formula_as_title():
+    surface = Surface(curve().coordinates, curve().values, curve().status, SurfaceMetadata(other={"formula": "x^2"}))
+    assert plot_tangents(surface, [(1.0, 1.0, 2.0)]).axes[0].get_title() == "$f(x) = x^{2}$"
+    for formula, title in (("25*sin(x) - x^2", r"$f(x) = 25\,\sin x - x^{2}$"), ("x" * 50, ""), ("a.py:f", "")):
+        surface = Surface(
+            curve().coordinates, curve().values, curve().status, SurfaceMetadata(other={"formula": formula})
+        )
+        assert formula_title(surface) == title
+
+
+def test_tangent_plane_slices(needs_gl):
     figure = plot_tangent_plane(bowl(201, 201), (1.0, 0.5), 1.75, (2.0, 3.0)).figure
     _, along_x, along_y = figure.axes
     for ax, at, slope in ((along_x, 1.0, 2.0), (along_y, 0.5, 3.0)):
@@ -56,11 +69,12 @@ def test_field_arrows():
     at = np.array([(1.0, 0.5), (-1.0, 0.2), (0.0, 0.0)])
     gradient = np.stack([2 * at[:, 0], 6 * at[:, 1]], axis=1)
     for uphill, sign in ((True, 1), (False, -1)):
-        (arrows,) = [a for a in plot_field(bowl(), at, gradient, uphill=uphill).axes[0].collections if hasattr(a, "U")]
-        drawn = np.stack([arrows.U, arrows.V], axis=1)
-        np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1)
-        expected = sign * gradient[:2] / np.linalg.norm(gradient[:2], axis=1, keepdims=True)
-        np.testing.assert_allclose(drawn, expected)  # no arrow where the gradient is zero
+        drawn = plot_field(bowl(), at, gradient, uphill=uphill).axes[0]
+        (arrows,) = [a for a in drawn.collections if hasattr(a, "U")]
+        steps = np.stack([arrows.U, arrows.V], axis=1)
+        factor = sign * np.linalg.norm(steps[0]) / np.linalg.norm(gradient[0])
+        np.testing.assert_allclose(steps, factor * gradient, atol=1e-12)
+        assert len(drawn.collections) > 2, "contour lines"
 
 
 def test_steepest_direction():
@@ -87,4 +101,4 @@ def test_given_axes():
     assert plot_tangents(curve(), [(1.0, 1.0, 2.0)], ax=left).axes == (left,)
     field = plot_field(bowl(), [(1.0, 0.5)], [(2.0, 3.0)], ax=right)
     assert field.figure is right.figure
-    assert right.texts[-1].get_text().replace("\n", " ") == "arrows of equal length point along the gradient"
+    assert right.texts[-1].get_text().replace("\n", " ") == "arrows: gradient, longest 3.61"

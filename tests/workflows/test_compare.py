@@ -37,7 +37,7 @@ def test_paths_share_one_surface(compared):
     surface, paths = read_surface(compared.surface), read_trajectories(compared.trajectories)
     assert surface.shape == (7, 7)
     assert np.isfinite(surface.metric()).all()
-    assert [path.name for path in paths] == ["sgd-lr-0.1", "adam-lr-0.01"]
+    assert [path.name for path in paths] == ["SGD, lr 0.1", "Adam, lr 0.01"]
     assert len({tuple(np.round(path.coordinates[0], 9)) for path in paths}) == 1
     assert 0 < sum(recipe.explained_variance_ratio for recipe in surface.metadata.recipes) <= 1 + 1e-12
     # The end of the best run is the origin of the plane.

@@ -69,15 +69,19 @@ def animate(
             with write_video(path, rate) as writer:
                 for step in steps:
                     _show(growing, step)
+                    _move_names(artists)
                     writer.add(figure.pixels(), 1 + HOLD_FRAMES * int(step == last))
         return path
     finally:
         figure.set_dpi(own)
         _show(growing, last)
+        _move_names(artists)
         figure.set_layout_engine(engine)
 
 
 _Growing = list[tuple["Line2D", np.ndarray, np.ndarray, bool]]
+_DOT = 0.55
+"""Size of the dot at the newest point of a path, in units of the star that is there in the end."""
 
 
 def _growing(artists: DescentArtists) -> _Growing:
@@ -96,6 +100,20 @@ def _growing(artists: DescentArtists) -> _Growing:
 
 
 def _show(growing: _Growing, step: int) -> None:
+    """Show paths up to a step; the newest point is a dot until the path is complete."""
     for line, x, y, newest in growing:
         end = min(step, len(x) - 1) + 1
         line.set_data(x[end - 1 : end] if newest else x[:end], y[end - 1 : end] if newest else y[:end])
+        if newest:
+            dot, star = line.get_marker() == "o", end == len(x)
+            if dot == star:
+                line.set_marker("*" if star else "o")
+                line.set_markersize(line.get_markersize() * (1 / _DOT if star else _DOT))
+
+
+def _move_names(artists: DescentArtists) -> None:
+    """Keep the names of paths beside their newest points."""
+    for path in artists.paths:
+        if path.name is not None:
+            x, y = np.asarray(path.end.get_xydata(), dtype=np.float64)[0].tolist()
+            path.name.xy = (x, y)

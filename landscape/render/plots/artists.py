@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
-    from matplotlib.text import Text
+    from matplotlib.text import Annotation, Text
 
     from landscape.render.figure import StyledFigure
     from landscape.render.scale import Scale
@@ -62,7 +62,7 @@ class PathArtists(Artists):
     end: Line2D
     rates: Line2D | None
     notes: tuple[str, ...]
-    name: Text | None = None
+    name: Annotation | None = None
 
     @property
     def figure(self) -> Figure:

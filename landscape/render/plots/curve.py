@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landscape.analysis.noise import STANDARD_ERRORS, Noise, error_name, noise_of
-from landscape.render.figure import add_note, legend_above, round_ticks
-from landscape.render.labels import plane_notes
+from landscape.render.figure import add_note, label_size, legend_above, round_ticks, small_size
+from landscape.render.labels import end_names, plane_notes
 from landscape.render.missing import missing_data, shade_missing
+from landscape.render.paths import distance_notes
 from landscape.render.plots.artists import CurveArtists, PathArtists
 from landscape.render.plots.options import CurveOptions, PathOptions
-from landscape.render.plots.path import distance_notes, draw_path, outside_notes, path_handles
+from landscape.render.plots.path import draw_path, outside_notes, path_handles
 from landscape.render.room import make_room
 from landscape.render.scale import Scale, metric_scale
-from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, path_indices, styled_axes
+from landscape.render.style import CURVE_COLOURS, CURVE_STYLES, halo_effects, path_indices, styled_axes
 from landscape.render.ticks import metric_label
 
 if TYPE_CHECKING:
@@ -82,6 +83,9 @@ def plot_curve(
             # The left axes holds the trajectories, so it is on top; its background must not hide the right one.
             axes.set_zorder(other.get_zorder() + 1)
             axes.patch.set_visible(False)
+        ends = {end_names(surface) for surface in surfaces}
+        if len(ends) == 1 and (names := ends.pop()) is not None:
+            _name_ends(axes, surfaces, left[0], names)
         if len(surfaces) == 1:
             missing = missing_data(surfaces[0], surfaces[0].metric(left[0]), scale)
             shade_missing(axes, surfaces[0], missing)
@@ -118,6 +122,34 @@ def plot_curve(
     )
 
 
+def _name_ends(ax: Axes, surfaces: Sequence[Surface], metric: str, names: tuple[str, str]) -> None:
+    """Mark the checkpoints at 0 and 1 of a line between them, with their names and values."""
+    for at, name, side in ((0.0, names[0], "left"), (1.0, names[1], "right")):
+        values = [_value_at(surface, metric, at) for surface in surfaces]
+        known = [value for value in values if np.isfinite(value)]
+        if not known:
+            continue
+        ax.axvline(at, color="0.6", linewidth=0.6, linestyle=(0, (1, 2)), zorder=1.5)
+        ax.plot([at] * len(known), known, "o", color="black", markersize=3.2, zorder=4, clip_on=False)
+        said = f"{name}\n{_short(known[0])}" if len(known) == 1 else name
+        text = ax.annotate(
+            said, (at, 1), (3 if side == "left" else -3, -3), xycoords=("data", "axes fraction"),
+            textcoords="offset points", ha=side, va="top", fontsize=small_size(), linespacing=1.05, zorder=6,
+        )  # fmt: skip
+        text.set_path_effects(halo_effects(2.0))
+
+
+def _value_at(surface: Surface, metric: str, x: float) -> float:
+    """Return the value that was measured at ``x``; NaN if there is none."""
+    k = int(np.abs(surface.x - x).argmin())
+    near = abs(float(surface.x[k]) - x) <= 1e-9 * float(np.ptp(surface.x) or 1.0)
+    return float(surface.metric(metric)[k]) if near else float("nan")
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
+
+
 def _band_notes(noises: Sequence[Noise], bands: Sequence[PolyCollection]) -> list[str]:
     plus_minus = "shaded: ±\N{NO-BREAK SPACE}"
     if noises:
@@ -141,7 +173,9 @@ def apply_scale(ax: Axes, scale: Scale, *, margin: float = 0.04) -> None:
         ax.set_yscale(scale.kind)
     ticks = scale.ticks()
     ax.set_ylim(bottom, top)
-    ax.set_yticks(ticks, labels=scale.labels(ticks))
+    labels = scale.labels(ticks)
+    ax.set_yticks(ticks, labels=labels)
+    ax.tick_params(axis="y", labelsize=label_size(labels))
     minor = []
     if scale.kind == "log" and np.log10(top / bottom) <= 5:
         decades = range(int(np.floor(np.log10(bottom))), int(np.ceil(np.log10(top))))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.render.figure import add_note, legend_layout, small_size, wrap_notes
+from landscape.render.figure import add_note
 from landscape.render.plots.artists import DescentArtists, PathArtists
 from landscape.render.plots.contour import plane_limits, plot_contour
 from landscape.render.plots.curve import plot_curve
@@ -25,11 +25,10 @@ from landscape.render.plots.path import (
     separate_paths,
 )
 from landscape.render.plots.path_names import name_ends
+from landscape.render.plots.steps import add_legend_and_notes, against_steps, check_paths, mark_curve
 from landscape.render.scale import Scale, choose_scale
 from landscape.render.style import (
-    MAX_PATHS,
     TRAJECTORY_COLOURS,
-    Size,
     halo_effects,
     named_size,
     new_figure,
@@ -41,10 +40,8 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
     from landscape.geometry.trajectory import Trajectory
-    from landscape.render.figure import StyledFigure
     from landscape.surface.surface import Surface
 
-_VARIABLES = ("x", "y")
 _MARK = "known"  # group id of the crosses
 
 
@@ -74,7 +71,7 @@ def plot_descents(
     Raises:
         ValueError: there are no paths, too many, or one has another number of axes than the surface.
     """
-    _check(surface, trajectories)
+    check_paths(surface, trajectories)
     options = options or DescentPlotOptions()
     if len(surface.coordinates) == 1:
         return _on_curves(surface, trajectories, points, options)
@@ -83,40 +80,12 @@ def plot_descents(
     return plot(surface, trajectories, points, options)
 
 
-def plot_steps(
-    surface: Surface, trajectories: Sequence[Trajectory], *, notes: Sequence[str] = (), size: str | Size = "page"
-) -> DescentArtists:
-    """Draw the coordinates and the value of each path against the step, in panels side by side.
-
-    Args:
-        surface: the function of the paths; its first metric names the value.
-        trajectories: at most :data:`MAX_PATHS` paths.
-        notes: small print.
-        size: name of the size of the figure, which is always a new one.
-
-    Returns:
-        The figure, its axes, and the curves of each path.
-
-    Raises:
-        ValueError: as for :func:`plot_descents`.
-    """
-    _check(surface, trajectories)
-    panels = len(surface.coordinates) + 1
-    figure = new_figure(size)
-    with figure.style():
-        figure.set_figheight(figure.get_figwidth() / panels * 0.85)
-        axes = list(figure.subplots(1, panels))
-        lines = _against_steps(axes, surface, trajectories)
-        _add_legend_and_notes(figure, [own[0] for own in lines], notes)
-    return DescentArtists(figure, tuple(axes), (), lines)
-
-
 def function_scale(surface: Surface, kind: str = "auto") -> Scale:
     """Return the scale of a function of two variables.
 
-    ``auto`` is linear, except for functions that are nowhere negative and exceed 100: these get a symlog scale that is
-    nearly linear below the decade of a hundredth of the median. Test functions touch zero in narrow valleys, where a
-    logarithm would show the grid instead of the function.
+    ``auto`` is linear, and symmetric about zero where values have both signs. Functions that are nowhere negative and
+    exceed 100 get a symlog scale that is nearly linear below the decade of a hundredth of the median. Test functions
+    touch zero in narrow valleys, where a logarithm would show the grid instead of the function.
 
     Raises:
         ValueError: as for :func:`choose_scale`.
@@ -125,10 +94,20 @@ def function_scale(surface: Surface, kind: str = "auto") -> Scale:
     finite = values[np.isfinite(values)]
     if kind != "auto" or not finite.size:
         return choose_scale(values, kind)
+    if is_signed(surface):
+        reach = float(np.abs(finite).max())
+        return choose_scale(values, "linear", vmin=-reach, vmax=reach)
     if finite.min() < 0 or finite.max() <= 100:
         return choose_scale(values, "linear")
     chosen = choose_scale(values, "symlog")
     return replace(chosen, linthresh=float(10.0 ** np.floor(np.log10(np.median(finite) / 100))))
+
+
+def is_signed(surface: Surface) -> bool:
+    """Return True if a function has values of both signs, and not only a few of one: its colours diverge from zero."""
+    finite = surface.metric()[np.isfinite(surface.metric())]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    return low < 0 < high and min(-low, high) > 0.2 * max(-low, high)
 
 
 def _on_curves(
@@ -156,22 +135,27 @@ def _on_curves(
         )
         limits = [(float(surface.x.min()), float(surface.x.max()))]
         paths = []
+        indices = path_indices([trajectory.name for trajectory in trajectories])
         for i, trajectory in enumerate(trajectories):
             row, column = divmod(i, columns)
             ax = figure.add_subplot(grid[row, column * span : (column + 1) * span])
             drawn = plot_curve(surface, ax=ax, options=look)
             _mark_points(ax, [(*p, _value_on_curve(surface, p[0])) for p in points], options.mark_label)
-            ax.set_title(trajectory.name)
             outside = outside_notes(trajectory, limits)
-            paths.append(_path_on_curve(ax, trajectory, i))
+            paths.append(_path_on_curve(ax, trajectory, indices[i]))
+            colour = TRAJECTORY_COLOURS[indices[i]]
+            ax.set_title(trajectory.name, color="black" if is_white(colour) else colour)
+            mark_curve(ax, options.marks)
             if outside:
                 add_note(ax, *outside)
             if i % columns:
                 ax.set_ylabel("")
             ax.set_ylim(drawn.axes.get_ylim())
         below = [figure.add_subplot(grid[rows, k * cells // 2 : (k + 1) * cells // 2]) for k in range(2 * extra)]
-        lines = _against_steps(below, surface, trajectories) if below else ()
-        _add_legend_and_notes(figure, path_handles(paths) + _mark_handles(paths[0].axes), options.notes)
+        lines = against_steps(below, surface, trajectories, points, options.marks) if below else ()
+        # The titles name the paths, in their colours.
+        handles = path_handles(paths)[len(paths) :] + _mark_handles(paths[0].axes)
+        add_legend_and_notes(figure, handles, options.notes)
     return DescentArtists(figure, (*(path.axes for path in paths), *below), tuple(paths), lines)
 
 
@@ -189,9 +173,7 @@ def _on_contours(
             ax, beside = figure.add_subplot(grid[:, 0]), [figure.add_subplot(grid[k, 1]) for k in range(3)]
         else:
             ax, beside = figure.add_subplot(), []
-        drawn = plot_contour(
-            surface, ax=ax, options=function_options(scale=function_scale(surface, options.scale), style=options.style)
-        )
+        drawn = plot_contour(surface, ax=ax, options=function_options(surface, options.scale, style=options.style))
         _mark_points(ax, points, options.mark_label)
         limits = plane_limits(surface)
         indices = path_indices([trajectory.name for trajectory in trajectories])
@@ -199,7 +181,7 @@ def _on_contours(
             plot_path(trajectory, ax=ax, limits=limits, options=PathOptions(index, show_notes=False))
             for index, trajectory in zip(indices, trajectories, strict=True)
         )
-        lines = _against_steps(beside, surface, trajectories) if beside else ()
+        lines = against_steps(beside, surface, trajectories) if beside else ()
         for upper in beside[:-1]:
             upper.set_xlabel("")
         separate_paths(paths)
@@ -207,7 +189,7 @@ def _on_contours(
         if not beside:
             figure.fit_height()
             paths = name_ends(paths)
-        _add_legend_and_notes(figure, path_handles(paths) + _mark_handles(ax), notes)
+        add_legend_and_notes(figure, path_handles(paths) + _mark_handles(ax), notes)
     return DescentArtists(figure, (ax, *beside), paths, lines)
 
 
@@ -218,8 +200,8 @@ def _in_panels(
     options: DescentPlotOptions,
 ) -> DescentArtists:
     look = function_options(
-        scale=function_scale(surface, options.scale), style=options.style, size=options.size, legend=True,
-        show_notes=True, level_labels=False,
+        surface, options.scale, style=options.style, size=options.size, legend=True, show_notes=True,
+        level_labels=False,
     )  # fmt: skip
 
     def mark(ax: Axes) -> list[Line2D]:
@@ -230,16 +212,30 @@ def _in_panels(
     drawn, grid = plot_path_panels(
         surface, trajectories, labels=GridLabels(notes=tuple(options.notes)), options=look, decorate=mark,
         below=3 if options.steps else 0,
-        draw_below=lambda axes: lines.extend(_against_steps(axes, surface, trajectories)) if axes else None,
+        draw_below=lambda axes: lines.extend(against_steps(axes, surface, trajectories)) if axes else None,
     )  # fmt: skip
     paths = tuple(panel.paths[0] for panel in drawn.panels)
     return DescentArtists(grid.figure, (*grid.axes, *grid.below), paths, tuple(lines))
 
 
-def function_options(**changes: Any) -> ContourOptions:
-    """Return the options of the contours of a function, which has no origin and no runs of its own."""
-    base = ContourOptions(legend=False, show_notes=False, mark_origin=False, smooth=False, axis_labels=("$x$", "$y$"))
+def function_options(surface: Surface, scale: str = "auto", **changes: Any) -> ContourOptions:
+    """Return the options of the contours of a function, which has no origin and no runs of its own.
+
+    Args:
+        surface: the function.
+        scale: kind of scale; see :func:`function_scale`.
+        changes: other options.
+    """
+    base = ContourOptions(
+        scale=function_scale(surface, scale), colour_map=function_colours(surface, scale), legend=False,
+        show_notes=False, mark_origin=False, smooth=False, axis_labels=("$x$", "$y$"),
+    )  # fmt: skip
     return replace(base, **changes)
+
+
+def function_colours(surface: Surface, scale: str = "auto") -> str | None:
+    """Return the colour map of a function: one that diverges from zero where values have both signs."""
+    return "signed" if scale == "auto" and is_signed(surface) else None
 
 
 def _path_on_curve(ax: Axes, trajectory: Trajectory, index: int) -> PathArtists:
@@ -249,41 +245,6 @@ def _path_on_curve(ax: Axes, trajectory: Trajectory, index: int) -> PathArtists:
     ax.set_xlim(limits[0])
     ax.set_ylim(limits[1])
     return path
-
-
-def _against_steps(
-    axes: Sequence[Axes], surface: Surface, trajectories: Sequence[Trajectory]
-) -> tuple[tuple[Line2D, ...], ...]:
-    """Draw coordinates and value against the step, each in one of ``axes``; return the lines of each path."""
-    metric = surface.metrics[0]
-    lines = []
-    for i, trajectory in zip(path_indices([one.name for one in trajectories]), trajectories, strict=True):
-        columns = [*trajectory.coordinates.T, trajectory.loss]
-        own = []
-        for ax, values in zip(axes, columns, strict=True):
-            (line,) = ax.plot(trajectory.step, values, color=TRAJECTORY_COLOURS[i], label=trajectory.name)
-            if is_white(TRAJECTORY_COLOURS[i]):
-                line.set_path_effects(halo_effects(2.2 * line.get_linewidth(), "black"))
-            own.append(line)
-        lines.append(tuple(own))
-    names = [f"${variable}$" for variable in _VARIABLES[: len(axes) - 1]]
-    for ax, name in zip(axes, [*names, metric], strict=True):
-        ax.set_ylabel(name)
-        ax.set_xlabel("step")
-        ax.margins(x=0.02)
-    values = np.concatenate([trajectory.loss for trajectory in trajectories])
-    if values.min() > 0 and values.max() > 100 * values.min():
-        axes[-1].set_yscale("log")
-    return tuple(lines)
-
-
-def _add_legend_and_notes(figure: StyledFigure, handles: Sequence[Line2D], notes: Sequence[str]) -> None:
-    if handles:
-        ordered, look = legend_layout(handles, figure.get_figwidth())
-        figure.legend(handles=ordered, loc="outside upper center", **look)
-    written = list(dict.fromkeys(note for note in notes if note))
-    if written:
-        figure.add_footnote(wrap_notes(written, 0.97 * figure.get_figwidth()), small_size())
 
 
 def _mark_points(ax: Axes, points: Sequence[tuple[float, ...]], label: str) -> None:
@@ -309,16 +270,3 @@ def _mark_handles(ax: Axes) -> list[Line2D]:
 
 def _value_on_curve(surface: Surface, x: float) -> float:
     return float(surface.interpolate(np.array([[x]]))[0])
-
-
-def _check(surface: Surface, trajectories: Sequence[Trajectory]) -> None:
-    if not 1 <= len(trajectories) <= MAX_PATHS:
-        raise ValueError(
-            f"expected 1 to {MAX_PATHS} paths, as many as a reader can tell apart, got {len(trajectories)}"
-        )
-    dimensions = len(surface.coordinates)
-    for trajectory in trajectories:
-        if trajectory.coordinates.shape[1] != dimensions:
-            raise ValueError(
-                f"path {trajectory.name!r}: expected {dimensions} axes, got {trajectory.coordinates.shape[1]}"
-            )

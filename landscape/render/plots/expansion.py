@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape._utils.text import non_breaking
 from landscape.geometry.quadratic import within_plane
-from landscape.render.figure import non_breaking
 from landscape.render.style import halo_effects
 
 if TYPE_CHECKING:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.render.figure import bar_extend, label_colour_bar, non_breaking
+from landscape._utils.text import non_breaking
+from landscape.render.figure import bar_extend, label_colour_bar
+from landscape.render.paths import distance_notes
 from landscape.render.plots.artists import ContourArtists, PanelArtists
 from landscape.render.plots.contour import bar_ticks, contour_levels, label_levels, plane_limits, plot_contour
 from landscape.render.plots.multiples import GridLabels, PanelGrid
 from landscape.render.plots.options import ContourOptions, PathOptions
-from landscape.render.plots.path import distance_notes, path_handles, path_notes, plot_path
+from landscape.render.plots.path import path_handles, path_notes, plot_path
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import halo_effects, path_indices
 from landscape.render.ticks import metric_label

@@ -159,6 +159,7 @@ class DescentPlotOptions:
         panels: on a surface, draw each path in a panel of its own with the others in grey; by default from
             :data:`PANELS_FROM` paths on.
         mark_label: legend entry of the marked points.
+        marks: values of x to mark with a dotted line and a label, on functions of one variable.
         notes: further small print.
         size: name of the size of the figure.
     """
@@ -168,5 +169,6 @@ class DescentPlotOptions:
     steps: bool = False
     panels: bool | None = None
     mark_label: str = "known extremum"
+    marks: Sequence[float] = ()
     notes: Sequence[str] = ()
     size: str | Size = "page"

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.render.figure import add_note, non_breaking
+from landscape._utils.text import non_breaking
+from landscape.render.figure import add_note
+from landscape.render.paths import distance_notes, relative_distance, width_factors
 from landscape.render.plots.artists import PathArtists
 from landscape.render.plots.options import PathOptions
-from landscape.render.plots.path_lines import PathLine, PathTicks, relative_distance, width_factors
+from landscape.render.plots.path_lines import PathLine, PathTicks
 from landscape.render.style import TRAJECTORY_COLOURS, TRAJECTORY_MARKERS, add_halo, halo_effects, styled_axes
 
 if TYPE_CHECKING:
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from landscape.geometry.trajectory import Trajectory
 
 _LEARNING_RATE_FACTOR = 1.5  # smaller changes between two checkpoints (cosine schedule, warm-up) are not marked
-WIDTH_NOTE = "thinner paths are farther from the plane, in % of the run's largest distance from the origin"
-"""What the width of paths means, once for each figure."""
 _WIDEST = 2.0  # of the usual width, for the parts of a path on the plane where others are off it
 _WHITE = ("white", "#ffffff")
 
@@ -131,11 +131,12 @@ def draw_path(
 
 
 def separate_paths(paths: Sequence[PathArtists]) -> None:
-    """Make paths on the same axes visible where they coincide: later ones are dashed there, and starts are nested."""
-    for k, path in enumerate(paths):
+    """Make paths on the same axes visible where they coincide: upper ones are dashed there, and starts are nested."""
+    ordered = sorted(paths, key=lambda path: path.line.get_zorder())
+    for k, path in enumerate(ordered):
         if isinstance(path.line, PathLine):
-            path.line.others = tuple(other.line for other in paths[:k])
-        later = sum(_starts_at(other) == _starts_at(path) for other in paths[k + 1 :])
+            path.line.others = tuple(other.line for other in ordered[:k])
+        later = sum(_starts_at(other) == _starts_at(path) for other in ordered[k + 1 :])
         path.start.set_markersize(path.start.get_markersize() + 2.2 * later * path.start.get_markeredgewidth())
 
 
@@ -166,7 +167,8 @@ def path_handles(paths: Sequence[PathArtists]) -> list[Line2D]:
         if is_white(handle.get_color()):
             handle.set_path_effects(halo_effects(2 * line.get_linewidth(), "black"))
         handles.append(handle)
-    marks = [("o", "start", paths[0].start), ("*", "end", paths[0].end)]
+    smallest = min((path.start for path in paths), key=lambda mark: mark.get_markersize())
+    marks = [("o", "start", smallest), ("*", "end", paths[0].end)]
     marks += [("D", "LR change", path.rates) for path in paths if path.rates is not None][:1]
     for shape, text, model in marks:
         face = "0.35" if shape == "*" else "white"
@@ -206,34 +208,9 @@ def outside_notes(trajectory: Trajectory, limits: Sequence[tuple[float, float]])
     return [f"{name} leaves the plotted range ({outside} of {len(trajectory)} checkpoints outside)"]
 
 
-def distance_notes(trajectories: Sequence[Trajectory], distance: bool | None = None) -> list[str]:
-    """Return the notes on the distances of runs from the plane, which the widths of their paths show.
-
-    Args:
-        trajectories: runs in one plot.
-        distance: True to say so even if a distance is zero or unknown, False for no notes.
-    """
-    if distance is False:
-        return []
-    parts, drawn = [], False
-    for trajectory in trajectories:
-        name, relative = non_breaking(trajectory.name or "path"), relative_distance(trajectory)
-        if relative is not None:
-            parts.append(f"up to {_percent(float(relative.max()))} ({name})")
-            drawn = True
-        elif distance:
-            parts.append(f"{'0' if np.isfinite(trajectory.distance).any() else 'unknown'} ({name})")
-    notes = [f"distance from the plane: {', '.join(parts)}"] if parts else []
-    return notes + [WIDTH_NOTE] * drawn
-
-
 def path_notes(
     paths: Sequence[PathArtists], trajectories: Sequence[Trajectory], distance: bool | None = None
 ) -> list[str]:
     """Return the notes of several paths in one plot, with their distances from the plane in one of them."""
     own = {note for trajectory in trajectories for note in distance_notes([trajectory], distance or True)}
     return [note for path in paths for note in path.notes if note not in own] + distance_notes(trajectories, distance)
-
-
-def _percent(fraction: float) -> str:
-    return non_breaking(f"{fraction:.0%}".replace("%", " %") if fraction >= 0.01 else f"{100 * fraction:.1g} %")

@@ -11,47 +11,21 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.transforms import IdentityTransform
 
+from landscape.render.paths import long_runs, nearest
+
 if TYPE_CHECKING:
     from matplotlib.backend_bases import RendererBase
 
-    from landscape.geometry.trajectory import Trajectory
-
-_THINNEST = 0.18
-"""Width of a path far from the plane, as a fraction of its width on the plane."""
-_FAR = 0.4
-"""Relative distance from the plane from which a path has its thinnest line."""
 _PIECE, _MOST = 1.5, 400
 """Length in points, and largest number, of the pieces of a segment that are drawn with one width."""
 _DASH, _SHORTEST = 4.5, 9.0
 """Length in points of a dash where paths coincide, and of the shortest stretch that is dashed."""
 _TICK, _BETWEEN_TICKS = 2.2, 3.2
 """Half of the length of a tick, and the smallest distance between two, in points."""
+_MOST_TICKS = 100
+"""Number of checkpoints from which ticks would hide the path."""
 _SHAPES = (0.3, 0.7)
 """Fractions of the length of a path at which the shape of its run is drawn, for print without colours."""
-
-
-def relative_distance(trajectory: Trajectory) -> np.ndarray | None:
-    """Return the distance of each checkpoint from the plane relative to how far the run ever was from the origin.
-
-    Returns:
-        ``(n,)`` from 0 (on the plane) to 1; None if the distances are unknown, or zero up to rounding.
-    """
-    distance, displacement = trajectory.distance, trajectory.displacement
-    known = np.isfinite(distance)
-    reach = max(float(np.max(lengths[np.isfinite(lengths)], initial=0.0)) for lengths in (distance, displacement))
-    if not reach > 0 or not known.any() or float(distance[known].max()) < 1e-6 * reach:
-        return None
-    return np.where(known, distance, 0.0) / reach
-
-
-def width_factors(relative: np.ndarray) -> np.ndarray:
-    """Return the width of a path at each checkpoint, as a fraction of its width on the plane.
-
-    Args:
-        relative: relative distances ``(n,)``; see :func:`relative_distance`.
-    """
-    factors: np.ndarray = np.interp(relative, [0.0, _FAR], [1.0, _THINNEST])
-    return factors
 
 
 class PathLine(Line2D):
@@ -115,8 +89,8 @@ class PathLine(Line2D):
         joined, width, step = np.concatenate(pieces), np.concatenate(widths), np.concatenate(lengths)
         if len(others):
             along = np.cumsum(step) - step / 2
-            near = _nearest(joined.mean(axis=1), others) < 0.7 * self.get_linewidth() * unit
-            hidden = _long_runs(near, step) & (np.floor(along / _DASH).astype(int) % 2 == 1)
+            near = nearest(joined.mean(axis=1), others) < 0.7 * self.get_linewidth() * unit
+            hidden = long_runs(near, step, _SHORTEST) & (np.floor(along / _DASH).astype(int) % 2 == 1)
             joined, width = joined[~hidden], width[~hidden]
         return joined, width
 
@@ -148,7 +122,7 @@ class PathTicks(Line2D):
             if np.isfinite(length) and length > 0:
                 across = _TICK * unit * np.array([-ahead[1], ahead[0]]) / length
                 ticks.append([points[k] - across, points[k] + across])
-        if ticks:
+        if ticks and len(points) <= _MOST_TICKS:
             for width, colour in ((1.1, self.rim_colour), (0.55, self.get_color())):
                 _draw_lines(self, renderer, np.array(ticks), np.full(len(ticks), width), str(colour))
         shown = _at_fractions(points, kept)
@@ -190,24 +164,6 @@ def _sampled(line: Line2D, unit: float) -> np.ndarray:
         count = int(np.clip(np.ceil(length / _PIECE), 1, _MOST)) if np.isfinite(length) else 1
         found.append(start + np.linspace(0, 1, count + 1)[1:, None] * (end - start))
     return np.concatenate(found)
-
-
-def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the distance ``(n,)`` of each of ``points`` from the nearest of ``others``."""
-    found = np.empty(len(points))
-    for start in range(0, len(points), 256):  # the matrix of all distances could be large
-        part = points[start : start + 256]
-        found[start : start + 256] = np.linalg.norm(part[:, None] - others[None], axis=2).min(axis=1)
-    return found
-
-
-def _long_runs(mask: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return the parts of ``mask`` that are True over a stretch long enough to be dashed, not at mere crossings."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(np.int8), [0]))))
-    kept = np.zeros(len(mask), dtype=bool)
-    for start, end in zip(edges[::2], edges[1::2], strict=True):
-        kept[start:end] = lengths[start:end].sum() >= _SHORTEST
-    return kept
 
 
 def _apart(points: np.ndarray, distance: float) -> list[int]:

@@ -16,7 +16,7 @@ from landscape.render.style import halo_effects
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.text import Text
+    from matplotlib.text import Annotation
 
 _SIDES = ((1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))
 """Directions from the end of a path in which its name may be, in order of preference."""
@@ -77,7 +77,7 @@ def _points(ax: Axes, path: PathArtists) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _placed(ax: Axes, path: PathArtists, obstacles: np.ndarray, taken: Sequence[Bbox]) -> Text | None:
+def _placed(ax: Axes, path: PathArtists, obstacles: np.ndarray, taken: Sequence[Bbox]) -> Annotation | None:
     """Return the name of a run at the first place where it is free; None if there is none."""
     name, colour = str(path.line.get_label()), str(path.line.get_color())
     x, y = np.asarray(path.end.get_xydata(), dtype=np.float64)[0].tolist()

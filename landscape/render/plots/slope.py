@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import ArrayLike
 
 from landscape.render.figure import StyledFigure, add_note, figure_of, small_size, wrap_notes
+from landscape.render.labels import formula_title
 from landscape.render.plots.artists import SlopeArtists
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
-from landscape.render.plots.descent import function_options, function_scale
+from landscape.render.plots.descent import function_colours, function_options, function_scale, is_signed
 from landscape.render.plots.options import CurveOptions
-from landscape.render.style import CURVE_COLOURS, Size, colour_map, halo_effects, new_figure, styled_axes
+from landscape.render.style import CURVE_COLOURS, Size, halo_effects, new_figure, styled_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from mpl_toolkits.mplot3d import Axes3D  # type: ignore[import-untyped]  # not typed by matplotlib
 
     from landscape.surface.surface import Surface
 
-_HIGHLIGHT = "#e31a1c"
+_HIGHLIGHT, _CURVE = "#e31a1c", "0.25"
+_SLICES = ("#0072b2", "#e69f00")
+"""Colours of the cuts along x and y."""
+_REACH = 0.2  # half of the length of a tangent, as a fraction of the axes
+_DPI, _SCENE_FONTS, _PAPER = 300, (7.0, 6.0), 250
 
 
 def plot_tangents(
@@ -57,11 +59,17 @@ def plot_tangents(
     new = new_figure(size) if ax is None else None
     with styled_axes(new or ax) as axes:
         plot_curve(surface, ax=axes, options=CurveOptions(scale="linear", legend=False, show_notes=False, xlabel="$x$"))
-        reach = 0.11 * float(surface.x[-1] - surface.x[0])
+        axes.lines[0].set(color=_CURVE, linewidth=1.5 * axes.lines[0].get_linewidth())
+        axes.set_title(formula_title(surface))
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.08 * (high - low))  # room for the slope at the highest point
+        values = surface.metric()
+        level = 1e-6 * float(np.ptp(values[np.isfinite(values)])) / float(surface.x[-1] - surface.x[0])
         for i, (x, value, slope) in enumerate(points):
             colour = CURVE_COLOURS[1 + i % (len(CURVE_COLOURS) - 1)]
-            _draw_tangent(axes, x, value, slope, reach, colour)
-            _label_point(axes, x, value, f"slope ${_number(slope)}$", colour)
+            _draw_tangent(axes, x, value, slope, _REACH * float(surface.x[-1] - surface.x[0]), colour)
+            text = "0" if abs(slope) < level else _number(slope)
+            _label_tangent(axes, surface, x, value, slope, f"slope ${text}$", colour)
         return _finish(new, [axes], notes)
 
 
@@ -77,7 +85,7 @@ def plot_tangent_plane(
     """Draw a surface with its tangent plane at a point, and the two slices through the point with their tangents.
 
     The slice along x has constant y, and its slope is the partial derivative with respect to x; likewise the other.
-    Slices are interpolated on the grid of the surface. The figure is always a new one.
+    Slices are interpolated on the grid of the surface. The figure is always a new one, and the surface an image in it.
 
     Args:
         surface: values ``(ny, nx)``.
@@ -92,23 +100,26 @@ def plot_tangent_plane(
 
     Raises:
         ValueError: the surface has one axis, or the point is outside of it.
+        MissingLibraryError: VTK finds no OpenGL library.
     """
     _require_plane(surface, at)
     metric = surface.metrics[0]
     figure = new_figure(size)
-    with figure.style(), matplotlib.rc_context({"grid.linewidth": 0.4, "grid.color": "0.85"}):
+    with figure.style():
         figure.set_figheight(0.46 * figure.get_figwidth())
-        grid = figure.add_gridspec(2, 2, width_ratios=(1.3, 1))
-        relief = figure.add_subplot(grid[:, 0], projection="3d")
-        _draw_relief(relief, surface, at, value, gradient)
+        grid = figure.add_gridspec(2, 2, width_ratios=(1.45, 1))
+        relief = figure.add_subplot(grid[:, 0])
+        relief.imshow(_relief(surface, at, value, gradient, 0.56 * figure.get_figwidth()), interpolation="antialiased")
+        relief.set_axis_off()
         slices = []
         for axis, (name, other) in enumerate((("x", "y"), ("y", "x"))):
             ax = figure.add_subplot(grid[axis, 1])
             along = surface.coordinates[axis]
-            heights = surface.interpolate(_grid_line(surface, at, axis))
-            ax.plot(along, heights, color=CURVE_COLOURS[axis])
+            ax.plot(along, surface.interpolate(_grid_line(surface, at, axis)), color=_SLICES[axis], linewidth=1.6)
+            low, high = ax.get_ylim()
+            ax.set_ylim(low, high + 0.2 * (high - low))
             limits = ax.get_ylim()
-            _draw_tangent(ax, at[axis], value, gradient[axis], 0.2 * float(along[-1] - along[0]), _HIGHLIGHT)
+            _draw_tangent(ax, at[axis], value, gradient[axis], _REACH * float(along[-1] - along[0]), _HIGHLIGHT)
             ax.set_ylim(limits)
             ax.set_xlim(along[0], along[-1])
             ax.set_xlabel(f"${name}$")
@@ -117,7 +128,7 @@ def plot_tangent_plane(
                 rf"${other} = {_number(at[1 - axis])}$:  $\partial f/\partial {name} = {_number(gradient[axis])}$"
             )
             slices.append(ax)
-        return _finish(figure, [relief, *slices], notes)
+        return _finish(figure, [relief, *slices], ["red: tangent plane and tangents", *notes])
 
 
 def plot_field(
@@ -131,14 +142,11 @@ def plot_field(
     notes: Sequence[str] = (),
     size: str | Size = "column",
 ) -> SlopeArtists:
-    """Draw the gradient as arrows on the contours of a function.
-
-    Arrows show the direction only: all have the same length, since lengths that span decades cannot be drawn. There is
-    none where the gradient is zero.
+    """Draw the gradient as arrows on the contours of a function, each as long as the gradient is large.
 
     Args:
         surface: values ``(ny, nx)``.
-        at: ``(n, 2)`` midpoints of the arrows.
+        at: ``(n, 2)`` starting points of the arrows.
         gradient: ``(n, 2)`` gradients at these points.
         uphill: draw arrows along the gradient; otherwise along its negative.
         scale: scale of the contours.
@@ -159,20 +167,24 @@ def plot_field(
         )
     new = new_figure(size) if ax is None else None
     with styled_axes(new or ax) as axes:
-        look = function_options(scale=function_scale(surface, scale), style="filled", colour_bar=True)
+        look = function_options(surface, scale, colour_bar=True, level_labels=False)
         drawn = plot_contour(surface, ax=axes, options=look)
         length = np.linalg.norm(gradient, axis=1)
-        moving = length > 0
-        units = gradient[moving] / length[moving, None] * (1 if uphill else -1)
+        longest = float(np.max(length, initial=0.0, where=np.isfinite(length)))
+        # The longest spans one and a half of the gaps between arrows.
+        spacing = float(np.sqrt(np.prod([axis[-1] - axis[0] for axis in surface.coordinates]) / max(len(at), 1)))
+        steps = gradient * (1.5 if uphill else -1.5) * spacing / (longest or 1.0)
         arrows = axes.quiver(
-            *at[moving].T, *units.T, angles="xy", pivot="mid", color="black", width=0.005, scale=24, zorder=5,
-            headwidth=4, headlength=4.5, headaxislength=4,
+            *at.T, *steps.T, angles="xy", scale_units="xy", scale=1, color="black", width=0.0045, zorder=5,
+            headwidth=4, headlength=4.5, headaxislength=4, minlength=0.6,
         )  # fmt: skip
-        arrows.set_path_effects(halo_effects(0.9))
+        arrows.set_path_effects(halo_effects(0.5, "#ffffffa0"))
+        axes.set_xlim(surface.x.min(), surface.x.max())
+        axes.set_ylim(surface.y.min(), surface.y.max())
         if new:
             new.fit_height()
-        direction = "along the gradient" if uphill else "along the negative gradient"
-        return _finish(new, [axes], [f"arrows of equal length point {direction}", *drawn.notes, *notes])
+        direction = "gradient" if uphill else "negative gradient"
+        return _finish(new, [axes], [f"arrows: {direction}, longest {longest:.3g}", *drawn.notes, *notes])
 
 
 def plot_steepest(
@@ -213,7 +225,7 @@ def plot_steepest(
     with figure.style():
         figure.set_figheight(0.46 * figure.get_figwidth())
         left, right = figure.subplots(1, 2)
-        plot_contour(surface, ax=left, options=function_options(scale=function_scale(surface, scale)))
+        plot_contour(surface, ax=left, options=function_options(surface, scale))
         reach = 0.22 * min(surface.x[-1] - surface.x[0], surface.y[-1] - surface.y[0])
         for sign, colour, name in ((1, _HIGHLIGHT, "gradient"), (-1, "white", "negative gradient")):
             tip = np.asarray(at) + sign * reach * uphill / length
@@ -247,33 +259,24 @@ def plot_steepest(
         return _finish(figure, [left, right], ["red: gradient; white: negative gradient", *notes])
 
 
-def _draw_relief(
-    ax: Axes3D, surface: Surface, at: tuple[float, float], value: float, gradient: tuple[float, float]
-) -> None:
-    """Draw the surface in pale colours, with the tangent plane and both slices on it."""
-    values = surface.metric()
-    x, y = np.meshgrid(surface.x, surface.y)
-    stride = max(1, max(values.shape) // 90)
-    # Pale and opaque colours, since overlapping translucent facets show seams and moire. Whatever is on the surface is
-    # drawn after it. Rasterized facets fit together without seams in every PDF viewer.
-    ax.computed_zorder = False
-    pale = LinearSegmentedColormap.from_list("pale", 0.35 + 0.65 * colour_map("loss")(np.linspace(0, 1, 256)))
-    look = {"linewidth": 0, "antialiased": False, "rasterized": True}
-    ax.plot_surface(x, y, values, cmap=pale, rstride=stride, cstride=stride, zorder=1, **look)
-    for axis in range(2):
-        line = _grid_line(surface, at, axis)
-        ax.plot(*line.T, surface.interpolate(line), color=CURVE_COLOURS[axis], linewidth=1.6, zorder=5)
-    reach = [0.18 * (c[-1] - c[0]) for c in surface.coordinates]
-    dx, dy = np.meshgrid([-reach[0], reach[0]], [-reach[1], reach[1]])
-    plane = value + gradient[0] * dx + gradient[1] * dy
-    ax.plot_surface(at[0] + dx, at[1] + dy, plane, color=_HIGHLIGHT, alpha=0.6, zorder=6)
-    ax.plot(*([c] for c in at), [value], "o", color=_HIGHLIGHT, markersize=4, zorder=7)
-    ax.set_xlabel("$x$", labelpad=-6)
-    ax.set_ylabel("$y$", labelpad=-6)
-    ax.tick_params(pad=-3, labelsize=small_size())
-    ax.set_zlim(float(np.nanmin(values)), float(np.nanmax(values)))
-    ax.set_box_aspect((1, 1, 0.7), zoom=1.35)
-    ax.view_init(elev=32, azim=-58)
+def _relief(
+    surface: Surface, at: tuple[float, float], value: float, gradient: tuple[float, float], width: float
+) -> np.ndarray:
+    """Return the pixels of the surface with its tangent plane, for an image of ``width`` inches."""
+    from landscape.render.scenes.options import SceneOptions
+    from landscape.render.scenes.tangent import render_tangent_plane
+
+    size = (round(_DPI * width), round(_DPI * 0.78 * width))
+    small = Size(width, 0.78 * width, *_SCENE_FONTS)
+    options = SceneOptions(
+        scale=function_scale(surface, "auto" if is_signed(surface) else "linear"), size=size, style=small,
+        colour_map=function_colours(surface), axis_labels=("$x$", "$y$"), smooth=False, titles=(" ",), height=0.45,
+    )  # fmt: skip
+    figure = render_tangent_plane(surface, at, value, gradient, colours=(_HIGHLIGHT, *_SLICES), options=options)
+    pixels = figure.pixels()[..., :3]
+    # The margins that a figure of its own needs would only make the surface small.
+    rows, columns = (np.flatnonzero((pixels < _PAPER).any(axis=(2, other))) for other in (1, 0))
+    return pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def _grid_line(surface: Surface, at: tuple[float, float], axis: int) -> np.ndarray:
@@ -294,10 +297,22 @@ def _draw_tangent(ax: Axes, x: float, value: float, slope: float, reach: float, 
     ax.plot([x], [value], "o", color=colour, markersize=4, zorder=5)
 
 
-def _label_point(ax: Axes, x: float, value: float, text: str, colour: str) -> None:
-    label = ax.annotate(
-        text, (x, value), xytext=(5, -9), textcoords="offset points", color=colour, fontsize=small_size(), zorder=6
+def _label_tangent(ax: Axes, surface: Surface, x: float, value: float, slope: float, text: str, colour: str) -> None:
+    """Write the slope beside its tangent, on the side where the curve is not."""
+    h = 0.02 * float(surface.x[-1] - surface.x[0])
+    around = np.clip([x - h, x + h], surface.x[0], surface.x[-1])
+    bend = float(np.nanmean(surface.interpolate(around[:, None]))) - value
+    (x0, y0), (x1, y1) = ax.transAxes.inverted().transform(
+        ax.transData.transform([(x, value), (x + h, value + slope * h)])
     )
+    size = figure_of(ax).get_size_inches()
+    along = np.array([(x1 - x0) * size[0], (y1 - y0) * size[1]])
+    away = np.array([-along[1], along[0]]) / np.linalg.norm(along) * (1 if bend <= 0 else -1)
+    label = ax.annotate(
+        text, (x, value), xytext=tuple(8 * away), textcoords="offset points", color=colour, fontsize=small_size(),
+        zorder=6, va="bottom" if away[1] > 0.5 else "top" if away[1] < -0.5 else "center",
+        ha="left" if away[0] > 0.5 else "right" if away[0] < -0.5 else "center",
+    )  # fmt: skip
     label.set_path_effects(halo_effects(2.0))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import Colormap, to_rgb
 
 from landscape.render.scenes.camera import Camera
-from landscape.render.scenes.mesh import contour_lines, edge_lines, point_cloud, polylines, tubes
+from landscape.render.scenes.mesh import contour_lines, edge_lines, polylines, tapered_tubes, tubes
 from landscape.render.scenes.options import Light
 from landscape.render.scenes.panel import TUBE_RADIUS
 from landscape.render.scenes.vtk_rendering import vtkActor, vtkLight, vtkPolyDataMapper, vtkProperty, vtkRenderer
@@ -18,7 +18,6 @@ from landscape.render.vtk_data import (
     to_cells,
     to_points,
     vtk_to_numpy,
-    vtkGlyph3D,
     vtkLookupTable,
     vtkPolyData,
     vtkSphereSource,
@@ -28,7 +27,7 @@ MARKER_RADIUS = 2.7 * TUBE_RADIUS
 """Radius of the disc at the start of a path; the star at its end is larger."""
 _STAR_RADIUS, _STAR_INNER, _RIM = 1.75 * MARKER_RADIUS, 0.42, 0.24 * MARKER_RADIUS
 """Outer radius of the star, its inner radius as a fraction of the outer one, and the width of a marker's rim."""
-_CHECKPOINT_RADIUS = 1.55 * TUBE_RADIUS
+_RING_RADIUS = 2.0 * TUBE_RADIUS
 _FINE, _BOLD, _EDGE = 0.0010, 0.0019, 0.0016
 """Radii of contour lines and edge lines."""
 _MIN_WIDTH = 1.1
@@ -166,19 +165,34 @@ def plate_actor(corners: np.ndarray, colour: str) -> vtkActor:
     return _coloured(_actor(mapper, UNLIT), colour)
 
 
-def path_actors(lines: Sequence[np.ndarray], checkpoints: np.ndarray, colour: str) -> list[vtkActor]:
-    """Return a path as tubes, with small spheres at checkpoints.
+def path_actors(
+    parts: Sequence[tuple[np.ndarray, np.ndarray]], rings: Sequence[np.ndarray], colour: str
+) -> list[vtkActor]:
+    """Return a path as tubes, with thin rings at checkpoints.
 
     Args:
-        lines: positions ``(m, 3)`` of each contiguous part.
-        checkpoints: positions ``(n, 3)`` of the checkpoints.
-        colour: colour of tubes and checkpoints.
+        parts: positions ``(m, 3)`` and radii ``(m,)`` of each contiguous part.
+        rings: axis ``(2, 3)`` of each ring.
+        colour: colour of tubes and rings.
     """
-    lines = [line for line in lines if len(line) > 1]
-    actors = [_tube(polylines(lines), TUBE_RADIUS, colour, GLOSSY, sides=20)] if lines else []
-    if len(checkpoints):
-        actors.append(_spheres(checkpoints, _CHECKPOINT_RADIUS, colour))
-    return actors
+    drawn = []
+    if parts:
+        mesh = tapered_tubes(polylines([line for line, _ in parts]), np.concatenate([r for _, r in parts]), sides=20)
+        drawn.append(_plain(mesh, colour, GLOSSY))
+    if rings:
+        drawn.append(_tube(polylines(rings), _RING_RADIUS, colour, GLOSSY, sides=20))
+    return drawn
+
+
+def sphere_actor(position: np.ndarray, radius: float, colour: str) -> vtkActor:
+    """Return a sphere around a position ``(3,)``."""
+    source = vtkSphereSource()
+    source.SetRadius(radius)
+    source.SetCenter(*position)
+    source.SetThetaResolution(32)
+    source.SetPhiResolution(24)
+    source.Update()
+    return _plain(source.GetOutput(), colour, GLOSSY)
 
 
 def marker_actors(position: np.ndarray, end: bool, colour: str, camera: Camera) -> list[vtkActor]:
@@ -240,23 +254,14 @@ def _fan(centre: np.ndarray, corners: np.ndarray, colour: str) -> vtkActor:
     return _coloured(_actor(mapper, UNLIT), colour)
 
 
-def _spheres(positions: np.ndarray, radius: float, colour: str) -> vtkActor:
-    source = vtkSphereSource()
-    source.SetRadius(radius)
-    source.SetThetaResolution(32)
-    source.SetPhiResolution(24)
-    glyph = vtkGlyph3D()
-    glyph.SetInputData(point_cloud(positions))
-    glyph.SetSourceConnection(source.GetOutputPort())
-    glyph.ScalingOff()
-    mapper = vtkPolyDataMapper()
-    mapper.SetInputConnection(glyph.GetOutputPort())
-    return _coloured(_actor(mapper, GLOSSY), colour)
-
-
 def _tube(lines: vtkPolyData, radius: float, colour: str, material: Material, sides: int) -> vtkActor:
+    return _plain(tubes(lines, radius, sides), colour, material)
+
+
+def _plain(mesh: vtkPolyData, colour: str, material: Material) -> vtkActor:
+    """Return a mesh in one colour."""
     mapper = vtkPolyDataMapper()
-    mapper.SetInputData(tubes(lines, radius, sides))
+    mapper.SetInputData(mesh)
     mapper.ScalarVisibilityOff()
     return _coloured(_actor(mapper, material), colour)
 

@@ -158,7 +158,7 @@ def compose(
     view = best_view([panel.field for panel in every], [panel.box for panel in every], parse_view(options.view), paths)
     figure = new_figure(size, options.background)
     with figure.style():
-        handles = _legend_handles(panels) if options.axes else []
+        handles = _legend_handles(panels, names=not animated or any(steps)) if options.axes else []
         (x_label, y_label), about_axes = short_axis_labels([several[-1] for several in moments])
         if options.axis_labels:
             (x_label, y_label), about_axes = options.axis_labels, ""
@@ -223,7 +223,13 @@ def _titles(surfaces: Sequence[Surface], options: SceneOptions) -> list[str]:
     return [surface.name for surface in surfaces]
 
 
-def _legend_handles(panels: Sequence[ScenePanel]) -> list[Line2D]:
-    """Return legend entries for the paths of all panels, each once, and for start and end."""
+def _legend_handles(panels: Sequence[ScenePanel], names: bool) -> list[Line2D]:
+    """Return legend entries for the paths of all panels, each once, and for start and end.
+
+    Args:
+        panels: panels of the scene.
+        names: True to name the paths; the head-up display of an animation does so, too.
+    """
     paths = list(dict.fromkeys((path.trajectory.name, path.colour) for panel in panels for path in panel.paths))
-    return overlay.legend_handles(paths) if paths else []
+    handles = overlay.legend_handles(paths) if paths else []
+    return handles if names else handles[len(paths) :]

@@ -1,4 +1,4 @@
-"""Head-up display of an animation: step, epoch, and the loss of each path or surface at its last checkpoint."""
+"""Head-up display of an animation: step, epoch, and name and loss of each path or surface at its last checkpoint."""
 
 from __future__ import annotations
 
@@ -113,7 +113,8 @@ class PathReadout:
             return []
         label = "loss:" if self.own_loss else f"{metric_label(self.metric)} of the surface:"
         epoch = epoch_at([path.trajectory for path in self.panel.paths], step)
-        losses = [_loss(path, self.scale, self.own_loss, step) for path in self.panel.paths]
+        paths = self.panel.paths
+        losses = [f"{path.trajectory.name} {_loss(path, self.scale, self.own_loss, step)}".strip() for path in paths]
         return [_progress(step, epoch), label, *losses]
 
 

@@ -60,13 +60,6 @@ def polylines(positions: Sequence[np.ndarray]) -> vtkPolyData:
     return mesh
 
 
-def point_cloud(positions: np.ndarray) -> vtkPolyData:
-    """Return points ``(m, 3)`` without cells, for glyphs."""
-    mesh = vtkPolyData()
-    mesh.SetPoints(to_points(positions))
-    return mesh
-
-
 def clip_mesh(mesh: vtkPolyData, cut: float) -> vtkPolyData:
     """Return the part of a surface mesh below the height ``cut``, with a clean edge."""
     if not np.isfinite(cut):
@@ -107,6 +100,19 @@ def tubes(lines: vtkPolyData, radius: float, sides: int) -> vtkPolyData:
     tube = vtkTubeFilter()
     tube.SetInputData(lines)
     tube.SetRadius(radius)
+    tube.SetNumberOfSides(sides)
+    tube.CappingOn()
+    tube.Update()
+    mesh: vtkPolyData = tube.GetOutput()
+    return mesh
+
+
+def tapered_tubes(lines: vtkPolyData, radii: np.ndarray, sides: int) -> vtkPolyData:
+    """Return closed tubes around polylines with a radius ``(n,)`` at each of their points."""
+    lines.GetPointData().SetScalars(to_array("radius", np.ascontiguousarray(radii, np.float64)))
+    tube = vtkTubeFilter()
+    tube.SetInputData(lines)
+    tube.SetVaryRadiusToVaryRadiusByAbsoluteScalar()
     tube.SetNumberOfSides(sides)
     tube.CappingOn()
     tube.Update()

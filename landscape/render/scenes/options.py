@@ -54,6 +54,7 @@ class SceneOptions:
         axis_labels: labels of the x and y axes; by default those of the surfaces' directions.
         smooth: interpolate between grid points by monotone cubics, which add no extremum; otherwise bilinearly.
         path_height: ``surface`` to lay paths on the surface, ``loss`` to draw them at the checkpoints' own loss.
+        distance: True to draw paths thinner the farther the run was from the plane, and to state the distances.
         background: colour behind the scene.
         transparent: True for a transparent background.
         supersampling: samples per pixel along each axis. The default is 3 for a still (fewer above 1.3 megapixels) and
@@ -76,6 +77,7 @@ class SceneOptions:
     axis_labels: tuple[str, str] | None = None
     smooth: bool = True
     path_height: PathHeight = "surface"
+    distance: bool = True
     background: str = "white"
     transparent: bool = False
     supersampling: float | None = None

@@ -14,6 +14,7 @@ from landscape.geometry.trajectory import Trajectory
 from landscape.render.height_field import Box, HeightField, PathSegment, drape
 from landscape.render.labels import plane_notes
 from landscape.render.missing import smoothing_note, stopped_note
+from landscape.render.paths import distance_notes
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.scenes.options import SceneOptions
 from landscape.render.style import TRAJECTORY_COLOURS, path_indices
@@ -219,7 +220,7 @@ def scene_notes(panels: Sequence[ScenePanel], metric: str, scale: Scale, options
     label = metric_label(metric)
     notes = list(dict.fromkeys(note for panel in panels for note in plane_notes(panel.surface)))
     if scale.vmax < scale.highest:
-        notes.append(f"cut off at {label} = {scale.format(scale.vmax)}")
+        notes.append(f"{label} clipped at {scale.vmax:.4g}")
         scale = replace(scale, highest=scale.vmax)
     notes.append(scale.note(label))
     statuses = np.concatenate([panel.surface.status.ravel() for panel in panels])
@@ -245,6 +246,9 @@ def scene_notes(panels: Sequence[ScenePanel], metric: str, scale: Scale, options
             notes.append(f"{', '.join(names)}: {text}")
     if paths and options.path_height == "loss":
         notes.append("paths at their own loss, hidden where below the surface")
+    if options.distance:
+        runs = {path.trajectory.name: path.trajectory for path in paths}
+        notes += distance_notes(list(runs.values()))
     if options.smooth:
         notes += dict.fromkeys(smoothing_note(panel.surface) for panel in panels)
     return [note for note in notes if note]

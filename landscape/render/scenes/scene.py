@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from landscape.render.scenes.framing import fit_camera
 from landscape.render.scenes.offscreen import render_once
 from landscape.render.scenes.options import SceneOptions
 from landscape.render.scenes.panel import ScenePanel, Trajectories
+from landscape.render.scenes.vtk_rendering import vtkActor
 from landscape.render.scenes.vtk_scene import VTKScene
 from landscape.surface.surface import Surface
 
@@ -27,7 +28,11 @@ _GROUND_SAMPLES = 161
 
 
 def render_scene(
-    surfaces: Surface | Sequence[Surface], trajectories: Trajectories = (), options: SceneOptions | None = None
+    surfaces: Surface | Sequence[Surface],
+    trajectories: Trajectories = (),
+    options: SceneOptions | None = None,
+    *,
+    decorate: Callable[[ScenePanel], Sequence[vtkActor]] | None = None,
 ) -> StyledFigure:
     """Draw surfaces side by side in three dimensions, on one scale and from one side.
 
@@ -40,6 +45,7 @@ def render_scene(
         trajectories: trajectories for every surface, or one sequence of trajectories per surface. Paths are cut where
             the grid or the surface ends.
         options: options of the scene.
+        decorate: function that returns further actors of a panel.
 
     Returns:
         A figure of exactly the given size at its own ``dpi``; save an image with
@@ -57,6 +63,9 @@ def render_scene(
         """Draw a panel with VTK; no VTK object outlives the call."""
         scene = VTKScene(composition, panel, ticks, camera)
         scene.show_paths()
+        for actor in decorate(panel) if decorate is not None else ():
+            scene.renderer.AddActor(actor)
+        scene.renderer.ResetCameraClippingRange()
         return render_once(
             scene.renderer,
             layout.panel_size,

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.colors import to_hex, to_rgb, to_rgba
 
-from landscape.render.height_field import interpolate_path
 from landscape.render.scenes import actors
 from landscape.render.scenes.axes import TOP_VIEW, AxisTicks, box_lines
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.composition import Composition
 from landscape.render.scenes.layout import ink
 from landscape.render.scenes.mesh import clip_mesh, surface_mesh
-from landscape.render.scenes.panel import GAP, TUBE_RADIUS, ScenePanel, ScenePath
+from landscape.render.scenes.panel import GAP, ScenePanel
+from landscape.render.scenes.paths import all_path_actors, marker_position
 from landscape.render.scenes.vtk_rendering import vtkActor, vtkRenderer
 
 
@@ -110,9 +110,10 @@ class VTKScene:
         self._paths, self._markers = [], []
         if parameters is None:
             parameters = [len(path.trajectory) - 1.0 for path in self._panel.paths]
+        distance = self._composition.options.distance
+        self._paths = all_path_actors(self._panel, parameters, distance, self._min_radius)
         for path, t in zip(self._panel.paths, parameters, strict=True):
             if t is not None:
-                self._paths += _path_actors(self._panel, path, t, self._min_radius)
                 ends = ((marker_position(self._panel, path, at), at > 0) for at in (0.0, t))
                 self._markers += [(position, end, path.colour) for position, end in ends if position is not None]
         for actor in self._paths:
@@ -136,21 +137,3 @@ def floor_colour(background: str) -> str:
     ground, text = np.array(to_rgb(background)), np.array(to_rgb(ink(background)))
     red, green, blue = ground + 0.045 * (text - ground)
     return to_hex((red, green, blue))
-
-
-def marker_position(panel: ScenePanel, path: ScenePath, t: float) -> np.ndarray | None:
-    """Return the position ``(3,)`` of the marker at the path parameter ``t``; None where there is no surface below."""
-    point = interpolate_path(path.segments, t)
-    return None if point is None else panel.positions(point[None], 0.6 * actors.MARKER_RADIUS)[0]
-
-
-def _path_actors(panel: ScenePanel, path: ScenePath, t: float, min_radius: float) -> list[vtkActor]:
-    """Return the actors of a path up to ``t``, on the surface and projected onto the floor."""
-    reached = [part for part in (segment.truncated(t) for segment in path.segments) if part is not None]
-    lines = [panel.positions(segment.points, TUBE_RADIUS) for segment in reached]
-    checkpoints = [line[segment.t == np.round(segment.t)] for line, segment in zip(lines, reached, strict=True)]
-    # Projected without the lift, which would displace the line where the surface is steep.
-    flat = [panel.positions(segment.points, 0.0)[:, :2] for segment in reached if len(segment.points) > 1]
-    shadow = [np.column_stack([line, np.full(len(line), -GAP)]) for line in flat]
-    parts = actors.path_actors(lines, np.concatenate([*checkpoints, np.empty((0, 3))]), path.colour)
-    return [*parts, actors.line_actor(shadow, 2.4, path.colour, min_radius)] if shadow else parts

@@ -1,0 +1,87 @@
+"""Paths as arrays: their distance from the plane, and where they coincide. Matplotlib is not loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from landscape._utils.text import non_breaking
+
+if TYPE_CHECKING:
+    from landscape.geometry.trajectory import Trajectory
+
+WIDTH_NOTE = "thinner paths are farther from the plane, in % of the run's largest distance from the origin"
+"""What the width of paths means, once for each figure."""
+_THINNEST = 0.18
+"""Width of a path far from the plane, as a fraction of its width on the plane."""
+_FAR = 0.4
+"""Relative distance from the plane from which a path has its thinnest line."""
+
+
+def relative_distance(trajectory: Trajectory) -> np.ndarray | None:
+    """Return the distance of each checkpoint from the plane relative to how far the run ever was from the origin.
+
+    Returns:
+        ``(n,)`` from 0 (on the plane) to 1; None if the distances are unknown, or zero up to rounding.
+    """
+    distance, displacement = trajectory.distance, trajectory.displacement
+    known = np.isfinite(distance)
+    reach = max(float(np.max(lengths[np.isfinite(lengths)], initial=0.0)) for lengths in (distance, displacement))
+    if not reach > 0 or not known.any() or float(distance[known].max()) < 1e-6 * reach:
+        return None
+    return np.where(known, distance, 0.0) / reach
+
+
+def width_factors(relative: np.ndarray) -> np.ndarray:
+    """Return the width of a path at each checkpoint, as a fraction of its width on the plane.
+
+    Args:
+        relative: relative distances ``(n,)``; see :func:`relative_distance`.
+    """
+    factors: np.ndarray = np.interp(relative, [0.0, _FAR], [1.0, _THINNEST])
+    return factors
+
+
+def distance_notes(trajectories: Sequence[Trajectory], distance: bool | None = None) -> list[str]:
+    """Return the notes on the distances of runs from the plane, which the widths of their paths show.
+
+    Args:
+        trajectories: runs in one plot.
+        distance: True to say so even if a distance is zero or unknown, False for no notes.
+    """
+    if distance is False:
+        return []
+    parts, drawn = [], False
+    for trajectory in trajectories:
+        name, relative = non_breaking(trajectory.name or "path"), relative_distance(trajectory)
+        if relative is not None:
+            parts.append(f"up to {_percent(float(relative.max()))} ({name})")
+            drawn = True
+        elif distance:
+            parts.append(f"{'0' if np.isfinite(trajectory.distance).any() else 'unknown'} ({name})")
+    notes = [f"distance from the plane: {', '.join(parts)}"] if parts else []
+    return notes + [WIDTH_NOTE] * drawn
+
+
+def nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the distance ``(n,)`` of each of ``points`` from the nearest of ``others``."""
+    found = np.empty(len(points))
+    for start in range(0, len(points), 256):  # the matrix of all distances could be large
+        part = points[start : start + 256]
+        found[start : start + 256] = np.linalg.norm(part[:, None] - others[None], axis=2).min(axis=1)
+    return found
+
+
+def long_runs(mask: np.ndarray, lengths: np.ndarray, shortest: float) -> np.ndarray:
+    """Return the parts of ``mask`` that are True over a stretch long enough to be dashed, not at mere crossings."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(np.int8), [0]))))
+    kept = np.zeros(len(mask), dtype=bool)
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        kept[start:end] = lengths[start:end].sum() >= shortest
+    return kept
+
+
+def _percent(fraction: float) -> str:
+    return non_breaking(f"{fraction:.0%}".replace("%", " %") if fraction >= 0.01 else f"{100 * fraction:.1g} %")
