@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-import matplotlib
+from matplotlib.gridspec import SubplotParams
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from landscape.render.figure import StyledFigure, figure_of
@@ -13,6 +13,8 @@ from landscape.render.figure import StyledFigure, figure_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_PASSES = 4
+"""Axes of equal scale change their shape in each pass; later passes move them by less than a pixel."""
 _MARGINS = ("left", "right", "bottom", "top", "wspace", "hspace")
 
 
@@ -21,17 +23,18 @@ def may_make_room(ax: Axes) -> bool:
     figure, spec = figure_of(ax), ax.get_subplotspec()
     if isinstance(figure, StyledFigure) or figure.get_layout_engine() is not None or spec is None:
         return False
-    margins = spec.get_gridspec().get_subplot_params(figure)
-    return all(getattr(margins, name) == matplotlib.rcParams[f"figure.subplot.{name}"] for name in _MARGINS)
+    margins, default = spec.get_gridspec().get_subplot_params(figure), SubplotParams()
+    return all(getattr(margins, name) == getattr(default, name) for name in _MARGINS)
 
 
 def make_room(ax: Axes) -> None:
     """Place the axes of such a figure once, so that nothing overlaps; other figures are left as they are.
 
-    Constrained layout runs a single time. No engine stays behind, which would ignore a later ``subplots_adjust``.
+    Constrained layout runs now. No engine stays behind, which would ignore a later ``subplots_adjust``.
     """
     if not may_make_room(ax):
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a figure that is too small keeps its layout
-        ConstrainedLayoutEngine().execute(figure_of(ax))
+        for _ in range(_PASSES):
+            ConstrainedLayoutEngine().execute(figure_of(ax))

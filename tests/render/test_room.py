@@ -12,6 +12,7 @@ import pytest
 
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
+from landscape.render.plots.options import ContourOptions
 from landscape.surface.surface import DONE, Surface
 
 
@@ -28,13 +29,15 @@ def panels(figure):
     return [ax.get_tightbbox(figure.canvas.get_renderer()) for ax in figure.axes]
 
 
-@pytest.mark.parametrize("layout", [None, "tight", "constrained"])
-@pytest.mark.parametrize(("rows", "columns", "size"), [(1, 2, (7, 3)), (1, 2, None), (2, 2, (8, 7)), (1, 3, (12, 3))])
-def test_panels_do_not_overlap(slope, walk, layout, rows, columns, size):
-    figure, axes = plt.subplots(rows, columns, figsize=size, layout=layout)
+@pytest.mark.parametrize(
+    ("rows", "columns", "size", "height"),
+    [(1, 2, (7, 3), 2.0), (1, 2, None, 4.0), (2, 2, (8, 7), 2.0), (1, 3, (12, 3), 1.0)],
+)
+def test_panels_do_not_overlap(slope, rows, columns, size, height):
+    figure, axes = plt.subplots(rows, columns, figsize=size)
+    labels = ("filter-normalized direction 1", "filter-normalized direction 2")
     for ax in np.ravel(axes):
-        plot_contour(slope(), [walk([(0, 0), (1, 1)])], ax=ax)
-    figure.draw_without_rendering()
+        plot_contour(slope(y=(0.0, height)), ax=ax, options=ContourOptions(axis_labels=labels))
     boxes = panels(figure)
     assert len(boxes) == rows * columns
     for one, other in itertools.combinations(boxes, 2):
