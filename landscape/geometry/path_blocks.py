@@ -125,6 +125,7 @@ class PathBlocks:
         k: int,
         part: slice,
         there: Tensor,
+        memory: Tensor,
         directions: Sequence[Tensor] = (),
         coordinates: Sequence[_Array] = (),
     ) -> Iterator[Tensor]:
@@ -136,18 +137,24 @@ class PathBlocks:
             k: number of the tensor.
             part: range in the flattened tensor.
             there: the block at the point, float64.
+            memory: ``(2, entries or more)`` float64, for two checkpoints at a time.
             directions: blocks of directions, float64.
             coordinates: for each checkpoint the multiples of the directions to subtract, ``(directions,)``.
         """
-        return _ahead(self._displacements(k, part, there, directions, coordinates))
+        return _ahead(self._displacements(k, part, there, memory, directions, coordinates))
 
     def _displacements(
-        self, k: int, part: slice, there: Tensor, directions: Sequence[Tensor], coordinates: Sequence[_Array]
+        self,
+        k: int,
+        part: slice,
+        there: Tensor,
+        memory: Tensor,
+        directions: Sequence[Tensor],
+        coordinates: Sequence[_Array],
     ) -> Iterator[Tensor]:
-        memory = torch.empty(2, len(there), dtype=torch.float64)
         with BlockReader() as reader:
             for i, places in enumerate(self.checkpoints):
-                displacement = memory[i % 2]
+                displacement = memory[i % 2, : len(there)]
                 for start in range(0, len(there), CACHED_BLOCK):
                     stop = min(start + CACHED_BLOCK, len(there))
                     piece = displacement[start:stop]

@@ -16,7 +16,14 @@ from landscape._utils.torch_compat import add_each, copy_each
 from landscape.geometry.direction import Direction, DirectionSampler, difference, orthogonalize
 from landscape.geometry.path_blocks import PathBlocks, WeightsLoader
 from landscape.geometry.pca import principal_directions
-from landscape.geometry.weights import Weights, float64_blocks, named_float64_blocks, require_same_layout
+from landscape.geometry.weights import (
+    SUM_BLOCK,
+    Weights,
+    float64_blocks,
+    named_float64_blocks,
+    real_view,
+    require_same_layout,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -142,14 +149,16 @@ class Plane:
         directions = [direction.weights for direction in self.directions]
         products, squares = np.zeros((len(blocks), self.ndim)), [0.0] * len(blocks)
         number = {name: k for k, name in enumerate(self.origin.tensors)}
+        largest = max((real_view(tensor).numel() for _, tensor in self.origin), default=0)
+        memory = torch.empty(2, min(largest, SUM_BLOCK), dtype=torch.float64)
         for name, part, (there, *parts) in named_float64_blocks(self.origin, *directions):
-            for i, displacement in enumerate(blocks.displacements(number[name], part, there)):
+            for i, displacement in enumerate(blocks.displacements(number[name], part, there, memory)):
                 squares[i] += float(torch.dot(displacement, displacement))
                 products[i] += [float(torch.dot(displacement, each)) for each in parts]
         coordinates = [self._coordinates(of_one) for of_one in products]
         residual_squares = [0.0] * len(blocks)
         for name, part, (there, *parts) in named_float64_blocks(self.origin, *directions):
-            for i, residual in enumerate(blocks.displacements(number[name], part, there, parts, coordinates)):
+            for i, residual in enumerate(blocks.displacements(number[name], part, there, memory, parts, coordinates)):
                 residual_squares[i] += float(torch.dot(residual, residual))
         return [
             Projection(at, residual**0.5, square**0.5)
