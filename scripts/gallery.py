@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 IMAGES, GALLERY = DOCS / "images", DOCS / "gallery.md"
-PAGES = (*sorted((DOCS / "tutorial").glob("*.md")), DOCS / "connect.md")
+PAGES = (*sorted((DOCS / "tutorial").glob("*.md")), DOCS / "connect.md", DOCS / "through.md")
 """Pages with figures; their pictures are in a directory of ``docs/images`` with the name of theirs."""
 RECIPES = tuple(sorted(page for page in (DOCS / "recipes").glob("*.md") if page.stem != "index"))
 RECIPE_INDEX = DOCS / "recipes" / "index.md"

@@ -114,7 +114,7 @@ def animate_scene(
 
     All frames share one layout and one camera distance, the smallest that keeps the whole scene inside every frame.
     A descent ends with the complete figure, which is held for a while. Surfaces through training change on one scale,
-    each around its own checkpoint, with the paths up to it.
+    each around its own checkpoint, with the paths up to it; from each checkpoint to the next takes equal time.
 
     Args:
         surfaces: one or several surfaces of two axes, also through training, drawn side by side.
@@ -157,6 +157,7 @@ def animate_scene(
     frames = plan_frames(
         composition.view[0], steps, turn=turn if orbit else None, seconds=motion.seconds, fps=fps, hold=hold
     )
+    frames = _paced(frames, composition)
     total, done = sum(frame.repeat for frame in frames), 0
     with write_video(path, fps) as writer:
         for frame, image in zip(frames, render_frames(composition, frames), strict=True):
@@ -261,6 +262,23 @@ def _cameras(composition: Composition, frames: Sequence[Frame]) -> tuple[list[Ca
         camera, ticks = fit_camera(composition)
         return [camera] * len(frames), ticks
     return fit_orbit(composition, azimuths)
+
+
+def _paced(frames: Sequence[Frame], composition: Composition) -> list[Frame]:
+    """Return frames in which surfaces through training take equal times from each checkpoint to the next.
+
+    Checkpoints are often chosen where much happens, which would be over in an instant at constant speed.
+    """
+    knots = sorted({step for relief in composition.reliefs if relief is not None for step in relief.steps})
+    if len(knots) < 3:
+        return list(frames)
+    first, last = _steps(composition)
+    knots = sorted({first, *knots, last})
+    even = np.linspace(first, last, len(knots))
+    return [
+        frame if frame.step is None else replace(frame, step=float(np.interp(frame.step, even, knots)))
+        for frame in frames
+    ]
 
 
 def _steps(composition: Composition) -> tuple[float, float]:
