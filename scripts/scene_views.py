@@ -1,8 +1,9 @@
-"""Draw one scene from all named views, at three sizes on paper and on four backgrounds, as one picture for docs/scenes.md.
+"""Draw one scene from all named views, at three sizes on paper and on four backgrounds, as one picture.
 
     python scripts/scene_views.py demo-out/surfaces/resnet20-paths.h5 demo-out/trajectories/resnet20-paths.h5
 
-The files are those that `landscape demo` writes. The picture is docs/images/scene-views.webp unless --out says otherwise.
+The files are those that `landscape demo` writes. The picture is docs/images/scene-views.webp, shown in docs/scenes.md,
+unless --out says otherwise.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "scripts"))
 from fuzzing.corpus import KINDS
 from fuzzing.runner import run, summary
 
-CASES = 160
+CASES = 168
 """Number of damaged files, eight of each kind, with one command each."""
 
 

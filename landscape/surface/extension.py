@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def extend_surface(path: str | os.PathLike[str], header: Header) -> tuple[int, .
     Raises:
         StoreError: the file is damaged, or another process has it open.
     """
-    path, settings = Path(path), header.settings
+    path, settings = Path(path).resolve(), header.settings  # a link stays a link
     with open_hdf5(path) as file:
         stored = read_settings(file, path)
     states = dict(zip(settings.steps, settings.states, strict=True))
@@ -39,9 +40,11 @@ def extend_surface(path: str | os.PathLike[str], header: Header) -> tuple[int, .
     )
     if not stored.steps or not added or not unchanged or settings.differences(extended):
         return ()
+    mode = stat.S_IMODE(path.stat().st_mode)
     with create_hdf5(path, overwrite=True, like=path) as file:
         spread_last_axis(file, header.coordinates, [settings.steps.index(step) for step in stored.steps])
         file.attrs["settings"] = as_attribute(extended.to_json())
         file.attrs["checkpoints"] = as_attribute([one.to_json() for one in header.metadata.checkpoints])
         write_finished(file, False)
+    path.chmod(mode)
     return added

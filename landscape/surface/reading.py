@@ -75,6 +75,8 @@ def read_surface(path: str | os.PathLike[str], name: str | None = None) -> Surfa
         metadata = SurfaceMetadata.from_attributes(read_attributes(file))
         if "dir_file" in file:
             metadata = replace(metadata, other={**metadata.other, "dir_file": python_value(file["dir_file"][()])})
+    if own:
+        _require_members(metadata, shape, path)
     if not values:
         raise StoreError(f"{path} holds coordinates of shape {shape} but no values of that shape; is the file damaged?")
     title = metadata.title
@@ -88,6 +90,25 @@ def read_surface(path: str | os.PathLike[str], name: str | None = None) -> Surfa
         metadata = SurfaceMetadata.from_json(described)
     ordered = {key: values[key] for key in [*metadata.metrics, *values] if key in values}
     return Surface(coordinates, ordered, status, metadata, name or printable(title) or path.stem, estimates)
+
+
+def _require_members(metadata: SurfaceMetadata, shape: tuple[int, ...], path: Path) -> None:
+    """Raise ``StoreError`` unless seeds or checkpoints are as many as there are places along the last axis."""
+    settings = metadata.settings
+    if settings is None or not (settings.seeds or settings.steps or metadata.checkpoints):
+        return
+    counts = {
+        "seeds": len(settings.seeds),
+        "steps": len(settings.steps),
+        "states": len(settings.states),
+        "checkpoints": len(metadata.checkpoints),
+    }
+    expected = ("seeds",) if settings.seeds else ("steps", "states")
+    wrong = [name for name in expected if counts[name] != shape[0]]
+    wrong += [name for name in ("checkpoints",) if counts[name] not in (0, shape[0])]
+    if wrong or len(shape) < 2 or (settings.seeds and settings.steps):
+        listed = ", ".join(f"{counts[name]} {name}" for name in wrong or expected)
+        raise StoreError(f"{path} is damaged: the last axis has {shape[0]} places for {listed}; restore the file")
 
 
 def _float64(node: h5py.Dataset) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -113,12 +114,13 @@ def attach_trajectories(path: str | os.PathLike[str], trajectories: Sequence[Tra
     with open_hdf5(path) as file:
         if "status" not in file or "VTKHDF" not in file:
             raise StoreError(f"{path}: expected a surface file of this program to attach trajectories to")
-        status = read_array(file["status"])
+        status, settings = read_array(file["status"]), json.loads(file.attrs["settings"])
         pending = int((status == PENDING).sum())
         if pending and not python_value(file.attrs["finished"]):  # a finished adaptive surface has pending points
             raise StoreError(f"{path} has {pending} points left to compute; attach trajectories when it is finished")
-    if status.ndim != axes:
-        raise ValueError(f"expected trajectories with {status.ndim} axes, as many as the surface, got {axes}")
+    expected = status.ndim - bool(settings.get("steps"))  # the last axis of a surface through training is time
+    if expected != axes:
+        raise ValueError(f"expected trajectories with {expected} axes, as many as the surface, got {axes}")
     mode = stat.S_IMODE(path.stat().st_mode)
     with create_hdf5(path, overwrite=True, like=path) as file:
         if "trajectories" in file:

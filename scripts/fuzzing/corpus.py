@@ -50,6 +50,10 @@ _SURFACE = (
     "trajectory GOOD/run --plane FILE --out OUT.h5", "trajectory GOOD/run --plane FILE --attach --out OUT.h5",
     "surface GOOD/run --x -1:1:3 --directions FILE --out OUT.h5", "export FILE --out OUT.vtp",
 )  # fmt: skip
+_THROUGH = (
+    *_SURFACE, "export FILE --out OUT.pvd", "plot FILE --at 2 --out OUT.svg", "topology FILE --at 2",
+    "surface GOOD/run --checkpoints 3 --x -1:1:3 --y -1:1:3 --out FILE",
+)  # fmt: skip
 _PLANE = (
     "info FILE", "info --json FILE", "surface GOOD/run --x -1:1:3 --y -1:1:3 --directions FILE --out OUT.h5",
     "trajectory GOOD/run --plane FILE --out OUT.h5",
@@ -75,6 +79,7 @@ KINDS = {
     "surface": Kind("surface.h5", "hdf5", _SURFACE, ("surface.h5",)),
     "adaptive": Kind("adaptive.h5", "hdf5", _SURFACE, ("adaptive.h5",)),
     "seeds": Kind("seeds.h5", "hdf5", _SURFACE, ("seeds.h5",)),
+    "through": Kind("through.h5", "hdf5", _THROUGH, ("through.h5",)),
     "attached": Kind("attached.h5", "hdf5", (*_SURFACE, *_PATH), ("attached.h5",)),
     "plane": Kind("plane.h5", "hdf5", _PLANE, ("plane.h5",)),
     "trajectory": Kind("trajectory.h5", "hdf5", (*_PATH, *_PLANE), ("trajectory.h5",)),
@@ -114,6 +119,7 @@ def make_corpus(folder: Path) -> None:
     compute_surface(run, None, ["-1:1:5", "-1:1:4"], SweepConfig(out=surface))
     compute_surface(run, None, ["-1:1:5", "-1:1:5"], SweepConfig(out=folder / "adaptive.h5", adaptive=Adaptive(0.2)))
     compute_surface(run, PlaneConfig(seeds=(0, 1)), ["-1:1:3", "-1:1:3"], SweepConfig(out=folder / "seeds.h5"))
+    compute_surface(run, PlaneConfig(checkpoints=2), ["-1:1:3", "-1:1:3"], SweepConfig(out=folder / "through.h5"))
     shutil.copy(surface, folder / "attached.h5")
     paths = project(run, folder / "attached.h5", out=folder / "paths.h5")
     attach_trajectories(folder / "attached.h5", paths)

@@ -17,11 +17,13 @@ import math
 import os
 import sys
 
+import numpy as np
 from paraview import servermanager, simple
 from paraview.vtk.util.numpy_support import vtk_to_numpy
 
 PATH_COLOURS = [(0.89, 0.10, 0.11), (0.07, 0.07, 0.07), (1.0, 0.61, 0.11), (0.95, 0.35, 0.78), (0.48, 0.27, 0.10)]
 NOT_METRICS = {"status", "seconds", "height", "vtkGhostType", "x", "y", "z"}
+ANGLE = 27.0  # of the camera, in degrees
 RELIEF_HEIGHT = 0.6  # in units of the longer axis, as in raised files
 
 # Runs in this script and, as text, in ParaView's pipeline, so that a saved state contains all of its code.
@@ -249,14 +251,17 @@ def place_camera(view, points, bounds):
         return float((around[:, 2] * (x * around[:, 0] + y * around[:, 1])).sum())
 
     azimuth, elevation = math.radians(sorted((-60, 30, 120, -150), key=height_in_front)[0]), math.radians(38)
-    reach = math.dist(bounds[::2], bounds[1::2])
-    direction = (math.cos(azimuth) * math.cos(elevation), math.sin(azimuth) * math.cos(elevation), math.sin(elevation))
+    cosine, sine = math.cos(azimuth), math.sin(azimuth)
+    back = np.array([cosine * math.cos(elevation), sine * math.cos(elevation), math.sin(elevation)])
+    right = np.array([-sine, cosine, 0.0])
+    across, along, up = (points - middle) @ right, (points - middle) @ back, (points - middle) @ np.cross(back, right)
+    # ResetCamera fits a bounding sphere, which leaves wide margins: the nearest camera that sees every point is taken.
+    width, height = view.ViewSize
+    half = 0.93 * math.tan(math.radians(ANGLE / 2))
+    distance = float((along + np.maximum(np.abs(up), np.abs(across) * height / width) / half).max())
     view.CameraFocalPoint = middle
-    view.CameraPosition = [m + 2 * reach * d for m, d in zip(middle, direction)]  # noqa: B905 - older Pythons
-    view.CameraViewUp, view.CameraViewAngle = [0.0, 0.0, 1.0], 27.0
-    simple.ResetCamera(view)
-    # ResetCamera fits a bounding sphere, which leaves wide margins. Set as a property, so that the state contains it.
-    view.CameraPosition = [f + (p - f) / 1.25 for p, f in zip(view.CameraPosition, view.CameraFocalPoint)]  # noqa: B905
+    view.CameraPosition = [float(m + distance * b) for m, b in zip(middle, back)]  # noqa: B905 - older Pythons
+    view.CameraViewUp, view.CameraViewAngle = [0.0, 0.0, 1.0], ANGLE
 
 
 def table_as_mesh(source):

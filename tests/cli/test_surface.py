@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 
 import h5py
 import numpy as np
@@ -209,6 +212,63 @@ def test_several_seeds(run, tmp_path, program):
     code, said, _ = program(*words, "--to", run, "--seeds", "0:3", "--out", tmp_path / "x.h5")
     assert code == 2
     assert "random" in said
+
+
+def test_through_training(run, tmp_path, program):
+    out = tmp_path / "through.h5"
+    words = ["surface", run, "--x", "-1:1:4", "--y", "-1:1:3", "--samples", "50", "--out", out]
+    code, said, _ = program(*words, "--checkpoints", "0,4")
+    assert code == 0
+    assert "each of 2 checkpoints" in said
+    assert program(*words, "--checkpoints", "3")[0] == 0, "a further checkpoint is added"
+    assert read_surface(out).steps == (0, 4, 12)
+    code, said, _ = program(*words, "--checkpoints", "0,12")
+    assert code == 1
+    assert "a file takes further checkpoints, but keeps those that it has" in said
+    for wrong, why in (("0", "expected all"), ("0,x", "expected all"), ("0,3", "has none of step 3")):
+        code, said, _ = program(*words, "--checkpoints", wrong)
+        assert code == 2
+        assert why in said
+    code, _, printed = program("info", out)
+    assert code == 0
+    assert "3 checkpoints" in printed
+    code, _, printed = program("check", out)
+    assert code == 0
+    assert "origin" in printed
+    assert program("trajectory", run, "--plane", out, "--attach", "--out", tmp_path / "path.h5")[0] == 0
+    paths = ["--trajectory", tmp_path / "path.h5"]
+    assert program("plot", out, *paths, "--out", tmp_path / "panels.png")[0] == 0
+    assert program("plot", out, "--at", "5", "--out", tmp_path / "one.png")[0] == 0
+    assert program("topology", out, "--at", "4")[0] == 0
+    code, said, _ = program("topology", out)
+    assert code == 2
+    assert "holds several checkpoints (steps 0, 4, 12)" in said
+    for suffix in ("pvd", "vts", "vti", "csv", "xdmf", "html"):
+        target = tmp_path / suffix / f"through.{suffix}"
+        assert program("export", out, *paths, "--out", target)[0] == 0, suffix
+
+
+@pytest.mark.process
+def test_killed_through_training(run, tmp_path, program):
+    """SIGKILL in the middle of a checkpoint: what the file marks as done is kept, and the rest follows."""
+    out, alone = tmp_path / "through.h5", tmp_path / "alone.h5"
+    words = ["surface", str(run), "--checkpoints", "all", "--x", "-1:1:15", "--y", "-1:1:15", "--engine", "eager"]
+    assert program(*words, "--out", alone)[0] == 0
+    command = [sys.executable, "-m", "landscape", *words, "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        while process.poll() is None and not (out.exists() and (read_surface(out).status != 0).any()):
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    before = read_surface(out)
+    assert program(*words, "--out", out)[0] == 0
+    after, undisturbed = read_surface(out), read_surface(alone)
+    done = before.status == 1
+    for name, values in undisturbed.values.items():
+        assert np.array_equal(after.values[name], values)
+        assert np.array_equal(before.values[name][done], values[done])
 
 
 def test_check(run, tmp_path, program):

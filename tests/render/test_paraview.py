@@ -202,3 +202,43 @@ def test_view_from_script_menu(folder, paraview, tmp_path):
     )
     paraview(opened, copy, HOME=str(tmp_path))
     assert coloured_fraction(tmp_path / "surface.png") > 0.1
+
+
+STEPS_PROBE = """
+import json, sys
+from paraview import servermanager, simple
+from paraview.vtk.util.numpy_support import vtk_to_numpy
+
+source = simple.OpenDataFile(sys.argv[1])
+found = []
+for time in source.TimestepValues:
+    source.UpdatePipeline(time)
+    data = servermanager.Fetch(source)
+    parts = [data.GetBlock(k) if hasattr(data, "GetBlock") else data.GetPiece(k)
+             for k in range(data.GetNumberOfBlocks() if hasattr(data, "GetBlock") else data.GetNumberOfPieces())]
+    grid = next(part for part in parts if part.GetPointData().HasArray("train_loss"))
+    values = vtk_to_numpy(grid.GetPointData().GetArray("train_loss"))
+    found.append([time, float(values.min()), float(values.sum()), grid.GetBounds()[4]])
+print(json.dumps(found))
+"""
+
+
+def test_surface_through_training_plays(paraview, tmp_path):
+    """ParaView finds a time for each checkpoint, and the surface of that checkpoint at it, all on one scale."""
+    from landscape.surface.metadata import SurfaceMetadata, SweepSettings
+    from landscape.surface.surface import DONE, Surface
+
+    x, y, steps = np.linspace(-1, 1, 7), np.linspace(0, 1, 5), (0, 10, 40)
+    loss = np.stack([10.0**-k * (1 + x[None, :] ** 2 + y[:, None]) for k in range(3)])
+    metadata = SurfaceMetadata(settings=SweepSettings(steps=steps, states=("a", "b", "c")))
+    status = np.full(loss.shape, DONE, np.uint8)
+    surface = Surface((x, y, np.array(steps, float)), {"train_loss": loss}, status, metadata, "net")
+    export(tmp_path / "through.pvd", surface)
+    (tmp_path / "probe.py").write_text(STEPS_PROBE)
+    found = json.loads(paraview(tmp_path / "probe.py", tmp_path / "through.pvd").splitlines()[-1])
+    assert [row[0] for row in found] == list(steps)
+    for row, values in zip(found, loss, strict=True):
+        assert row[1:3] == pytest.approx([values.min(), values.sum()])
+    heights = [row[3] for row in found]
+    assert np.diff(heights) == pytest.approx([heights[1] - heights[0]] * 2)
+    assert heights[0] > heights[2]

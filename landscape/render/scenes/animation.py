@@ -269,7 +269,7 @@ def _paced(frames: Sequence[Frame], composition: Composition) -> list[Frame]:
 
     Checkpoints are often chosen where much happens, which would be over in an instant at constant speed.
     """
-    knots = sorted({step for relief in composition.reliefs if relief is not None for step in relief.steps})
+    knots = sorted({float(step) for relief in composition.reliefs if relief is not None for step in relief.steps})
     if len(knots) < 3:
         return list(frames)
     first, last = _steps(composition)

@@ -26,15 +26,16 @@ def marker_position(panel: ScenePanel, path: ScenePath, t: float) -> np.ndarray 
 
 
 def all_path_actors(
-    panel: ScenePanel, parameters: Sequence[float | None], distance: bool, min_radius: float
+    panel: ScenePanel, parameters: Sequence[float | None], distance: bool, min_radius: float, floor: bool = True
 ) -> list[vtkActor]:
-    """Return the actors of all paths of a panel, on the surface and projected onto the floor.
+    """Return the actors of all paths of a panel, on the surface and, if there is a floor, projected onto it.
 
     Args:
         panel: panel of the paths.
         parameters: path parameter up to which each path is drawn; None for one that has not begun.
         distance: True to make tubes thinner where the run is off the plane.
         min_radius: smallest radius of the lines on the floor.
+        floor: True if the scene has a floor.
     """
     drawn: list[vtkActor] = []
     before = np.empty((0, 3))
@@ -49,7 +50,7 @@ def all_path_actors(
         # Projected without the lift, which would displace the line where the surface is steep.
         flat = [panel.positions(segment.points, 0.0)[:, :2] for segment in reached if len(segment.points) > 1]
         shadow = [np.column_stack([line, np.full(len(line), -GAP)]) for line in flat]
-        drawn += [actors.line_actor(shadow, 3.0, path.colour, min_radius)] if shadow else []
+        drawn += [actors.line_actor(shadow, 3.0, path.colour, min_radius)] if shadow and floor else []
         before = np.concatenate([before, *lines])
     return drawn
 

@@ -110,8 +110,8 @@ class VTKScene:
         self._paths, self._markers = [], []
         if parameters is None:
             parameters = [len(path.trajectory) - 1.0 for path in self._panel.paths]
-        distance = self._composition.options.distance
-        self._paths = all_path_actors(self._panel, parameters, distance, self._min_radius)
+        options = self._composition.options
+        self._paths = all_path_actors(self._panel, parameters, options.distance, self._min_radius, options.axes)
         for path, t in zip(self._panel.paths, parameters, strict=True):
             if t is not None:
                 ends = ((marker_position(self._panel, path, at), at > 0) for at in (0.0, t))
