@@ -113,11 +113,13 @@ class Trajectory:
         """
         if not np.any(offset):
             return self
+        moved = replace(self, coordinates=self.coordinates + offset, surface_loss=np.full(len(self), np.nan))
+        return replace(moved.without_distances(), gradient=None)
+
+    def without_distances(self) -> Trajectory:
+        """Return the path with unknown distances from the plane and from its origin: NaN."""
         unknown = np.full(len(self), np.nan)
-        coordinates = self.coordinates + offset
-        return replace(
-            self, coordinates=coordinates, distance=unknown, displacement=unknown, surface_loss=unknown, gradient=None
-        )
+        return replace(self, distance=unknown, displacement=unknown)
 
 
 @dataclass(frozen=True)

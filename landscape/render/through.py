@@ -64,16 +64,19 @@ def through_note(surface: Surface) -> str:
     return f"each checkpoint at (0, 0), directions normalized to step {reference.step}"
 
 
-def paths_from(surface: Surface, step: float, paths: Sequence[Trajectory]) -> list[Trajectory]:
+def paths_from(
+    surface: Surface, step: float, paths: Sequence[Trajectory], *, distances: bool = False
+) -> list[Trajectory]:
     """Return paths up to a step in the plane of its checkpoint, which is where the path of its own run ends: at (0, 0).
 
-    All planes of a surface through training are parallel, so that this is a shift. Distances from the plane are not
-    those of the reference any more, and become NaN.
+    All planes of a surface through training are parallel, so that this is a shift. Distances are known from the plane of
+    the reference only; from the others they are NaN.
 
     Args:
         surface: the surface through training.
         step: step of one of its checkpoints, or one between two of them.
         paths: paths in the plane of the reference, as ``landscape trajectory --plane`` projects them.
+        distances: keep the distances in that plane; otherwise they are NaN in all, so that all moments look alike.
 
     Raises:
         ValueError: none of the paths is that of the run of the surface.
@@ -81,7 +84,8 @@ def paths_from(surface: Surface, step: float, paths: Sequence[Trajectory]) -> li
     if not paths:
         return []
     place = _place_of_own(surface, step, paths)
-    return [path.up_to(step).shifted(-place) for path in paths if path.step[0] <= step]
+    seen = [path.up_to(step).shifted(-place) for path in paths if path.step[0] <= step]
+    return seen if distances else [path.without_distances() for path in seen]
 
 
 def _place_of_own(surface: Surface, step: float, paths: Sequence[Trajectory]) -> FloatArray:

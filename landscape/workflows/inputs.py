@@ -123,7 +123,7 @@ def load_scene(
     if whole and at is None:
         return [one if one.steps else load_surface(one, seed=seed, z=z) for one in read], groups
     moved = [
-        paths_from(surface, nearest_step(surface, at), paths) if surface.steps else paths
+        paths_from(surface, nearest_step(surface, at), paths, distances=True) if surface.steps else paths
         for surface, paths in zip(read, groups, strict=True)
     ]
     return load_surfaces(read, seed=seed, at=at, z=z), moved

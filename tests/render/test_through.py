@@ -112,7 +112,8 @@ def test_paths_are_seen_from_the_checkpoint(through, walk):
     assert np.isnan(seen.distance).all()
     np.testing.assert_allclose(paths_from(surface, 15, [path])[0].coordinates[-1], 0, atol=1e-15)
     np.testing.assert_array_equal(paths_from(surface, 15, [path])[0].step, [0, 10, 15])
-    assert paths_from(surface, 40, [path])[0] is path, "the reference is where the path was projected"
+    assert paths_from(surface, 40, [path], distances=True)[0] is path, "the reference is where the path was projected"
+    assert np.isnan(paths_from(surface, 40, [path])[0].distance).all(), "as at all other moments of a film"
     late = replace(path, step=path.step + 20, name="late")
     assert len(paths_from(surface, 10, [path, late])) == 1
     with pytest.raises(ValueError, match="projected onto its plane"):

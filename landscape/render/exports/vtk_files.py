@@ -127,7 +127,7 @@ def _write_pvd_through(job: ExportJob, folder: Path) -> None:
         moment = replace(job, surface=surface, options=options)
         field, box = moment.raised()
         files: list[tuple[str, vtkDataObject]] = [(f"surface_{step:08d}.vts", _grid(moment, box))]
-        seen = iter(paths_from(job.surface, step, job.trajectories))
+        seen = iter(paths_from(job.surface, step, job.trajectories, distances=True))
         for name, trajectory in zip(job.path_names(), job.trajectories, strict=True):
             # A path that has not begun is an empty part, so that the parts have equal numbers at all times.
             path = next(seen) if trajectory.step[0] <= step else None
