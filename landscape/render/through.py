@@ -69,8 +69,8 @@ def paths_from(
 ) -> list[Trajectory]:
     """Return paths up to a step in the plane of its checkpoint, which is where the path of its own run ends: at (0, 0).
 
-    All planes of a surface through training are parallel, so that this is a shift. Distances are known from the plane of
-    the reference only; from the others they are NaN.
+    All planes of a surface through training are parallel, so that this is a shift. Distances are known from that of the
+    reference only; from the others they are NaN.
 
     Args:
         surface: the surface through training.
