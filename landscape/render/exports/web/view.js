@@ -99,10 +99,17 @@ class View {
     return [[-a, -b, z], [a, -b, z], [a, b, z], [-a, b, z]];
   }
 
-  /** Points that the picture must contain: the floor, and the surface at about 40 by 40 points. */
+  /** The vertical edge of the box at its left, along which the values are: a position for a height of the scene. */
+  pole() {
+    const [x, y] = this.corners(0).reduce((found, p) => (this.flat(p)[0] < this.flat(found)[0] ? p : found));
+    return (z) => [x, y, z];
+  }
+
+  /** Points that the picture must contain: the floor, the vertical axis, and the surface at about 40 by 40 points. */
   extent() {
     const field = this.field().measured, top = ceiling(current()), points = this.corners(camera.above ? 0 : this.bottom);
     if (camera.above) return points;
+    points.push(this.pole()(this.elevation(top)));
     const strides = [field.x, field.y].map((axis) => Math.ceil(axis.length / 40));
     for (let j = 0; j < field.y.length; j += strides[1]) {
       for (let i = 0; i < field.x.length; i += strides[0]) {
@@ -132,7 +139,7 @@ class View {
       2 * this.scale / width, 2 * this.scale / height, 2 * this.centre[0] / width - 1, 1 - 2 * this.centre[1] / height,
     ];
     this.size = [width, height];
-    const cell = width / 40, covered = new Set(seen.slice(4).map(([x, y]) => (
+    const cell = width / 40, covered = new Set(seen.slice(5).map(([x, y]) => (
       Math.floor((this.centre[0] + this.scale * x) / cell) + 1000 * Math.floor((this.centre[1] - this.scale * y) / cell)
     )));
     return covered.size * cell * cell / (width * height);
@@ -261,8 +268,7 @@ class View {
       labels.push({ text: page.labels[axis], at: this.project(middle), towards, size, gap: 11 + reach, kind });
     }
     if (!camera.above) {
-      const corner = this.corners(0).reduce((found, p) => (this.flat(p)[0] < this.flat(found)[0] ? p : found));
-      const pole = (h) => [corner[0], corner[1], this.elevation(h)];
+      const at = this.pole(), pole = (h) => at(this.elevation(h));
       const top = ceiling(scale), shown = scale.ticks.map((h, k) => k).filter((k) => scale.ticks[k] <= top + 1e-9);
       ticks.push(...pole(scale.low), ...pole(top));
       for (const k of shown) {
