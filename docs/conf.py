@@ -23,6 +23,7 @@ source_suffix = {".md": "markdown"}
 master_doc = "index"
 exclude_patterns = ["_build"]
 html_theme = "alabaster"
+html_extra_path = ["live"]  # interactive pages, which scenes.md shows in a frame
 html_theme_options = {"page_width": "60rem", "fixed_sidebar": True, "show_powered_by": False}
 html_show_copyright = False
 html_show_sourcelink = False

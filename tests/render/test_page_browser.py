@@ -309,6 +309,8 @@ def test_page_contour_lines_are_unbroken(pages):
             angles = np.linspace(0, 2 * np.pi, 120)
             ring = np.stack([0.2 + radius * np.cos(angles), -0.1 + radius * np.sin(angles)], -1)
             ring = ring[(np.abs(ring) < 0.98).all(1)]
+            if not len(ring):
+                continue
             pixels = positions(browser, 0, ring)
             x, y = pixels[np.isfinite(pixels[:, 0])].astype(int).T
             seen += len(x)
@@ -325,7 +327,7 @@ def test_page_paths_do_not_vanish(pages):
         browser.act(f"{view}; change({{ contours: false, hidden: new Set(['adam', BEST]) }})")
         left, top, *_ = plot_box(browser, 0)
         picture = browser.picture()
-        is_red = np.linalg.norm(picture - (0.89, 0.10, 0.11), axis=-1) < 0.12
+        is_red = np.linalg.norm(picture - (0.89, 0.10, 0.11), axis=-1) < 0.35
         shifts = itertools.product(range(-6, 7, 2), repeat=2)
         red = np.max([np.roll(is_red, shift, (0, 1)) for shift in shifts], axis=0)
         points = browser.run(

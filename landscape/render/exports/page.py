@@ -19,6 +19,7 @@ from landscape.geometry.trajectory import Trajectory
 from landscape.render.exports.job import ExportOptions
 from landscape.render.height_field import refinement_factor, require_plane
 from landscape.render.labels import short_axis_labels
+from landscape.render.paths import relative_distance, width_factors
 from landscape.render.scale import SCALE_KINDS, Scale, metric_scale
 from landscape.render.scenes.camera import best_view, parse_view
 from landscape.render.scenes.options import SceneOptions
@@ -197,6 +198,7 @@ def _panel_data(surface: Surface, panel: ScenePanel, metrics: Mapping[str, Any])
             {
                 "name": path.trajectory.name,
                 "colours": [path.colour, dark[path.colour]],
+                "widths": _pack(_widths(path.trajectory)),
                 "x": _pack(path.trajectory.coordinates[:, 0]),
                 "y": _pack(path.trajectory.coordinates[:, 1]),
                 **{name: _pack(np.asarray(getattr(path.trajectory, name), np.float64)) for name in _PATH_ARRAYS},
@@ -204,6 +206,12 @@ def _panel_data(surface: Surface, panel: ScenePanel, metrics: Mapping[str, Any])
             for path in panel.paths
         ],
     }
+
+
+def _widths(trajectory: Trajectory) -> np.ndarray:
+    """Return the width of a path at each checkpoint, at most 1: thinner where it is farther from the plane."""
+    relative = relative_distance(trajectory)
+    return np.ones(len(trajectory)) if relative is None else np.asarray(width_factors(relative), np.float64)
 
 
 def provenance_rows(surface: Surface) -> list[tuple[str, str]]:

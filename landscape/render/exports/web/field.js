@@ -135,6 +135,12 @@ function nearest(axis, value) {
   return axis.reduce((found, here, i) => (Math.abs(here - value) < Math.abs(axis[found] - value) ? i : found), 0);
 }
 
+/** Width of a path at the path parameter `t`, as a share of that on the plane. */
+function widthAt(path, t) {
+  const n = Math.min(Math.floor(t), path.widths.length - 1), next = Math.min(n + 1, path.widths.length - 1);
+  return path.widths[n] + (t - n) * (path.widths[next] - path.widths[n]);
+}
+
 /** Pieces `{t, x, y, h}` of a path on a field, up to the checkpoint `last`; it breaks off the grid and in holes. */
 function drape(path, field, ceiling, last) {
   const pieces = [];

@@ -81,17 +81,20 @@ void main() {
 const LINE_VERTEX = `${PROJECTION}
 layout(location = 0) in vec3 start;
 layout(location = 1) in vec3 end;
+layout(location = 2) in float thickness;
 uniform vec2 viewport;
-uniform float width;
+uniform float width, rim; // rim: added to the width whatever the thickness
 uniform float bias;
 out vec2 at;
 flat out vec2 a, b;
+flat out float wide;
 void main() {
   vec4 first = project(start, bias), last = project(end, bias);
   a = 0.5 * viewport * first.xy / first.w;
   b = 0.5 * viewport * last.xy / last.w;
   vec2 along = length(b - a) > 1e-6 ? normalize(b - a) : vec2(1.0, 0.0), across = vec2(-along.y, along.x);
-  float margin = 0.5 * width + 1.0;
+  wide = width * thickness + rim;
+  float margin = 0.5 * wide + 1.0;
   bool atEnd = gl_VertexID == 1 || gl_VertexID == 3;
   at = (atEnd ? b + margin * along : a - margin * along) + (gl_VertexID < 2 ? -margin : margin) * across;
   vec4 here = atEnd ? last : first;
@@ -102,13 +105,13 @@ const LINE_FRAGMENT = `#version 300 es
 precision highp float;
 in vec2 at;
 flat in vec2 a, b;
-uniform float width;
+flat in float wide;
 uniform vec4 paint;
 out vec4 colour;
 void main() {
   vec2 along = b - a;
   float u = clamp(dot(at - a, along) / max(dot(along, along), 1e-9), 0.0, 1.0);
-  float strength = paint.a * clamp(0.5 * width + 0.5 - length(at - a - u * along), 0.0, 1.0);
+  float strength = paint.a * clamp(0.5 * wide + 0.5 - length(at - a - u * along), 0.0, 1.0);
   if (strength < 0.02) discard;
   colour = vec4(paint.rgb * strength, strength);
 }`;
@@ -305,34 +308,34 @@ class Renderer {
     gl.bindVertexArray(null);
   }
 
-  /** Draw one instance for each `size` floats of `numbers`, whose attributes are vectors of three. */
-  instances(numbers, size) {
-    const gl = this.gl;
+  /** Draw one instance for each row of `numbers`, which has attributes of these sizes. */
+  instances(numbers, sizes) {
+    const gl = this.gl, size = sizes.reduce((sum, part) => sum + part, 0);
     gl.bindBuffer(gl.ARRAY_BUFFER, this.scratch);
     gl.bufferData(gl.ARRAY_BUFFER, new Float32Array(numbers), gl.STREAM_DRAW);
-    for (let k = 0; k < size / 3; k++) {
+    sizes.forEach((part, k) => {
       gl.enableVertexAttribArray(k);
-      gl.vertexAttribPointer(k, 3, gl.FLOAT, false, 4 * size, 12 * k);
+      gl.vertexAttribPointer(k, part, gl.FLOAT, false, 4 * size, 12 * k);
       gl.vertexAttribDivisor(k, 1);
-    }
+    });
     gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, numbers.length / size);
-    for (let k = 0; k < size / 3; k++) {
+    sizes.forEach((_, k) => {
       gl.vertexAttribDivisor(k, 0);
       gl.disableVertexAttribArray(k);
-    }
+    });
   }
 
-  /** Draw segments: six numbers each, both ends in the scene. */
-  lines(segments, paint, width, bias = 0) {
+  /** Draw segments: seven numbers each, both ends in the scene and the share of the width. */
+  lines(segments, paint, width, { bias = 0, rim = 0 } = {}) {
     if (!segments.length) return;
-    this.use("line", { viewport: this.viewport, paint, width, bias });
-    this.instances(segments, 6);
+    this.use("line", { viewport: this.viewport, paint, width, rim, bias });
+    this.instances(segments, [3, 3, 1]);
   }
 
   /** Draw marks of constant size at positions: three numbers each. */
   marks(positions, { shape = 0, size, rim = 0, inside, edge, opacity = 1, bias = 0.02 }) {
     if (!positions.length) return;
     this.use("mark", { viewport: this.viewport, shape, size, rim, inside, edge, opacity, bias });
-    this.instances(positions, 3);
+    this.instances(positions, [3]);
   }
 }

@@ -160,7 +160,7 @@ class View {
     };
     for (const key of ["levels", "whites"]) while (values[key].length < MAX_LEVELS) values[key].push(0);
     const paint = (hex, alpha = 1) => [...rgb(hex), alpha];
-    const loop = (points) => points.flatMap((point, k) => [...point, ...points[(k + 1) % points.length]]);
+    const loop = (points) => points.flatMap((point, k) => [...point, ...points[(k + 1) % points.length], 1]);
     if (state.floor && !camera.above) {
       renderer.depth("visible", false);
       const floor = { ...values, isFloor: 1, relief: raised(true) };
@@ -183,15 +183,17 @@ class View {
       if (state.hidden.has(path.name)) return null;
       const pieces = drape(path, field, top, last(path));
       const at = pieces.map((piece) => piece.map(({ x, y, h }) => this.position(x, y, h)));
-      const segments = at.flatMap((points) => points.slice(1).flatMap((point, k) => [...points[k], ...point]));
-      const shadow = segments.map((value, k) => (k % 3 === 2 ? this.bottom : value));
+      const segments = at.flatMap((points, m) => points.slice(1).flatMap((point, k) => (
+        [...points[k], ...point, widthAt(path, pieces[m][k].t)]
+      )));
+      const shadow = segments.map((value, k) => (k % 7 === 2 || k % 7 === 5 ? this.bottom : value));
       const dashes = at.flatMap((points) => this.dashes(points));
       const spots = pieces.flatMap((piece, m) => piece.map(({ t }, k) => ({ p, n: t, at: at[m][k] })).filter(({ n }) => Number.isInteger(n)));
       this.spots.push(...spots);
       return { path, segments, dashes, shadow, spots, colour: path.colours[theme.dark ? 1 : 0] };
     }).filter(Boolean);
     const pale = (colour) => [...sum(rgb(colour), sum(rgb(theme.floor), rgb(colour), -1), 0.4), 1];
-    if (state.floor && !camera.above) for (const { shadow, colour } of drawn) renderer.lines(shadow, pale(colour), 1.6 * pixels, 0.002);
+    if (state.floor && !camera.above) for (const { shadow, colour } of drawn) renderer.lines(shadow, pale(colour), 1.6 * pixels, { bias: 0.002 });
     // What a hill hides is dashed, so that no path vanishes.
     for (const test of camera.above ? ["all"] : ["hidden", "visible"]) {
       renderer.depth(test, false);
@@ -199,10 +201,10 @@ class View {
       for (const { path, segments, dashes, spots, colour } of drawn) {
         const white = colour === "#ffffff", halo = white ? "#15171b" : rim, own = rgb(colour);
         if (faint === 1) {
-          renderer.lines(segments, [...rgb(halo), 1], 5.4 * pixels, bias);
-          renderer.lines(segments, [...own, 1], 3.2 * pixels, bias + 0.001);
+          renderer.lines(segments, [...rgb(halo), 1], 3.4 * pixels, { bias, rim: 2.2 * pixels });
+          renderer.lines(segments, [...own, 1], 3.4 * pixels, { bias: bias + 0.001, rim: 0.4 * pixels });
         } else {
-          renderer.lines(dashes, [...own, 1], 1.8 * pixels, bias);
+          renderer.lines(dashes, [...own, 1], 1.8 * pixels, { bias });
         }
         const flat = (chosen) => chosen.flatMap(({ at }) => at);
         if (faint === 1 && spots.length <= 60) renderer.marks(flat(spots), { size: 2.9 * pixels, inside: own, edge: own, opacity: faint, bias: bias + 0.002 });
@@ -234,7 +236,7 @@ class View {
       for (let m = 0; m < parts; m++) {
         if ((length + (more * (m + 0.5)) / parts) % 9 > 4.5) continue;
         const between = (u) => sum(points[k - 1], sum(points[k], points[k - 1], -1), u);
-        kept.push(...between(m / parts), ...between((m + 1) / parts));
+        kept.push(...between(m / parts), ...between((m + 1) / parts), 1);
       }
       length += more;
     }
@@ -259,7 +261,7 @@ class View {
       let reach = 0;
       shown.values.forEach((value, k) => {
         const point = at(value), size = textSize(shown.texts[k], false);
-        ticks.push(...point, ...sum(point, out, 5 / this.scale));
+        ticks.push(...point, ...sum(point, out, 5 / this.scale), 1);
         labels.push({ text: shown.texts[k], at: this.project(point), towards, size, gap: 7, kind: "tick" });
         reach = Math.max(reach, Math.abs(towards[0]) * size[0] + Math.abs(towards[1]) * size[1]);
       });
@@ -270,10 +272,10 @@ class View {
     if (!camera.above) {
       const at = this.pole(), pole = (h) => at(this.elevation(h));
       const top = ceiling(scale), shown = scale.ticks.map((h, k) => k).filter((k) => scale.ticks[k] <= top + 1e-9);
-      ticks.push(...pole(scale.low), ...pole(top));
+      ticks.push(...pole(scale.low), ...pole(top), 1);
       for (const k of shown) {
         const point = pole(scale.ticks[k]);
-        ticks.push(...point, ...sum(point, right, -5 / this.scale));
+        ticks.push(...point, ...sum(point, right, -5 / this.scale), 1);
         labels.push({ text: scale.texts[k], at: this.project(point), towards: [-1, 0], size: textSize(scale.texts[k], false), gap: 8, kind: "tick" });
       }
     }
