@@ -11,9 +11,9 @@ from torch.nn import functional
 
 IGNORED = -100
 """Label of a token that doesn't count, as in torch's cross-entropy and in transformers."""
-_CHUNK = 2**24
-"""Number of logits whose losses are computed at a time: 64 MiB in float32, a third of what a batch of a model with
-50,000 tokens would take beside its logits."""
+_CHUNK = 2**22
+"""Number of logits whose losses are computed at a time: their logarithms of probabilities take 16 MiB in float32, and
+those of a batch of a model with 50,000 tokens as much as the logits."""
 
 
 def token_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,12 +33,11 @@ def token_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     targets = _next_tokens(labels)
 
     def losses(chunk: Tensor, wanted: Tensor) -> Tensor:
-        wide = chunk.to(torch.promote_types(chunk.dtype, torch.float32)).flatten(0, 1)
-        each = functional.cross_entropy(wide, wanted.flatten(), ignore_index=IGNORED, reduction="none")
-        return each.view(wanted.shape)
+        wide = chunk.to(torch.promote_types(chunk.dtype, torch.float32))
+        return functional.cross_entropy(wide, wanted, ignore_index=IGNORED, reduction="none")
 
     mask = targets != IGNORED
-    values = _by_sequences(losses, logits, targets)
+    values = _by_tokens(losses, logits, targets)
     return values, mask.to(values.dtype)
 
 
@@ -49,7 +48,7 @@ def token_accuracy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """
     targets = _next_tokens(labels)
     mask = targets != IGNORED
-    right = _by_sequences(lambda chunk, wanted: chunk.max(dim=-1).indices == wanted, logits, targets)
+    right = _by_tokens(lambda chunk, wanted: chunk.max(dim=-1).indices == wanted, logits, targets)
     dtype = torch.promote_types(logits.dtype, torch.float32)
     return 100 * (right & mask).to(dtype), mask.to(dtype)
 
@@ -86,11 +85,11 @@ def _next_tokens(labels: Tensor) -> Tensor:
     return functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
 
 
-def _by_sequences(function: Callable[[Tensor, Tensor], Tensor], logits: Tensor, targets: Tensor) -> Tensor:
-    """Return a function of logits and targets, computed for a few sequences at a time."""
-    logits = logits[:, -targets.shape[1] :]
-    rows = max(1, _CHUNK // max(1, logits[:1].numel()))
-    if rows >= len(logits):
-        return function(logits, targets)
-    parts = zip(torch.split(logits, rows), torch.split(targets, rows), strict=True)
-    return torch.cat([function(chunk, wanted) for chunk, wanted in parts])
+def _by_tokens(function: Callable[[Tensor, Tensor], Tensor], logits: Tensor, targets: Tensor) -> Tensor:
+    """Return a function of the logits ``(tokens, vocabulary)`` and targets ``(tokens,)``, some tokens at a time."""
+    rows, wanted = logits[:, -targets.shape[1] :].flatten(0, 1), targets.flatten()
+    count = max(1, _CHUNK // max(1, rows.shape[-1]))
+    if count >= len(rows):
+        return function(rows, wanted).view(targets.shape)
+    parts = zip(torch.split(rows, count), torch.split(wanted, count), strict=True)
+    return torch.cat([function(chunk, each) for chunk, each in parts]).view(targets.shape)

@@ -266,6 +266,19 @@ class PlaneConfig:
         )  # fmt: skip
 
 
+def memory_note(plane: Plane, model: nn.Module) -> str:
+    """Return how much memory the weights take, if it is a GiB or more; else nothing."""
+    network = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers())) / 2**30
+    every = (plane.origin, *(direction.weights for direction in plane.directions))
+    kept = sum(tensor.nbytes for weights in every for _, tensor in weights) / 2**30
+    if network + kept < 1:
+        return ""
+    return (
+        f"memory: {network:.2f} GiB for the network of each rank and {kept:.2f} for origin and directions, besides "
+        "libraries and activations"
+    )
+
+
 def extrapolation_warning(model: nn.Module, plane: Plane, grid: Grid) -> str | None:
     """Return a warning if running variances, which are linear in the coordinates, become negative on the grid.
 

@@ -13,9 +13,10 @@ from torch import nn
 
 from landscape._utils.own_call import own_forward
 from landscape._utils.state_dict import full_state_dict, match_names, tied_names
-from landscape._utils.torch_state import convert_tensors
+from landscape._utils.torch_state import call_without_grad, convert_tensors, evaluation_mode, preserve_random_state
 from landscape.errors import CheckpointError
 from landscape.evaluation.config import EvaluationConfig
+from landscape.evaluation.data import default_batch_size
 from landscape.geometry.weights import Weights
 from landscape.problem.data.registry import select_splits
 from landscape.problem.problem import Problem, Split
@@ -211,9 +212,17 @@ def measured_loss(problem: Problem, split: str) -> float:
     data = _as_weights(problem, split)
     with own_forward(problem.model, problem.forward):
         try:
-            return measure(problem.model, data, problem.loss, {})["loss"]
+            size = 128 if problem.forward is None else _modest_batch_size(problem.model, data)
+            return measure(problem.model, data, problem.loss, {}, size)["loss"]
         except (RuntimeError, ValueError, IndexError):
             return measure(problem.model, data, problem.loss, {}, batch_size=len(data))["loss"]
+
+
+def _modest_batch_size(model: nn.Module, data: Split) -> int:
+    """Return a batch size of at most 128 for which the logits of a language model fit into memory."""
+    few = data.take(slice(0, 4))
+    with evaluation_mode(model), preserve_random_state():
+        return min(128, call_without_grad(lambda: default_batch_size(model, few, data.device)))
 
 
 def _as_weights(problem: Problem, split: str) -> Split:

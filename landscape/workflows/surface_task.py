@@ -35,7 +35,7 @@ from landscape.workflows.checkpoint_planes import ChosenCheckpoints, choose_chec
 from landscape.workflows.grids import AxisChoice, resolve_grid
 from landscape.workflows.hessian_plane import Eigenvectors
 from landscape.workflows.merged import bias_note, without_adapters
-from landscape.workflows.planes import PlaneConfig, extrapolation_warning
+from landscape.workflows.planes import PlaneConfig, extrapolation_warning, memory_note
 from landscape.workflows.sources import Source, SourceLike, SplitChoice, open_source
 
 PlaneLike: TypeAlias = Plane | PlaneSet | PlaneConfig
@@ -134,6 +134,8 @@ def run_task(
                 plane, grid, problem, ranks, evaluation, device, describe_moving(metadata.recipes, metadata.moving)
             )
         )
+        if note := memory_note(first, problem.model):
+            say(note)
         for rule in rules:
             say(rule)
         warning = None if evaluation.bn == "recalibrate" else extrapolation_warning(problem.model, first, grid)

@@ -13,7 +13,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from landscape import CheckpointError, DataError, EvaluationConfig, ProblemSpec, compute_surface, huggingface
+from landscape import (
+    CheckpointError,
+    DataError,
+    EvaluationConfig,
+    Problem,
+    ProblemSpec,
+    Split,
+    compute_surface,
+    cross_entropy,
+    huggingface,
+)
 from landscape._utils.own_call import own_forward
 from landscape.training.measure import measure
 
@@ -159,7 +169,7 @@ def test_large_vocabularies_are_measured_in_parts(monkeypatch):
     logits, labels = torch.randn(5, 7, 11, dtype=torch.float64, requires_grad=True), torch.randint(11, (5, 7))
     whole = tokens.token_loss(logits, labels)[0]
     (gradient,) = torch.autograd.grad(whole.square().sum(), logits)
-    monkeypatch.setattr(tokens, "_CHUNK", 2 * 7 * 11)
+    monkeypatch.setattr(tokens, "_CHUNK", 4 * 11)
     parts = tokens.token_loss(logits, labels)[0]
     assert torch.equal(parts, whole)
     assert torch.equal(torch.autograd.grad(parts.square().sum(), logits)[0], gradient)
@@ -301,6 +311,26 @@ def test_path_of_checkpoints(gpt2, gpt2_folder, tmp_path):
     assert np.isfinite(path.loss).all()
 
 
+def test_line_to_a_fine_tuned_model(gpt2, gpt2_folder, tokenizer, tmp_path):
+    from landscape import read_surface
+
+    with torch.no_grad():
+        gpt2.transformer.h[0].mlp.c_fc.weight *= 2
+    tuned, texts, out = tmp_path / "tuned", tmp_path / "t.jsonl", tmp_path / "s.h5"
+    gpt2.save_pretrained(tuned)
+    texts.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    assert surface_of(gpt2_folder, "--to", tuned, "--data", texts, "--out", out) == 0
+    expected = by_hand(gpt2.double(), TEXTS, tokenizer)[0]
+    assert read_surface(out).metric()[0, 2] == pytest.approx(expected, rel=1e-6)
+
+
+def test_inputs_as_one_argument_say_what_to_write(gpt2):
+    split = Split({"input_ids": torch.randint(64, (3, 5))}, torch.randint(64, (3, 5)))
+    problem = Problem(gpt2, {"train": split}, cross_entropy)
+    with pytest.raises(ValueError, match=r"forward=lambda model, batch: model\(\*\*batch\)\.logits"):
+        compute_surface(problem, grid=("-1:1:3", "0:0:1"))
+
+
 def test_missing_library(gpt2_folder, monkeypatch):
     import sys
 
@@ -310,3 +340,18 @@ def test_missing_library(gpt2_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers.models.auto.modeling_auto", None)
     with pytest.raises(MissingLibraryError, match=r"pip install 'landscape\[hf\]'"):
         huggingface.folder_problem(gpt2_folder, TEXTS)
+
+
+def test_memory_is_stated_for_large_weights():
+    from types import SimpleNamespace
+
+    from landscape.workflows.planes import memory_note
+
+    large = torch.zeros(1).expand(2**27)  # half a GiB, of which one number is stored
+    model = torch.nn.Module()
+    model.register_buffer("weights", large)
+    direction = SimpleNamespace(weights=[("weights", large)])
+    plane = SimpleNamespace(origin=[("weights", large)], directions=[direction, direction])
+    assert "0.50 GiB for the network of each rank and 1.50 for origin and directions" in memory_note(plane, model)
+    plane.directions = plane.origin = []
+    assert memory_note(plane, model) == ""
