@@ -99,18 +99,24 @@ class RecordingSettings:
         every: number of steps between checkpoints; None for a schedule of the program.
         dtype: type to which matrices, or their differences, are rounded; None for weights as they are.
         differences: number of checkpoints for each full one, the others being differences to it; 0 for full ones only.
+        checkpoints: False if only the last weights are kept, for the path's principal components.
+        components: number of principal components that are computed while recording.
         given: what the program says about its training (``batch_size``, ``epochs``); plain values.
     """
 
     every: int | None = 1
     dtype: str | None = None
     differences: int = 0
+    checkpoints: bool = True
+    components: int = 0
     given: Mapping[str, Any] = field(default_factory=dict)
 
     def describe(self) -> str:
         """Return how the weights are stored, with the error of it, as a phrase."""
         bits = {"bfloat16": 8, "float16": 11}.get(self.dtype or "", 0)
         rounded = f"rounded to {self.dtype} (relative error at most 2^-{bits})"
+        if not self.checkpoints:
+            return f"the last weights, and {self.components} principal components of the path"
         if self.differences:
             form = f"entries of matrices {rounded}" if self.dtype else "without loss"
             return f"one full checkpoint in {self.differences}, the others as differences to it, {form}"

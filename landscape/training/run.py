@@ -38,6 +38,7 @@ from landscape.training.settings import TrainingSettings
 _log = logging.getLogger(__name__)
 
 _RECORD, _HISTORY, _STATE, _CHECKPOINTS = "run.json", "history.csv", "resume.pt", "checkpoints"
+_COMPONENTS = ("components.pt", "components.h5")  # of a recorded path
 _CHECKPOINT = re.compile(r"step-(\d{8,})\.pt")
 
 
@@ -376,7 +377,8 @@ class Run:
         """Delete the files of the run, and its directories unless they hold other files."""
         if self.is_displaced:  # those at the path belong to somebody else
             return
-        for file in (*self.checkpoints, self.state_path, self.path / _HISTORY, self.path / _RECORD):
+        components = [self.path / name for name in _COMPONENTS]
+        for file in (*self.checkpoints, self.state_path, *components, self.path / _HISTORY, self.path / _RECORD):
             file.unlink(missing_ok=True)
         self.remove_temporary()
         for folder in (self.path / _CHECKPOINTS, self.path):

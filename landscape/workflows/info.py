@@ -218,7 +218,7 @@ def _trajectories(path: Path) -> Info:
     paths = {f"run {trajectory.name}": _path(trajectory) for trajectory in read_trajectories(path)}
     with open_hdf5(path) as file:
         found = dict(read_attributes(file))
-    shown = {key: found[key] for key in ("surface", "command") if key in found}
+    shown = {key: found[key] for key in ("surface", "sketch", "command") if key in found}
     return Info(path, "trajectory", paths | shown, paths | found)
 
 
@@ -300,7 +300,11 @@ def _run(run: Run) -> Info:
         given = {key: value for key, value in optimizer.arguments.items() if value not in (None, False, 0)}
         facts["optimizer"] = f"{optimizer.name}: {', '.join(f'{key} {value}' for key, value in given.items())}"
     if record.recording is not None:
-        return Info(run.path, "run", facts | _recording(record, record.recording), details)
+        facts |= _recording(record, record.recording)
+        if record.recording.components and (run.path / "components.h5").exists():
+            with open_hdf5(run.path / "components.h5") as file:
+                facts["components"] = read_attributes(file).get("sketch", "")
+        return Info(run.path, "run", facts, details)
     shown = ("epochs", "batch_size", "schedule", "seed", "dtype")
     facts["settings"] = ", ".join(f"{key} {getattr(record.settings, key)}" for key in shown)
     facts["steps"] = f"{record.steps}, {record.steps_per_epoch} per epoch"

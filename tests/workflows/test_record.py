@@ -381,3 +381,54 @@ def test_a_problem_made_in_python(tmp_path):
     assert "made in Python" in landscape.info(run).facts["problem"]
     with pytest.raises(CheckpointError, match="name a factory"):
         run.spec()
+
+
+@pytest.mark.parametrize("checkpoints", [True, False])
+def test_components_while_recording(tmp_path, checkpoints, capsys, monkeypatch):
+    problem = SPEC.build()
+    model, split = problem.model, problem.splits["train"]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
+
+    def train(keep, first, last):
+        for step in range(first, last):
+            loss = problem.loss(model(split.inputs), split.targets).mean()
+            keep(model, step, train_loss=loss)
+            if reference is not None:
+                reference(model, step, train_loss=loss)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    with landscape.record(tmp_path / "exact", SPEC) as reference:
+        for first, last in ((0, 11), (11, 30)):
+            with landscape.record(tmp_path / "run", SPEC, components=2, checkpoints=checkpoints) as keep:
+                train(keep, first, last)
+    run, exact = Run.open(tmp_path / "run"), Run.open(tmp_path / "exact")
+    assert run.saved_steps == (list(range(30)) if checkpoints else [29])
+    assert equal(run.load(), exact.load().state_dict)
+    assert run.history()["step"].tolist() == list(range(30))
+    file = run.path / "components.h5"
+    (path,) = landscape.read_trajectories(file)
+    plane, expected = landscape.principal_plane_of(exact), landscape.project(exact, "pca")[0]
+    said = landscape.info(run).facts["components"]
+    assert "sketch of 12 rows" in said
+    angle = float(said.split("at most ")[1].split(",")[0])
+    assert angle < 0.2
+    assert path.step.tolist() == expected.step.tolist()
+    np.testing.assert_allclose(path.loss, expected.loss)
+    from landscape.surface.plane_files import read_plane
+
+    names = list(plane.origin.tensors)
+    spans = [
+        np.stack([np.concatenate([d.weights.tensors[n].double().numpy().ravel() for n in names]) for d in p.directions])
+        for p in (read_plane(file), plane)
+    ]
+    q, _ = np.linalg.qr(spans[0].T)
+    assert np.linalg.norm(spans[1].T - q @ (q.T @ spans[1].T), 2) <= angle * 1.01 + 1e-6
+    monkeypatch.chdir(tmp_path)
+    command = ["surface", str(run.path), "--directions", str(file), "--x", "auto:3", "--y", "auto:3", "--out", "s.h5"]
+    assert main(command) == 0
+    assert main(["trajectory", str(run.path), "--plane", "s.h5"]) == 0
+    capsys.readouterr()
+    assert main(["info", str(file)]) == 0
+    assert "the sine of the angle" in " ".join(capsys.readouterr().out.split())

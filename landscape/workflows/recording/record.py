@@ -32,6 +32,8 @@ def record(
     every: int | Schedule = 1,
     dtype: str | None = None,
     differences: bool | int = False,
+    checkpoints: bool = True,
+    components: int = 0,
     resume: bool = False,
     overwrite: bool = False,
     active: bool | None = None,
@@ -57,6 +59,13 @@ def record(
         differences: True to store nine of ten checkpoints as differences to the one before that is full, or the number
             of checkpoints for each full one. Without loss, or with ``dtype`` rounded, at an error relative to the
             distance from the full one.
+        checkpoints: False to keep the last weights only, beside the principal components of the path. A kill then
+            loses the path since the state was saved, every five minutes.
+        components: number of principal components of the path to compute while recording, from a sketch of
+            ``4 components + 4`` vectors (Frequent Directions). When the recording ends, ``components.h5`` in the
+            directory has the plane, the path in it, and bounds on the error of both; it is what
+            :func:`landscape.project` writes. Memory: the sketch and eight more vectors, each of the size of the weights
+            in float32.
         resume: True to replace steps that were recorded before with other weights, and all steps after them: for a
             training that was resumed from an earlier step and doesn't repeat itself bit for bit.
         overwrite: True to delete a run that is already there.
@@ -76,12 +85,18 @@ def record(
         every=None if callable(every) else _positive("every", every),
         dtype=dtype,
         differences=FULL_ONE_IN if differences is True else int(differences),
+        checkpoints=checkpoints,
+        components=components,
         given=to_plain(dict(settings or {})),
     )
     if dtype is not None and dtype not in _DTYPES:
         raise unknown("dtype", dtype, _DTYPES)
     if recording.differences < 0 or recording.differences == 1:
         raise ValueError(f"differences: expected True, False or at least 2 checkpoints, got {differences}")
+    if not isinstance(components, int) or isinstance(components, bool) or not 0 <= components <= 3:
+        raise ValueError(f"components: expected 0 to 3, got {components!r}")
+    if not checkpoints and not components:
+        raise ValueError("expected checkpoints, or components of the path (components=2), or both")
     if not (_is_first_rank() if active is None else active):
         return Recorder(None)
     run, known = Run.create_recorded(

@@ -18,8 +18,9 @@ from landscape.errors import CheckpointError
 from landscape.training.checkpoint import load_checkpoint
 from landscape.training.record import RecordingSettings, RunRecord
 from landscape.training.run import Run, Session
+from landscape.workflows.recording.components import PathComponents
 from landscape.workflows.recording.storage import CheckpointWriter
-from landscape.workflows.recording.weights import weights_of
+from landscape.workflows.recording.weights import moving_of, weights_of
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +92,9 @@ class Recorder:
             self._saved = run.saved_steps
             self._session = stack.enter_context(run.session(None))
             self._writer, self._history = CheckpointWriter(run, self._settings), run.history_file
+            self._components = PathComponents(run, self._settings) if self._settings.components else None
+            if self._components is not None and not self._settings.checkpoints:
+                self._saved = list(self._components.steps)
             self._complete_history()
             self._session.from_step = self._session.to_step = self._saved[-1] if self._saved else 0
             if run.saved_steps:
@@ -110,8 +114,11 @@ class Recorder:
             self._write_row()
             if not self._saved:
                 run.delete()
-            elif not run.is_displaced and error is None:
-                run.mark_recorded(self._saved[-1])
+            elif not run.is_displaced:
+                if self._components is not None:
+                    self._components.close()
+                if error is None:
+                    run.mark_recorded(self._saved[-1])
         except BaseException as failure:
             stack.__exit__(type(failure), failure, failure.__traceback__)
             raise
@@ -168,12 +175,28 @@ class Recorder:
         self.run.require_in_place()
         if self._is_there(step, tensors):
             return False
-        self._keep(step, float(epoch), rate, numbers, tensors)
+        moving = {} if self._components is None else moving_of(model)
+        self._keep(step, float(epoch), rate, numbers, tensors, moving)
         return True
 
-    def _keep(self, step: int, epoch: float, rate: float, numbers: dict[str, float], tensors: dict[str, Any]) -> None:
+    def _keep(
+        self,
+        step: int,
+        epoch: float,
+        rate: float,
+        numbers: dict[str, float],
+        tensors: dict[str, Any],
+        moving: dict[str, Tensor],
+    ) -> None:
         assert self.run is not None
-        self._writer.write(step, epoch, rate, numbers, tensors)
+        if self._components is not None:
+            for earlier in self._components.missing():
+                found = load_checkpoint(self.run.checkpoint_path(earlier))
+                again = {name: found.state_dict[name] for name in moving}
+                self._components.add(found.state_dict, again, earlier, found.epoch, found.loss, found.learning_rate)
+            self._components.add(tensors, moving, step, epoch, numbers.get("train_loss", math.nan), rate)
+        if self._settings.checkpoints:
+            self._writer.write(step, epoch, rate, numbers, tensors)
         self._write_row()
         if self._saved and self._saved[-1] >= step:  # weights of this step, or of earlier ones, are replaced or put in
             self._history.extend([], step - 1)
@@ -236,13 +259,18 @@ class Recorder:
         assert self.run is not None
         if step not in self._saved:
             return False
-        if self._writer.has(step, tensors):
-            return True
+        if not self._settings.checkpoints or self._writer.has(step, tensors):
+            return True  # without checkpoints, its weights are part of the components, and gone
         later = self._saved[self._saved.index(step) :]
         if self._own != step and not self._resume:
             raise CheckpointError(
                 f"{self.run.path} has step {step} with other weights already, and {len(later) - 1} later ones: resume="
                 "True replaces them all, if this is the same training; otherwise choose another directory, or overwrite"
+            )
+        if self._components is not None:
+            raise CheckpointError(
+                f"{self.run.path} has step {step} with other weights, and principal components cannot go back; "
+                "choose another directory, or overwrite it"
             )
         if len(later) > 1:
             _log.warning("%s: %d steps from %d on are recorded again", self.run.path, len(later), step)
