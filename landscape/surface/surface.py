@@ -164,6 +164,11 @@ class Surface:
         """Seeds or steps that the last axis counts; empty for a surface over a single plane."""
         return self.seeds or self.steps
 
+    @property
+    def is_volume(self) -> bool:
+        """True if three axes span a volume: the last one counts neither seeds nor checkpoints."""
+        return len(self.coordinates) == 3 and min(self.shape) > 1 and not self.seeds and not self.steps
+
     def for_seed(self, seed: int) -> Surface:
         """Return the surface of one seed, without the axis of seeds.
 

@@ -211,13 +211,15 @@ def render_scene(
 ) -> StyledFigure:
     """Draw surfaces in three dimensions, side by side on one scale, with their contours below and paths on them.
 
+    A volume is drawn as nested isosurfaces, unless a layer is selected or there are trajectories.
+
     Args:
-        surfaces: one or several surfaces of two axes, or paths of surface files.
+        surfaces: one or several surfaces of two axes, or volumes, or paths of surface files.
         trajectories: trajectories, or paths of trajectory files; with several surfaces one entry for each.
         options: appearance of the scene.
         seed: the seed to select from a surface over several seeds; by default their median.
         at: the checkpoint to select from a surface through training, the nearest to this step; by default the last.
-        z: the layer to select from a volume, the nearest to this coordinate; 0 by default.
+        z: the layer to select from a volume, the nearest to this coordinate.
 
     Returns:
         A figure of exactly the given size; save it with ``save_figure(figure, path, figure.dpi)``.
@@ -229,7 +231,7 @@ def render_scene(
     """
     from landscape.render.scenes import scene
 
-    return scene.render_scene(*load_scene(surfaces, trajectories, seed=seed, at=at, z=z), options)
+    return scene.render_scene(*load_scene(surfaces, trajectories, seed=seed, at=at, z=z, volumes=True), options)
 
 
 def animate_scene(
@@ -272,7 +274,7 @@ def animate_scene(
     from landscape.render.scenes import animation
 
     require_writable(Path(path), StoreError)
-    loaded, groups = load_scene(surfaces, trajectories, seed=seed, at=at, z=z, whole=True)
+    loaded, groups = load_scene(surfaces, trajectories, seed=seed, at=at, z=z, whole=True, volumes=True)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with reporting(progress, "drawing", "frame", lambda steps: steps) as report:
         return animation.animate_scene(

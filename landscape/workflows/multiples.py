@@ -41,7 +41,7 @@ def panels_of(surface: Surface, options: PlotOptions, trajectories: object = ())
         return []
     if surface.seeds:
         return seeds_of(surface) if options.grid else []
-    return slices_of(surface) if min(surface.shape) > 1 and len(options.metrics) < 2 else []
+    return slices_of(surface) if surface.is_volume and len(options.metrics) < 2 else []
 
 
 def draw_grid(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,9 @@ from landscape.render.height_field import HeightField
 from landscape.render.scenes.actors import min_line_radius
 from landscape.render.scenes.axes import near_corner
 from landscape.render.scenes.camera import VIEWS, Camera, best_view, hull_points, parse_view
+from landscape.render.scenes.composition import compose
+from landscape.render.scenes.framing import fit_camera
+from landscape.render.scenes.options import SceneOptions
 from landscape.render.scenes.panel import unit_box
 from landscape.render.scenes.vtk_rendering import vtkRenderer
 
@@ -138,3 +143,14 @@ def test_best_view_of_flat_surface_is_default():
     field = HeightField(np.arange(5.0), np.arange(4.0), np.zeros((4, 5)))
     azimuth, _ = best_view([field], [unit_box(field, -1.0, 1.0, 0.52)])
     assert azimuth == -60
+
+
+@pytest.mark.parametrize("view", [(-50.0, 15.0), (-50.0, 28.0), (10.0, 5.0)])
+def test_nothing_of_a_bare_surface_is_outside_of_its_image(slope, view):
+    given = slope(nx=15, ny=15, x=(-1, 1), y=(-1, 1))
+    bowl = replace(given, values={"train_loss": 10 ** (given.x[None, :] ** 2 + given.y[:, None] ** 2)})
+    composition = compose(bowl, (), SceneOptions(axes=False, view=view, height=0.8, size=(700, 450)))
+    camera, _ = fit_camera(composition)
+    pixels = camera.project(composition.panels[0].ground(), composition.layout.panel_size)
+    assert pixels.min() >= 0
+    assert (pixels <= composition.layout.panel_size).all()

@@ -58,6 +58,8 @@ GLOSSY = Material(0.22, 0.80, 0.35, 40)
 UNLIT = Material(1.0, 0.0, 0.0, 1)
 _UNDERSIDE = Material(0.72, 0.22, 0.0, 1)
 """Undersides get no light from above: without ambient light they would be black."""
+_VEIL = Material(0.45, 0.6, 0.2, 40)
+"""Translucent surfaces are seen from inside, too, where little light comes from."""
 _MUTED = 0.45
 """Share of grey in the colours of undersides, which tells them from the surface seen from above."""
 
@@ -240,6 +242,22 @@ def add_lights(renderer: vtkRenderer, camera: Camera, light: Light = "studio") -
         lamp.SetColor(colour)
         lamp.SetIntensity(strength / max(sum(on_level_ground), 0.25))
         renderer.AddLight(lamp)
+
+
+def translucent_actor(mesh: vtkPolyData, colour: tuple[float, float, float], opacity: float) -> vtkActor:
+    """Return a shaded, translucent surface of one colour, lit from both sides."""
+    mapper = vtkPolyDataMapper()
+    mapper.SetInputData(mesh)
+    mapper.ScalarVisibilityOff()
+    actor = _actor(mapper, _VEIL)
+    actor.GetProperty().SetColor(*colour)
+    actor.GetProperty().SetOpacity(opacity)
+    return actor
+
+
+def ball_actor(position: np.ndarray, radius: float, colour: str) -> vtkActor:
+    """Return a ball at a position ``(3,)``."""
+    return _spheres(np.asarray(position)[None], radius, colour)
 
 
 def _fan(centre: np.ndarray, corners: np.ndarray, colour: str) -> vtkActor:

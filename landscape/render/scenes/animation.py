@@ -22,7 +22,8 @@ from landscape.render.scenes.offscreen import OffscreenWindow
 from landscape.render.scenes.options import Motion, SceneOptions
 from landscape.render.scenes.panel import Trajectories, trajectories_per_panel
 from landscape.render.scenes.scene import draw_annotations, draw_axes, join_panels, supports_occlusion
-from landscape.render.scenes.vtk_scene import VTKScene
+from landscape.render.scenes.volume import compose_volumes
+from landscape.render.scenes.vtk_volume import new_scene
 from landscape.render.video import check_video, write_video
 from landscape.surface.surface import Surface
 
@@ -150,7 +151,12 @@ def animate_scene(
     if options.supersampling is None:
         options = replace(options, supersampling=SUPERSAMPLING)
     size = SIZE if len(surfaces) == 1 else (600 * len(surfaces) + 80, 560)
-    composition = compose(surfaces, groups, options, animated=moving, interpolate=motion.interpolate, default_size=size)
+    if not has_paths and all(surface.is_volume for surface in surfaces):
+        composition = compose_volumes(surfaces, options, size)
+    else:
+        composition = compose(
+            surfaces, groups, options, animated=moving, interpolate=motion.interpolate, default_size=size
+        )
     turn = motion.turn if motion.turn is not None else _TURN_WITH_DESCENT if moving else _FULL_TURN
     hold = min(_HOLD, motion.seconds / 4) if motion.hold is None else motion.hold
     steps = _steps(composition) if moving else None
@@ -214,7 +220,7 @@ class _VTKPanels:
         self._composition, self._ticks = composition, ticks
         self._camera: Camera | None = camera
         self._paths_shown = False
-        self._scenes = [VTKScene(composition, panel, ticks, camera) for panel in composition.panels]
+        self._scenes = [new_scene(composition, panel, ticks, camera) for panel in composition.panels]
         self._panels = list(composition.panels)
         self._windows: list[OffscreenWindow] = []
         for _ in self._scenes:
@@ -222,6 +228,7 @@ class _VTKPanels:
                 composition.layout.panel_size,
                 composition.options.supersampling,
                 occlusion=supports_occlusion(camera),
+                translucent=composition.bar_scale is not None,
             )
             self._windows.append(window)
 
@@ -243,7 +250,7 @@ class _VTKPanels:
         for k, (window, panel) in enumerate(zip(self._windows, present.panels, strict=True)):
             changes = bool(present.reliefs) and present.reliefs[k] is not None
             if panel is not self._panels[k]:
-                self._scenes[k], self._panels[k] = VTKScene(present, panel, self._ticks, camera), panel
+                self._scenes[k], self._panels[k] = new_scene(present, panel, self._ticks, camera), panel
                 self._scenes[k].show_paths()
             elif camera is not self._camera:
                 self._scenes[k].set_camera(camera)

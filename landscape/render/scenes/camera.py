@@ -177,7 +177,7 @@ def best_view(
 
 
 def hull_points(points: np.ndarray) -> np.ndarray:
-    """Return the points ``(m, 3)`` of a height field that can touch the border of an image: its convex hull."""
+    """Return the points ``(m, 3)`` of a height field above a floor that can touch the border of an image."""
     # A point far below gives flat ground a volume, which Qhull needs.
     below = [*points.mean(0)[:2], points[:, 2].min() - 10 * np.ptp(points, axis=0).max()]
     corners = ConvexHull(np.vstack([points, below])).vertices

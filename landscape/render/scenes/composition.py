@@ -56,6 +56,8 @@ class Composition:
         titles: titles of the panels.
         huds: head-up display of each panel; empty unless paths or surfaces are animated.
         reliefs: surface of each panel at every moment, None for one that doesn't change; empty for a still.
+        bar_scale: scale of the colours where it isn't that of the heights, as in a volume.
+        bar_ticks: ticks of the colour bar then.
     """
 
     options: SceneOptions
@@ -72,6 +74,8 @@ class Composition:
     titles: Sequence[str]
     huds: Sequence[HUD]
     reliefs: Sequence[Relief | None] = ()
+    bar_scale: Scale | None = None
+    bar_ticks: AxisTicks | None = None
 
     @property
     def keyframes(self) -> list[list[ScenePanel]]:
@@ -150,7 +154,7 @@ def compose(
     ]
     colour_map = styles.colour_map(options.colour_map or styles.colour_map_name(metric))
     size = resolve_figure_size(
-        options.size, options.dpi, options.style, default_size or _default_size(len(panels)), panels=len(panels)
+        options.size, options.dpi, options.style, default_size or still_size(len(panels)), panels=len(panels)
     )
     paths = [
         [panel.positions(segment.points, 0.0) for path in panel.paths for segment in path.segments] for panel in every
@@ -166,7 +170,7 @@ def compose(
         if options.axes:
             notes += _through_notes(surfaces, steps, interpolate)
         note = wrap_notes(notes, 0.97 * figure.get_figwidth())
-        titles = _titles(surfaces, options)
+        titles = panel_titles(surfaces, options)
         parts = partial(
             arrange, size.pixels, overlay.em(figure), len(panels), legend=overlay.legend_rows(figure, handles),
             titles=1 if any(titles) else 0, note=note.count("\n") + 1 if note else 0, bar=options.axes,
@@ -206,11 +210,12 @@ def _through_notes(surfaces: Sequence[Surface], steps: Sequence[Sequence[int]], 
     return notes
 
 
-def _default_size(panels: int) -> tuple[int, int]:
+def still_size(panels: int) -> tuple[int, int]:
+    """Return the width and height in pixels of a still of this many panels."""
     return (1600, 1200) if panels == 1 else (1050 * panels + 160, 960)
 
 
-def _titles(surfaces: Sequence[Surface], options: SceneOptions) -> list[str]:
+def panel_titles(surfaces: Sequence[Surface], options: SceneOptions) -> list[str]:
     """Return a title for each panel, empty for none.
 
     Raises:

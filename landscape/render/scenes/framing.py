@@ -77,7 +77,11 @@ def _thin(composition: Composition, camera: Camera) -> AxisTicks:
 
 def _hulls(composition: Composition) -> list[np.ndarray]:
     """Return the points of each panel that can touch the border of an image, at any moment."""
-    return [hull_points(np.concatenate([panel.ground() for panel in several])) for several in composition.keyframes]
+    grounds = [np.concatenate([panel.ground() for panel in several]) for several in composition.keyframes]
+    if composition.options.axes:  # the floor is below all points
+        return [hull_points(ground) for ground in grounds]
+    mirror = np.array([1.0, 1.0, -1.0])
+    return [np.concatenate([hull_points(ground), mirror * hull_points(mirror * ground)]) for ground in grounds]
 
 
 def _content(composition: Composition, camera: Camera, hulls: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

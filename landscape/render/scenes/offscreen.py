@@ -34,6 +34,7 @@ _DEFAULT_SAMPLES = 12e6
 _MAX_SAMPLES, _MAX_SIDE = 100e6, 16384
 """Samples of a window, and along one side, above which Mesa's framebuffers stay black without an error."""
 _OCCLUSION_RADIUS, _OCCLUSION_BIAS = 0.22, 0.004
+_PEELS = 24  # layers of translucent surfaces, one behind the other
 _OCCLUSION_SAMPLES = 32
 """Directions in which ambient occlusion is sampled; they vary from pixel to pixel and are averaged over 4 x 4."""
 
@@ -77,13 +78,21 @@ class OffscreenWindow:
         size: width and height of the images in pixels.
         supersampling: samples per pixel along each axis, which are averaged; 3 by default, fewer above 1.3 megapixels.
         occlusion: True to use ambient occlusion. The camera must be near, because VTK stores 16-bit depths for it.
+        translucent: True for translucent surfaces, blended in the right order and without ambient occlusion.
 
     Raises:
         ValueError: more samples than can be drawn.
         MissingLibraryError: there is no OpenGL library.
     """
 
-    def __init__(self, size: tuple[int, int], supersampling: float | None = None, *, occlusion: bool = True) -> None:
+    def __init__(
+        self,
+        size: tuple[int, int],
+        supersampling: float | None = None,
+        *,
+        occlusion: bool = True,
+        translucent: bool = False,
+    ) -> None:
         width, height = size
         factor = supersampling or max(1.0, min(3.0, (_DEFAULT_SAMPLES / (width * height)) ** 0.5))
         if width * height * factor**2 > _MAX_SAMPLES or max(size) * factor > _MAX_SIDE:
@@ -101,7 +110,8 @@ class OffscreenWindow:
         self._ambient.SetBias(_OCCLUSION_BIAS)
         self._ambient.SetKernelSize(_OCCLUSION_SAMPLES)
         self._ambient.BlurOn()
-        self._pass = self._ambient if occlusion else self._steps
+        # Without a pass of its own, the renderer peels layers off from front to back.
+        self._pass = None if translucent else self._ambient if occlusion else self._steps
         self._renderer: vtkRenderer | None = None
 
     def __enter__(self) -> Self:
@@ -124,7 +134,12 @@ class OffscreenWindow:
         """
         if renderer is not self._renderer:
             self._release()
-            renderer.SetPass(self._pass)
+            if self._pass is None:
+                renderer.UseDepthPeelingOn()
+                renderer.SetMaximumNumberOfPeels(_PEELS)
+                renderer.SetOcclusionRatio(0.0)
+            else:
+                renderer.SetPass(self._pass)
             self._window.AddRenderer(renderer)
             self._renderer = renderer
         with vtk_warnings_off():
@@ -158,10 +173,15 @@ class OffscreenWindow:
 
 
 def render_once(
-    renderer: vtkRenderer, size: tuple[int, int], supersampling: float | None = None, *, occlusion: bool = True
+    renderer: vtkRenderer,
+    size: tuple[int, int],
+    supersampling: float | None = None,
+    *,
+    occlusion: bool = True,
+    translucent: bool = False,
 ) -> np.ndarray:
     """Render one image in a new :class:`OffscreenWindow`, and release its graphics resources."""
-    with OffscreenWindow(size, supersampling, occlusion=occlusion) as window:
+    with OffscreenWindow(size, supersampling, occlusion=occlusion, translucent=translucent) as window:
         return window.render(renderer)
 
 

@@ -172,6 +172,14 @@ def _overlaps(text: Text, ground: np.ndarray) -> bool:
     return bool((np.abs(distance) <= half).all(1).any())
 
 
+def draw_point(ax: Axes, at: np.ndarray, colour: str) -> Artist:
+    """Draw a dot at a position ``(2,)`` in pixels."""
+    size = 4.5 * _points("lines.linewidth")
+    (dot,) = ax.plot(*at[:, None], "o", color=colour, markersize=size, markeredgecolor="white", zorder=3)
+    dot.set_markeredgewidth(0.15 * size)
+    return dot
+
+
 def draw_colour_bar(
     figure: Figure, box: Rectangle, scale: Scale, colour_map: Colormap, ticks: AxisTicks, contours: np.ndarray
 ) -> None:

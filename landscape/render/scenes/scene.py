@@ -18,9 +18,10 @@ from landscape.render.scenes.composition import Composition, compose
 from landscape.render.scenes.framing import fit_camera
 from landscape.render.scenes.offscreen import render_once
 from landscape.render.scenes.options import SceneOptions
-from landscape.render.scenes.panel import ScenePanel, Trajectories
+from landscape.render.scenes.panel import ScenePanel, Trajectories, trajectories_per_panel
+from landscape.render.scenes.volume import MINIMUM_COLOUR, VolumePanel, compose_volumes
 from landscape.render.scenes.vtk_rendering import vtkActor
-from landscape.render.scenes.vtk_scene import VTKScene
+from landscape.render.scenes.vtk_volume import new_scene
 from landscape.surface.surface import Surface
 
 _GROUND_SAMPLES = 161
@@ -41,7 +42,7 @@ def render_scene(
     are holes.
 
     Args:
-        surfaces: one or several surfaces of two axes.
+        surfaces: one or several surfaces of two axes; or of three, which are drawn as nested isosurfaces.
         trajectories: trajectories for every surface, or one sequence of trajectories per surface. Paths are cut where
             the grid or the surface ends.
         options: options of the scene.
@@ -55,13 +56,16 @@ def render_scene(
         ValueError: a surface of one or three axes, nothing to draw, or an option out of range.
         MissingLibraryError: VTK finds no OpenGL library.
     """
-    composition = compose(surfaces, trajectories, options)
+    several = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
+    drawn = trajectories_per_panel(trajectories, len(several)) if several else []
+    volumes = bool(several) and not any(drawn) and all(surface.is_volume for surface in several)
+    composition = compose_volumes(several, options) if volumes else compose(several, trajectories, options)
     figure, layout = composition.figure, composition.layout
     camera, ticks = fit_camera(composition)
 
     def draw(panel: ScenePanel) -> np.ndarray:
         """Draw a panel with VTK; no VTK object outlives the call."""
-        scene = VTKScene(composition, panel, ticks, camera)
+        scene = new_scene(composition, panel, ticks, camera)
         scene.show_paths()
         for actor in decorate(panel) if decorate is not None else ():
             scene.renderer.AddActor(actor)
@@ -71,6 +75,7 @@ def render_scene(
             layout.panel_size,
             composition.options.supersampling,
             occlusion=supports_occlusion(camera) and composition.options.light != "flat",
+            translucent=volumes,
         )
 
     with figure.style():
@@ -124,6 +129,9 @@ def draw_axes(
         axes = visible_axes(panel, camera, composition.scale, shown)
         for axis, opacity in zip(axes, opacities or (1.0, 1.0, 1.0), strict=False):
             artists += overlay.draw_axis(ax, axis, camera, place, ground, opacity)
+        if isinstance(panel, VolumePanel):  # inside of isosurfaces, which would hide it
+            at = camera.project(panel.lowest[None], composition.layout.panel_size)[0] + (place.left, place.bottom)
+            artists.append(overlay.draw_point(ax, at, MINIMUM_COLOUR))
     return artists
 
 
@@ -135,7 +143,12 @@ def draw_annotations(ax: Axes, composition: Composition, ticks: AxisTicks) -> No
             overlay.draw_title(ax, title, place.left + place.width / 2, layout.title_centre(place))
     if layout.bar is not None:
         overlay.draw_colour_bar(
-            figure, layout.bar, composition.scale, composition.colour_map, ticks, composition.contours
+            figure,
+            layout.bar,
+            composition.bar_scale or composition.scale,
+            composition.colour_map,
+            composition.bar_ticks or ticks,
+            composition.contours,
         )
     if layout.legend is not None:
         overlay.draw_legend(figure, composition.legend_handles, layout.centre, layout.legend)

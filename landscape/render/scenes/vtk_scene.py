@@ -35,6 +35,7 @@ class VTKScene:
         self._composition, self._panel, self._ticks = composition, panel, ticks
         self._min_radius = actors.min_line_radius(camera, composition.layout.panel_size)
         self._box: vtkActor | None = None
+        self._upper: vtkActor | None = None
         self._paths: list[vtkActor] = []
         self._markers: list[tuple[np.ndarray, bool, str]] = []
         self._marker_actors: list[vtkActor] = []
@@ -57,9 +58,10 @@ class VTKScene:
         fine, bold = (h[(h > low + slack) & (h < high - slack)] for h in heights)
         table = actors.lookup_table(self._composition.colour_map, low, high)
         mesh = clip_mesh(surface_mesh(panel.field, panel.box), panel.field.cut)
-        self._upper, lower = actors.surface_actors(mesh, self._composition.colour_map, low, high)
+        upper, lower = actors.surface_actors(mesh, self._composition.colour_map, low, high)
+        self._upper = upper
         drawn = [
-            self._upper,
+            upper,
             lower,
             actors.edge_actor(mesh, self._min_radius),
             *actors.contour_actors(mesh, fine, bold, self._min_radius),
@@ -86,7 +88,8 @@ class VTKScene:
         if camera.elevation != self._elevation:
             # From above, shades would be taken for values: the colours are those of the colour bar.
             light = options.light if camera.elevation < TOP_VIEW else "flat"
-            actors.set_lit(self._upper, light != "flat")
+            if self._upper is not None:
+                actors.set_lit(self._upper, light != "flat")
             self.renderer.RemoveAllLights()
             actors.add_lights(self.renderer, camera, light)
             self._elevation = camera.elevation

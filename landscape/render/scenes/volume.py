@@ -1,0 +1,189 @@
+"""Volumes in a scene: surfaces of three axes as nested isosurfaces in a box. Arrays only; VTK is not loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from matplotlib.colors import is_color_like
+from matplotlib.lines import Line2D
+
+from landscape.render import style as styles
+from landscape.render.figure import wrap_notes
+from landscape.render.height_field import Box, HeightField
+from landscape.render.labels import short_axis_labels
+from landscape.render.scale import Scale, metric_scale
+from landscape.render.scenes import overlay
+from landscape.render.scenes.axes import AxisTicks, make_ticks
+from landscape.render.scenes.camera import parse_view
+from landscape.render.scenes.composition import Composition, panel_titles, still_size
+from landscape.render.scenes.layout import arrange, new_figure
+from landscape.render.scenes.options import SceneOptions, resolve_figure_size
+from landscape.render.scenes.panel import ScenePanel
+from landscape.render.ticks import metric_label
+from landscape.surface.surface import DONE, INTERPOLATED, PENDING, Surface
+
+_VIEW = (-58.0, 20.0)
+"""Azimuth and elevation in degrees."""
+_LEVELS, _HEIGHT = 6, 1.0
+"""Number of isosurfaces, and height over the width of the base, unless the options have others than their defaults."""
+_FINE = 72  # points along an axis of the interpolated values, at least
+MINIMUM_COLOUR = "#e31a1c"
+
+
+@dataclass(frozen=True)
+class VolumePanel(ScenePanel):
+    """One volume of a scene.
+
+    Attributes:
+        values: ``(nz, ny, nx)`` heights on the colour scale, at even distances along each axis.
+        levels: heights of the isosurfaces, ascending.
+        lowest: position ``(3,)`` of the lowest value in the scene.
+    """
+
+    values: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 0)))
+    levels: np.ndarray = field(default_factory=lambda: np.empty(0))
+    lowest: np.ndarray = field(default_factory=lambda: np.zeros(3))
+
+    def ground(self, samples: int | None = None) -> np.ndarray:
+        """Return the corners ``(8, 3)`` of the box."""
+        x, y, z = np.meshgrid((-0.5, 0.5), (-0.5, 0.5), (0.0, self.height), indexing="ij")
+        return np.stack([x.ravel(), y.ravel(), z.ravel()], axis=1)
+
+
+def compose_volumes(
+    surfaces: Sequence[Surface], options: SceneOptions | None = None, size: tuple[int, int] | None = None
+) -> Composition:
+    """Compose a scene of volumes, each as nested isosurfaces on one scale.
+
+    Args:
+        surfaces: surfaces of three axes.
+        options: options of the scene. ``path_height`` has no effect.
+        size: size in pixels unless the options have one.
+
+    Raises:
+        ValueError: a surface that is not a volume, nothing to draw, or an option out of range.
+    """
+    options = options or SceneOptions()
+    for surface in surfaces:
+        if not surface.is_volume:
+            raise ValueError(f"expected volumes of three axes beside each other, got shape {surface.shape}")
+    if not is_color_like(options.background):
+        raise ValueError(f"background: expected a matplotlib colour like 'white', got {options.background!r}")
+    metric = options.metric or surfaces[0].metrics[0]
+    scale = options.scale
+    if not isinstance(scale, Scale):
+        known = [surface.metric(metric)[np.isin(surface.status, (DONE, INTERPOLATED))] for surface in surfaces]
+        scale = metric_scale(metric, known, scale, vmax=options.clip)
+    count = _LEVELS if options.levels == SceneOptions.levels else options.levels
+    levels = scale.levels(count)
+    if not len(levels):
+        raise ValueError(f"{metric_label(metric)} is constant: there is no isosurface to draw")
+    panels = [_panel(surface, metric, scale, levels, options) for surface in surfaces]
+    heights = surfaces[0].coordinates[2]
+    vertical = Scale("linear", float(heights.min()), float(heights.max()))
+    figure_size = resolve_figure_size(
+        options.size, options.dpi, options.style, size or still_size(len(panels)), panels=len(panels)
+    )
+    view = parse_view(options.view)
+    figure = new_figure(figure_size, options.background)
+    with figure.style():
+        handles = [_handle(surfaces, metric)] if options.axes else []
+        (x_label, y_label), about = short_axis_labels(surfaces)
+        if options.axis_labels:
+            (x_label, y_label), about = options.axis_labels, ""
+        note = wrap_notes(_notes(surfaces, metric, scale, options, about), 0.97 * figure.get_figwidth())
+        note = note if options.axes else ""
+        titles = panel_titles(surfaces, options)
+        layout = arrange(
+            figure_size.pixels, overlay.em(figure), len(panels), legend=overlay.legend_rows(figure, handles),
+            titles=1 if any(titles) else 0, note=note.count("\n") + 1 if note else 0, bar=options.axes,
+        )  # fmt: skip
+        panel_size = (layout.panel_size[0] / layout.em, layout.panel_size[1] / layout.em)
+        ticks = make_ticks(vertical, (x_label, y_label, ""), panel_size)
+        ticks = replace(ticks, titles=(*ticks.titles[:2], "direction 3"))
+    if options.transparent:
+        figure.patch.set_facecolor("none")
+    return Composition(
+        options=options,
+        figure=figure,
+        layout=layout,
+        panels=panels,
+        view=(_VIEW[0] if view[0] is None else view[0], _VIEW[1] if view[1] is None else view[1]),
+        scale=vertical,
+        colour_map=styles.colour_map(options.colour_map or styles.colour_map_name(metric)),
+        contours=levels,
+        ticks=ticks,
+        legend_handles=handles,
+        note=note,
+        titles=titles,
+        huds=[],
+        bar_scale=scale,
+        bar_ticks=AxisTicks(levels, scale.labels(levels), metric_label(metric), ("", "", "")),
+    )
+
+
+def _panel(surface: Surface, metric: str, scale: Scale, levels: np.ndarray, options: SceneOptions) -> VolumePanel:
+    axes = [np.asarray(axis, np.float64) for axis in surface.coordinates]
+    measured = surface.metric(metric)
+    heights = scale.transform(measured)
+    top = float(scale.transform(scale.vmax))
+    # What is not finite, or not computed, is above all isosurfaces: they end there.
+    heights = np.where(np.isfinite(heights), heights, top + 0.25 * (top - float(scale.transform(scale.vmin))))
+    flips = tuple(slice(None, None, -1) if axis[0] > axis[-1] else slice(None) for axis in reversed(axes))
+    heights, axes = heights[flips], [np.sort(axis) for axis in axes]
+    lowest = np.unravel_index(int(np.argmin(heights)), heights.shape)
+    height = _HEIGHT if options.height == SceneOptions.height else options.height
+    spans = [float(axis[-1] - axis[0]) for axis in axes]
+    middle = float(axes[0][0] + axes[0][-1]) / 2, float(axes[1][0] + axes[1][-1]) / 2
+    box = Box((*middle, float(axes[2][0])), (1 / spans[0], 1 / spans[1], height / spans[2]))
+    at = [axis[k] for axis, k in zip(axes, reversed(lowest), strict=True)]
+    return VolumePanel(
+        surface=surface,
+        field=HeightField(axes[0], axes[1], np.full(heights.shape[1:], axes[2][0])),
+        box=box,
+        paths=[],
+        draped=False,
+        height=height,
+        values=_smoothed(heights, axes) if options.smooth else heights,
+        levels=scale.transform(levels),
+        lowest=box.place(*map(np.array, at)),
+    )
+
+
+def _smoothed(heights: np.ndarray, axes: Sequence[np.ndarray]) -> np.ndarray:
+    """Return values on a finer grid by monotone cubics along one axis after the other, which add no extremum."""
+    from scipy.interpolate import PchipInterpolator
+
+    for axis, places in enumerate(reversed(axes)):
+        factor = max(1, -(-_FINE // len(places)))
+        fine = np.linspace(places[0], places[-1], factor * (len(places) - 1) + 1)
+        if factor > 1 and len(places) > 2:
+            heights = np.asarray(PchipInterpolator(places, heights, axis=axis)(fine))
+    return heights
+
+
+def _notes(surfaces: Sequence[Surface], metric: str, scale: Scale, options: SceneOptions, about: str) -> list[str]:
+    notes = [about, f"isosurfaces of the {metric_label(metric)} at the values on the colour bar"]
+    notes.append(scale.note(metric_label(metric).removesuffix(" (%)")))
+    missing = sum(
+        int((~np.isfinite(surface.metric(metric)) & (surface.status != PENDING)).sum()) for surface in surfaces
+    )
+    pending = sum(int((surface.status == PENDING).sum()) for surface in surfaces)
+    notes += [f"{missing} points without a finite value, drawn as above the scale"] if missing else []
+    notes += [f"{pending} points not yet computed"] if pending else []
+    if options.smooth:
+        shapes = dict.fromkeys(" \N{MULTIPLICATION SIGN} ".join(map(str, reversed(s.shape))) for s in surfaces)
+        notes.append(f"smoothed between {' and '.join(shapes)} points")
+    return [note for note in notes if note]
+
+
+def _handle(surfaces: Sequence[Surface], metric: str) -> Line2D:
+    """Return the legend entry of the lowest point, with its value if there is one volume."""
+    text = "lowest point"
+    if len(surfaces) == 1:
+        text += f" ({np.nanmin(surfaces[0].metric(metric)):.2g})".replace("-", "\N{MINUS SIGN}")
+    handle = Line2D([], [], linestyle="none", marker="o", color=MINIMUM_COLOUR, markersize=5, label=text)
+    handle.set_markeredgecolor("white")
+    return handle
