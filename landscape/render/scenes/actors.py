@@ -257,7 +257,14 @@ def translucent_actor(mesh: vtkPolyData, colour: tuple[float, float, float], opa
 
 def ball_actor(position: np.ndarray, radius: float, colour: str) -> vtkActor:
     """Return a ball at a position ``(3,)``."""
-    return _spheres(np.asarray(position)[None], radius, colour)
+    source = vtkSphereSource()
+    source.SetCenter(*map(float, position))
+    source.SetRadius(radius)
+    source.SetThetaResolution(32)
+    source.SetPhiResolution(24)
+    mapper = vtkPolyDataMapper()
+    mapper.SetInputConnection(source.GetOutputPort())
+    return _coloured(_actor(mapper, GLOSSY), colour)
 
 
 def _fan(centre: np.ndarray, corners: np.ndarray, colour: str) -> vtkActor:
