@@ -49,7 +49,9 @@ class PlaneType(_ParamType):
         parts = numbers.split(",") if colon else []
         if word != "hessian" or not all(part.removeprefix("-").isdigit() for part in parts):
             self.fail(
-                f"expected hessian, hessian:1,-1 with the numbers of eigenvectors, or merged, got {value!r}", param, ctx
+                f"expected hessian, or hessian:1,-1 with the numbers of eigenvectors, or merged, got {value!r}",
+                param,
+                ctx,
             )
         return tuple(map(int, parts))
 

@@ -120,6 +120,10 @@ def _read(path: Path) -> _Shard:
         return _Shard(path, settings, metrics, digests, values, status, seconds, read_failures(file))
 
 
+_DIGESTS = ("origin", "directions", "plane", "fixed", "data", "states")
+"""Settings that are digests, which say nothing to a reader."""
+
+
 def _require_equal(first: _Shard, other: _Shard) -> None:
     differing = first.settings.differences(other.settings)
     fixed: list[tuple[str, Any, Any]] = [
@@ -129,7 +133,10 @@ def _require_equal(first: _Shard, other: _Shard) -> None:
     ]
     differing += [(name, one, two) for name, one, two in fixed if one != two]
     if differing:
-        listed = "; ".join(f"{name} is {one!r} in the first and {two!r} in the second" for name, one, two in differing)
+        listed = "; ".join(
+            f"{name}: others" if name in _DIGESTS else f"{name} is {one!r} in the first and {two!r} in the second"
+            for name, one, two in differing
+        )
         raise StoreError(
             f"{first.path} and {other.path} were made with different settings and cannot be merged: {listed}"
         )

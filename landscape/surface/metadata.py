@@ -256,6 +256,8 @@ class Header:
         """Return how a setting in a file differs from that of this sweep, without digests."""
         if name == "origin":
             return "other weights at the origin"
+        if name == "states":
+            return "other weights at its checkpoints"
         if name == "fixed":
             return "other values in the tensors that the plane does not move, such as running statistics"
         if name == "data" and here.keys() == there.keys():

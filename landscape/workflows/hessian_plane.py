@@ -57,7 +57,8 @@ def hessian_plane(
             is the most negative one, and so on.
         scale: ``rise``: at coordinates 1 and -1, the second-order term of the loss is 1 (-1 for a negative
             eigenvalue); ``unit``: directions of norm one.
-        only: patterns of parameter names; the Hessian is that with respect to these.
+        only: patterns of parameter names, or ``trainable`` for those that require gradients; the Hessian is that
+            with respect to these.
         freeze: patterns of parameter names that stay at the origin.
         curvature_file: curvature file of the same weights to take eigenvectors from; by default they are computed.
         evaluation: device, dtype, batch size, threads.

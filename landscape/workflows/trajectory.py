@@ -142,8 +142,9 @@ def principal_plane_of(
         axes: number of components, one to three.
         problem: the problem of checkpoint files outside a run directory.
         ignore: parameters that stay at the origin: ``biasbn`` or ``none``.
-        only: patterns of parameter names; other parameters stay at the origin.
-        freeze: patterns of parameter names that stay at the origin.
+        only: patterns of parameter names, or ``trainable`` for the parameters that require gradients; other parameters
+            stay at the origin.
+        freeze: patterns of parameter names that stay at the origin, or ``trainable``.
         trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
 
     Raises:

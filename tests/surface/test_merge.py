@@ -144,7 +144,7 @@ def test_merge_names_differing_settings(make, tmp_path):
 
 def test_merge_refuses_other_plane(make, plane, tmp_path):
     turned = Plane(plane.origin, plane.directions[::-1])
-    with pytest.raises(StoreError, match="directions is"):
+    with pytest.raises(StoreError, match="cannot be merged: directions: others; plane: others"):
         merge([make("0.h5", [0]), make("1.h5", [1], plane=turned)], tmp_path / "no.h5")
 
 

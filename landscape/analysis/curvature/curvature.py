@@ -26,7 +26,8 @@ class CurvatureConfig:
             have no negative ones.
         matrix: ``hessian``, ``gauss_newton``, ``fisher`` or ``empirical_fisher``; see
             :meth:`landscape.evaluation.derivatives.derivatives.LossDerivatives.product`.
-        only: patterns of the names of parameters that move; all by default.
+        only: patterns of the names of parameters that move, or ``trainable`` for those that require gradients; all by
+            default.
         freeze: patterns of the names of parameters that don't move.
         by_layer: also compute the largest eigenvalue of the block of each layer.
         trace_probes: number of random vectors for the trace; 0 for none.
