@@ -71,9 +71,8 @@ def merged_directions(
     """
     base = _base_network(model)
     origin = Weights.from_model(base, buffers=states)
-    networks: list[tuple[Path | None, nn.Module]] = [(None, _merged_network(model))]
-    networks += [(target, _merged_with(target, model, base)) for target in targets]
-    directions = [_update(origin, network, target) for target, network in networks]
+    directions = [_update(origin, _merged_network(model), None)]
+    directions += [_update(origin, _merged_with(target, model, base), target) for target in targets]
     changed = {name for direction in directions for name, tensor in direction.weights if tensor.any()}
     return replace(origin, trainable=frozenset(changed - origin.buffers)), directions
 
