@@ -9,15 +9,22 @@ import numpy as np
 import torch
 from torch.utils.data import TensorDataset
 
+from landscape import Run
 from landscape.cli.main import main
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 
 
+def block(text: str) -> str:
+    """Return the block of Python that contains a text."""
+    (found,) = [code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if text in code]
+    return found
+
+
 def test_own_network(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    mine, call, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[-3:]
+    mine, call = block("# mine.py"), block("from mine import problem")
     Path("mine.py").write_text(mine)
     exec(call, {})
     assert capsys.readouterr().out.strip() == "(21, 21)"
@@ -36,6 +43,19 @@ def test_own_data(tmp_path, monkeypatch):
         "sequences": [(torch.ones(k + 1), k) for k in range(3)],
         "pad": lambda s: (torch.nn.utils.rnn.pad_sequence([a for a, _ in s], True), torch.tensor([b for _, b in s])),
     }  # fmt: skip
-    *_, code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code = block("Split.of(")
     assert code.count("Split.of(") == 5
     exec(code, names)
+
+
+def test_own_loop(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(block("# mine.py"))
+    model = torch.nn.Linear(2, 1)
+    names = {
+        "model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.1), "criterion": torch.nn.MSELoss(),
+        "loader": [(torch.ones(3, 2), torch.ones(3, 1))] * 201,
+    }  # fmt: skip
+    exec(block("landscape.record("), names)
+    assert Run.open("run").saved_steps == [0, 100, 200]
+    assert main(["info", "run"]) == 0
