@@ -47,7 +47,7 @@ def test_every_image_is_used():
 
 def test_images_are_small():
     sizes = {path: path.stat().st_size for path in IMAGES.rglob("*") if path.is_file()}
-    assert sum(sizes.values()) < 5_000_000
+    assert sum(sizes.values()) < 7_000_000  # two films take 1.6 MB of them
     # Images of the README keep all their colours.
     first = {(ROOT / link).resolve() for link in links_of(ROOT / "README.md")}
     limits = {path: 400_000 if path in first else 150_000 for path in sizes if path.suffix in (".png", ".webp")}

@@ -213,10 +213,7 @@ source = simple.OpenDataFile(sys.argv[1])
 found = []
 for time in source.TimestepValues:
     source.UpdatePipeline(time)
-    data = servermanager.Fetch(source)
-    parts = [data.GetBlock(k) if hasattr(data, "GetBlock") else data.GetPiece(k)
-             for k in range(data.GetNumberOfBlocks() if hasattr(data, "GetBlock") else data.GetNumberOfPieces())]
-    grid = next(part for part in parts if part.GetPointData().HasArray("train_loss"))
+    grid = servermanager.Fetch(source)  # a single part is fetched as it is
     values = vtk_to_numpy(grid.GetPointData().GetArray("train_loss"))
     found.append([time, float(values.min()), float(values.sum()), grid.GetBounds()[4]])
 print(json.dumps(found))
