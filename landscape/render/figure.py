@@ -185,11 +185,34 @@ def wrap_notes(notes: Iterable[str], width: float) -> str:
 
 
 def wrap_titles(axes: Sequence[Axes]) -> bool:
-    """Break titles into lines that are no wider than their axes now; return True if there are any."""
-    wide = [ax for ax in axes if ax.get_title() and ax.title.get_window_extent().width > 1.02 * ax.bbox.width]
-    for ax in wide:
-        wrap_lines(ax.title, 1.02 * ax.bbox.width)
-    return bool(wide)
+    """Break titles and axis labels into lines that are no longer than their axes now; return True if there are any."""
+    wrapped = False
+    for ax in axes:
+        for text, room in (
+            (ax.title, 1.02 * ax.bbox.width),
+            (ax.xaxis.label, 1.02 * ax.bbox.width),
+            (ax.yaxis.label, 1.02 * ax.bbox.height),
+        ):
+            upright = text is ax.yaxis.label
+            box = text.get_window_extent()
+            if text.get_text() and (box.height if upright else box.width) > room:
+                _wrap(text, room, upright)
+                wrapped = True
+    return wrapped
+
+
+def _wrap(text: Text, room: float, upright: bool) -> None:
+    """Break a text into lines of at most ``room`` pixels, or of single words."""
+    lines: list[str] = []
+    for word in text.get_text().split():
+        text.set_text(" ".join([*lines[-1:], word]))
+        box = text.get_window_extent()
+        if lines and (box.height if upright else box.width) <= room:
+            lines[-1] = text.get_text()
+        else:
+            lines.append(word)
+    text.set_text("\n".join(lines))
+    text.set_linespacing(1.05)
 
 
 def wrap_lines(text: Text, room: float) -> None:

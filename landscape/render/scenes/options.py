@@ -15,6 +15,8 @@ DPI = 300.0
 """Default resolution, in dots per inch, of an image whose size is given on paper."""
 BAR_SPACE, _MIN_COLUMN = 7.0, 14.0
 """Widths in units of the font size: of the colour bar with its labels, and of the narrowest panel beside another."""
+_PANEL_HEIGHT = 0.8
+"""Height of a panel beside or above others over its width."""
 _INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4}
 _SIZE = re.compile(r"\s*([\d.]+)\s*[x×]\s*([\d.]+)\s*(px|in|cm|mm)?\s*", re.IGNORECASE)
 
@@ -196,10 +198,13 @@ def default_aspect(style: styles.Size, panels: int) -> tuple[float, float]:
         return style.width, style.height
     if panels == 1:
         return 4, 3
-    free = style.width * 72 / style.font - BAR_SPACE
+    width = style.width * 72 / style.font
+    free = width - BAR_SPACE
     columns = min(panels, max(1, int(free / _MIN_COLUMN)))
-    columns = math.ceil(panels / math.ceil(panels / columns))
-    return 1050 * columns + 160, 880 * math.ceil(panels / columns) + 80
+    rows = math.ceil(panels / columns)
+    columns = math.ceil(panels / rows)
+    # In units of the font size: panels of nearly equal sides with their titles, and legend and note around them.
+    return width, rows * (_PANEL_HEIGHT * free / columns + 3) + 4
 
 
 def _parse_size(size: SizeSpec) -> tuple[float, float, str]:
