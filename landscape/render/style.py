@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -90,6 +90,10 @@ SIZES = {
 """``column`` and ``page``: one and both columns of a two-column paper; conferences: width of their column or text."""
 
 
+_AT_FULL_SIZE, _SMALLER = 2, 0.62
+"""Panels of a slide with text of full size, and the factor on the size of text for more of them."""
+
+
 def named_size(size: str | Size) -> Size:
     """Return the size with this name; a ``Size`` is returned as it is.
 
@@ -101,6 +105,14 @@ def named_size(size: str | Size) -> Size:
     if size not in SIZES:
         raise ValueError(f"unknown figure size {size!r}: expected one of {', '.join(SIZES)}")
     return SIZES[size]
+
+
+def size_for_panels(size: str | Size, panels: int) -> Size:
+    """Return the size of a figure of several panels: with smaller text for more than two where the height is given."""
+    own = named_size(size)
+    if not own.fills_height or panels <= _AT_FULL_SIZE:
+        return own
+    return replace(own, font=_SMALLER * own.font, small=_SMALLER * own.small)
 
 
 def rc_params(size: str | Size = "column") -> RcParams:

@@ -117,3 +117,16 @@ def test_names_that_are_too_long(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main([words[0], "n" * 300, *words[1:]]) == 1
     assert "nnn" in capsys.readouterr().err
+
+
+def test_reports_fit_into_80_columns_and_colour_is_for_terminals(surface, capsys, monkeypatch):
+    for words in (["info"], ["check"]):
+        main([*words, str(surface)])
+        shown = capsys.readouterr().out
+        # Paths, digests and commands to copy are not broken.
+        assert max(len(line) for line in shown.splitlines() if "/" not in line and len(line.split()) > 4) <= 80
+        assert "\x1b" not in shown
+    assert shown.splitlines()[-1].endswith("checks")
+    monkeypatch.setattr("click._compat.isatty", lambda stream: True)
+    main(["check", str(surface)])
+    assert "\x1b[" in capsys.readouterr().out.splitlines()[-1]

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from landscape.geometry.recipe import DirectionRecipe
 from landscape.geometry.trajectory import Trajectory
+from landscape.render.labels import axis_labels
 from landscape.render.plots.curve import apply_scale, plot_curve
 from landscape.render.plots.options import CurveOptions
 from landscape.render.scale import choose_scale
+from landscape.surface.metadata import CheckpointReference, SurfaceMetadata
 from landscape.surface.surface import Surface
 
 X = np.linspace(-1, 1.5, 26)
@@ -151,3 +154,27 @@ def test_noise_band() -> None:
     assert any(
         "2 paired s.e.; indistinguishable from the origin where the band contains" in note for note in artists.notes
     )
+
+
+def between(to="runs/adam/checkpoints/step-00000180.pt", points=9) -> Surface:
+    x = np.linspace(-0.5, 1.5, points)
+    metadata = SurfaceMetadata(
+        recipes=(DirectionRecipe(kind="difference", to=to),),
+        checkpoint=CheckpointReference("runs/sgd/checkpoints/step-00000180.pt"),
+    )
+    return Surface((x,), {"train_loss": 0.25 + (x - 0.5) ** 2}, np.full(points, 1, np.uint8), metadata)
+
+
+def test_ends_of_a_line_between_checkpoints() -> None:
+    surface = between()
+    assert axis_labels([surface])[0] == "from sgd (0) to adam (1)"
+    drawn = plot_curve(surface).axes
+    texts = {text.get_text(): text for text in drawn.texts}
+    assert {"sgd\n0.5", "adam\n0.5"} <= set(texts)
+    marks = sorted(line.get_xydata()[0].tolist() for line in drawn.lines if line.get_marker() == "o")
+    assert marks == [[0, 0.5], [1, 0.5]]
+    # A grid that has no point at an end says nothing about it.
+    assert not [text for text in plot_curve(between(points=8)).axes.texts if "sgd" in text.get_text()]
+    one = "runs/sgd/checkpoints/step-00000090.pt"
+    assert axis_labels([between(one)])[0] == "from step-00000180 (0) to step-00000090 (1)"
+    assert not [text for text in plot_curve(line()).axes.texts if "\n" in text.get_text()]

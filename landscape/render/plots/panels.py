@@ -27,7 +27,7 @@ from landscape.render.plots.options import ContourOptions
 from landscape.render.plots.path import path_handles
 from landscape.render.plots.path_names import covered, name_ends
 from landscape.render.scale import Scale, metric_scale
-from landscape.render.style import named_size, new_figure, path_indices, style_context
+from landscape.render.style import named_size, new_figure, path_indices, size_for_panels, style_context
 from landscape.render.ticks import metric_label
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def plot_panel(
         scale = options.scale
     else:
         scale = metric_scale(name, [s.metric(name) for s in surfaces], options.scale, vmax=options.clip)
-    size = options.size or "page"
-    rows, columns = _grid(len(surfaces), columns, named_size(size).width)
+    size = size_for_panels(options.size or "page", len(surfaces))
+    rows, columns = _grid(len(surfaces), columns, size.width)
     same = len({plane_limits(surface) for surface in surfaces}) == 1
     new = None
     if ax is None:

@@ -36,9 +36,6 @@ from landscape.render.through import drawable_steps, paths_from, through_note
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import Surface
 
-_AT_FULL_SIZE, _SMALLER = 2, 0.62
-"""Panels of a slide with text of full size, and the factor on the size of text for more of them."""
-
 
 @dataclass(frozen=True)
 class Composition:
@@ -159,11 +156,7 @@ def compose(
     size = resolve_figure_size(
         options.size, options.dpi, options.style, default_size or still_size(len(panels)), panels=len(panels)
     )
-    if size.style.fills_height and len(panels) > _AT_FULL_SIZE:
-        # The height is given, so that more panels have room only with smaller text.
-        size = replace(
-            size, style=replace(size.style, font=_SMALLER * size.style.font, small=_SMALLER * size.style.small)
-        )
+    size = replace(size, style=styles.size_for_panels(size.style, len(panels)))
     paths = [
         [panel.positions(segment.points, 0.0) for path in panel.paths for segment in path.segments] for panel in every
     ]
