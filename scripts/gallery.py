@@ -18,9 +18,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -32,6 +34,7 @@ RECIPE_INDEX = DOCS / "recipes" / "index.md"
 TABLE = "| kind of model | what is special | on a plane |\n"
 """Head of the table in docs/recipes/index.md, from which on it is written here."""
 TIMES = "times.json"
+NOTEBOOK = DOCS / "notebook.ipynb"
 MAX_PICTURE_BYTES, MAX_RECIPE_BYTES = 150_000, 100_000
 MAX_WIDTH, QUALITY = 1400, 90
 REVIEW = "## Which network is sharper?\n"
@@ -110,7 +113,7 @@ def shown_as(output: str) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--only", default="", metavar="PREFIX", help="run only pages whose names begin with PREFIX: 04, unet"
+        "--only", default="", metavar="PREFIX", help="run only pages whose names begin with PREFIX: 04, unet, notebook"
     )
     parser.add_argument(
         "--work", type=Path, default=ROOT / "build" / "gallery", help="directory to run the commands in"
@@ -131,12 +134,42 @@ def main(argv: list[str] | None = None) -> int:
     for recipe in RECIPES:
         if recipe.name.startswith(options.only):
             run_recipe(recipe, options.work / "recipes" / recipe.stem, times, options.keep)
+    if "notebook".startswith(options.only):
+        run_notebook(options.work)
     if not options.no_demo and not options.only:
         run_demo(options.work, times, options.keep)
     if pages:
         write_gallery(times)
     write_recipe_index()
     return 0
+
+
+def run_notebook(work: Path) -> None:
+    """Execute the notebook and store its outputs."""
+    import nbformat
+
+    print("[notebook]", flush=True)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        execute(notebook, Path(folder))
+    for cell in notebook.cells:
+        cell.metadata.clear()  # times of the execution
+    text = nbformat.writes(notebook)
+    # Places of this machine, which provenance records.
+    for place in (f"{folder}/", f"{ROOT}/", f"{sys.prefix}/"):
+        text = text.replace(place, "")
+    text = re.sub(r"[^\s&;\"]*/ipykernel_launcher.py( -f \S+?\.json)?", "ipykernel_launcher.py", text)
+    NOTEBOOK.write_text(text + "\n")
+
+
+def execute(notebook: Any, folder: Path) -> Any:
+    """Execute the cells of a notebook in a directory, in place, and return the notebook."""
+    from nbclient import NotebookClient
+
+    NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    ).execute()
+    return notebook
 
 
 def run_recipe(recipe: Path, work: Path, times: dict[str, float], keep: bool) -> None:

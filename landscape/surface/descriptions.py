@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -118,6 +119,7 @@ def _origin(surface: Surface) -> list[str]:
     checkpoint, problem = surface.metadata.checkpoint, surface.metadata.problem or {}
     if checkpoint is not None and checkpoint.path:
         step = "" if checkpoint.step is None else f" (step {checkpoint.step})"
-        return [f"around {printable(checkpoint.path)}{step}"]
+        # Paths are absolute in files; the name of the run is enough here.
+        return [f"around {printable('/'.join(PurePath(checkpoint.path).parts[-3:]))}{step}"]
     model = problem.get("model") or problem.get("factory")
     return [f"of {printable(str(model))}"] if model else []

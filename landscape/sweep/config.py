@@ -95,6 +95,8 @@ class SweepConfig:
     data_bytes: int | None = None
 
     def __post_init__(self) -> None:
+        if self.out is not None:
+            object.__setattr__(self, "out", Path(self.out))  # a plain text is what one writes in a notebook
         if self.shard is not None and self.adaptive is not None:
             raise ValueError(
                 "an adaptive sweep cannot be split into shards, since its points depend on each other: use ranks"

@@ -284,3 +284,7 @@ def test_wrong_arguments(problem, plane, tmp_path):
     for shard in ((3, 3), (-1, 2), (0, 0)):
         with pytest.raises(ValueError, match="a shard"):
             SweepConfig(shard=shard)
+
+
+def test_output_as_text():
+    assert SweepConfig(out="surface.h5").out == Path("surface.h5")
