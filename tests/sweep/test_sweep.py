@@ -287,4 +287,4 @@ def test_wrong_arguments(problem, plane, tmp_path):
 
 
 def test_output_as_text():
-    assert SweepConfig(out="surface.h5").out == Path("surface.h5")
+    assert SweepConfig(out="surface.h5").out.name == "surface.h5"
