@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from landscape._utils.files import require_writable
 from landscape.errors import LandscapeError, StoreError
-from landscape.render.labels import axis_labels, short_axis_labels
+from landscape.render.labels import axis_labels, end_names, short_axis_labels
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
-from landscape.render.plots.interpolation import end_names, plot_interpolation
+from landscape.render.plots.interpolation import plot_interpolation
 from landscape.render.plots.panels import plot_metrics, plot_panel
 from landscape.render.plots.seeds import plot_seed_band
 from landscape.render.style import DEFAULT_DPI, save

@@ -7,7 +7,8 @@ import pytest
 
 from landscape import PlotOptions, plot
 from landscape.geometry.recipe import DirectionRecipe
-from landscape.render.plots.interpolation import end_names, plot_interpolation
+from landscape.render.labels import end_names
+from landscape.render.plots.interpolation import plot_interpolation
 from landscape.render.plots.options import CurveOptions
 from landscape.surface.metadata import CheckpointReference, SurfaceMetadata
 from landscape.surface.surface import DONE, PENDING, Surface
@@ -103,7 +104,6 @@ def test_two_lines_are_above_each_other(legible):
     [
         ("out/sgd/checkpoints/step-00000180.pt", "out/adam", ("sgd", "adam")),
         ("sgd/checkpoints/step-00000010.pt", "sgd/checkpoints/step-00000180.pt", ("step-00000010", "step-00000180")),
-        ("a/model.pt", "b/model.pt", ("a/model", "b/model")),
         ("a.safetensors", "b.pt", ("a", "b")),
     ],
 )

@@ -84,7 +84,7 @@ def plot_curve(
             axes.set_zorder(other.get_zorder() + 1)
             axes.patch.set_visible(False)
         ends = {end_names(surface) for surface in surfaces}
-        if len(ends) == 1 and (names := ends.pop()) is not None:
+        if options.mark_ends and len(ends) == 1 and (names := ends.pop()) is not None:
             _name_ends(axes, surfaces, left[0], names)
         if len(surfaces) == 1:
             missing = missing_data(surfaces[0], surfaces[0].metric(left[0]), scale)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from landscape.render.figure import figure_of, legend_layout, small_size, wrap_notes
-from landscape.render.labels import source_name
+from landscape.render.labels import end_names
 from landscape.render.plots.artists import Artists, CurveArtists
 from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.options import CurveOptions
@@ -67,7 +66,7 @@ def plot_interpolation(
 
     Args:
         surfaces: one or several surfaces with values ``(nx,)``.
-        names: names of the ends of each line, None for a line without; by default those of :func:`end_names`.
+        names: names of the ends of each line, None for a line without; by default those of :func:`labels.end_names`.
         ax: axes to draw a single line on; by default those of a new figure.
         options: appearance; see :class:`CurveOptions`.
 
@@ -79,7 +78,7 @@ def plot_interpolation(
     ends = list(names) or [end_names(line) for line in lines]
     losses, accuracies = interpolation_metrics(lines)
     if len(lines) == 1:
-        common = replace(options, xlabel=COEFFICIENT if ends[0] else options.xlabel, band=False)
+        common = replace(options, xlabel=COEFFICIENT if ends[0] else options.xlabel, band=False, mark_ends=False)
         drawn = plot_curve(lines, metric=losses, second=accuracies or None, ax=ax, options=common)
         with style_context(drawn.axes):
             verticals, dots = _mark_ends(drawn, lines, ends, losses, accuracies, with_values=True)
@@ -104,32 +103,6 @@ def interpolation_metrics(surfaces: Sequence[Surface]) -> tuple[tuple[str, ...],
     return losses, tuple(name for name in common if name.endswith("_acc"))
 
 
-def end_names(surface: Surface) -> tuple[str, str] | None:
-    """Return the names of the checkpoints at 0 and 1 of a line; None if it does not lead to a checkpoint.
-
-    A run is named like its directory. Checkpoints of one run are told apart by their step, files with the same name by
-    their directories.
-    """
-    recipes, checkpoint = surface.metadata.recipes, surface.metadata.checkpoint
-    if len(surface.coordinates) != 1 or not recipes:
-        return None
-    recipe = recipes[0]
-    if recipe.kind == "merged" and not recipe.to:
-        return "without adapters", f"{'adapter' if checkpoint is None else source_name(checkpoint.path)} merged"
-    if recipe.kind not in ("difference", "merged") or not recipe.to:
-        return None
-    if recipe.kind == "merged" or checkpoint is None:
-        merged = " merged" if recipe.kind == "merged" else ""
-        return "origin" if checkpoint is None else source_name(checkpoint.path), f"{source_name(recipe.to)}{merged}"
-    paths = PurePath(checkpoint.path), PurePath(recipe.to)
-    found = [source_name(str(path)) for path in paths]
-    if found[0] == found[1]:
-        found = [path.stem for path in paths]
-    if found[0] == found[1]:
-        found = [f"{path.parent.name}/{path.stem}" for path in paths]
-    return found[0], found[1]
-
-
 def _stacked(
     lines: Sequence[Surface],
     ends: Sequence[tuple[str, str] | None],
@@ -148,7 +121,7 @@ def _stacked(
         figure.set_figheight((0.35 + 0.42 * len(groups)) * min(figure.get_figwidth(), 5.0))
         panels = list(figure.subplots(len(groups), 1, sharex=True, squeeze=False).ravel())
         look = replace(
-            options, legend=False, show_notes=False, title="", band=False,
+            options, legend=False, show_notes=False, title="", band=False, mark_ends=False,
             xlabel=COEFFICIENT if all(ends) else options.xlabel,
         )  # fmt: skip
         for panel, group in zip(panels, groups, strict=True):

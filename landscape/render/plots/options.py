@@ -127,6 +127,7 @@ class CurveOptions:
         xlabel: label of the x axis.
         title: title above the axes.
         legend: name the curves above the axes if there are several.
+        mark_ends: name the checkpoints at 0 and 1 of a line between them, with their values.
         colours: colour of each of several surfaces; by default those of :data:`landscape.render.style.CURVE_COLOURS`.
         notes: further small print.
         show_notes: write the notes below the axes; they are part of the result in any case.
@@ -142,6 +143,7 @@ class CurveOptions:
     xlabel: str = "coordinate along the direction"
     title: str = ""
     legend: bool = True
+    mark_ends: bool = True
     colours: Sequence[str] = ()
     notes: Sequence[str] = ()
     show_notes: bool = True
