@@ -57,7 +57,16 @@ class Split:
                 )
         lengths = {len(leaf) if leaf.dim() else "none (a scalar)" for leaf in leaves}
         if len(lengths) != 1 or not all(leaf.dim() for leaf in leaves):
-            raise ValueError(f"expected inputs and targets of the same length, got lengths {sorted(map(str, lengths))}")
+            listed = isinstance(self.inputs, list)
+            raise ValueError(
+                f"expected inputs and targets of the same length, got lengths {sorted(map(str, lengths))}"
+                + (
+                    "; a list of samples of different sizes goes through Split.of(list(zip(inputs, targets)), "
+                    "collate=pad), where pad makes a batch of a list of samples"
+                    if listed
+                    else ""
+                )
+            )
 
     @classmethod
     def of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import pytest
 import torch
@@ -126,3 +127,15 @@ def test_describe() -> None:
         "metrics": {"mse": "mean_squared_error"},
         "splits": {"train": {"samples": 2, "digest": SPLIT.digest()}},
     }
+
+
+def test_list_of_samples_says_what_to_write() -> None:
+    sequences, targets = [torch.ones(3), torch.ones(5)], torch.tensor([0, 1])
+    with pytest.raises(ValueError, match=re.escape("Split.of(list(zip(inputs, targets)), collate=pad)")):
+        Split(sequences, targets)
+
+    def pad(samples):
+        values = torch.nn.utils.rnn.pad_sequence([sequence for sequence, _ in samples], batch_first=True)
+        return values, torch.stack([target for _, target in samples])
+
+    assert Split.of(list(zip(sequences, targets, strict=True)), collate=pad).inputs.tolist()[0] == [1, 1, 1, 0, 0]
