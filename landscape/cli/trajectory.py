@@ -105,7 +105,10 @@ def command(
     chosen: Plane | None = None
     try:
         if plane == "pca":
-            chosen = principal_plane_of(opened, axes=axes, problem=spec, ignore=ignore, only=only, freeze=freeze)
+            with Bar("principal components", "step") as bar:
+                chosen = principal_plane_of(
+                    opened, axes=axes, problem=spec, ignore=ignore, only=only, freeze=freeze, progress=bar.show
+                )
         with Bar("projecting", "checkpoint") as bar:
             trajectories = project(
                 opened, chosen or plane, problem=spec, measure=measure, gradient=gradient, out=out, attach=attach,

@@ -20,6 +20,8 @@ WeightsLoader = Callable[[], Weights]
 """Function that loads the weights of one checkpoint."""
 TensorLoader = Callable[[], list[Tensor]]
 """Function that loads some tensors of one checkpoint."""
+Report = Callable[[int], None]
+"""Function called with the progress of a task, in checkpoints."""
 CACHED_BLOCK = 2**15
 """Entries that elementwise operations take at a time: their float64 copies (256 KiB each) stay in the cache."""
 LOOK = 2**18
@@ -41,14 +43,20 @@ class PathBlocks:
     checkpoints: tuple[tuple[FileTensor, ...], ...]
 
     @classmethod
-    def of(cls, loaders: Sequence[TensorLoader]) -> PathBlocks | None:
+    def of(cls, loaders: Sequence[TensorLoader], report: Report | None = None) -> PathBlocks | None:
         """Return the tensors of checkpoints; None if some aren't mapped from a file in their own precision.
 
         Each checkpoint is loaded once, one at a time; mapped tensors stay on the disk.
+
+        Args:
+            loaders: one loader per checkpoint.
+            report: function called with the number of checkpoints that are loaded.
         """
         found = []
         for load in loaders:
             tensors = load()
+            if report is not None:
+                report(len(found) + 1)
             if any(tensor.layout is not torch.strided for tensor in tensors):
                 return None
             places = file_tensors([real_view(tensor) for tensor in tensors])
@@ -64,12 +72,16 @@ class PathBlocks:
         """Return some of the checkpoints."""
         return PathBlocks(tuple(self.checkpoints[index] for index in chosen))
 
-    def gram_matrix(self) -> _Array:
+    def gram_matrix(self, report: Report | None = None) -> _Array:
         """Return the inner products of the displacements from the first checkpoint, ``(n, n)`` float64.
 
         The blocks are those by which checkpoints in memory are multiplied in one group, and so are the sums.
+
+        Args:
+            report: function called with the finished part of the work, in checkpoints.
         """
         gram = np.zeros((len(self), len(self)))
+        done, numel = 0, sum(place.numel for place in self.checkpoints[0])
         size = max(SUM_BLOCK // (2 * len(self)), 1)
         parts = (
             (k, start, min(start + size, place.numel))
@@ -78,6 +90,9 @@ class PathBlocks:
         )
         for displaced in self._displaced(parts):
             gram += displaced @ displaced.T
+            done += displaced.shape[1]
+            if report is not None:
+                report(len(self) * done // numel)
         return gram
 
     def first_look(self) -> _Array:

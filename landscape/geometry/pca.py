@@ -18,7 +18,7 @@ from torch import Tensor
 from landscape.geometry.arena import zeros
 from landscape.geometry.direction import Direction, matching_names
 from landscape.geometry.normalization import ignored_names
-from landscape.geometry.path_blocks import PathBlocks, TensorLoader, WeightsLoader
+from landscape.geometry.path_blocks import PathBlocks, Report, TensorLoader, WeightsLoader
 from landscape.geometry.recipe import DirectionRecipe
 from landscape.geometry.weights import SUM_BLOCK, Weights, real_view
 
@@ -41,6 +41,7 @@ def principal_directions(
     only: Sequence[str] = (),
     freeze: Sequence[str] = (),
     budget: int = CHECKPOINT_BYTES,
+    report: Report | None = None,
 ) -> list[Direction]:
     """Return the first principal components of checkpoints, each of norm one.
 
@@ -56,6 +57,9 @@ def principal_directions(
         only: patterns of names that may move; see :func:`landscape.geometry.direction.matching_names`.
         freeze: patterns of names that stay unchanged.
         budget: bytes of checkpoints to hold in memory at a time, beside the first one; at least two are held.
+            Checkpoints that are mapped from files aren't held.
+        report: function called with the progress: each of ``n`` checkpoints counts when it is loaded, and when it is
+            multiplied with the others, ``2 n`` in all.
 
     Returns:
         Directions whose recipes have ``explained_variance`` and ``explained_variance_ratio``.
@@ -76,13 +80,14 @@ def principal_directions(
     names = [name for name in origin.tensors if name in moving]
 
     loaders = [_selecting(load, names, origin) for load in checkpoints]
-    blocks = PathBlocks.of(loaders)
+    blocks = PathBlocks.of(loaders, report)
     if blocks is not None and _is_degenerate(blocks.first_look(), axes):
         # Three checkpoints in full rule out that only those entries move alike.
         few = blocks.only(sorted({0, count // 2, count - 1, *range(axes - 1)}))
         if _is_degenerate(few.gram_matrix(), axes):
             raise _degenerate(count, axes)
-    gram = _gram_matrix(loaders, budget) if blocks is None else blocks.gram_matrix()
+    multiplied = None if report is None else lambda done: report(count + done)
+    gram = _gram_matrix(loaders, budget) if blocks is None else blocks.gram_matrix(multiplied)
     if not np.isfinite(gram).all():
         raise FloatingPointError("weights that are not finite, or too large for principal components")
     centred, values, vectors = _eigenpairs(gram, axes)

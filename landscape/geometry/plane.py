@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from landscape._utils.torch_compat import add_each, copy_each
 from landscape.geometry.direction import Direction, DirectionSampler, difference, orthogonalize
-from landscape.geometry.path_blocks import PathBlocks, WeightsLoader
+from landscape.geometry.path_blocks import PathBlocks, Report, WeightsLoader
 from landscape.geometry.pca import principal_directions
 from landscape.geometry.weights import (
     SUM_BLOCK,
@@ -294,6 +294,7 @@ def principal_plane(
     ignore: str = "none",
     only: Sequence[str] = (),
     freeze: Sequence[str] = (),
+    report: Report | None = None,
 ) -> Plane:
     """Return the plane along the principal components of checkpoints, of one run or of several together.
 
@@ -304,8 +305,10 @@ def principal_plane(
         ignore: tensors left unchanged, ``biasbn`` or ``none`` (as published).
         only: patterns of names that may move; see :func:`landscape.geometry.direction.matching_names`.
         freeze: patterns of names that stay unchanged.
+        report: function called with the progress; see :func:`landscape.geometry.pca.principal_directions`.
 
     Raises:
         ValueError: too few checkpoints, or they span fewer dimensions than ``axes``.
     """
-    return Plane(origin, tuple(principal_directions(origin, checkpoints, axes, ignore, only, freeze)))
+    found = principal_directions(origin, checkpoints, axes, ignore, only, freeze, report=report)
+    return Plane(origin, tuple(found))

@@ -134,6 +134,7 @@ def principal_plane_of(
     only: str | Sequence[str] = (),
     freeze: str | Sequence[str] = (),
     trust: bool = False,
+    progress: ProgressOption[Steps] = None,
 ) -> Plane:
     """Return the plane of the principal components of all checkpoints of runs, around the end of the first.
 
@@ -146,6 +147,8 @@ def principal_plane_of(
             stay at the origin.
         freeze: patterns of parameter names that stay at the origin, or ``trainable``.
         trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
+        progress: True for a progress bar, or a function called with a ``Steps``: two for each checkpoint, one when it
+            is loaded and one when it is multiplied with the others.
 
     Raises:
         ValueError: too few checkpoints, runs of different networks, or an unknown pattern.
@@ -158,8 +161,13 @@ def principal_plane_of(
     layout = Weights.from_model(model)
     origin = layout.select(last.for_network(layout.tensors), str(opened[0].path))
     sources = [_loader(path, layout) for run in opened for path in run.checkpoints]
+    total = 2 * len(sources)
     try:
-        return principal_plane(origin, sources, axes, ignore, split_patterns(only), split_patterns(freeze))
+        with reporting(progress, "principal components", "step", lambda steps: steps) as report:
+            return principal_plane(
+                origin, sources, axes, ignore, split_patterns(only), split_patterns(freeze),
+                lambda done: report(Steps(done, total)),
+            )  # fmt: skip
     except FloatingPointError as error:
         raise CheckpointError(f"{', '.join(str(run.path) for run in opened)}: {error}") from error
 
