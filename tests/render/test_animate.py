@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landscape.render.plots.animation import HOLD_FRAMES, animate
+from landscape.render.plots.animation import HOLD_FRAMES, _growing, _show, animate
 from landscape.render.plots.descent import plot_descents
+from landscape.render.plots.grid import OTHER_PATH
 from landscape.render.plots.options import DescentPlotOptions
 from landscape.surface.surface import DONE, Surface
 
@@ -73,3 +74,17 @@ def test_folder_of_frames(drawn, tmp_path):
 def test_wrong_arguments(drawn, tmp_path, name, more):
     with pytest.raises(ValueError, match="expected"):
         animate(drawn, tmp_path / name, **more)
+
+
+def test_other_paths_grow_too_in_panels(walk):
+    paths = [walk([(-2.0 + k, 2.0), (-1.0, 1.0), (0.0, 0.1 * k)], f"run {k}") for k in range(5)]
+    x = np.linspace(-3, 3, 9)
+    bowl = Surface((x, x), {"f": 1 + x[None, :] ** 2 + x[:, None] ** 2}, np.full((9, 9), DONE, np.uint8))
+    drawn = plot_descents(bowl, paths)
+    others = [line for ax in drawn.axes for line in ax.lines if line.get_gid() == OTHER_PATH]
+    assert len(others) == 5 * 4
+    growing = _growing(drawn)
+    _show(growing, 1)
+    assert {len(line.get_xdata()) for line in others} == {2}
+    _show(growing, 2)
+    assert {len(line.get_xdata()) for line in others} == {3}
