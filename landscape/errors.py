@@ -38,7 +38,7 @@ class UntrustedCodeError(LandscapeError):
 
 
 class MissingLibraryError(LandscapeError):
-    """A system library that an optional step needs (OpenGL, MPI) cannot be loaded."""
+    """A library that an optional step needs (OpenGL, MPI, transformers) is not installed or cannot be loaded."""
 
 
 class DerivativeError(LandscapeError):

@@ -62,7 +62,7 @@ def folder_problem(
     if splits is not None and "test" not in splits:
         test = None
     function = getattr(huggingface, kind)
-    given = {"model": folder, "data": data, "test": test, **options}
+    given = {**options, "model": folder, "data": data, "test": test}
     problem: Problem = call(function, given, name=f"hf:{os.fspath(folder)}")
     return problem
 
@@ -82,7 +82,8 @@ def kind_of(folder: Folder) -> str:
     path = _folder(folder)
     if (path / ADAPTER_CONFIG).is_file():
         path = _base_of(path)
-    names = read_config(path).get("architectures") or ["none"]
+    listed = read_config(path).get("architectures")
+    names = listed if isinstance(listed, list) and listed else ["model without architectures"]
     tables = import_optional("transformers.models.auto.modeling_auto", "hf")
     for kind, (table, _) in _KINDS.items():
         if names[0] in getattr(tables, table).values():
@@ -95,14 +96,26 @@ def kind_of(folder: Folder) -> str:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the configuration of a folder, which must be one that transformers knows without code of the folder."""
+    """Return the configuration of a folder, without what could let transformers run code of the folder or the hub."""
     config = read_json(folder / CONFIG, DataError)
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise DataError(f"{folder / CONFIG} is damaged: expected a dict with a model_type")
-    for name in ("num_hidden_layers", "n_layer", "num_layers"):
-        if isinstance(layers := config.get(name), int) and layers > MAX_LAYERS:
-            raise DataError(f"{folder / CONFIG}: expected at most {MAX_LAYERS:,} layers, got {layers}")
-    return config
+    return _checked(config, folder / CONFIG)
+
+
+def _checked(values: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Return a configuration, or one nested in it, without choices of implementations, which may be kernels of the hub.
+
+    Raises:
+        DataError: it has too many layers to be built.
+    """
+    kept = {}
+    for name, value in values.items():
+        if name.endswith(("layer", "layers")) and isinstance(value, int) and value > MAX_LAYERS:
+            raise DataError(f"{file}: expected at most {MAX_LAYERS:,} layers, got {value:,}")
+        if "_implementation" not in name:
+            kept[name] = _checked(value, file) if isinstance(value, dict) else value
+    return kept
 
 
 def open_model(folder: Folder, kind: str) -> nn.Module:
@@ -127,10 +140,12 @@ def open_model(folder: Folder, kind: str) -> nn.Module:
         model = _build(_base_of(path) if adapter else path, kind)
         if adapter:
             peft = import_optional("peft", "hf")
-            settings = peft.PeftConfig.from_pretrained(str(path))
-            settings.inference_mode = False  # the factors can be trained, which is what `only trainable` moves
-            vars(model)["name_or_path"] = settings.base_model_name_or_path  # as if it came from there
-            model = peft.get_peft_model(model, settings)
+            with _describing(path / ADAPTER_CONFIG):
+                settings = peft.PeftConfig.from_pretrained(str(path))
+                settings.inference_mode = False  # the factors can be trained, which is what `only trainable` moves
+                settings.megatron_config = None  # with it, PEFT imports whatever module the file names
+                vars(model)["name_or_path"] = settings.base_model_name_or_path  # as if it came from there
+                model = peft.get_peft_model(model, settings)
             load_into(model, load_checkpoint(path))
     return model
 
@@ -164,8 +179,10 @@ def open_tokenizer(folder: Folder, required: bool = True) -> Any:
         DataError: there is none, or it is damaged.
         MissingLibraryError: transformers is not installed.
     """
-    path = _folder(folder)
-    if not any((path / name).is_file() for name in _TOKENIZERS):
+    path = _folder(folder, "tokenizer")
+    if (path / ADAPTER_CONFIG).is_file() and not _has_tokenizer(path):
+        path = _base_of(path)
+    if not _has_tokenizer(path):
         if required:
             raise DataError(f"{path} has no tokenizer: expected one of {', '.join(_TOKENIZERS)}")
         return None
@@ -178,21 +195,25 @@ def open_tokenizer(folder: Folder, required: bool = True) -> Any:
             raise DataError(f"{path}: its tokenizer cannot be read: {type(error).__name__}: {reason}") from error
 
 
+def _has_tokenizer(path: Path) -> bool:
+    return any((path / name).is_file() for name in _TOKENIZERS)
+
+
 def describe_source(model: nn.Module | Folder, network: nn.Module) -> dict[str, Any]:
     """Return the name of a network's class, for figures and provenance."""
     inner = getattr(network, "get_base_model", None)
     return {"architecture": type(inner() if callable(inner) else network).__name__}
 
 
-def _folder(folder: Folder) -> Path:
-    """Return the path of a folder with a model, after a look at what is in it."""
+def _folder(folder: Folder, holding: str = "model") -> Path:
+    """Return the path of a folder with a model or a tokenizer, after a look at what is in it."""
     path = Path(folder).expanduser()
     if not path.is_dir():
         raise DataError(
-            f"{path}: expected a folder with {CONFIG} and weights, got {'a file' if path.exists() else 'nothing'}; a "
-            "model of the hub is not downloaded: `hf download NAME --local-dir FOLDER` does that"
+            f"{path}: expected a folder with a {holding}, got {'a file' if path.exists() else 'nothing'}; a "
+            f"{holding} of the hub is not downloaded: `hf download NAME --local-dir FOLDER` does that"
         )
-    if not is_model_folder(path):
+    if holding == "model" and not is_model_folder(path):
         raise DataError(f"{path} has no {CONFIG}, so its model is unknown; expected a folder of save_pretrained")
     for each in path.iterdir():  # the libraries would wait for a FIFO
         if each.exists() and not each.is_file() and not each.is_dir():

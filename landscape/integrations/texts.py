@@ -103,7 +103,7 @@ def pad_samples(samples: Sequence[Sample], pad_id: int) -> dict[str, Tensor]:
     length = max(len(sample[IDS]) for sample in samples)
     ids = torch.full((len(samples), length), pad_id)
     mask = torch.zeros_like(ids)
-    extras = {name: torch.zeros_like(ids) for name in EXTRAS if name in samples[0]}
+    extras = {name: torch.zeros_like(ids) for name in EXTRAS if all(name in sample for sample in samples)}
     for row, sample in enumerate(samples):
         own = torch.as_tensor(sample[IDS])
         ids[row, : len(own)] = own

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -235,10 +236,14 @@ def test_adapter_folder(gpt2_folder, tokenizer, tmp_path):
             if "lora_B" in name:
                 parameter.normal_()
     adapted.save_pretrained(tmp_path / "adapter")
-    problem = ProblemSpec(factory=f"hf:{tmp_path / 'adapter'}", factory_args={"tokenizer": str(gpt2_folder)})
+    settings = tmp_path / "adapter" / "adapter_config.json"
+    harmful = {"megatron_config": {"a": 1}, "megatron_core": "antigravity"}  # a module that PEFT would import
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), **harmful}))
+    problem = ProblemSpec(factory=f"hf:{tmp_path / 'adapter'}")  # with the tokenizer of the base model
     (tmp_path / "t.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     problem = dataclasses.replace(problem, data=str(tmp_path / "t.jsonl")).build()
     assert value(problem, 4)[0] == pytest.approx(by_hand(adapted, TEXTS, tokenizer)[0], rel=1e-6)
+    assert "antigravity" not in sys.modules
 
 
 def test_folders_that_are_refused(gpt2_folder, tmp_path, tokenizer):
@@ -252,10 +257,15 @@ def test_folders_that_are_refused(gpt2_folder, tmp_path, tokenizer):
     refused(r"mine\.py:problem", architectures=["T5ForConditionalGeneration"])
     refused("not run", model_type="mine", auto_map={"AutoConfig": "mine.Config"})
     refused("at most 4,096 layers", n_layer=10**9)
+    refused("at most 4,096 layers", nested={"num_hidden_layers": 10**9})
+    refused(r"mine\.py:problem", architectures=None)
     refused("memory", n_embd=2**20, vocab_size=2**20)
     refused("another architecture", n_layer=3)
     refused("describes no model", n_head=3)
     refused("damaged", model_type=None)
+    # Kernels of the hub are code: the choice of a configuration is left out.
+    (gpt2_folder / "config.json").write_text(json.dumps({**config, "attn_implementation": "somebody/kernels"}))
+    assert huggingface.folder_problem(gpt2_folder, TEXTS).model.config._attn_implementation in ("sdpa", "eager")
     with pytest.raises(DataError, match="hf download"):
         huggingface.folder_problem("gpt2", TEXTS)
     with pytest.raises(ValueError, match="expected data"):
@@ -272,7 +282,7 @@ def surface_of(*arguments):
     return main(["surface", *map(str, arguments), "--x", "-1:1:3", "--y", "0:0:1"])
 
 
-def test_folder_on_the_command_line(gpt2, gpt2_folder, tokenizer, tmp_path, capsys):
+def test_folder_on_the_command_line(gpt2, gpt2_folder, tokenizer, tmp_path, capsys, monkeypatch):
     from landscape import check, read_surface
 
     texts, out = tmp_path / "t.jsonl", tmp_path / "s.h5"
@@ -283,6 +293,7 @@ def test_folder_on_the_command_line(gpt2, gpt2_folder, tokenizer, tmp_path, caps
     assert surface.metadata.title == "GPT2LMHeadModel"
     # Continued by the same command, without naming the problem twice, and checked without trust: no code is run.
     assert surface_of(gpt2_folder, "--data", texts, "--out", out) == 0
+    monkeypatch.setattr("landscape._utils.trust._given", set())
     findings = {finding.name: finding for finding in check(out)}
     assert findings["origin"].verdict == "ok", findings
     shorter = tmp_path / "short.jsonl"
@@ -332,8 +343,6 @@ def test_inputs_as_one_argument_say_what_to_write(gpt2):
 
 
 def test_missing_library(gpt2_folder, monkeypatch):
-    import sys
-
     from landscape import MissingLibraryError
 
     monkeypatch.setitem(sys.modules, "transformers", None)
