@@ -301,7 +301,7 @@ def test_page_contour_lines_are_unbroken(pages):
         plain = browser.picture()
         change = np.abs(lines - plain).max(-1)
         near = np.max([np.roll(change, shift, axis) for axis in (0, 1) for shift in (-2, -1, 0, 1, 2)], axis=0)
-        seen = 0
+        seen = drawn = 0
         for value in browser.run("current().values"):
             radius = np.sqrt((value - 0.02) / 2)
             if radius < 0.15:  # within two cells of the minimum the interpolated line is no circle
@@ -316,9 +316,11 @@ def test_page_contour_lines_are_unbroken(pages):
             seen += len(x)
             if not len(x):
                 continue
-            # Where a wall is seen edge-on, lines fade.
-            assert (near[y, x] > 0.02).mean() > 0.95, (view, value)
+            found = near[y, x] > 0.02
+            drawn += found.sum()
+            assert found.mean() > 0.8, (view, value)
         assert seen > 300
+        assert drawn > 0.96 * seen, view  # where a wall is seen edge-on, lines fade
 
 
 def test_page_paths_do_not_vanish(pages):
