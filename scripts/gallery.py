@@ -40,6 +40,11 @@ MAX_WIDTH, QUALITY = 1400, 90
 REVIEW = "## Which network is sharper?\n"
 """Heading from which on docs/gallery.md is written by hand."""
 README_PICTURES = {"resnet20-3d": "SGD and Adam on the plane of their paths", "paths": "the same from above"}
+_DEMO = "demo/surfaces/resnet20-paths.h5 --trajectory demo/trajectories/resnet20-paths.h5"
+README_FILM = (
+    f"landscape animate {_DEMO} --orbit --descent --turn 40 --seconds 4.5 --fps 12.5 --size 560x430 --out descent"
+)
+LIVE_PAGE = f"landscape export {_DEMO} --out surface.html"
 
 
 @dataclass(frozen=True)
@@ -229,6 +234,21 @@ def run_demo(work: Path, times: dict[str, float], keep: bool) -> None:
         (work / TIMES).write_text(json.dumps(times, indent=1))
     for name in README_PICTURES:
         keep_picture(work / "demo" / "figures" / f"{name}.png", IMAGES / f"{name}.webp")
+    for command in (README_FILM, LIVE_PAGE):
+        run([*shlex.split(command), *(["--overwrite"] if command == LIVE_PAGE else [])], work)
+    keep_film(work / "descent", IMAGES / "descent.webp", 12.5)
+    shutil.copyfile(work / "surface.html", DOCS / "live" / "surface.html")
+
+
+def keep_film(frames: Path, target: Path, fps: float) -> None:
+    """Write a directory of frames as an animated WebP, in full colour and smaller than a GIF."""
+    from PIL import Image
+
+    pictures = [Image.open(frame).convert("RGB") for frame in sorted(frames.glob("*.png"))]
+    pictures[0].save(
+        target, save_all=True, append_images=pictures[1:], duration=round(1000 / fps), loop=0,
+        quality=75, method=4, minimize_size=True,
+    )  # fmt: skip
 
 
 def keep_picture(source: Path, target: Path, max_bytes: int = MAX_PICTURE_BYTES) -> None:
@@ -301,6 +321,8 @@ def write_gallery(times: dict[str, float]) -> None:
     lines += ["", "```sh", "landscape demo --out demo", "```"]
     if "landscape demo --out demo" in times:
         lines += ["", f"{times['landscape demo --out demo']:.0f} s"]
+    lines += ["", "![The same as they descend](images/descent.webp)", "", "```sh", README_FILM, "```"]
+    lines += ["", "![The same as an interactive page](images/page.webp)", "", "```sh", LIVE_PAGE, "```"]
     lines += ["", review] if review else []
     GALLERY.write_text("\n".join(lines) + "\n")
 
