@@ -68,7 +68,11 @@ def test_film_shows_measured_surfaces_at_checkpoints(through):
 
 
 def test_one_scale_and_one_box_in_all_frames(through):
-    scene = compose(through(), animated=True)
+    scene = compose(through((1e4, 0.1, 0.01)), animated=True)
+    first, last = through((1e4, 0.1, 0.01)).values["train_loss"][[0, 2]]
+    assert (scene.scale.vmin, scene.scale.vmax) == pytest.approx((last.min(), first.max())), (
+        "the lowest, and the highest"
+    )
     for step in np.linspace(0, 40, 9):
         moment = scene.at(float(step))
         assert moment.scale == scene.scale
