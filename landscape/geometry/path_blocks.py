@@ -52,7 +52,7 @@ class PathBlocks:
             loaders: one loader per checkpoint.
             report: function called with the number of checkpoints that are loaded.
         """
-        found = []
+        found: list[tuple[FileTensor, ...]] = []
         for load in loaders:
             tensors = load()
             if report is not None:

@@ -8,16 +8,15 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from landscape._utils.files import exclusive, is_named, open_replacing, present_name, remove_temporary
-from landscape._utils.provenance import Environment, now
+from landscape._utils.provenance import now
 from landscape._utils.trust import trusting
 from landscape.errors import CheckpointError
 from landscape.problem.problem import Problem
@@ -26,9 +25,7 @@ from landscape.training.checkpoint import Checkpoint, load_checkpoint
 from landscape.training.history import HistoryFile
 from landscape.training.record import (
     OptimizerRecord,
-    RecordingSettings,
     RunRecord,
-    SessionRecord,
     read_record,
     require_same,
     to_plain,
@@ -101,39 +98,11 @@ class Run:
             steps=steps_per_epoch * settings.epochs,
             created=now(),
         )
-        return cls._create(Path(path), record, overwrite)
+        return cls.create_from(Path(path), record, overwrite)
 
     @classmethod
-    def create_recorded(
-        cls,
-        path: str | Path,
-        *,
-        problem: Mapping[str, Any],
-        recording: RecordingSettings,
-        optimizer: OptimizerRecord | None = None,
-        overwrite: bool = False,
-    ) -> tuple[Run, RunRecord]:
-        """Create a run for a training by another program, or open the recorded one in the directory.
-
-        Args:
-            path: a directory that doesn't exist, is empty, or holds a recorded run.
-            problem: description of the problem; empty if it isn't known.
-            recording: settings of the recording.
-            optimizer: the optimizer and its arguments; None if unknown.
-            overwrite: delete an existing run first.
-
-        Returns:
-            The run, and the record of what is known now; see :meth:`reopen`.
-
-        Raises:
-            CheckpointError: the directory holds a run of another problem, one that was not recorded, or something else.
-        """
-        known = None if optimizer is None else replace(optimizer, arguments=to_plain(optimizer.arguments))
-        record = RunRecord(to_plain(problem), known, None, 0, 0, now(), recording=recording)
-        return cls._create(Path(path), record, overwrite), record
-
-    @classmethod
-    def _create(cls, path: Path, record: RunRecord, overwrite: bool) -> Run:
+    def create_from(cls, path: Path, record: RunRecord, overwrite: bool) -> Run:
+        """Create a run with a record, or open the one in the directory if it is the same run; see :meth:`create`."""
         if is_run(path):
             run = cls.open(path)
             if not overwrite:
@@ -314,64 +283,10 @@ class Run:
         happened = f"was {happened}" if happened in ("moved", "removed") else f"was removed, and {happened}"
         raise CheckpointError(f"the run directory {self.path} {happened} while it was being trained: {where}")
 
-    def reopen(self, given: RunRecord) -> None:
-        """Record that a recorded run continues, with the settings of now; what is known already isn't forgotten.
-
-        Args:
-            given: what the program says about the run now.
-        """
-        self._update(
-            problem=given.problem or self.record.problem,
-            optimizer=given.optimizer or self.record.optimizer,
-            recording=given.recording,
-            finished=None,
-        )
-
-    @contextmanager
-    def session(self, device: torch.device | None) -> Iterator[Session]:
-        """Record a process that works on the run: at its start, and at its end with the outcome.
-
-        Args:
-            device: device of the computation; None if it isn't known.
-
-        Yields:
-            The session, whose ``from_step`` and ``to_step`` the caller sets.
-        """
-        session = Session()
-        started = SessionRecord(
-            environment=Environment.current(),
-            device=str(device or ""),
-            threads=torch.get_num_threads(),
-            started=now(),
-        )
-        earlier = self.record.sessions
-        self._update(sessions=(*earlier, started))
-
-        def end(outcome: str) -> None:
-            if is_run(self.path) and not self.is_displaced:  # a run without a single step is deleted after an error
-                ended = replace(
-                    started, from_step=session.from_step, to_step=session.to_step, ended=now(), outcome=outcome
-                )
-                self._update(sessions=(*earlier, ended))
-
-        try:
-            yield session
-        except BaseException as error:
-            try:
-                end(f"{type(error).__name__}: {error}")
-            except CheckpointError as second:  # the same full disk, most likely; the first error matters
-                _log.warning("%s", second)
-            raise
-        end("finished" if self.finished else "stopped")
-
     def mark_finished(self) -> None:
         """Record that all epochs are done, and delete the state to resume from."""
-        self._update(finished=now())
+        self.update(finished=now())
         self.state_path.unlink(missing_ok=True)
-
-    def mark_recorded(self, step: int) -> None:
-        """Record that the recording ended without an error at ``step``."""
-        self._update(finished=now(), steps=step)
 
     def delete(self) -> None:
         """Delete the files of the run, and its directories unless they hold other files."""
@@ -392,7 +307,8 @@ class Run:
         for folder in (self.path, self.path / _CHECKPOINTS):
             remove_temporary(folder)
 
-    def _update(self, **changes: Any) -> None:
+    def update(self, **changes: Any) -> None:
+        """Change fields of the record, on the disk, too."""
         self.record = replace(self.record, **changes)
         self._save_record()
 
@@ -401,19 +317,6 @@ class Run:
         text = json.dumps(self.record.to_json(), indent=2, ensure_ascii=False) + "\n"
         with open_replacing(self.path / _RECORD, durable=True, on_error=CheckpointError) as file:
             file.write(text.encode())
-
-
-@dataclass
-class Session:
-    """The steps of one process that works on a run.
-
-    Attributes:
-        from_step: step at which it began.
-        to_step: step that it has reached.
-    """
-
-    from_step: int = 0
-    to_step: int = 0
 
 
 def is_run(path: str | Path) -> bool:

@@ -33,6 +33,7 @@ from landscape.training.placement import (
 )
 from landscape.training.rescue import rescue_weights
 from landscape.training.run import Run
+from landscape.training.sessions import session_of
 from landscape.training.settings import TrainingSettings, find_schedule
 from landscape.training.step import TrainingStep, count_steps
 
@@ -151,7 +152,7 @@ def _work_on(
     """Resume the run and train, recorded as a session."""
     device = next(problem.model.parameters()).device
     new = not run.saved_steps
-    with preserve_random_state(device), run.session(device) as session:
+    with preserve_random_state(device), session_of(run, device) as session:
         trainer = Trainer(run, problem, optimizer, settings)
         try:
             with refuse_exit():

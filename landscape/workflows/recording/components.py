@@ -96,7 +96,7 @@ class PathComponents:
             self._sketch = PathSketch(len(point), rows_of(self._axes))
         self._sketch.add(point)
         self._points.append(_Point(step, epoch, loss, rate))
-        # Copies, since the network goes on training; without checkpoints, the last weights are saved in full.
+        # Copies, since the training continues; without checkpoints, the last weights are saved in full.
         full = {} if self._checkpoints else {name: _copy(tensor) for name, tensor in tensors.items()}
         self._last = full, {name: full[name] if name in full else _copy(tensor) for name, tensor in moving.items()}
         if time.monotonic() - self._saved > SECONDS_BETWEEN_STATES:

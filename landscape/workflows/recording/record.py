@@ -14,7 +14,7 @@ from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
 from landscape.training.optimizers import describe_built
 from landscape.training.record import RecordingSettings, to_plain
-from landscape.training.run import Run
+from landscape.training.recorded_run import create_recorded
 from landscape.workflows.recording.recorder import Recorder, Schedule
 from landscape.workflows.sources import PathName
 
@@ -99,7 +99,7 @@ def record(
         raise ValueError("expected checkpoints, or components of the path (components=2), or both")
     if not (_is_first_rank() if active is None else active):
         return Recorder(None)
-    run, known = Run.create_recorded(
+    run, known = create_recorded(
         Path(path),
         problem=_description(problem),
         recording=recording,

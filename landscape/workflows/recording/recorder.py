@@ -17,7 +17,9 @@ from landscape._utils.state_dict import form
 from landscape.errors import CheckpointError
 from landscape.training.checkpoint import load_checkpoint
 from landscape.training.record import RecordingSettings, RunRecord
-from landscape.training.run import Run, Session
+from landscape.training.recorded_run import mark_recorded, reopen
+from landscape.training.run import Run
+from landscape.training.sessions import Session, session_of
 from landscape.workflows.recording.components import PathComponents
 from landscape.workflows.recording.storage import CheckpointWriter
 from landscape.workflows.recording.weights import moving_of, weights_of
@@ -88,9 +90,9 @@ class Recorder:
         with ExitStack() as stack:
             stack.enter_context(run.lock())
             run.remove_temporary()
-            run.reopen(self._record)
+            reopen(run, self._record)
             self._saved = run.saved_steps
-            self._session = stack.enter_context(run.session(None))
+            self._session = stack.enter_context(session_of(run, None))
             self._writer, self._history = CheckpointWriter(run, self._settings), run.history_file
             self._components = PathComponents(run, self._settings) if self._settings.components else None
             if self._components is not None and not self._settings.checkpoints:
@@ -118,7 +120,7 @@ class Recorder:
                 if self._components is not None:
                     self._components.close()
                 if error is None:
-                    run.mark_recorded(self._saved[-1])
+                    mark_recorded(run, self._saved[-1])
         except BaseException as failure:
             stack.__exit__(type(failure), failure, failure.__traceback__)
             raise

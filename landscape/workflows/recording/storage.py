@@ -21,7 +21,7 @@ _HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class CheckpointWriter:
-    """Writes the checkpoints of a run in the form that its settings ask for."""
+    """Writes the checkpoints of a run in the form of its settings."""
 
     def __init__(self, run: Run, settings: RecordingSettings) -> None:
         self._run, self._settings = run, settings
