@@ -49,7 +49,6 @@ def test_images_are_small():
     sizes = {path: path.stat().st_size for path in IMAGES.rglob("*") if path.is_file()}
     assert sum(sizes.values()) < 8_000_000  # three films take 3.0 MB of them
     # Images of the README keep all their colours; one of them moves.
-    # Images of the README keep all their colours; one of them moves.
     first = {(ROOT / link).resolve() for link in links_of(ROOT / "README.md")}
     limits = {path: 400_000 if path in first else 150_000 for path in sizes if path.suffix in (".png", ".webp")}
     limits[IMAGES / "descent.webp"] = 800_000

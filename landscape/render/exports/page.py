@@ -42,7 +42,7 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _COLOUR_STOPS = 33
 _TURN, _ELEVATION = 14.0, 40.0
 """Angle between the camera and an axis of the first view, and its least elevation, in degrees."""
-_SCRIPTS = ("field.js", "renderer.js", "view.js", "page.js")
+_SCRIPTS = ("field.js", "renderer.js", "camera.js", "view.js", "texts.js", "page.js")
 _BN = {"checkpoint": "statistics of the checkpoint", "recalibrate": "statistics re-estimated at each point"}
 
 _OPTIONS = SceneOptions(smooth=False)
@@ -260,9 +260,7 @@ def _colour_stops(metric: str) -> list[str]:
 
 
 def _default_view(panels: Sequence[ScenePanel]) -> list[float]:
-    """Return azimuth and elevation in degrees of the camera: the side from which least is hidden, but seen nearly
-    along an axis and from higher up, so that the surface fills a rectangle.
-    """
+    """Return azimuth and elevation in degrees: the side that shows most, turned so that it fills a rectangle."""
     paths = [
         [panel.box.place(*segment.points.T) for path in panel.paths for segment in path.segments] for panel in panels
     ]
