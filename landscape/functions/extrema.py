@@ -1,4 +1,4 @@
-"""Extrema of functions of one and two variables, found from their values on a grid."""
+"""Extrema of functions of one and two variables inside a range."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ import numpy as np
 
 from landscape.functions.function import Function
 
+_POINTS = {1: 401, 2: 121}
+"""Points per axis from whose best one the search starts."""
 _STEPS = 60
 _TOLERANCE = 1e-9
 
 
 def find_extremum(
-    function: Function, coordinates: Sequence[np.ndarray], values: np.ndarray, *, maximum: bool
+    function: Function, ranges: Sequence[tuple[float, float]], *, maximum: bool
 ) -> tuple[float, ...] | None:
-    """Return the highest or lowest point of a function inside a grid, to about nine digits.
+    """Return the highest or lowest point of a function inside a range, to about nine digits.
 
-    It starts at the best point of the grid: with one variable, the sign of the derivative is bisected between its
+    The search starts at the best of many points: with one variable, the sign of the derivative is bisected between its
     neighbours; with two, Newton's method is used, with second derivatives from differences of the gradient.
 
     Args:
         function: the function.
-        coordinates: axes of the grid, x first.
-        values: values on the grid, ``(nx,)`` or ``(ny, nx)``.
+        ranges: lower and upper end of each variable, x first.
         maximum: True for the highest point, False for the lowest.
 
     Returns:
-        The point; None if the best point of the grid is on its edge, or the search leaves its neighbourhood.
+        The point; None if it is on the edge of the range, or the search leaves its neighbourhood.
     """
+    coordinates = [np.linspace(low, high, _POINTS[len(ranges)]) for low, high in ranges]
+    values = function.values(*np.meshgrid(*coordinates))
     known = np.where(np.isfinite(values), values if maximum else -values, -np.inf)
     index = np.unravel_index(int(np.argmax(known)), values.shape)[::-1]
     if not np.isfinite(known.max()) or any(

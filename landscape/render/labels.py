@@ -130,6 +130,14 @@ def _signed(number: float | None) -> str:
     return f"{number:g}".replace("-", "\N{MINUS SIGN}")
 
 
+def variance_note(surface: Surface) -> str:
+    """Return the share of the variance that each principal component holds; empty for other directions."""
+    shares = [recipe.explained_variance_ratio for recipe in surface.metadata.recipes[: len(surface.coordinates)]]
+    if not shares or not all(shares):
+        return ""
+    return ", ".join(f"PC {k + 1} {share:.0%}" for k, share in enumerate(shares) if share) + _OF_VARIANCE
+
+
 def formula_title(surface: Surface) -> str:
     """Return the formula of a function as mathematics; empty if it is unknown or too long for a title."""
     formula = str((surface.metadata.other or {}).get("formula", ""))

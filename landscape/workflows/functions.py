@@ -115,8 +115,9 @@ class FunctionStudy:
         return "maximum" if self.function.maximize else "minimum"
 
     def extremum(self, *, maximum: bool) -> tuple[float, ...] | None:
-        """Return the highest or lowest point inside the grid, to about nine digits; None if it is on its edge."""
-        return find_extremum(self.function, self.surface.coordinates, self.surface.metric(), maximum=maximum)
+        """Return the highest or lowest point inside the plotted range; None if it is on its edge."""
+        ranges = [(float(axis.min()), float(axis.max())) for axis in self.surface.coordinates]
+        return find_extremum(self.function, ranges, maximum=maximum)
 
     def summaries(self) -> list[str]:
         """Return one sentence per optimizer: where it went, the value there, and the distance from the target."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from landscape.geometry.recipe import DirectionRecipe
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.plots.options import ContourOptions
 from landscape.render.plots.panels import plot_metrics, plot_panel
 from landscape.render.style import save
+from landscape.surface.metadata import SurfaceMetadata
 from landscape.surface.surface import Surface
 
 
@@ -166,3 +169,17 @@ def test_notes_of_one_panel_say_which() -> None:
     figure = plot_panel([surface("a"), surface("b", right=3.0, status=1)], [[trajectory("SGD")], []]).figure
     notes = " ".join(text.get_text().replace("\n", " ") for text in figure.texts)
     assert "left: SGD" in notes or "SGD" not in notes
+
+
+def test_shares_of_variance_that_differ_are_notes() -> None:
+    def on_components(name: str, first: float) -> Surface:
+        recipes = (DirectionRecipe(kind="pca", explained_variance_ratio=first),
+                   DirectionRecipe(kind="pca", explained_variance_ratio=0.1))  # fmt: skip
+        return replace(surface(name), metadata=SurfaceMetadata(recipes=recipes))
+
+    options = ContourOptions(style="heat")
+    notes = plot_panel([on_components("a", 0.84), on_components("b", 0.7)], options=options).notes
+    assert "left: PC 1 84%, PC 2 10% of the variance" in notes
+    assert "right: PC 1 70%, PC 2 10% of the variance" in notes
+    equal = plot_panel([on_components("a", 0.84), on_components("b", 0.84)], options=options).notes
+    assert not any("variance" in note for note in equal)

@@ -44,14 +44,14 @@ def test_hud_texts(slope, walk):
     late = replace(walk(WAY, "late"), step=np.array([20, 30, 40, 50]), loss=np.array([9.0, 8, 0.001234, 6]))
     scene = scene_of(slope(), [walk(WAY), late], animated=True)
     (hud,) = scene.huds
-    assert hud.texts(12.0)[:3] == ["step 12, epoch 0.3", "loss:", "run 1.67"]
-    assert hud.texts(12.0)[3] == "late –"
-    assert hud.texts(42.0)[2:] == ["run 1", "late 0.00123"]
+    assert hud.texts(12.0)[:3] == ["step 12, epoch 0.3", "loss:", "run: 1.67"]
+    assert hud.texts(12.0)[3] == "late: –"
+    assert hud.texts(42.0)[2:] == ["run: 1", "late: 0.00123"]
     # Without a loss of its own, a path shows that of the surface, labelled as such.
     unknown = replace(walk(WAY), loss=np.full(4, np.nan))
     (hud,) = scene_of(slope(), [walk(WAY), unknown], animated=True).huds
     assert hud.texts(10.0)[1] == "training loss of the surface:"
-    assert hud.texts(10.0)[2] == f"run {10 ** (1 + 2 * 0.4 - 0.5):.3g}"
+    assert hud.texts(10.0)[2] == f"run: {10 ** (1 + 2 * 0.4 - 0.5):.3g}"
     assert not scene_of(slope(), [walk(WAY)]).huds, "a still has no head-up display"
     assert not scene_of(slope(), animated=True).huds
 

@@ -20,7 +20,7 @@ from landscape.render.figure import (
     wrap_notes,
     wrap_titles,
 )
-from landscape.render.labels import axis_labels, short_axis_labels
+from landscape.render.labels import axis_labels, short_axis_labels, variance_note
 from landscape.render.plots.artists import ContourArtists, PanelArtists, PathArtists
 from landscape.render.plots.contour import bar_ticks, contour_levels, label_levels, plane_limits, plot_contour
 from landscape.render.plots.options import ContourOptions
@@ -116,6 +116,9 @@ def plot_panel(
         bar = None
         if options.colour_bar is not False:
             bar = _shared_bar(axes, panels, rows, metric_label(name), options.style)
+        shares = [variance_note(surface) for surface in surfaces]
+        if len(set(shares)) > 1:  # otherwise the axis labels have them
+            panels = [replace(p, notes=(*p.notes, *filter(None, [own]))) for p, own in zip(panels, shares, strict=True)]
         notes = _joint_notes(panels, columns)
         panels = _finish(new, axes, panels, notes, options)
         panels = _label_lines(panels, paths, options)

@@ -165,7 +165,7 @@ def path_handles(paths: Sequence[PathArtists]) -> list[Line2D]:
         handle.set_markersize(max(points.get_markersize(), 1.4 * matplotlib.rcParams["lines.markersize"]))
         handle.set_markeredgewidth(0)
         if is_white(handle.get_color()):
-            handle.set_path_effects(halo_effects(2 * line.get_linewidth(), "black"))
+            handle.set_path_effects(halo_effects(2 * handle.get_linewidth(), "black"))
         handles.append(handle)
     smallest = min((path.start for path in paths), key=lambda mark: mark.get_markersize())
     marks = [("o", "start", smallest), ("*", "end", paths[0].end)]

@@ -114,7 +114,8 @@ class PathReadout:
         label = "loss:" if self.own_loss else f"{metric_label(self.metric)} of the surface:"
         epoch = epoch_at([path.trajectory for path in self.panel.paths], step)
         paths = self.panel.paths
-        losses = [f"{path.trajectory.name} {_loss(path, self.scale, self.own_loss, step)}".strip() for path in paths]
+        names = [f"{path.trajectory.name}: " if path.trajectory.name else "" for path in paths]
+        losses = [name + _loss(path, self.scale, self.own_loss, step) for name, path in zip(names, paths, strict=True)]
         return [_progress(step, epoch), label, *losses]
 
 

@@ -16,7 +16,7 @@ _WIDEST = 1.25
 """Radius of a path on the plane, in units of that of a path without known distances."""
 _NEAR, _DASH, _SHORTEST = 1.7 * TUBE_RADIUS, 5 * TUBE_RADIUS, 10 * TUBE_RADIUS
 """Distance at which paths coincide, length of a dash, and of the shortest stretch that is dashed."""
-_BETWEEN_RINGS = 3.0 * TUBE_RADIUS
+_BETWEEN_RINGS = 5.0 * TUBE_RADIUS
 
 
 def marker_position(panel: ScenePanel, path: ScenePath, t: float) -> np.ndarray | None:
