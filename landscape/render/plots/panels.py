@@ -224,8 +224,9 @@ def _labels(surfaces: Sequence[Surface], options: ContourOptions) -> list[tuple[
     """Return the axis labels of each panel: its own if the planes differ in kind and the caller names no others."""
     if options.axis_labels != ContourOptions.axis_labels:
         return [options.axis_labels] * len(surfaces)
-    # Labels in full fit beside each other for two panels only.
-    return [axis_labels([each]) if len(surfaces) <= 2 else short_axis_labels([each])[0] for each in surfaces]
+    # Labels in full fit beside each other for two panels only, and say again what a note has said.
+    in_full = len(surfaces) <= 2 and not options.notes
+    return [axis_labels([each]) if in_full else short_axis_labels([each])[0] for each in surfaces]
 
 
 def _label_outer(axes: Sequence[Axes], columns: int, labels: Sequence[tuple[str, str]], *, hide: bool) -> None:
