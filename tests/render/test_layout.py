@@ -87,14 +87,16 @@ def assert_apart(figure) -> None:
         assert not one.overlaps(other), (one.said, other.said)
 
 
-CASES = [("column", 1), ("column", 2), ("icml", 4), ("page", 3), ("slide", 2), ("slide", 4)]
-"""Sizes and numbers of panels at which faults were seen; all others take longer than they are worth in each run."""
-ALL = [
-    pytest.param(size, k, marks=() if (size, k) in CASES else pytest.mark.slow) for size in NAMES for k in range(1, 5)
-]
+def cases(*quick: tuple[str, int]) -> list:
+    """Return all sizes with one to four panels; those at which no fault was seen take longer than they are worth."""
+    return [
+        pytest.param(size, count, marks=() if (size, count) in quick else pytest.mark.slow)
+        for size in NAMES
+        for count in range(1, 5)
+    ]
 
 
-@pytest.mark.parametrize(("size", "count"), ALL)
+@pytest.mark.parametrize(("size", "count"), cases(("column", 1), ("column", 2), ("slide", 4)))
 def test_texts_of_plots_keep_apart(walk, size, count):
     surfaces = [bowl(title, 1.0 + 0.2 * (k % 2)) for k, title in enumerate(TITLES[:count])]
     paths = [walk([(0.8, 0.7), (0.3, 0.5), (0.0, 0.0)], "SGD, lr 0.1"), walk([(0.8, 0.7), (-0.5, -0.3)], "Adam")]
@@ -117,8 +119,9 @@ def annotated(surfaces, paths, options):
     return composition, camera, ticks, drawn
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4])
-@pytest.mark.parametrize("size", NAMES)
+@pytest.mark.parametrize(
+    ("size", "count"), cases(("column", 2), ("page", 3), ("neurips", 2), ("slide", 2), ("slide", 4))
+)
 def test_texts_of_scenes_keep_apart_and_axes_are_kept(walk, size, count):
     surfaces = [bowl(title, n=7) for title in TITLES[:count]]
     paths = [walk([(0.8, 0.7), (0.3, 0.5), (0.0, 0.0)], "SGD, lr 0.1"), walk([(0.8, 0.7), (-0.5, -0.3)], "Adam")]

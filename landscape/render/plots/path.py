@@ -88,8 +88,8 @@ def draw_path(
         ax: axes to draw on.
         x: x positions of the checkpoints.
         y: y positions of the checkpoints.
-        trajectory: name and learning rates of the path.
-        options: colour and markers; the other options are not used.
+        trajectory: name, learning rates and distances from the plane.
+        options: appearance; what it says about notes and sizes is up to the caller.
         notes: remarks to return with the artists.
     """
     import matplotlib
