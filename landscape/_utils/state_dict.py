@@ -117,8 +117,8 @@ def extends_rows(own: Iterable[str], unused: Iterable[str]) -> bool:
 
     ``layers.3.weight`` continues the row of ``layers.2.weight``; ``n_averaged`` continues none.
     """
-    rows = {_row(_bare(name)) for name in own}
-    return any(_row(_bare(name)) in rows for name in unused)
+    rows = {_row(bare_name(name)) for name in own}
+    return any(_row(bare_name(name)) in rows for name in unused)
 
 
 def misfit(own: Mapping[str, Tensor], stored: Mapping[str, Tensor], tied: Mapping[str, Sequence[str]]) -> str:
@@ -169,7 +169,8 @@ _Renaming = tuple[_Rename, _Rename]
 def _renamings() -> list[_Renaming]:
     """Return the ways to make names comparable, those of the network and those of the checkpoint, closest first."""
     same, leading = _without_leading(0), [_without_leading(count) for count in range(1, _NESTED + 1)]
-    return [(same, same), *((same, each) for each in leading), *((each, same) for each in leading), (_bare, _bare)]
+    one_side = [*((same, each) for each in leading), *((each, same) for each in leading)]
+    return [(same, same), *one_side, (bare_name, bare_name)]
 
 
 def _without_leading(count: int) -> _Rename:
@@ -183,7 +184,8 @@ def _without_leading(count: int) -> _Rename:
     return rename
 
 
-def _bare(name: str) -> str:
+def bare_name(name: str) -> str:
+    """Return the name of a tensor without those of wrappers."""
     return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
@@ -264,7 +266,7 @@ def _prefixes(longer: Iterable[str], shorter: Iterable[str]) -> list[str]:
     The first names may be missing there, as one of two tied tensors is.
     """
     first = list(islice(shorter, _TRIED))
-    for name in [*first, *map(_bare, first)]:
+    for name in [*first, *map(bare_name, first)]:
         ends = [other.removesuffix(name) for other in longer if other.endswith(f".{name}")]
         if ends:
             return list(dict.fromkeys(ends))

@@ -119,7 +119,7 @@ def command(
     total = sum(len(trajectory) for trajectory in trajectories)
     unknown = sum(int(np.isnan(trajectory.loss).sum()) for trajectory in trajectories)
     if unknown:
-        echo(f"{unknown} of {total} checkpoints were saved without their loss; --measure computes it", err=True)
+        echo(f"{unknown} of {total} checkpoints lack the loss of the training split; --measure computes it", err=True)
     chosen = chosen or read_plane(plane, mapped=True)
     for note in fit_notes(opened, chosen.origin):
         echo(note, err=True)

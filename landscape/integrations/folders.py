@@ -173,7 +173,11 @@ def _build(folder: Path, kind: str) -> nn.Module:
 
 
 def open_tokenizer(folder: Folder, required: bool = True) -> Any:
-    """Return the tokenizer of a folder; None if it has none and none is ``required``.
+    """Return the tokenizer of a folder, or of the base model of an adapter that has none of its own.
+
+    Args:
+        folder: folder with a tokenizer, or with an adapter of PEFT.
+        required: raise an error if there is none; otherwise return None.
 
     Raises:
         DataError: there is none, or it is damaged.

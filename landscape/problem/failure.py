@@ -37,6 +37,12 @@ def explain_failure(model: nn.Module, split: Split, batch_size: int, error: Exce
         advice = _advice("**batch", outputs)
     else:
         advice = f"inputs are {tree_map(lambda leaf: f'{tuple(leaf.shape)} {leaf.dtype}', inputs)}"
+        if isinstance(inputs, tuple | list | Mapping):
+            entry = repr(next(iter(inputs), "name")) if isinstance(inputs, Mapping) else "0"
+            advice += (
+                ", passed as one argument; Problem(..., forward=lambda model, batch: ...) calls the network in "
+                f"another way, such as model(batch[{entry}])"
+            )
     return ValueError(
         f"the network {kind} fails on a batch of {len(batch)} of {len(split)} samples ({reason}); {advice}"
     )

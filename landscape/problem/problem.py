@@ -40,15 +40,15 @@ class Split:
     """
 
     inputs: Any
-    targets: Any
+    targets: Any = None  # only for the message; a data set given as the inputs has its own
 
     def __post_init__(self) -> None:
         leaves = tree_leaves((self.inputs, self.targets))
         for leaf in leaves:
             if not isinstance(leaf, Tensor):
                 raise TypeError(
-                    f"expected inputs and targets as tensors, got {type(leaf).__name__}; Split.of converts arrays, "
-                    "data sets and loaders"
+                    f"expected inputs and targets as tensors, got {'None' if leaf is None else type(leaf).__name__}; "
+                    "Split.of converts arrays, data sets and loaders"
                 )
             if leaf.layout is not torch.strided:
                 raise TypeError(
@@ -57,13 +57,16 @@ class Split:
                 )
         lengths = {len(leaf) if leaf.dim() else "none (a scalar)" for leaf in leaves}
         if len(lengths) != 1 or not all(leaf.dim() for leaf in leaves):
-            listed = isinstance(self.inputs, list)
             raise ValueError(
-                f"expected inputs and targets of the same length, got lengths {sorted(map(str, lengths))}"
+                "expected inputs and targets of the same length, got lengths "
+                f"{', '.join(map(str, sorted(lengths, key=lambda length: (isinstance(length, str), length))))}"
                 + (
                     "; a list of samples of different sizes goes through Split.of(list(zip(inputs, targets)), "
                     "collate=pad), where pad makes a batch of a list of samples"
-                    if listed
+                    if isinstance(self.inputs, list)
+                    else "; what all samples share, such as the edges of a graph, belongs in the function: "
+                    "Split(nodes, labels) with forward=lambda model, nodes: model(features, edges)[nodes]"
+                    if isinstance(self.inputs, Mapping)
                     else ""
                 )
             )
@@ -85,8 +88,8 @@ class Split:
         Args:
             data: a data set or ``DataLoader`` of torch, or any sequence of samples ``(inputs, targets)`` or dicts; with
                 ``targets``, the inputs as arrays of numpy, memory maps, tables of pandas, or nested ones.
-            targets: arrays as for the inputs; or the name of the entry that is the target, for samples that are dicts
-                (``labels``, ``label``, ``targets`` or ``target`` by default).
+            targets: arrays as for the inputs; or the name of the column of a table, or of the entry that is the target,
+                for samples that are dicts (``labels``, ``label``, ``targets`` or ``target`` by default).
             limit: number of samples to take, the first ones; all by default. Needed for an endless stream.
             collate: function of a list of samples that returns a batch, for samples of different sizes; by default that
                 of the loader, or ``torch.utils.data.default_collate``.

@@ -85,7 +85,8 @@ def read_values(
     raise error(
         f"{name}: expected one real value for each of the {samples} samples of a batch, a pair (values, weights) of "
         "tensors of one shape whose sums are divided by each other, or a scalar that is the mean of the batch, got "
-        f"{describe_result(result)}. For tokens or pixels that don't count, return (losses * mask, mask)"
+        f"{describe_result(result)}. For a value of each token or pixel, return the pair "
+        "(losses, torch.ones_like(losses)), or (losses * mask, mask) if some of them don't count"
     )
 
 

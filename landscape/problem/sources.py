@@ -39,6 +39,10 @@ def read_data(data: Any, targets: Any, limit: int | None, collate: Collate | Non
     name = targets if isinstance(targets, str) else None
     if targets is not None and name is None:
         return _arrays((data, targets), limit)
+    if name is not None and isinstance(getattr(data, "columns", None), Iterable) and hasattr(data, "drop"):
+        if name not in data.columns:  # of a table of pandas
+            raise ValueError(f"targets: no column {name!r}; the table has {', '.join(map(str, data.columns))}")
+        return _arrays((data.drop(columns=name), data[name]), limit)
     return _parted(read_batch(data, limit, collate), name)
 
 
@@ -89,7 +93,9 @@ def _chunks(samples: Callable[[range], list[Any]], count: int, collate: Collate)
         if any(not leaf.dim() or len(leaf) != len(part) for leaf in leaves):
             raise ValueError(
                 f"expected batches of {len(part)} samples along the first axis, got shapes "
-                f"{[tuple(leaf.shape) for leaf in leaves]}: what collates samples of several sizes has to pad them"
+                f"{[tuple(leaf.shape) for leaf in leaves]}: what collates samples of several sizes has to pad them; "
+                "for graphs, let a sample be the number of one: Split(torch.arange(len(graphs)), labels) with "
+                "forward=lambda model, numbers: model(Batch.from_data_list([graphs[k] for k in numbers]))"
             )
         if whole is None:
             if len(part) == count:

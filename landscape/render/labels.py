@@ -117,6 +117,11 @@ def end_names(surface: Surface, axis: int = 0) -> tuple[str, str] | None:
     """
     recipes, origin = surface.metadata.recipes, surface.metadata.checkpoint
     recipe = recipes[axis] if axis < len(recipes) else DirectionRecipe()
+    if recipe.kind == "merged":
+        name = source_name(origin.path) if origin is not None else ""
+        if recipe.to is None:
+            return "without adapters", f"{name or 'adapter'} merged"
+        return name or "origin", f"{source_name(recipe.to)} merged"
     if recipe.kind != "difference" or not recipe.to:
         return None
     start, end = source_name(origin.path) if origin is not None else "origin", source_name(recipe.to)

@@ -95,7 +95,7 @@ class Surface:
 
     def __getitem__(self, name: str) -> Floats:
         if name not in self.values:
-            raise KeyError(name)
+            raise KeyError(f"no values {name!r} on this surface; it has {', '.join(self.values) or 'none'}")
         return self.metric(name)
 
     def __contains__(self, name: object) -> bool:

@@ -56,6 +56,9 @@ class Run:
         self.record = record
         self._held: int | None = None  # the directory, open while this process trains the run
 
+    def __repr__(self) -> str:
+        return f"<Run {str(self.path)!r}>"
+
     @classmethod
     def open(cls, path: str | Path) -> Run:
         """Open the run in the directory ``path``.
@@ -223,6 +226,11 @@ class Run:
         """
         if self.recorded and not self.record.problem:
             raise CheckpointError(f"{self.path} was recorded without its problem; name the problem")
+        if not {"model", "factory"} & self.record.problem.keys():
+            raise CheckpointError(
+                f"{self.path} doesn't say how its problem was built, since it was made in Python; name it: "
+                "mine.py:problem for a function that returns it, or hf:FOLDER with the data"
+            )
         try:
             return ProblemSpec.from_description(self.record.problem, recorded_in=str(self.path / _RECORD))
         except (TypeError, ValueError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from landscape._utils.reading import read_json
+from landscape._utils.state_dict import bare_name
 from landscape.errors import CheckpointError
 from landscape.training.difference_files import completed
 from landscape.training.distributed_checkpoint import METADATA, read_distributed
@@ -33,6 +34,7 @@ KEY_MARK = "::"
 """Separator between the path of a checkpoint and a key in it: ``last.ckpt::ema.module``."""
 _OPTIMIZERS = ("optim", "optimizer", "optimizers", "optimizer_states")
 _LISTED = 4
+_DEPTH = 2
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,8 @@ def read_weights(path: Path, key: str | None = None) -> WeightFile:
     if weights is not found and isinstance(found, Mapping):
         values = {"step": found.get("global_step", found.get("iteration")), **found}
         if key is None:
-            others = tuple(
-                str(name)
-                for name, value in found.items()
-                if value is not weights and isinstance(value, Mapping) and value and value.keys() == weights.keys()
-            )
+            names = _bare_names(weights)
+            others = tuple(k for k, v in _nested_weights(found) if v is not weights and _bare_names(v) == names)
     return WeightFile(weights, values, file.name.startswith("adapter_model."), others)
 
 
@@ -154,13 +153,15 @@ def state_dict_in(stored: Any, path: Path, key: str | None = None) -> Mapping[st
                 return nested
         if _only_tensors(stored):
             return stored
-        nested_ones = [name for name, value in stored.items() if _only_tensors(value)]
-        if len(nested_ones) == 1:
-            only: Mapping[str, Any] = stored[nested_ones[0]]
-            return only
+        nested_ones = list(_nested_weights(stored))
+        upper = [(name, value) for name, value in nested_ones if name in stored]
+        if len(upper) == 1:
+            return upper[0][1]
         if nested_ones:
+            names = [name for name, _ in upper or nested_ones]
+            several = "one by its key, such as" if names[1:] else "by its key,"
             raise CheckpointError(
-                f"{path} has weights under {' and '.join(map(str, nested_ones[:_LISTED]))}; choose one by its key"
+                f"{path} has weights under {' and '.join(names[:_LISTED])}; choose {several} {names[0]}"
             )
     kind = (
         f"a dict of {', '.join(map(str, list(stored)[:_LISTED]))}"
@@ -202,6 +203,21 @@ def _descend(stored: Any, parts: Sequence[str]) -> Mapping[str, Any] | None:
 
 def _only_tensors(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value) and all(isinstance(each, Tensor) for each in value.values())
+
+
+def _nested_weights(stored: Mapping[Any, Any], within: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the dicts of tensors in a file with the keys that choose them; the state of optimizers is none."""
+    for name, value in stored.items():
+        if isinstance(name, str) and name not in _OPTIMIZERS and isinstance(value, Mapping):
+            if _only_tensors(value):
+                yield within + name, value
+            elif within.count(".") < _DEPTH:
+                yield from _nested_weights(value, f"{within}{name}.")
+
+
+def _bare_names(weights: Mapping[str, Any]) -> set[str]:
+    """Return the names of weights without those of wrappers, nor the counter of averaged models."""
+    return {bare_name(str(name)) for name in weights} - {"n_averaged"}
 
 
 def _weight_names(names: Collection[str], key: str | None, path: Path) -> Iterable[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def check(path: Run | PathName, *, evaluate: bool = True, trust: bool = False) -
         cannot be rebuilt here is a finding (``network``), and so is a damaged plane (``plane``).
 
     Raises:
+        TypeError: ``path`` is something else, such as a surface in memory.
         StoreError: the file is missing, cannot be read, or holds no surface.
         CheckpointError: the run is missing or damaged, or cannot rebuild its problem.
         UntrustedCodeError: the run names code, and ``trust`` is not set.
@@ -54,6 +56,8 @@ def check(path: Run | PathName, *, evaluate: bool = True, trust: bool = False) -
     with trusting(trust):
         if isinstance(path, Run):
             return _check_run(path)
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(f"path: expected a run, or the path of a surface file or run, got {type(path).__name__}")
         path = Path(path)
         return _check_run(Run.open(path)) if path.is_dir() else _check_file(path, evaluate)
 

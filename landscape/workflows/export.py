@@ -62,10 +62,13 @@ def export(
         The files written, ``path`` first.
 
     Raises:
+        TypeError: the arguments are in another order.
         ValueError: an unknown suffix, or a surface or an option that the format doesn't support.
         StoreError: a file exists and ``overwrite`` is false, or an input cannot be read.
     """
     options = options or ExportOptions()
+    if isinstance(path, Surface):
+        raise TypeError("path: expected the file to write as the first argument, as in export('page.html', surface)")
     path, suffix = Path(path), Path(path).suffix.lower()
     sources = [surfaces] if isinstance(surfaces, Surface | str | os.PathLike) else list(surfaces)
     if len(sources) != 1 and suffix != ".html":

@@ -33,6 +33,7 @@ def axes_of(grid: GridLike | None, ndim: int = 2) -> tuple[AxisChoice, ...]:
 
     Raises:
         ValueError: no axis, more than three, or text that is no axis.
+        TypeError: an axis of another type.
     """
     if isinstance(grid, Grid):
         return grid.axes
@@ -43,6 +44,9 @@ def axes_of(grid: GridLike | None, ndim: int = 2) -> tuple[AxisChoice, ...]:
         axes = (parse_axis(grid),)
     else:
         axes = tuple(parse_axis(axis) if isinstance(axis, str) else axis for axis in grid)
+        for axis in axes:
+            if not isinstance(axis, Axis | AutoAxis):
+                raise TypeError(f"grid: expected axes like '-1:1:51' or 'auto:51', got {axis!r}")
     if not 1 <= len(axes) <= 3:
         raise ValueError(f"grid: expected one to three axes, got {len(axes)}")
     return axes

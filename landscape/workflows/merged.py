@@ -162,7 +162,9 @@ def _applied(base: nn.Module, checkpoint: Checkpoint) -> nn.Module:
     config = peft.PeftConfig.from_pretrained(str(folder))  # reads the JSON file alone
     config.task_type = None  # of a network that is only evaluated, whatever class it has
     try:
-        adapted = peft.get_peft_model(copy.deepcopy(base), config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the name of the base model, which is only copied here
+            adapted = peft.get_peft_model(copy.deepcopy(base), config)
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{folder}: PEFT cannot add this adapter to {type(base).__name__}: {error}") from error
     load_into(adapted, checkpoint)

@@ -58,6 +58,11 @@ class PlotOptions:
     difference: bool = False
     size: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("metrics", "second", "titles"):
+            if isinstance(value := getattr(self, name), str):
+                raise TypeError(f"{name}: expected a tuple of names, such as ({value!r},), got {value!r}")
+
     def contours(self, labels: tuple[str, str], notes: tuple[str, ...] = ()) -> ContourOptions:
         """Return the options of contours, with these axis labels and notes."""
         return ContourOptions(

@@ -91,11 +91,17 @@ def find_checkpoint(source: Run | PathName, problem: ProblemSpec | None = None) 
             run directory.
 
     Raises:
+        TypeError: ``source`` is something else, such as a network.
         CheckpointError: the path is missing or damaged, or the run doesn't record how its problem was built.
         UnnamedProblemError: a checkpoint outside a run directory, and no ``problem``.
     """
     if isinstance(source, Run):
         return source.load(), problem or source.spec()
+    if not isinstance(source, str | os.PathLike):
+        raise TypeError(
+            f"expected a problem, a run, or a path, got {type(source).__name__}; "
+            "Problem(model, {'train': Split(inputs, targets)}, loss) makes one of a network"
+        )
     path, key = split_key(source)
     if not path.exists():
         raise CheckpointError(f"{path}: no such run or checkpoint")

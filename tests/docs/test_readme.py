@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch.utils.data import TensorDataset
 
@@ -34,17 +35,19 @@ def test_own_network(tmp_path, monkeypatch, capsys):
 
 
 def test_own_data(tmp_path, monkeypatch):
+    pandas = pytest.importorskip("pandas")
     monkeypatch.chdir(tmp_path)
     x, y = np.ones((6, 2), dtype=np.float32), np.arange(6)
     np.save("x.npy", x)
     names = {
         "train_set": TensorDataset(torch.ones(3, 2), torch.ones(3)), "x": x, "y": y,
+        "table": pandas.DataFrame({"a": y / 6, "b": y, "label": y}),
         "tokenized": [{"ids": torch.ones(4), "labels": 1}] * 3,
         "sequences": [(torch.ones(k + 1), k) for k in range(3)],
         "pad": lambda s: (torch.nn.utils.rnn.pad_sequence([a for a, _ in s], True), torch.tensor([b for _, b in s])),
     }  # fmt: skip
     code = block("Split.of(")
-    assert code.count("Split.of(") == 5
+    assert code.count("Split.of(") == 6
     exec(code, names)
 
 

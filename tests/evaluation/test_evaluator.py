@@ -87,7 +87,10 @@ def test_batch_mean_loss_is_weighted_by_samples(problem):
 def test_measure_shape_is_checked(problem):
     wrong = Problem(problem.model, problem.splits, lambda o, y: o)
     with (
-        pytest.raises(ValueError, match=r"loss: expected one real value for each of the 2 samples .* got \(2, 10\)"),
+        pytest.raises(
+            ValueError,
+            match=r"loss: expected one real value for each of the 2 samples.*\(2, 10\)\. For a value of each token",
+        ),
         open_evaluator(wrong, plane_of(problem.model)),
     ):
         pass

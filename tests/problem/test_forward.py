@@ -165,3 +165,11 @@ def test_a_failure_says_what_to_write(inputs, written, problem):
     wrong = replace(problem, forward=None, splits={"train": Split(inputs(train_split), train_split.targets)})
     with pytest.raises(ValueError, match=written):
         compute_surface(wrong, random_plane(wrong.model, seed=0), GRID)
+
+
+def test_entries_of_a_batch_are_named():
+    """Inputs that fit under no way of calling the network."""
+    x = torch.ones(4, 3)
+    wrong = Problem(nn.Linear(3, 2), {"train": Split({"v": x}, x[:, 0].long())}, nn.CrossEntropyLoss(reduction="none"))
+    with pytest.raises(ValueError, match=r"inputs are \{'v': .*forward=lambda model, batch: .*model\(batch\['v'\]\)"):
+        compute_surface(wrong, random_plane(wrong.model, seed=0), GRID)

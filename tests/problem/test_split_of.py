@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler, TensorDataset
 
-from landscape import Problem, Split, compute_surface, random_plane
+from landscape import EvaluationConfig, Problem, Split, compute_surface, random_plane
 
 N = 600  # more than are collated at a time
 X = torch.randn(N, 3, generator=torch.Generator().manual_seed(0))
@@ -155,7 +155,16 @@ WRONG = {
     "nothing": (lambda: Split.of([]), ValueError, "at least one sample"),
     "limit": (lambda: Split.of(Pairs(), limit=0), ValueError, "limit: expected a positive number"),
     "array": (lambda: Split(X.numpy(), Y), TypeError, r"got ndarray; Split\.of converts arrays"),
-    "graph": (lambda: Split.of([(X[0], 1)] * 3, collate=lambda _: (X, Y[:3])), ValueError, "has to pad them"),
+    "graph": (
+        lambda: Split.of([(X[0], 1)] * 3, collate=lambda _: (X, Y[:3])), ValueError,
+        r"has to pad them; for graphs, .*forward=lambda model, numbers: ",
+    ),
+    "one graph": (
+        lambda: Split({"x": X, "edges": Y[:3]}, Y), ValueError,
+        r"got lengths 3, 600; what all samples share, such as the edges of a graph, .*forward=lambda model, nodes: ",
+    ),
+    "data set as split": (lambda: Split(Pairs()), TypeError, r"got Pairs; Split\.of converts"),
+    "inputs alone": (lambda: Split(X), TypeError, r"got None; Split\.of converts"),
     "loader as split": (
         lambda: Problem(nn.Linear(3, 2), {"train": DataLoader(Pairs())}, nn.functional.cross_entropy),
         TypeError, r"got DataLoader; Split\.of makes one",
@@ -168,6 +177,34 @@ def test_what_is_wrong_is_said(kind):
     call, error, text = WRONG[kind]
     with pytest.raises(error, match=text):
         call()
+
+
+def test_a_table_and_the_name_of_its_column():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(X.numpy(), columns=["a", "b", "c"]).assign(y=Y.numpy())
+    assert Split.of(table, "y").digest() == Split.of(table, targets="y", limit=len(X)).digest() == Split(X, Y).digest()
+    with pytest.raises(ValueError, match="no column 'label'; the table has a, b, c, y"):
+        Split.of(table, targets="label")
+
+
+def test_graphs_of_several_sizes_by_their_numbers():
+    """A sample is the number of a graph, as the message for batches of graphs proposes."""
+    torch.manual_seed(0)
+    graphs = [torch.randn(2 + k % 4, 3) for k in range(9)]
+    model, labels = nn.Linear(3, 2), torch.arange(9) % 2
+    loss = nn.CrossEntropyLoss(reduction="none")
+
+    def forward(model, numbers):  # all nodes of a batch of graphs, as PyG concatenates them
+        chosen = [graphs[k] for k in numbers]
+        owners = torch.repeat_interleave(torch.arange(len(chosen)), torch.tensor([len(graph) for graph in chosen]))
+        return torch.zeros(len(chosen), 2).index_add(0, owners, model(torch.cat(chosen)))
+
+    problem = Problem(model, {"train": Split(torch.arange(9), labels)}, loss, forward=forward)
+    expected = loss(torch.stack([model(graph).sum(0) for graph in graphs]), labels).mean().item()
+    for batch_size in (4, 9):
+        config = EvaluationConfig(batch_size=batch_size)
+        surface = compute_surface(problem, grid=("0:0:1",), evaluation=config).surface
+        assert surface["train_loss"][0] == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_surface_of_a_memory_map(tmp_path):

@@ -190,7 +190,7 @@ def test_metrics_by_name():
     assert "train_loss" in s
     assert "test_loss" not in s
     assert list(s) == ["train_loss", "train_acc"]
-    with pytest.raises(KeyError, match="test_loss"):
+    with pytest.raises(KeyError, match="no values 'test_loss' on this surface; it has train_loss, train_acc"):
         s["test_loss"]
 
 

@@ -22,6 +22,7 @@ def run(mlp, tmp_path):
 
 def test_open(run):
     found = Run.open(str(run.path))
+    assert repr(found) == f"<Run {str(run.path)!r}>"
     assert found.finished
     assert found.settings == SETTINGS
     assert found.saved_steps == [0, 6, 8]

@@ -217,8 +217,23 @@ def test_a_choice_is_said(tmp_path):
     path = KINDS["model and ema"](tmp_path, Net(0.5).state_dict())
     assert load_with_note(Net(), load_checkpoint(path)).endswith("has weights under ema, too; a key chooses them")
     torch.save({"raw": OTHER, "ema": OTHER}, tmp_path / "b.pt")
-    with pytest.raises(CheckpointError, match="has weights under raw and ema; choose one by its key"):
+    with pytest.raises(CheckpointError, match="has weights under raw and ema; choose one by its key, such as raw"):
         load_checkpoint(tmp_path / "b.pt")
+
+
+def test_weights_in_deeper_dicts_are_named(tmp_path):
+    model = Net(0.5)
+    averaged = AveragedModel(Net(0.7))
+    optimizer = {"state": {0: {"step": torch.ones(()), "exp_avg": torch.ones(3)}}}
+    torch.save({"model": model.state_dict(), "ema": {"shadow": averaged.state_dict()}, "optimizer": optimizer},
+               tmp_path / "a.pt")  # fmt: skip
+    note = load_with_note(Net(), load_checkpoint(tmp_path / "a.pt"))
+    assert note.endswith("has weights under ema.shadow, too; a key chooses them")
+    torch.save({"ema": {"module": model.state_dict(), "decay": 0.9}, "optimizer": optimizer}, tmp_path / "b.pt")
+    with pytest.raises(CheckpointError, match=r"has weights under ema\.module; choose by its key, ema\.module"):
+        load_checkpoint(tmp_path / "b.pt")
+    load_into(target := Net(), load_checkpoint(tmp_path / "b.pt", "ema.module"))
+    assert same(target, model)
 
 
 def test_a_distributed_tensor_in_chunks(tmp_path):

@@ -145,3 +145,5 @@ def test_surface_of_a_problem_in_memory(spec, tmp_path):
 def test_no_surface(run, tmp_path):
     with pytest.raises(StoreError, match="no such file"):
         check(tmp_path / "nowhere.h5")
+    with pytest.raises(TypeError, match="the path of a surface file or run, got dict"):
+        check({})

@@ -102,6 +102,11 @@ def test_wrong_plot(surfaces, options, message):
         plot(surfaces, options=options)
 
 
+def test_a_name_instead_of_names():
+    with pytest.raises(TypeError, match=r"metrics: expected a tuple of names, such as \('train_acc',\)"):
+        PlotOptions("train_acc")
+
+
 def test_layer_of_a_volume():
     volume = surface(5, 4, 3)
     assert load_surface(volume).name == "bowl, z = 0"
@@ -146,6 +151,8 @@ def test_export_in_the_format_of_li_et_al(tmp_path):
 def test_wrong_export(tmp_path, name, surfaces, keywords, message):
     with pytest.raises(ValueError, match=message):
         export(tmp_path / name, surfaces, **keywords)
+    with pytest.raises(TypeError, match=r"first argument, as in export\('page.html', surface\)"):
+        export(surface(5, 4), tmp_path / name)
 
 
 def _cut(whole, **single):

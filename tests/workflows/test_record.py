@@ -377,7 +377,7 @@ def test_a_problem_made_in_python(tmp_path):
     run = Run.open(tmp_path / "run")
     assert run.record.problem["splits"]["train"]["samples"] == 20
     assert "made in Python" in landscape.info(run).facts["problem"]
-    with pytest.raises(CheckpointError, match="name a factory"):
+    with pytest.raises(CheckpointError, match="made in Python; name it: mine"):
         run.spec()
 
 

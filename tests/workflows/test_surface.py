@@ -193,6 +193,13 @@ def test_axes():
             parse_axis(wrong)
     with pytest.raises(ValueError, match="one to three axes, got 4"):
         axes_of(["0:1:2"] * 4)
+    with pytest.raises(TypeError, match="expected axes like '-1:1:51' or 'auto:51', got 5"):
+        axes_of((5, 5))
+
+
+def test_a_network_is_no_source(spec):
+    with pytest.raises(TypeError, match=r"a run, or a path, got \w+; Problem\(model, .*\) makes one"):
+        compute_surface(spec.build().model, grid=GRID)
 
 
 def test_stop_and_resume(run, tmp_path):
