@@ -117,17 +117,23 @@ def end_names(surface: Surface, axis: int = 0) -> tuple[str, str] | None:
     """
     recipes, origin = surface.metadata.recipes, surface.metadata.checkpoint
     recipe = recipes[axis] if axis < len(recipes) else DirectionRecipe()
+    start = "origin" if origin is None else source_name(origin.path)
     if recipe.kind == "merged":
-        name = source_name(origin.path) if origin is not None else ""
-        if recipe.to is None:
-            return "without adapters", f"{name or 'adapter'} merged"
-        return name or "origin", f"{source_name(recipe.to)} merged"
+        if not recipe.to:  # the adapter of the network itself
+            return "without adapters", f"{'adapter' if origin is None else start} merged"
+        return start, f"{source_name(recipe.to)} merged"
     if recipe.kind != "difference" or not recipe.to:
         return None
-    start, end = source_name(origin.path) if origin is not None else "origin", source_name(recipe.to)
-    if start == end and origin is not None:
-        start, end = Path(origin.path).stem, Path(recipe.to).stem  # two checkpoints of one run
-    return (start, end) if start != end else ("origin", end)
+    if origin is None:
+        return start, source_name(recipe.to)
+    # A run is named like its directory, two checkpoints of one run by their steps, equal files by their directories.
+    paths = Path(origin.path), Path(recipe.to)
+    candidates = (
+        (start, source_name(recipe.to)),
+        (paths[0].stem, paths[1].stem),
+        (f"{paths[0].parent.name}/{paths[0].stem}", f"{paths[1].parent.name}/{paths[1].stem}"),
+    )
+    return next((names for names in candidates if names[0] != names[1]), ("origin", candidates[0][1]))
 
 
 def _signed(number: float | None) -> str:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from landscape._utils.state_dict import full_state_dict
 from landscape._utils.torch_compat import NormBase
@@ -268,15 +268,23 @@ class PlaneConfig:
 
 def memory_note(plane: Plane, model: nn.Module) -> str:
     """Return how much memory the weights take, if it is a GiB or more; else nothing."""
-    network = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers())) / 2**30
+    network = sum(_bytes(tensor) for tensor in (*model.parameters(), *model.buffers())) / 2**30
     every = (plane.origin, *(direction.weights for direction in plane.directions))
-    kept = sum(tensor.nbytes for weights in every for _, tensor in weights) / 2**30
+    kept = sum(_bytes(tensor) for weights in every for _, tensor in weights) / 2**30
     if network + kept < 1:
         return ""
     return (
         f"memory: {network:.2f} GiB for the network of each rank and {kept:.2f} for origin and directions, besides "
         "libraries and activations"
     )
+
+
+def _bytes(tensor: Tensor) -> int:
+    """Return the size of the values of a tensor; the indices of a sparse one don't count."""
+    values = tensor._values() if tensor.layout is torch.sparse_coo else tensor
+    if values.layout is not torch.strided:
+        values = values.values()  # of the compressed layouts
+    return values.numel() * values.element_size()
 
 
 def extrapolation_warning(model: nn.Module, plane: Plane, grid: Grid) -> str | None:

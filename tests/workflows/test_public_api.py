@@ -67,6 +67,9 @@ figure: Figure = ls.plot(surface, trajectories, ax=Figure().subplots(), options=
 path: Path = ls.save_figure(ls.render_scene(surface, trajectories, ls.SceneOptions(levels=9)), "scene.png")
 path = ls.animate_scene(surface, trajectories, "film.gif", motion=ls.Motion(seconds=2.0), progress=True)
 ls.export("page.html", surface, trajectories, ls.ExportOptions())
+shown: ls.Inline = ls.show(surface, *trajectories)
+texts: list[str] = ["a text"]
+others: list[ls.Problem] = [ls.huggingface.causal_lm("folder", texts), ls.huggingface.folder_problem("folder")]
 findings: list[ls.Finding] = ls.check("surface.h5")
 found: ls.Info = ls.info("surface.h5")
 try:
@@ -84,13 +87,14 @@ except (ls.UnsoundError, ls.DerivativeError, ls.UserCodeError, ls.RankError) as 
 
 
 def lazy_table() -> dict[str, str]:
-    """The table that ``landscape/__init__.py`` hands to ``lazy``."""
+    """The names that ``landscape/__init__.py`` hands to ``lazy``, with their modules, and public modules."""
     call = next(
         node
         for node in ast.walk(ast.parse((ROOT / "__init__.py").read_text()))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "lazy"
     )
-    return ast.literal_eval(call.args[1])
+    (modules,) = [ast.literal_eval(keyword.value) for keyword in call.keywords]
+    return ast.literal_eval(call.args[1]) | dict.fromkeys(modules, "landscape")
 
 
 def test_type_checkers_see_the_lazy_names():
