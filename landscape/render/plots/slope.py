@@ -244,10 +244,9 @@ def plot_steepest(
             ((toward + 180) % 360, -length, "against the gradient"),
         ):
             right.plot(angle, height, "o", color=_HIGHLIGHT, markersize=4.5, zorder=4)
-            side = "left" if angle < 200 else "right"
-            right.annotate(
-                f"{text}: {angle:.0f}°, slope ${_number(height)}$", (angle, height), ha=side, fontsize=small_size(),
-                xytext=(6 if side == "left" else -6, 5 if height > 0 else -5), textcoords="offset points",
+            right.annotate(  # centred where all of the text is inside the axes, which it fills by two thirds
+                f"{text}: {angle:.0f}°, slope ${_number(height)}$", (float(np.clip(angle, 125, 235)), height),
+                ha="center", fontsize=small_size(), xytext=(0, 5 if height > 0 else -5), textcoords="offset points",
                 va="bottom" if height > 0 else "top",
             )  # fmt: skip
         right.set_box_aspect(1)
