@@ -152,7 +152,7 @@ def label_size(labels: Iterable[str]) -> float:
 
 def _em() -> float:
     """Return the mean width of a character of small print in inches."""
-    wide = 1.0 if "serif" in matplotlib.rcParams["font.family"] else 1.15
+    wide = 1.0 if "serif" in matplotlib.rcParams["font.family"] else 1.22
     return small_size() * _EM * wide / 72
 
 
