@@ -299,7 +299,7 @@ def write_gallery(times: dict[str, float]) -> None:
         "# Gallery",
         "",
         "Every figure of the documentation, with the command that makes it and the time it took on two busy cores.",
-        "`scripts/gallery` runs all commands and writes this page, except for the sections from the README's on.",
+        "`scripts/gallery` runs all commands and writes this page, except for the sections from *README* on.",
     ]
     for page in PAGES:
         blocks = [block for block in blocks_of(page) if block.pictures]
