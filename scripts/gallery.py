@@ -39,7 +39,10 @@ MAX_PICTURE_BYTES, MAX_RECIPE_BYTES = 150_000, 100_000
 MAX_WIDTH, QUALITY = 1400, 90
 REVIEW = "## Which network is sharper?\n"
 """Heading from which on docs/gallery.md is written by hand."""
-README_PICTURES = {"resnet20-3d": "SGD and Adam on the plane of their paths", "paths": "the same from above"}
+README_PICTURES = {
+    "resnet20-3d": "SGD and Adam on the plane of their paths",
+    "paths": "Paths of SGD and Adam over contours, with shortcuts (left) and without (right)",
+}
 _DEMO = "demo/surfaces/resnet20-paths.h5 --trajectory demo/trajectories/resnet20-paths.h5"
 README_FILM = (
     f"landscape animate {_DEMO} --orbit --descent --turn 40 --seconds 4.5 --fps 12.5 --size 560x430 --out descent"
