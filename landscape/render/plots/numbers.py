@@ -137,8 +137,8 @@ def plot_basin(
 ) -> BasinArtists:
     """Draw the metric along all rays: a band over the random ones, their median, and the further rays.
 
-    Between the points where a ray was evaluated, its values are interpolated linearly. A bar above each panel shows the
-    median radius with its interval. The figure is always a new one.
+    Between the points where a ray was evaluated, its values are interpolated linearly. A vertical line in each panel
+    marks the median radius, with a band for its interval. The figure is always a new one.
 
     Args:
         rays: rays by network.
