@@ -181,7 +181,9 @@ class LegendAbove(Legend):
 
 def wrap_notes(notes: Iterable[str], width: float) -> str:
     """Join notes to one text, broken into lines of at most ``width`` inches."""
-    return textwrap.fill("; ".join(notes), max(20, int(width / _em())), break_long_words=False, break_on_hyphens=False)
+    text = "; ".join(notes).replace(" × ", "\xa0×\xa0")  # "25 × 25" stays on one line
+    text = textwrap.fill(text, max(20, int(width / _em())), break_long_words=False, break_on_hyphens=False)
+    return text.replace("\xa0×\xa0", " × ")
 
 
 def wrap_titles(axes: Sequence[Axes]) -> bool:
