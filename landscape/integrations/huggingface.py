@@ -78,7 +78,7 @@ def causal_lm(
         inputs = pad_samples(kept, tools.pad_id(network, pad_id))
         labels = torch.where(inputs[MASK] == 0, IGNORED, inputs[IDS])
         for row, sample in enumerate(kept):
-            if LABELS[0] in sample:
+            if _has_parts(sample.get(LABELS[0])):  # a single label is one of the text, for classifiers
                 own = torch.as_tensor(sample[LABELS[0]])[: len(sample[IDS])]
                 if own.shape != (len(sample[IDS]),):
                     raise ValueError(
@@ -150,6 +150,11 @@ def sequence_classifier(
         return Split(pad_samples(kept, tools.pad_id(network, None)), labels)
 
     return _problem(network, tools, {"train": data, "test": test}, split_of, loss, metrics)
+
+
+def _has_parts(label: Any) -> bool:
+    """Return True for one label per token, as a list or array."""
+    return getattr(label, "ndim", 0) > 0 if hasattr(label, "ndim") else isinstance(label, list | tuple)
 
 
 class _Tools:

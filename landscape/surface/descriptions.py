@@ -111,7 +111,8 @@ def describe_surface(surface: Surface) -> str:
     done = int((surface.status == 1).sum())
     parts.append("complete" if done == surface.status.size else f"{done:,} of {surface.status.size:,} points done")
     parts += _origin(surface)
-    return f"<Surface {printable(surface.name)!r}: {'; '.join(parts)}>"
+    name = f" {printable(surface.name)!r}" if surface.name else ""
+    return f"<Surface{name}: {'; '.join(parts)}>"
 
 
 def _origin(surface: Surface) -> list[str]:

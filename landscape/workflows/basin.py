@@ -11,7 +11,7 @@ from landscape.analysis.sharpness.basin import BasinConfig, Ray
 from landscape.analysis.sharpness.comparison import Array, Key, Subject, compare_subjects
 from landscape.analysis.sharpness.numbers import Comparison, Number
 from landscape.evaluation.config import EvaluationConfig
-from landscape.problem.spec import ProblemSpec
+from landscape.problem.given import ProblemLike, spec_of
 from landscape.workflows.measure import Measured, MeasureTask, as_sources, run_measurement
 from landscape.workflows.progress import ProgressOption, Steps
 from landscape.workflows.sources import PathName, SourceLike, SplitChoice
@@ -49,7 +49,7 @@ def measure_basin(
     *,
     compare: bool = False,
     evaluation: EvaluationConfig | None = None,
-    problem: ProblemSpec | None = None,
+    problem: ProblemLike | None = None,
     split: SplitChoice | None = None,
     samples: int | None = None,
     out: PathName | None = None,
@@ -71,7 +71,8 @@ def measure_basin(
         compare: test the difference of every later network to the first one, paired over samples.
         evaluation: device, dtype, batch size, threads, engine. By default in the precision of the weights, on the GPUs
             of this machine or on its CPU.
-        problem: the problem of checkpoints outside a run directory.
+        problem: the problem of checkpoints outside a run directory: one in memory, whose model is copied, a
+            specification, or a reference such as ``mine.py:problem``.
         split: splits to open, of which the first is measured; by default ``train``.
         samples: size of a fixed, class-balanced subset of each split.
         out: HDF5 file for numbers, raw values and provenance, which an interrupted call continues.
@@ -91,8 +92,8 @@ def measure_basin(
         StoreError: the file was made with other settings, or cannot be written.
     """
     task = MeasureTask(
-        as_sources(sources), config or BasinConfig(), evaluation or EvaluationConfig(device="auto"), problem, split,
-        samples, None if out is None else Path(out), overwrite,
+        as_sources(sources), config or BasinConfig(), evaluation or EvaluationConfig(device="auto"), spec_of(problem),
+        split, samples, None if out is None else Path(out), overwrite,
     )  # fmt: skip
     done = run_measurement(task, ranks, compare=compare, progress=progress, stop=stop, trust=trust)
     if done.store is None:

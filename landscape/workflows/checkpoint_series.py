@@ -84,12 +84,19 @@ def open_paths(
             found[len(found)] = source
             continue
         path, key = split_key(source)
-        files = [file for each in _expanded(path) for file in _checkpoints_at(each)]
+        before = len(found)
+        files: list[Path] = []
+        for each in _expanded(path):
+            if is_run(each):
+                found[len(found)] = Run.open(each)
+            files += _checkpoints_at(each)
         for file in files:
             series = found.setdefault((file.parent.resolve(), _pattern(file), key), [])
             if isinstance(series, list) and (named := with_key(file, key)) not in series:
                 series.append(named)
-        if not files:
+        if not files and len(found) == before:
+            if not path.exists():
+                raise CheckpointError(f"{path}: no such run or checkpoint")
             found[len(found)] = Run.open(path)
     several = [key[0] for key in found if isinstance(key, tuple)]
     return [

@@ -21,8 +21,8 @@ from landscape.geometry.direction import Direction
 from landscape.geometry.plane import Plane
 from landscape.geometry.recipe import DirectionRecipe
 from landscape.geometry.weights import Weights
+from landscape.problem.given import ProblemLike, spec_of
 from landscape.problem.problem import Problem
-from landscape.problem.spec import ProblemSpec
 from landscape.workflows.planes import PlaneConfig
 from landscape.workflows.sources import PathName, SourceLike, SplitChoice, open_source
 
@@ -40,7 +40,7 @@ def hessian_plane(
     freeze: str | Sequence[str] = (),
     curvature_file: PathName | None = None,
     evaluation: EvaluationConfig | None = None,
-    problem: ProblemSpec | None = None,
+    problem: ProblemLike | None = None,
     split: SplitChoice | None = None,
     samples: int | None = None,
     trust: bool = False,
@@ -62,7 +62,8 @@ def hessian_plane(
         freeze: patterns of parameter names that stay at the origin.
         curvature_file: curvature file of the same weights to take eigenvectors from; by default they are computed.
         evaluation: device, dtype, batch size, threads.
-        problem: the problem of a checkpoint outside a run directory.
+        problem: the problem of a checkpoint outside a run directory: one in memory, whose model is copied, a
+            specification, or a reference such as ``mine.py:problem``.
         split: the split whose loss is differentiated; the first one of several.
         samples: size of a fixed, class-balanced subset of the split.
         trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
@@ -81,7 +82,7 @@ def hessian_plane(
         UntrustedCodeError: the run names code, and ``trust`` is not set.
     """
     with trusting(trust):
-        opened = open_source(source, problem=problem, split=split, samples=samples).problem
+        opened = open_source(source, problem=spec_of(problem), split=split, samples=samples).problem
     config = PlaneConfig(hessian=tuple(which), scale=scale, only=only, freeze=freeze, curvature_file=curvature_file)
     eigenvectors = Eigenvectors(opened, evaluation or EvaluationConfig(), config, on_message=on_message)
     return config.make_plane(opened.model, len(config.hessian or ()), eigenvectors)

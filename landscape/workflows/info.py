@@ -285,7 +285,9 @@ def _checkpoint(path: Path) -> Info:
         **checkpoint.metrics,
         "tensors": f"{len(checkpoint.state_dict)} with {numbers:,} numbers",
     }
-    return Info(path, "checkpoint", facts, facts)
+    unknown = [name for name, value in (("step", checkpoint.step), ("epoch", checkpoint.epoch))
+               if value is None or math.isnan(value)]  # fmt: skip
+    return Info(path, "checkpoint", {name: value for name, value in facts.items() if name not in unknown}, facts)
 
 
 def _run(run: Run) -> Info:

@@ -24,6 +24,7 @@ from landscape.geometry.plane_sets import PlaneFamily, PlaneSeries
 from landscape.parallel.job import run_on_ranks
 from landscape.parallel.launcher import auto_ranks
 from landscape.parallel.worker import RankContext
+from landscape.problem.given import GivenProblem
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
 from landscape.surface.plane_files import read_plane, write_directions
@@ -213,7 +214,8 @@ def _spec_of(problem: Problem) -> ProblemSpec | None:
 
 def _obstacle(task: SurfaceTask) -> str:
     """Return why other processes cannot rebuild a task; empty if they can."""
-    if isinstance(task.source, Problem) and _spec_of(task.source) is None:
+    made_here = isinstance(task.source, Problem) and _spec_of(task.source) is None
+    if made_here or isinstance(task.problem, GivenProblem):
         return (
             "other processes cannot rebuild this problem, which was made in Python; pass a run directory, or build the "
             "problem from a ProblemSpec, whose factory='file.py:function' can name a function that returns any Problem"

@@ -11,8 +11,8 @@ from landscape.analysis.sharpness.comparison import Subject, comparability_warni
 from landscape.analysis.sharpness.numbers import Comparison, Number
 from landscape.analysis.sharpness.sharpness import SharpnessConfig
 from landscape.evaluation.config import EvaluationConfig
+from landscape.problem.given import ProblemLike, spec_of
 from landscape.problem.problem import Problem
-from landscape.problem.spec import ProblemSpec
 from landscape.workflows.measure import Measured, MeasureTask, as_sources, run_measurement
 from landscape.workflows.progress import ProgressOption, Steps
 from landscape.workflows.sources import PathName, SourceLike, SplitChoice
@@ -44,7 +44,7 @@ def measure_sharpness(
     *,
     compare: bool = False,
     evaluation: EvaluationConfig | None = None,
-    problem: ProblemSpec | None = None,
+    problem: ProblemLike | None = None,
     split: SplitChoice | None = None,
     samples: int | None = None,
     out: PathName | None = None,
@@ -66,7 +66,8 @@ def measure_sharpness(
         compare: test the difference of every later network to the first one, paired over samples.
         evaluation: device, dtype, batch size, threads, engine. By default in the precision of the weights, on the GPUs
             of this machine or on its CPU.
-        problem: the problem of checkpoints outside a run directory.
+        problem: the problem of checkpoints outside a run directory: one in memory, whose model is copied, a
+            specification, or a reference such as ``mine.py:problem``.
         split: splits to open, of which the first is measured; by default ``train``, or ``both`` for
             ``relative-critical``, which compares two.
         samples: size of a fixed, class-balanced subset of each split.
@@ -91,7 +92,7 @@ def measure_sharpness(
     if split is None and "relative-critical" in config.measures:
         split = None if all(isinstance(source, Problem) for source in every) else "both"
     task = MeasureTask(
-        every, config, evaluation or EvaluationConfig(device="auto"), problem, split, samples,
+        every, config, evaluation or EvaluationConfig(device="auto"), spec_of(problem), split, samples,
         None if out is None else Path(out), overwrite,
     )  # fmt: skip
     done = run_measurement(task, ranks, compare=compare, progress=progress, stop=stop, trust=trust)

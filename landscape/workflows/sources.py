@@ -19,6 +19,7 @@ from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.data import default_batch_size
 from landscape.geometry.weights import Weights
 from landscape.problem.data.registry import select_splits
+from landscape.problem.given import GivenProblem
 from landscape.problem.problem import Problem, Split
 from landscape.problem.spec import ProblemSpec
 from landscape.surface.hdf5 import is_hdf5
@@ -179,6 +180,8 @@ def open_source(
     # A user's factory may have no test split; "both" then means every split that it has.
     splits: Sequence[str] | None = SPLITS[split or "train"]
     if spec.factory is not None and split == "both":
+        splits = None
+    if isinstance(spec, GivenProblem) and split in (None, "both"):
         splits = None
     built = spec.build(splits)
     widened = double_precision and widen(built.model, checkpoint)

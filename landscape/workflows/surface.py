@@ -12,7 +12,7 @@ from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.plane import Plane
 from landscape.geometry.plane_sets import PlaneFamily, PlaneSeries
 from landscape.parallel.ranks import Ranks
-from landscape.problem.spec import ProblemSpec
+from landscape.problem.given import ProblemLike, spec_of
 from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
 from landscape.workflows.grids import GridLike, axes_of
 from landscape.workflows.local_ranks import count_ranks, run_on_local_ranks
@@ -33,7 +33,7 @@ def compute_surface(
     config: SweepConfig | None = None,
     *,
     evaluation: EvaluationConfig | None = None,
-    problem: ProblemSpec | None = None,
+    problem: ProblemLike | None = None,
     split: SplitChoice | None = None,
     samples: int | None = None,
     trust: bool = False,
@@ -58,7 +58,8 @@ def compute_surface(
         evaluation: device, dtype, batch size, threads, engine. By default points are computed in the precision of the
             weights on the GPUs of this machine, or on its CPU if it has none. ``device="auto"`` resumes a file on the
             kind of device that began it, and ``dtype="auto"`` in the precision that it was begun in.
-        problem: the problem of a checkpoint outside a run directory.
+        problem: the problem of a checkpoint outside a run directory: one in memory, whose model is copied, a
+            specification, or a reference such as ``mine.py:problem``.
         split: splits to measure; by default ``train``, or every split of a :class:`~landscape.Problem`.
         samples: size of a fixed, class-balanced subset of each split.
         trust: True to run the code that a run names (``mine.py:problem``). By default only references that this process
@@ -90,7 +91,7 @@ def compute_surface(
         ndim = plane.axes
     task = SurfaceTask(
         source, plane, axes_of(grid, ndim), config or SweepConfig(), evaluation or EvaluationConfig(device="auto"),
-        problem, split, samples,
+        spec_of(problem), split, samples,
     )  # fmt: skip
     say = on_message or _log_message
     label = task.config.out.name if task.config.out else "surface"

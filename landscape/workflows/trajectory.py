@@ -20,6 +20,7 @@ from landscape.evaluation.derivatives.points import gradient_of
 from landscape.geometry.plane import Plane, principal_plane
 from landscape.geometry.trajectory import PathGradient, PathPoint, Trajectory, project_path
 from landscape.geometry.weights import Weights
+from landscape.problem.given import ProblemLike, spec_of
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
 from landscape.surface.plane_files import read_plane
@@ -44,7 +45,7 @@ def project(
     plane: Plane | PathName = "pca",
     *,
     axes: int = 2,
-    problem: ProblemSpec | None = None,
+    problem: ProblemLike | None = None,
     measure: bool = False,
     gradient: bool = False,
     names: Sequence[str] | None = None,
@@ -85,6 +86,7 @@ def project(
         StoreError: a file exists, or cannot be read or written.
         UntrustedCodeError: a run names code, and ``trust`` is not set.
     """
+    problem = spec_of(problem)
     opened = open_paths(_several(runs), problem)
     file = None if isinstance(plane, Plane) or str(plane) == "pca" else Path(plane)
     if attach and file is None:
@@ -129,7 +131,7 @@ def principal_plane_of(
     runs: RunsLike,
     *,
     axes: int = 2,
-    problem: ProblemSpec | None = None,
+    problem: ProblemLike | None = None,
     ignore: str = "none",
     only: str | Sequence[str] = (),
     freeze: str | Sequence[str] = (),
@@ -154,6 +156,7 @@ def principal_plane_of(
         ValueError: too few checkpoints, runs of different networks, or an unknown pattern.
         CheckpointError: a run is missing or damaged, or the first cannot rebuild its problem.
     """
+    problem = spec_of(problem)
     opened = open_paths(_several(runs), problem)
     with trusting(trust):
         model, last = _build(opened[0], problem).model, opened[0].load()

@@ -226,6 +226,14 @@ def test_half_precision_and_peft(gpt2, tokenizer):
     assert surface.metric()[0, 0] == pytest.approx(expected, rel=1e-6)  # B is zero at first
 
 
+def test_labels_of_texts_are_none_of_tokens(gpt2_folder):
+    """A file of texts with labels, as for a classifier, is one of texts for a language model."""
+    expected = value(huggingface.causal_lm(gpt2_folder, TEXTS), 4)
+    for labels in (range(len(TEXTS)), map(str, range(len(TEXTS))), map(torch.tensor, range(len(TEXTS)))):
+        samples = [{"text": text, "label": label} for text, label in zip(TEXTS, labels, strict=True)]
+        assert value(huggingface.causal_lm(gpt2_folder, samples), 4) == expected
+
+
 @deprecated_in_peft
 def test_adapter_folder(gpt2_folder, tokenizer, tmp_path):
     peft = pytest.importorskip("peft")

@@ -174,13 +174,13 @@ def test_repr_is_one_line():
         "<Surface 'net\\\\n': plane of 7 x 4 points, x -0.5 to 2, y 0 to 1; train_loss 0.25 to 7, train_acc; "
         "27 of 28 points done; around run/step-00000120.pt (step 120)>"
     )
-    assert repr(surface(AXES[0])).startswith("<Surface '': line of 7 points, x -0.5 to 2; train_loss ")
-    assert repr(surface(*AXES)).startswith("<Surface '': volume of 7 x 4 x ")
+    assert repr(surface(AXES[0])).startswith("<Surface: line of 7 points, x -0.5 to 2; train_loss ")
+    assert repr(surface(*AXES)).startswith("<Surface: volume of 7 x 4 x ")
     named = SurfaceMetadata(SweepSettings(seeds=(4, 5)), problem={"model": "resnet20"})
     seeds = Surface(
         (AXES[0], np.array([4.0, 5.0])), {"train_loss": np.full((2, 7), np.nan)}, np.ones((2, 7), np.uint8), named
     )
-    assert repr(seeds) == "<Surface '': line of 7 points for 2 seeds, x -0.5 to 2; train_loss; complete; of resnet20>"
+    assert repr(seeds) == "<Surface: line of 7 points for 2 seeds, x -0.5 to 2; train_loss; complete; of resnet20>"
 
 
 def test_metrics_by_name():

@@ -70,6 +70,13 @@ def test_series_by_folder_and_pattern(write, run, tmp_path):
     assert open_paths(opened) == opened
 
 
+def test_a_pattern_of_runs(run):
+    pattern = str(run.path.parent / "ru[n]")
+    assert [found.path for found in open_paths([pattern])] == [run.path]
+    with pytest.raises(CheckpointError, match=r"nothing-\*: no such run or checkpoint"):
+        open_paths([run.path.parent / "nothing-*"])
+
+
 def test_files_of_a_run(run):
     (series,) = open_paths(run.checkpoints)
     assert (series.path.resolve(), series.steps) == (run.path.resolve(), run.saved_steps)

@@ -7,6 +7,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from landscape.errors import LandscapeError
 from landscape.surface.plane_files import write_directions
@@ -74,3 +75,10 @@ def test_run_object(run):
 def test_no_such_file(tmp_path):
     with pytest.raises(LandscapeError, match="no such file"):
         info(tmp_path / "nowhere.h5")
+
+
+def test_checkpoint_without_a_step(run, tmp_path):
+    torch.save(run.load().state_dict, tmp_path / "weights.pt")
+    found = info(tmp_path / "weights.pt")
+    assert found.facts == {"tensors": "4 with 610 numbers"}
+    assert found.to_json()["step"] is None

@@ -10,25 +10,30 @@ import numpy as np
 import pytest
 import torch
 
+from landscape.analysis.curvature.curvature import CurvatureConfig
 from landscape.errors import CheckpointError, StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.plane import random_plane
 from landscape.parallel import devices
 from landscape.parallel.ranks import Ranks
+from landscape.problem.problem import Problem
 from landscape.surface.plane_files import read_plane
 from landscape.surface.reading import read_surface
 from landscape.sweep.config import SweepConfig
 from landscape.sweep.grid import AutoAxis, Axis, Grid, parse_axis
 from landscape.training.checkpoint import load_into
 from landscape.workflows import grids
+from landscape.workflows.curvature.curvature import curvature
 from landscape.workflows.grids import axes_of
 from landscape.workflows.local_ranks import count_ranks
 from landscape.workflows.planes import PlaneConfig
 from landscape.workflows.sources import UnnamedProblemError, open_source
 from landscape.workflows.surface import compute_surface
 from landscape.workflows.surface_task import SurfaceTask
+from landscape.workflows.trajectory import principal_plane_of
 
 GRID = Grid.parse("-1:1:3", "0:1:2")
+CURVATURE = CurvatureConfig(k=1, smallest=0, trace_probes=0, density_probes=0)
 
 
 def same(one, other):
@@ -86,6 +91,43 @@ def test_checkpoint_outside_a_run_needs_its_problem(run, spec, tmp_path):
         compute_surface(spec.build(), grid=GRID, problem=spec)
     with pytest.raises(ValueError, match="split: expected one of train, test, both"):
         open_source(run, split="validation")
+
+
+def test_problem_in_memory_for_a_checkpoint(run, spec, tmp_path):
+    """A problem that is at hand, as notebooks have it, and a reference: its own weights stay."""
+    path = tmp_path / "weights.pt"
+    torch.save(run.load().state_dict, path)
+    given = spec.build(seed=3)
+    before = {name: tensor.clone() for name, tensor in given.model.state_dict().items()}
+    expected = compute_surface(run, grid=GRID, split="both").surface
+    surface = compute_surface(path, grid=GRID, problem=given).surface
+    assert same(surface, expected)
+    assert surface.metadata.checkpoint.path == str(path)
+    assert all(tensor.equal(before[name]) for name, tensor in given.model.state_dict().items())
+    assert same(compute_surface(path, grid=GRID, problem=given, split="train").surface,
+                compute_surface(run, grid=GRID, split="train").surface)  # fmt: skip
+    config = SweepConfig(out=tmp_path / "surface.h5")
+    assert [compute_surface(path, grid=GRID, config=config, problem=given).computed for _ in range(2)] == [6, 0]
+    assert curvature(path, CURVATURE, problem=given).eigenvalues == curvature(run, CURVATURE).eigenvalues
+    planes = [principal_plane_of(run.path / "checkpoints", problem=each) for each in (given, spec)]
+    assert planes[0].origin.digest() == planes[1].origin.digest()
+    with pytest.raises(ValueError, match="ranks=2: other processes cannot rebuild this problem"):
+        compute_surface(path, grid=GRID, problem=given, ranks=2)
+    with pytest.raises(TypeError, match=r"'mine\.py:problem', got function, which returns one if it is called"):
+        compute_surface(path, grid=GRID, problem=same)
+    (tmp_path / "mine.py").write_text(
+        "from landscape import ProblemSpec\n"
+        "def problem():\n    return ProblemSpec(model='mlp', model_args={'widths': (8,)}, samples=200).build()\n"
+    )
+    by_name = compute_surface(path, grid=GRID, problem=f"{tmp_path / 'mine.py'}:problem").surface
+    assert same(by_name, compute_surface(run, grid=GRID).surface)
+
+
+def test_problem_without_data_for_a_checkpoint(run, spec, tmp_path):
+    torch.save(run.load().state_dict, tmp_path / "weights.pt")
+    norm = Problem(spec.build().model, evaluate=lambda model: {"norm": sum(p.abs().sum() for p in model.parameters())})
+    surface = compute_surface(tmp_path / "weights.pt", grid=["0:1:2"], problem=norm).surface
+    assert surface["norm"][0] == pytest.approx(sum(t.abs().sum().item() for t in run.load().state_dict.values()))
 
 
 def test_problem_keeps_its_splits(spec):

@@ -22,8 +22,8 @@ from landscape.geometry.plane import Plane, plane_through
 from landscape.geometry.weights import Weights
 from landscape.parallel.devices import choose_device
 from landscape.parallel.ranks import Ranks
+from landscape.problem.given import ProblemLike, spec_of
 from landscape.problem.problem import Problem
-from landscape.problem.spec import ProblemSpec
 from landscape.surface.surface import Surface
 from landscape.sweep.config import SweepConfig
 from landscape.sweep.grid import Axis
@@ -55,7 +55,7 @@ def connect(
     options: ConnectOptions | None = None,
     *,
     evaluation: EvaluationConfig | None = None,
-    problem: ProblemSpec | None = None,
+    problem: ProblemLike | None = None,
     ranks: RanksOption = 1,
     overwrite: bool = False,
     progress: ProgressOption[StageProgress] = None,
@@ -76,7 +76,8 @@ def connect(
         options: what to measure.
         evaluation: device, dtype, batch size, threads; ``bn="recalibrate"`` re-estimates batch-norm statistics at every
             place inside all lines.
-        problem: the problem of checkpoints outside a run directory.
+        problem: the problem of checkpoints outside a run directory: one in memory, whose model is copied, a
+            specification, or a reference such as ``mine.py:problem``.
         ranks: number of MPI ranks to start on this machine for each line, or ``"auto"``.
         overwrite: True to replace what is in the directory.
         progress: True for progress bars, or a function called with a ``StageProgress``.
@@ -96,6 +97,7 @@ def connect(
     options, evaluation = options or ConnectOptions(), evaluation or EvaluationConfig(device="auto")
     folder = None if out is None else Path(out)
     _require_possible(options, evaluation, folder, len(sources))
+    problem = spec_of(problem)
     solutions = open_solutions(sources, problem, options.split, options.samples)
     base = None if options.base is None else require_base(options.base, solutions.problem, solutions)
     symmetry = _symmetry(solutions.problem) if options.align else None

@@ -26,6 +26,7 @@ from landscape.parallel.launcher import auto_ranks
 from landscape.parallel.ranks import Ranks
 from landscape.parallel.worker import RankContext
 from landscape.problem.data.registry import select_splits
+from landscape.problem.given import GivenProblem, ProblemLike, spec_of
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
 from landscape.training.checkpoint import Checkpoint
@@ -62,7 +63,7 @@ def curvature(
     config: CurvatureConfig | None = None,
     *,
     evaluation: EvaluationConfig | None = None,
-    problem: ProblemSpec | None = None,
+    problem: ProblemLike | None = None,
     split: str = "train",
     samples: int | None = None,
     checkpoints: CheckpointChoice = (),
@@ -84,7 +85,8 @@ def curvature(
         config: what to compute.
         evaluation: device, dtype, batch size, threads, batch norm. By default in the precision of the weights, on a GPU
             if there is one. A file is resumed on the kind of device that began it.
-        problem: the problem of a checkpoint outside a run directory.
+        problem: the problem of a checkpoint outside a run directory: one in memory, whose model is copied, a
+            specification, or a reference such as ``mine.py:problem``.
         split: the split whose loss is meant.
         samples: size of a fixed, class-balanced subset.
         checkpoints: steps of the run at which the largest eigenvalues are computed, too, or ``"all"``.
@@ -106,8 +108,8 @@ def curvature(
         DerivativeError: the loss cannot be differentiated twice, or is not finite.
     """
     request = _Request(
-        source, config or CurvatureConfig(), evaluation or EvaluationConfig(device="auto"), problem, split, samples,
-        checkpoints, None if out is None else Path(out), overwrite, tuple(sys.argv),
+        source, config or CurvatureConfig(), evaluation or EvaluationConfig(device="auto"), spec_of(problem), split,
+        samples, checkpoints, None if out is None else Path(out), overwrite, tuple(sys.argv),
     )  # fmt: skip
     say = on_message or (lambda text: _log.info("%s", text))
     with _bars(progress) as report:
@@ -229,7 +231,7 @@ def _count_ranks(request: _Request, ranks: int | Literal["auto"]) -> int:
     """Return the number of ranks to start."""
     if ranks != "auto" and (isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1):
         raise ValueError(f"ranks: expected a positive number or 'auto', got {ranks!r}")
-    if isinstance(request.source, Problem):
+    if isinstance(request.source, Problem) or isinstance(request.problem, GivenProblem):
         if ranks not in ("auto", 1):
             raise ValueError(
                 f"ranks={ranks}: other processes cannot rebuild a problem in memory; pass a run directory or a "
