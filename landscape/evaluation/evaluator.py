@@ -99,7 +99,8 @@ def open_evaluator(
                     if not problem.splits:
                         raise
                     split = next(iter(problem.splits.values())).to(target, dtype)
-                    explained = explain_failure(model, split, config.batch_size or 2, error)
+                    measures = {"loss": problem.loss, **problem.metrics}
+                    explained = explain_failure(model, split, config.batch_size or 2, error, measures)
                     if explained is None:
                         raise
                     raise explained from error

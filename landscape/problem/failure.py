@@ -1,29 +1,36 @@
-"""Explanations of why a network doesn't take the inputs of its problem."""
+"""Explanations of why a network doesn't take the inputs of its problem, or a measure its outputs and targets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from landscape._utils.torch_compat import tree_map
 from landscape._utils.torch_state import call_without_grad, evaluation_mode, preserve_random_state, preserve_tensors
+from landscape.errors import LandscapeError
 from landscape.problem.problem import Split
+from landscape.problem.reduction import is_split_metric
 
 
-def explain_failure(model: nn.Module, split: Split, batch_size: int, error: Exception) -> ValueError | None:
-    """Return an error that says what to do if ``model`` fails on a batch; None if it doesn't.
+def explain_failure(
+    model: nn.Module, split: Split, batch_size: int, error: Exception, measures: Mapping[str, Any] | None = None
+) -> ValueError | None:
+    """Return an error that says what to do if ``model`` or a measure fails on a batch; None if they don't.
 
     Args:
         model: the network.
         split: the samples, on the device and in the type of the network.
         batch_size: number of samples of a batch.
         error: the error, which is quoted.
+        measures: loss and metrics by name.
     """
     batch = split.take(slice(0, batch_size))
-    if _outputs(model, batch.inputs) is not None:
-        return None
+    found = _outputs(model, batch.inputs)
+    if found is not None:
+        return _explain_measures(measures or {}, found, batch)
     reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     kind, inputs = type(model).__name__, batch.inputs
     if len(batch) < len(split) and _outputs(model, split.inputs) is not None:
@@ -36,7 +43,7 @@ def explain_failure(model: nn.Module, split: Split, batch_size: int, error: Exce
     elif isinstance(inputs, Mapping) and (outputs := _outputs(model, **inputs)) is not None:
         advice = _advice("**batch", outputs)
     else:
-        advice = f"inputs are {tree_map(lambda leaf: f'{tuple(leaf.shape)} {leaf.dtype}', inputs)}"
+        advice = f"inputs are {_shapes(inputs)}"
         if isinstance(inputs, tuple | list | Mapping):
             entry = repr(next(iter(inputs), "name")) if isinstance(inputs, Mapping) else "0"
             advice += (
@@ -46,6 +53,33 @@ def explain_failure(model: nn.Module, split: Split, batch_size: int, error: Exce
     return ValueError(
         f"the network {kind} fails on a batch of {len(batch)} of {len(split)} samples ({reason}); {advice}"
     )
+
+
+def _explain_measures(measures: Mapping[str, Any], outputs: Any, batch: Split) -> ValueError | None:
+    """Return an error with the shapes that a measure fails on; None if none fails."""
+    for name, measure in measures.items():
+        if is_split_metric(measure):
+            continue
+        try:
+            with preserve_random_state():
+                call_without_grad(partial(measure, outputs, batch.targets))
+        except LandscapeError:
+            return None  # says itself what to do
+        except Exception as error:
+            reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            return ValueError(
+                f"{name} fails on a batch of {len(batch)} samples ({reason}); it is called with the outputs, "
+                f"{_shapes(outputs)}, and targets, {_shapes(batch.targets)}"
+            )
+    return None
+
+
+def _shapes(tree: Any) -> str:
+    """Return the shapes and types of nested tensors, and the types of everything else."""
+    described = tree_map(
+        lambda leaf: f"{tuple(leaf.shape)} {leaf.dtype}" if isinstance(leaf, Tensor) else type(leaf).__name__, tree
+    )
+    return described if isinstance(described, str) else f"{described}"
 
 
 def _advice(arguments: str, outputs: Any) -> str:

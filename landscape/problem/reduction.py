@@ -7,6 +7,7 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,8 +60,8 @@ def read_values(
     """Return what a measure returned for a batch, in its own type and with its graph.
 
     Args:
-        result: one value per sample; a scalar, which may be a Python number; or a pair ``(values, weights)`` of one
-            shape, ``(samples, ...)`` or ``()``, whose axes after the first are summed.
+        result: one value per sample, also as an array of numpy; a scalar, which may be a Python number; or a pair
+            ``(values, weights)`` of one shape, ``(samples, ...)`` or ``()``, whose axes after the first are summed.
         samples: number of samples of the batch.
         name: name of the measure, for messages.
         error: class of the exception that is raised.
@@ -69,6 +70,8 @@ def read_values(
     Raises:
         error: the result is none of these.
     """
+    if isinstance(result, np.ndarray) and result.dtype.kind in "biuf":
+        result = torch.as_tensor(result.astype(result.dtype.newbyteorder("=")), device=device)
     if isinstance(result, Real):
         return BatchValues(torch.tensor(float(result), dtype=torch.float64, device=device))
     if isinstance(result, Tensor) and result.shape in ((), (samples,)) and not result.is_complex():

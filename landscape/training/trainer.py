@@ -165,7 +165,8 @@ def _work_on(
             if new and not trainer.step and not (isinstance(error, NonFiniteLossError) and run.saved_steps):
                 run.delete()  # nothing was computed, so the next try needs an empty directory
             if not trainer.step and not isinstance(error, LandscapeError):
-                explained = explain_failure(problem.model, problem.splits["train"], settings.batch_size, error)
+                data, measures = problem.splits["train"], {"loss": problem.loss, **problem.metrics}
+                explained = explain_failure(problem.model, data, settings.batch_size, error, measures)
                 if explained is not None:
                     raise explained from error
             raise

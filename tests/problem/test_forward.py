@@ -167,6 +167,20 @@ def test_a_failure_says_what_to_write(inputs, written, problem):
         compute_surface(wrong, random_plane(wrong.model, seed=0), GRID)
 
 
+def test_a_failing_loss_says_what_it_was_called_with(tmp_path):
+    x = torch.ones(4, 3)
+    floats = Problem(nn.Linear(3, 2), {"train": Split(x, x[:, 0])}, nn.CrossEntropyLoss(reduction="none"))
+    said = r"loss fails on a batch of \d samples \(\w+: .*outputs, \(\d, 2\) torch.float32, and targets, \(\d,\) torch"
+    with pytest.raises(ValueError, match=said):
+        compute_surface(floats, random_plane(floats.model, seed=0), GRID)
+    with pytest.raises(ValueError, match=said):
+        train(floats, "sgd", TrainingSettings(epochs=1), tmp_path / "run")
+    labels = Split(x, x[:, 0].long())
+    metric = replace(floats, splits={"train": labels}, metrics={"one": lambda outputs: outputs.sum(1)})
+    with pytest.raises(ValueError, match=r"one fails on a batch of \d samples \(TypeError: .*2 were given"):
+        compute_surface(metric, random_plane(metric.model, seed=0), GRID)
+
+
 def test_entries_of_a_batch_are_named():
     """Inputs that fit under no way of calling the network."""
     x = torch.ones(4, 3)

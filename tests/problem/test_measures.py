@@ -7,7 +7,9 @@ import math
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, log_loss
+from torch import nn
 
+from landscape import EvaluationConfig, Problem, Split, compute_surface
 from landscape.problem import accuracy, cross_entropy, mean_squared_error
 
 
@@ -32,6 +34,20 @@ def test_measures_equal_scikit_learn(generator: torch.Generator) -> None:
         log_loss(targets, outputs.softmax(1), labels=range(7)), rel=1e-13
     )
     assert accuracy(outputs, targets).mean().item() == pytest.approx(100 * accuracy_score(targets, outputs.argmax(1)))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "float64", ">f4"])
+def test_arrays_of_numpy(generator: torch.Generator, dtype: str) -> None:
+    x, y = torch.randn(13, 4, generator=generator), torch.arange(13) % 3
+
+    def wrong(outputs, targets):
+        return outputs.argmax(1) != targets
+
+    metrics = {"tensor": wrong, "array": lambda outputs, targets: wrong(outputs, targets).numpy().astype(dtype)}
+    problem = Problem(nn.Linear(4, 3), {"train": Split(x, y)}, cross_entropy, metrics)
+    for size in (4, 13):
+        surface = compute_surface(problem, grid=("-1:1:3",), evaluation=EvaluationConfig(batch_size=size)).surface
+        assert surface["train_array"].tolist() == surface["train_tensor"].tolist()
 
 
 # Vocabulary 4 equal to the length too: classes are the last axis, whatever the sizes.
