@@ -125,7 +125,8 @@ def draw_path(
         rates.set_markeredgewidth(0.8 * width)
     (start,) = ax.plot(x[:1], y[:1], "o", color=rim, markeredgecolor=colour, markersize=1.6 * dot, zorder=z + 0.03)
     start.set_markeredgewidth(width)
-    (end,) = ax.plot(x[-1:], y[-1:], "*", color=colour, markeredgecolor=rim, markersize=3.2 * dot, zorder=z + 0.04)
+    # The end is above all lines, so that a path that continues along the same way doesn't cover it.
+    (end,) = ax.plot(x[-1:], y[-1:], "*", color=colour, markeredgecolor=rim, markersize=3.2 * dot, zorder=z + 1.5)
     end.set_markeredgewidth(0.5 * width)
     return PathArtists(ax, line, points, start, end, rates, tuple(notes))
 
