@@ -61,8 +61,8 @@ class Split:
                 "expected inputs and targets of the same length, got lengths "
                 f"{', '.join(map(str, sorted(lengths, key=lambda length: (isinstance(length, str), length))))}"
                 + (
-                    "; a list of samples of different sizes goes through Split.of(list(zip(inputs, targets)), "
-                    "collate=pad), where pad makes a batch of a list of samples"
+                    "; a list of samples of different sizes goes through Split.of(inputs, targets, collate=pad), "
+                    "where pad makes a batch of a list of samples (input, target)"
                     if isinstance(self.inputs, list)
                     else "; what all samples share, such as the edges of a graph, belongs in the function: "
                     "Split(nodes, labels) with forward=lambda model, nodes: model(features, edges)[nodes]"
@@ -87,7 +87,8 @@ class Split:
 
         Args:
             data: a data set or ``DataLoader`` of torch, or any sequence of samples ``(inputs, targets)`` or dicts; with
-                ``targets``, the inputs as arrays of numpy, memory maps, tables of pandas, or nested ones.
+                ``targets``, the inputs as arrays of numpy, memory maps, tables of pandas, or nested ones, or with
+                ``collate`` a sequence of any inputs.
             targets: arrays as for the inputs; or the name of the column of a table, or of the entry that is the target,
                 for samples that are dicts (``labels``, ``label``, ``targets`` or ``target`` by default).
             limit: number of samples to take, the first ones; all by default. Needed for an endless stream.

@@ -37,6 +37,10 @@ def read_data(data: Any, targets: Any, limit: int | None, collate: Collate | Non
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ValueError(f"limit: expected a positive number of samples, got {limit!r}")
     name = targets if isinstance(targets, str) else None
+    if targets is not None and name is None and collate is not None:
+        if len(data) != len(targets):
+            raise ValueError(f"expected one target for each of the {len(data)} inputs, got {len(targets)}")
+        return _parted(read_batch(list(zip(data, targets, strict=True)), limit, collate), None)
     if targets is not None and name is None:
         return _arrays((data, targets), limit)
     if name is not None and isinstance(getattr(data, "columns", None), Iterable) and hasattr(data, "drop"):

@@ -131,7 +131,7 @@ def test_describe() -> None:
 
 def test_list_of_samples_says_what_to_write() -> None:
     sequences, targets = [torch.ones(3), torch.ones(5)], torch.tensor([0, 1])
-    with pytest.raises(ValueError, match=re.escape("Split.of(list(zip(inputs, targets)), collate=pad)")):
+    with pytest.raises(ValueError, match=re.escape("Split.of(inputs, targets, collate=pad)")):
         Split(sequences, targets)
 
     def pad(samples):

@@ -128,6 +128,10 @@ def test_sequences_of_unequal_length():
     assert split.inputs.shape == (N, 9)
     assert torch.equal(split.inputs[-1], torch.arange(9.0))
     assert Split.of(DataLoader(samples, collate_fn=collate)).digest() == split.digest()
+    inputs, targets = zip(*samples, strict=True)
+    assert Split.of(inputs, targets, collate=collate).digest() == split.digest()
+    with pytest.raises(ValueError, match="one target for each of the 600 inputs, got 599"):
+        Split.of(inputs, targets[1:], collate=collate)
     with pytest.raises(TypeError, match=r"pad them in collate=function of a list of samples"):
         Split.of(samples)
 
