@@ -204,7 +204,10 @@ def _compare_origin(found: float, expected: float, what: str) -> Finding:
     text = f"{what} is {found:.7g}, that of the checkpoint {expected:.7g}: relative difference {difference:.2g}"
     if difference <= ROUNDING:
         return Finding("origin", difference, OK, text)
-    advice = "compare samples, preprocessing, evaluation mode and weights: this is not the loss of the training run"
+    advice = (
+        "compare samples, preprocessing, evaluation mode and weights: this is not the loss of the training run. A "
+        "network that draws random numbers, such as a variational autoencoder, has another loss at each draw"
+    )
     return Finding("origin", difference, BAD, text, advice)
 
 
