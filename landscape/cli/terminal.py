@@ -45,8 +45,8 @@ def hanging(label: str, text: str, *, before: int = 0) -> str:
         text: the text; it is made printable.
         before: number of characters that precede the label on its line.
     """
-    indent = " " * (before + len(label))
     width = max(40, min(shutil.get_terminal_size().columns, _WIDEST))
+    indent = " " * min(before + len(label), width // 2)  # a long name leaves the text some room
     lines = textwrap.wrap(printable(text), width - len(indent), break_long_words=False, break_on_hyphens=False)
     return label + f"\n{indent}".join(lines or [""])
 

@@ -12,7 +12,7 @@ import pytest
 from landscape._utils.text import printable, xml_text
 from landscape.cli.failures import explain
 from landscape.cli.main import main
-from landscape.cli.terminal import json_text, quoted
+from landscape.cli.terminal import hanging, json_text, quoted
 from landscape.errors import StoreError
 
 HOSTILE = "\x1b]0;owned\x07a\x1b[2Jb\x9b31mc\b\b\u202egnp.exe\r\nnew line\u2028d"
@@ -37,6 +37,14 @@ def test_quoted_paths():
     for name in ("a.h5", "a b.h5", "$(touch x).h5", "'.h5", "-x.h5", "a;b.h5"):
         assert shlex.split(f"landscape plot {quoted(name)}")[2].removeprefix("./") == name
     assert quoted("-x.h5") == "./-x.h5"
+
+
+@pytest.mark.parametrize("length", [3, 70, 300])
+def test_text_after_a_label_of_any_length(length):
+    lines = hanging("a" * length, "some words " * 20).splitlines()
+    assert len(lines) > 2
+    assert all(len(line) <= max(80, length + 80) for line in lines)
+    assert all(line.strip() for line in lines)
 
 
 def test_json_has_no_nan():

@@ -38,8 +38,9 @@ def computing_is_an_error(monkeypatch):
         "landscape.workflows.train.run_in_processes",
         "landscape.workflows.trajectory.read_surface",
         "landscape.surface.merge._read",
-        "landscape.workflows.figures.load_surfaces",
-        "landscape.workflows.export.load_surfaces",
+        "landscape.workflows.figures.open_surfaces",
+        "landscape.workflows.figures.load_scene",
+        "landscape.workflows.export.load_scene",
         "landscape.surface.reading.read_surface",
     ):
         monkeypatch.setattr(place, refuse)

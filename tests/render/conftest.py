@@ -79,7 +79,8 @@ class Browser:
         os.close(self._out)
 
 
-DRAWN = "document.documentElement.dataset.drawn >= 1"
+DRAWN = "document.documentElement.dataset.drawn >= 1 && views.every((view) => view.spots)"
+"""A page whose window has no size yet counts as drawn, but has nothing on it."""
 
 
 class Tab:
