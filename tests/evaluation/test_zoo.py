@@ -42,7 +42,11 @@ def problem_for(name):
 NAMES = [name for name in models.names() if not (name.startswith("wrn") and ("_4" in name or "_8" in name))]
 
 
-@pytest.mark.parametrize("name", NAMES)
+# The deepest are the blocks of resnet50 repeated, in half of this file's time.
+DEEPEST = {"resnet101", "resnet101_noshort", "resnet152", "resnet152_noshort"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in DEEPEST else n for n in NAMES])
 def test_origin_is_the_network(name):
     problem = problem_for(name)
     split = problem.splits["train"]
