@@ -151,11 +151,12 @@ def plot_basin(
     with figure.style():
         figure.set_figheight((0.5 if len(rays) > 1 else 0.62) * figure.get_figwidth())
         first = None
+        colour = CURVE_COLOURS[0]  # the same in all panels, for which there is one legend
         for k, (name, group) in enumerate(rays.items()):
             ax = figure.add_subplot(1, len(rays), k + 1, sharex=first, sharey=first)
             first = first or ax
-            medians.append(_draw_rays(ax, group, CURVE_COLOURS[k % len(CURVE_COLOURS)]))
-            _draw_radius(ax, [n for n in numbers if n.source == name], CURVE_COLOURS[k % len(CURVE_COLOURS)])
+            medians.append(_draw_rays(ax, group, colour))
+            _draw_radius(ax, [n for n in numbers if n.source == name], colour)
             ax.set_title(name)
             ax.set_xscale("log")
             ax.set_xlabel("distance / norm of the weights")
