@@ -102,15 +102,18 @@ def scene_options(size: str) -> Decorator:
         click.option(
             "--axes/--no-axes",
             default=True,
-            help="Draw axes, floor, colour bar and notes, or surfaces and paths alone.  [default: axes]",
+            help="Draw axes, colour bar and notes, or surfaces and paths alone.  [default: axes]",
+        ),
+        click.option(
+            "--floor/--no-floor",
+            default=False,
+            help="Repeat contours and paths on a floor below the surface, which gets smaller.  [default: no-floor]",
         ),
         click.option(
             "--height",
             type=click.FloatRange(0.01, 10),
             metavar="H",
-            default=0.52,
-            show_default=True,
-            help="Height of a surface over the width of its base.",
+            help="Height of a surface over the width of its base.  [default: as the figure has room]",
         ),
         click.option(
             "--light",

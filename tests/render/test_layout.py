@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.text import Text
-from scipy.spatial import ConvexHull
+from PIL import Image, ImageDraw
 
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.options import ContourOptions
@@ -18,13 +18,13 @@ from landscape.render.scenes.axes import visible_axes
 from landscape.render.scenes.composition import compose
 from landscape.render.scenes.framing import fit_camera
 from landscape.render.scenes.options import SceneOptions
-from landscape.render.scenes.panel import GAP
 from landscape.render.scenes.scene import draw_annotations, draw_axes, render_scene
 from landscape.render.style import SIZES
 from landscape.surface.surface import DONE, Surface
 
 NAMES = [name for name in SIZES if name != "iclr"]  # the same as neurips
-FILLED = {"page": 0.4, "neurips": 0.4, "column": 0.26, "icml": 0.26, "slide": 0.25}
+COVERED = {("page", 1): 0.34, ("neurips", 1): 0.32, ("column", 1): 0.25, ("slide", 1): 0.22, ("page", 2): 0.2}
+"""Shares of a figure, by size and number of panels, that surfaces cover at least."""
 TITLES = ("resnet56, with shortcuts", "resnet56, without any shortcuts", "vgg9", "resnet110, without shortcuts")
 
 
@@ -135,15 +135,39 @@ def test_texts_of_scenes_keep_apart_and_axes_are_kept(walk, size, count):
             assert np.linalg.norm(np.diff(ends, axis=0)) >= 3 * composition.layout.em, "or it is not drawn"
 
 
-@pytest.mark.parametrize("size", NAMES)
-def test_scene_fills_the_frame(size):
-    """Surface and floor, between text that has the size that journals ask for."""
-    composition, camera, _, _ = annotated([bowl("")], [], SceneOptions(size=size, smooth=False))
-    (panel,), (place,) = composition.panels, composition.layout.panels
-    floor = np.array([(x, y, -GAP) for x in (-0.5, 0.5) for y in (-0.5, 0.5)])
-    points = camera.project(np.vstack([panel.ground(), floor]), (place.width, place.height))
-    width, height = composition.layout.size
-    assert ConvexHull(points).volume >= FILLED[size] * width * height
+def covered(composition, camera) -> float:
+    """Return the share of a figure that its surfaces cover."""
+    drawn, (width, height) = 0, composition.layout.panel_size
+    for panel in composition.panels:
+        field = panel.field
+        pixels = camera.project(panel.box.place(field.x, field.y[:, None], field.heights), (width, height))
+        image = Image.new("1", (width, height))
+        for row, column in np.ndindex(len(field.y) - 1, len(field.x) - 1):
+            cell = pixels[row : row + 2, column : column + 2].reshape(4, 2)[[0, 1, 3, 2]]
+            ImageDraw.Draw(image).polygon([tuple(point) for point in cell.tolist()], fill=1)
+        drawn += np.count_nonzero(np.asarray(image))
+    return drawn / (composition.layout.size[0] * composition.layout.size[1])
+
+
+@pytest.mark.parametrize(("size", "count"), COVERED)
+def test_surfaces_fill_the_frame(size, count):
+    """The surfaces alone, beside text that has the size that journals ask for."""
+    options = SceneOptions(size=size, dpi=60, smooth=False)
+    composition, camera, _, _ = annotated([bowl("")] * count, [], options)
+    assert covered(composition, camera) >= COVERED[size, count]
+
+
+def test_scene_keeps_clear_of_title_and_bar(walk):
+    """A ridge behind, as high as the scene, does not reach the text above it."""
+    surface, path = bowl("resnet56, with shortcuts", n=15), walk([(0.8, 0.7), (0.0, 0.0)], "SGD")
+    for size in NAMES:
+        composition, camera, _, _ = annotated([surface], [path], SceneOptions(size=size))
+        seen = camera.project(composition.panels[0].ground(101), composition.layout.panel_size)
+        width, height = composition.layout.panel_size
+        for k, (across, down) in enumerate(composition.layout.corners):
+            beside = seen[:, 0] < across if k == 0 else seen[:, 0] > width - across
+            assert down > 0
+            assert not (beside & (seen[:, 1] > height - down)).any(), size
 
 
 @pytest.mark.parametrize("size", NAMES)
@@ -175,7 +199,7 @@ def test_colours_from_above_are_those_of_the_bar(needs_gl):
     where = camera.project(points, (place.width, place.height)) + np.array([place.left, place.bottom])
     seen = np.array([pixels[-1 - round(y), round(x)] for x, y in where])
     bar = composition.layout.bar
-    column = pixels[::-1][bar.bottom + 2 : bar.bottom + bar.height - 2, bar.left + bar.width // 2]
+    column = pixels[::-1][bar.bottom + bar.height // 2, bar.left + 2 : bar.left + bar.width - 2]
     low, high = composition.scale.transform([composition.scale.vmin, composition.scale.vmax])
     at = np.interp(heights, (low, high), (-2, len(column) + 1)).round().astype(int).clip(0, len(column) - 1)
     # The nearest of a few pixels of the bar, whose steps are coarser than those of the surface.

@@ -153,7 +153,7 @@ def in_scene(request):
     render_once = scene.render_once
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scene, "render_once", look)
-        scene.render_scene(surface, paths, SceneOptions(size=(400, 300), supersampling=1))
+        scene.render_scene(surface, paths, SceneOptions(size=(400, 300), supersampling=1, floor=True))
     points, heights = found["relief"]
     lowest = int(np.argmin(heights))
     # The lowest line of the path's colour is that on the floor: a thin tube, whose last ring is around the end.

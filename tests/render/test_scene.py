@@ -21,7 +21,7 @@ from landscape.render.scenes.vtk_scene import floor_colour
 from landscape.render.style import colour_map, save
 from landscape.surface.surface import PENDING, Surface
 
-SMALL = {"size": (420, 320), "supersampling": 1.0}
+SMALL = {"size": (420, 320), "supersampling": 1.0, "floor": True, "height": panel.HEIGHT}
 LOG = Scale("log", 0.01, 100.0)
 PLATE = np.array(to_rgba(floor_colour("white"))) * 255
 
@@ -83,7 +83,7 @@ def level(value, n=15, status=None):
 @pytest.mark.parametrize("value", [0.1, 1.0, 10.0])
 def test_shading_keeps_colour_of_level_ground(pixels, value, view):
     _, (image,), camera = pixels(level(value), scale=Scale("log", 0.01, 100.0), view=view, levels=2)
-    z = SceneOptions().height * (np.log10(value) + 2) / 4
+    z = panel.HEIGHT * (np.log10(value) + 2) / 4
     expected = np.array(colour_map("loss")((np.log10(value) + 2) / 4)) * 255
     seen = np.median([at(image, camera, (x, y, z)) for x in (-0.3, 0, 0.2) for y in (-0.2, 0.1, 0.3)], axis=0)
     # From above, colours are those of the colour bar; otherwise tinted lights and highlights remain.
@@ -131,7 +131,7 @@ def test_path_above_surface_and_cut_at_border(pixels, walk):
     figure, (image,), camera = pixels(
         level(1.0), [path], scale=Scale("log", 0.01, 100.0), view="30,40", size=(800, 600), distance=False
     )
-    z = SceneOptions().height / 2
+    z = panel.HEIGHT / 2
     red = np.array([at(image, camera, (x, 0.2, z + 2 * TUBE_RADIUS))[:3] for x in np.linspace(0.05, 0.45, 9)])
     assert (red[:, 0] > 120).all()
     assert (red[:, 1:] < 90).all()
@@ -176,7 +176,7 @@ def test_transparent_background(pixels, slope):
 def test_text_colour_contrasts_with_background(pixels, slope, walk, background, light):
     figure, (image,), _ = pixels(slope(), [walk([(0, 0), (5, 5)])], background=background)
     np.testing.assert_allclose(image[0, 0], np.array(to_rgba(background)) * 255, atol=1)
-    texts = [*figure.axes[0].texts, *figure.axes[1].get_yticklabels(), figure.axes[1].yaxis.label]
+    texts = [*figure.axes[0].texts, *figure.axes[1].get_xticklabels(), figure.axes[1].title]
     texts += figure.legends[0].get_texts()
     for text in texts:
         assert (np.mean(to_rgba(text.get_color())[:3]) > 0.5) == light, text.get_text()
@@ -191,7 +191,7 @@ def test_panels_share_scale_and_colour_bar(pixels, slope, walk):
     figure, images, _ = pixels([one, other], paths, size=(900, 360))
     assert len(images) == 2
     assert len(figure.axes) == 2, "the canvas and one colour bar"
-    low, high = figure.axes[1].get_ylim()
+    low, high = figure.axes[1].get_xlim()
     both = np.concatenate([one.values["train_loss"].ravel(), other.values["train_loss"].ravel()])
     np.testing.assert_allclose((low, high), (both.min(), both.max()))
     texts = [text.get_text() for text in figure.axes[0].texts]
@@ -223,7 +223,7 @@ def test_text_neither_overlaps_nor_leaves_figure(pixels, slope, walk, count, opt
     size = options["size"]
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
-    texts = [*figure.axes[0].texts, *figure.axes[1].get_yticklabels(), figure.axes[1].yaxis.label]
+    texts = [*figure.axes[0].texts, *figure.axes[1].get_xticklabels(), figure.axes[1].title]
     texts += figure.legends[0].get_texts()
     boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts if text.get_text()]
     with figure.style():
@@ -377,7 +377,7 @@ def test_axis_ticks_match_coordinates(slope):
     share = (scale.transform(scale.ticks()) - scale.transform(scale.vmin)) / np.ptp(
         scale.transform([scale.vmin, scale.vmax])
     )
-    np.testing.assert_allclose(z_axis.ticks[:, 2], SceneOptions().height * share, atol=1e-12)
+    np.testing.assert_allclose(z_axis.ticks[:, 2], panel.HEIGHT * share, atol=1e-12)
     assert list(z_axis.labels) == scale.labels(scale.ticks())
     assert (x_axis.ticks[:, 1] == -0.5).all(), "the edge nearest to a camera at y < 0"
     assert (y_axis.ticks[:, 0] == 0.5).all()
@@ -396,34 +396,38 @@ def test_thin_ticks(slope):
 
 
 def test_layout_reserves_space():
-    bare = layout.arrange((800, 600), 12.0, 2, legend=0, titles=0, note=0)
-    full = layout.arrange((800, 600), 12.0, 2, legend=2, titles=1, note=3)
+    bare = layout.arrange((800, 600), 12.0, 2, legend=(0.0, 0), titles=(0.0, 0), note=0)
+    full = layout.arrange((800, 600), 12.0, 2, legend=(300.0, 2), titles=(100.0, 1), note=3)
     assert bare.panels[0].height > full.panels[0].height + 5 * 12
     assert bare.legend is bare.note is None
     for plan in (bare, full):
         left, right = plan.panels
         assert left.left + left.width <= right.left
-        assert right.left + right.width <= plan.bar.left
-        assert plan.bar.left + plan.bar.width < 800
+        (width, height), (_, (corner, below)) = plan.panel_size, plan.corners
+        assert right.left + width - corner <= plan.bar.left < plan.bar.left + plan.bar.width < 800
+        assert right.bottom + height - below <= plan.bar.bottom < plan.bar.bottom + plan.bar.height < 600
     with pytest.raises(ValueError, match="larger size"):
-        layout.arrange((200, 200), 12.0, 2, legend=0, titles=0, note=0)
+        layout.arrange((200, 200), 12.0, 2, legend=(0.0, 0), titles=(0.0, 0), note=0)
 
 
 def test_panels_are_stacked_where_narrow():
     for size, columns in (((1600, 800), 2), ((600, 1200), 1)):
-        plan = layout.arrange(size, 20.0, 2, legend=1, titles=1, note=1)
+        plan = layout.arrange(size, 20.0, 2, legend=(300.0, 1), titles=(100.0, 1), note=1)
         first, second = plan.panels
         assert (first.bottom == second.bottom) == (columns == 2)
         assert (first.left == second.left) == (columns == 1)
-        assert plan.title_centre(first) > first.bottom + first.height
+        for panel_ in (first, second):
+            left, top = plan.title_start(panel_)
+            assert panel_.left <= left < panel_.left + panel_.width / 4
+            assert top == panel_.bottom + panel_.height
         if columns == 1:
-            assert first.bottom > plan.title_centre(second) > second.bottom + second.height
+            assert first.bottom >= second.bottom + second.height
 
 
 def test_end_of_path_is_star_in_its_colour(pixels, walk):
     path = walk([(-0.8, -0.8), (0.5, 0.4)], name="a run")
     _, (image,), camera = pixels(level(1.0), [path], scale=LOG, view="top", levels=2, size=(800, 600))
-    z = SceneOptions().height / 2
+    z = panel.HEIGHT / 2
     reach = 0.9 * actors.MARKER_RADIUS
     end = at(image, camera, (0.25, 0.2, z))
     assert end[0] > 200 > 60 > end[1:3].max(), "red"

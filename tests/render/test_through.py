@@ -48,10 +48,10 @@ def path_of(walk, points=((0.6, 0.2), (0.3, -0.1), (0.1, 0.4), (0.05, 0.1), (0.0
 
 
 def test_film_shows_measured_surfaces_at_checkpoints(through):
-    scene = compose(through(), animated=True)
+    scene = compose(through(), animated=True, options=SceneOptions(height=0.5))
     (relief,) = scene.reliefs
     for step in STEPS:
-        alone = compose(through().for_step(step), options=SceneOptions(scale=scene.scale))
+        alone = compose(through().for_step(step), options=SceneOptions(scale=scene.scale, height=0.5))
         (panel,) = scene.at(step).panels
         np.testing.assert_array_equal(panel.field.heights, alone.panels[0].field.heights)
         assert panel.box == alone.panels[0].box

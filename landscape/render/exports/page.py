@@ -25,6 +25,7 @@ from landscape.render.scenes.camera import best_view, parse_view
 from landscape.render.scenes.options import SceneOptions
 from landscape.render.scenes.panel import (
     GAP,
+    HEIGHT,
     ScenePanel,
     Trajectories,
     make_panels,
@@ -93,7 +94,7 @@ def page_data(
         "axesNote": axes_note,
         "metric": metric,
         "metrics": metrics,
-        "height": _OPTIONS.height,
+        "height": HEIGHT,
         "gap": GAP,
         "view": _default_view(first_panels),
         "panels": [_panel_data(*pair, metrics) for pair in zip(surfaces, first_panels, strict=True)],

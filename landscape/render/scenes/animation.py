@@ -176,6 +176,8 @@ def animate_scene(
 
 def render_frames(composition: Composition, frames: Sequence[Frame]) -> Iterator[np.ndarray]:
     """Yield the frames of an animation, ``(height, width, 4)`` uint8 RGBA; the scene is built once and updated."""
+    if frames[0].azimuth is not None:
+        composition = replace(composition, layout=composition.layout.lowered())
     cameras, ticks = _cameras(composition, frames)
     # Labels that a surface hides at some moment would come and go.
     fixed = frames[0].azimuth is None and not any(composition.reliefs)

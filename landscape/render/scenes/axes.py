@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from landscape.render.scale import Scale
 from landscape.render.scenes.camera import Camera
-from landscape.render.scenes.panel import GAP, ScenePanel
+from landscape.render.scenes.panel import ScenePanel
 from landscape.render.ticks import linear_labels
 
 TOP_VIEW = 75.0
@@ -107,7 +107,7 @@ def thin_ticks(
 
 
 def visible_axes(panel: ScenePanel, camera: Camera, scale: Scale, ticks: AxisTicks) -> list[SceneAxis]:
-    """Return the axes along the two near edges of the floor and, unless seen from above, the vertical axis.
+    """Return the axes along the two near edges of the base and, unless seen from above, the vertical axis.
 
     The vertical axis is on the left, or on the right where another axis is in the way.
     """
@@ -116,7 +116,7 @@ def visible_axes(panel: ScenePanel, camera: Camera, scale: Scale, ticks: AxisTic
     for k, coordinates in enumerate((panel.field.x, panel.field.y)):
         values, labels = coordinate_ticks(float(coordinates[0]), float(coordinates[-1]), ticks.counts[k])
         other = near[1 - k]
-        ends, positions = np.full((2, 3), -GAP), np.full((len(values), 3), -GAP)
+        ends, positions = np.full((2, 3), -panel.gap), np.full((len(values), 3), -panel.gap)
         ends[:, k], ends[:, 1 - k] = (-0.5, 0.5), other
         positions[:, k], positions[:, 1 - k] = panel.box.factor[k] * (values - panel.box.origin[k]), other
         outward = np.zeros(3)
@@ -150,12 +150,12 @@ def tick_heights(panel: ScenePanel, scale: Scale, ticks: AxisTicks) -> np.ndarra
 
 
 def box_lines(panel: ScenePanel, camera: Camera, scale: Scale, ticks: AxisTicks) -> list[np.ndarray]:
-    """Return lines ``(m, 3)`` around the floor and, at each tick of the vertical axis, on the two far walls."""
+    """Return lines ``(m, 3)`` around the base and, at each tick of the vertical axis, on the two far walls."""
     square = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
-    lines = [np.column_stack([square, np.full(5, -GAP)])]
+    lines = [np.column_stack([square, np.full(5, -panel.gap)])]
     if camera.elevation < TOP_VIEW:
         corners = np.array(far_corners(camera))
-        lines += [np.array([(x, y, -GAP), (x, y, panel.height)]) for x, y in corners]
+        lines += [np.array([(x, y, -panel.gap), (x, y, panel.height)]) for x, y in corners]
         lines += [np.column_stack([corners, np.full(3, height)]) for height in tick_heights(panel, scale, ticks)]
     return lines
 

@@ -24,12 +24,15 @@ VIEWS: dict[str, tuple[float | None, float | None]] = {
 """Azimuth and elevation of the camera in degrees, as in matplotlib: the azimuth from the x axis towards the y axis, the
 elevation from the floor upwards. None is replaced by the value at which least is hidden."""
 
-_AZIMUTHS = [quarter * 90.0 - 180 + turn for quarter in range(4) for turn in (30, 35, 40, 45, 50, 55, 60)]
+_AZIMUTHS = [
+    quarter * 90.0 - 180 + turn for quarter in range(4) for turn in (22, 26, 30, 35, 40, 45, 50, 55, 60, 64, 68)
+]
 _ELEVATIONS = (32.0, 38.0, 44.0)
 _SAMPLES = 29
 """Sample points along each axis of a height field from which the visible fraction is estimated."""
-# The score of a view is the visible fraction, from 0 to 1. High ground behind low ground and low elevations add to it.
-_HIGH_GROUND_BEHIND, _PER_DEGREE = 8.0, 0.006
+# The score of a view is the visible fraction, from 0 to 1. High ground behind low ground and low elevations add to it,
+# and a base that fills the rectangle around its image, which a diamond does least.
+_HIGH_GROUND_BEHIND, _PER_DEGREE, _FILLED = 8.0, 0.006, 0.8
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,14 @@ class Camera:
         """Return the pixels per unit of length at the focal point, across the line of sight."""
         return size[1] / (2 * self.distance * math.tan(math.radians(self.angle) / 2))
 
-    def fitted(self, points: np.ndarray, margins: np.ndarray, size: tuple[int, int]) -> Camera:
+    def fitted(self, points: np.ndarray, margins: np.ndarray, size: tuple[int, int], top: float = 0.0) -> Camera:
         """Return a camera with the same direction, moved so that points and the text around them just fill an image.
 
         Args:
             points: ``(n, 3)`` positions that must be in the image.
             margins: ``(n, 2)`` pixels to keep free beside, and above or below, each point.
             size: width and height of the image in pixels.
+            top: pixels to keep free at the top of the image.
 
         Raises:
             ValueError: the margins alone fill the image.
@@ -89,14 +93,15 @@ class Camera:
         for _ in range(60):  # a contraction: perspective is nearly affine over a step
             pixels = camera.project(points, size)
             low, high = np.argmin(pixels - margins, 0), np.argmax(pixels + margins, 0)
-            free = np.array([size[k] - margins[low[k], k] - margins[high[k], k] for k in (0, 1)])
+            room = np.array([size[0], size[1] - top])
+            free = room - [margins[low[k], k] + margins[high[k], k] for k in (0, 1)]
             if free.min() <= 0:
                 raise ValueError(
                     f"{size[0]} x {size[1]} pixels leave no room beside the text of the axes; choose a larger size"
                 )
             span = np.array([pixels[high[k], k] - pixels[low[k], k] for k in (0, 1)])
             middle = np.array([(pixels - margins).min(0), (pixels + margins).max(0)]).mean(0)
-            shift = (middle - np.array(size) / 2) / camera.pixels_per_unit(size)
+            shift = (middle - room / 2) / camera.pixels_per_unit(size)
             focal = np.asarray(camera.focal) + shift @ camera.axes[:2]
             distance = camera.distance * float(np.max(span / free))
             camera = replace(camera, focal=(float(focal[0]), float(focal[1]), float(focal[2])), distance=distance)
@@ -136,7 +141,7 @@ def best_view(
 ) -> tuple[float, float]:
     """Choose the angles that ``view`` leaves open so that low ground and paths are visible and high ground is behind.
 
-    The candidates are views across a corner, 30 to 60 degrees off the axes, from which both axes are legible. A point
+    The candidates are views across a corner, 22 to 68 degrees off the axes, from which both axes are legible. A point
     is visible if no higher ground lies between it and the camera.
 
     Args:
@@ -169,6 +174,7 @@ def best_view(
             toward = np.array([math.cos(math.radians(azimuth)), math.sin(math.radians(azimuth))])
             scores[c] += sum(float(w @ s) for w, s in zip(weights, visible, strict=True)) / len(points)
             scores[c] -= _HIGH_GROUND_BEHIND * float(np.mean(z * (ground[:, :2] @ toward))) + _PER_DEGREE * elevation
+            scores[c] += _FILLED / float(np.abs(toward).sum()) ** 2
     # Ties go to the side that matplotlib looks from, so that rounding does not turn symmetric surfaces.
     off_default = [abs((azimuth + 60 + 180) % 360 - 180) for azimuth, _ in candidates]
     rounded = np.round(scores, 6)

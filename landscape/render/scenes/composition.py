@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -23,6 +23,7 @@ from landscape.render.scenes.hud import HUD, PathReadout, Readout, ThroughReadou
 from landscape.render.scenes.layout import LIGHT_INK, Layout, arrange, ink, new_figure
 from landscape.render.scenes.options import SceneOptions, resolve_figure_size
 from landscape.render.scenes.panel import (
+    HEIGHT,
     ScenePanel,
     Trajectories,
     make_panels,
@@ -35,6 +36,11 @@ from landscape.render.scenes.relief import Relief
 from landscape.render.through import drawable_steps, paths_from, through_note
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import Surface
+
+_TEXT = (6.0, 4.0)
+"""Width and height of the text around a scene, in font sizes."""
+_HEIGHTS = (0.3, 0.75)
+"""Lowest and highest surface over a base of 1 by 1: below, a relief is flat; above, its walls hide its floor."""
 
 
 @dataclass(frozen=True)
@@ -148,19 +154,11 @@ def compose(
     parts_of = iter(every)
     keyframes = [list(islice(parts_of, len(several))) for several in moments]
     panels = [several[-1] for several in keyframes]
-    reliefs = [
-        Relief(surface, own, several, group, scale, interpolate) if own else None
-        for surface, own, several, group in zip(surfaces, steps, keyframes, groups, strict=True)
-    ]
     colour_map = styles.colour_map(options.colour_map or styles.colour_map_name(metric))
     size = resolve_figure_size(
         options.size, options.dpi, options.style, default_size or still_size(len(panels)), panels=len(panels)
     )
     size = replace(size, style=styles.size_for_panels(size.style, len(panels)))
-    paths = [
-        [panel.positions(segment.points, 0.0) for path in panel.paths for segment in path.segments] for panel in every
-    ]
-    view = best_view([panel.field for panel in every], [panel.box for panel in every], parse_view(options.view), paths)
     figure = new_figure(size, options.background)
     with figure.style():
         handles = _legend_handles(panels, names=not animated or any(steps)) if options.axes else []
@@ -171,17 +169,19 @@ def compose(
         if options.axes:
             notes += _through_notes(surfaces, steps, interpolate)
         note = wrap_notes(notes, 0.97 * figure.get_figwidth())
-        titles = panel_titles(surfaces, options)
-        parts = partial(
-            arrange, size.pixels, overlay.em(figure), len(panels), legend=overlay.legend_rows(figure, handles),
-            titles=1 if any(titles) else 0, note=note.count("\n") + 1 if note else 0, bar=options.axes,
+        legend = overlay.legend_size(figure, handles)
+        if size.grows:
+            rows = 1.5 * legend[1] + 1.2 * note.count("\n")
+            size = replace(size, pixels=(size.pixels[0], size.pixels[1] + round(rows * overlay.em(figure))))
+            figure.set_figheight((size.pixels[1] + 1e-3) / size.dpi)
+        parts: Callable[..., Layout] = partial(
+            arrange, size.pixels, overlay.em(figure), len(panels), legend=legend,
+            note=note.count("\n") + 1 if note else 0, bar=options.axes, animated=animated,
         )  # fmt: skip
-        layout = parts()
-        titles = [overlay.wrapped_title(figure, title, layout.panel_size[0]) for title in titles]
-        parts = partial(parts, titles=max(title.count("\n") + 1 for title in titles) if any(titles) else 0)
+        titles, parts = fit_titles(figure, panel_titles(surfaces, options), parts)
         layout = parts()
         huds = []
-        if animated and (any(reliefs) or any(panel.paths for panel in panels)):
+        if animated and (any(steps) or any(panel.paths for panel in panels)):
             readouts: list[Readout] = [
                 ThroughReadout(surface, metric, own) if own else PathReadout(panel, metric, scale)
                 for surface, own, panel in zip(surfaces, steps, panels, strict=True)
@@ -190,13 +190,48 @@ def compose(
             rows = max(hud.rows for hud in huds)
             layout = parts(hud=rows)
         panel_size = (layout.panel_size[0] / layout.em, layout.panel_size[1] / layout.em)
+        view = _choose_view(every, options)
+        if options.height is None:
+            # The height depends on the view, and what is hidden on the height.
+            for _ in range(2):
+                every = [panel.raised(filling_height(layout, view, options.axes)) for panel in every]
+                view = _choose_view(every, options)
+            parts_of = iter(every)
+            keyframes = [list(islice(parts_of, len(several))) for several in moments]
+            panels = [several[-1] for several in keyframes]
         ticks = make_ticks(scale, (x_label, y_label, metric_label(metric)), panel_size)
+    reliefs = [
+        Relief(surface, own, several, group, scale, interpolate) if own else None
+        for surface, own, several, group in zip(surfaces, steps, keyframes, groups, strict=True)
+    ]
     if options.transparent:
         figure.patch.set_facecolor("none")
     return Composition(
         options, figure, layout, panels, view, scale, colour_map, scale.levels(options.levels), ticks,
         handles, note, titles, huds, reliefs,
     )  # fmt: skip
+
+
+def _choose_view(panels: Sequence[ScenePanel], options: SceneOptions) -> tuple[float, float]:
+    """Return azimuth and elevation of a scene in degrees."""
+    paths = [
+        [panel.positions(segment.points, 0.0) for path in panel.paths for segment in path.segments] for panel in panels
+    ]
+    fields, boxes = [panel.field for panel in panels], [panel.box for panel in panels]
+    return best_view(fields, boxes, parse_view(options.view), paths)
+
+
+def filling_height(layout: Layout, view: tuple[float, float], axes: bool) -> float:
+    """Return the height of a surface, over a base of 1 by 1, at which a scene has the proportions of its panel."""
+    azimuth, elevation = np.radians(view)
+    if np.cos(elevation) < 0.05:
+        return HEIGHT
+    across = float(abs(np.cos(azimuth)) + abs(np.sin(azimuth)))
+    beside, above = _TEXT if axes else (1.6, 1.6)
+    (width, height), em = layout.panel_size, layout.em
+    tall = across * max(height / em - above, 1.0) / max(width / em - beside, 1.0)
+    filling = (tall - across * float(np.sin(elevation))) / float(np.cos(elevation))
+    return float(np.clip(filling, *_HEIGHTS))
 
 
 def _through_notes(surfaces: Sequence[Surface], steps: Sequence[Sequence[int]], interpolate: bool) -> list[str]:
@@ -214,6 +249,16 @@ def _through_notes(surfaces: Sequence[Surface], steps: Sequence[Sequence[int]], 
 def still_size(panels: int) -> tuple[int, int]:
     """Return the width and height in pixels of a still of this many panels."""
     return (1600, 1200) if panels == 1 else (1050 * panels + 160, 960)
+
+
+def fit_titles(
+    figure: StyledFigure, titles: Sequence[str], parts: Callable[..., Layout]
+) -> tuple[list[str], Callable[..., Layout]]:
+    """Return titles, wrapped into their corners, and ``parts``, which arranges a figure, with their size."""
+    room = parts(titles=(0.0, 1 if any(titles) else 0)).title_width
+    titles = [overlay.wrapped_title(figure, title, room) for title in titles]
+    rows = max(title.count("\n") + 1 for title in titles) if any(titles) else 0
+    return titles, partial(parts, titles=(max(overlay.title_width(figure, title) for title in titles), rows))
 
 
 def panel_titles(surfaces: Sequence[Surface], options: SceneOptions) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,7 +12,10 @@ import numpy as np
 from landscape.render.scenes.axes import TOP_VIEW, AxisTicks, box_lines, thin_ticks, visible_axes
 from landscape.render.scenes.camera import Camera, hull_points
 from landscape.render.scenes.composition import Composition
+from landscape.render.scenes.layout import Layout
 
+_SAMPLES, _CLEAR = 61, 0.5
+"""Points along each axis of a surface that keep clear of text, and the distance, in font sizes, that they keep."""
 _HIDDEN, _OPAQUE = 9.0, 18.0
 """Angles in degrees between the camera and an axis of a turning scene: invisible up to one, opaque from the other."""
 
@@ -20,8 +24,15 @@ def fit_camera(composition: Composition) -> tuple[Camera, AxisTicks]:
     """Return the camera of a still, and the ticks that fit into its image."""
     camera, layout = _unfitted(*composition.view), composition.layout
     margins, points = _content(composition, camera, _hulls(composition))
-    camera = camera.fitted(points, layout.em * margins, layout.panel_size)
-    return camera, _thin(composition, camera)
+    ground = np.concatenate([panel.ground(_SAMPLES) for several in composition.keyframes for panel in several])
+    inside = np.concatenate([points, ground])
+    around = layout.em * np.concatenate([margins, np.full((len(ground), 2), _CLEAR)])
+    fitted = camera
+    for share in np.linspace(0, 1, 9):
+        fitted = camera.fitted(points, layout.em * margins, layout.panel_size, share * layout.text_height)
+        if _keeps_clear(fitted.project(inside, layout.panel_size), around, layout):
+            break
+    return fitted, _thin(composition, fitted)
 
 
 def fit_orbit(composition: Composition, azimuths: Sequence[float]) -> tuple[list[Camera], AxisTicks]:
@@ -65,6 +76,15 @@ def axis_opacities(camera: Camera) -> tuple[float, float, float]:
     return opacities[0], opacities[1], min(opacities)
 
 
+def _keeps_clear(pixels: np.ndarray, around: np.ndarray, layout: Layout) -> bool:
+    """Return True if points with this much free around them are outside of the corners that hold text."""
+    (width, height), ((left, left_height), (right, right_height)) = layout.panel_size, layout.corners
+    upper, beside = (pixels + around)[:, 1], (pixels - around)[:, 0]
+    hits: np.ndarray = (upper > height - left_height) & (beside < left)
+    hits |= (upper > height - right_height) & ((pixels + around)[:, 0] > width - right)
+    return layout.text_height == 0 or not hits.any()
+
+
 def _unfitted(azimuth: float, elevation: float) -> Camera:
     # From above, perspective would let high ground cover the axes, so the rays are nearly parallel.
     return Camera(azimuth, elevation) if elevation < TOP_VIEW else Camera(azimuth, elevation, distance=100.0, angle=0.5)
@@ -89,7 +109,7 @@ def _content(composition: Composition, camera: Camera, hulls: Sequence[np.ndarra
     points, margins = [], []
     for panel, hull in zip(composition.panels, hulls, strict=True):
         points.append(hull)
-        margins.append(np.full((len(hull), 2), 0.8))
+        margins.append(np.full((len(hull), 2), 0.5))
         if not composition.options.axes:
             continue
         for axis in visible_axes(panel, camera, composition.scale, composition.ticks):
@@ -98,11 +118,18 @@ def _content(composition: Composition, camera: Camera, hulls: Sequence[np.ndarra
             rows = axis.title.split("\n")
             long, deep = 0.45 * max(map(len, rows)), 1.1 * len(rows) * bool(axis.title)
             title = (0.4 * long + 0.5 * deep + 1.0, 0.25 * long + deep + 1.3)
-            margins.append(np.array([(3.9 + deep, 0.8)] * 3 if axis.vertical else [(2.2, 1.9), (2.2, 1.9), title]))
+            beside = 0.7 + 0.45 * max([_characters(label) for label in axis.labels], default=0)
+            end = (min(beside, 2.2), 1.7)
+            margins.append(np.array([(beside + 0.3 + deep, 0.8)] * 3 if axis.vertical else [end, end, title]))
         lines = box_lines(panel, camera, composition.scale, composition.ticks)
         points += lines
         margins += [np.full((len(line), 2), 0.4) for line in lines]
     return np.concatenate(margins), np.concatenate(points)
+
+
+def _characters(label: str) -> int:
+    """Return the number of characters of a label as drawn, without the commands of its mathematics."""
+    return len(re.sub(r"\\[a-z]+|[${}^_]", "", label))
 
 
 def _rotate(points: np.ndarray, degrees: float) -> np.ndarray:

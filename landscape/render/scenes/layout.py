@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.colors import to_rgb
 
 from landscape.render import style as styles
 from landscape.render.figure import StyledFigure
-from landscape.render.scenes.options import BAR_SPACE, FigureSize
+from landscape.render.scenes.options import FigureSize
 
 PANEL_ASPECT = 1.25
 """Width over height of the space that a scene fills best."""
+BAR_PAD, BAR_HEIGHT = 1.1, 3.4
+"""Space beside the colour bar for half a tick label, and height of bar, label and tick labels, in font sizes."""
 _HUD_ROW = 1.3
 """Height of a row of the head-up display, in units of the font size."""
 INK, LIGHT_INK = "#22252b", "#e9ebee"
@@ -38,19 +40,23 @@ class Layout:
         size: width and height of the figure.
         em: font size.
         panels: rectangles of the panels, all of one size, row by row.
-        bar: rectangle of the colour bar, or None.
-        legend: upper edge of the legend, or None.
-        title_rows: rows of the title above each panel.
-        hud_rows: rows of the head-up display between title and panel.
+        corners: width and height of the upper corners of a panel, left and right, that hold text; scenes keep clear.
+        bar: rectangle of the horizontal colour bar in the upper right corner, or None.
+        legend: upper left corner of the legend, or None.
+        title_rows: rows of the title in the upper left corner of each panel.
+        above: height above each panel that is reserved for the corners and the head-up display of an animation.
+        hud_rows: rows of the head-up display.
         note: lower left corner of the note, or None.
     """
 
     size: tuple[int, int]
     em: float
     panels: tuple[Rectangle, ...]
+    corners: tuple[tuple[float, float], tuple[float, float]]
     bar: Rectangle | None
-    legend: float | None
+    legend: tuple[float, float] | None
     title_rows: int
+    above: int
     hud_rows: int
     note: tuple[float, float] | None
 
@@ -60,17 +66,28 @@ class Layout:
         return self.panels[0].width, self.panels[0].height
 
     @property
-    def centre(self) -> float:
-        """Horizontal centre of all panels."""
-        return (self.panels[0].left + max(panel.left + panel.width for panel in self.panels)) / 2
+    def text_height(self) -> float:
+        """Height of the corners that hold text, as far as they are within the panels."""
+        return 0.0 if self.above else max(height for _, height in self.corners)
+
+    def lowered(self) -> Layout:
+        """Return the layout with panels below all text, for scenes that turn into the corners."""
+        used = round(self.text_height)
+        panels = tuple(replace(panel, height=panel.height - used) for panel in self.panels)
+        return replace(self, panels=panels, above=self.above + used)
+
+    @property
+    def title_width(self) -> float:
+        """Width of the longest title beside the colour bar."""
+        return self.panel_size[0] - self.corners[1][0] - self.em
 
     def hud_top(self, panel: Rectangle) -> float:
         """Return the upper edge of the head-up display above a panel."""
         return panel.bottom + panel.height + round(_HUD_ROW * self.em * self.hud_rows)
 
-    def title_centre(self, panel: Rectangle) -> float:
-        """Return the vertical centre of the title above a panel."""
-        return self.hud_top(panel) + (0.3 + 0.6 * self.title_rows) * self.em
+    def title_start(self, panel: Rectangle) -> tuple[float, float]:
+        """Return the upper left corner of the title of a panel."""
+        return panel.left + 0.4 * self.em, panel.bottom + panel.height + self.above
 
 
 def ink(background: str) -> str:
@@ -95,48 +112,69 @@ def arrange(
     em: float,
     panels: int,
     *,
-    legend: int,
-    titles: int,
+    legend: tuple[float, int],
+    titles: tuple[float, int],
     note: int,
     hud: int = 0,
     bar: bool = True,
+    animated: bool = False,
 ) -> Layout:
     """Divide a figure among its parts, with as many panels side by side as make the panels largest.
+
+    Seen across a corner, a scene leaves the corners of its panel free: titles and colour bar are there.
 
     Args:
         size: width and height of the figure in pixels.
         em: font size in pixels.
         panels: number of panels.
-        legend: rows of the legend.
-        titles: rows of the title above each panel.
+        legend: width in pixels and rows of the legend.
+        titles: width in pixels and rows of the longest title.
         note: lines of the note.
         hud: rows of the head-up display.
         bar: True if there is a colour bar.
+        animated: True to reserve the whole height of the corners, where a moving scene might get.
 
     Raises:
         ValueError: the figure is too small for its text.
     """
     width, height = size
-    edge, bar_space = round(0.6 * em), round(BAR_SPACE * em) if bar else 0
-    top, bottom = height - edge - round(1.5 * em * legend), edge + round(1.2 * em * note)
-    above = round((0.4 + 1.2 * titles) * em) * (titles > 0) + round(_HUD_ROW * em * hud)
+    edge, low = round(0.6 * em), round(1.2 * em * note)
+    bottom = edge + low
+    (legend_width, legend_rows), (title_width, title_rows) = legend, titles
 
-    def divided(columns: int) -> tuple[int, int]:
-        """Return width and height of the panels in this number of columns."""
-        return (width - bar_space - edge) // columns, (top - bottom) // math.ceil(panels / columns) - above
+    def corners(columns: int, beside: bool) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return the sizes of the upper corners of a panel."""
+        across = (width - 2 * edge) // columns
+        right = (_bar_length(across / em) + 2 * BAR_PAD, BAR_HEIGHT) if bar else (0.0, 0.0)
+        rows = 1.25 * title_rows + 1.4 * legend_rows * beside
+        left = max(title_width * (title_rows > 0), legend_width * beside), (rows + 0.4) * em * (rows > 0)
+        return left, (right[0] * em, right[1] * em)
+
+    def divided(columns: int) -> tuple[int, int, int, bool]:
+        """Return width and height of the panels in this number of columns, the height above, and if a legend fits."""
+        across = (width - 2 * edge) // columns
+        beside = legend_rows == 1 and panels == 1 and legend_width + corners(1, True)[1][0] + 2 * em < across
+        top = height - edge - round(1.5 * em * legend_rows) * (not beside)
+        used = max(corner[1] for corner in corners(columns, beside)) if animated else 0.0
+        above = round(used) + round(_HUD_ROW * em * hud)
+        return across, (top - bottom) // math.ceil(panels / columns) - above, above, beside
 
     def usable(columns: int) -> float:
         """Return the width of a scene that fills a panel; a single row is preferred unless it costs a lot."""
-        return min(divided(columns)[0], PANEL_ASPECT * divided(columns)[1]) * (1.2 if columns == panels else 1.0)
+        across, up, _, _ = divided(columns)
+        return min(across, PANEL_ASPECT * up) * (1.2 if columns == panels else 1.0)
 
     columns = max(range(1, panels + 1), key=lambda c: (usable(c), c))
-    panel_width, panel_height = divided(columns)
+    panel_width, panel_height, above, beside = divided(columns)
+    taken = corners(columns, beside)
     if panel_width < 9 * em or panel_height < 9 * em:
         raise ValueError(
             f"{width} x {height} pixels are too few for {panels} panel(s) with text {em:.0f} pixels high; "
             "choose a larger size, a lower dpi, or a wider style"
         )
+    top = height - edge - round(1.5 * em * legend_rows) * (not beside)
     places = [divmod(k, columns) for k in range(panels)]
+    length = round(_bar_length(panel_width / em) * em)
     return Layout(
         size=size,
         em=em,
@@ -149,16 +187,23 @@ def arrange(
             )
             for row, column in places
         ),
+        corners=taken,
         bar=Rectangle(
-            width - bar_space + round(1.2 * em),
-            bottom + round(0.2 * (top - bottom)),
-            round(1.0 * em),
-            round(0.6 * (top - bottom)),
+            edge + columns * panel_width - round(BAR_PAD * em) - length,
+            top - round(1.95 * em),
+            length,
+            round(0.65 * em),
         )
         if bar
         else None,
-        legend=height - edge if legend else None,
-        title_rows=titles,
+        legend=(edge + 0.4 * em, top - 1.25 * title_rows * em if beside else height - edge) if legend_rows else None,
+        title_rows=title_rows,
+        above=above,
         hud_rows=hud,
         note=(edge + 0.4 * em, edge) if note else None,
     )
+
+
+def _bar_length(panel_width: float) -> float:
+    """Return the length of the colour bar in a panel, both in units of the font size."""
+    return min(15.0, max(7.5, 0.3 * panel_width))

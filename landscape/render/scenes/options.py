@@ -13,9 +13,9 @@ from landscape.render.scale import Scale
 
 DPI = 300.0
 """Default resolution, in dots per inch, of an image whose size is given on paper."""
-BAR_SPACE, _MIN_COLUMN = 7.0, 14.0
+BAR_SPACE, _MIN_COLUMN = 5.6, 14.0
 """Widths in units of the font size: of the colour bar with its labels, and of the narrowest panel beside another."""
-_PANEL_HEIGHT = 0.8
+_PANEL_HEIGHT = 0.85
 """Height of a panel beside or above others over its width."""
 _INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4}
 _SIZE = re.compile(r"\s*([\d.]+)\s*[x×]\s*([\d.]+)\s*(px|in|cm|mm)?\s*", re.IGNORECASE)
@@ -48,9 +48,11 @@ class SceneOptions:
             the metric.
         levels: approximate number of contour lines.
         titles: title of each panel; by default the names of several surfaces, and of one that has paths.
-        axes: draw axes, walls, floor, colour bar, legend and note; without them the image holds surfaces and paths
-            alone, which fill it.
-        height: height of the surface over a base of 1 by 1.
+        axes: draw axes, walls, colour bar, legend and note; without them the image holds surfaces and paths alone,
+            which fill it.
+        floor: repeat contours and paths on a floor below the surface, which gets smaller for that; only with axes.
+        height: height of the surface over a base of 1 by 1; by default one at which the scene fills its place in the
+            figure.
         light: ``studio``, ``side`` (low and hard, for relief), or ``flat`` (none: colours are those of the colour bar).
             From above, surfaces are drawn flat.
         axis_labels: labels of the x and y axes; by default those of the surfaces' directions.
@@ -74,7 +76,8 @@ class SceneOptions:
     levels: int = 14
     titles: tuple[str, ...] = ()
     axes: bool = True
-    height: float = 0.52
+    floor: bool = False
+    height: float | None = None
     light: Light = "studio"
     axis_labels: tuple[str, str] | None = None
     smooth: bool = True
@@ -87,7 +90,7 @@ class SceneOptions:
     def __post_init__(self) -> None:
         if self.light not in LIGHTS:
             raise ValueError(f"light: expected one of {', '.join(LIGHTS)}, got {self.light!r}")
-        if not 0.01 <= self.height <= 10:
+        if self.height is not None and not 0.01 <= self.height <= 10:
             raise ValueError(f"height: expected 0.01 to 10 times the width of the base, got {self.height:g}")
 
 
@@ -126,11 +129,13 @@ class FigureSize:
         pixels: width and height in pixels.
         style: text sizes in points, and the width in inches.
         dpi: resolution in pixels per inch.
+        grows: True if only the width is given, so that notes and legend may add to the height.
     """
 
     pixels: tuple[int, int]
     style: styles.Size
     dpi: float
+    grows: bool = False
 
 
 def resolve_figure_size(
@@ -171,7 +176,7 @@ def resolve_figure_size(
     if size is None and dpi is not None:
         width, height = default_aspect(text, panels)
         pixels = round(text.width * dpi), round(text.width * dpi * height / width)
-        return _checked(FigureSize(pixels, text, dpi))
+        return _checked(FigureSize(pixels, text, dpi, grows=not text.fills_height))
     width, height, unit = _parse_size(size)
     if unit == "px":
         pixels = round(width), round(height)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import matplotlib
@@ -86,6 +87,7 @@ def draw_axis(
     panel: Rectangle,
     ground: np.ndarray | None = None,
     opacity: float = 1.0,
+    others: Sequence[Artist] = (),
 ) -> list[Artist]:
     """Draw line, ticks, labels and title of one axis; nothing if it is seen end-on.
 
@@ -97,6 +99,7 @@ def draw_axis(
         ground: ``(m, 2)`` pixels that the surface covers: tick labels on them are left out, and the title is moved
             away from them. None to draw everything at its usual position.
         opacity: opacity of the axis, from 0 to 1.
+        others: artists of other axes, whose texts tick labels must not touch.
 
     Returns:
         The artists that were added.
@@ -122,13 +125,14 @@ def draw_axis(
     width = _points("axes.linewidth")
     drawn: list[Artist] = [*ax.plot(*ends.T, lw=width * 1.2, solid_capstyle="round", **look)]
     reach = 0.0
+    taken = [_extent(other) for other in others if isinstance(other, Text)]
     for point, label in zip(pixels(axis.ticks), axis.labels, strict=True):
         text = ax.text(point[0], point[1], label, fontsize=_points("xtick.labelsize"), ha="center", va="center", **look)
         half = _half_extent(text)
         gap = 0.30 * unit + np.abs(tick / np.linalg.norm(tick)) @ half
         text.set_position(point + tick + tick / np.linalg.norm(tick) * gap)
         reach = max(reach, float((tick + tick / np.linalg.norm(tick) * gap) @ across + np.abs(across) @ half))
-        if ground is not None and _overlaps(text, ground):
+        if (ground is not None and _overlaps(text, ground)) or any(box.overlaps(_extent(text)) for box in taken):
             text.remove()
             continue
         drawn += [text, *ax.plot(*np.stack([point, point + tick]).T, lw=width, **look)]
@@ -187,19 +191,33 @@ def draw_colour_bar(
     width, height = figure.get_size_inches() * figure.dpi
     position = (box.left / width, box.bottom / height, box.width / width, box.height / height)
     mappable = ScalarMappable(norm=scale.norm(), cmap=colour_map)
-    bar = figure.colorbar(mappable, cax=figure.add_axes(position, zorder=2))
-    # A short vertical axis has room for only two or three numbers; the bar is longer.
-    heights = ticks.heights if len(ticks.heights) > 3 else scale.ticks()
+    bar = figure.colorbar(mappable, cax=figure.add_axes(position, zorder=2), orientation="horizontal")
+    heights = _bar_ticks(figure, scale, ticks, box.width)
     bar.set_ticks(heights.tolist(), labels=scale.labels(heights))
     bar.ax.minorticks_off()
-    bar.set_label(ticks.metric, color=_ink())
+    bar.ax.set_title(ticks.metric, color=_ink(), fontsize=_points("axes.labelsize"), pad=0.3 * _points("font.size"))
     bar.outline.set_edgecolor(_ink())
     bar.outline.set_linewidth(_points("axes.linewidth"))
-    bar.ax.tick_params(color=_ink(), labelcolor=_ink())
-    across = bar.ax.get_yaxis_transform()
-    bar.ax.hlines(contours, 0, 1, color="#16181d", lw=0.35, transform=across)
+    bar.ax.tick_params(
+        color=_ink(), labelcolor=_ink(), length=0.25 * _points("font.size"), pad=0.15 * _points("font.size")
+    )
+    across = bar.ax.get_xaxis_transform()
+    bar.ax.vlines(contours, 0, 1, color="#16181d", lw=0.35, transform=across)
     inside = [value for value in ticks.heights if scale.vmin < value < scale.vmax]
-    bar.ax.hlines(inside, 0, 1, color="white", lw=0.8, transform=across)
+    bar.ax.vlines(inside, 0, 1, color="white", lw=0.8, transform=across)
+
+
+def _bar_ticks(figure: Figure, scale: Scale, ticks: AxisTicks, length: float) -> np.ndarray:
+    """Return the values whose labels fit beside each other below a colour bar of this length in pixels."""
+    span = float(np.diff(scale.transform([scale.vmin, scale.vmax]))[0])
+    best = ticks.heights[:1]
+    for heights in [ticks.heights, *(scale.ticks(n) for n in range(2, 8))]:
+        widths = [text_width(figure, label, _points("xtick.labelsize")) for label in scale.labels(heights)]
+        gaps = np.diff(scale.transform(heights)) / span * length
+        needed = [(a + b) / 2 + 0.5 * em(figure) for a, b in pairwise(widths)]
+        if len(heights) > len(best) and (gaps > needed).all():
+            best = heights
+    return best
 
 
 def legend_handles(paths: Sequence[tuple[str, str]]) -> list[Line2D]:
@@ -219,15 +237,20 @@ def legend_handles(paths: Sequence[tuple[str, str]]) -> list[Line2D]:
     ]
 
 
-def draw_legend(figure: Figure, handles: Sequence[Line2D], centre: float, top: float) -> None:
-    """Draw a legend in rows around ``centre``, with its upper edge at ``top``, both in pixels."""
+def draw_legend(figure: Figure, handles: Sequence[Line2D], left: float, top: float) -> None:
+    """Draw a legend in rows with its upper left corner at these pixels."""
     ordered, columns = _columns(figure, handles)
     width, height = figure.get_size_inches() * figure.dpi
-    # Around the scene, like its title, unless the legend is too long for that.
-    needed = sum(text_width(figure, str(handle.get_label()), small_size()) + 4 * em(figure) for handle in handles)
-    anchor = ((centre if needed < 2 * min(centre, width - centre) else width / 2) / width, top / height)
     look = {**columns, **_LEGEND_SPACING, "labelcolor": _ink(), "borderaxespad": 0.0}
-    figure.legend(handles=ordered, loc="upper center", bbox_to_anchor=anchor, **look)
+    figure.legend(handles=ordered, loc="upper left", bbox_to_anchor=(left / width, top / height), **look)
+
+
+def legend_size(figure: Figure, handles: Sequence[Line2D]) -> tuple[float, int]:
+    """Return the width in pixels and the number of rows that ``draw_legend`` needs."""
+    if not handles:
+        return 0.0, 0
+    width = sum(text_width(figure, str(handle.get_label()), small_size()) for handle in handles)
+    return width + 4 * figure.dpi / 72 * small_size() * len(handles), legend_rows(figure, handles)
 
 
 def legend_rows(figure: Figure, handles: Sequence[Line2D]) -> int:
@@ -251,17 +274,22 @@ def _columns(figure: Figure, handles: Sequence[Line2D]) -> tuple[list[Line2D], d
 
 def wrapped_title(figure: Figure, text: str, width: float) -> str:
     """Break a title into the fewest lines that are no wider than ``width`` pixels."""
-    size = _points("axes.titlesize")
     for columns in range(len(text), 0, -1):
         wrapped = textwrap.fill(text, columns, break_long_words=False)
-        if text_width(figure, wrapped, size) <= 0.94 * width:
+        if title_width(figure, wrapped) <= width:
             return wrapped
     return textwrap.fill(text, 1, break_long_words=False) if text else ""
 
 
-def draw_title(ax: Axes, text: str, x: float, y: float) -> None:
-    """Draw the title of a panel, centred at these pixels."""
-    ax.text(x, y, text, ha="center", va="center", linespacing=1.05, color=_ink(), fontsize=_points("axes.titlesize"))
+def title_width(figure: Figure, text: str) -> float:
+    """Return the width of a title in pixels."""
+    return text_width(figure, text, _points("axes.titlesize"))
+
+
+def draw_title(ax: Axes, text: str, left: float, top: float) -> None:
+    """Draw the title of a panel with its upper left corner at these pixels."""
+    look: dict[str, Any] = {"linespacing": 1.05, "color": _ink(), "fontsize": _points("axes.titlesize")}
+    ax.text(left, top, text, ha="left", va="top", **look)
 
 
 def draw_note(ax: Axes, text: str, left: float, bottom: float) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from landscape.surface.surface import DONE, FAILED, INTERPOLATED, PENDING, STOPP
 
 GAP = 0.16
 """Height of the gap between the surface and the floor, over a base of 1 by 1."""
+HEIGHT = 0.52
+"""Height of a surface over a base of 1 by 1 where no figure decides it."""
 TUBE_RADIUS = 0.0062
 """Radius of a path, in units of the width of the base."""
 
@@ -64,6 +67,7 @@ class ScenePanel:
         paths: paths on the surface.
         draped: True if the paths follow the surface and must be lifted off it to be visible.
         height: height of the scale in the scene, over a base of 1 by 1.
+        gap: height of the gap between the surface and the base of the box; 0 unless there is a floor.
     """
 
     surface: Surface
@@ -71,7 +75,13 @@ class ScenePanel:
     box: Box
     paths: Sequence[ScenePath]
     draped: bool
-    height: float = 0.52
+    height: float = HEIGHT
+    gap: float = 0.0
+
+    def raised(self, height: float) -> Self:
+        """Return the panel with another height of the scale."""
+        x, y, h = self.box.factor
+        return replace(self, box=replace(self.box, factor=(x, y, h * height / self.height)), height=height)
 
     def positions(self, points: np.ndarray, lift: float) -> np.ndarray:
         """Return positions ``(m, 3)`` of points (x, y, height) of a path, lifted along the normal of the surface."""
@@ -177,8 +187,9 @@ def make_panels(
         for trajectory, index in zip(group, chosen, strict=True):
             colour = colours[index]
             paths.append(ScenePath(trajectory, colour, drape(field, trajectory, options.path_height, scale)))
-        box, draped = unit_box(field, low, high, options.height), options.path_height == "surface"
-        panels.append(ScenePanel(surface, field, box, paths, draped, options.height))
+        height, gap = options.height or HEIGHT, GAP if options.floor and options.axes else 0.0
+        box, draped = unit_box(field, low, high, height), options.path_height == "surface"
+        panels.append(ScenePanel(surface, field, box, paths, draped, height, gap))
     return panels
 
 

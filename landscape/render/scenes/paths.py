@@ -9,7 +9,7 @@ import numpy as np
 from landscape.render.height_field import PathSegment, interpolate_path
 from landscape.render.paths import long_runs, nearest, relative_distance, width_factors
 from landscape.render.scenes import actors
-from landscape.render.scenes.panel import GAP, TUBE_RADIUS, ScenePanel, ScenePath
+from landscape.render.scenes.panel import TUBE_RADIUS, ScenePanel, ScenePath
 from landscape.render.scenes.vtk_rendering import vtkActor
 
 _WIDEST = 1.25
@@ -49,7 +49,7 @@ def all_path_actors(
         drawn += actors.path_actors(pieces, _rings(lines, reached), path.colour)
         # Projected without the lift, which would displace the line where the surface is steep.
         flat = [panel.positions(segment.points, 0.0)[:, :2] for segment in reached if len(segment.points) > 1]
-        shadow = [np.column_stack([line, np.full(len(line), -GAP)]) for line in flat]
+        shadow = [np.column_stack([line, np.full(len(line), -panel.gap)]) for line in flat]
         drawn += [actors.line_actor(shadow, 3.0, path.colour, min_radius)] if shadow and floor else []
         before = np.concatenate([before, *lines])
     return drawn

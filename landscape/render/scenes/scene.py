@@ -127,8 +127,10 @@ def draw_axes(
             pixels = camera.project(panel.ground(_GROUND_SAMPLES), composition.layout.panel_size)
             ground = pixels + np.array((place.left, place.bottom))
         axes = visible_axes(panel, camera, composition.scale, shown)
+        drawn: list[Artist] = []
         for axis, opacity in zip(axes, opacities or (1.0, 1.0, 1.0), strict=False):
-            artists += overlay.draw_axis(ax, axis, camera, place, ground, opacity)
+            drawn += overlay.draw_axis(ax, axis, camera, place, ground, opacity, drawn if axis.vertical else ())
+        artists += drawn
         if isinstance(panel, VolumePanel):  # inside of isosurfaces, which would hide it
             at = camera.project(panel.lowest[None], composition.layout.panel_size)[0] + (place.left, place.bottom)
             artists.append(overlay.draw_point(ax, at, MINIMUM_COLOUR))
@@ -140,7 +142,7 @@ def draw_annotations(ax: Axes, composition: Composition, ticks: AxisTicks) -> No
     figure, layout = composition.figure, composition.layout
     if layout.title_rows:
         for title, place in zip(composition.titles, layout.panels, strict=True):
-            overlay.draw_title(ax, title, place.left + place.width / 2, layout.title_centre(place))
+            overlay.draw_title(ax, title, *layout.title_start(place))
     if layout.bar is not None:
         overlay.draw_colour_bar(
             figure,
@@ -151,6 +153,6 @@ def draw_annotations(ax: Axes, composition: Composition, ticks: AxisTicks) -> No
             composition.contours,
         )
     if layout.legend is not None:
-        overlay.draw_legend(figure, composition.legend_handles, layout.centre, layout.legend)
+        overlay.draw_legend(figure, composition.legend_handles, *layout.legend)
     if layout.note is not None:
         overlay.draw_note(ax, composition.note, *layout.note)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from matplotlib.colors import is_color_like
@@ -17,10 +18,10 @@ from landscape.render.scale import Scale, metric_scale
 from landscape.render.scenes import overlay
 from landscape.render.scenes.axes import AxisTicks, make_ticks
 from landscape.render.scenes.camera import parse_view
-from landscape.render.scenes.composition import Composition, panel_titles, still_size
-from landscape.render.scenes.layout import arrange, new_figure
+from landscape.render.scenes.composition import Composition, fit_titles, panel_titles, still_size
+from landscape.render.scenes.layout import Layout, arrange, new_figure
 from landscape.render.scenes.options import SceneOptions, resolve_figure_size
-from landscape.render.scenes.panel import ScenePanel
+from landscape.render.scenes.panel import GAP, ScenePanel
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import DONE, INTERPOLATED, PENDING, Surface
 
@@ -95,11 +96,12 @@ def compose_volumes(
             (x_label, y_label), about = options.axis_labels, ""
         note = wrap_notes(_notes(surfaces, metric, scale, options, about), 0.97 * figure.get_figwidth())
         note = note if options.axes else ""
-        titles = panel_titles(surfaces, options)
-        layout = arrange(
-            figure_size.pixels, overlay.em(figure), len(panels), legend=overlay.legend_rows(figure, handles),
-            titles=1 if any(titles) else 0, note=note.count("\n") + 1 if note else 0, bar=options.axes,
+        parts: Callable[..., Layout] = partial(
+            arrange, figure_size.pixels, overlay.em(figure), len(panels), legend=overlay.legend_size(figure, handles),
+            note=note.count("\n") + 1 if note else 0, bar=options.axes,
         )  # fmt: skip
+        titles, parts = fit_titles(figure, panel_titles(surfaces, options), parts)
+        layout = parts()
         panel_size = (layout.panel_size[0] / layout.em, layout.panel_size[1] / layout.em)
         ticks = make_ticks(vertical, (x_label, y_label, ""), panel_size)
         ticks = replace(ticks, titles=(*ticks.titles[:2], "direction 3"))
@@ -134,7 +136,7 @@ def _panel(surface: Surface, metric: str, scale: Scale, levels: np.ndarray, opti
     flips = tuple(slice(None, None, -1) if axis[0] > axis[-1] else slice(None) for axis in reversed(axes))
     heights, axes = heights[flips], [np.sort(axis) for axis in axes]
     lowest = np.unravel_index(int(np.argmin(heights)), heights.shape)
-    height = _HEIGHT if options.height == SceneOptions.height else options.height
+    height, gap = options.height or _HEIGHT, GAP if options.floor and options.axes else 0.0
     spans = [float(axis[-1] - axis[0]) for axis in axes]
     middle = float(axes[0][0] + axes[0][-1]) / 2, float(axes[1][0] + axes[1][-1]) / 2
     box = Box((*middle, float(axes[2][0])), (1 / spans[0], 1 / spans[1], height / spans[2]))
@@ -146,6 +148,7 @@ def _panel(surface: Surface, metric: str, scale: Scale, levels: np.ndarray, opti
         paths=[],
         draped=False,
         height=height,
+        gap=gap,
         values=_smoothed(heights, axes) if options.smooth else heights,
         levels=scale.transform(levels),
         lowest=box.place(*map(np.array, at)),

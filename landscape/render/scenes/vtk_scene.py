@@ -13,7 +13,7 @@ from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.composition import Composition
 from landscape.render.scenes.layout import ink
 from landscape.render.scenes.mesh import clip_mesh, surface_mesh
-from landscape.render.scenes.panel import GAP, ScenePanel
+from landscape.render.scenes.panel import ScenePanel
 from landscape.render.scenes.paths import all_path_actors, marker_position
 from landscape.render.scenes.vtk_rendering import vtkActor, vtkRenderer
 
@@ -66,14 +66,14 @@ class VTKScene:
             actors.edge_actor(mesh, self._min_radius),
             *actors.contour_actors(mesh, fine, bold, self._min_radius),
         ]
-        if not self._composition.options.axes:
+        if not panel.gap:
             return drawn
         square = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
-        plate = np.column_stack([square, np.full(4, -GAP - 0.002)])
+        plate = np.column_stack([square, np.full(4, -panel.gap - 0.002)])
         return [
             *drawn,
             actors.plate_actor(plate, floor_colour(self._composition.options.background)),
-            *actors.floor_actors(mesh, -GAP, np.union1d(fine, bold), table, self._min_radius),
+            *actors.floor_actors(mesh, -panel.gap, np.union1d(fine, bold), table, self._min_radius),
         ]
 
     def set_camera(self, camera: Camera) -> None:
@@ -114,7 +114,9 @@ class VTKScene:
         if parameters is None:
             parameters = [len(path.trajectory) - 1.0 for path in self._panel.paths]
         options = self._composition.options
-        self._paths = all_path_actors(self._panel, parameters, options.distance, self._min_radius, options.axes)
+        self._paths = all_path_actors(
+            self._panel, parameters, options.distance, self._min_radius, bool(self._panel.gap)
+        )
         for path, t in zip(self._panel.paths, parameters, strict=True):
             if t is not None:
                 ends = ((marker_position(self._panel, path, at), at > 0) for at in (0.0, t))

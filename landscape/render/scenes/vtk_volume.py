@@ -8,7 +8,7 @@ from landscape.render.scenes import actors
 from landscape.render.scenes.axes import AxisTicks
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.composition import Composition
-from landscape.render.scenes.panel import GAP, ScenePanel
+from landscape.render.scenes.panel import ScenePanel
 from landscape.render.scenes.volume import MINIMUM_COLOUR, VolumePanel
 from landscape.render.scenes.vtk_rendering import vtkActor
 from landscape.render.scenes.vtk_scene import VTKScene, floor_colour
@@ -67,8 +67,8 @@ class VolumeScene(VTKScene):
                 red, green, blue, _ = composition.colour_map((height - low) / (high - low))
                 drawn.append(actors.translucent_actor(mesh, (red, green, blue), opacity))
         drawn.append(actors.ball_actor(panel.lowest, _BALL, MINIMUM_COLOUR))
-        if not composition.options.axes:
+        if not panel.gap:
             return drawn
         square = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
-        plate = np.column_stack([square, np.full(4, -GAP - 0.002)])
+        plate = np.column_stack([square, np.full(4, -panel.gap - 0.002)])
         return [*drawn, actors.plate_actor(plate, floor_colour(composition.options.background))]
