@@ -77,7 +77,9 @@ class Camera:
         """Return the pixels per unit of length at the focal point, across the line of sight."""
         return size[1] / (2 * self.distance * math.tan(math.radians(self.angle) / 2))
 
-    def fitted(self, points: np.ndarray, margins: np.ndarray, size: tuple[int, int], top: float = 0.0) -> Camera:
+    def fitted(
+        self, points: np.ndarray, margins: np.ndarray, size: tuple[int, int], *, top: float = 0.0, right: float = 0.0
+    ) -> Camera:
         """Return a camera with the same direction, moved so that points and the text around them just fill an image.
 
         Args:
@@ -85,6 +87,7 @@ class Camera:
             margins: ``(n, 2)`` pixels to keep free beside, and above or below, each point.
             size: width and height of the image in pixels.
             top: pixels to keep free at the top of the image.
+            right: pixels to keep free at the right side of the image.
 
         Raises:
             ValueError: the margins alone fill the image.
@@ -93,7 +96,7 @@ class Camera:
         for _ in range(60):  # a contraction: perspective is nearly affine over a step
             pixels = camera.project(points, size)
             low, high = np.argmin(pixels - margins, 0), np.argmax(pixels + margins, 0)
-            room = np.array([size[0], size[1] - top])
+            room = np.array([size[0] - right, size[1] - top])
             free = room - [margins[low[k], k] + margins[high[k], k] for k in (0, 1)]
             if free.min() <= 0:
                 raise ValueError(

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -27,11 +28,20 @@ def fit_camera(composition: Composition) -> tuple[Camera, AxisTicks]:
     ground = np.concatenate([panel.ground(_SAMPLES) for several in composition.keyframes for panel in several])
     inside = np.concatenate([points, ground])
     around = layout.em * np.concatenate([margins, np.full((len(ground), 2), _CLEAR)])
-    fitted = camera
-    for share in np.linspace(0, 1, 9):
-        fitted = camera.fitted(points, layout.em * margins, layout.panel_size, share * layout.text_height)
-        if _keeps_clear(fitted.project(inside, layout.panel_size), around, layout):
-            break
+    room = partial(camera.fitted, points, layout.em * margins, layout.panel_size)
+    fitted, height = room(top=layout.text_height), layout.text_height
+    # As near as possible: below the text, or beside the colour bar, or between both.
+    for aside in (0.0, 0.5, 1.0) if height else ():
+        for above in np.linspace(0, 0.875, 8):
+            try:
+                found = room(top=float(above) * height, right=aside * layout.corners[1][0])
+            except ValueError:  # too narrow
+                break
+            if found.distance >= fitted.distance:
+                break
+            if _keeps_clear(found.project(inside, layout.panel_size), around, layout):
+                fitted = found
+                break
     return fitted, _thin(composition, fitted)
 
 
