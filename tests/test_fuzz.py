@@ -13,7 +13,7 @@ from fuzzing.corpus import KINDS
 from fuzzing.runner import run, summary
 
 CASES = 168
-"""Number of damaged files, eight of each kind, with one command each."""
+"""Number of damaged files, five of each kind, with one command each."""
 
 
 @pytest.mark.process

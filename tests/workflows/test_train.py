@@ -55,7 +55,7 @@ def test_problem_without_names_cannot_be_resumed_alone(tmp_path):
     problem = Problem(model, {"train": Split(inputs, targets)}, lambda o, t: (o - t).square().mean(dim=1))
     settings = TrainingSettings(epochs=4, batch_size=5)
     run = train(problem, "sgd:lr=0.1", settings, tmp_path / "run", stop=StopAfter(3))
-    with pytest.raises(CheckpointError, match="factory"):
+    with pytest.raises(CheckpointError, match="doesn't say how its problem was built"):
         resume(run)
     assert train(problem, "sgd:lr=0.1", settings, tmp_path / "run").finished
 
