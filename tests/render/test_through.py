@@ -167,6 +167,7 @@ def test_film_beside_a_surface_that_stays(through, slope, walk, needs_gl, tmp_pa
     assert moved[: len(moved) // 2].any()
 
 
+@pytest.mark.slow
 def test_film_takes_equal_times_between_checkpoints(through, slope):
     frames = [Frame(None, step) for step in (0.0, 10.0, 20.0, 30.0, 40.0)]
     scene = compose(through(), animated=True)
@@ -174,6 +175,7 @@ def test_film_takes_equal_times_between_checkpoints(through, slope):
     assert animation._paced(frames, compose(slope())) == frames
 
 
+@pytest.mark.slow
 def test_film_with_orbit(through, needs_gl, tmp_path):
     motion = Motion(seconds=0.5, fps=6, orbit=True, turn=30)
     animation.animate_scene(through(), (), tmp_path / "frames", SceneOptions(**SMALL), motion)

