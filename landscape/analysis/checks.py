@@ -162,7 +162,8 @@ def check_evaluation(
     origin, elsewhere = (0.0,) * plane.ndim, (0.1,) * plane.ndim
     with open_evaluator(problem, plane, evaluation, begun=True) as evaluate:
         name = evaluate.names[0]
-        first = float(evaluate(origin)[0])
+        values = dict(zip(evaluate.names, evaluate(origin), strict=True))
+        first, error = float(values[name]), float(values.get(f"{name}_stderr", math.nan))
         evaluate(elsewhere)
         second = float(evaluate(origin)[0])
         doubts = [remark.removeprefix("warning: ") for remark in evaluate.remarks if remark.startswith("warning: ")]
@@ -175,7 +176,7 @@ def check_evaluation(
         with open_evaluator(problem, plane, replace(evaluation, bn=other), begun=True) as evaluate:
             third = float(evaluate(origin)[0])
         stored, fresh = (third, first) if evaluation.bn == "recalibrate" else (first, third)
-        findings.append(_check_statistics(name, stored, fresh))
+        findings.append(_check_statistics(name, stored, fresh, error))
     return findings
 
 
@@ -284,15 +285,18 @@ def _check_repeats(name: str, first: float, second: float) -> Finding:
     return Finding("repeats", difference, BAD if difference > ROUNDING else WARN, text, advice)
 
 
-def _check_statistics(name: str, stored: float, fresh: float) -> Finding:
+def _check_statistics(name: str, stored: float, fresh: float, error: float) -> Finding:
     """Compare the losses with stored and re-estimated batch-norm statistics, at the same weights.
 
-    An estimate from a few hundred samples may change the loss by a tenth; a factor of two is another network.
+    An estimate from a few hundred samples may change the loss by a tenth; a factor of two is another network. What is
+    within two standard errors of the loss itself, as near a loss of zero, makes no difference that could be seen.
     """
     difference = _relative_difference(fresh, stored)
     text = f"{name} at the origin is {stored:.4g} with the checkpoint's running statistics, {fresh:.4g} with new ones"
     if difference <= 0.1:
         return Finding("batch-norm", difference, OK, text)
+    if abs(fresh - stored) <= 2 * error:
+        return Finding("batch-norm", difference, OK, f"{text}, a difference within two standard errors ({error:.2g})")
     advice = "the statistics do not belong to these weights: train further, or recalibrate the statistics"
     return Finding("batch-norm", difference, BAD if difference > 0.5 else WARN, text, advice)
 

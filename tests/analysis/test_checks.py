@@ -9,7 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from landscape.analysis.checks import BAD, OK, WARN, Finding, check_axes, check_evaluation, check_surface, worst
+from landscape.analysis.checks import (
+    BAD,
+    OK,
+    WARN,
+    Finding,
+    _check_statistics,
+    check_axes,
+    check_evaluation,
+    check_surface,
+    worst,
+)
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry import Plane
 from landscape.geometry.plane import random_plane
@@ -245,6 +255,13 @@ def test_stale_batch_norm_statistics():
     assert "recalibrate the statistics" in stale.advice
     turned = by_name(check_evaluation(subject, plane, EvaluationConfig(bn="recalibrate")))["batch-norm"]
     assert turned.text == stale.text, "for both settings of the surface"
+
+
+@pytest.mark.parametrize(("error", "verdict"), [(0.0016, OK), (0.0008, WARN), (float("nan"), WARN)])
+def test_difference_of_statistics_within_the_error_of_the_loss(error, verdict):
+    found = _check_statistics("train_loss", 0.0085, 0.0103, error)
+    assert found.verdict == verdict
+    assert ("within two standard errors" in found.text) == (verdict == OK)
 
 
 def test_no_check_of_statistics_without_any():
