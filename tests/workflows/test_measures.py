@@ -49,7 +49,7 @@ def mine(tmp_path, monkeypatch):
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("factory", ["problem", "alone"])
+@pytest.mark.parametrize("factory", ["problem", pytest.param("alone", marks=pytest.mark.slow)])
 def test_two_ranks_equal_one(mine, factory):
     found = []
     for ranks in (1, 2):
