@@ -18,7 +18,7 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 @dataclass
 class StepRecord:
-    """What one call of a step has logged.
+    """Values logged by one call of a step.
 
     Attributes:
         values: numbers by the names they were logged under.

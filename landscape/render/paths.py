@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from landscape.geometry.trajectory import Trajectory
 
 WIDTH_NOTE = "thinner paths are farther from the plane, in % of the run's largest distance from the origin"
-"""What the width of paths means, once for each figure."""
+"""Meaning of the width of paths, stated once in each figure."""
 _THINNEST = 0.18
 """Width of a path far from the plane, as a fraction of its width on the plane."""
 _FAR = 0.4
