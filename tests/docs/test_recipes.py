@@ -30,7 +30,7 @@ SMALLER = (
     (r"(\b(?:num_train_|max_)?(?:epochs|steps) ?:?= ?)\d+", r"\g<1>2"),
     (r"(\bepisodes ?= ?)\d+", r"\g<1>4"),
 )
-"""What only costs time, in Python and in commands."""
+"""Options that only affect the running time, in Python and in commands."""
 
 
 def load_gallery():

@@ -47,7 +47,7 @@ def weights_of(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Any]:
 def moving_of(model: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors that a plane moves by name: the parameters, each once.
 
-    A ``state_dict`` doesn't say which tensors are parameters: running statistics are told by their names.
+    A ``state_dict`` doesn't say which tensors are parameters: running statistics are recognized by their names.
     """
     if isinstance(model, nn.Module):
         names = _own_names(full_state_dict(model))
