@@ -23,7 +23,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from landscape.geometry.trajectory import Trajectory
-from landscape.render import style
+from landscape.render import saving, style
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.options import ContourOptions, ContourStyle
@@ -125,7 +125,7 @@ def pixels(draw: Callable[[], Figure], change: Callable[[Figure], object] = lamb
     with TemporaryDirectory() as folder, unhinted():
         figure = draw()
         change(figure)
-        return read(style.save(figure, Path(folder) / "figure.png", figure.dpi))
+        return read(saving.save(figure, Path(folder) / "figure.png", figure.dpi))
 
 
 def read(path: Path | io.BytesIO) -> np.ndarray:

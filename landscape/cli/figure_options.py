@@ -189,7 +189,7 @@ def check_outs(outs: Sequence[Path], overwrite: bool) -> None:
         click.UsageError: a suffix that is not a figure's.
         StoreError: a file exists.
     """
-    from landscape.render.style import FIGURE_SUFFIXES
+    from landscape.render.saving import FIGURE_SUFFIXES
 
     for out in outs:
         if out.suffix.lower() not in FIGURE_SUFFIXES:

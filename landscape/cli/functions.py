@@ -53,7 +53,7 @@ def command(name: str | None, listing: bool, **options: Any) -> None:
 
 def _check_out(out: Path, kind: Any, overwrite: bool) -> None:
     """Reject an output that cannot be written, before any work is done."""
-    from landscape.render.style import FIGURE_SUFFIXES
+    from landscape.render.saving import FIGURE_SUFFIXES
     from landscape.render.video import SUFFIXES as VIDEO_SUFFIXES
     from landscape.render.video import check_video
     from landscape.workflows.function_figures import check_animated
@@ -71,7 +71,7 @@ def _check_out(out: Path, kind: Any, overwrite: bool) -> None:
 def _draw(name: str, *, out: Path, draw: Any, files: Path | None, overwrite: bool, **options: Any) -> None:
     from landscape.cli.progress import Bar
     from landscape.functions.descent import RateSearch
-    from landscape.render.style import FIGURE_SUFFIXES
+    from landscape.render.saving import FIGURE_SUFFIXES
     from landscape.sweep.grid import AutoAxis
     from landscape.workflows import function_figures as figures
     from landscape.workflows.figures import save_figure

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from landscape.render.plots.path import plot_path as plot_path
     from landscape.render.plots.seeds import plot_seed_band as plot_seed_band
     from landscape.render.plots.seeds import seed_spread as seed_spread
+    from landscape.render.saving import save as save
     from landscape.render.scale import Scale as Scale
     from landscape.render.scale import choose_scale as choose_scale
     from landscape.render.scenes.animation import animate_scene as animate_scene
     from landscape.render.scenes.options import Motion as Motion
     from landscape.render.scenes.options import SceneOptions as SceneOptions
     from landscape.render.scenes.scene import render_scene as render_scene
-    from landscape.render.style import save as save
 else:
     from landscape._utils.lazy import lazy
 
@@ -57,7 +57,7 @@ else:
             "plot_plane_loss": "plots.history",
             "plot_seed_band": "plots.seeds",
             "render_scene": "scenes.scene",
-            "save": "style",
+            "save": "saving",
             "seed_spread": "plots.seeds",
         },
     )

@@ -1,16 +1,15 @@
-"""Figures with their own style, and their surroundings: notes, legends, colour bars."""
+"""Figures with their own style, and the text around their axes: notes, titles, legends."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import matplotlib
 import numpy as np
-from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -24,12 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.backend_bases import RendererBase
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colorbar import Colorbar
     from matplotlib.lines import Line2D
     from matplotlib.typing import RcKeyType
-
-    from landscape.render.scale import Scale
 
     RcParams = dict[RcKeyType, Any]
 
@@ -198,31 +193,18 @@ def wrap_titles(axes: Sequence[Axes]) -> bool:
             upright = text is ax.yaxis.label
             box = text.get_window_extent()
             if text.get_text() and (box.height if upright else box.width) > room:
-                _wrap(text, room, upright)
+                wrap_lines(text, room, upright)
                 wrapped = True
     return wrapped
 
 
-def _wrap(text: Text, room: float, upright: bool) -> None:
-    """Break a text into lines of at most ``room`` pixels, or of single words."""
+def wrap_lines(text: Text, room: float, upright: bool = False) -> None:
+    """Break a text into lines of at most ``room`` pixels, as far as its words allow; ``upright`` text runs upwards."""
     lines: list[str] = []
     for word in text.get_text().split():
         text.set_text(" ".join([*lines[-1:], word]))
         box = text.get_window_extent()
         if lines and (box.height if upright else box.width) <= room:
-            lines[-1] = text.get_text()
-        else:
-            lines.append(word)
-    text.set_text("\n".join(lines))
-    text.set_linespacing(1.05)
-
-
-def wrap_lines(text: Text, room: float) -> None:
-    """Break a text into lines of at most ``room`` pixels, as far as its words allow."""
-    lines: list[str] = []
-    for word in text.get_text().split():
-        text.set_text(" ".join([*lines[-1:], word]))
-        if lines and text.get_window_extent().width <= room:
             lines[-1] = text.get_text()
         else:
             lines.append(word)
@@ -317,52 +299,3 @@ def legend_layout(handles: Sequence[Line2D], width: float) -> tuple[list[Line2D]
     ordered = [handle for i in range(columns) for handle in handles[i::columns]]
     look = {"columnspacing": 1.0, "handletextpad": 0.4, "handlelength": 1.6, "frameon": False, "fontsize": small_size()}
     return ordered, {"ncols": columns, "borderpad": 0.1, "labelspacing": 0.25, **look}
-
-
-def add_colour_bar(
-    ax: Axes,
-    mappable: ScalarMappable,
-    scale: Scale,
-    label: str,
-    ticks: np.ndarray,
-    position: Callable[[np.ndarray], np.ndarray],
-    beside: bool = True,
-) -> Colorbar:
-    """Add a colour bar of the height of ``ax``, beside or within its place in the figure.
-
-    See :func:`label_colour_bar` for ``ticks`` and ``position``.
-    """
-    figure = ax.get_figure(root=False) or figure_of(ax)
-    extend = bar_extend(mappable, scale)
-    if not beside:
-        # Nothing reserves space beside the axes: take it from them, as matplotlib does.
-        bar = figure.colorbar(mappable, ax=ax, extend=extend)
-    else:
-        bar = figure.colorbar(mappable, cax=ax.inset_axes((1.03, 0.0, 0.045, 1.0)), extend=extend)
-    label_colour_bar(bar, scale, label, ticks, position)
-    return bar
-
-
-def bar_extend(mappable: ScalarMappable, scale: Scale) -> Literal["neither", "min", "max", "both"] | None:
-    """Return the ends of a colour bar that get arrows since there are values beyond; None for contours, which know."""
-    return None if isinstance(mappable, ContourSet) else scale.extend
-
-
-def label_colour_bar(
-    bar: Colorbar, scale: Scale, label: str, ticks: np.ndarray, position: Callable[[np.ndarray], np.ndarray]
-) -> None:
-    """Label a colour bar with values.
-
-    Args:
-        bar: the colour bar.
-        scale: scale that formats the values.
-        label: label of the bar.
-        ticks: values of the ticks.
-        position: maps values to the unit of the coloured quantity.
-    """
-    labels = scale.labels(ticks)
-    bar.set_ticks(position(ticks).tolist(), labels=labels)
-    bar.ax.tick_params(labelsize=label_size(labels))
-    bar.minorticks_off()
-    bar.set_label(label)
-    bar.outline.set_linewidth(matplotlib.rcParams["axes.linewidth"])

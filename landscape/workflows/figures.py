@@ -15,7 +15,8 @@ from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.interpolation import plot_interpolation
 from landscape.render.plots.panels import plot_metrics, plot_panel
 from landscape.render.plots.seeds import plot_seed_band
-from landscape.render.style import DEFAULT_DPI, save
+from landscape.render.saving import save
+from landscape.render.style import DEFAULT_DPI
 from landscape.workflows.inputs import SurfaceSource, TrajectorySource, load_scene, load_trajectories, open_surfaces
 from landscape.workflows.multiples import draw_difference, draw_grid, panels_of
 from landscape.workflows.plot_options import PlotOptions

@@ -14,7 +14,7 @@ from landscape.geometry.recipe import DirectionRecipe
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.plots.options import ContourOptions
 from landscape.render.plots.panels import plot_metrics, plot_panel
-from landscape.render.style import save
+from landscape.render.saving import save
 from landscape.surface.metadata import SurfaceMetadata
 from landscape.surface.surface import Surface
 

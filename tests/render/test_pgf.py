@@ -14,7 +14,7 @@ from landscape.render.pgf import tex
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.options import ContourOptions
-from landscape.render.style import save
+from landscape.render.saving import save
 from landscape.surface.surface import Surface
 
 ENGINES = ("pdflatex", "xelatex", "lualatex")

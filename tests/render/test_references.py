@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter, shift
 
-from landscape.render import style
+from landscape.render import saving, style
 
 
 def load():
@@ -92,7 +92,7 @@ def test_distance_ignores_antialiasing(name, tmp_path):
     """Average sixteen samples per pixel: unlike the antialiasing of any version of FreeType or Agg."""
     with references.unhinted():
         figure = references.FIGURES[name]()
-        large = references.read(style.save(figure, tmp_path / "large.png", 4 * figure.dpi))
+        large = references.read(saving.save(figure, tmp_path / "large.png", 4 * figure.dpi))
     height, width = image(name).shape[:2]
     large = large[: 4 * height, : 4 * width].reshape(height, 4, width, 4, 3)
     smoothed = bytes_of(large.mean((1, 3)))

@@ -12,13 +12,14 @@ from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 from vtkmodules.vtkCommonCore import vtkObjectBase
 
+from landscape.render.saving import save
 from landscape.render.scale import Scale, choose_scale
 from landscape.render.scenes import actors, axes, layout, mesh, panel, scene
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.options import SceneOptions
 from landscape.render.scenes.panel import TUBE_RADIUS
 from landscape.render.scenes.vtk_scene import floor_colour
-from landscape.render.style import colour_map, save
+from landscape.render.style import colour_map
 from landscape.surface.surface import PENDING, Surface
 
 SMALL = {"size": (420, 320), "supersampling": 1.0, "floor": True, "height": panel.HEIGHT}

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from landscape.render.saving import save
 from landscape.render.scale import Scale
 from landscape.render.scenes import layout, overlay
 from landscape.render.scenes.axes import AxisTicks, SceneAxis, coordinate_ticks
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.layout import Rectangle
 from landscape.render.scenes.options import resolve_figure_size
-from landscape.render.style import colour_map, save
+from landscape.render.style import colour_map
 
 PANEL = Rectangle(40, 30, 500, 400)
 

@@ -12,14 +12,14 @@ import matplotlib
 import numpy as np
 import pytest
 
-from landscape.render import style
+from landscape.render import saving, style
 
 SCRIPT = """
 import sys
 import numpy as np
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.plots.contour import plot_contour
-from landscape.render.style import save
+from landscape.render.saving import save
 from landscape.surface.surface import Surface
 x, y = np.linspace(-1, 1.5, 21), np.linspace(-0.5, 1, 13)
 loss = 0.05 * 10 ** (3 * (x**2 + y[:, None] ** 2))
@@ -59,7 +59,7 @@ def run(code: str, *arguments: str, seed: int = 0) -> str:
 
 
 def test_saving_is_reproducible(tmp_path: Path) -> None:
-    names = [[str(tmp_path / f"{k}{suffix}") for suffix in style.FIGURE_SUFFIXES] for k in range(3)]
+    names = [[str(tmp_path / f"{k}{suffix}") for suffix in saving.FIGURE_SUFFIXES] for k in range(3)]
     run(SCRIPT, *names[0], *names[1], seed=1)
     run(SCRIPT, *names[2], seed=2)
     for first, again, other in zip(*names, strict=True):
@@ -78,7 +78,7 @@ def test_lazy_imports() -> None:
 
 
 def test_truetype_fonts(tmp_path: Path) -> None:
-    content = style.save(drawn(), tmp_path / "figure.pdf").read_bytes()
+    content = saving.save(drawn(), tmp_path / "figure.pdf").read_bytes()
     assert b"/Type3" not in content
     assert b"/CIDFontType2" in content
     assert b"CreationDate" not in content
@@ -92,15 +92,15 @@ def test_truetype_fonts(tmp_path: Path) -> None:
 
 
 def test_no_dates(tmp_path: Path) -> None:
-    assert b"<dc:date>" not in style.save(drawn(), tmp_path / "figure.svg").read_bytes()
-    content = style.save(drawn(), tmp_path / "figure.png").read_bytes()
+    assert b"<dc:date>" not in saving.save(drawn(), tmp_path / "figure.svg").read_bytes()
+    content = saving.save(drawn(), tmp_path / "figure.png").read_bytes()
     assert b"tIME" not in content
     assert b"Matplotlib" not in content
 
 
 def test_rc_params_are_restored(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
-    style.save(drawn(), tmp_path / "figure.png", 50)
+    saving.save(drawn(), tmp_path / "figure.png", 50)
     assert dict(matplotlib.rcParams) == before
 
 
@@ -123,7 +123,7 @@ def test_figure_carries_style() -> None:
 
 def test_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\.pdf, \.png, \.svg"):
-        style.save(drawn(), tmp_path / "figure.jpg")
+        saving.save(drawn(), tmp_path / "figure.jpg")
     with pytest.raises(ValueError, match="column, page, icml"):
         style.new_figure("poster")
     with pytest.raises(ValueError, match="loss, accuracy"):
@@ -142,11 +142,11 @@ def test_failed_save_keeps_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(figure, "savefig", full)
     with pytest.raises(OSError, match="No space"):
-        style.save(figure, path)
+        saving.save(figure, path)
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["figure.pdf"]
     monkeypatch.undo()
-    assert style.save(figure, path) == path
+    assert saving.save(figure, path) == path
     assert path.read_bytes().startswith(b"%PDF")
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from landscape._utils.interpolation import monotone_cubic, subdivide
 from landscape.analysis.noise import Noise, noise_of
-from landscape.render.figure import add_colour_bar, add_note, figure_of, legend_above, round_ticks, small_size
+from landscape.render.colour_bars import add_colour_bar
+from landscape.render.figure import add_note, figure_of, legend_above, round_ticks, small_size
 from landscape.render.height_field import refinement_factor
 from landscape.render.labels import plane_notes
 from landscape.render.missing import (

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landscape.analysis.noise import STANDARD_ERRORS, Noise, difference_between
-from landscape.render.figure import bar_extend, label_colour_bar, small_size, wrap_notes, wrap_titles
+from landscape.render.colour_bars import bar_extend, label_colour_bar
+from landscape.render.figure import small_size, wrap_notes, wrap_titles
 from landscape.render.missing import hatch_noise
 from landscape.render.plots.artists import Artists, ContourArtists
 from landscape.render.plots.contour import bar_ticks, contour_levels, plot_contour

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landscape._utils.text import non_breaking
-from landscape.render.figure import bar_extend, label_colour_bar
+from landscape.render.colour_bars import bar_extend, label_colour_bar
 from landscape.render.paths import distance_notes
 from landscape.render.plots.artists import ContourArtists, PanelArtists
 from landscape.render.plots.contour import bar_ticks, contour_levels, label_levels, plane_limits, plot_contour

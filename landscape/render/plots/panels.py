@@ -8,12 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from landscape.analysis.noise import error_name, noise_of
+from landscape.render.colour_bars import bar_extend, label_colour_bar
 from landscape.render.figure import (
     StyledFigure,
     add_note,
-    bar_extend,
     figure_of,
-    label_colour_bar,
     legend_above,
     legend_layout,
     small_size,
