@@ -28,7 +28,7 @@ from landscape.geometry import Plane
 from landscape.problem.data.cifar10 import CropAndFlip
 from landscape.problem.problem import Problem, Split
 from landscape.training import TrainingProgress, TrainingSettings
-from landscape.training.trainer import train
+from landscape.training.training import train
 
 SIZES = {
     "vgg9": 10_000, "transformer-4.8M": 1_024, "transformer-50257": 64, "resnet20": 10_000, "resnet20-1000": 1_000,

@@ -17,7 +17,7 @@ from landscape.models import registry
 from landscape.problem.measures import accuracy, cross_entropy
 from landscape.problem.problem import Problem, Split
 from landscape.training import Run, TrainingSettings
-from landscape.training.trainer import train
+from landscape.training.training import train
 
 POINTS = [(0.0, 0.0), (0.1, -0.05)]
 FAMILIES = ("resnet20", "resnet56_noshort", "resnet18", "resnet50", "wrn56_2", "vgg9", "densenet121", "lenet", "mlp")

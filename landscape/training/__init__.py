@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from landscape.training.sadam import SAMSGrad as SAMSGrad
     from landscape.training.settings import TrainingSettings as TrainingSettings
     from landscape.training.trainer import TrainingProgress as TrainingProgress
-    from landscape.training.trainer import train as train
+    from landscape.training.training import train as train
 else:
     from landscape._utils.lazy import lazy
 
@@ -38,6 +38,6 @@ else:
             "load_into": "checkpoint",
             "run_of": "run",
             "save_checkpoint": "checkpoint",
-            "train": "trainer",
+            "train": "training",
         },
     )

@@ -18,7 +18,7 @@ from landscape.parallel.worker import RankContext
 from landscape.problem.problem import Problem
 from landscape.problem.references import absolute_reference
 from landscape.problem.spec import ProblemSpec
-from landscape.training import trainer
+from landscape.training import training
 from landscape.training.optimizers import Builder
 from landscape.training.run import Run, is_run
 from landscape.training.settings import TrainingSettings
@@ -73,7 +73,7 @@ def train(
     if isinstance(problem, ProblemSpec):
         problem = problem.build(seed=settings.seed)
     with reporting(progress, "training", "step", _steps) as report:
-        return trainer.train(
+        return training.train(
             problem,
             optimizer,
             settings,

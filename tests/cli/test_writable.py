@@ -34,7 +34,7 @@ def computing_is_an_error(monkeypatch):
 
     for place in (
         "landscape.workflows.surface_task.open_source",
-        "landscape.training.trainer.train",
+        "landscape.training.training.train",
         "landscape.workflows.train.run_in_processes",
         "landscape.workflows.trajectory.read_surface",
         "landscape.surface.merge._read",

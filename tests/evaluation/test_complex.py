@@ -21,7 +21,7 @@ from landscape.surface.plane_files import read_plane
 from landscape.sweep.config import SweepConfig
 from landscape.training import TrainingSettings
 from landscape.training.checkpoint import load_checkpoint, load_into
-from landscape.training.trainer import train
+from landscape.training.training import train
 from landscape.workflows.check import check
 from landscape.workflows.planes import PlaneConfig
 from landscape.workflows.surface import compute_surface

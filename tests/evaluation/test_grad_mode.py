@@ -18,7 +18,7 @@ from landscape.problem.measures import mean_squared_error
 from landscape.problem.problem import Problem, Split
 from landscape.training import TrainingSettings
 from landscape.training.measure import measure
-from landscape.training.trainer import train
+from landscape.training.training import train
 
 # Torch itself scripts some decompositions at the first jvp.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")

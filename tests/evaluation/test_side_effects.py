@@ -18,7 +18,7 @@ from landscape.geometry import random_plane
 from landscape.problem import Problem, Split
 from landscape.training import TrainingSettings
 from landscape.training.measure import measure
-from landscape.training.trainer import train
+from landscape.training.training import train
 
 POINTS = ((0.0, 0.0), (0.6, -0.4), (-1.0, 2.0), (0.0, 0.0))
 

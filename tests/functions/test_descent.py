@@ -10,7 +10,7 @@ import pytest
 from landscape.functions.descent import RateSearch, descend, tune
 from landscape.functions.problem import problem
 from landscape.training import TrainingSettings
-from landscape.training.trainer import train
+from landscape.training.training import train
 
 
 @pytest.mark.parametrize("optimizer", ["sgd:lr=0.001,momentum=0.9", "adam:lr=0.1", "lbfgs", "sadam:lr=0.05"])

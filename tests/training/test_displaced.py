@@ -12,7 +12,7 @@ from landscape.problem.problem import Problem, Split
 from landscape.training.checkpoint import load_checkpoint
 from landscape.training.run import Run
 from landscape.training.settings import TrainingSettings
-from landscape.training.trainer import train
+from landscape.training.training import train
 
 
 def problem():

@@ -12,7 +12,7 @@ from landscape.evaluation.evaluator import open_evaluator
 from landscape.geometry.plane import random_plane
 from landscape.problem import Problem, Split
 from landscape.training import TrainingSettings
-from landscape.training.trainer import train
+from landscape.training.training import train
 
 ANGLES = torch.tensor([0.7, 1.9])
 

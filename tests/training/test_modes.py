@@ -13,11 +13,11 @@ from landscape.errors import NonFiniteLossError
 from landscape.models import registry
 from landscape.problem import Problem, Split
 from landscape.problem.measures import cross_entropy
-from landscape.training import TrainingSettings, gradients, placement, step, trainer
+from landscape.training import TrainingSettings, gradients, placement, step, trainer, training
 from landscape.training.checkpoint import load_state, save_state
 from landscape.training.gradients import AutogradGradients, CapturedGradients, LossScale
 from landscape.training.optimizers import build, build_fused
-from landscape.training.trainer import train
+from landscape.training.training import train
 
 CPU = torch.device("cpu")
 
@@ -272,13 +272,13 @@ def test_channels_last_training_is_that_of_channels_first(tmp_path, monkeypatch)
 
     settings = TrainingSettings(epochs=2, batch_size=8, dtype="float64")
     expected = train(problem(), "sgd:lr=0.01,momentum=0.9", settings, tmp_path / "first")
-    convert = trainer.convert_tensors
+    convert = training.convert_tensors
 
     def convert_layout(model, *arguments):
         convert(model, *arguments)
         model.to(memory_format=torch.channels_last)
 
-    monkeypatch.setattr(trainer, "convert_tensors", convert_layout)
+    monkeypatch.setattr(training, "convert_tensors", convert_layout)
     part = train(problem(), "sgd:lr=0.01,momentum=0.9", settings, tmp_path / "last", stop=stop_after(2))
     found = train(problem(), "sgd:lr=0.01,momentum=0.9", settings, tmp_path / "last")
     assert len(part.record.sessions) == 1

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from landscape.training import SAdam, SAMSGrad, TrainingSettings, optimizers
-from landscape.training.trainer import train
+from landscape.training.training import train
 
 
 def parameters():

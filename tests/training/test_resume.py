@@ -13,7 +13,7 @@ import torch
 
 from landscape.errors import CheckpointError
 from landscape.training import Run, TrainingSettings, optimizers, trainer
-from landscape.training.trainer import train
+from landscape.training.training import train
 
 SETTINGS = TrainingSettings(epochs=4, batch_size=16, schedule="cosine", checkpoint_every=2, checkpoint_steps=5)
 DENSE = [name for name in optimizers.names() if name not in ("sparseadam", "muon")]

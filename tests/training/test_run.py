@@ -10,7 +10,7 @@ import pytest
 from landscape.errors import CheckpointError
 from landscape.problem import ProblemSpec
 from landscape.training import Run, TrainingSettings, is_run, load_into, run_of
-from landscape.training.trainer import train
+from landscape.training.training import train
 
 SETTINGS = TrainingSettings(epochs=4, batch_size=20, checkpoint_every=3)
 

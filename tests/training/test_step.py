@@ -13,7 +13,7 @@ from landscape.problem.measures import cross_entropy
 from landscape.training import TrainingSettings
 from landscape.training.closure import NonFiniteBatch, StepClosure
 from landscape.training.gradients import AutogradGradients
-from landscape.training.trainer import train
+from landscape.training.training import train
 
 
 def closure_on(problem, **options):

@@ -15,7 +15,7 @@ from landscape.errors import NonFiniteLossError
 from landscape.problem import Problem, Split, cross_entropy
 from landscape.training import TrainingSettings, load_into, trainer
 from landscape.training.measure import measure
-from landscape.training.trainer import train
+from landscape.training.training import train
 
 
 def tensors(run, step=None):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -17,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from landscape._utils.own_call import own_forward
-from landscape._utils.torch_compat import NormBase, tree_leaves
-from landscape._utils.torch_state import call_without_grad, detach_each, preserve_random_state, seed_random
+from landscape._utils.torch_compat import NormBase
+from landscape._utils.torch_state import call_without_grad, seed_random
 from landscape.evaluation.config import DTYPES, EvaluationConfig
 from landscape.evaluation.data import default_batch_size, make_batches
+from landscape.evaluation.derivatives.batch_losses import BatchLosses
 from landscape.evaluation.derivatives.differentiable import (
     differentiable_kernels,
     differentiable_network,
@@ -36,7 +36,6 @@ from landscape.geometry.weights import Weights, movable_tensors, trainable_names
 from landscape.problem.failure import explain_failure
 from landscape.problem.measures import is_own_measure
 from landscape.problem.problem import Problem, Split
-from landscape.problem.reduction import read_values
 from landscape.problem.whole import batch_size_for
 
 MATRICES = ("hessian", "gauss_newton", "fisher", "empirical_fisher")
@@ -120,7 +119,7 @@ class LossDerivatives:
         self._tensors = list(live.values())
         self.n = sum(tensor.numel() for tensor in self._tensors)
         self.samples = len(self._split)
-        self._weight: float | None = None  # of all samples, for a loss with weights
+        self._open_losses: BatchLosses | None = None
         self._hessian = Hessian(self._loss_sum, self._tensors)
         self._stack = ExitStack()
         self._batches: Sequence[Split] = ()
@@ -148,7 +147,7 @@ class LossDerivatives:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._batches, self._network = (), self.model
+        self._batches, self._network, self._open_losses = (), self.model, None
         self._stack.close()
 
     def _prepare(self) -> None:
@@ -164,6 +163,7 @@ class LossDerivatives:
                 self.batch_size = max(min(self.batch_size, _LEAST), self.batch_size // _GPU_SHARE)
         if self.config.engine != "eager":
             self._network = differentiable_network(self.model, few)
+        self._open_losses = BatchLosses(self._problem.loss, self._network, split, self.batch_size, self.device, dtype)
         norms = [m for m in self.model.modules() if isinstance(m, NormBase) and m.track_running_stats]
         if self.config.bn == "recalibrate" and norms:
             train = self._problem.splits.get("train", split).take(slice(0, self.config.bn_samples))
@@ -288,11 +288,11 @@ class LossDerivatives:
         if matrix == "hessian":
             return self._hessian
         if matrix == "empirical_fisher":
-            return EmpiricalFisher(self._unweighted_losses, self._tensors)
+            return EmpiricalFisher(self._losses.unweighted, self._tensors)
         if matrix not in MATRICES:
             raise ValueError(f"matrix: expected one of {', '.join(MATRICES)}, got {matrix!r}")
         kind = GaussNewton if matrix == "gauss_newton" else Fisher
-        loss = self._problem.loss if is_own_measure(self._problem.loss) else self._losses_of
+        loss = self._problem.loss if is_own_measure(self._problem.loss) else self._losses.of
         return kind(self._network, loss, self._tensors)
 
     @contextmanager
@@ -321,51 +321,14 @@ class LossDerivatives:
         seed_random(0, self.device)
         yield from self._batches
 
-    def _losses(self, batch: Split) -> Tensor:
-        """Return the losses of a batch: ``(samples,)`` float64, or their mean as a scalar."""
-        return self._losses_of(self._network(detach_each(batch.inputs)), batch.targets)
-
-    def _unweighted_losses(self, batch: Split) -> Tensor:
-        losses = self._losses(batch)
-        if self._weight is not None:
-            raise ValueError(
-                "the empirical Fisher matrix is defined for a mean over samples, but this loss has weights; use "
-                "gauss_newton or hessian instead"
-            )
-        return losses
-
-    def _losses_of(self, outputs: Any, targets: Any) -> Tensor:
-        """Return the losses of outputs; those of a loss with weights are scaled so that their mean is its value."""
-        samples = len(tree_leaves(targets)[0])
-        result = read_values(self._problem.loss(outputs, targets), samples, "loss", device=self.device)
-        values = result.values.double()
-        if result.weights is None:
-            return values
-        if result.weights.requires_grad:
-            raise ValueError("loss: expected weights that don't depend on the network, got some that do: detach them")
-        scale = self.samples / self._total_weight()
-        return values * scale if values.dim() else values * (scale / samples)
-
-    def _total_weight(self) -> float:
-        """Return the sum of the weights of all samples of the split, computed once, at the present weights."""
-        if self._weight is None:
-            total, dtype = 0.0, DTYPES[self.config.dtype]
-
-            def weights_of(batch: Split) -> Tensor | None:
-                outputs = self._network(detach_each(batch.inputs))
-                return read_values(self._problem.loss(outputs, batch.targets), len(batch), "loss").weights
-
-            with preserve_random_state(self.device):
-                for batch in (part.to(self.device, dtype) for part in self._split.batches(self.batch_size)):
-                    weights = call_without_grad(partial(weights_of, batch))
-                    assert weights is not None  # as for the batch before
-                    total += float(weights.double().sum())
-            self._weight = total
-        return self._weight
+    @property
+    def _losses(self) -> BatchLosses:
+        if self._open_losses is None:
+            raise RuntimeError("expected derivatives that are open, got some outside their with statement")
+        return self._open_losses
 
     def _loss_sum(self, batch: Split) -> Tensor:
-        losses = self._losses(batch)
-        return losses.sum() if losses.dim() else losses * len(batch)
+        return self._losses.sum(batch)
 
     def _add(self, total: Tensor, parts: Sequence[Tensor | None]) -> None:
         """Add tensors to a vector, in float64; None stands for zeros."""

@@ -15,7 +15,7 @@ from landscape.geometry.curves import Curve, CurveKind, PointOnCurve, Statistics
 from landscape.geometry.weights import Weights
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
-from landscape.training import trainer
+from landscape.training import training
 from landscape.training.checkpoint import load_checkpoint, load_into
 from landscape.training.run import Run, is_run
 from landscape.training.settings import TrainingSettings
@@ -147,7 +147,7 @@ def train_curve(
     # Under other names, so that nothing takes the checkpoints of a curve for those of the network.
     description = {"curve": digest, "between": dict(problem.description)}
     trained = replace(problem, model=model, description=description)
-    run = trainer.train(
+    run = training.train(
         trained, options.optimizer, options.training, out, progress=progress, stop=stop, overwrite=overwrite
     )
     if not run.finished:
