@@ -74,10 +74,6 @@ def arrays(data):
     return [array.GetName() for array in found if array is not None and array.GetNumberOfComponents() == 1]
 
 
-def is_path(data):
-    return "step" in arrays(data)
-
-
 def field_value(data, name):
     """Return a string or number from the field data; None if it is missing."""
     array = data.GetFieldData().GetAbstractArray(name)
@@ -109,20 +105,14 @@ def open_file(file):
 
 def choose_metric(surface, requested):
     names = [name for name in arrays(surface) if name not in NOT_METRICS and not name.endswith("_stderr")]
-    metric = (
-        requested
-        or field_value(surface, "metric")
-        or next((n for n in names if n.endswith("_loss")), (names or [None])[0])
-    )
     if requested and requested not in names:
         raise SystemExit(f"unknown array {requested!r}: expected one of {', '.join(names)}")
-    return metric
+    losses = [name for name in names if name.endswith("_loss")]
+    return requested or field_value(surface, "metric") or next(iter(losses + names), None)
 
 
 def finite(data, name):
     """Return the finite values of a point array at points that are done."""
-    import numpy as np
-
     values = vtk_to_numpy(data.GetPointData().GetArray(name)).astype(float)
     status = data.GetPointData().GetArray("status")
     known = np.isfinite(values) & (vtk_to_numpy(status) == 1 if status is not None else True)
@@ -227,6 +217,14 @@ def colour_by(display, metric, scale, low, high, view):
     display.SetScalarBarVisibility(view, True)
 
 
+def show_plain(source, colour, view):
+    """Show a source in one colour; return its display."""
+    display = simple.Show(source, view)
+    display.ColorArrayName = ["POINTS", ""]
+    display.AmbientColor = display.DiffuseColor = colour
+    return display
+
+
 def add_path(source, flat, colour, size, view):
     """Draw a path as a tube on the surface; a flat path takes the heights of the flat surface below it."""
     if flat is not None:
@@ -236,9 +234,7 @@ def add_path(source, flat, colour, size, view):
     up.Transform.Translate = [0.0, 0.0, size]
     tube = simple.Tube(Input=up)  # around the lines only; checkpoints are vertices
     tube.Radius, tube.NumberofSides = size, 16
-    display = simple.Show(tube, view)
-    display.ColorArrayName = ["POINTS", ""]
-    display.AmbientColor = display.DiffuseColor = colour
+    show_plain(tube, colour, view)
 
 
 def place_camera(view, points, bounds):
@@ -277,8 +273,21 @@ def surfaces_and_paths(source):
         source = table_as_mesh(source)
     for index, data in enumerate(leaves(servermanager.Fetch(source))):
         if data.GetNumberOfPoints():
-            path = is_path(data)
+            path = "step" in arrays(data)
             yield data, extract_leaf(source, index, f"path {index}" if path else "surface"), path
+
+
+def add_contours(shell, heights, levels, above, view):
+    """Draw contour lines, above the surface by a little, so that it does not hide them."""
+    # Contours are computed from the drawn height, which is linear on the scale between points, not in the values.
+    calculator = simple.Calculator(registrationName="height of lines", Input=shell)
+    calculator.ResultArrayName, calculator.Function = "z", "coordsZ"
+    lines = simple.Contour(registrationName="contours", Input=calculator)
+    lines.ContourBy = ["POINTS", "z"]
+    lines.Isosurfaces = [heights.z(level) for level in levels]
+    raised = simple.Transform(Input=lines)
+    raised.Transform.Translate = [0.0, 0.0, above]
+    show_plain(raised, [0.05, 0.05, 0.05], view).LineWidth = 2.0
 
 
 def show_surface(data, source, options, view):
@@ -288,9 +297,10 @@ def show_surface(data, source, options, view):
         if data.GetPointData().HasArray("COLOR_0"):  # in glTF y points up, and points have colours
             source = simple.Transform(Input=source)
             source.Transform.Rotate = [90.0, 0.0, 0.0]
-        display = simple.Show(source, view)
-        if data.GetPointData().HasArray("COLOR_0"):
+            display = simple.Show(source, view)
             display.ColorArrayName, display.MapScalars = ["POINTS", "COLOR_0"], 0
+        else:
+            simple.Show(source, view)
         return source, None
     values = finite(data, metric)
     low, high = float(values.min()), float(values.max())
@@ -301,20 +311,8 @@ def show_surface(data, source, options, view):
     shell = simple.GenerateSurfaceNormals(registrationName="smooth", Input=surface)
     colour_by(simple.Show(shell, view), metric, scale, low, high, view)
     if heights.factor is not None and metric == (field_value(data, "metric") or metric):
-        # Contours are computed from the drawn height, which is linear on the scale between points, not in the values.
-        calculator = simple.Calculator(registrationName="height of lines", Input=shell)
-        calculator.ResultArrayName, calculator.Function = "z", "coordsZ"
-        lines = simple.Contour(registrationName="contours", Input=calculator)
-        lines.ContourBy = ["POINTS", "z"]
-        lines.Isosurfaces = [
-            heights.z(level) for level in rounded_levels(low, high, options.levels, heights.kind == "log")
-        ]
-        above = simple.Transform(Input=lines)  # slightly, so that the surface does not hide them
-        above.Transform.Translate = [0.0, 0.0, 0.002 * builtins.max(*map(math.fabs, data.GetBounds()[:4]))]
-        display = simple.Show(above, view)
-        display.ColorArrayName = ["POINTS", ""]
-        display.AmbientColor = display.DiffuseColor = [0.05, 0.05, 0.05]
-        display.LineWidth = 2.0
+        levels = rounded_levels(low, high, options.levels, heights.kind == "log")
+        add_contours(shell, heights, levels, 0.002 * builtins.max(*map(math.fabs, data.GetBounds()[:4])), view)
     return shell, flat
 
 
