@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from landscape.errors import NonFiniteLossError as NonFiniteLossError
     from landscape.errors import StoreError as StoreError
     from landscape.errors import UnsoundError as UnsoundError
+    from landscape.errors import UntrustedCodeError as UntrustedCodeError
     from landscape.errors import UserCodeError as UserCodeError
     from landscape.evaluation.config import DerivativeConfig as DerivativeConfig
     from landscape.evaluation.config import EvaluationConfig as EvaluationConfig
@@ -158,6 +159,7 @@ else:
             "TrainingSettings": "training.settings",
             "Trajectory": "geometry.trajectory",
             "UnsoundError": "errors",
+            "UntrustedCodeError": "errors",
             "UserCodeError": "errors",
             "Weights": "geometry.weights",
             "accuracy": "problem.measures",

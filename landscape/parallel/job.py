@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import landscape
+from landscape._utils.trust import given
 from landscape.errors import MissingLibraryError
 from landscape.parallel.launcher import mpi_command, mpi_environment
 from landscape.parallel.ranks import MPI_VARIABLE, RankError, Ranks, launched_ranks
@@ -288,6 +289,7 @@ class _Job:
                 "arguments": dict(self._call.arguments),
                 "ranks": self._ranks,
                 "path": [os.path.abspath(entry) for entry in sys.path],
+                "references": given(),
                 "log_level": logging.getLogger("landscape").getEffectiveLevel(),
             }
         )

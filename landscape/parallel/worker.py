@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from landscape._utils.machine import end_with_parent, keep_freed_memory
+from landscape._utils.trust import give
 from landscape.parallel.ranks import (
     RankError,
     Ranks,
@@ -135,6 +136,7 @@ def main(address: str) -> int:
 def _run(parent: _Parent, signals: StopSignals, joined: Callable[[], None]) -> int:
     job = parent.job
     sys.path[:] = job["path"]
+    give(job["references"])  # trust as such is in the environment
     logging.getLogger().addHandler(_LogForwarder(parent.send))
     logging.getLogger("landscape").setLevel(job["log_level"])
     logging.captureWarnings(True)

@@ -95,8 +95,8 @@ def compare(
     out: PathName = "compare-out",
     options: CompareOptions | None = None,
     *,
-    ranks: int | Literal["auto"] = "auto",
     overwrite: bool = False,
+    ranks: int | Literal["auto"] = "auto",
     progress: ProgressOption[StageProgress] = None,
     on_message: Callable[[str], None] | None = None,
 ) -> CompareResult:
@@ -109,9 +109,9 @@ def compare(
         optimizers: two to six optimizers, each a name with arguments, such as ``"sgd:lr=0.1"``.
         out: directory for runs, surface, trajectories and figures.
         options: training settings, plane, and size of the surface.
+        overwrite: True to replace runs and a surface that exist.
         ranks: number of runs to train at the same time, and of MPI ranks for the surface; by default one per core, up
             to 8.
-        overwrite: True to replace runs and a surface that exist.
         progress: True for progress bars, or a function called with a :class:`StageProgress`.
         on_message: function called with each line of text; by default they are logged.
 
@@ -138,7 +138,7 @@ def compare(
     logs.mkdir(parents=True, exist_ok=True)
     processes = min(core_budget(), MAX_RANKS) if ranks == "auto" else ranks
     runs = train_many(jobs, processes, logs=logs, on_message=on_message, progress=progress)
-    return compare_runs(runs, out, options, ranks=ranks, overwrite=overwrite, progress=progress, on_message=on_message)
+    return compare_runs(runs, out, options, overwrite=overwrite, ranks=ranks, progress=progress, on_message=on_message)
 
 
 def compare_runs(
@@ -146,8 +146,9 @@ def compare_runs(
     out: PathName = "compare-out",
     options: CompareOptions | None = None,
     *,
-    ranks: int | Literal["auto"] = "auto",
     overwrite: bool = False,
+    trust: bool = False,
+    ranks: int | Literal["auto"] = "auto",
     progress: ProgressOption[StageProgress] = None,
     on_message: Callable[[str], None] | None = None,
 ) -> CompareResult:
@@ -157,8 +158,9 @@ def compare_runs(
         runs: two to six runs, or paths of run directories.
         out: directory for surface, trajectories and figures.
         options: plane and size of the surface.
-        ranks: number of MPI ranks for the surface; see :func:`compare`.
         overwrite: True to replace a surface that exists.
+        trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
+        ranks: number of MPI ranks for the surface; see :func:`compare`.
         progress: see :func:`compare`.
         on_message: see :func:`compare`.
 
@@ -168,6 +170,7 @@ def compare_runs(
     Raises:
         ValueError: too few or too many runs, or runs of different networks.
         StoreError: a surface in the directory was made with other settings.
+        UntrustedCodeError: a run names code, and ``trust`` is not set.
     """
     options, out, say = options or CompareOptions(), Path(out), on_message or _log.info
     require_writable(out / "surface.h5", StoreError)
@@ -184,7 +187,7 @@ def compare_runs(
         plane, axis = PlaneConfig(directions=out / "plane.h5"), f"auto:{options.points}"
         # The plane's origin is the end of the first run: here the one with the lowest loss.
         ordered = [best, *(run for run in opened if run is not best)]
-        project(ordered, "pca", out=plane.directions, overwrite=True)
+        project(ordered, "pca", out=plane.directions, overwrite=True, trust=trust)
     with stage_progress(progress, "surface", "point") as report:
         compute_surface(
             best,
@@ -192,12 +195,15 @@ def compare_runs(
             (axis, axis),
             SweepConfig(out=surface, overwrite=overwrite),
             samples=options.samples,
+            trust=trust,
             ranks=count,
             progress=sweep_steps(report),
             on_message=say,
         )
     unmeasured = any(run.recorded and math.isnan(run.load().loss) for run in opened)
-    trajectories = project(opened, surface, names=_labels(opened), measure=unmeasured, out=paths, overwrite=True)
+    trajectories = project(
+        opened, surface, names=_labels(opened), measure=unmeasured, out=paths, overwrite=True, trust=trust
+    )
     figures = _draw(opened, read_surface(surface), trajectories, out, options.scene, say)
     return CompareResult(tuple(opened), surface, paths, tuple(figures))
 

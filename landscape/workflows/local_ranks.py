@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from landscape._utils.state_dict import full_state_dict
-from landscape._utils.trust import give, given
 from landscape.errors import CheckpointError
 from landscape.geometry.plane import Plane
 from landscape.geometry.plane_sets import PlaneFamily, PlaneSeries
@@ -147,7 +146,6 @@ class _Job:
         description: description of that problem, which the rebuilt one must share.
         has_plane: True if the plane is in the file ``plane.h5``.
         command: command line of the parent, which the surface file records.
-        references: references that the user gave to the parent, which the ranks may import.
     """
 
     task: SurfaceTask
@@ -155,7 +153,6 @@ class _Job:
     description: Mapping[str, Any] = field(default_factory=dict)
     has_plane: bool = False
     command: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
-    references: tuple[str, ...] = field(default_factory=given)
 
     @classmethod
     def pack(cls, task: SurfaceTask, folder: Path) -> _Job:
@@ -178,7 +175,6 @@ class _Job:
 
     def unpack(self, folder: Path) -> SurfaceTask:
         """Return the task as the parent had it."""
-        give(self.references)
         task = self.task
         if self.spec is not None:
             problem = self.spec.build(tuple(self.description["splits"]))

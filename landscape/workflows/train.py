@@ -39,9 +39,9 @@ def train(
     out: PathName = "run",
     *,
     arguments: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
     progress: ProgressOption[TrainingProgress] = None,
     stop: Callable[[], bool] | None = None,
-    overwrite: bool = False,
 ) -> Run:
     """Train a network and keep its checkpoints in a run directory, from the initial weights on.
 
@@ -55,9 +55,9 @@ def train(
         settings: length of the run, batch size, schedule, seed, device.
         out: run directory; a run there with the same settings is resumed.
         arguments: optimizer arguments beside those in ``optimizer``.
+        overwrite: True to delete a run that is already in ``out``.
         progress: True for a progress bar, or a function called with a ``TrainingProgress`` after each step.
         stop: polled after each step; when it returns True, the state is saved and the unfinished run returned.
-        overwrite: True to delete a run that is already in ``out``.
 
     Returns:
         The run; ``run.finished`` is False only after a stop request.

@@ -49,10 +49,10 @@ def project(
     measure: bool = False,
     gradient: bool = False,
     names: Sequence[str] | None = None,
-    trust: bool = False,
     out: PathName | None = None,
     attach: bool = False,
     overwrite: bool = False,
+    trust: bool = False,
     progress: ProgressOption[Steps] = None,
 ) -> list[Trajectory]:
     """Project the checkpoints of runs onto a plane by least squares, and compute their distance from it.
@@ -70,10 +70,10 @@ def project(
         gradient: True to compute the gradient of the training loss at each checkpoint: the slope along each axis, its
             norm, and the share of it that lies within the plane.
         names: names of the trajectories in legends; by default those of the runs' directories.
-        trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
         out: trajectory file to write; a plane that is in no surface file is stored with the paths.
         attach: True to write the paths into the surface file too, where ParaView shows them.
         overwrite: True to replace a file that exists.
+        trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
         progress: True for a progress bar, or a function called with a ``Steps`` after each checkpoint.
 
     Returns:

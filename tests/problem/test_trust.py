@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from landscape import EvaluationConfig, SweepConfig, compute_surface, resume, train
+from landscape import (
+    BasinConfig,
+    CompareOptions,
+    ConnectOptions,
+    CurvatureConfig,
+    EvaluationConfig,
+    SharpnessConfig,
+    SweepConfig,
+    compare_runs,
+    compute_surface,
+    connect,
+    curvature,
+    hessian_plane,
+    measure_basin,
+    measure_sharpness,
+    principal_plane_of,
+    project,
+    resume,
+    train,
+)
 from landscape._utils import trust
 from landscape.errors import DataError, UntrustedCodeError
 from landscape.problem.spec import ProblemSpec
@@ -60,6 +80,50 @@ def forget(monkeypatch, mine: Path) -> None:
     monkeypatch.setattr(trust, "_given", set())
     mine.with_name("ran").unlink()
     mine.write_text(mine.read_text() + "\n")  # another file for Python, which runs it again
+
+
+def _connect(run: Run, **options):
+    return connect([run, run.checkpoints[0]], options=ConnectOptions(points=3), **options)
+
+
+def _compare(run: Run, **options):
+    small = CompareOptions(points=3, plane="random", scene=False)
+    return compare_runs([run, run], run.path.parent / "out", small, ranks=1, **options)
+
+
+def _sharpness(run: Run, **options):
+    return measure_sharpness(run, SharpnessConfig(("average-filter",), directions=2), **options)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        _connect,
+        _compare,
+        _sharpness,
+        Run.build_problem,
+        compute_surface,
+        check,
+        partial(curvature, config=CurvatureConfig(k=1, trace_probes=0, density_probes=0)),
+        partial(hessian_plane, which=(1,)),
+        partial(measure_basin, config=BasinConfig(rays=2, special=())),
+        partial(project, axes=1, measure=True),
+        partial(principal_plane_of, axes=1),
+    ],
+    ids=lambda use: getattr(use, "func", use).__name__,
+)
+def test_every_function_asks(run, mine, use):
+    with pytest.raises(UntrustedCodeError, match=r"run\.json names code to be run: .*mine\.py:problem"):
+        use(run)
+    assert not mine.with_name("ran").exists()
+    use(run, trust=True)
+    assert mine.with_name("ran").exists()
+
+
+@pytest.mark.mpi
+def test_given_reference_reaches_ranks(run, mine):
+    ProblemSpec(factory=f"{mine}:problem")
+    assert curvature(run, CurvatureConfig(k=1, trace_probes=0, density_probes=0), ranks=2).complete
 
 
 def test_run_of_somebody_else(run, mine):

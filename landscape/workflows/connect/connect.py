@@ -11,6 +11,7 @@ from itertools import combinations
 from pathlib import Path
 
 from landscape._utils.files import open_replacing
+from landscape._utils.trust import trusting
 from landscape.analysis.barriers import barriers
 from landscape.errors import StoreError
 from landscape.evaluation.activations import align_activations
@@ -56,8 +57,9 @@ def connect(
     *,
     evaluation: EvaluationConfig | None = None,
     problem: ProblemLike | None = None,
-    ranks: RanksOption = 1,
     overwrite: bool = False,
+    trust: bool = False,
+    ranks: RanksOption = 1,
     progress: ProgressOption[StageProgress] = None,
     stop: Callable[[], bool] | None = None,
     on_message: Callable[[str], None] | None = None,
@@ -78,8 +80,9 @@ def connect(
             place inside all lines.
         problem: the problem of checkpoints outside a run directory: one in memory, whose model is copied, a
             specification, or a reference such as ``mine.py:problem``.
-        ranks: number of MPI ranks to start on this machine for each line, or ``"auto"``.
         overwrite: True to replace what is in the directory.
+        trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
+        ranks: number of MPI ranks to start on this machine for each line, or ``"auto"``.
         progress: True for progress bars, or a function called with a ``StageProgress``.
         stop: polled while lines are measured and curves trained; when it returns True, everything so far is kept.
         on_message: function called with each line of text; logged by default.
@@ -93,22 +96,24 @@ def connect(
         AlignmentError: the hidden units cannot be permuted; the message names the operation.
         NonFiniteLossError: the training of a curve diverged; its last good checkpoint is kept.
         StoreError: a file in the directory was made with other settings.
+        UntrustedCodeError: a run names code, and ``trust`` is not set.
     """
     options, evaluation = options or ConnectOptions(), evaluation or EvaluationConfig(device="auto")
     folder = None if out is None else Path(out)
     _require_possible(options, evaluation, folder, len(sources))
     problem = spec_of(problem)
-    solutions = open_solutions(sources, problem, options.split, options.samples)
-    base = None if options.base is None else require_base(options.base, solutions.problem, solutions)
-    symmetry = _symmetry(solutions.problem) if options.align else None
-    # A curve is trained on all training data, whatever is measured.
-    trained = open_source(sources[0], problem=problem, split="train").problem if options.curve else None
-    # Only now is there something to write: everything that can be wrong with the arguments has been checked.
-    task = _Task(
-        solutions, options, evaluation, folder, ranks, overwrite, progress, stop or (lambda: False),
-        on_message or _log.info, symmetry, trained,
-    )  # fmt: skip
-    return task.run(base)
+    with trusting(trust):
+        solutions = open_solutions(sources, problem, options.split, options.samples)
+        base = None if options.base is None else require_base(options.base, solutions.problem, solutions)
+        symmetry = _symmetry(solutions.problem) if options.align else None
+        # A curve is trained on all training data, whatever is measured.
+        trained = open_source(sources[0], problem=problem, split="train").problem if options.curve else None
+        # Only now is there something to write: everything that can be wrong with the arguments has been checked.
+        task = _Task(
+            solutions, options, evaluation, folder, ranks, overwrite, progress, stop or (lambda: False),
+            on_message or _log.info, symmetry, trained,
+        )  # fmt: skip
+        return task.run(base)
 
 
 def _require_possible(options: ConnectOptions, evaluation: EvaluationConfig, folder: Path | None, count: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 from landscape._utils.provenance import Environment
 from landscape._utils.text import counted
+from landscape._utils.trust import trusting
 from landscape.analysis.curvature.curvature import Curvature, CurvatureConfig
 from landscape.analysis.curvature.file import read_curvature
 from landscape.errors import StoreError
@@ -69,6 +70,7 @@ def curvature(
     checkpoints: CheckpointChoice = (),
     out: PathName | None = None,
     overwrite: bool = False,
+    trust: bool = False,
     ranks: int | Literal["auto"] | Ranks = 1,
     progress: ProgressOption[StageProgress] = None,
     stop: Callable[[], bool] | None = None,
@@ -92,6 +94,7 @@ def curvature(
         checkpoints: steps of the run at which the largest eigenvalues are computed, too, or ``"all"``.
         out: file to create or resume.
         overwrite: replace the file.
+        trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
         ranks: number of MPI ranks to start on this machine; ``"auto"`` for as many as its cores or GPUs allow; or the
             ranks of a job that is running, each of which calls this function with equal arguments.
         progress: True for progress bars, or a function called with a :class:`StageProgress`.
@@ -106,13 +109,14 @@ def curvature(
         CheckpointError: the checkpoint is missing, damaged or of another architecture.
         StoreError: the file cannot be created, resumed or written.
         DerivativeError: the loss cannot be differentiated twice, or is not finite.
+        UntrustedCodeError: the run names code, and ``trust`` is not set.
     """
     request = _Request(
         source, config or CurvatureConfig(), evaluation or EvaluationConfig(device="auto"), spec_of(problem), split,
         samples, checkpoints, None if out is None else Path(out), overwrite, tuple(sys.argv),
     )  # fmt: skip
     say = on_message or (lambda text: _log.info("%s", text))
-    with _bars(progress) as report:
+    with trusting(trust), _bars(progress) as report:
         if isinstance(ranks, Ranks):
             return _compute(request, ranks, report, stop or (lambda: False), say)
         count = _count_ranks(request, ranks)
