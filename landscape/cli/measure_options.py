@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -26,8 +26,8 @@ from landscape.cli.terminal import echo, json_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from landscape.analysis.sharpness.numbers import Comparison, Number
     from landscape.parallel.ranks import Ranks
+    from landscape.workflows.measure import MeasureResult
 
 _R = TypeVar("_R")
 FORMATS = ("text", "markdown", "latex", "csv")
@@ -55,30 +55,6 @@ measure_options = together(
     problem_options,
     evaluation_options,
 )
-
-
-class Result(Protocol):
-    """Output of the commands: numbers, comparisons, warnings, and how much is left."""
-
-    @property
-    def numbers(self) -> Sequence[Number]:
-        """Numbers."""
-
-    @property
-    def comparisons(self) -> Sequence[Comparison]:
-        """Comparisons."""
-
-    @property
-    def warnings(self) -> Sequence[str]:
-        """Warnings."""
-
-    @property
-    def pending(self) -> int:
-        """Parts that are left to compute."""
-
-    @property
-    def out(self) -> Path | None:
-        """File that holds the numbers."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +132,7 @@ def save_plot(options: dict[str, Any], make: Callable[[], Figure]) -> None:
     echo(f"{path}: written", err=True)
 
 
-def conclude(result: Result, options: dict[str, Any], draw: Callable[[], None]) -> int:
+def conclude(result: MeasureResult, options: dict[str, Any], draw: Callable[[], None]) -> int:
     """Print the numbers, and return the exit code: 3 if parts are left."""
     from landscape.render.tables import comparison_table, number_table
 

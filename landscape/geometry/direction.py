@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from landscape._utils.names import unknown
+from landscape._utils.text import printable
 from landscape.geometry.arena import zeros
 from landscape.geometry.normalization import ignored_names, normalize_
 from landscape.geometry.orthogonalization import orthogonalize_
@@ -30,6 +31,9 @@ class Direction:
 
     weights: Weights
     recipe: DirectionRecipe = field(default_factory=DirectionRecipe)
+
+    def __repr__(self) -> str:
+        return f"<Direction: {printable(self.recipe.describe())}; {self.weights.numel:,} weights>"
 
     @classmethod
     def from_tensors(

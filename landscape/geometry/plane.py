@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from landscape._utils.text import printable
 from landscape._utils.torch_compat import add_each, copy_each
 from landscape.geometry.direction import Direction, DirectionSampler, difference, orthogonalize
 from landscape.geometry.path_blocks import PathBlocks, Report, WeightsLoader
@@ -61,6 +62,10 @@ class Plane:
             raise ValueError(f"expected one to three directions, got {len(self.directions)}")
         for direction in self.directions:
             require_same_layout(self.origin, direction.weights)
+
+    def __repr__(self) -> str:
+        axes = [f"{axis} {printable(d.recipe.describe())}" for axis, d in zip("xyz", self.directions, strict=False)]
+        return f"<Plane: {'; '.join(axes)}; {self.origin.numel:,} weights>"
 
     @property
     def ndim(self) -> int:

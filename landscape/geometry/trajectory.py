@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from landscape._utils.text import counted
+
 if TYPE_CHECKING:  # a figure of a trajectory needs the arrays only, not torch
     from landscape.geometry.plane import Plane
     from landscape.geometry.weights import Weights
@@ -66,6 +68,11 @@ class Trajectory:
         for field in ("epoch", "distance", "displacement", "loss", "surface_loss", "learning_rate"):
             if getattr(self, field).shape != (n,):
                 raise ValueError(f"expected {field} of shape ({n},), got {getattr(self, field).shape}")
+
+    def __repr__(self) -> str:
+        steps = f", steps {self.step[0]} to {self.step[-1]}" if len(self) else ""
+        count = counted(len(self), "checkpoint")
+        return f"<Trajectory {self.name!r}: {count}{steps}, in {counted(self.coordinates.shape[1], 'dimension')}>"
 
     def __len__(self) -> int:
         return len(self.step)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape._utils.state_dict import fits, form, full_state_dict, match_names, misfit, prefix_hint, tied_names
+from landscape._utils.text import counted
 from landscape.errors import CheckpointError
 from landscape.geometry.arena import empty_like
 
@@ -37,6 +38,10 @@ class Weights:
     buffers: frozenset[str] = frozenset()
     tied: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
     trainable: frozenset[str] | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in self.tensors.values()})
+        return f"<Weights: {self.numel:,} in {counted(len(self.tensors), 'tensor')}, {', '.join(dtypes)}>"
 
     @classmethod
     def from_model(cls, model: nn.Module, buffers: bool = False) -> Weights:

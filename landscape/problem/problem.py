@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape._utils.own_call import Forward
+from landscape._utils.text import counted
 from landscape._utils.torch_compat import tree_leaves, tree_map
 from landscape._utils.torch_state import converted_dtype
 from landscape.problem.reduction import SplitMetric, is_split_metric
@@ -102,6 +103,9 @@ class Split:
         from landscape.problem.sources import read_data
 
         return cls(*read_data(data, targets, limit, collate))
+
+    def __repr__(self) -> str:
+        return f"<Split: {counted(len(self), 'sample')}, inputs {_form(self.inputs)}, targets {_form(self.targets)}>"
 
     def __len__(self) -> int:
         return len(tree_leaves(self.inputs)[0])
@@ -236,6 +240,16 @@ class Problem:
             raise ValueError("a problem with splits needs a loss, a function (outputs, targets)")
         _check_measured("problem", self.splits, self.loss, self.metrics, self.augment)
 
+    def __repr__(self) -> str:
+        weights = sum(parameter.numel() for parameter in self.model.parameters())
+        parts = [f"{type(self.model).__name__} of {weights:,} weights"]
+        if self.splits:
+            parts.append(", ".join(f"{name} {counted(len(split), 'sample')}" for name, split in self.splits.items()))
+            parts.append(", ".join([_name(self.loss), *self.metrics]))
+        if self.evaluate is not None:
+            parts.append(_name(self.evaluate))
+        return f"<Problem: {'; '.join(parts)}>"
+
     @property
     def first_split(self) -> str:
         """Name of the first split, which is the one that is measured where one is enough.
@@ -301,6 +315,13 @@ def _check_measured(
     for name, function in functions.items():
         if not callable(function):
             raise TypeError(f"{name} of a {kind}: expected a function, got {type(function).__name__}")
+
+
+def _form(tree: Any) -> str:
+    """Describe tensors by the shape of a sample and the dtype, nested ones by their number."""
+    if isinstance(tree, Tensor):
+        return f"{tuple(tree.shape[1:])} {str(tree.dtype).removeprefix('torch.')}"
+    return f"{type(tree).__name__} of {counted(len(tree_leaves(tree)), 'tensor')}"
 
 
 def _name(function: Any) -> str:

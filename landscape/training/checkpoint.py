@@ -23,6 +23,7 @@ from landscape._utils.state_dict import (
     misfit,
     tied_names,
 )
+from landscape._utils.text import counted, printable
 from landscape.errors import CheckpointError
 from landscape.training.adapters import complete_adapter
 from landscape.training.torch_files import FORMAT, STATE_FORMAT, load_plain
@@ -58,6 +59,12 @@ class Checkpoint:
     prefix: str = ""
     adapter: bool = False
     others: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        parts = [] if self.step is None else [f"step {self.step}"]
+        parts += [] if math.isnan(self.epoch) else [f"epoch {self.epoch:g}"]
+        parts += [f"{printable(name)} {value:.4g}" for name, value in self.metrics.items()]
+        return f"<Checkpoint {str(self.path)!r}: {', '.join([*parts, counted(len(self.state_dict), 'tensor')])}>"
 
     @property
     def stored(self) -> dict[str, Tensor]:

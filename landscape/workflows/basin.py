@@ -9,38 +9,34 @@ from pathlib import Path
 from landscape.analysis.sharpness import basin as analysis
 from landscape.analysis.sharpness.basin import BasinConfig, Ray
 from landscape.analysis.sharpness.comparison import Array, Key, Subject, compare_subjects
-from landscape.analysis.sharpness.numbers import Comparison, Number
+from landscape.analysis.sharpness.numbers import Number
 from landscape.evaluation.config import EvaluationConfig
 from landscape.problem.given import ProblemLike, spec_of
-from landscape.workflows.measure import Measured, MeasureTask, as_sources, run_measurement
+from landscape.workflows.measure import MeasureResult, as_sources, run_measurement
+from landscape.workflows.measure_task import Measured, MeasureTask
 from landscape.workflows.progress import ProgressOption, Steps
 from landscape.workflows.sources import PathName, SourceLike, SplitChoice
 from landscape.workflows.surface import RanksOption
 
 
-@dataclass(frozen=True, eq=False)
-class BasinResult:
-    """Sizes of basins.
+@dataclass(frozen=True, eq=False, repr=False)
+class BasinResult(MeasureResult):
+    """Sizes of the basins around one or several networks.
 
     Attributes:
         numbers: numbers in the order of networks; empty while parts are left.
+        comparisons: differences of later networks to the first, if requested.
+        warnings: sentences for the user: rays that never reach the change.
+        pending: number of parts that are left to compute.
+        out: file that holds the numbers; None if there is none.
         rays: all rays by the name of the network.
         criterion: change that ends a basin, in words.
         metric: metric whose change it is.
-        comparisons: differences of later networks to the first, if requested.
-        warnings: sentences for the user.
-        pending: number of parts that are left to compute.
-        out: file that holds the numbers; None if there is none.
     """
 
-    numbers: tuple[Number, ...] = ()
     rays: Mapping[str, Sequence[Ray]] = field(default_factory=dict)
     criterion: str = ""
     metric: str = "loss"
-    comparisons: tuple[Comparison, ...] = ()
-    warnings: tuple[str, ...] = ()
-    pending: int = 0
-    out: Path | None = None
 
 
 def measure_basin(
@@ -54,10 +50,10 @@ def measure_basin(
     samples: int | None = None,
     out: PathName | None = None,
     overwrite: bool = False,
+    trust: bool = False,
     ranks: RanksOption = 1,
     progress: ProgressOption[Steps] = None,
     stop: Callable[[], bool] | None = None,
-    trust: bool = False,
 ) -> BasinResult:
     """Measure how far a network can move before a metric has changed by a stated amount.
 
@@ -77,10 +73,10 @@ def measure_basin(
         samples: size of a fixed, class-balanced subset of each split.
         out: HDF5 file for numbers, raw values and provenance, which an interrupted call continues.
         overwrite: replace ``out`` if it exists.
+        trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
         ranks: number of MPI ranks to start on this machine, ``"auto"``, or the ranks of a running job.
         progress: True for a progress bar, or a function called with a ``Steps`` after each part.
         stop: polled between parts; when it returns True, the parts under way are finished and kept.
-        trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
 
     Returns:
         The numbers and rays; without any of them on ranks other than the root, and while parts are left.
@@ -90,22 +86,17 @@ def measure_basin(
         UnsoundError: the change is a share of a value that is not positive.
         CheckpointError: a checkpoint is missing, damaged or of another architecture.
         StoreError: the file was made with other settings, or cannot be written.
+        UntrustedCodeError: a run names code, and ``trust`` is not set.
     """
     task = MeasureTask(
         as_sources(sources), config or BasinConfig(), evaluation or EvaluationConfig(device="auto"), spec_of(problem),
         split, samples, None if out is None else Path(out), overwrite,
     )  # fmt: skip
     done = run_measurement(task, ranks, compare=compare, progress=progress, stop=stop, trust=trust)
-    if done.store is None:
-        return BasinResult(out=task.out)
-    if done.pending:
-        return BasinResult(pending=done.pending, out=task.out)
-    result = _conclude(done.measured, compare, task.out)
-    done.store.finish([number.to_record() for number in result.numbers])
-    return result
+    return done.conclude(BasinResult, lambda measured: _conclude(measured, compare))
 
 
-def _conclude(measured: Sequence[Measured], compare: bool, out: Path | None) -> BasinResult:
+def _conclude(measured: Sequence[Measured], compare: bool) -> BasinResult:
     numbers: list[Number] = []
     subjects, rays, warnings = [], {}, []
     criterion, metric = "", "loss"
@@ -125,4 +116,6 @@ def _conclude(measured: Sequence[Measured], compare: bool, out: Path | None) -> 
                 f"{one.name}: {flat} of {len(rays[one.name])} rays never reach the change; their radius is inf"
             )
     comparisons = compare_subjects(subjects) if compare else []
-    return BasinResult(tuple(numbers), rays, criterion, metric, tuple(comparisons), tuple(warnings), 0, out)
+    return BasinResult(
+        tuple(numbers), tuple(comparisons), tuple(warnings), rays=rays, criterion=criterion, metric=metric
+    )

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from landscape.analysis.sharpness import sharpness as analysis
 from landscape.analysis.sharpness.comparison import Subject, comparability_warnings, compare_subjects
-from landscape.analysis.sharpness.numbers import Comparison, Number
 from landscape.analysis.sharpness.sharpness import SharpnessConfig
 from landscape.evaluation.config import EvaluationConfig
 from landscape.problem.given import ProblemLike, spec_of
 from landscape.problem.problem import Problem
-from landscape.workflows.measure import Measured, MeasureTask, as_sources, run_measurement
+from landscape.workflows.measure import MeasureResult, as_sources, run_measurement
+from landscape.workflows.measure_task import Measured, MeasureTask
 from landscape.workflows.progress import ProgressOption, Steps
 from landscape.workflows.sources import PathName, SourceLike, SplitChoice
 from landscape.workflows.surface import RanksOption
 
 
-@dataclass(frozen=True)
-class SharpnessResult:
-    """Numbers about one or several networks.
+class SharpnessResult(MeasureResult):
+    """Sharpness of one or several networks.
 
     Attributes:
         numbers: numbers in the order of networks, measures and radii; empty while parts are left.
@@ -30,12 +28,6 @@ class SharpnessResult:
         pending: number of parts that are left to compute.
         out: file that holds the numbers; None if there is none.
     """
-
-    numbers: tuple[Number, ...] = ()
-    comparisons: tuple[Comparison, ...] = ()
-    warnings: tuple[str, ...] = ()
-    pending: int = 0
-    out: Path | None = None
 
 
 def measure_sharpness(
@@ -49,10 +41,10 @@ def measure_sharpness(
     samples: int | None = None,
     out: PathName | None = None,
     overwrite: bool = False,
+    trust: bool = False,
     ranks: RanksOption = 1,
     progress: ProgressOption[Steps] = None,
     stop: Callable[[], bool] | None = None,
-    trust: bool = False,
 ) -> SharpnessResult:
     """Measure the sharpness of networks by one or several definitions, with 95 % intervals over directions and data.
 
@@ -73,10 +65,10 @@ def measure_sharpness(
         samples: size of a fixed, class-balanced subset of each split.
         out: HDF5 file for numbers, raw values and provenance, which an interrupted call continues.
         overwrite: replace ``out`` if it exists.
+        trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
         ranks: number of MPI ranks to start on this machine, ``"auto"``, or the ranks of a running job.
         progress: True for a progress bar, or a function called with a ``Steps`` after each part.
         stop: polled between parts; when it returns True, the parts under way are finished and kept.
-        trust: True to run the code that a run names; see :func:`landscape.compute_surface`.
 
     Returns:
         The numbers; without any of them on ranks other than the root, and while parts are left.
@@ -86,6 +78,7 @@ def measure_sharpness(
         UnsoundError: the loss is not finite in a ball, or negative where a definition needs it not to be.
         CheckpointError: a checkpoint is missing, damaged or of another architecture.
         StoreError: the file was made with other settings, or cannot be written.
+        UntrustedCodeError: a run names code, and ``trust`` is not set.
     """
     config = config or SharpnessConfig()
     every = as_sources(sources)
@@ -96,13 +89,7 @@ def measure_sharpness(
         None if out is None else Path(out), overwrite,
     )  # fmt: skip
     done = run_measurement(task, ranks, compare=compare, progress=progress, stop=stop, trust=trust)
-    if done.store is None:
-        return SharpnessResult(out=task.out)
-    if done.pending:
-        return SharpnessResult(pending=done.pending, out=task.out)
-    result = _conclude(done.measured, config, compare)
-    done.store.finish([number.to_record() for number in result.numbers])
-    return replace(result, out=task.out)
+    return done.conclude(SharpnessResult, lambda measured: _conclude(measured, config, compare))
 
 
 def _conclude(measured: Sequence[Measured], config: SharpnessConfig, compare: bool) -> SharpnessResult:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from landscape._utils.files import require_writable
+from landscape._utils.text import counted
 from landscape._utils.trust import trusting
 from landscape.analysis.noise import STANDARD_ERRORS
 from landscape.analysis.sharpness.numbers import Number
@@ -51,6 +52,9 @@ class TopologyResult:
     numbers: tuple[Number, ...]
     fields: tuple[Path, ...] = ()
     out: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"<TopologyResult: {self.tree!r} on {self.surface!r}, {counted(len(self.numbers), 'number')}>"
 
 
 def compute_topology(

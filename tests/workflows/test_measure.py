@@ -18,7 +18,7 @@ from landscape.surface.measurements import MeasurementStore, read_measurements
 from landscape.training.checkpoint import save_checkpoint
 from landscape.training.settings import TrainingSettings
 from landscape.workflows.basin import measure_basin
-from landscape.workflows.measure import names_of
+from landscape.workflows.measure_task import names_of
 from landscape.workflows.sharpness import measure_sharpness
 from landscape.workflows.train import train
 

@@ -218,6 +218,16 @@ class Curvature:
     products: int = 0
     metadata: CurvatureMetadata = field(default_factory=CurvatureMetadata)
 
+    def __repr__(self) -> str:
+        parts = [f"{self.config.matrix} of {self.parameters:,} weights"]
+        if self.eigenvalues.size:
+            parts.append(f"largest eigenvalue {self.eigenvalues[0]:.4g}")
+        if self.smallest_eigenvalues.size:
+            parts.append(f"smallest {self.smallest_eigenvalues[0]:.4g}")
+        if self.trace is not None:
+            parts.append(f"trace {self.trace.value:.4g}")
+        return f"<Curvature: {', '.join([*parts, 'complete' if self.complete else 'incomplete'])}>"
+
     @property
     def complete(self) -> bool:
         """True if nothing is left to compute."""

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landscape._utils.text import printable
 from landscape.analysis.noise import STANDARD_ERRORS, error_name, with_nearest
 from landscape.analysis.topology.sublevels import Sublevels, sweep_sublevels
 from landscape.surface.surface import DONE, INTERPOLATED, STOPPED, Surface
@@ -107,6 +108,11 @@ class MergeTree:
     exact: bool = False
     excluded: Mapping[str, int] = field(default_factory=dict)
     stopped: int = 0
+
+    def __repr__(self) -> str:
+        minima = "1 minimum" if len(self.minima) == 1 else f"{len(self.minima)} minima"
+        noise = len(self.minima) - len(self.significant)
+        return f"<MergeTree of {printable(self.metric)}: {minima}{f', {noise} of them noise' if noise else ''}>"
 
     @property
     def significant(self) -> tuple[Minimum, ...]:

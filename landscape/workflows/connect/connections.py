@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from landscape._utils.text import counted
 from landscape.analysis.barriers import Barrier
 from landscape.surface.surface import Surface
 from landscape.workflows.connect.curves import CurveOptions
@@ -153,6 +154,13 @@ class ConnectResult:
     plane: Surface | None = None
     figures: tuple[Path, ...] = ()
     complete: bool = True
+
+    def __repr__(self) -> str:
+        parts = [counted(len(self.connections), "connection")]
+        for connection in self.last if len(self.last) == 1 else ():
+            parts += [f"barrier of {name} {barrier.height:.4g}" for name, barrier in connection.barrier.items()]
+        names = ", ".join(map(repr, self.names))
+        return f"<ConnectResult {names}: {', '.join([*parts, 'complete' if self.complete else 'incomplete'])}>"
 
     def between(self, start: str, end: str) -> list[Connection]:
         """Return the connections of a pair, in the order in which they were measured."""
