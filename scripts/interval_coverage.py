@@ -148,7 +148,7 @@ def main() -> None:
             lengths.append((found.high - found.low) / abs(found.value) if truth else math.nan)
         coverage = float(np.mean(hits))
         error = math.sqrt(coverage * (1 - coverage) / count)
-        print(f"{name:<28} {100 * coverage:5.1f} % +- {100 * error:.1f}   length {np.mean(lengths):.3f}", flush=True)
+        print(f"{name:<28} {100 * coverage:5.1f}% +- {100 * error:.1f}   length {np.mean(lengths):.3f}", flush=True)
 
 
 def _highest() -> float:

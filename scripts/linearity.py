@@ -86,7 +86,7 @@ def over_points(name: str, case: Case, counts: list[int], threads: int, rounds: 
     where = "into a file" if out else "in memory"
     print(f"{name}, {case.samples} samples, {where}; medians of {rounds} rounds, worst in brackets\n")
     print(
-        "| points | seconds | ms per point | predicted after 1 % | after 10 % | by CPU time, 1 % | 10 % "
+        "| points | seconds | ms per point | predicted after 1% | after 10% | by CPU time, 1% | 10% "
         "| memory growth from a tenth to the end |"
     )
     print("|---:|---:|---:|---:|---:|---:|---:|---:|")

@@ -153,7 +153,7 @@ def keep_freed_memory() -> bool:
     """Let the C library keep freed memory for the next allocation, instead of returning it to the system.
 
     By default, glibc returns the activations of each layer, and the kernel clears the same pages for the next one:
-    40 % of the time of a small convolutional network on a CPU. Afterwards up to :data:`KEPT_BYTES` of freed memory stay
+    40% of the time of a small convolutional network on a CPU. Afterwards up to :data:`KEPT_BYTES` of freed memory stay
     with the process. It has needed that memory before, so its peak grows only by the gaps between blocks in use.
 
     This is a setting of the whole process, so programs call it and the library doesn't. It does nothing on systems

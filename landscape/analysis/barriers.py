@@ -33,7 +33,7 @@ class Barrier:
         height: largest worsening relative to the linear interpolation between the ends, 0 or more: of a loss, how much
             it rises; of an accuracy, how many percentage points it falls. Infinite if a loss is.
         at: place of the maximum, from 0 to 1; the first one if there are several. NaN if nothing is known.
-        low: lower end of the 95 % confidence interval of the height; NaN if unknown.
+        low: lower end of the 95% confidence interval of the height; NaN if unknown.
         high: upper end of the interval.
     """
 
@@ -77,7 +77,7 @@ def barriers(surface: Surface) -> dict[str, Barrier]:
 
 
 def barrier(surface: Surface, metric: str) -> Barrier:
-    """Return the barrier of a metric on a line from 0 to 1, with a 95 % confidence interval.
+    """Return the barrier of a metric on a line from 0 to 1, with a 95% confidence interval.
 
     Standard errors are those of differences over the same samples (dataset ``<metric>_excess_stderr``); without them,
     the interval is unknown. The interval is for the maximum, not for the place where the measured values are highest:

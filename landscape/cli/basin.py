@@ -37,7 +37,7 @@ def command(sources: tuple[Path, ...], **options: Any) -> int:
     """Measure how far networks can move before a metric has changed, along random rays and the worst ones.
 
     SOURCE is a directory made by `landscape train`, or a checkpoint. Distances are relative to the norm of the weights
-    that random rays move. Median and quantiles have 95 % intervals over rays and data.
+    that random rays move. Median and quantiles have 95% intervals over rays and data.
 
     \b
     Examples:

@@ -76,7 +76,7 @@ if TYPE_CHECKING:
 def command(sources: tuple[Path, ...], out: Path, as_json: bool, overwrite: bool, **options: Any) -> int:
     """Measure the barriers between networks of one architecture, and draw them.
 
-    The barrier is how far the loss rises above the straight interpolation between the two ends, with a 95 % confidence
+    The barrier is how far the loss rises above the straight interpolation between the two ends, with a 95% confidence
     interval. Of more than two networks, every pair is measured. Results that are already in the directory are not
     computed again, and the same command continues after an interruption.
 
@@ -136,7 +136,7 @@ def _show(result: ConnectResult) -> None:
         width = max(len(name) for name in connection.barrier)
         for name, barrier in connection.barrier.items():
             interval = f"{barrier.low:.4g} to {barrier.high:.4g}"
-            echo(f"  {name:<{width}}  {barrier.height:>9.4g} at {barrier.at:.3g}  (95 %: {interval})")
+            echo(f"  {name:<{width}}  {barrier.height:>9.4g} at {barrier.at:.3g}  (95%: {interval})")
     if len(result.names) > 2 and result.last:
         metric = next(iter(result.last[0].barrier))
         echo(f"\nbarriers of {metric}")

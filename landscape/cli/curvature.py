@@ -195,7 +195,7 @@ def describe(found: Curvature) -> list[str]:
         for value, residual, known in zip(values, residuals, converged, strict=True):
             lines.append(f"  {value:<22.8g}{residual:.2g}{'' if known else '  not converged'}")
     if found.trace is not None:
-        interval = f" (95 %: {found.trace.low:.6g} to {found.trace.high:.6g})" if found.trace.probes > 1 else ""
+        interval = f" (95%: {found.trace.low:.6g} to {found.trace.high:.6g})" if found.trace.probes > 1 else ""
         lines.append(f"trace {found.trace.value:.6g}{interval}")
     if found.history is not None:
         lines.append(f"{'step':>10}  {'sharpness':>12}  {'2/lr':>12}")

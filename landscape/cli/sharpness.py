@@ -32,7 +32,7 @@ _RADIUS = click.FloatRange(0, min_open=True)
 @click.option("--seed", type=NON_NEGATIVE, default=0, show_default=True, help="Random seed of directions and starts.")
 @measure_options
 def command(sources: tuple[Path, ...], **options: Any) -> int:
-    """Measure the sharpness of networks by the definitions of the literature, each with a 95 % interval.
+    """Measure the sharpness of networks by the definitions of the literature, each with a 95% interval.
 
     SOURCE is a directory made by `landscape train`, or a checkpoint. Intervals account for the choice of directions and
     of data. None of these numbers is an established predictor of generalization; docs/sharpness.md gives formulas,

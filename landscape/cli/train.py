@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     "--schedule",
     default="constant",
     show_default=True,
-    help="Learning-rate schedule: constant, cosine, or step (x0.1 at 50, 75 and 91.7 % of the epochs).",
+    help="Learning-rate schedule: constant, cosine, or step (x0.1 at 50, 75 and 91.7% of the epochs).",
 )
 @click.option(
     "--seed",

@@ -184,7 +184,7 @@ def _compare(dtype: str, points: Sequence[Sequence[float]], found: _Array, expec
 
 
 def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2g} %"
+    return f"{100 * fraction:.2g}%"
 
 
 def _losses(evaluate: _Evaluate, names: Sequence[str], points: Sequence[Sequence[float]]) -> _Array:

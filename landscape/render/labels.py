@@ -34,7 +34,7 @@ def short_axis_labels(surfaces: Sequence[Surface]) -> tuple[tuple[str, str], str
         note = f"{_FILTER_NORMALIZED.strip()} directions"
     elif _OF_VARIANCE in x + y:
         x, y = x.replace(_OF_VARIANCE, ""), y.replace(_OF_VARIANCE, "")
-        note = "PC: principal component, with its share of the variance"
+        note = "PC: principal component (% of the variance)"
     return (x, y), note
 
 
@@ -136,17 +136,14 @@ def end_names(surface: Surface, axis: int = 0) -> tuple[str, str] | None:
     return next((names for names in candidates if names[0] != names[1]), ("origin", candidates[0][1]))
 
 
+def run_label(name: str) -> str:
+    """Return the name of a run as figures write it: that of an optimizer in its usual spelling, any other as it is."""
+    return _METHODS.get(name, name)
+
+
 def _signed(number: float | None) -> str:
     """Return a number with a minus sign instead of a hyphen."""
     return f"{number:g}".replace("-", "\N{MINUS SIGN}")
-
-
-def variance_note(surface: Surface) -> str:
-    """Return the share of the variance that each principal component holds; empty for other directions."""
-    shares = [recipe.explained_variance_ratio for recipe in surface.metadata.recipes[: len(surface.coordinates)]]
-    if not shares or not all(shares):
-        return ""
-    return ", ".join(f"PC {k + 1} {share:.0%}" for k, share in enumerate(shares) if share) + _OF_VARIANCE
 
 
 def formula_title(surface: Surface) -> str:

@@ -12,7 +12,7 @@ from landscape._utils.text import non_breaking
 if TYPE_CHECKING:
     from landscape.geometry.trajectory import Trajectory
 
-WIDTH_NOTE = "thinner paths are farther from the plane, in % of the run's largest distance from the origin"
+WIDTH_NOTE = "thinner paths are farther off, in % of the largest displacement"
 """Meaning of the width of paths, stated once in each figure."""
 _THINNEST = 0.18
 """Width of a path far from the plane, as a fraction of its width on the plane."""
@@ -53,15 +53,19 @@ def distance_notes(trajectories: Sequence[Trajectory], distance: bool | None = N
     """
     if distance is False:
         return []
-    parts, drawn = [], False
+    known, unknown, drawn = [], [], False
     for trajectory in trajectories:
         name, relative = non_breaking(trajectory.name or "path"), relative_distance(trajectory)
+        of = f"\N{NO-BREAK SPACE}({name})" if len(trajectories) > 1 else ""
         if relative is not None:
-            parts.append(f"up to {_percent(float(relative.max()))} ({name})")
+            known.append(f"{'' if drawn else 'up to '}{_percent(float(relative.max()))}{of}")
             drawn = True
+        elif distance and np.isfinite(trajectory.distance).any():
+            known.append(f"0%{of}")
         elif distance:
-            parts.append(f"{'0' if np.isfinite(trajectory.distance).any() else 'unknown'} ({name})")
-    notes = [f"distance from the plane: {', '.join(parts)}"] if parts else []
+            unknown.append(name)
+    notes = [f"{', '.join(known)} off the plane"] if known else []
+    notes += [f"distance from the plane unknown: {', '.join(unknown)}"] if unknown else []
     return notes + [WIDTH_NOTE] * drawn
 
 
@@ -84,4 +88,4 @@ def long_runs(mask: np.ndarray, lengths: np.ndarray, shortest: float) -> np.ndar
 
 
 def _percent(fraction: float) -> str:
-    return non_breaking(f"{fraction:.0%}".replace("%", " %") if fraction >= 0.01 else f"{100 * fraction:.1g} %")
+    return f"{fraction:.0%}" if fraction >= 0.01 else f"{100 * fraction:.1g}%"

@@ -1,8 +1,10 @@
-"""Room for colour bars, labels and notes in figures of the user, which matplotlib makes without a layout engine."""
+"""Room for what is around axes: in figures of the user, made without a layout engine, and in rows of panels."""
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.gridspec import SubplotParams
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 _PASSES = 4
 """Axes of equal scale change their shape in each pass; later passes move them by less than a pixel."""
+_SHAPES = (0.4, 1.6)
+"""Least and largest height over width of panels that have one shape."""
 _MARGINS = ("left", "right", "bottom", "top", "wspace", "hspace")
 
 
@@ -38,3 +42,30 @@ def make_room(ax: Axes) -> None:
         warnings.simplefilter("ignore", UserWarning)  # a figure that is too small keeps its layout
         for _ in range(_PASSES):
             ConstrainedLayoutEngine().execute(figure_of(ax))
+
+
+def equal_heights(axes: Sequence[Axes], *, one_row: bool, keep_units: bool, least: float) -> None:
+    """Make panels in rows equally high whose ranges have different shapes.
+
+    In one row, widths become proportional to the ranges, and the units of both axes stay equal. Where that would make a
+    panel illegible, and in several rows, all panels get the same shape, that of the mean.
+
+    Args:
+        axes: axes of the panels, in a new figure.
+        one_row: True if all are in one row.
+        keep_units: True to keep the units of both axes equal in any case, if they are.
+        least: width of a legible panel in inches, with its tick labels.
+    """
+    ranges = [(abs(x[1] - x[0]), abs(y[1] - y[0])) for x, y in ((ax.get_xlim(), ax.get_ylim()) for ax in axes)]
+    wide = [width / height for width, height in ranges]
+    if max(wide) - min(wide) < 1e-9 * max(wide):
+        return
+    grid = axes[0].get_gridspec()
+    legible = figure_of(axes[0]).get_figwidth() * min(wide) / sum(wide) > least
+    if one_row and grid is not None and (legible or keep_units) and all(ax.get_aspect() != "auto" for ax in axes):
+        grid.set_width_ratios(wide)
+    elif not keep_units:
+        mean = math.exp(-sum(map(math.log, wide)) / len(wide))
+        for ax in axes:
+            ax.set_aspect("auto")
+            ax.set_box_aspect(min(max(mean, _SHAPES[0]), _SHAPES[1]))

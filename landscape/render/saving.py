@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from landscape._utils.files import replacing_group
 from landscape._utils.text import xml_text
 from landscape.render.style import DEFAULT_DPI
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from landscape.render.figure import RcParams
 
 FIGURE_SUFFIXES = (".pdf", ".png", ".svg", ".pgf")
+_MOST_DRAWINGS = 8
+"""Drawings, at most, until a layout repeats itself: three for most figures, five for panels of unequal widths."""
 
 
 def save(figure: Figure, path: str | os.PathLike[str], dpi: float = DEFAULT_DPI, *, transparent: bool = False) -> Path:
@@ -76,8 +80,13 @@ def _fixed_layout(figure: Figure) -> Iterator[None]:
             spec = ax.get_subplotspec()
             if spec is not None:
                 ax.set_subplotspec(spec)
-        for _ in range(3):
+        before = None
+        for _ in range(_MOST_DRAWINGS):
             figure.draw_without_rendering()
+            places = np.array([ax.get_position(original=True).bounds for ax in figure.axes])
+            if before is not None and np.abs(places - before).max(initial=0.0) < 1e-8:
+                break
+            before = places
         figure.set_layout_engine("none")
         for ax in figure.axes:
             # The solver repeats itself up to rounding errors only, which move a pixel now and then.

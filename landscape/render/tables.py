@@ -11,8 +11,8 @@ from landscape._utils.names import unknown
 from landscape.analysis.sharpness.numbers import Comparison, Number
 
 FORMATS = ("text", "markdown", "latex", "csv")
-_NUMBER_HEADER = ("network", "measure", "radius", "value", "95 % interval", "unit", "over", "directions", "samples")
-_COMPARISON_HEADER = ("measure", "radius", "difference", "value", "95 % interval", "p", "over")
+_NUMBER_HEADER = ("network", "measure", "radius", "value", "95% interval", "unit", "over", "directions", "samples")
+_COMPARISON_HEADER = ("measure", "radius", "difference", "value", "95% interval", "p", "over")
 _LATEX = str.maketrans(
     {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
      "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
@@ -40,7 +40,7 @@ def number_table(numbers: Sequence[Number], form: str = "text") -> str:
     ]  # fmt: skip
     if form == "text":  # 80 columns have no room for what is the same everywhere
         return _text(
-            ("measure", "radius", "value", "95 % interval", "unit", "dirs", "n"),
+            ("measure", "radius", "value", "95% interval", "unit", "dirs", "n"),
             [(row[1], row[2], row[3], row[4], row[5], row[7], row[8]) for row in rows],
             [row[0] for row in rows],
         )
@@ -59,7 +59,7 @@ def comparison_table(comparisons: Sequence[Comparison], form: str = "text") -> s
     ]  # fmt: skip
     if form == "text":
         return _text(
-            ("measure", "radius", "difference", "95 % interval", "p"),
+            ("measure", "radius", "difference", "95% interval", "p"),
             [(row[0], row[1], row[3], row[4], row[5]) for row in rows],
             [row[2] for row in rows],
         )

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 _KINDS = ("line", "plane", "volume")
 _SPLITS = {"train": "training", "val": "validation", "plane": "in-plane"}
-_METRICS = {"acc": "accuracy"}
+_METRICS = {
+    "acc": "accuracy", "top1": "top-1", "top5": "top-5", "f1": "F1", "r2": "R²", "iou": "IoU", "miou": "mIoU",
+    "ap": "AP", "auc": "AUC", "auroc": "AUROC", "roc": "ROC", "mse": "MSE", "rmse": "RMSE", "mae": "MAE", "nll": "NLL",
+    "kl": "KL", "ece": "ECE", "mcc": "MCC", "psnr": "PSNR", "ssim": "SSIM", "bleu": "BLEU", "wer": "WER", "cer": "CER",
+}  # fmt: skip
+"""Parts of a measure's name that are written otherwise in words."""
 _FIXED = {
     "status": "status of the point",
     "seconds": "time spent on the point",

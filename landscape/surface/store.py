@@ -122,7 +122,7 @@ class MemoryStore:
 MAX_FLUSH_INTERVAL = 5.0
 """Longest time in seconds between flushes, on a slow disk: the most that a crash can lose."""
 FLUSH_COST_FACTOR = 50.0
-"""Time between flushes on a fast disk, in units of the time that a flush takes (some milliseconds): 2 % overhead."""
+"""Time between flushes on a fast disk, in units of the time that a flush takes (some milliseconds): 2% overhead."""
 
 
 class FileStore(MemoryStore):

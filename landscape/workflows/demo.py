@@ -161,7 +161,7 @@ class _Demo:
     def compute_surfaces(self, network: str) -> list[Path]:
         """Compute the random plane at the end of SGD and the plane of both paths, and project the paths on it."""
         self.heading(f"{network} ({NETWORKS[network]})")
-        points, title = self.options.points, f"{network}, {NETWORKS[network]}"
+        points, title = self.options.points, f"ResNet-20 {NETWORKS[network]}"
         runs = [self._run(network, name) for name in OPTIMIZERS]
         random, joint = (self.out / "surfaces" / f"{network}{suffix}.h5" for suffix in ("", "-paths"))
         plane, paths = (self.out / "trajectories" / f"{network}-{name}.h5" for name in ("paths", "joint"))

@@ -13,6 +13,7 @@ from landscape.render.labels import axis_labels, end_names, short_axis_labels
 from landscape.render.plots.contour import plot_contour
 from landscape.render.plots.curve import plot_curve
 from landscape.render.plots.interpolation import plot_interpolation
+from landscape.render.plots.options import ContourOptions
 from landscape.render.plots.panels import plot_metrics, plot_panel
 from landscape.render.plots.seeds import plot_seed_band
 from landscape.render.saving import save
@@ -141,7 +142,10 @@ def _plot_contours(
         raise ValueError(f"expected one title for each of {panels} panels, got {len(options.titles)}")
     if len(metrics) > 1 and len(surfaces) > 1:
         raise ValueError("expected one metric for several surfaces, or one surface for several metrics")
-    labels, about_axes = short_axis_labels(surfaces) if panels > 1 else (axis_labels(surfaces), "")
+    if len(surfaces) > 1:
+        labels, about_axes = ContourOptions.axis_labels, ""  # each panel has its own
+    else:
+        labels, about_axes = short_axis_labels(surfaces) if panels > 1 else (axis_labels(surfaces), "")
     common = options.contours(labels, (about_axes,) if about_axes else ())
     axes = _axes(ax, panels)
     given = None if ax is None else [one for one in axes if one is not None]

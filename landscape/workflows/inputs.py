@@ -11,6 +11,7 @@ import numpy as np
 
 from landscape.analysis.noise import origin_values
 from landscape.geometry.trajectory import Trajectory
+from landscape.render.labels import run_label
 from landscape.render.through import nearest_step, paths_from
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import Surface
@@ -71,7 +72,7 @@ def load_surfaces(
 
 
 def load_trajectories(sources: TrajectorySource | Sequence[TrajectorySource], surfaces: int) -> list[list[Trajectory]]:
-    """Return the trajectories of each surface.
+    """Return the trajectories of each surface; runs named like an optimizer get its usual spelling (``SGD``).
 
     Args:
         sources: all trajectories of a single surface, or one source for each of several surfaces, in their order.
@@ -83,7 +84,7 @@ def load_trajectories(sources: TrajectorySource | Sequence[TrajectorySource], su
     """
     if isinstance(sources, Trajectory | str | os.PathLike):
         sources = [sources]
-    groups = [_read(source) for source in sources]
+    groups = [[replace(path, name=run_label(path.name)) for path in _read(source)] for source in sources]
     if surfaces == 1:
         return [[trajectory for group in groups for trajectory in group]]
     if groups and len(groups) != surfaces:

@@ -46,7 +46,7 @@ def measure_sharpness(
     progress: ProgressOption[Steps] = None,
     stop: Callable[[], bool] | None = None,
 ) -> SharpnessResult:
-    """Measure the sharpness of networks by one or several definitions, with 95 % intervals over directions and data.
+    """Measure the sharpness of networks by one or several definitions, with 95% intervals over directions and data.
 
     ``docs/sharpness.md`` gives the formula and source of each measure, says how intervals are computed, and which of
     the measures have been shown to predict generalization. Values do not depend on the number of ranks, nor on

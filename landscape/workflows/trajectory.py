@@ -23,6 +23,7 @@ from landscape.geometry.weights import Weights
 from landscape.problem.given import ProblemLike, spec_of
 from landscape.problem.problem import Problem
 from landscape.problem.spec import ProblemSpec
+from landscape.render.labels import optimizer_labels
 from landscape.surface.plane_files import read_plane
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import Surface
@@ -69,7 +70,8 @@ def project(
         measure: True to measure the training loss of checkpoints that were saved without it.
         gradient: True to compute the gradient of the training loss at each checkpoint: the slope along each axis, its
             norm, and the share of it that lies within the plane.
-        names: names of the trajectories in legends; by default those of the runs' directories.
+        names: names of the trajectories in legends; by default those of the runs' directories, and for a single run its
+            optimizer with the learning rate, or ``path`` if that is unknown.
         out: trajectory file to write; a plane that is in no surface file is stored with the paths.
         attach: True to write the paths into the surface file too, where ParaView shows them.
         overwrite: True to replace a file that exists.
@@ -107,7 +109,7 @@ def project(
             plane if isinstance(plane, Plane) else principal_plane_of(opened, axes=axes, problem=problem, trust=trust)
         )
     with trusting(trust), reporting(progress, "projecting", "checkpoint", lambda steps: steps) as report:
-        trajectories = _project(opened, names or run_names(opened), chosen, problem, measure, report)
+        trajectories = _project(opened, names or path_names(opened), chosen, problem, measure, report)
         if gradient:
             trajectories = [
                 _with_gradient(trajectory, run, chosen, problem)
@@ -205,6 +207,14 @@ def _several(runs: RunsLike) -> Sequence[Run | CheckpointSeries | PathName]:
 
 def _build(run: Run | CheckpointSeries, problem: ProblemSpec | None, splits: Sequence[str] | None = None) -> Problem:
     return run.build_problem(splits) if problem is None else problem.build(splits)
+
+
+def path_names(runs: Sequence[Run | CheckpointSeries]) -> list[str]:
+    """Return a name per run for its path: the optimizer of a single one, if it is known, the directories of several."""
+    if len(runs) > 1:
+        return run_names(runs)
+    optimizer = runs[0].record.optimizer if isinstance(runs[0], Run) else None
+    return ["path"] if optimizer is None else optimizer_labels([optimizer])
 
 
 def run_names(runs: Sequence[Run | CheckpointSeries]) -> list[str]:

@@ -85,7 +85,7 @@ def test_interval_covers_the_maximum(shape, dependence):
         values[:, [0, -1]] = 0
         low, high = interval_of_maximum(values.mean(0), values.std(0, ddof=1) / samples**0.5)
         hits += low <= max(truth[shape].max(), 0) <= high
-    # Three standard deviations of the count below 95 %.
+    # Three standard deviations of the count below 95%.
     assert hits / experiments >= 0.95 - 3 * (0.95 * 0.05 / experiments) ** 0.5
 
 

@@ -47,7 +47,7 @@ def test_skewed_values_have_a_longer_upper_side():
 @pytest.mark.parametrize("spread", [(1, 1, 1), (0.1, 3, 1), (1, 0, 3)])
 def test_coverage_of_means(spread):
     hits = [found.low <= 0 <= found.high for found in (mean_interval(crossed(s, spread=spread)) for s in range(400))]
-    # 95 % with three standard errors of 400 simulations; the program in scripts/ takes many more.
+    # 95% with three standard errors of 400 simulations; the program in scripts/ takes many more.
     assert 0.95 - 0.033 <= np.mean(hits) <= 0.95 + 0.033
 
 

@@ -144,7 +144,7 @@ def test_precision_warning_above_one_percent(largest, warned):
     assert (
         PrecisionReport.from_json(report)
         .describe()
-        .endswith("(RMS 0.4 %) at 2 points, and by at most 0.2 % of the relief between them")
+        .endswith("(RMS 0.4%) at 2 points, and by at most 0.2% of the relief between them")
     )
     nothing = {**report, "largest": None, "rms": None}
     assert PrecisionReport.from_json(nothing).is_alarming

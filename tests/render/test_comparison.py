@@ -27,7 +27,7 @@ def test_colour_of_each_run(walk, slope):
     assert {name: drawn[name] for name in names} == dict(zip(names, TRAJECTORY_COLOURS, strict=False))
     small_print = " ".join(" ".join(text.get_text() for text in figure.texts).split())
     assert "the plane holds 93%" in small_print
-    assert "distance from the plane: up to 60\N{NO-BREAK SPACE}% (a), " in " ".join(drawn_notes)
+    assert "up to 60%\N{NO-BREAK SPACE}(a), " in " ".join(drawn_notes)
 
 
 def test_missing_histories(walk, slope):

@@ -420,10 +420,10 @@ def test_distance_is_stated_unless_on_the_plane() -> None:
     far = trajectory([(0, 0.5), (0, 0)], distance=[3.0, 0.0])
     on = trajectory([(0, 0.5), (0, 0)], distance=[0.0, 0.0])
     notes = plot_contour(surface(), [far, on]).notes
-    assert next(note for note in notes if "from the plane" in note).count("(") == 1
-    assert not any("from the plane" in note for note in plot_contour(surface(), [on]).notes)
+    assert next(note for note in notes if "off the plane" in note).count("(") == 1
+    assert not any("the plane" in note for note in plot_contour(surface(), [on]).notes)
     silent = plot_contour(surface(), [far], options=ContourOptions(distance=False))
-    assert not any("from the plane" in note for note in silent.notes)
+    assert not any("the plane" in note for note in silent.notes)
 
 
 def test_names_at_ends_are_not_in_the_legend() -> None:
@@ -440,3 +440,17 @@ def test_names_at_ends_are_not_in_the_legend() -> None:
     assert mixed.paths[1].name is None
     legend = next(child for child in mixed.axes.get_children() if hasattr(child, "get_texts"))
     assert [text.get_text() for text in legend.get_texts()] == [long.name, "start", "end"]
+
+
+def test_levels_are_not_written_under_paths_and_their_names() -> None:
+    """A path along a ring of the bowl, ending on it."""
+    angles = np.linspace(0, 1.9 * np.pi, 40)
+    for radius in (0.2, 0.35, 0.5):
+        path = trajectory(list(zip(radius * np.cos(angles), radius * np.sin(angles), strict=True)), "SGD")
+        artists = plot_contour(surface(), [path])
+        ax = artists.axes
+        line = ax.transData.transform(np.column_stack(artists.paths[0].line.get_data()))
+        assert artists.labels
+        for text in artists.labels:
+            middle = np.array(ax.transData.transform(text.get_position()))
+            assert np.linalg.norm(line - middle, axis=1).min() > 0.5 * text.get_fontsize() * artists.figure.dpi / 72

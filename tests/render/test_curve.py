@@ -119,7 +119,7 @@ def test_path_heights() -> None:
     assert own.paths[0].line.get_ydata().tolist() == [9, 9, 9]
     assert own.scale.vmax == 9
     assert own.notes[0] == "SGD leaves the plotted range (1 of 3 checkpoints outside)"
-    assert own.notes[1] == "distance from the plane: 0 (SGD)"
+    assert own.notes[1] == "0% off the plane"
     assert own.axes.get_xlim() == (-1, 1.5)
     on_plane = plot_curve(line(), [trajectory([0.5, 0.0], surface_loss=0.4)])
     assert on_plane.paths[0].line.get_ydata().tolist() == [0.4, 0.4]

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from landscape.render.figure import small_size, wrap_notes
-from landscape.render.labels import optimizer_labels
+from landscape.render.labels import optimizer_labels, run_label
 from landscape.render.style import SIZES, new_figure
+from landscape.render.ticks import metric_label
 from landscape.training.optimizers import describe
 
 
@@ -21,8 +22,8 @@ def test_optimizer_labels():
 
 
 NOTES = (
-    "PC: principal component, with its share of the variance",
-    "distance from the plane: up to 34 % (sgd), up to 21 % (adam)",
+    "PC: principal component (% of the variance)",
+    "up to 34% (SGD), 21% (Adam) off the plane",
     "smoothed between 31 × 31 points",
 )
 
@@ -36,3 +37,12 @@ def test_small_print_stays_inside(size):
             note.set_text(wrap_notes(NOTES, width))
             assert note.get_window_extent().width / figure.dpi < 1.025 * width
             assert "31 × 31" in note.get_text()
+
+
+def test_measures_and_runs_are_written_as_usual():
+    names = ("train_loss", "train_f1", "test_auc", "val_miou", "train_acc", "test_top1_acc", "train_my_own_measure")
+    assert [metric_label(name) for name in names] == [
+        "training loss", "training F1", "test AUC", "validation mIoU", "training accuracy (%)",
+        "test top-1 accuracy (%)", "training my own measure",
+    ]  # fmt: skip
+    assert [run_label(name) for name in ("sgd", "adam", "run-3", "sgd-small")] == ["SGD", "Adam", "run-3", "sgd-small"]

@@ -171,15 +171,35 @@ def test_notes_of_one_panel_say_which() -> None:
     assert "left: SGD" in notes or "SGD" not in notes
 
 
-def test_shares_of_variance_that_differ_are_notes() -> None:
+def test_shares_of_variance_are_at_the_axes_of_each_panel() -> None:
     def on_components(name: str, first: float) -> Surface:
         recipes = (DirectionRecipe(kind="pca", explained_variance_ratio=first),
                    DirectionRecipe(kind="pca", explained_variance_ratio=0.1))  # fmt: skip
         return replace(surface(name), metadata=SurfaceMetadata(recipes=recipes))
 
     options = ContourOptions(style="heat")
-    notes = plot_panel([on_components("a", 0.84), on_components("b", 0.7)], options=options).notes
-    assert "left: PC 1 84%, PC 2 10% of the variance" in notes
-    assert "right: PC 1 70%, PC 2 10% of the variance" in notes
-    equal = plot_panel([on_components("a", 0.84), on_components("b", 0.84)], options=options).notes
-    assert not any("variance" in note for note in equal)
+    differ = plot_panel([on_components("a", 0.84), on_components("b", 0.7)], options=options)
+    assert [ax.get_xlabel() for ax in differ.axes] == ["PC 1 (84%)", "PC 1 (70%)"]
+    assert [ax.get_ylabel() for ax in differ.axes] == ["PC 2 (10%)"] * 2
+    assert differ.notes[-1] == "PC: principal component (% of the variance)"
+    equal = plot_panel([on_components("a", 0.84), on_components("b", 0.84)], options=options)
+    assert [ax.get_ylabel() for ax in equal.axes] == ["PC 2 (10%)", ""]
+
+
+def test_panels_of_different_ranges_are_equally_high() -> None:
+    for size, rights in (("page", (1.0, 2.5)), ("page", (1.0, 2.0, 3.0)), ("slide", (1, 4, 2, 1.5, 1, 3))):
+        surfaces = [surface(str(k), right=right) for k, right in enumerate(rights)]
+        figure = plot_panel(surfaces, options=ContourOptions(style="heat", size=size)).figure
+        figure.draw_without_rendering()
+        rows: dict[float, list[float]] = {}
+        for ax in panels(figure):
+            rows.setdefault(round(ax.bbox.y0), []).append(ax.bbox.height)
+        assert sum(map(len, rows.values())) == len(rights)
+        for heights in rows.values():
+            assert max(heights) - min(heights) < 1.5, "pixels"
+        if size == "page":
+            assert len(rows) == 1
+            for ax in panels(figure):
+                (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+                unit = ax.bbox.width / (right - left), ax.bbox.height / (top - bottom)
+                assert unit[0] == pytest.approx(unit[1], rel=0.01)

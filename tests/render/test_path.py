@@ -67,12 +67,13 @@ def test_distance_notes() -> None:
     far = trajectory([(1, 0), (0, 0)], distance=[0.5, 0], displacement=[2.0, 0])
     near = trajectory([(1, 0), (0, 0)], "Adam", distance=[0.002, 0.001], displacement=[2.0, 1.0])
     notes = distance_notes([far, near])
-    said = "distance from the plane: up to 25 % (SGD), up to 0.1 % (Adam)"
-    assert notes[0].replace("\N{NO-BREAK SPACE}", " ") == said
+    assert notes[0].replace("\N{NO-BREAK SPACE}", " ") == "up to 25% (SGD), 0.1% (Adam) off the plane"
     assert notes[1] == WIDTH_NOTE
     unknown, on = trajectory([(1, 0)]), trajectory([(1, 0)], "Adam", distance=[0], displacement=[2])
     assert distance_notes([unknown, on]) == distance_notes([far], False) == []
-    assert distance_notes([unknown, on], True) == ["distance from the plane: unknown (SGD), 0 (Adam)"]
+    assert distance_notes([far]) == ["up to 25% off the plane", WIDTH_NOTE], "a single run needs no name"
+    said = [note.replace("\N{NO-BREAK SPACE}", " ") for note in distance_notes([unknown, on], True)]
+    assert said == ["0% (Adam) off the plane", "distance from the plane unknown: SGD"]
 
 
 def test_width_falls_with_distance() -> None:

@@ -212,7 +212,7 @@ def test_basins_of_a_run(run, other):
         assert found[name, "basin-q25"].value <= median.value <= found[name, "basin-q75"].value
         assert found[name, "basin-worst-ray"].value <= median.value
         assert len(result.rays[name]) == 6
-    assert result.criterion == "accuracy changes by 10 %"
+    assert result.criterion == "accuracy changes by 10%"
     assert {comparison.measure for comparison in result.comparisons} == {
         "basin-median", "basin-q25", "basin-q75", "basin-gradient", "basin-worst-direction",
     }  # fmt: skip

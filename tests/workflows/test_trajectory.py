@@ -30,7 +30,7 @@ def test_plane_of_a_surface(run, surface, tmp_path):
     (path,) = project(run, surface, out=tmp_path / "t.h5", attach=True)
     assert path.coordinates[-1] == pytest.approx([0, 0], abs=1e-6)
     assert np.isfinite(path.surface_loss[-1])
-    assert path.name == run.path.name
+    assert path.name == "Adam, lr 0.01"
     for file in (tmp_path / "t.h5", surface):
         assert np.array_equal(read_trajectories(file)[0].coordinates, path.coordinates)
     with pytest.raises(StoreError, match="exists"):

@@ -106,9 +106,9 @@ class BasinConfig:
 
     @property
     def criterion(self) -> str:
-        """Change in words, once resolved: "loss rises by 100 %"."""
+        """Change in words, once resolved: "loss rises by 100%"."""
         verb = "rises" if self.metric == "loss" else "changes"
-        amount = f"{self.change:g}" if self.share is None else f"{100 * self.share:g} %"
+        amount = f"{self.change:g}" if self.share is None else f"{100 * self.share:g}%"
         name = "accuracy" if self.metric == "acc" else self.metric
         return f"{name} {verb} by {amount}"
 

@@ -20,7 +20,7 @@ class Number:
         measure: name of the measure.
         radius: radius of the perturbation, in the unit that the measure defines; None if it has none.
         value: estimate.
-        low: lower end of the 95 % interval; NaN if unknown.
+        low: lower end of the 95% interval; NaN if unknown.
         high: upper end of the interval; NaN if unknown.
         n: number of samples (for a merge tree, of grid points) behind the number.
         directions: number of directions or starts; 0 if there are none.
@@ -66,7 +66,7 @@ class Comparison:
         first: name of the first network.
         second: name of the second one.
         difference: value of the second minus value of the first.
-        low: lower end of the 95 % interval; NaN if unknown.
+        low: lower end of the 95% interval; NaN if unknown.
         high: upper end.
         p_value: two-sided p-value of a difference of zero; NaN if unknown.
         over: what the interval accounts for, as for :class:`Number`.

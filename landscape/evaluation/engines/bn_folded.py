@@ -33,7 +33,7 @@ class BatchNormFoldedEngine:
     network's size is allocated. ReLU works in place where nothing else uses its input. On a CPU, images are
     channels-last.
 
-    ReLU stays outside of the convolution's kernel: inside, it would be 2 to 5 % faster, but oneDNN's turns NaN into 0,
+    ReLU stays outside of the convolution's kernel: inside, it would be 2 to 5% faster, but oneDNN's turns NaN into 0,
     and NaN is a value.
 
     Attributes:

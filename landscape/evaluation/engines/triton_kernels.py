@@ -102,7 +102,7 @@ def convolution(
             acc = _row(acc, x, w, base, oh0, ow0, cols, kh, live, H, W, CIN, COUT, KW, BK, PRECISION)
     else:
         PARTS: tl.constexpr = (CIN + BK - 1) // BK
-        # A loop and not unrolled: Triton then loads the next taps while this one is multiplied, 15 to 25 % faster.
+        # A loop and not unrolled: Triton then loads the next taps while this one is multiplied, 15 to 25% faster.
         for i in tl.range(0, KH * KW * PARTS, num_stages=STAGES):
             acc = _tap(
                 acc, x, w, base, oh0, ow0, cols, i // PARTS, live, (i % PARTS) * BK, H, W, CIN, COUT, KW, BK, PRECISION

@@ -127,7 +127,7 @@ def plot_connection(
         figure.legend(handles=ordered, loc="outside upper center", **look)
         notes += [
             f"barrier: {metric_label(f'{first}_{chosen[0]}')} above the interpolation between the ends (bracket), with "
-            "95 % interval",
+            "95% interval",
             f"shaded: ±\N{NO-BREAK SPACE}{STANDARD_ERRORS:g} paired s.e. of that difference",
         ]
         written = tuple(dict.fromkeys(note for note in notes if note))

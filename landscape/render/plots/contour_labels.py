@@ -20,7 +20,7 @@ _STATIONS = 60
 def label_lines(
     ax: Axes, lines: QuadContourSet, levels: np.ndarray, texts: Sequence[str], keep_clear: np.ndarray, fontsize: float
 ) -> tuple[Text, ...]:
-    """Label contour lines; a line that is too short or too crowded for its label gets none.
+    """Label contour lines where they are far from each other; a line that is too short or too crowded gets none.
 
     Args:
         ax: axes with final limits and size.
@@ -46,6 +46,10 @@ def label_lines(
     written = np.empty((0, 2))
     labelled: dict[float, str] = {}
     drawn = np.asarray(lines.levels, dtype=np.float64)
+    around = [
+        np.concatenate([to_em(_stations(piece)) for piece in _pieces(lines, k)] or [np.empty((0, 2))])
+        for k in range(len(drawn))
+    ]
     for level, text in zip(levels.tolist(), texts, strict=True):
         index = int(np.abs(drawn - level).argmin())
         stations = [_stations(piece) for piece in _pieces(lines, index) if _length(to_em(piece)) > 6]
@@ -55,9 +59,11 @@ def label_lines(
         at = to_em(points)
         # In em. A label closer to the border than half its width is cut; a distance of three or more is ideal.
         border = np.minimum(at - low, high - at).min(axis=1)
-        others = _nearest(at, written)
-        room = np.minimum(border, 3) + np.minimum(others, 12) + np.minimum(_nearest(at, obstacles), 6)
-        room[(border < 0.4 + 0.27 * _characters(text)) | (others < 2.5)] = -np.inf
+        others, marks = _nearest(at, written), _nearest(at, obstacles)
+        gap = _nearest(at, np.concatenate([*around[:index], *around[index + 1 :], np.empty((0, 2))]))
+        room = np.minimum(border, 3) + np.minimum(others, 12) + np.minimum(marks, 6) + 6 * np.minimum(gap, 0.9)
+        half = 0.27 * _characters(text)
+        room[(border < 0.4 + half) | (others < 2.5) | (marks < 0.4 + half)] = -np.inf
         best = int(room.argmax())
         if np.isfinite(room[best]):
             spots.append(points[best])

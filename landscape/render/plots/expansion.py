@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape._utils.text import non_breaking
 from landscape.geometry.quadratic import within_plane
 from landscape.render.style import halo_effects
 
@@ -100,7 +99,7 @@ def _share(surface: Surface) -> str:
 
 
 def _percent(fraction: float) -> str:
-    return non_breaking(f"{100 * fraction:.2g} %")
+    return f"{100 * fraction:.2g}%"
 
 
 def draw_quadratic(ax: Axes, surface: Surface, scale: Scale, levels: NDArray[np.float64]) -> tuple[QuadContourSet, str]:

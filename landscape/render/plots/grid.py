@@ -16,6 +16,7 @@ from landscape.render.plots.contour import bar_ticks, contour_levels, label_leve
 from landscape.render.plots.multiples import GridLabels, PanelGrid
 from landscape.render.plots.options import ContourOptions, PathOptions
 from landscape.render.plots.path import path_handles, path_notes, plot_path
+from landscape.render.plots.path_names import covered
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import halo_effects, path_indices
 from landscape.render.ticks import metric_label
@@ -104,7 +105,10 @@ def finish_grid(
     grid.arrange(replace(labels, notes=notes if options.show_notes else ()), legend)
     if options.labels_levels and grid.axes[0].bbox.width / grid.figure.dpi >= _LABEL_WIDTH:
         panels = [
-            replace(panel, labels=label_levels(panel.axes, panel.lines, panel.scale, panel.levels, group))
+            replace(
+                panel,
+                labels=label_levels(panel.axes, panel.lines, panel.scale, panel.levels, group, covered(panel.paths)),
+            )
             if panel.lines is not None
             else panel
             for panel, group in zip(panels, paths, strict=True)

@@ -116,7 +116,7 @@ def plot_numbers(numbers: Sequence[Number], *, ax: Axes | None = None, size: str
         if len(sources) > 1:
             legend_above(axes, points)
         arrows = any(number.low <= 0 < number.value for number in numbers)
-        notes = ["bars: 95 % intervals" + (", with an arrow where they reach 0 or less" if arrows else "")]
+        notes = ["bars: 95% intervals" + (", with an arrow where they reach 0 or less" if arrows else "")]
         if left_out:
             notes.append(f"left out: {counted(left_out, 'value')}, infinite, unknown or not positive")
         add_note(axes, *notes)
@@ -177,8 +177,8 @@ def plot_basin(
         low, high = (f"{100 * q:g}" for q in _QUANTILE_BAND)
         criterion = next((n.remark for n in numbers if n.measure in QUANTILES), "")
         notes = [
-            f"band: {low} to {high} % of the random rays, as far as all were evaluated (dots, joined by thin lines)",
-            f"vertical: median radius with its 95 % interval, where {criterion}",
+            f"band: {low} to {high}% of the random rays, as far as all were evaluated (dots, joined by thin lines)",
+            f"vertical: median radius with its 95% interval, where {criterion}",
         ]
         figure.add_footnote(wrap_notes(notes, 0.97 * figure.get_figwidth()), small_size())
     return BasinArtists(figure, tuple(panels), tuple(medians), tuple(notes))

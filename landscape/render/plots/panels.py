@@ -19,12 +19,13 @@ from landscape.render.figure import (
     wrap_notes,
     wrap_titles,
 )
-from landscape.render.labels import axis_labels, short_axis_labels, variance_note
+from landscape.render.labels import short_axis_labels
 from landscape.render.plots.artists import ContourArtists, PanelArtists, PathArtists
 from landscape.render.plots.contour import bar_ticks, contour_levels, label_levels, plane_limits, plot_contour
 from landscape.render.plots.options import ContourOptions
 from landscape.render.plots.path import path_handles
 from landscape.render.plots.path_names import covered, name_ends
+from landscape.render.room import equal_heights
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import named_size, new_figure, path_indices, size_for_panels, style_context
 from landscape.render.ticks import metric_label
@@ -55,7 +56,8 @@ def plot_panel(
 ) -> PanelArtists:
     """Compare surfaces of two axes in panels with one scale and the same contour levels.
 
-    Each panel keeps its own coordinate range.
+    Each panel keeps its own coordinate range. Panels in a row are equally high: their widths follow from their ranges,
+    or, in several rows, they all have the same shape.
 
     Args:
         surfaces: at least one surface with values ``(ny, nx)``.
@@ -109,16 +111,16 @@ def plot_panel(
             )
             for surface, group, title, one in zip(surfaces, paths, titles, axes, strict=True)
         ]
+        labels, about = _labels(surfaces, options)
         if new:
-            _label_outer(axes, columns, _labels(surfaces, options), hide=same)
+            _label_outer(axes, columns, labels, hide=same)
+            if rows < len(axes):
+                equal_heights(axes, one_row=rows == 1, keep_units=options.aspect == "equal", least=_MIN_WIDTH)
             new.align_xlabels(axes)
         bar = None
         if options.colour_bar is not False:
             bar = _shared_bar(axes, panels, rows, metric_label(name), options.style)
-        shares = [variance_note(surface) for surface in surfaces]
-        if len(set(shares)) > 1:  # otherwise the axis labels have them
-            panels = [replace(p, notes=(*p.notes, *filter(None, [own]))) for p, own in zip(panels, shares, strict=True)]
-        notes = _joint_notes(panels, columns)
+        notes = [*_joint_notes(panels, columns), *filter(None, [about])]
         panels = _finish(new, axes, panels, notes, options)
         panels = _label_lines(panels, paths, options)
     return PanelArtists(figure_of(axes[0]), tuple(panels), bar, tuple(notes))
@@ -219,13 +221,16 @@ def _axes(
     return axes[:count]
 
 
-def _labels(surfaces: Sequence[Surface], options: ContourOptions) -> list[tuple[str, str]]:
-    """Return the axis labels of each panel: its own if the planes differ in kind and the caller names no others."""
+def _labels(surfaces: Sequence[Surface], options: ContourOptions) -> tuple[list[tuple[str, str]], str]:
+    """Return the axis labels of each panel, and a note on what they leave out.
+
+    They are its own, unless the caller names others.
+    """
     if options.axis_labels != ContourOptions.axis_labels:
-        return [options.axis_labels] * len(surfaces)
-    # Labels in full fit beside each other for two panels only, and say again what a note has said.
-    in_full = len(surfaces) <= 2 and not options.notes
-    return [axis_labels([each]) if in_full else short_axis_labels([each])[0] for each in surfaces]
+        return [options.axis_labels] * len(surfaces), ""
+    short = [short_axis_labels([each]) for each in surfaces]
+    notes = "; ".join(dict.fromkeys(note for _, note in short if note))
+    return [labels for labels, _ in short], notes
 
 
 def _label_outer(axes: Sequence[Axes], columns: int, labels: Sequence[tuple[str, str]], *, hide: bool) -> None:

@@ -50,9 +50,10 @@ def name_ends(paths: Sequence[PathArtists]) -> tuple[PathArtists, ...]:
 
 
 def covered(paths: Sequence[PathArtists]) -> np.ndarray:
-    """Return points ``(n, 2)`` in data units that the names cover, for labels that keep clear of them."""
+    """Return points ``(n, 2)`` in data units that paths and their names cover, for labels that keep clear of them."""
     found = [np.empty((0, 2))]
     for path in paths:
+        found.append(path.axes.transData.inverted().transform(_points(path.axes, path)))
         if path.name is not None:
             box = path.name.get_window_extent()
             across, up = np.meshgrid(np.linspace(box.x0, box.x1, 7), np.linspace(box.y0, box.y1, 3))

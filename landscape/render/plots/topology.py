@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landscape.analysis.noise import STANDARD_ERRORS
-from landscape.render.figure import small_size, wrap_notes
-from landscape.render.plots.artists import Artists
-from landscape.render.plots.contour import plot_contour
+from landscape.render.figure import figure_of, small_size, wrap_notes
+from landscape.render.plots.artists import Artists, ContourArtists
+from landscape.render.plots.contour import label_levels, plot_contour
 from landscape.render.plots.curve import apply_scale, plot_curve
 from landscape.render.plots.options import ContourOptions, CurveOptions
 from landscape.render.scale import metric_scale
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MAX_BRANCHES = 14
 """Minima drawn at most, those of the highest persistence; the figure says how many are left out."""
 NOISE_COLOUR = "0.6"
+_CONTOURS = "0.25"
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,6 +76,7 @@ def plot_topology(
         size: name of the size of the figure.
     """
     surface = surface.with_interpolated()
+    contours: ContourArtists | None = None
     shown = tree.minima[:MAX_BRANCHES]
     colours = _colours(tree, shown)
     values = surface.metric(tree.metric)
@@ -98,23 +100,28 @@ def plot_topology(
             )  # fmt: skip
             _shade(left, surface, labels, colours)
         else:
-            plot_contour(
+            contours = plot_contour(
                 surface, metric=tree.metric, ax=left,
                 options=ContourOptions(
                     style="lines", scale=chosen, legend=False, show_notes=False, mark_origin=False, colour_map="gray",
                     axis_labels=axis_labels, level_labels=False, colour_bar=False,
                 ),
             )  # fmt: skip
+            if contours.lines is not None:
+                contours.lines.set(array=None, edgecolor=_CONTOURS)
             basins = _colour_basins(left, surface, labels, colours)
         _mark(left, shown_here, colours, tree)
         branches = _draw_tree(right, shown, colours)
         # A curve shares its axis with the tree; the ridges of a plane would leave the tree at the bottom of its axes.
         heights = np.array([*(minimum.value for minimum in shown), *saddles])
         own = len(surface.coordinates) > 1 and len(heights) > 2
-        apply_scale(right, metric_scale(tree.metric, [heights], chosen.kind) if own else chosen, margin=0.06)
+        apply_scale(right, metric_scale(tree.metric, [heights], chosen.kind) if own else chosen, margin=0.09)
         right.set_ylabel(metric_label(tree.metric))
-        notes = [note for note in (*_notes(tree, shown), layer_note) if note]
+        about = f"contours: {metric_label(tree.metric)}, at the values written on them" if contours is not None else ""
+        notes = [note for note in (about, *_notes(tree, shown), layer_note) if note]
         figure.add_footnote(wrap_notes(notes, 0.97 * figure.get_figwidth()), small_size())
+        if contours is not None and contours.lines is not None:
+            _label_contours(contours, shown_here)
     return TopologyArtists(figure, left, right, basins, tuple(branches), tuple(notes))
 
 
@@ -166,17 +173,34 @@ def _shade(ax: Axes, surface: Surface, labels: np.ndarray, colours: dict[int, st
 def _mark(ax: Axes, shown: Sequence[Minimum], colours: dict[int, str], tree: MergeTree) -> None:
     """Mark the minima with their numbers, on a plane at their place and on a curve at their value."""
     for minimum in reversed(shown):
-        at = minimum.coordinates if len(minimum.coordinates) == 2 else (minimum.coordinates[0], minimum.value)
+        x, y = minimum.coordinates if len(minimum.coordinates) == 2 else (minimum.coordinates[0], minimum.value)
         size = 3.0 if minimum.is_noise else 5.0
         ax.plot(
-            *at, "o", color=colours[minimum.number], markersize=size, markeredgecolor="black", markeredgewidth=0.6,
+            x, y, "o", color=colours[minimum.number], markersize=size, markeredgecolor="black", markeredgewidth=0.6,
             zorder=5, clip_on=False,
         )  # fmt: skip
-        if not minimum.is_noise:
-            ax.annotate(
-                str(minimum.number), at, (3, 3), textcoords="offset points", fontsize=small_size(), zorder=6,
-                path_effects=halo_effects(1.8, "white"),
-            )  # fmt: skip
+        _number(ax, minimum, (x, y), (0.6 * size, 0.6 * size))
+
+
+def _number(ax: Axes, minimum: Minimum, at: tuple[float, float], offset: tuple[float, float]) -> None:
+    """Write the number of a minimum beside its mark, in grey if it is noise."""
+    ax.annotate(
+        str(minimum.number), at, offset, textcoords="offset points", fontsize=small_size(), zorder=6,
+        color="0.4" if minimum.is_noise else "black", path_effects=halo_effects(1.8, "white"),
+        horizontalalignment="left" if offset[0] else "center", verticalalignment="bottom" if offset[1] > 0 else "top",
+    )  # fmt: skip
+
+
+def _label_contours(contours: ContourArtists, shown: Sequence[Minimum]) -> None:
+    """Write the values on the contours, away from the minima and their numbers, once the axes have their final size."""
+    ax = contours.axes
+    marks = ax.transData.transform([minimum.coordinates for minimum in shown])
+    step = 0.7 * small_size() * figure_of(ax).dpi / 72
+    numbers = np.concatenate([marks + np.array(offset) * step for offset in ((0, 0), (1, 1), (2, 1))])
+    assert contours.lines is not None  # the caller's condition
+    clear = ax.transData.inverted().transform(numbers)
+    for text in label_levels(ax, contours.lines, contours.scale, contours.levels, (), clear):
+        text.set_color("black")
 
 
 def _draw_tree(ax: Axes, shown: Sequence[Minimum], colours: dict[int, str]) -> list[Line2D]:
@@ -199,28 +223,25 @@ def _draw_tree(ax: Axes, shown: Sequence[Minimum], colours: dict[int, str]) -> l
             x, minimum.value, "o", color=colour, markersize=3.0 if noise else 5.0, markeredgecolor="black",
             markeredgewidth=0.6, zorder=4, clip_on=False,
         )  # fmt: skip
-    ax.set_xticks([places[m.number] for m in shown], [str(m.number) for m in shown])
+        _number(ax, minimum, (x, minimum.value), (0.0, -0.5 * small_size()))
+    ax.set_xticks([])  # only the heights have a meaning
     ax.set_xlim(-0.7, len(shown) - 0.3)
-    ax.set_xlabel("minimum")
+    ax.set_xlabel("minima and the saddles at which their basins merge")
     return branches
 
 
 def _order(shown: Sequence[Minimum]) -> list[int]:
-    """Return the minima from left to right such that no branch crosses another: lower saddles closer to the parent."""
+    """Return the minima from left to right such that no branch crosses another.
+
+    Each is followed by those that merge with it, lower saddles first, so that the deepest minimum is at the left.
+    """
     numbers = {minimum.number for minimum in shown}
 
-    def around(minimum: Minimum) -> list[int]:
+    def following(minimum: Minimum) -> list[int]:
         children = sorted((m for m in shown if m.parent == minimum.number), key=lambda m: m.saddle_value)
-        left: list[int] = []
-        right: list[int] = []
-        for k, child in enumerate(children):
-            if k % 2:
-                left = around(child) + left
-            else:
-                right = right + around(child)
-        return [*left, minimum.number, *right]
+        return [minimum.number, *(number for child in children for number in following(child))]
 
-    return [number for m in shown if m.parent is None or m.parent not in numbers for number in around(m)]
+    return [number for m in shown if m.parent is None or m.parent not in numbers for number in following(m)]
 
 
 def _notes(tree: MergeTree, shown: Sequence[Minimum]) -> list[str]:

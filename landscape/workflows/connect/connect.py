@@ -68,7 +68,7 @@ def connect(
 
     At the ends of each line and curve the network is the checkpoint itself, bit for bit, batch-norm statistics
     included. The barrier is the largest excess over the linear interpolation between the ends (Entezari et al., 2022),
-    with a 95 % confidence interval from differences over the same samples.
+    with a 95% confidence interval from differences over the same samples.
 
     Args:
         sources: two runs or more (of each the last checkpoint), or paths of run directories or checkpoint files, all of

@@ -26,7 +26,7 @@ function compose() {
       relief.height = height;
       const axes = cameraAxes({ azimuth: page.view[0], elevation });
       const covered = views.reduce((total, view) => total + view.fit(axes), 0) / views.length;
-      // Beyond 45 % of the plot, relief counts for more than size.
+      // Beyond 45% of the plot, relief counts for more than size.
       const worth = 8 * Math.min(covered, 0.45) + height - 0.02 * elevation;
       if (worth > most) [most, found] = [worth, { height, elevation, covered }];
     }
