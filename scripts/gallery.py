@@ -36,7 +36,8 @@ TABLE = "| kind of model | what is special | on a plane |\n"
 TIMES = "times.json"
 NOTEBOOK = DOCS / "notebook.ipynb"
 MAX_PICTURE_BYTES, MAX_RECIPE_BYTES = 150_000, 100_000
-MAX_WIDTH, QUALITY = 1400, 90
+MAX_WIDTH, QUALITIES = 1400, (90, 82, 74)
+"""Width of pictures, and qualities of WebP to try before a picture gets narrower, which would blur its text."""
 REVIEW = "## Which network is sharper?\n"
 """Heading from which on docs/gallery.md is written by hand."""
 README_PICTURES = {
@@ -263,16 +264,16 @@ def keep_picture(source: Path, target: Path, max_bytes: int = MAX_PICTURE_BYTES)
 
     with Image.open(source) as opened:
         picture = opened.convert("RGB")
-    width, buffer = min(picture.width, MAX_WIDTH), io.BytesIO()
+    width = min(picture.width, MAX_WIDTH)
     while True:
         size = (width, round(picture.height * width / picture.width))
         small = picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
-        buffer.seek(0)
-        buffer.truncate()
-        small.save(buffer, "WEBP", quality=QUALITY, method=6, use_sharp_yuv=True)
-        if buffer.tell() <= max_bytes or width < 400:
-            target.write_bytes(buffer.getvalue())
-            return
+        for quality in QUALITIES:
+            buffer = io.BytesIO()
+            small.save(buffer, "WEBP", quality=quality, method=6, use_sharp_yuv=True)
+            if buffer.tell() <= max_bytes or width < 400:
+                target.write_bytes(buffer.getvalue())
+                return
         width = int(0.9 * width)
 
 

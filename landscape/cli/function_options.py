@@ -165,9 +165,7 @@ function_options: Decorator = together(
         "--dpi",
         type=click.IntRange(30, 2400),
         metavar="N",
-        default=200,
-        show_default=True,
-        help="Resolution in dots per inch.",
+        help="Resolution in dots per inch.  [default: 300, and 200 for an animation]",
     ),
     click.option(
         "--seconds",

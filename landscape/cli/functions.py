@@ -11,6 +11,9 @@ from landscape.cli.function_options import WITH_PATHS, function_options
 from landscape.cli.options import require_new
 from landscape.cli.terminal import echo
 
+_DPI, _FILM_DPI = 300, 200
+"""Resolution of figures and of animations in dots per inch."""
+
 
 @click.command()
 @function_options
@@ -103,7 +106,7 @@ def _draw(name: str, *, out: Path, draw: Any, files: Path | None, overwrite: boo
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix.lower() in FIGURE_SUFFIXES:
         figure = figures.draw_study(study, draw, look)
-        save_figure(figure, out, figure.dpi if draw == "relief" else options["dpi"])
+        save_figure(figure, out, figure.dpi if draw == "relief" else options["dpi"] or _DPI)
     else:
-        figures.animate_study(study, out, draw, look, seconds=options["seconds"], dpi=options["dpi"])
+        figures.animate_study(study, out, draw, look, seconds=options["seconds"], dpi=options["dpi"] or _FILM_DPI)
     echo(f"{out}: {study.function.formula}", err=True)

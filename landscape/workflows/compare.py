@@ -47,8 +47,6 @@ OPTIMIZERS = (
 """Optimizers compared by default, with usual learning rates."""
 MAX_RANKS = 8
 """Processes started at most by default."""
-DPI = 200
-
 _log = logging.getLogger(__name__)
 
 
@@ -254,7 +252,7 @@ def _draw(
         surface, trajectories, histories, metrics=metrics, axis_labels=axis_labels([surface]),
         notes=[_variance(surface, len(runs))],
     )  # fmt: skip
-    saved = [save_figure(artists.figure, out / f"compare{suffix}", DPI) for suffix in (".pdf", ".png")]
+    saved = [save_figure(artists.figure, out / f"compare{suffix}") for suffix in (".pdf", ".png")]
     if scene:
         try:
             rendered = render_scene(surface, trajectories)
