@@ -68,7 +68,7 @@ def test_tables(run, capsys, form):
         assert rows[0]["directions"] == "3"
     elif form == "latex":
         assert text.count(r"\\") == 3
-        assert r"95 \% interval" in text
+        assert r"95\% interval" in text
     elif form == "markdown":
         assert len({line.count("|") for line in text.strip().splitlines()}) == 1
     else:
