@@ -5,6 +5,7 @@ If a new version of torch moves one of them, this is the file to change.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -57,7 +58,8 @@ def unwrapped(tensor: Tensor) -> Tensor:
 def without_compilation() -> AbstractContextManager[Any]:
     """Return a context in which compiled modules run as they were written; torch before 2.6 compiles them."""
     set_stance = getattr(torch.compiler, "set_stance", None)
-    return nullcontext() if set_stance is None else set_stance("force_eager")
+    # The compiler takes more than a second to import. As long as nobody has, nothing is compiled.
+    return nullcontext() if set_stance is None or "torch._dynamo" not in sys.modules else set_stance("force_eager")
 
 
 def has_hooks(module: nn.Module) -> bool:
