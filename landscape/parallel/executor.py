@@ -176,7 +176,7 @@ class _Root:
                 else self._watch.hangs(rank, bool(scheduler.holds(rank)))
             ):
                 points = scheduler.holds(rank)
-                final = scheduler.suspend(rank)
+                final = self._suspend(rank)
             else:
                 continue
             _log.warning("%s %s; the other ranks compute its %d points", self._name(rank), happened, points)
