@@ -17,7 +17,7 @@ def squares(points, without=()):
 
 
 SCENARIOS = {
-    "plain": {"points": 300, "cost": 2e-4},
+    "plain": {"points": 300, "cost": 2e-4, "together": True},
     "one point": {"points": 1},
     "no points": {"points": 0},
     "failing point": {
@@ -114,11 +114,11 @@ def test_dead_rank_ends_job_without_fault_tolerance(launch, rank):
     assert done.said is None
 
 
-def test_fault_tolerance_survives_dead_ranks(launch, fault_tolerance):
+def test_fault_tolerance_survives_dead_ranks(launch, fault_tolerance, tmp_path):
     """Two of four ranks die, then the last worker; the root computes the rest alone."""
     scenarios = [
-        {"points": 150, "cost": 4e-3, "accidents": {"1": {"die": 4}, "3": {"die": 9}}},
-        {"points": 30, "cost": 4e-3, "accidents": {"1": {"die": 3}}},
+        {"points": 150, "cost": 1e-3, "accidents": {"1": {"die": 4}, "3": {"die": 9}}, "release": str(tmp_path / "1")},
+        {"points": 30, "cost": 1e-3, "accidents": {"1": {"die": 3}}, "release": str(tmp_path / "2")},
     ]
     done = launch(PROGRAM, scenarios, 4, fault_tolerance)
     assert done.returncode == 0, done.stderr

@@ -178,10 +178,13 @@ SCENARIOS = {
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in ("worker", "wakes") else pytest.mark.slow) for name in SCENARIOS]
 )
-def test_job_ends_without_ranks_that_hang(launch, name):
+def test_job_ends_without_ranks_that_hang(launch, name, tmp_path):
     accidents = SCENARIOS[name]
-    cost = 0.05 if name == "wakes" else 2e-3  # the other ranks need eight seconds
-    options = [{"points": 60, "cost": cost, "accidents": accidents}, {"points": 60, "cost": 1e-3}]
+    cost = 0.01 if name == "wakes" else 2e-3  # the other ranks need two seconds more
+    options = [
+        {"points": 60, "cost": cost, "accidents": accidents, "release": str(tmp_path / "release")},
+        {"points": 60, "cost": 1e-3},
+    ]
     done = launch(PROGRAM, options, 3, environment={"LANDSCAPE_SILENCE": "1"})
     assert done.returncode == 0, done.stderr
     first, second = done.said

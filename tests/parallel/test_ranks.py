@@ -211,7 +211,7 @@ def test_finalize_ends_job_with_code_of_root(launch):
 @pytest.mark.mpi
 @pytest.mark.parametrize(("victim", "seconds"), [(1, 0.1), (3, 0.25), (2, 0.4)])
 def test_collective_operations_survive_dead_rank(launch, fault_tolerance, victim, seconds):
-    options = {"victim": victim, "seconds": seconds, "lasting": 0.8}
+    options = {"victim": victim, "seconds": seconds}
     done = launch(PROGRAM.with_name("dying.py"), options, 4, fault_tolerance)
     assert done.returncode == 3, done.stderr
     alive = done.said["alive"]
@@ -224,7 +224,7 @@ def test_collective_operations_survive_dead_rank(launch, fault_tolerance, victim
 
 @pytest.mark.mpi
 def test_collective_operations_end_after_death_of_root(launch, fault_tolerance):
-    options = {"victim": 0, "seconds": 0.2, "lasting": 20}
+    options = {"victim": 0, "seconds": 0.2}
     done = launch(PROGRAM.with_name("dying.py"), options, 3, fault_tolerance)
     assert done.returncode not in (0, None)
     for rank in (1, 2):

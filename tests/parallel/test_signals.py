@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,12 +27,14 @@ def test_signal_is_caught_and_handler_restored(name):
 
 
 def test_second_ctrl_c_interrupts(monkeypatch):
-    monkeypatch.setattr(stopping, "_SAME_INTERRUPT", 0.05)
+    now = 100.0
+    monkeypatch.setattr(stopping, "time", SimpleNamespace(monotonic=lambda: now))
     with StopSignals() as stop:
         os.kill(os.getpid(), signal.SIGINT)
+        now += stopping._SAME_INTERRUPT / 2
         os.kill(os.getpid(), signal.SIGINT)  # the same one again, to the process and to its group
         assert stop()
-        time.sleep(0.06)
+        now += stopping._SAME_INTERRUPT
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 

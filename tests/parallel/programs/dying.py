@@ -1,7 +1,8 @@
 """Collective operations, one after another, while one rank is killed at some time.
 
-Options: ``victim`` (rank), ``seconds`` (until its death), ``lasting`` (seconds for which the others continue). The root
-prints which ranks were left, and the exit code is that of :meth:`Ranks.finalize`.
+Options: ``victim`` (rank), ``seconds`` (until its death, whose place among the operations is thereby random). The others
+continue for some operations. The root prints which ranks were left, and the exit code is that of
+:meth:`Ranks.finalize`.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ ranks.abort_on_uncaught_errors()
 mine, texts = ranks.rank, random.Random(0)
 if mine == options["victim"]:
     threading.Timer(options["seconds"], lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
-end, goes_on = time.monotonic() + options["lasting"], True
+before, left, end = ranks.size, 20, time.monotonic() + 100
 try:
-    while goes_on:
+    while left:
         text = "x" * texts.randrange(3000)
         gathered = ranks.gather((mine, text))
         assert all(entry[1] == text for entry in gathered), "the values of one operation"
@@ -33,7 +34,7 @@ try:
         here = local_ranks(ranks)
         assert (here.rank, here.size) == (ranks.rank, ranks.size)
         ranks.require_equal({"text": text})
-        goes_on = ranks.share(time.monotonic() < end)
+        left = ranks.share(left - (ranks.size < before) if time.monotonic() < end else 0)
 except RankError as error:
     print(f"rank {mine}: {error}, collective {is_collective(error)}", file=sys.stderr, flush=True)
     sys.exit(ranks.finalize(1))

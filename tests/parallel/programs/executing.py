@@ -2,8 +2,10 @@
 
 Options are a list of scenarios: ``points`` (number), ``cost`` (seconds per point, up to ten times that), ``failing``
 and ``deadly`` points, ``write_error`` (number of results after which the root fails to write), ``release`` (file that
-the root makes when all points but one are done), and ``accidents`` by rank: numbers of the point at which it dies,
-exits, stops (``hang``, for ``wakes`` seconds), or computes without end (``stall``).
+the root makes when all points but one are done), ``together`` (the first point of each rank ends when all ranks have
+begun one), and ``accidents`` by rank: numbers of the point at which it dies, exits, stops (``hang``, for ``wakes``
+seconds), or computes without end (``stall``). The second point of a rank without an accident ends when those have
+happened that end with the silence or death of another one, however slow its processor is.
 """
 
 from __future__ import annotations
@@ -23,33 +25,54 @@ from landscape.parallel.executor import execute
 from landscape.parallel.ranks import Ranks, is_collective
 
 
-def hang(wakes=None):
-    """Stop this process, for a number of seconds or until somebody ends it."""
-    if wakes is not None:
-        subprocess.Popen(["sh", "-c", f"sleep {wakes}; kill -CONT {os.getpid()}"])
-    os.kill(os.getpid(), signal.SIGSTOP)
-
-
 class Scenario:
     """A scenario on one rank."""
 
     def __init__(self, options, ranks):
         self.options, self.ranks = options, ranks
-        self.accidents = options.get("accidents", {}).get(str(ranks.rank), {})
+        self.others = options.get("accidents", {})
+        self.accidents = self.others.get(str(ranks.rank), {})
         self.count = 0
+
+    def note(self, what):
+        """Let the other ranks know that something has happened on this one."""
+        if "release" in self.options:
+            Path(f"{self.options['release']}-{what}-{self.ranks.rank}").touch()
+
+    def wait_for(self, what, ranks):
+        while "release" in self.options and not all(
+            Path(f"{self.options['release']}-{what}-{rank}").exists() for rank in ranks
+        ):
+            time.sleep(0.01)
+
+    def hang(self):
+        """Stop this process, for a number of seconds or until somebody ends it."""
+        wakes = self.accidents.get("wakes")
+        if wakes is None:
+            self.note("accident")
+        else:
+            subprocess.Popen(["sh", "-c", f"sleep {wakes}; kill -CONT {os.getpid()}"])
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self.note("accident")
 
     def compute(self, point):
         self.count += 1
         accidents, options = self.accidents, self.options
         time.sleep(accidents.get("slow") or options.get("cost", 0.0) * (1 + 9 * ((point * 7919) % 101) / 100))
+        if options.get("together") and self.count == 1:
+            self.note("begun")
+            self.wait_for("begun", range(self.ranks.size))
+        if self.count == 2 and not accidents:
+            self.wait_for("accident", [rank for rank, kinds in self.others.items() if {"die", "hang"} & kinds.keys()])
         while accidents.get("blocked") and not Path(options["release"]).exists():
             time.sleep(0.01)
         if self.count == accidents.get("die") or point == options.get("deadly"):
+            self.note("accident")
             os.kill(os.getpid(), signal.SIGKILL)
         if self.count == accidents.get("exit"):
             sys.exit("user code that exits")
         if self.count == accidents.get("hang"):
-            hang(accidents.get("wakes"))
+            self.hang()
         while self.count == accidents.get("stall"):
             time.sleep(0.1)
         if accidents.get("broken") or point in options.get("failing", ()):
@@ -66,7 +89,7 @@ class Scenario:
         ranks.collective(lambda: None)
         before = time.perf_counter(), time.process_time()
         if self.accidents.get("hang") == 0:  # before the first point
-            hang(self.accidents.get("wakes"))
+            self.hang()
         with closing(execute(ranks, self.compute, range(options["points"]), self.stop)) as running:
             for result in running:
                 if len(results) == options.get("write_error"):
