@@ -30,6 +30,8 @@ _AZIMUTHS = [
 _ELEVATIONS = (32.0, 38.0, 44.0)
 _SAMPLES = 29
 """Sample points along each axis of a height field from which the visible fraction is estimated."""
+_REACH = np.linspace(0.04, 1.3, 33)
+"""Distances from a point, along the ground, at which higher ground is searched for."""
 # The score of a view is the visible fraction, from 0 to 1. High ground behind low ground and low elevations add to it,
 # and a base that fills the rectangle around its image, which a diamond does least.
 _HIGH_GROUND_BEHIND, _PER_DEGREE, _FILLED = 8.0, 0.006, 0.8
@@ -173,7 +175,9 @@ def best_view(
         points = [ground, *(path[:: max(1, len(path) // 100)] for path in (paths[k] if paths else ()))]
         weights = [weight / weight.sum(), *(np.full(len(path), 1 / len(path)) for path in points[1:])]
         for c, (azimuth, elevation) in enumerate(candidates):
-            visible = [_visible(part, field, box, azimuth, elevation) for part in points]
+            if elevation == elevations[0]:
+                below = [_ground_below(part, field, box, azimuth) for part in points]
+            visible = [_visible(part, heights, box, elevation) for part, heights in zip(points, below, strict=True)]
             toward = np.array([math.cos(math.radians(azimuth)), math.sin(math.radians(azimuth))])
             scores[c] += sum(float(w @ s) for w, s in zip(weights, visible, strict=True)) / len(points)
             scores[c] -= _HIGH_GROUND_BEHIND * float(np.mean(z * (ground[:, :2] @ toward))) + _PER_DEGREE * elevation
@@ -194,12 +198,15 @@ def hull_points(points: np.ndarray) -> np.ndarray:
     return hull
 
 
-def _visible(points: np.ndarray, field: HeightField, box: Box, azimuth: float, elevation: float) -> np.ndarray:
+def _ground_below(points: np.ndarray, field: HeightField, box: Box, azimuth: float) -> np.ndarray:
+    """Return the heights of the ground below the lines of sight of points, ``(m, n)``, at any elevation."""
+    a = math.radians(azimuth)
+    x, y = (points[:, None, k] + _REACH * across for k, across in enumerate((math.cos(a), math.sin(a))))
+    return field.interpolate(x / box.factor[0] + box.origin[0], y / box.factor[1] + box.origin[1])
+
+
+def _visible(points: np.ndarray, ground: np.ndarray, box: Box, elevation: float) -> np.ndarray:
     """Return for each point whether the line of sight to the camera is free."""
-    a, rise = math.radians(azimuth), math.tan(math.radians(elevation))
-    reach = np.linspace(0.04, 1.3, 33)
-    sight = points[:, None, :] + reach[:, None] * np.array([math.cos(a), math.sin(a), rise])
-    x, y, z = (sight[..., k] / box.factor[k] + box.origin[k] for k in range(3))
-    ground = field.interpolate(x, y)
+    z = (points[:, None, 2] + _REACH * math.tan(math.radians(elevation))) / box.factor[2] + box.origin[2]
     visible: np.ndarray = ~np.any(np.isfinite(ground) & (ground > z), axis=1)
     return visible
