@@ -26,6 +26,16 @@ settings.load_profile("patient")
 os.environ["LANDSCAPE_RANKS"] = "1"
 
 
+SECONDS_LONG = {"integration", "mpi", "process", "rendering", "browser", "slow"}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Begin with the files whose tests take seconds: at the end, quick ones keep all test processes busy."""
+    long = {item.path for item in items if SECONDS_LONG.intersection(mark.name for mark in item.iter_markers())}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(autouse=True)
 def _one_thread():
     """Points and tests are small: a second thread costs more than it brings, and may change last bits."""

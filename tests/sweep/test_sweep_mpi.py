@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import time
 from pathlib import Path
@@ -10,7 +11,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
+from landscape.errors import StoreError
+from landscape.parallel.ranks import Ranks
 from landscape.surface.plane_files import read_plane
 
 pytestmark = pytest.mark.mpi
@@ -41,12 +45,19 @@ def attributes(path):
         return {name: value for name, value in file.attrs.items() if name not in ("started", "finished", "command")}
 
 
+def sweep(out, **options):
+    """Run a sweep of the program in this process."""
+    sweeping = runpy.run_path(str(PROGRAM))
+    with torch.random.fork_rng(devices=[]):
+        return sweeping["sweep"]({"out": str(out), **options}, Ranks())
+
+
 @pytest.fixture(scope="module")
-def serial(launch, tmp_path_factory):
+def serial(tmp_path_factory):
     """A directory with the files of undisturbed sweeps in one process."""
     folder = tmp_path_factory.mktemp("serial")
-    done = launch(PROGRAM, [{"out": str(folder / name), "evaluation": e} for name, e in EVALUATIONS.items()], 1)
-    assert done.returncode == 0, done.stderr
+    for name, evaluation in EVALUATIONS.items():
+        sweep(folder / name, evaluation=evaluation)
     return folder
 
 
@@ -112,28 +123,21 @@ def test_signal_to_any_rank_stops_all_and_the_sweep_resumes(serial, launch, rank
     (result,) = done.said
     assert result["pending"] == 35 - result["computed"] > 0
     assert done_in(out) == result["computed"]
-    left = result["pending"]
-    done = launch(PROGRAM, [{"out": str(out)}], 1)
-    assert done.returncode == 0, done.stderr
-    assert done.said[0]["computed"] == left
+    assert sweep(out)["computed"] == result["pending"]
     assert contents(out) == contents(serial / "plain")
 
 
 def test_second_writer_is_refused(serial, launch, tmp_path):
-    out = tmp_path / "surface.h5"
-    second = []
+    out, until = tmp_path / "surface.h5", tmp_path / "until"
 
     def start_another(process):
         wait_for_points(out, 2)
-        os.kill(process.pid, signal.SIGSTOP)  # however slow the second one is, the first is not done
-        second.append(launch(PROGRAM, [{"out": str(out)}], 1))
-        os.kill(process.pid, signal.SIGCONT)
+        with pytest.raises(StoreError, match="is open in another process: a second writer is refused"):
+            sweep(out)
+        until.touch()
 
-    first = launch(PROGRAM, [{"out": str(out), "pause": 0.2}], 1, meanwhile=start_another)
+    first = launch(PROGRAM, [{"out": str(out), "pause": 0.5, "until": str(until)}], 1, meanwhile=start_another)
     assert first.returncode == 0, first.stderr
-    assert second[0].returncode == 1
-    assert "StoreError: " in second[0].said[0]["error"]
-    assert "is open in another process: a second writer is refused" in second[0].said[0]["error"]
     assert contents(out) == contents(serial / "plain")
 
 

@@ -1,8 +1,7 @@
 """Collective operations, one after another, while one rank is killed at some time.
 
-Options: ``victim`` (rank), ``seconds`` (until its death, whose place among the operations is thereby random). The others
-continue for some operations. The root prints which ranks were left, and the exit code is that of
-:meth:`Ranks.finalize`.
+Options: ``victim`` (rank), ``seconds`` (until its death, at whatever operation that is). The others continue for some
+operations. The root prints which ranks were left, and the exit code is that of :meth:`Ranks.finalize`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Run sweeps over a small network, one after another; the root prints a JSON list of results or collective errors.
 
-Options are a list of sweeps: ``out``, ``pause`` (seconds per point), ``less`` (subtracted from losses), ``evaluation``,
-``careless`` (each rank has another problem), ``full_disk`` (method of the file store that fails).
+Options are a list of sweeps: ``out``, ``pause`` (seconds per point), ``until`` (file that ends the pauses), ``less``
+(subtracted from losses), ``evaluation``, ``careless`` (each rank has another problem), ``full_disk`` (method of the
+file store that fails).
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def refuse(*_):
 
 def make_problem(options, ranks):
     def loss(outputs, targets):
-        time.sleep(options.get("pause", 0.0))
+        if not Path(options.get("until", "")).is_file():
+            time.sleep(options.get("pause", 0.0))
         return nn.functional.cross_entropy(outputs, targets, reduction="none") - options.get("less", 0.0)
 
     torch.manual_seed(ranks.rank if options.get("careless") else 0)
@@ -88,4 +90,5 @@ def main():
     return ranks.finalize(code)
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
