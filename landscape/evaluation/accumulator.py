@@ -16,6 +16,7 @@ from landscape._utils.torch_state import clone_each
 from landscape.errors import UnsoundError
 from landscape.evaluation.baselines import Chord, PairedBaseline
 from landscape.evaluation.engines.chunked_loss import ChunkedLogits
+from landscape.evaluation.few_classes import WithFewClasses
 from landscape.evaluation.names import EXCESS, EXCESS_STDERR, PAIRED_SUFFIX, split_of
 from landscape.problem.measures import is_own_measure
 from landscape.problem.problem import Measure, MeasureResult
@@ -64,6 +65,7 @@ class MetricAccumulator:
     ) -> None:
         self._measures, self._counts, self._names, self._points = dict(measures), dict(counts), tuple(names), points
         self._baseline, self._together, self._writes, self._chord = baseline, together, writes, chord
+        self._calls = {name: f if is_own_measure(f) else WithFewClasses(f) for name, f in measures.items()}
         self._sums: dict[str, Tensor] = {}
         self._seen: dict[str, int] = {}
         self.stop_above: float | None = None
@@ -169,13 +171,15 @@ class MetricAccumulator:
         Weights, if it has any, have the same shape. Rows beyond ``samples`` are padding.
         """
         rows = len(tree_leaves(targets)[0]) // self._points
+        together = self._points == 1 or self._together or is_own_measure(measure)
+        measure = self._calls[name]
         if self._writes:
             given = measure
 
             def measure(outputs: Any, targets: Any) -> MeasureResult:
                 return given(*clone_each((outputs, targets)))
 
-        if self._points == 1 or self._together or is_own_measure(measure):
+        if together:
             result = _checked(measure(outputs, targets), rows * self._points, name, tree_leaves(targets)[0].device)
             return result.map(self._by_point)
         own_targets = tree_map(lambda leaf: leaf[:samples], targets)
