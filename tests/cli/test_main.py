@@ -116,8 +116,8 @@ def test_user_code_that_exits(words, line, program, tmp_path, monkeypatch):
 def test_backend_of_a_notebook_in_the_environment(surface, tmp_path):
     """What `!landscape plot` inherits, where the notebook's packages are missing."""
     commands = [
-        "plot {0} --out a.pdf", "render {0} --out a.png", "export {0} --out a.html", "functions bowl --out b.pdf",
-        "animate {0} --seconds 0.2 --size 160x120 --out a.gif", "info {0}",
+        "plot {0} --out a.pdf", "render {0} --size 320x240 --out a.png", "export {0} --out a.html", "info {0}",
+        "animate {0} --seconds 0.2 --size 160x120 --out a.gif", "functions bowl --out b.pdf",
     ]  # fmt: skip
     code = """if True:
         import sys
@@ -147,7 +147,7 @@ def test_debug_traceback(capsys):
 
 @pytest.mark.process
 def test_threads_of_training(tmp_path):
-    """The environment, the scheduler and the affinity mask decide, and the program says what came of it."""
+    """The environment and the affinity mask decide, and the program says what came of it."""
     command = [
         sys.executable,
         "-m",
@@ -161,8 +161,7 @@ def test_threads_of_training(tmp_path):
         "0",
         "--out",
     ]
-    cases = {"omp": {"OMP_NUM_THREADS": "1"}, "slurm": {"SLURM_CPUS_PER_TASK": "1"}, "mask": {}}
-    for name, variables in cases.items():
+    for name, variables in {"omp": {"OMP_NUM_THREADS": "1"}, "mask": {}}.items():
         environment = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")}
         core = {min(os.sched_getaffinity(0))} if name == "mask" else os.sched_getaffinity(0)
         done = subprocess.run(
