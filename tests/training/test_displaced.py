@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from landscape.errors import CheckpointError
 from landscape.problem.problem import Problem, Split
+from landscape.training import plain_files
 from landscape.training.checkpoint import load_checkpoint
 from landscape.training.run import Run
 from landscape.training.settings import TrainingSettings
@@ -117,6 +120,19 @@ def test_every_flipped_bit_of_the_weights_is_noticed(undisturbed):
         if not same or found.step != 16:
             unnoticed.append(place)
     assert unnoticed == [], "values change without a word"
+
+
+@pytest.mark.parametrize(("age", "comparisons"), [(0, 2), (3600, 1)])
+def test_files_are_compared_once_unless_they_are_new(undisturbed, tmp_path, monkeypatch, age, comparisons):
+    """The time of a file is coarse: one that was written a moment ago can change without changing it."""
+    path, seen, testzip = tmp_path / "a.pt", [], zipfile.ZipFile.testzip
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", lambda archive: seen.append(1) or testzip(archive))
+    path.write_bytes(undisturbed.checkpoint_path(16).read_bytes())
+    written = path.stat().st_mtime_ns
+    monkeypatch.setattr(plain_files, "time", SimpleNamespace(time_ns=lambda: written + age * 10**9))
+    for _ in range(2):
+        load_checkpoint(path)
+    assert len(seen) == comparisons
 
 
 def test_flipped_bit_in_the_state_to_resume_from(tmp_path):
