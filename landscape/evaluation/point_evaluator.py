@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from landscape._utils.own_call import has_own_forward
-from landscape._utils.torch_compat import NormBase
-from landscape._utils.torch_state import clone_each
 from landscape.evaluation.accumulator import sample_means
 from landscape.evaluation.baselines import Chord, PairedBaseline
-from landscape.evaluation.config import DTYPES, EvaluationConfig
-from landscape.evaluation.data import default_batch_size, make_batches
+from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.derivatives.points import PointDerivatives
-from landscape.evaluation.engines.base import EngineContext
-from landscape.evaluation.engines.chunked_loss import find_head
-from landscape.evaluation.engines.selection import select_engine
 from landscape.evaluation.functions import ModelFunction
-from landscape.evaluation.grad_mode import PROBE, GradMode, choose_grad_mode
-from landscape.evaluation.launch import EvaluationData, Launcher, Recalibration, require_norms, require_same_values
-from landscape.evaluation.names import metric_names, scalar_measures, weighted_measures
-from landscape.evaluation.reductions import check_reductions, require_values
-from landscape.evaluation.side_effects import ClonedBatches, Drift, Watch, changes_data, state_remark
-from landscape.evaluation.streaming import align
+from landscape.evaluation.grad_mode import PROBE, GradMode
+from landscape.evaluation.launch import Launcher
+from landscape.evaluation.preparation import Preparation
+from landscape.evaluation.side_effects import Watch
 from landscape.geometry.placement import SetCoordinates
 from landscape.geometry.plane import Plane
-from landscape.problem.problem import Problem, Split
+from landscape.problem.problem import Problem
 from landscape.problem.reduction import BatchValues
-from landscape.problem.whole import WholeSplitMeasure, prepare_measures
 
 QUEUED_LAUNCHES = 8
 """Launches that are queued on a GPU before their values are waited for; each is computed as if it were alone."""
@@ -70,95 +59,21 @@ class Evaluator:
         data_bytes: int | None = None,
         begun: bool = False,
     ) -> None:
-        model, dtype = problem.model, DTYPES[config.dtype]
         if config.chord and plane.ndim != 1:
             raise ValueError(f"chord: expected a line, got a plane of {plane.ndim} axes")
-        model.eval()  # whose own version may return nothing
-        origin = (0.0,) * plane.ndim
-
-        def head(split: Split, count: int) -> Split:
-            few = split.take(slice(0, count)).to(device, dtype)
-            return Split(*clone_each((few.inputs, few.targets)))  # a network may write into its inputs
-
-        first = next(iter(problem.splits.values()))
-        measures = prepare_measures({"loss": problem.loss, **problem.metrics}, device, dtype)
-        # Those of whole splits may have no value for a few samples.
-        of_batches = {name: f for name, f in measures.items() if not isinstance(f, WholeSplitMeasure)}
-        drift = Drift(model)
-
-        def reset() -> None:
-            drift.reset()
-            set_coordinates(origin)
-
-        choose = partial(choose_grad_mode, model, of_batches, plane.ndim, set_coordinates, device)
-        # Some networks take batches of one size only; what is wrong with others is reported below.
-        mode = choose(head(first, 2)) or choose(head(first, config.batch_size or 4))
-        self._grad_mode: GradMode = mode or torch.inference_mode
-        set_coordinates(origin)
-        drift.settle()
-        with self._grad_mode():
-            own = has_own_forward(model)
-            last = None if own else find_head(model, measures, head(first, config.batch_size or 2), config.engine)
-            before = None if last is None else last.inputs
-            self.batch_size = config.batch_size or default_batch_size(model, head(first, 4), device, before)
-        batches = {
-            name: make_batches(split, self.batch_size, device, dtype, data_bytes)
-            for name, split in problem.splits.items()
-        }
-        # Two samples, since copies of outputs are large for language models.
-        writes = changes_data(model, of_batches, head(first, config.batch_size or 2), self._grad_mode)
-        if writes:
-            batches = {name: ClonedBatches(parts) for name, parts in batches.items()}
-        recalibration = None
-        norms = [m for m in model.modules() if isinstance(m, NormBase) and m.track_running_stats]
-        if config.bn == "recalibrate":
-            require_norms(model, norms)
-        if config.bn == "recalibrate" and norms:
-            samples = align(head(problem.splits.get("train", first), config.bn_samples))
-            recalibration = Recalibration(model, norms, samples, self.batch_size, writes)
-
-        self.bn_weights = "samples" if recalibration is not None and recalibration.uneven else "batches"
-
-        self.names: tuple[str, ...] = ()
-        scalars: tuple[str, ...] = ()
-        weighted: tuple[str, ...] = ()
-        with self._grad_mode():
-            for name, split in problem.splits.items():
-                few = head(split, config.batch_size or min(self.batch_size, 2))
-                outputs = model(few.inputs)
-                self.names += tuple(
-                    metric_names(measures, outputs, few.targets, len(few), name, config.paired, config.chord)
-                )
-                scalars = scalar_measures(measures, outputs, few.targets)
-                weighted = weighted_measures(measures, outputs, few.targets)
-        if config.stop_above is not None and "loss" in weighted:
-            raise ValueError(
-                "stop_above: expected a loss that is a mean over samples, got one with weights, of which a part of the "
-                "samples gives no lower bound; leave stop_above unset"
-            )
-        counts = {name: len(split) for name, split in problem.splits.items()}
-        data = EvaluationData(
-            measures, self.names, batches, counts, device, recalibration, scalars, weighted, writes, drift
-        )
-        with self._grad_mode():
-            require_values(model, data)
-
-        context = EngineContext(model, device, set_coordinates, plane, batches, self._grad_mode, last)
-        chosen = config.engine != "auto"
-        engine = select_engine(config.engine, context, partial(require_same_values, data, plane.ndim, chosen))
-        self.engine = engine.name
+        prepared = Preparation(problem, plane, set_coordinates, config, device, data_bytes)
+        engine, data = prepared.engine, prepared.data
+        self.names: tuple[str, ...] = tuple(data.names)
+        self.batch_size, self.engine, self.bn_weights = prepared.batch_size, engine.name, prepared.bn_weights
+        self._grad_mode: GradMode = prepared.grad_mode
         # Several threads would divide the vectors of a launch; for networks this small there is nothing to gain.
         self._threads = config.threads if engine.points == 1 else 1
         self._points = engine.points
-        baseline = PairedBaseline(counts) if config.paired else None
-        chord = Chord(counts) if config.chord else None
+        baseline = PairedBaseline(data.counts) if config.paired else None
+        chord = Chord(data.counts) if config.chord else None
         self._launcher = Launcher(data, engine, baseline, chord=chord)
-        self._watch = Watch(batches, self._launcher.repeated_targets)
-
-        with self._grad_mode():
-            remarks = tuple(check_reductions(model, data, plane.ndim, set_coordinates, dtype, begun))
-            self.remarks = (*state_remark(model, of_batches, batches, device, reset, writes), *remarks)
-
+        self._watch = Watch(data.batches, self._launcher.repeated_targets)
+        self.remarks = prepared.remarks(begun)
         self._set_coordinates, self._stop_above = set_coordinates, config.stop_above
         self._derivatives: PointDerivatives | None = None
         self._function: ModelFunction | None = None
@@ -166,11 +81,12 @@ class Evaluator:
             for end in (0, 1):
                 with chord.recording(end):
                     self((float(end),))
+        origin = (0.0,) * plane.ndim
         self.origin_values: dict[str, float] = {}
         if baseline is not None:
             with baseline.recording():
                 self.origin_values = dict(zip(self.names, self(origin).tolist(), strict=True))
-        if len(of_batches) < len(measures):
+        if prepared.has_whole_measures:
             self(origin)  # what a measure of a whole split cannot compute is an error before the first point
         # Only now: the baseline needs all samples, whatever the loss at the origin.
         self._launcher.accumulator.stop_above = config.stop_above
