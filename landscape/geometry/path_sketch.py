@@ -142,8 +142,9 @@ class PathSketch:
             part[rank:k] = 0
         self._pending = 0
 
-    def _blocks(self, basis: Tensor) -> Iterator[tuple[_Array, _Array]]:
+    def _blocks(self) -> Iterator[tuple[_Array, _Array]]:
         """Yield blocks of the rows of the sketch and of the mean of the points, as float64."""
+        basis = self._basis[: self.rows]
         for rows, total in zip(torch.split(basis, BLOCK, dim=1), torch.split(self._sum, BLOCK), strict=True):
             yield rows.double().numpy(), total.numpy() / self.count
 
@@ -160,21 +161,8 @@ class PathSketch:
         if self.count <= axes:
             raise ValueError(f"expected more than {axes} points for {axes} principal components, got {self.count}")
         self._update()
-        basis, k, count = self._basis[: self.rows], self.rows, self.count
-        products, gram = np.zeros(k), np.zeros((k, k))
-        for double, part in self._blocks(basis):
-            products += double @ part
-            gram += double @ double.T
-        inside = np.linalg.pinv(gram, rcond=0.5) @ products  # rows are orthonormal up to rounding, or zero
-        # The mean leaves the span of the rows by a vector that becomes one more row of the basis. It is formed and
-        # measured: a difference of squares would lose half of the digits.
-        square = outside = 0.0
-        for double, part in self._blocks(basis):
-            away = part - inside @ double
-            square += float(part @ part)
-            outside += float(away @ away)
-        outside = math.sqrt(outside)
-        mean = np.append(inside, outside)
+        count = self.count
+        mean, square = self._mean()
         scatter = np.diag(np.append(np.square(self._values), 0.0)) - count * np.outer(mean, mean)
         values, vectors = np.linalg.eigh(scatter)
         values, vectors = values[::-1], vectors[:, ::-1]
@@ -192,15 +180,6 @@ class PathSketch:
         total = float(np.square(self._norms).sum() - count * square)
         directions = []
         for axis in range(axes):
-            vector = torch.empty(self._size)
-            for start in range(0, self._size, BLOCK):
-                entries = slice(start, start + BLOCK)
-                double = basis[:, entries].double().numpy()
-                column = chosen[:k, axis] @ double
-                if outside > 0:
-                    away = self._sum[entries].numpy() / count - inside @ double
-                    column = column + chosen[k, axis] / outside * away
-                vector[entries] = torch.from_numpy(column)
             recipe = DirectionRecipe(
                 "pca",
                 axis=axis,
@@ -211,13 +190,48 @@ class PathSketch:
                 explained_variance_ratio=float(values[axis] / total),
                 extra={"sketch_rows": self.rows, "sketch_angle": angle},
             )
-            directions.append(Direction(unflattened(vector, origin), recipe))
+            directions.append(Direction(unflattened(self._vector(chosen[:, axis], mean), origin), recipe))
         relative = np.column_stack([self._coordinates - self._coordinates[-1], np.zeros(count)])
         coordinates = relative @ chosen
         displacement = np.sqrt(np.square(relative).sum(1))
         distance = np.sqrt(np.maximum(np.square(displacement) - np.square(coordinates).sum(1), 0.0))
         error = self._lost + self._lost[-1]
         return SketchedPath(tuple(directions), coordinates, distance, displacement, angle, error)
+
+    def _mean(self) -> tuple[_Array, float]:
+        """Return the mean of the displacements in the basis and its squared norm.
+
+        The mean leaves the span of the rows by a vector that becomes one more row of the basis. It is formed and
+        measured: a difference of squares would lose half of the digits.
+
+        Returns:
+            Coordinates, ``(rows + 1,)``, of which the last is the distance from the span; and the squared norm.
+        """
+        products, gram = np.zeros(self.rows), np.zeros((self.rows, self.rows))
+        for double, part in self._blocks():
+            products += double @ part
+            gram += double @ double.T
+        inside = np.linalg.pinv(gram, rcond=0.5) @ products  # rows are orthonormal up to rounding, or zero
+        square = outside = 0.0
+        for double, part in self._blocks():
+            away = part - inside @ double
+            square += float(part @ part)
+            outside += float(away @ away)
+        return np.append(inside, math.sqrt(outside)), square
+
+    def _vector(self, factors: _Array, mean: _Array) -> Tensor:
+        """Return a vector by its coordinates ``(rows + 1,)`` in the basis to which :meth:`_mean` adds a row."""
+        k, inside, outside = self.rows, mean[:-1], mean[-1]
+        vector = torch.empty(self._size)
+        for start in range(0, self._size, BLOCK):
+            entries = slice(start, start + BLOCK)
+            double = self._basis[:k, entries].double().numpy()
+            column = factors[:k] @ double
+            if outside > 0:
+                away = self._sum[entries].numpy() / self.count - inside @ double
+                column = column + factors[k] / outside * away
+            vector[entries] = torch.from_numpy(column)
+        return vector
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as tensors and plain values; the tensors share memory with the sketch."""
