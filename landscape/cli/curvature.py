@@ -15,6 +15,7 @@ from landscape.cli.options import (
     RanksType,
     evaluation_of,
     key_option,
+    moving_options,
     numerics_options,
     overwrite_option,
     together,
@@ -44,13 +45,7 @@ _choice_options = together(
         help="Matrix: the Hessian, the generalized Gauss-Newton matrix, the Fisher matrix (of cross_entropy and "
         "mean_squared_error), or the empirical Fisher matrix (mean of outer products of gradients).",
     ),
-    click.option(
-        "--only",
-        multiple=True,
-        metavar="PATTERN|trainable",
-        help="Move only parameters with matching names, or those that require gradients.",
-    ),
-    click.option("--freeze", multiple=True, metavar="PATTERN", help="Don't move parameters with matching names."),
+    moving_options,
     click.option("--by-layer", is_flag=True, help="Also compute the largest eigenvalue of the block of each layer."),
     click.option(
         "--checkpoints",

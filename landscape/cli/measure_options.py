@@ -117,9 +117,13 @@ def run_measure(
 
 def require_figure(options: dict[str, Any]) -> None:
     """Raise a usage error for a figure that could not be written, before anything is computed."""
+    from landscape.render.saving import FIGURE_SUFFIXES
+
     figure: Path | None = options["figure"]
-    if figure is not None and figure.suffix.lower() not in (".pdf", ".png", ".svg", ".pgf"):
-        raise click.UsageError(f"--plot: expected a name that ends in .pdf, .png, .svg or .pgf, got {figure.name!r}")
+    if figure is not None and figure.suffix.lower() not in FIGURE_SUFFIXES:
+        raise click.UsageError(
+            f"--plot: expected a name that ends in {', '.join(FIGURE_SUFFIXES)}, got {figure.name!r}"
+        )
 
 
 def save_plot(options: dict[str, Any], make: Callable[[], Figure]) -> None:

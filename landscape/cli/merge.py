@@ -26,7 +26,7 @@ def command(shards: tuple[Path, ...], out: Path, overwrite: bool) -> int:
     """
     from landscape.surface.merge import merge
 
-    report = merge(shards, out, overwrite)
+    report = merge(shards, out, overwrite=overwrite)
     echo(f"{out}: {report.done} of {report.total} points from {counted(len(shards), 'shard')}", err=True)
     missing = report.total - report.done
     if missing:

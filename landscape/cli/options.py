@@ -216,6 +216,17 @@ def together(*options: Decorator) -> Decorator:
     return decorate
 
 
+moving_options = together(
+    click.option(
+        "--only",
+        multiple=True,
+        metavar="PATTERN|trainable",
+        help="Move only parameters with matching names, or those that require gradients.",
+    ),
+    click.option("--freeze", multiple=True, metavar="PATTERN", help="Don't move parameters with matching names."),
+)
+
+
 def _trust(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     """Allow the code that files name, until ``main`` returns."""
     if value:

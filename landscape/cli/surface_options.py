@@ -17,6 +17,7 @@ from landscape.cli.options import (
     RanksType,
     SeedsType,
     ShardType,
+    moving_options,
     together,
 )  # fmt: skip
 
@@ -126,13 +127,7 @@ plane_options = together(
         "eigenvalue), or unit, directions of norm one.",
     ),
     click.option("--directions", type=PATH, help="Take directions from a file of landscape or of Li et al. (2018)."),
-    click.option(
-        "--only",
-        multiple=True,
-        metavar="PATTERN|trainable",
-        help="Move only parameters with matching names, or those that require gradients.",
-    ),
-    click.option("--freeze", multiple=True, metavar="PATTERN", help="Don't move parameters with matching names."),
+    moving_options,
     click.option("--orthogonal", is_flag=True, help="Make random directions orthogonal before normalization."),
     click.option("--same-direction", is_flag=True, help="Use the first direction for every axis."),
     click.option(

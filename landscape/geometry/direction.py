@@ -237,6 +237,7 @@ def random_direction(
     origin: Weights,
     seed: int = 0,
     axis: int = 0,
+    *,
     norm: str = "filter",
     ignore: str = "biasbn",
     only: Sequence[str] = (),

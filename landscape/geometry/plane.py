@@ -221,6 +221,7 @@ def random_plane(
     origin: nn.Module | Weights,
     seed: int = 0,
     axes: int = 2,
+    *,
     norm: str = "filter",
     ignore: str = "biasbn",
     only: Sequence[str] = (),
@@ -268,7 +269,7 @@ def random_plane(
 
 
 def plane_through(
-    origin: Weights, targets: Sequence[Weights], sources: Sequence[str] = (), orthogonal: bool = False
+    origin: Weights, targets: Sequence[Weights], sources: Sequence[str] = (), *, orthogonal: bool = False
 ) -> Plane:
     """Return the plane through checkpoints: the first target is at ``(1, 0)``, the second at ``(0, 1)``.
 
@@ -296,6 +297,7 @@ def principal_plane(
     origin: Weights,
     checkpoints: Sequence[WeightsLoader],
     axes: int = 2,
+    *,
     ignore: str = "none",
     only: Sequence[str] = (),
     freeze: Sequence[str] = (),

@@ -61,7 +61,9 @@ class _Shard:
     messages: dict[int, str]
 
 
-def merge(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], overwrite: bool = False) -> MergeReport:
+def merge(
+    paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], *, overwrite: bool = False
+) -> MergeReport:
     """Merge surface files with equal settings into a new file; points that no file has stay pending.
 
     Everything else (plane, provenance) comes from the first file, bit for bit. Files may still be written by a running

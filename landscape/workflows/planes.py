@@ -261,8 +261,8 @@ class PlaneConfig:
     def _random(self, origin: Weights, seed: int, axes: int, first: Sequence[Direction]) -> Plane:
         only = self.only or ((TRAINABLE,) if self.merged else ())
         return random_plane(
-            origin, seed, axes, self.normalization, self.ignore, only, self.freeze, self.orthogonal,
-            self.same_direction, first,
+            origin, seed, axes, norm=self.normalization, ignore=self.ignore, only=only, freeze=self.freeze,
+            orthogonal=self.orthogonal, same_direction=self.same_direction, first=first,
         )  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def compute_topology(
             raise StoreError(f"{path} exists; choose another name, or overwrite it")
         if path is not None:
             require_writable(Path(path), StoreError)
-    tree = merge_tree(found, metric, diagonals)
+    tree = merge_tree(found, metric, diagonals=diagonals)
     if measure_errors:
         if isinstance(surface, Surface):
             raise ValueError(

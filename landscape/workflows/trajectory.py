@@ -170,8 +170,8 @@ def principal_plane_of(
     try:
         with reporting(progress, "principal components", "step", lambda steps: steps) as report:
             return principal_plane(
-                origin, sources, axes, ignore, split_patterns(only), split_patterns(freeze),
-                lambda done: report(Steps(done, total)),
+                origin, sources, axes, ignore=ignore, only=split_patterns(only), freeze=split_patterns(freeze),
+                report=lambda done: report(Steps(done, total)),
             )  # fmt: skip
     except FloatingPointError as error:
         raise CheckpointError(f"{', '.join(str(run.path) for run in opened)}: {error}") from error

@@ -80,7 +80,7 @@ def test_random_direction_matches_whole_tensor_formula(network, norm, ignore, pi
     origin = Weights.from_model(network, buffers=True)
     drawn = origin.with_tensors(naive_gaussian(origin, 3, 1))
     expected = naive_normalized(drawn, origin, norm, ignore).digest()
-    assert random_direction(origin, 3, 1, norm, ignore).weights.digest() == expected
+    assert random_direction(origin, 3, 1, norm=norm, ignore=ignore).weights.digest() == expected
     before = drawn.digest()
     assert normalize(drawn, origin, norm, ignore).digest() == expected
     assert drawn.digest() == before, "the given direction is not modified"
@@ -92,7 +92,7 @@ def test_orthogonalize_matches_whole_copies(weights, norm, piece):
     drawn = [weights.with_tensors(naive_gaussian(weights, 2, axis)) for axis in range(3)]
     expected = [weights.with_tensors({n: torch.zeros_like(d) if n in still else d for n, d in each}) for each in drawn]
     expected = [naive_normalized(d, weights, norm, "biasbn").digest() for d in naive_orthogonal(expected)]
-    plane = random_plane(weights, 2, 3, norm, orthogonal=True)
+    plane = random_plane(weights, 2, 3, norm=norm, orthogonal=True)
     assert plane.digests() == expected
     given = [Direction(each) for each in drawn]
     kept = [each.digest() for each in drawn]
@@ -109,7 +109,7 @@ def test_orthogonalize_second_pass(weights, piece):
 
 
 def test_orthogonal_plane_keeps_given_directions(weights):
-    given = [random_direction(weights, 8, axis, "layer", "none") for axis in range(2)]
+    given = [random_direction(weights, 8, axis, norm="layer", ignore="none") for axis in range(2)]
     before = [d.weights.digest() for d in given]
     plane = random_plane(weights, 1, 3, orthogonal=True, first=given)
     assert [d.weights.digest() for d in given] == before

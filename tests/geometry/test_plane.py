@@ -100,7 +100,7 @@ coordinates_of_a_point = st.floats(-10, 10, allow_subnormal=False)
 def test_project_inverts_at_in_float64(coordinates, seed, norm):
     stream = torch.Generator().manual_seed(seed)
     origin = Weights({"w": torch.randn(6, 5, generator=stream, dtype=torch.float64), "b": torch.zeros(3).double()})
-    plane = random_plane(origin, seed, len(coordinates), norm, ignore="none")
+    plane = random_plane(origin, seed, len(coordinates), norm=norm, ignore="none")
     projection = plane.project(plane.at(coordinates))
     np.testing.assert_allclose(projection.coordinates, coordinates, atol=1e-9)
     assert projection.distance < 1e-9

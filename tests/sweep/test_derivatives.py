@@ -250,7 +250,9 @@ def test_random_directions_hide_most_of_a_gradient():
     origin = Weights.from_model(model)
     shares = []
     for seed in range(8):
-        plane = Plane(origin, (random_direction(origin, seed, 0, "none"), random_direction(origin, seed, 1, "none")))
+        plane = Plane(
+            origin, (random_direction(origin, seed, 0, norm="none"), random_direction(origin, seed, 1, norm="none"))
+        )
         config = EvaluationConfig(derivatives=DerivativeConfig(gradient=True))
         shares.append(
             run_sweep(problem, plane, Grid.parse("0:0:1", "0:0:1"), evaluation=config).surface["gradient_share"]

@@ -118,7 +118,7 @@ def _write_density(file: h5py.File, density: SpectralDensity) -> None:
         file[name].dims[0].attach_scale(file["density_grid"])
 
 
-def read_curvature(path: str | os.PathLike[str], vectors: bool = True) -> Curvature:
+def read_curvature(path: str | os.PathLike[str], *, vectors: bool = True) -> Curvature:
     """Read a curvature file, complete or not.
 
     Args:

@@ -190,7 +190,7 @@ class MergeTree:
         }
 
 
-def merge_tree(surface: Surface, metric: str | None = None, diagonals: bool = False) -> MergeTree:
+def merge_tree(surface: Surface, metric: str | None = None, *, diagonals: bool = False) -> MergeTree:
     """Return the merge tree of a metric of a surface of one, two or three axes.
 
     Neighbours are the grid's own: points that differ by one step along one axis (with ``diagonals``, by at most one

@@ -296,7 +296,9 @@ class _Task:
         if len(weights) == 3:
             return plane_through(weights[0], weights[1:], names[1:], orthogonal=True)
         if len(weights) == 2 and curve is not None:
-            return plane_through(curve.points[0], (curve.points[-1], curve.points[1]), (names[1], "bend"), True)
+            return plane_through(
+                curve.points[0], (curve.points[-1], curve.points[1]), (names[1], "bend"), orthogonal=True
+            )
         return None
 
     def _measure_plane(
