@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -138,8 +139,6 @@ def run_in_processes(
 
 def _call_here(call: Call, on_progress: Callable[[Any], None], stop: Callable[[], bool]) -> Any:
     """Call the function in this process; arguments and result take the same way through JSON as elsewhere."""
-    from importlib import import_module
-
     module, _, name = call.function.partition(":")
     function = getattr(import_module(module), name)
     arguments = json.loads(json.dumps(dict(call.arguments)))
@@ -328,8 +327,7 @@ class _Job:
         code = self._process.returncode
         if not self._silent and not self._done:
             raise RankError(f"the ranks could not be started (exit code {code}); the launcher's output:{output}")
-        who = f"rank {self._silent[0]}" if self._silent else "a rank"
-        who = who if self._ranks > 1 else "the process"
+        who = "the process" if self._ranks == 1 else f"rank {self._silent[0]}" if self._silent else "a rank"
         raise RankError(f"{who} ended before it was done (exit code {code}); killed, or out of memory? Output:{output}")
 
     def close(self) -> None:

@@ -87,6 +87,17 @@ def mpi_environment(threads: int = 1, environment: Mapping[str, str] | None = No
     }
 
 
+def checked_ranks(ranks: object) -> int:
+    """Return a number of ranks to start.
+
+    Raises:
+        ValueError: not a positive number.
+    """
+    if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
+        raise ValueError(f"ranks: expected a positive number or 'auto', got {ranks!r}")
+    return ranks
+
+
 def auto_ranks(threads: int = 1, device: str = "cpu", rank_bytes: int = 0) -> int:
     """Return the number of ranks to start on this machine when the user gives none.
 

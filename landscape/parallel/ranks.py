@@ -223,6 +223,10 @@ class Ranks:
         """Return the root's ``value`` on every rank."""
         return value if self.comm is None else cast(T, self.together(lambda comm: comm.bcast(value)))
 
+    def from_root(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` returns on the root, on every rank; an error there is one on every rank."""
+        return cast(T, self.share(self.collective(lambda: work() if self.is_root else None)))
+
     def gather(self, value: T) -> list[T]:
         """Return the ``value`` of each rank that is alive, in order, on every rank."""
         return [value] if self.comm is None else self.together(lambda comm: comm.allgather(value))

@@ -300,3 +300,14 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _as_json(item) for key, item in value.items()}
     return value
+
+
+def identity_of(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a problem's description that a resumed file must share.
+
+    Where the data are may change from host to host; their contents are compared by digest.
+    """
+    return {key: description[key] for key in _IDENTITY if key in description}
+
+
+_IDENTITY = ("model", "model_args", "dataset", "dataset_args", "factory_args")

@@ -81,7 +81,7 @@ def run_sweep(
     """
     ranks, given, config = ranks or Ranks(), evaluation or EvaluationConfig(), config or SweepConfig()
     if given.dtype == "auto":
-        stored = ranks.share(ranks.collective(lambda: stored_settings(config) if ranks.is_root else None))
+        stored = ranks.from_root(lambda: stored_settings(config))
         given = given if stored is None else replace(given, dtype=stored.dtype)
     target = device or given.device
     on_device = ranks.collective(lambda: replace(given, device=target.partition(":")[0]).resolved(problem.model))

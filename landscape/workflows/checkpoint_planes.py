@@ -162,7 +162,7 @@ def planes_through(problem: Problem, chosen: ChosenCheckpoints, reference: Plane
         with _loaded(problem.model, files[step]):
             return digest_of_state(problem.model)
 
-    found = ranks.share(ranks.collective(lambda: [digest(step) for step in files] if ranks.is_root else None)) or []
+    found = ranks.from_root(lambda: [digest(step) for step in files])
     states = dict(zip(files, found, strict=True))
 
     @contextmanager

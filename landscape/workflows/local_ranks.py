@@ -12,7 +12,7 @@ import pickle
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from landscape.errors import CheckpointError
 from landscape.geometry.plane import Plane
 from landscape.geometry.plane_sets import PlaneFamily, PlaneSeries
 from landscape.parallel.job import run_on_ranks
-from landscape.parallel.launcher import auto_ranks
+from landscape.parallel.launcher import auto_ranks, checked_ranks
 from landscape.parallel.worker import RankContext
 from landscape.problem.given import GivenProblem
 from landscape.problem.problem import Problem
@@ -33,8 +33,10 @@ from landscape.training.checkpoint import load_checkpoint, load_into, save_check
 from landscape.training.run import Run, run_of
 from landscape.workflows.checkpoint_planes import choose_checkpoints
 from landscape.workflows.planes import PlaneConfig
+from landscape.workflows.reports import RankReports, receiver
 from landscape.workflows.sources import find_checkpoint
-from landscape.workflows.surface_task import SurfaceTask, run_task
+from landscape.workflows.surface_ranks import run_task
+from landscape.workflows.surface_task import SurfaceTask
 
 WORTH_STARTING = 2 * 10**10
 """Weights times samples times points below which ``ranks="auto"`` stays in this process: it would be done before other
@@ -61,9 +63,7 @@ def count_ranks(task: SurfaceTask, ranks: int | Literal["auto"]) -> int:
             return 1
         rank_bytes = _COPIES * 4 * size[0] if size else 0
         return min(auto_ranks(task.evaluation.threads, task.evaluation.device, rank_bytes), points)
-    if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
-        raise ValueError(f"ranks: expected a positive number or 'auto', got {ranks!r}")
-    if ranks > 1 and (obstacle := _obstacle(task)):
+    if checked_ranks(ranks) > 1 and (obstacle := _obstacle(task)):
         raise ValueError(f"ranks={ranks}: {obstacle}")
     return ranks
 
@@ -82,16 +82,10 @@ def run_on_local_ranks(
         RankError: a rank died, or the ranks could not be started.
         Exception: what the ranks raised.
     """
-    said = 0
 
-    def receive(report: Mapping[str, Any]) -> None:
-        nonlocal said
-        for message in report["messages"][said:]:
-            say(message)
-        said = len(report["messages"])
-        if report["progress"] is not None:
-            per_rank = {int(rank): points for rank, points in report["progress"]["per_rank"].items()}
-            progress(SweepProgress(**{**report["progress"], "per_rank": per_rank}))
+    def show(fields: Mapping[str, Any]) -> None:
+        per_rank = {int(rank): points for rank, points in fields["per_rank"].items()}
+        progress(SweepProgress(**{**fields, "per_rank": per_rank}))
 
     if isinstance(task.plane, PlaneConfig) and task.plane.checkpoints:
         choose_checkpoints(task.source, task.plane.checkpoints, task.problem)  # an error here costs no start of ranks
@@ -103,7 +97,7 @@ def run_on_local_ranks(
         (folder / _JOB).write_bytes(pickle.dumps(job))
         found = run_on_ranks(
             f"{__name__}:compute_on_rank", {"folder": name}, count, threads=task.evaluation.threads,
-            on_progress=receive, stop=stop or (lambda: False),
+            on_progress=receiver(say, show), stop=stop or (lambda: False),
         )  # fmt: skip
         surface = read_surface(job.task.config.out or folder / _SURFACE)
         messages = {int(index): message for index, message in found["messages"].items()}
@@ -115,18 +109,9 @@ def compute_on_rank(arguments: Mapping[str, Any], context: RankContext) -> dict[
     folder = Path(arguments["folder"])
     job: _Job = pickle.loads((folder / _JOB).read_bytes())
     sys.argv = list(job.command)
-    messages: list[str] = []
-
-    # Reports may be dropped for newer ones, so each carries all messages so far.
-    def say(text: str) -> None:
-        messages.append(text)
-        context.report({"messages": messages, "progress": None})
-
-    def report(progress: SweepProgress) -> None:
-        context.report({"messages": messages, "progress": asdict(progress)})
-
+    reports = RankReports(context)
     task = context.ranks.collective(lambda: job.unpack(folder))
-    result = run_task(task, context.ranks, report, context.stop, say)
+    result = run_task(task, context.ranks, reports.progress, context.stop, reports.say)
     return {
         "pending": result.pending,
         "failed": result.failed,

@@ -15,7 +15,7 @@ from landscape._utils.trust import trusting
 from landscape.analysis.sharpness.comparison import require_comparable
 from landscape.analysis.sharpness.numbers import Comparison, Number
 from landscape.parallel.job import run_on_ranks
-from landscape.parallel.launcher import auto_ranks
+from landscape.parallel.launcher import auto_ranks, checked_ranks
 from landscape.parallel.ranks import Ranks
 from landscape.parallel.worker import RankContext
 from landscape.problem.problem import Problem
@@ -123,9 +123,7 @@ def count_ranks(task: MeasureTask, ranks: int | str) -> int:
     """
     if ranks == "auto":
         return 1 if any(isinstance(s, Problem) for s in task.sources) else auto_ranks(task.evaluation.threads)
-    if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
-        raise ValueError(f"ranks: expected a positive number or 'auto', got {ranks!r}")
-    return ranks
+    return checked_ranks(ranks)
 
 
 def run_measurement(

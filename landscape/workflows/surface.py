@@ -19,7 +19,8 @@ from landscape.workflows.local_ranks import count_ranks, run_on_local_ranks
 from landscape.workflows.planes import PlaneConfig
 from landscape.workflows.progress import ProgressOption, Steps, reporting
 from landscape.workflows.sources import SourceLike, SplitChoice
-from landscape.workflows.surface_task import PlaneLike, SurfaceTask, requested_device, run_task
+from landscape.workflows.surface_ranks import run_task
+from landscape.workflows.surface_task import PlaneLike, SurfaceTask, requested_device
 
 _log = logging.getLogger(__name__)
 

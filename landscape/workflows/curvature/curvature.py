@@ -23,24 +23,25 @@ from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.weights import Weights
 from landscape.parallel.devices import choose_device, describe_device, device_count
 from landscape.parallel.job import run_on_ranks
-from landscape.parallel.launcher import auto_ranks
+from landscape.parallel.launcher import auto_ranks, checked_ranks
 from landscape.parallel.ranks import Ranks
 from landscape.parallel.worker import RankContext
 from landscape.problem.data.registry import select_splits
 from landscape.problem.given import GivenProblem, ProblemLike, spec_of
 from landscape.problem.problem import Problem
-from landscape.problem.spec import ProblemSpec
+from landscape.problem.spec import ProblemSpec, identity_of
 from landscape.training.checkpoint import Checkpoint
 from landscape.training.run import Run, is_run, run_of
 from landscape.workflows.curvature.operator import CurvatureOperator
 from landscape.workflows.curvature.task import CurvatureTask
 from landscape.workflows.progress import ProgressOption, StageProgress, Steps, stage_progress
+from landscape.workflows.reports import RankReports, receiver
 from landscape.workflows.sources import PathName, Source, SourceLike, find_checkpoint, open_source
+from landscape.workflows.surface import RanksOption
 
 _log = logging.getLogger(__name__)
 
 CheckpointChoice: TypeAlias = Literal["all"] | Sequence[int]
-_IDENTITY = ("model", "model_args", "dataset", "dataset_args", "factory_args")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def curvature(
     out: PathName | None = None,
     overwrite: bool = False,
     trust: bool = False,
-    ranks: int | Literal["auto"] | Ranks = 1,
+    ranks: RanksOption = 1,
     progress: ProgressOption[StageProgress] = None,
     stop: Callable[[], bool] | None = None,
     on_message: Callable[[str], None] | None = None,
@@ -134,7 +135,7 @@ def _compute(
 ) -> Curvature:
     """Compute on the ranks of a job; every rank calls this with an equal request."""
     evaluation = replace(request.evaluation, paired=False, stop_above=None)
-    stored = ranks.share(ranks.collective(lambda: _stored_device(request) if ranks.is_root else None))
+    stored = ranks.from_root(lambda: _stored_device(request))
     device = choose_device(stored or evaluation.device, ranks)
     source = ranks.collective(lambda: _open(request))
     evaluation = replace(evaluation, device=device.partition(":")[0]).resolved(source.problem.model)
@@ -151,7 +152,7 @@ def _compute(
         "evaluation": {key: getattr(evaluation, key) for key in ("device", "dtype", "threads", "bn", "bn_samples")},
         "split": split,
         "samples": len(source.problem.splits[split]),
-        "problem": {key: described[key] for key in _IDENTITY if key in described},
+        "problem": identity_of(described),
         "weights": weights.digest(),
         "data": source.problem.splits[split].digest(),
         "checkpoints": [checkpoint.step for checkpoint in series],
@@ -233,8 +234,8 @@ def _checkpoints(request: _Request) -> list[Checkpoint]:
 
 def _count_ranks(request: _Request, ranks: int | Literal["auto"]) -> int:
     """Return the number of ranks to start."""
-    if ranks != "auto" and (isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1):
-        raise ValueError(f"ranks: expected a positive number or 'auto', got {ranks!r}")
+    if ranks != "auto":
+        checked_ranks(ranks)
     if isinstance(request.source, Problem) or isinstance(request.problem, GivenProblem):
         if ranks not in ("auto", 1):
             raise ValueError(
@@ -260,20 +261,9 @@ def _compute_on_local_ranks(
         source = str(request.source.path) if isinstance(request.source, Run) else request.source
         out = request.out or Path(folder) / "curvature.h5"
         path.write_bytes(pickle.dumps(replace(request, source=source, out=out)))
-
-        said = 0
-
-        def receive(message: Mapping[str, Any]) -> None:
-            nonlocal said
-            for text in message["messages"][said:]:
-                say(text)
-            said = len(message["messages"])
-            if message["progress"] is not None:
-                report(StageProgress(**message["progress"]))
-
         run_on_ranks(
             f"{__name__}:compute_on_rank", {"request": str(path)}, count, threads=request.evaluation.threads,
-            on_progress=receive, stop=stop,
+            on_progress=receiver(say, lambda found: report(StageProgress(**found))), stop=stop,
         )  # fmt: skip
         return read_curvature(out)
 
@@ -282,17 +272,8 @@ def compute_on_rank(arguments: Mapping[str, Any], context: RankContext) -> None:
     """Compute the request in the file ``arguments["request"]`` as one of the ranks of a job."""
     request: _Request = pickle.loads(Path(arguments["request"]).read_bytes())
     sys.argv = list(request.command)
-    messages: list[str] = []
-
-    # Reports may be dropped for newer ones, so each carries all messages so far.
-    def say(text: str) -> None:
-        messages.append(text)
-        context.report({"messages": messages, "progress": None})
-
-    def report(progress: StageProgress) -> None:
-        context.report({"messages": messages, "progress": asdict(progress)})
-
-    _compute(request, context.ranks, report, context.stop, say)
+    reports = RankReports(context)
+    _compute(request, context.ranks, reports.progress, context.stop, reports.say)
 
 
 @contextmanager
