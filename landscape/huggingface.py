@@ -6,7 +6,7 @@ Needs ``pip install 'landscape[hf]'`` for folders; a model and its data in memor
 from typing import TYPE_CHECKING, Any
 
 from landscape._utils.optional import import_optional
-from landscape.integrations.folders import folder_problem as folder_problem
+from landscape.integrations.folder_problem import folder_problem as folder_problem
 from landscape.integrations.huggingface import causal_lm as causal_lm
 from landscape.integrations.huggingface import sequence_classifier as sequence_classifier
 from landscape.integrations.tokens import Perplexity as Perplexity

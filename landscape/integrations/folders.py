@@ -17,8 +17,6 @@ from landscape._utils.optional import import_optional
 from landscape._utils.reading import read_json
 from landscape._utils.torch_state import preserve_random_state
 from landscape.errors import DataError
-from landscape.problem.problem import Problem
-from landscape.problem.references import call
 from landscape.training.checkpoint import load_checkpoint, load_into
 
 CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
@@ -31,40 +29,6 @@ _KINDS = {
 """Tables of transformers with the architectures that a function takes, and the class that builds them."""
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
 Folder = str | os.PathLike[str]
-
-
-def folder_problem(
-    folder: Folder, data: Any = None, *, test: Any = None, splits: Any = None, **options: Any
-) -> Problem:
-    """Return the problem of a folder: a causal language model or a classifier, as its ``config.json`` says.
-
-    This is what ``hf:FOLDER`` means as a problem on the command line and as the factory of a
-    :class:`~landscape.ProblemSpec`.
-
-    Args:
-        folder: folder with ``config.json`` and weights, or with an adapter of PEFT whose base model is a folder, too.
-        data: samples of the split ``train``, see :func:`~landscape.huggingface.causal_lm`; a file on the command line.
-        test: samples of the split ``test``.
-        splits: names of the splits that are needed; ``test`` is not read unless it is one of them.
-        **options: further arguments of :func:`~landscape.huggingface.causal_lm` or
-            :func:`~landscape.huggingface.sequence_classifier`.
-
-    Raises:
-        ValueError: another kind of model, no data, or an unknown option; and as for the two functions.
-    """
-    from landscape.integrations import huggingface
-
-    if data is None:
-        raise ValueError(
-            f"hf:{os.fspath(folder)}: expected data, such as a .jsonl file with a text in each line (data=)"
-        )
-    kind = kind_of(folder)
-    if splits is not None and "test" not in splits:
-        test = None
-    function = getattr(huggingface, kind)
-    given = {**options, "model": folder, "data": data, "test": test}
-    problem: Problem = call(function, given, name=f"hf:{os.fspath(folder)}")
-    return problem
 
 
 def is_model_folder(path: Path) -> bool:

@@ -10,15 +10,15 @@ import pytest
 from click.testing import CliRunner
 
 from landscape._utils.provenance import Environment
-from landscape.render.exports import page
+from landscape.render.exports import page, page_data
 from landscape.render.exports.job import ExportOptions
-from landscape.render.exports.page import plain_text
+from landscape.render.exports.page_data import plain_text
 from landscape.surface.metadata import CheckpointReference, Header, SurfaceMetadata, SweepSettings
 from landscape.surface.surface import FAILED, INTERPOLATED, PENDING, Surface
 
 
-def page_data(surfaces, trajectories=(), **options):
-    return page.page_data(surfaces, trajectories, ExportOptions(**options))
+def data_of(surfaces, trajectories=(), **options):
+    return page_data.page_data(surfaces, trajectories, ExportOptions(**options))
 
 
 def write_page(path, surfaces, trajectories=(), overwrite=False, **options):
@@ -70,7 +70,7 @@ def test_page_descending_axes(slope):
         coordinates=(surface.x[::-1], surface.y),
         values={name: values[:, ::-1] for name, values in surface.values.items()},
     )
-    one, other = page_data([surface]), page_data([turned])
+    one, other = data_of([surface]), data_of([turned])
     assert one["panels"][0]["x"] == other["panels"][0]["x"]
     assert one["panels"][0]["values"] == other["panels"][0]["values"]
 
@@ -80,29 +80,29 @@ def test_page_scales(slope):
     zero = np.where(np.arange(54).reshape(6, 9) == 7, 0.0, surface.values["train_loss"])
     crossing = surface.values["train_loss"] - 3
     surface = replace(surface, values={**surface.values, "test_loss": zero, "train_gain": crossing})
-    metrics = page_data([surface])["metrics"]
+    metrics = data_of([surface])["metrics"]
     assert {name: (entry["scale"], list(entry["scales"])) for name, entry in metrics.items()} == {
         "train_loss": ("log", ["log", "linear"]),
         "test_loss": ("symlog", ["linear", "symlog"]),
         "train_gain": ("symlog", ["linear", "symlog"]),
         "train_acc": ("linear", ["log", "linear"]),
     }
-    assert page_data([surface], metric="train_loss", scale="linear")["metrics"]["train_loss"]["scale"] == "linear"
+    assert data_of([surface], metric="train_loss", scale="linear")["metrics"]["train_loss"]["scale"] == "linear"
     assert metrics["train_acc"]["best"] == "highest"
     assert metrics["train_loss"]["best"] == "lowest"
 
 
 def test_page_notes(holed):
-    notes = page_data([holed], clip=100.0)["metrics"]["train_loss"]["scales"]["log"]["panels"][0]
+    notes = data_of([holed], clip=100.0)["metrics"]["train_loss"]["scales"]["log"]["panels"][0]
     assert "training loss clipped at 100" in notes
     assert "holes: 2 not finite or failed and 1 not computed of 54 points" in notes
-    assert page_data([holed], clip=100.0)["metrics"]["train_loss"]["scales"]["log"]["high"] == pytest.approx(2)
+    assert data_of([holed], clip=100.0)["metrics"]["train_loss"]["scales"]["log"]["high"] == pytest.approx(2)
 
 
 def test_page_of_several_surfaces(slope, walk):
     one, other = slope(name="one"), slope(7, 5, name="other")
     other = replace(other, values={"train_loss": other.values["train_loss"] * 100})
-    data = page_data([one, other], [[walk([(0, 0), (1, 1)])], []])
+    data = data_of([one, other], [[walk([(0, 0), (1, 1)])], []])
     assert list(data["metrics"]) == ["train_loss"]
     assert data["title"] == "one · other"
     drawn = data["metrics"]["train_loss"]["scales"]["log"]
@@ -110,7 +110,7 @@ def test_page_of_several_surfaces(slope, walk):
     assert [len(panel["paths"]) for panel in data["panels"]] == [1, 0]
     assert data["heading"] == ""
     with pytest.raises(ValueError, match="got 'train_acc'; the surfaces share train_loss"):
-        page_data([one, other], metric="train_acc")
+        data_of([one, other], metric="train_acc")
 
 
 @pytest.mark.parametrize("relief", [1e-9, 1e-3, 0.0])
@@ -118,7 +118,7 @@ def test_page_of_nearly_constant_surface(slope, relief):
     """A log scale rounds these values to one height, which used to divide by zero."""
     surface = slope()
     loss = 1e6 + relief * np.random.default_rng(0).random(surface.shape)
-    data = page_data([replace(surface, values={"train_loss": loss})])
+    data = data_of([replace(surface, values={"train_loss": loss})])
     for drawn in data["metrics"]["train_loss"]["scales"].values():
         assert drawn["high"] > drawn["low"]
 
@@ -126,11 +126,11 @@ def test_page_of_nearly_constant_surface(slope, relief):
 def test_page_errors(slope):
     surface = slope()
     nothing = replace(surface, values={**surface.values, "test_loss": np.full((6, 9), np.nan)})
-    assert "test_loss" not in page_data([nothing])["metrics"]
+    assert "test_loss" not in data_of([nothing])["metrics"]
     with pytest.raises(ValueError, match="no finite value"):
-        page_data([nothing], metric="test_loss")
+        data_of([nothing], metric="test_loss")
     with pytest.raises(ValueError, match="a page needs a surface of two axes"):
-        page_data([Surface((surface.x,), {"train_loss": np.ones(9)}, np.ones(9, np.uint8))])
+        data_of([Surface((surface.x,), {"train_loss": np.ones(9)}, np.ones(9, np.uint8))])
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_page_of_a_layer_and_interpolated_points(slope):
     surface = slope()
     status = surface.status.copy()
     status[2, 3], status[4, 4] = INTERPOLATED, FAILED
-    (panel,) = page_data([replace(surface, status=status)])["panels"]
+    (panel,) = data_of([replace(surface, status=status)])["panels"]
     values = unpacked(panel["values"]["train_loss"])
     assert values[2, 3] == surface.values["train_loss"][2, 3]
     assert np.isnan(values[4, 4])
@@ -207,7 +207,7 @@ def test_page_provenance(slope):
         settings, checkpoint=CheckpointReference("run/last.pt", 180, 15.0), environment=environment,
         problem={"model": "resnet20", "dataset": "digits"}, started="2026-11-26T20:02:49+00:00",
     )  # fmt: skip
-    assert page.provenance_rows(replace(slope(), metadata=metadata)) == [
+    assert page_data.provenance_rows(replace(slope(), metadata=metadata)) == [
         ("Model", "resnet20"), ("Dataset", "digits"), ("Samples", "1,200 train"), ("Checkpoint", "run/last.pt"),
         ("Step", "180"), ("Epoch", "15"), ("x direction", "random, seed 0"),
         ("Batch norm", "statistics re-estimated at each point"), ("Precision", "float32 on cpu"),
