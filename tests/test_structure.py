@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import configparser
 import importlib
+import inspect
 import subprocess
 import sys
 import zipfile
@@ -116,6 +117,28 @@ def test_public_names_resolve():
 
     for name in landscape.__all__:
         assert getattr(landscape, name) is not None
+
+
+SHARED_ARGUMENTS = (
+    "evaluation", "problem", "split", "samples", "out", "overwrite", "trust", "ranks", "progress", "stop", "on_message",
+)  # fmt: skip
+
+
+def test_shared_arguments_come_in_one_order():
+    import landscape
+
+    wrong, checked = {}, 0
+    for name in landscape.__all__:
+        function = getattr(landscape, name)
+        if not inspect.isfunction(function):
+            continue
+        arguments = inspect.signature(function).parameters.values()
+        keywords = [one.name for one in arguments if one.kind is one.KEYWORD_ONLY and one.name in SHARED_ARGUMENTS]
+        checked += len(keywords) > 2
+        if keywords != sorted(keywords, key=SHARED_ARGUMENTS.index):
+            wrong[name] = keywords
+    assert not wrong
+    assert checked > 10
 
 
 def test_only_the_command_line_prints_or_exits():

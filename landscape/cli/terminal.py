@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shlex
 import shutil
 import textwrap
-from collections.abc import Mapping
 from typing import Any
 
 import click
 
+from landscape._utils.json_values import finite
 from landscape._utils.text import printable
 
 _WIDEST = 100
@@ -59,12 +58,4 @@ def quoted(path: str | os.PathLike[str]) -> str:
 
 def json_text(value: Any, **options: Any) -> str:
     """Return a value as JSON, in which NaN and infinity, which JSON cannot express, are null."""
-    return json.dumps(_finite(value), default=str, allow_nan=False, **options)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+    return json.dumps(finite(value), default=str, allow_nan=False, **options)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landscape._utils.files import require_writable
+from landscape._utils.json_values import plain
 from landscape._utils.provenance import Environment, now
 from landscape.errors import StoreError
 from landscape.surface.hdf5 import create_hdf5, open_hdf5, python_value, read_array
@@ -68,10 +69,10 @@ class MeasurementStore:
             require_writable(path, StoreError)
         elif path is not None:
             stored = self._read(path)
-            for name, value in _plain(settings).items():
+            for name, value in plain(settings).items():
                 known = stored.get(name)
                 if isinstance(known, dict):
-                    known = {**_plain((defaults or {}).get(name, {})), **known}
+                    known = {**plain((defaults or {}).get(name, {})), **known}
                 if known != value:
                     _refuse(path, name, stored.get(name), value)
             self.settings = {**stored, **settings}
@@ -96,11 +97,11 @@ class MeasurementStore:
         Raises:
             StoreError: the file has another value.
         """
-        value = _plain({name: value})[name]
+        value = plain({name: value})[name]
         if name not in self.settings:
             self.settings[name] = value
             self._changed = True
-        elif _plain(self.settings)[name] != value:
+        elif plain(self.settings)[name] != value:
             _refuse(self.path, name, self.settings[name], value)
 
     def __contains__(self, name: str) -> bool:
@@ -188,12 +189,6 @@ def _datasets(group: h5py.Group, prefix: str = "") -> list[tuple[str, h5py.Datas
         else:
             raise ValueError(f"{prefix}{name}: expected floating-point numbers")
     return found
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as JSON gives them back."""
-    plain: dict[str, Any] = json.loads(json.dumps(dict(values)))
-    return plain
 
 
 def _refuse(path: Path | None, name: str, stored: Any, value: Any) -> None:

@@ -6,7 +6,6 @@ too. Messages, progress and errors come back through :mod:`landscape.parallel.jo
 
 from __future__ import annotations
 
-import json
 import math
 import pickle
 import sys
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from landscape._utils.json_values import plain
 from landscape._utils.state_dict import full_state_dict
 from landscape.errors import CheckpointError
 from landscape.geometry.plane import Plane
@@ -146,7 +146,7 @@ class _Job:
         description: Mapping[str, Any] = {}
         source, plane = task.source, task.plane
         if isinstance(source, Problem):
-            spec, description = _spec_of(source), _plain(source.describe())
+            spec, description = _spec_of(source), plain(source.describe(), str)
             save_checkpoint(folder / _WEIGHTS, full_state_dict(source.model), step=0, epoch=0)
             source = str(folder / _WEIGHTS)
         elif isinstance(source, Run):
@@ -164,7 +164,7 @@ class _Job:
         if self.spec is not None:
             problem = self.spec.build(tuple(self.description["splits"]))
             load_into(problem.model, load_checkpoint(folder / _WEIGHTS))
-            rebuilt = _plain(problem.describe())
+            rebuilt = plain(problem.describe(), str)
             differing = [
                 key
                 for key in ("loss", "metrics", "splits", "evaluate")
@@ -177,12 +177,6 @@ class _Job:
                 )
             task = replace(task, source=problem)
         return replace(task, plane=read_plane(folder / _PLANE, mapped=True)) if self.has_plane else task
-
-
-def _plain(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a description as JSON gives it back."""
-    plain: dict[str, Any] = json.loads(json.dumps(dict(description), default=str))
-    return plain
 
 
 def _spec_of(problem: Problem) -> ProblemSpec | None:

@@ -79,5 +79,5 @@ except ls.AlignmentError as error:
     raise ls.LandscapeError("cannot be aligned") from error
 except (ls.StoreError, ls.CheckpointError, ls.DataError, ls.NonFiniteLossError, ls.MissingLibraryError) as error:
     raise ls.LandscapeError(found.kind) from error
-except (ls.UnsoundError, ls.DerivativeError, ls.UserCodeError, ls.RankError) as error:
+except (ls.UnsoundError, ls.DerivativeError, ls.UserCodeError, ls.UntrustedCodeError, ls.RankError) as error:
     print(error)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from landscape._utils.json_values import finite
 from landscape.analysis.curvature.density import Quadrature
 from landscape.analysis.curvature.trace import Estimate
 from landscape.evaluation.derivatives.derivatives import MATRICES
@@ -277,14 +278,5 @@ class Curvature:
         if self.history is not None:
             arrays = ("step", "epoch", "learning_rate", "eigenvalues", "residuals")
             values["history"] = {name: getattr(self.history, name).tolist() for name in arrays}
-        found: dict[str, Any] = _finite(values)
+        found: dict[str, Any] = finite(values)
         return found
-
-
-def _finite(value: Any) -> Any:
-    """Return a JSON value with None in place of NaN and infinity, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

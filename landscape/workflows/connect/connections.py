@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from landscape._utils.json_values import finite
 from landscape._utils.text import counted
 from landscape.analysis.barriers import Barrier
 from landscape.surface.surface import Surface
@@ -131,7 +131,7 @@ class MergedPoint:
         """Return the fields as JSON writes them."""
         return {
             "name": self.name, "kind": self.kind, "coordinates": list(self.coordinates), "distance": self.distance,
-            "values": {name: value if math.isfinite(value) else None for name, value in self.values.items()},
+            "values": finite(self.values),
         }  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import pickle
 import sys
@@ -13,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from landscape._utils.json_values import plain
 from landscape._utils.provenance import Environment
 from landscape._utils.text import counted
 from landscape._utils.trust import trusting
@@ -172,7 +172,7 @@ def _compute(
         f"{settings['samples']:,} {split} samples, {evaluation.dtype}"
     )
     task = CurvatureTask(
-        operator, request.config, settings, json.loads(json.dumps(provenance, default=str)), series, request.out,
+        operator, request.config, settings, plain(provenance, str), series, request.out,
         request.overwrite, report, stop,
     )  # fmt: skip
     try:
