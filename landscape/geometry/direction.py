@@ -20,7 +20,7 @@ from landscape.geometry.recipe import TRAINABLE, DirectionRecipe
 from landscape.geometry.weights import WRITE_BLOCK, Weights, real_view
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Direction:
     """A displacement of the weights and the recipe that made it.
 

@@ -40,7 +40,7 @@ class Projection(NamedTuple):
     """Euclidean distance from the plane's origin."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plane:
     """The weights ``origin + a dx + b dy + c dz``.
 

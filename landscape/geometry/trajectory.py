@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # a figure of a trajectory needs the arrays only, not torch
 FloatArray = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PathGradient:
     """The gradient of the loss at the checkpoints themselves, seen from a plane of ``k`` axes.
 
@@ -33,7 +33,7 @@ class PathGradient:
     share: FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trajectory:
     """Checkpoints of one run, projected onto a plane of ``k`` axes by least squares.
 

@@ -21,7 +21,7 @@ WRITE_BLOCK = 2**18
 """Entries that are written at a time if nothing is summed over them: their temporary copies stay in the cache."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Weights:
     """The movable tensors of a network by name, in the order of its ``state_dict``.
 
@@ -36,8 +36,8 @@ class Weights:
 
     tensors: Mapping[str, Tensor]
     buffers: frozenset[str] = frozenset()
-    tied: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
-    trainable: frozenset[str] | None = field(default=None, compare=False)
+    tied: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    trainable: frozenset[str] | None = None
 
     def __repr__(self) -> str:
         dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in self.tensors.values()})

@@ -34,7 +34,15 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the accuracy in percent: 0 or 100 for each sample; for sequences, the percentage of correct tokens.
 
-    Arguments, shape of the result and exceptions are those of :func:`cross_entropy`.
+    Args:
+        outputs: logits ``(batch, classes)``, or ``(batch, ..., classes)`` for sequences.
+        targets: class indices ``(batch,)``, or ``(batch, ...)``, integers.
+
+    Returns:
+        Percentages ``(batch,)``.
+
+    Raises:
+        ValueError: the shapes don't match.
     """
     _check_classes("accuracy", outputs, targets)
     return 100 * _mean_per_sample(_correct_tokens(outputs, targets))

@@ -27,7 +27,7 @@ Augmentation = Callable[[Any, torch.Generator], Any]
 """Function ``(inputs, generator) -> inputs`` of the same shape; all random numbers come from the generator."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """One part of a data set, in memory as tensors.
 
@@ -193,7 +193,7 @@ NO_DATA = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """A model with data, a loss and metrics.
 

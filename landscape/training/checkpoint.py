@@ -32,7 +32,7 @@ from landscape.training.weight_files import read_weights, split_key, with_key
 _LISTED = 4  # tensors of each kind named in a message
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """Weights at one step of a run.
 

@@ -55,6 +55,15 @@ def test_contents(shown):
     assert shown["sharpness"] == "<SharpnessResult: 1 number>"
 
 
+def test_objects_with_arrays_can_be_compared_and_hashed():
+    network = nn.Linear(2, 1)
+    first, second = ls.random_plane(network), ls.random_plane(network)
+    for one, other in ((first, second), (first.origin, second.origin), (first.directions[0], second.directions[0])):
+        assert one == one
+        assert one != other
+        assert len({one, other}) == 2
+
+
 def test_names_from_files_are_escaped():
     import numpy as np
 

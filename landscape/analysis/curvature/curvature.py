@@ -80,7 +80,7 @@ class CurvatureConfig:
         return {**asdict(self), "only": list(self.only), "freeze": list(self.freeze)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SpectralDensity:
     """The density of the eigenvalues, smoothed, as several random vectors see it.
 
@@ -112,7 +112,7 @@ class SpectralDensity:
         return cls(grid, densities.mean(axis=0), spread, width, quadrature)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerCurvature:
     """Curvature of the blocks on the diagonal that belong to single layers.
 
@@ -133,7 +133,7 @@ class LayerCurvature:
     residuals: _Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CurvatureHistory:
     """The largest eigenvalues at the checkpoints of a run.
 
@@ -177,7 +177,7 @@ class CurvatureMetadata:
     finished: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curvature:
     """Curvature of the loss at a point: ends of the spectrum, trace, density, layers, and history.
 
