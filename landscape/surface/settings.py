@@ -15,7 +15,9 @@ from landscape._utils.typed import require_types
 class SweepSettings:
     """Settings on which the values of a surface depend; a sweep is resumed only with equal settings.
 
-    The default of each field is the behavior before the field existed, so that older files still compare equal.
+    The default of each field is the behavior before the field existed, so that older files still compare equal. Fields
+    from ``device`` to ``derivatives`` are those of ``EvaluationConfig``, beside the others as files store them, since
+    this package knows nothing of evaluation. A sweep fills them by name, so that none can be forgotten.
 
     Attributes:
         axes: axes of the grid as text, x first: ``("-1:1:51", "-1:1:51")``.

@@ -30,7 +30,7 @@ from landscape.training.run import Run, run_of
 from landscape.training.weight_files import split_key
 from landscape.workflows.checkpoint_series import CheckpointSeries, open_paths
 from landscape.workflows.sources import SourceLike, is_run_source
-from landscape.workflows.through import evenly_chosen
+from landscape.workflows.step_choice import evenly_chosen
 
 CheckpointChoice: TypeAlias = Literal["all"] | int | Sequence[int]
 """Checkpoints of a run: all of them, a number of them at even distances, or the steps of some."""

@@ -16,7 +16,7 @@ from landscape.render.through import drawable_steps, paths_from, through_note
 from landscape.surface.reading import read_surface
 from landscape.surface.surface import Surface
 from landscape.workflows.inputs import SurfaceSource, load_surface
-from landscape.workflows.through import evenly_chosen
+from landscape.workflows.step_choice import evenly_chosen
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

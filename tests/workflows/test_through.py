@@ -24,8 +24,8 @@ from landscape.training.run import Run
 from landscape.training.settings import TrainingSettings
 from landscape.workflows.planes import PlaneConfig
 from landscape.workflows.sources import open_source
+from landscape.workflows.step_choice import evenly_chosen
 from landscape.workflows.surface import compute_surface
-from landscape.workflows.through import evenly_chosen
 from landscape.workflows.train import train
 
 GRID = Grid.parse("-1:0.5:4", "0:1:3")
