@@ -34,7 +34,7 @@ def test_results(made):
     result, lines = made
     assert [run.name for run in result.runs] == ["sgd", "adam"]
     random, joint = (read_surface(path) for path in result.surfaces)
-    assert random.name == joint.name == "mlp, with hidden layers"
+    assert random.name == joint.name == "ResNet-20 with hidden layers"
     assert [recipe.kind for recipe in joint.metadata.recipes] == ["pca", "pca"]
     assert {figure.path.name for figure in result.figures} == {"compare.pdf", "compare.png", "paths.pdf", "paths.png"}
     assert "No three-dimensional figures: no OpenGL" in lines
