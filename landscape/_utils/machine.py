@@ -89,6 +89,44 @@ def memory_limit() -> int:
     return min([*limits, *control_group_memory_limits()], default=sys.maxsize)
 
 
+def memory_left() -> int:
+    """Return the memory that this process can still allocate, in bytes.
+
+    It is the smallest of the machine's available memory and what is left of the limits of the control groups and of
+    the process's resource limits.
+    """
+    left = [memory_limit()]
+    with suppress(OSError, StopIteration), open("/proc/meminfo") as file:
+        left.append(next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable:")))
+    left += [limit - used for limit, used in control_group_memory()]
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        # Pages of the whole address space, and of data and stack.
+        pages = [int(word) for word in Path("/proc/self/statm").read_text().split()]
+        for kind, used in ((resource.RLIMIT_AS, pages[0]), (resource.RLIMIT_DATA, pages[5])):
+            soft, _ = resource.getrlimit(kind)
+            if soft != resource.RLIM_INFINITY:
+                left.append(soft - used * resource.getpagesize())
+    return max(min(left), 0)
+
+
+def control_group_memory(table: Path = _TABLE, root: Path = _ROOT) -> list[tuple[int, int]]:
+    """Return limit and use in bytes of the process's control group and of its parents, without the cache of files."""
+    found = []
+    for folder, version in _control_groups("memory", table, root):
+        limit, use, cache = (
+            ("memory.max", "memory.current", "inactive_file")
+            if version == 2
+            else ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        )
+        with suppress(OSError, ValueError):
+            rows = [line.split() for line in (folder / "memory.stat").read_text().splitlines()]
+            cached = sum(int(row[1]) for row in rows if row[0] == cache)
+            found.append((int((folder / limit).read_text()), int((folder / use).read_text()) - cached))
+    return found
+
+
 def control_group_memory_limits(table: Path = _TABLE, root: Path = _ROOT) -> list[int]:
     """Return the memory limits in bytes of the process's control group and of its parents (versions 1 and 2)."""
     limits = []

@@ -244,6 +244,20 @@ def seed_random(seed: int, *devices: torch.device) -> None:
             torch.manual_seed(seed)
 
 
+def random_state(device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Return the state of torch's default generators of the CPU and of ``device``; others are not known."""
+    own = getattr(torch, device.type).get_rng_state(device) if device.type in _INDEXED else None
+    return torch.get_rng_state(), own
+
+
+def set_random_state(state: tuple[Tensor, Tensor | None], device: torch.device) -> None:
+    """Set what :func:`random_state` has returned for ``device``."""
+    cpu, own = state
+    torch.set_rng_state(cpu)
+    if own is not None:
+        getattr(torch, device.type).set_rng_state(own, device)
+
+
 def derive_seed(seed: int, purpose: str, index: int) -> int:
     """Derive a seed for one purpose at one step or epoch, so that a run can be resumed at any step.
 

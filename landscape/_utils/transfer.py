@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from landscape._utils.machine import memory_limit
+from landscape._utils.machine import memory_left
 from landscape._utils.torch_compat import tree_leaves
 from landscape._utils.torch_state import converted_dtype
 
@@ -14,15 +14,10 @@ COPY_FRACTION = 0.5
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return the free memory of a device in bytes; if it is unknown, the memory limit of the process."""
+    """Return the free memory of a device in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo") as file:
-            available = next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return memory_limit()
-    return min(available, memory_limit())
+    return memory_left()
 
 
 def bytes_to_copy(tree: object, device: torch.device, dtype: torch.dtype) -> int:

@@ -22,6 +22,11 @@ OK, WARN, BAD = "ok", "warn", "bad"
 """Verdicts, from best to worst."""
 ROUNDING = 1e-4
 """Relative difference up to which two losses of one network count as equal: more than rounding causes."""
+DRAWS = 8
+"""Draws of random numbers whose losses at the origin are compared, for networks that draw some."""
+SPREADS = 5.0
+"""Standard deviations of these losses within which another one counts as one more draw. One of 500 draws of a network
+that is the same lies outside, by Student's t of seven degrees of freedom."""
 PARALLEL_COSINE, SHEARED_COSINE = 0.99, 0.3
 """Cosines of two axes above which they show the same line twice, or a visibly sheared plane."""
 _RESUME_ADVICE = "repeat the same call or command: it computes the points that are left"
@@ -145,7 +150,7 @@ _MEASURES_ADVICE = (
 def check_evaluation(
     problem: Problem, plane: Plane, evaluation: EvaluationConfig | None = None, expected: float | None = None
 ) -> list[Finding]:
-    """Check the evaluation of a network at the origin of a plane, in three or four passes over the data.
+    """Check the evaluation of a network at the origin of a plane, in four passes over the data, or a few more.
 
     Args:
         problem: model, data and loss.
@@ -154,9 +159,9 @@ def check_evaluation(
         expected: loss of the checkpoint on the same samples, as its training run computed it.
 
     Returns:
-        Findings ``repeats`` (two passes give the same loss), ``measures`` (a loss or metric depends on the batch size,
-        or on a state), ``origin`` (it is the expected one) and ``batch-norm``
-        (the running statistics belong to the weights), as far as they apply.
+        Findings ``repeats`` (two passes give the same loss), ``draws`` (the loss depends on random numbers in the
+        forward pass), ``measures`` (a loss or metric depends on the batch size, or on a state), ``origin`` (it is the
+        expected one) and ``batch-norm`` (the running statistics belong to the weights), as far as they apply.
     """
     evaluation = evaluation or EvaluationConfig()
     origin, elsewhere = (0.0,) * plane.ndim, (0.1,) * plane.ndim
@@ -166,11 +171,14 @@ def check_evaluation(
         first, error = float(values[name]), float(values.get(f"{name}_stderr", math.nan))
         evaluate(elsewhere)
         second = float(evaluate(origin)[0])
+        draws = evaluate.other_draws(origin, DRAWS)
         doubts = [remark.removeprefix("warning: ") for remark in evaluate.remarks if remark.startswith("warning: ")]
     findings = [_check_repeats(name, first, second)]
+    if len(draws):
+        findings.append(_describe_draws(name, first, draws))
     findings += [Finding("measures", float(len(doubts)), WARN, doubt, _MEASURES_ADVICE) for doubt in doubts]
     if expected is not None:
-        findings.append(_compare_origin(first, expected, f"{name} at the origin"))
+        findings.append(_compare_origin(first, expected, f"{name} at the origin", draws))
     if any(isinstance(m, NormBase) and m.track_running_stats for m in problem.model.modules()):
         other = "checkpoint" if evaluation.bn == "recalibrate" else "recalibrate"
         with open_evaluator(problem, plane, replace(evaluation, bn=other), begun=True) as evaluate:
@@ -200,16 +208,29 @@ def _check_origin_of_grid(surface: Surface, loss: np.ndarray, expected: float) -
     return _compare_origin(float(loss[index]), expected, "the loss of the surface at the origin")
 
 
-def _compare_origin(found: float, expected: float, what: str) -> Finding:
+def _compare_origin(found: float, expected: float, what: str, draws: np.ndarray | None = None) -> Finding:
+    """Compare the loss at the origin with that of the checkpoint, which may belong to other random numbers."""
     difference = _relative_difference(found, expected)
     text = f"{what} is {found:.7g}, that of the checkpoint {expected:.7g}: relative difference {difference:.2g}"
     if difference <= ROUNDING:
         return Finding("origin", difference, OK, text)
-    advice = (
-        "compare samples, preprocessing, evaluation mode and weights: this is not the loss of the training run. A "
-        "network that draws random numbers, such as a variational autoencoder, has another loss at each draw"
-    )
+    if draws is not None and len(draws):
+        mean, spread = float(draws.mean()), float(draws.std(ddof=1))
+        text += f", and {mean:.7g} with a standard deviation of {spread:.2g} over {len(draws)} other random draws"
+        if abs(expected - mean) <= SPREADS * spread:
+            return Finding("origin", difference, OK, text)
+    advice = "compare samples, preprocessing, evaluation mode and weights: this is not the loss of the training run"
     return Finding("origin", difference, BAD, text, advice)
+
+
+def _describe_draws(name: str, loss: float, draws: np.ndarray) -> Finding:
+    spread = float(draws.std(ddof=1))
+    text = (
+        f"{name} at the origin depends on random numbers in the forward pass: {loss:.7g} with those of every point, "
+        f"and {float(draws.mean()):.7g} with a standard deviation of {spread:.2g} over {len(draws)} other draws. "
+        "Points can be compared; values belong to the batch size"
+    )
+    return Finding("draws", spread / abs(loss) if loss else math.inf, OK, text)
 
 
 def _check_finite(values: np.ndarray) -> Finding:

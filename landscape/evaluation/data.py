@@ -14,7 +14,9 @@ from torch.overrides import TorchFunctionMode
 from landscape._utils import transfer
 from landscape._utils.torch_compat import tree_leaves, unwrapped, without_compilation
 from landscape._utils.transfer import COPY_FRACTION, free_bytes
+from landscape.evaluation.lazy_batches import LazyBatches
 from landscape.evaluation.streaming import StreamedBatches, align
+from landscape.problem.lazy import LazySplit
 from landscape.problem.problem import Split
 
 _log = logging.getLogger(__name__)
@@ -25,7 +27,8 @@ def make_batches(
 ) -> Sequence[Split]:
     """Return the batches of a split on a device: resident, or streamed if copies would exceed the budget.
 
-    The two give the same values. Data that are on the device already, in the right dtype, are not copied.
+    The two give the same values. Data that are on the device already, in the right dtype, are not copied. Those of a
+    data set that is read when it is needed are read in passes, unless a GPU has room for all.
 
     Args:
         split: the data.
@@ -34,16 +37,25 @@ def make_batches(
         dtype: target type of floating-point tensors.
         budget: maximum number of bytes for copies; by default :data:`COPY_FRACTION` of the free memory.
     """
+    if isinstance(split, LazySplit) and device.type == "cpu":
+        return LazyBatches(split, size, device, dtype)
     needed = bytes_to_copy(split, device, dtype)
     limit = int(COPY_FRACTION * free_bytes(device)) if budget is None else budget
     if needed > limit:
         _log.info("%.2f GiB of data are streamed to %s batch by batch", needed / 2**30, device)
+        if isinstance(split, LazySplit):
+            return LazyBatches(split, size, device, dtype)
         return StreamedBatches(split, size, device, dtype)
+    if isinstance(split, LazySplit):
+        return [align(part.to(device, dtype)) for part in split.read_each(split.parts(size))]
     return [align(part) for part in split.to(device, dtype).batches(size)]
 
 
 def bytes_to_copy(split: Split, device: torch.device, dtype: torch.dtype) -> int:
     """Return the number of bytes that a copy of the data would take on ``device``, 0 for tensors that need none."""
+    if isinstance(split, LazySplit):  # by the first sample
+        one = split.take(slice(1)).read()
+        return len(split) * transfer.bytes_to_copy((one.inputs, one.targets), device, dtype)
     return transfer.bytes_to_copy((split.inputs, split.targets), device, dtype)
 
 

@@ -28,8 +28,12 @@ from landscape.geometry.placement import claim, movable_on
 from landscape.geometry.plane import Plane
 from landscape.geometry.weights import Weights, movable_tensors
 from landscape.problem.failure import explain_failure
+from landscape.problem.lazy import LazySplit
 from landscape.problem.problem import Problem, Split
 from landscape.problem.whole import batch_size_for
+
+_TRIED = 64
+"""Samples with which a failure is explained, of data that are read when they are needed."""
 
 
 @contextmanager
@@ -98,7 +102,8 @@ def open_evaluator(
                 except Exception as error:
                     if not problem.splits:
                         raise
-                    split = next(iter(problem.splits.values())).to(target, dtype)
+                    split = next(iter(problem.splits.values()))
+                    split = (split.take(slice(0, _TRIED)) if isinstance(split, LazySplit) else split).to(target, dtype)
                     measures = {"loss": problem.loss, **problem.metrics}
                     explained = explain_failure(model, split, config.batch_size or 2, error, measures)
                     if explained is None:

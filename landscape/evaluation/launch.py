@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,18 +13,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from landscape._utils.cuda_graph import CapturedPass
-from landscape._utils.torch_compat import NormBase, tree_leaves, tree_map
-from landscape._utils.torch_state import clone_each, seed_random
-from landscape.errors import UnsoundError
+from landscape._utils.torch_compat import tree_map
+from landscape._utils.torch_state import random_state, seed_random, set_random_state
 from landscape.evaluation.accumulator import MetricAccumulator
 from landscape.evaluation.baselines import Chord, PairedBaseline
 from landscape.evaluation.device import supports_capture
 from landscape.evaluation.engines.base import Engine, EngineNotApplicable, pad_rows
 from landscape.evaluation.grad_mode import PROBE, PROBE_SCALES
+from landscape.evaluation.lazy_batches import LazyBatches, lazy_batches, windows
 from landscape.evaluation.names import EXCESS, EXCESS_STDERR, PAIRED_SUFFIX
+from landscape.evaluation.recalibration import Recalibration
 from landscape.evaluation.side_effects import Drift
 from landscape.problem.measures import is_own_measure
 from landscape.problem.problem import Measure, Split
@@ -30,89 +33,11 @@ from landscape.problem.whole import WholeSplitMeasure
 
 _log = logging.getLogger(__name__)
 _Array = npt.NDArray[np.float64]
+SHARED_LAUNCHES = 8
+"""Largest number of launches in one pass over data that are read again. They are stored together: with more, a job that
+is killed would lose more."""
 _PROBE_POINTS = 16
 """Points at which an engine of several points must give the same bits at every position in a launch."""
-
-
-@dataclass(frozen=True)
-class Recalibration:
-    """Re-estimation of running statistics at the present weights of a model.
-
-    Attributes:
-        model: the network.
-        norms: its normalization layers that track running statistics.
-        split: training samples.
-        batch_size: samples per forward pass.
-        writes: True if the network writes into its inputs.
-    """
-
-    model: nn.Module
-    norms: Sequence[NormBase]
-    split: Split
-    batch_size: int
-    writes: bool = False
-
-    @property
-    def batches(self) -> list[Split]:
-        """The batches in order. A last one of a single sample, which has no variance, is joined to the one before."""
-        size = self.batch_size
-        starts = list(range(0, len(self.split), size))
-        if len(starts) > 1 and size > 1 and len(self.split) - starts[-1] == 1:
-            starts.pop()
-        ends = [*starts[1:], len(self.split)]
-        return [self.split.take(slice(start, end)) for start, end in zip(starts, ends, strict=True)]
-
-    @property
-    def uneven(self) -> bool:
-        """True if the batches have different numbers of samples, so that their weights matter."""
-        return len(self.split) > self.batch_size and len(self.split) % self.batch_size != 0
-
-    def run(self) -> None:
-        """Set running statistics to their average over the batches in order, weighted by samples.
-
-        Called in the autograd mode that the network needs.
-        """
-        self.model.eval()
-        momenta = [norm.momentum for norm in self.norms]
-        seen = dict.fromkeys(self.norms, 0)
-
-        def weigh(norm: NormBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            """Set the weight of what the layer is about to see, by its number of values per channel."""
-            count = next(leaf.numel() for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
-            seen[norm] += count
-            # Equal batches get 1, 1/2, 1/3, ..., which are the weights of torch's own cumulative average.
-            norm.momentum = count / seen[norm] if count else 0.0
-
-        handles = [norm.register_forward_pre_hook(weigh, with_kwargs=True) for norm in self.norms]
-        try:
-            for norm in self.norms:
-                norm.reset_running_stats()
-                norm.train()
-            for batch in self.batches:
-                self.model(clone_each(batch.inputs) if self.writes else batch.inputs)
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise UnsoundError(
-                f"running statistics cannot be re-estimated on single samples ({error}): expected batches of two or "
-                f"more, got a batch size of {self.batch_size} for {len(self.split)} samples"
-            ) from error
-        finally:
-            for handle in handles:
-                handle.remove()
-            for norm, momentum in zip(self.norms, momenta, strict=True):
-                norm.momentum = momentum
-                norm.eval()
-
-
-def require_norms(model: nn.Module, norms: Sequence[NormBase]) -> None:
-    """Raise ``ValueError`` if a network has running statistics, but not in layers where they can be re-estimated."""
-    statistics = [name for name, _ in model.named_buffers() if name.endswith("running_mean")]
-    if statistics and not norms:
-        raise ValueError(
-            f"bn: the running statistics of {type(model).__name__} ({statistics[0]}) cannot be re-estimated, because "
-            "they are not in layers of torch.nn (TorchScript, or frozen layers of its own): use 'checkpoint'"
-        )
 
 
 @dataclass(frozen=True)
@@ -158,6 +83,7 @@ class Launcher:
         data: data, measures and names of the values.
         engine: engine that computes the outputs.
         accumulator: sums over the batches of a launch.
+        seed: random seed of every launch.
         repeated_targets: targets of every batch repeated for each point of a launch; empty for a single point.
     """
 
@@ -169,16 +95,49 @@ class Launcher:
         together: bool = False,
         chord: Chord | None = None,
     ) -> None:
-        self.data, self.engine, self._chord = data, engine, chord
+        self.data, self.engine, self._chord, self._baseline = data, engine, chord, baseline
+        self._together = together
         left_out = set() if baseline else {name for name in data.names if name.endswith(PAIRED_SUFFIX)}
         if chord is None:
             left_out |= {f"{name}{end}" for name in data.names for end in (EXCESS, EXCESS_STDERR)}
-        names = [name for name in data.names if name not in left_out]
-        self.accumulator = MetricAccumulator(
-            data.measures, data.counts, names, engine.points, baseline, together, data.writes, chord
-        )
+        self._names = [name for name in data.names if name not in left_out]
+        self.accumulator = self._make_accumulator()
+        self._seconds, self.seed = math.nan, 0
         self.repeated_targets = self._repeat_targets()
         self._graph: CapturedPass[Tensor] | None = None
+
+    def _make_accumulator(self) -> MetricAccumulator:
+        data = self.data
+        return MetricAccumulator(
+            data.measures, data.counts, self._names, self.engine.points, self._baseline, self._together, data.writes,
+            self._chord,
+        )  # fmt: skip
+
+    @property
+    def shares_passes(self) -> bool:
+        """True if several launches can be computed in one pass over data that are read again at each pass.
+
+        Not if a launch depends on what the model or a measure keeps from batch to batch.
+        """
+        whole = any(isinstance(measure, WholeSplitMeasure) for measure in self.data.measures.values())
+        keeps = whole or (self.data.drift is not None and self.data.drift.found) or self.data.recalibration is not None
+        return bool(self._lazy) and not keeps
+
+    @property
+    def wanted(self) -> int:
+        """Number of launches in one pass for which reading takes at most a tenth of the time, as far as is known.
+
+        The time decides when points are stored, but no value.
+        """
+        reading = sum(parts.seconds for parts in self._lazy)
+        if not self.shares_passes or all(parts.all_kept for parts in self._lazy) or math.isnan(self._seconds):
+            return 1
+        return min(max(math.ceil(10 * reading / max(self._seconds, 1e-9)), 1), SHARED_LAUNCHES)
+
+    @property
+    def _lazy(self) -> list[LazyBatches]:
+        found = map(lazy_batches, self.data.batches.values())
+        return [parts for parts in found if parts is not None]
 
     @property
     def captured(self) -> bool:
@@ -218,18 +177,25 @@ class Launcher:
             self._graph = None
 
     def _repeat_targets(self) -> dict[str, list[Any]]:
-        """Return the targets of every batch repeated for each point of a launch; empty for a single point."""
+        """Return the targets of every batch repeated for each point of a launch; empty for a single point.
+
+        Those of data that are read in passes are repeated then.
+        """
+        if self.engine.points == 1:
+            return {}
+        return {
+            split: [self._repeat(batch.targets) for batch in batches]
+            for split, batches in self.data.batches.items()
+            if lazy_batches(batches) is None
+        }
+
+    def _repeat(self, targets: Any) -> Any:
         points, row_multiple = self.engine.points, self.engine.row_multiple
 
         def repeat(leaf: Tensor) -> Tensor:
             return pad_rows(leaf, row_multiple).repeat(points, *(1,) * (leaf.dim() - 1))
 
-        if points == 1:
-            return {}
-        return {
-            split: [tree_map(repeat, batch.targets) for batch in batches]
-            for split, batches in self.data.batches.items()
-        }
+        return targets if points == 1 else tree_map(repeat, targets)
 
     def run(self, points: Sequence[Sequence[float]], batches: int | None = None) -> _Array:
         """Return the values at ``engine.points`` points, ``(points, len(names))``.
@@ -238,9 +204,12 @@ class Launcher:
             points: coordinates of each point.
             batches: number of batches of each split to use; all by default.
         """
+        begin = time.perf_counter()
         self._start(points)
         self._add_batches(batches)
-        return self.accumulator.values()
+        values = self.accumulator.values()
+        self._seconds = time.perf_counter() - begin - sum(parts.seconds for parts in self._lazy)
+        return values
 
     def run_all(self, launches: Sequence[Sequence[Sequence[float]]]) -> _Array:
         """Return the values of several launches, one after the other, ``(points, len(names))``.
@@ -248,6 +217,8 @@ class Launcher:
         If the pass is captured, all launches are queued before the device is waited for, so that it never waits for
         Python.
         """
+        if self._graph is None and self.shares_passes and len(launches) > 1:
+            return self._run_in_one_pass(launches)
         if self._graph is None:
             return np.concatenate([self.run(points) for points in launches])
         totals = []
@@ -256,6 +227,36 @@ class Launcher:
             totals.append(self._graph.replay().clone())
         return np.concatenate([self.accumulator.finish(found) for found in torch.stack(totals).cpu().numpy()])
 
+    def _run_in_one_pass(self, launches: Sequence[Sequence[Sequence[float]]]) -> _Array:
+        """Return the values of several launches, each as if it were alone: a batch is read once for all of them."""
+        begin, device = time.perf_counter(), self.data.device
+        accumulators = [self._make_accumulator() for _ in launches]
+        states = []
+        for accumulator, points in zip(accumulators, launches, strict=True):
+            accumulator.stop_above = self.accumulator.stop_above
+            accumulator.begin()
+            self._start(points)
+            states.append(random_state(device))
+        for split, parts in self.data.batches.items():
+            for numbers in windows(parts):
+                for k, points in enumerate(launches):
+                    if accumulators[k].stopped:
+                        continue
+                    self.engine.set_points(*points)
+                    if self._chord is not None:
+                        self._chord.place(points)
+                    set_random_state(states[k], device)
+                    self.engine.prepare()
+                    for number in numbers:
+                        self._add_batch(accumulators[k], split, number, parts[number])
+                        if accumulators[k].stopped:
+                            break
+                    states[k] = random_state(device)
+        values = np.concatenate([accumulator.values() for accumulator in accumulators])
+        reading = sum(parts.seconds for parts in self._lazy)
+        self._seconds = (time.perf_counter() - begin - reading) / len(launches)
+        return values
+
     def _start(self, points: Sequence[Sequence[float]]) -> None:
         """Set the weights, the random state and, if requested, the running statistics of a launch."""
         if self.data.drift is not None:
@@ -263,7 +264,8 @@ class Launcher:
         self.engine.set_points(*points)
         if self._chord is not None:
             self._chord.place(points)
-        seed_random(0, self.data.device)  # anything that draws random numbers draws the same ones at every point
+        # Anything that draws random numbers draws the same ones at every point.
+        seed_random(self.seed, self.data.device)
         if self.data.recalibration is not None:
             self.data.recalibration.run()
 
@@ -273,11 +275,14 @@ class Launcher:
         self.accumulator.begin()
         for split, parts in self.data.batches.items():
             for number, batch in enumerate(islice(parts, batches)):
-                repeated = self.repeated_targets
-                targets = repeated[split][number] if repeated else batch.targets
-                self.accumulator.add(split, self.engine.outputs(split, number), targets, len(batch))
+                self._add_batch(self.accumulator, split, number, batch)
                 if self.accumulator.stopped:
                     return
+
+    def _add_batch(self, accumulator: MetricAccumulator, split: str, number: int, batch: Split) -> None:
+        known = self.repeated_targets.get(split)
+        targets = self._repeat(batch.targets) if known is None else known[number]
+        accumulator.add(split, self.engine.outputs(split, number), targets, len(batch))
 
     def _pass(self) -> Tensor:
         """Return the sums over all samples at the present weights."""
@@ -322,9 +327,11 @@ def require_same_values(data: EvaluationData, axes: int, chosen: bool, engine: E
 def _require_same_launches(axes: int, launcher: Launcher, reference: Launcher) -> None:
     """Compare launches of several points with each other, bit for bit, and with ``reference``."""
     count = launcher.engine.points
+    # Of data that are read in passes, the first batch of each split has to do.
+    batches = 1 if any(lazy_batches(parts) is not None for parts in launcher.data.batches.values()) else None
     for scale in PROBE_SCALES:
         several = [tuple(scale * s * c for c in PROBE[:axes]) for s in np.linspace(-1, 1, _PROBE_POINTS)]
-        expected = np.concatenate([reference.run([point]) for point in (several[0], several[-1])])
+        expected = np.concatenate([reference.run([point], batches) for point in (several[0], several[-1])])
         if np.isfinite(expected).all():
             break
     threads = torch.get_num_threads()
@@ -332,7 +339,7 @@ def _require_same_launches(axes: int, launcher: Launcher, reference: Launcher) -
     try:
         launches = [[point] * count for point in several]
         launches.append([several[-(i % 2)] for i in range(count)])  # first and last point in turn
-        *same, mixed = [launcher.run(points) for points in launches]
+        *same, mixed = [launcher.run(points, batches) for points in launches]
     finally:
         torch.set_num_threads(threads)
     if any(values.tobytes() != values[:1].repeat(count, 0).tobytes() for values in same):

@@ -49,6 +49,11 @@ class MultiPlaneEvaluator:
         self.origin_values = evaluate.origin_values if isinstance(planes, PlaneFamily) else {}
         self.bn_weights, self.remarks = evaluate.bn_weights, evaluate.remarks
 
+    @property
+    def points_wanted(self) -> int:
+        """Number of points to hand out at a time even if each takes long."""
+        return 1 if self._evaluator is None else self._evaluator.points_wanted
+
     def _evaluator_of(self, member: int) -> Evaluator:
         """Return the evaluator over the plane of ``member``, after closing that of another one."""
         if self._evaluator is None or member != self._member:

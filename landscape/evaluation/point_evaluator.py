@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.derivatives.points import PointDerivatives
 from landscape.evaluation.functions import ModelFunction
 from landscape.evaluation.grad_mode import PROBE, GradMode
-from landscape.evaluation.launch import Launcher
+from landscape.evaluation.launch import SHARED_LAUNCHES, Launcher
 from landscape.evaluation.preparation import Preparation
 from landscape.evaluation.side_effects import Watch
 from landscape.geometry.placement import SetCoordinates
@@ -94,7 +95,14 @@ class Evaluator:
             with torch.inference_mode():
                 self._launcher.capture(PROBE[: plane.ndim])
         self.captured = self._launcher.captured
-        self.points_per_launch = max(engine.points, QUEUED_LAUNCHES if self.captured else 1)
+        together = SHARED_LAUNCHES * engine.points if self._launcher.shares_passes else engine.points
+        self.points_per_launch = max(together, QUEUED_LAUNCHES if self.captured else 1)
+
+    @property
+    def points_wanted(self) -> int:
+        """Number of points to hand out at a time even if each takes long: those that share a pass over the data."""
+        wanted = self._launcher.wanted
+        return 1 if wanted == 1 else min(self._points * wanted, self.points_per_launch)
 
     def add_function(self, function: ModelFunction) -> None:
         """Compute the values of a function of the model at each point, after loss and metrics."""
@@ -151,6 +159,23 @@ class Evaluator:
         self._watch.require_unchanged()
         return values
 
+    def other_draws(self, coordinates: Sequence[float], count: int) -> npt.NDArray[np.float64]:
+        """Return the first value at a point with other random numbers in the forward pass, ``(count,)``.
+
+        Empty if it doesn't depend on random numbers.
+        """
+        usual = float(self(coordinates)[0])
+        found: list[float] = []
+        try:
+            for seed in range(1, count + 1):
+                self._launcher.seed = seed
+                found.append(float(self(coordinates)[0]))
+                if found[0] == usual or math.isnan(usual):
+                    return np.empty(0)
+        finally:
+            self._launcher.seed = 0
+        return np.array(found)
+
     def sample_values(
         self, coordinates: Sequence[Sequence[float]], split: str, measure: str = "loss"
     ) -> npt.NDArray[np.float64]:
@@ -205,6 +230,11 @@ class FunctionEvaluator(Evaluator):
         self.captured, self.points_per_launch = False, 1
         self._set_coordinates, self._stop_above, self._threads = set_coordinates, None, config.threads
         self._function, self._derivatives = None, None
+
+    @property
+    def points_wanted(self) -> int:
+        """Number of points to hand out at a time: nothing is shared by several."""
+        return 1
 
     def _losses(self, coordinates: Sequence[Sequence[float]]) -> npt.NDArray[np.float64]:
         return np.empty((len(coordinates), 0))

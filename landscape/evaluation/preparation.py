@@ -15,8 +15,9 @@ from landscape.evaluation.engines.base import Engine, EngineContext
 from landscape.evaluation.engines.chunked_loss import LinearHead, find_head
 from landscape.evaluation.engines.selection import select_engine
 from landscape.evaluation.grad_mode import GradMode, choose_grad_mode
-from landscape.evaluation.launch import EvaluationData, Recalibration, require_norms, require_same_values
+from landscape.evaluation.launch import EvaluationData, require_same_values
 from landscape.evaluation.names import metric_names, scalar_measures, weighted_measures
+from landscape.evaluation.recalibration import Recalibration, require_norms
 from landscape.evaluation.reductions import check_reductions, require_values
 from landscape.evaluation.side_effects import ClonedBatches, Drift, changes_data, state_remark
 from landscape.evaluation.streaming import align

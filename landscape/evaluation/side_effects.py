@@ -12,6 +12,7 @@ from landscape._utils.torch_compat import tree_leaves
 from landscape._utils.torch_state import clone_each, same_bits, seed_random
 from landscape.errors import UnsoundError
 from landscape.evaluation.grad_mode import GradMode
+from landscape.evaluation.lazy_batches import windows
 from landscape.problem.problem import Measure, Split
 from landscape.problem.reduction import finite_mean
 
@@ -24,13 +25,20 @@ class ClonedBatches(Sequence[Split]):
 
     Args:
         batches: the batches, which stay as they are.
+
+    Attributes:
+        cloned: the batches.
     """
 
     def __init__(self, batches: Sequence[Split]) -> None:
-        self._batches = batches
+        self.cloned = batches
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return len(self.cloned)
+
+    def windows(self, count: int | None = None) -> Iterator[range]:
+        """Yield ranges of batches that are in memory together, in order."""
+        return windows(self.cloned, count)
 
     @overload
     def __getitem__(self, number: int) -> Split: ...
@@ -41,7 +49,7 @@ class ClonedBatches(Sequence[Split]):
     def __getitem__(self, number: int | slice) -> Split | list[Split]:
         if isinstance(number, slice):
             return [self[i] for i in range(*number.indices(len(self)))]
-        batch = self._batches[number]
+        batch = self.cloned[number]
         return Split(*clone_each((batch.inputs, batch.targets)))
 
 
@@ -108,6 +116,11 @@ class Drift:
     def __init__(self, model: nn.Module) -> None:
         self._buffers = [(b, b.detach().clone()) for b in model.buffers() if b.layout is torch.strided]
 
+    @property
+    def found(self) -> bool:
+        """True if there are such buffers."""
+        return bool(self._buffers)
+
     def settle(self) -> None:
         """Forget all buffers that are as they were; called at the origin, after at least one forward pass."""
         self._buffers = [(buffer, value) for buffer, value in self._buffers if not same_bits(buffer.detach(), value)]
@@ -128,10 +141,11 @@ def state_remark(
     reset: Callable[[], None],
     writes: bool = True,
 ) -> Iterator[str]:
-    """Yield a warning for each measure whose value on a batch is another one the second time.
+    """Yield a warning for each measure whose value on a batch is another one the second time, or a note on random ones.
 
     Called at the origin, in the autograd mode that the network needs. Random numbers from torch's default generators
-    are the same at each point; those of other generators, and anything that is counted or averaged over calls, are not.
+    are the same at each point, which is said; those of other generators, and anything that is counted or averaged over
+    calls, are not.
 
     Args:
         model: the network, in evaluation mode.
@@ -144,9 +158,9 @@ def state_remark(
     split, parts = next(iter(batches.items()))
     found: list[dict[str, float]] = []
     try:
-        for _ in range(2):
+        for seed in (0, 0, 1):
             reset()
-            seed_random(0, device)
+            seed_random(seed, device)
             inputs, targets = clone_each((parts[0].inputs, parts[0].targets))
             outputs = model(inputs)
             values = {}
@@ -165,6 +179,12 @@ def state_remark(
                 "computed again: the network or the measure keeps a state or draws random numbers from a generator of "
                 "its own, so that values depend on the order of the points and on the number of ranks. Let it follow "
                 "from its arguments alone"
+            )
+        elif abs(found[2][name] - first) > REPEATS * max(abs(first), abs(found[2][name])):
+            yield (
+                f"{split}_{name} depends on random numbers that are drawn for each batch: every point gets the same "
+                f"ones, so that points can be compared, but another batch size than {len(parts[0])} draws others "
+                f"({first:.6g} and {found[2][name]:.6g} of one batch at the origin)"
             )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from landscape._utils.state_dict import fits, form, full_state_dict, match_names, misfit, prefix_hint, tied_names
 from landscape._utils.text import counted
@@ -54,11 +55,20 @@ class Weights:
             buffers: include the floating-point buffers that a checkpoint holds (running statistics).
 
         Raises:
-            ValueError: the model has no movable tensors.
+            ValueError: the model has no movable tensors, or some whose size isn't known yet.
         """
+        unknown = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
+        if unknown:
+            raise ValueError(
+                f"{type(model).__name__} has tensors without a size yet ({unknown[0]}): call the network once on a "
+                "batch, model(inputs)"
+            )
         live = movable_tensors(model, buffers)
         if not live:
-            raise ValueError(f"expected a network with floating-point parameters; {type(model).__name__} has none")
+            raise ValueError(
+                f"expected a network with floating-point parameters; {type(model).__name__} has none (a quantized "
+                "network can't be moved: take it as it was before)"
+            )
         parameters = {id(parameter) for parameter in model.parameters()}
         names = frozenset(name for name, tensor in live.items() if id(tensor) not in parameters)
         tied = {name: others for name, others in tied_names(full_state_dict(model)).items() if name in live}

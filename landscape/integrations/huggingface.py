@@ -16,6 +16,7 @@ from landscape.errors import DataError
 from landscape.integrations.folders import describe_source, open_model, open_tokenizer
 from landscape.integrations.texts import IDS, LABELS, MASK, Sample, TextOptions, Tokenizer, pad_samples, read_samples
 from landscape.integrations.tokens import IGNORED, Perplexity, token_accuracy, token_loss
+from landscape.problem.lazy import LazySplit
 from landscape.problem.measures import accuracy, cross_entropy, mean_squared_error
 from landscape.problem.problem import Measure, Problem, Split
 
@@ -241,9 +242,14 @@ def _config(network: nn.Module) -> Any:
     return getattr(_base(network), "config", None)
 
 
+_CHECKED = 64
+"""Samples whose tokens are checked, of data that are read when they are needed."""
+
+
 def _require_vocabulary(split: Split, network: nn.Module) -> None:
     """Raise ``ValueError`` for token ids beyond the embedding, whose own error doesn't say so."""
-    size, inputs = getattr(_config(network), "vocab_size", None), split.inputs
+    size = getattr(_config(network), "vocab_size", None)
+    inputs = (split.take(slice(_CHECKED)) if isinstance(split, LazySplit) else split).inputs
     ids = inputs.get(IDS) if isinstance(inputs, Mapping) else None
     if isinstance(size, int) and ids is not None and not 0 <= int(ids.min()) <= int(ids.max()) < size:
         raise ValueError(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,12 +15,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from landscape._utils.own_call import own_forward
-from landscape._utils.torch_compat import tree_leaves
+from landscape._utils.torch_compat import tree_leaves, tree_map
 from landscape._utils.torch_state import call_without_grad, evaluation_mode, preserve_random_state, preserve_tensors
 from landscape.integrations.recording import Arguments, fresh_metrics, recording
 from landscape.problem.problem import Measure, Problem, Split
 from landscape.problem.reduction import SplitMetric
-from landscape.problem.sources import read_batch
+from landscape.problem.sources import split_of
 from landscape.problem.whole import PerBatch
 
 _LOADERS = ("train", "val")
@@ -43,7 +45,7 @@ def problem(
     """Return the problem of a Lightning module, with its present weights and its own names.
 
     Without ``loss``, a batch is measured by ``validation_step``: what it returns, or what it logs. Such a value belongs
-    to a batch, so that batches are as large as those of the loader, in the order of the data set, and are weighted by
+    to a batch, so that batches are as large as those of each loader, in the order of the data set, and are weighted by
     samples, as Lightning averages what is logged. What the step logs becomes metrics, and a metric of torchmetrics is
     computed over all batches. Nothing else of a trainer is there: a step that uses ``self.trainer`` needs ``loss``.
 
@@ -55,7 +57,7 @@ def problem(
             one value per sample, which has a standard error. Or the name under which the step logs or returns the loss.
         metrics: further measures, together with a function as ``loss``.
         step: name of the method that measures a batch.
-        batch_size: number of samples of a batch; by default that of the loaders.
+        batch_size: number of samples of a batch, of all splits; by default that of each loader.
         limit: number of samples of each split, the first ones; all by default.
 
     Returns:
@@ -63,8 +65,8 @@ def problem(
 
     Raises:
         TypeError: data that don't become tensors.
-        ValueError: no loss in what the step returns and logs, a step that needs a trainer, or loaders of different
-            batch sizes.
+        ValueError: no loss in what the step returns and logs, a step that needs a trainer, or data
+            without a batch size.
     """
     loaders = _loaders(data)
     description = {"architecture": type(module).__name__}
@@ -75,9 +77,11 @@ def problem(
         raise ValueError(f"metrics: expected none without a function as loss, since {step} logs its own")
     if not callable(getattr(module, step, None)):
         raise ValueError(f"{type(module).__name__} has no {step}: {_ADVICE}")
-    size = batch_size or _batch_size(loaders)
-    splits = {name: _split(loader, limit) for name, loader in loaders.items()}
-    forward = _Step(step, fresh_metrics(module), size)
+    sizes = dict.fromkeys(loaders, batch_size) if batch_size else _batch_sizes(loaders)
+    # Loaders of different batch sizes: the step gets its own batches, and several of them are one of the evaluation.
+    size = math.lcm(*sizes.values())
+    splits = {name: _split(loader, limit, sizes[name]) for name, loader in loaders.items()}
+    forward = _Step(step, fresh_metrics(module))
     batch = next(iter(splits.values())).take(slice(0, size))
     outputs = _tried(module, forward, batch)
     key = _loss_key(outputs, loss, type(module).__name__, step)
@@ -86,9 +90,11 @@ def problem(
         short = re.sub(r"[^\w-]", "_", _PREFIX.sub("", name))
         if name != key and short != "loss":
             found[short] = (
-                _Recorded(forward.metric(name), name) if isinstance(value, _Updates) else PerBatch(_Entry(name), size)
+                _Recorded(forward.metric(name), name)
+                if isinstance(value, _Updates)
+                else PerBatch(_Entry(name), size, sizes)
             )
-    return Problem(module, splits, PerBatch(_Entry(key), size), found, description=description, forward=forward)
+    return Problem(module, splits, PerBatch(_Entry(key), size, sizes), found, description=description, forward=forward)
 
 
 class _Updates:
@@ -101,9 +107,9 @@ class _Updates:
 class _Step:
     """The step of a module as a function of a batch, whose outputs are what it returns and logs, by name."""
 
-    def __init__(self, step: str, fresh: Mapping[str, Any], size: int) -> None:
+    def __init__(self, step: str, fresh: Mapping[str, Any]) -> None:
         self.__name__ = step
-        self._step, self._fresh, self._size = step, fresh, size
+        self._step, self._fresh = step, fresh
         self._attributes: dict[str, str] = {}
 
     def metric(self, name: str) -> Any:
@@ -111,13 +117,23 @@ class _Step:
         return self._fresh[self._attributes.get(name, name)]
 
     def __call__(self, module: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the step returns and logs for a batch."""
+        """Return what the step returns and logs for one or several batches of a loader."""
+        numbers, size = inputs["number"], int(inputs["size"][0])
+        parts = [slice(start, start + size) for start in range(0, len(numbers), size)]
+        if len(parts) == 1:
+            return self._of_batch(module, inputs["batch"], int(numbers[0]) // size)
+        found = [
+            self._of_batch(module, tree_map(operator.itemgetter(part), inputs["batch"]), int(numbers[part][0]) // size)
+            for part in parts
+        ]
+        return _joined(found, [len(numbers[part]) for part in parts])
+
+    def _of_batch(self, module: nn.Module, batch: Any, number: int) -> dict[str, Any]:
         function = getattr(module, self._step)
-        number = int(inputs["number"][0]) // self._size
         wanted = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
         further = [number, 0][: max(0, len([p for p in wanted if p.kind is p.POSITIONAL_OR_KEYWORD]) - 1)]
         with recording(module, self._fresh) as recorded:
-            returned = function(inputs["batch"], *further)
+            returned = function(batch, *further)
             record = recorded()
         self._attributes.update(record.attributes)
         outputs: dict[str, Any] = dict(record.values)
@@ -127,6 +143,21 @@ class _Step:
         elif _is_value(returned):
             outputs["loss"] = returned
         return outputs
+
+
+def _joined(found: Sequence[Mapping[str, Any]], lengths: Sequence[int]) -> dict[str, Any]:
+    """Return the outputs for several batches together: means weighted by samples, values of samples, calls."""
+    joined: dict[str, Any] = {}
+    for name in (name for name in found[0] if all(name in outputs for outputs in found)):
+        values = [outputs[name] for outputs in found]
+        if isinstance(values[0], _Updates):
+            joined[name] = _Updates([call for value in values for call in value.calls])
+        elif values[0].dim():
+            joined[name] = torch.cat(values)
+        else:
+            total = sum(value.double() * length for value, length in zip(values, lengths, strict=True))
+            joined[name] = total / sum(lengths)
+    return joined
 
 
 def _is_value(value: Any) -> bool:
@@ -232,25 +263,27 @@ def _loaders(data: Any) -> dict[str, Any]:
     return found
 
 
-def _batch_size(loaders: Mapping[str, Any]) -> int:
+def _batch_sizes(loaders: Mapping[str, Any]) -> dict[str, int]:
     sizes = {
         name: loader.batch_size or getattr(loader.batch_sampler, "batch_size", None) if isinstance(loader, DataLoader)
         else None
         for name, loader in loaders.items()
     }  # fmt: skip
-    known = {size for size in sizes.values() if size}
-    if len(known) != 1 or None in sizes.values():
+    known = {name: size for name, size in sizes.items() if size}
+    if len(known) != len(sizes):
         raise ValueError(
             f"batch_size: the value of a step belongs to a batch, and the loaders have batches of {sizes}; say how "
             "many samples a batch has (batch_size=)"
         )
-    size: int = known.pop()
-    return size
+    return known
 
 
-def _split(loader: Any, limit: int | None) -> Split:
-    """Return a split whose inputs are whole batches and the numbers of their samples."""
-    batch = read_batch(loader, limit)
-    number = torch.arange(len(tree_leaves(batch)[0]))
-    targets = batch[-1] if isinstance(batch, tuple | list) and len(batch) > 1 else number
-    return Split({"batch": batch, "number": number}, targets)
+def _split(loader: Any, limit: int | None, size: int) -> Split:
+    """Return a split whose inputs are whole batches, and the numbers of their samples with the size of a batch."""
+
+    def part(batch: Any, numbers: Sequence[int]) -> tuple[Any, Any]:
+        number = torch.tensor(list(numbers))
+        targets = batch[-1] if isinstance(batch, tuple | list) and len(batch) > 1 else number
+        return {"batch": batch, "number": number, "size": torch.full_like(number, size)}, targets
+
+    return split_of(loader, limit, part=part)

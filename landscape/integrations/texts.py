@@ -156,7 +156,10 @@ def _elements(data: Any) -> Iterator[Any]:
         data = {IDS: data}
     if isinstance(data, Mapping):
         if IDS not in data:
-            raise TypeError(f"expected a dict of tensors with {IDS}, got one of {', '.join(map(str, data))}")
+            raise TypeError(
+                f"expected a dict of tensors with {IDS}, got one of {', '.join(map(str, data))}; of several data sets, "
+                f"give one (data[{next(iter(data), 'train')!r}])"
+            )
         for row in range(len(data[IDS])):
             yield {name: column[row] for name, column in data.items()}
     elif hasattr(data, "__getitem__") and hasattr(data, "__len__"):

@@ -50,10 +50,11 @@ def execute(
         RankError: on workers, if the root died or closed the iteration early (because of an error while writing).
     """
     work = Work(compute, batched, ranks.rank)
+    wanted = batched.wanted if batched else lambda: 1
     if ranks.comm is None:
-        yield from _serial(work, Scheduler(points, 1), stop)
+        yield from _serial(work, Scheduler(points, 1, wanted), stop)
     elif ranks.is_root:
-        yield from _Root(ranks, work, Scheduler(points, ranks.size)).run(stop)
+        yield from _Root(ranks, work, Scheduler(points, ranks.size, wanted)).run(stop)
     else:
         work_for_root(ranks, work, stop)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 CHUNK_SECONDS = 0.25
@@ -43,11 +43,14 @@ class Scheduler:
     Args:
         points: flat indices to compute, in the order in which they are handed out.
         ranks: number of ranks.
+        wanted: function that returns the least number of points of a chunk, if a fair share has as many: those that a
+            rank computes in one pass over data that are slow to read.
     """
 
-    def __init__(self, points: Iterable[int], ranks: int) -> None:
+    def __init__(self, points: Iterable[int], ranks: int, wanted: Callable[[], int] = lambda: 1) -> None:
         if ranks < 1:
             raise ValueError(f"expected at least one rank, got {ranks}")
+        self._wanted = wanted
         self._waiting = deque(int(point) for point in points)
         self._retries: list[tuple[int, int]] = []  # (point, rank on which it failed)
         self._failed_once: set[int] = set()
@@ -101,6 +104,7 @@ class Scheduler:
         pace = me.pace if me.timed else self._all.pace
         measured = me.timed or self._all.timed
         size = int(min(CHUNK_SECONDS / max(pace, 1e-9), share, CHUNK_POINTS)) if measured else 1
+        size = max(size, min(self._wanted(), -(-len(self._waiting) // len(self._ranks))))
         ahead = size if measured and pace < AHEAD_SECONDS and share >= 1 else 0
         # A point that failed before is alone on its rank: if it ends that rank, too, no other point is suspected.
         if len(me.held) > ahead or not self._failed_once.isdisjoint(me.held):

@@ -53,10 +53,12 @@ class Batched:
     Attributes:
         points: largest number of points at once.
         compute: function that returns their values, ``(points, metrics)``, equal bit for bit to those of single points.
+        wanted: function that returns the number of points worth handing out at a time even if each takes long.
     """
 
     points: int
     compute: Callable[[Sequence[int]], np.ndarray]
+    wanted: Callable[[], int] = lambda: 1
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,11 @@ def explain_failure(
             "it takes all samples at once, as networks on one graph do: set the batch size to the number of samples, "
             f"{len(split)}"
         )
+    elif _outputs_of_numbers(model, inputs) is not None:
+        advice = (
+            f"inputs are {_shapes(inputs)}, and integers stay what they are: write Problem(..., forward=lambda model, "
+            "batch: model(batch.float()))"
+        )
     elif isinstance(inputs, tuple | list) and (outputs := _outputs(model, *inputs)) is not None:
         advice = _advice("*batch", outputs)
     elif isinstance(inputs, Mapping) and (outputs := _outputs(model, **inputs)) is not None:
@@ -86,6 +91,14 @@ def _advice(arguments: str, outputs: Any) -> str:
     logits = ".logits" if hasattr(outputs, "logits") else ""  # as those of Hugging Face have
     call = f"model({arguments}){logits}"
     return f"inputs are passed as one argument: write Problem(..., forward=lambda model, batch: {call})"
+
+
+def _outputs_of_numbers(model: nn.Module, inputs: Any) -> Any:
+    """Return the outputs for integers as floating-point numbers; None if the network fails or they are none."""
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    if dtype is None or not isinstance(inputs, Tensor) or inputs.is_floating_point() or inputs.is_complex():
+        return None
+    return _outputs(model, inputs.to(dtype))
 
 
 def _outputs(model: nn.Module, *args: Any, **kwargs: Any) -> Any:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import UserDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from landscape._utils.own_call import Forward
 from landscape._utils.text import counted
 from landscape._utils.torch_compat import tree_leaves, tree_map
 from landscape._utils.torch_state import converted_dtype
 from landscape.problem.reduction import SplitMetric, is_split_metric
+from landscape.problem.tensors import PACKED
 
 MeasureResult = Tensor | tuple[Tensor, Tensor] | float
 Measure = Callable[[Any, Any], MeasureResult]
@@ -29,7 +32,9 @@ Augmentation = Callable[[Any, torch.Generator], Any]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One part of a data set, in memory as tensors.
+    """One part of a data set, as tensors.
+
+    Samples are in memory, unless :meth:`of` leaves them where they are and reads them when they are needed.
 
     Attributes:
         inputs: tensor ``(n, ...)``, or a tuple, list or dict of such tensors, passed to the model as they are.
@@ -44,13 +49,19 @@ class Split:
     targets: Any = None  # only for the message; a data set given as the inputs has its own
 
     def __post_init__(self) -> None:
+        for name, given in (("inputs", self.inputs), ("targets", self.targets)):
+            if isinstance(given, UserDict):  # as the encodings of tokenizers, which torch doesn't look into
+                object.__setattr__(self, name, dict(given))
         leaves = tree_leaves((self.inputs, self.targets))
+        if isinstance(self.inputs, PackedSequence):
+            raise TypeError(f"expected samples along the first axis, got a PackedSequence: {PACKED}")
         for leaf in leaves:
             if not isinstance(leaf, Tensor):
-                raise TypeError(
-                    f"expected inputs and targets as tensors, got {'None' if leaf is None else type(leaf).__name__}; "
-                    "Split.of converts arrays, data sets and loaders"
-                )
+                kind = "None" if leaf is None else type(leaf).__name__
+                advice = "converts arrays, data sets and loaders"
+                if leaf is None and self.targets is not None:
+                    advice = "leaves entries that are None out"
+                raise TypeError(f"expected inputs and targets as tensors, got {kind}; Split.of {advice}")
             if leaf.layout is not torch.strided:
                 raise TypeError(
                     f"expected dense inputs and targets, got a tensor of layout {leaf.layout}: use to_dense(), or make "
@@ -80,11 +91,18 @@ class Split:
         *,
         limit: int | None = None,
         collate: Callable[[list[Any]], Any] | None = None,
+        cache: int | str | None = None,
     ) -> Split:
         """Return a split made of a data set, a loader or arrays.
 
-        Samples come in the order of the data set, also from a loader that shuffles. Random transformations by torch are
-        drawn once, from a fixed seed. A memory map of numpy stays one: its values are read batch by batch.
+        Samples come in the order of the data set, also from a loader that shuffles. Random transformations are drawn
+        once for each sample, from a seed of its own, with a warning.
+
+        A data set of at most 256 MiB is copied into memory. A larger one is read batch by batch at each point, by the
+        worker processes of a loader if it has some; batches are kept as long as half of the free memory is left. If
+        that isn't enough for all, several points are computed in one pass, if reading takes much of the time. The
+        values are those of a copy in memory, bit for bit, and only the digest of such data is one of 256 samples. A
+        memory map of numpy stays one. A stream is copied.
 
         Args:
             data: a data set or ``DataLoader`` of torch, or any sequence of samples ``(inputs, targets)`` or dicts; with
@@ -94,15 +112,22 @@ class Split:
                 for samples that are dicts (``labels``, ``label``, ``targets`` or ``target`` by default).
             limit: number of samples to take, the first ones; all by default. Needed for an endless stream.
             collate: function of a list of samples that returns a batch, for samples of different sizes; by default that
-                of the loader, or ``torch.utils.data.default_collate``.
+                of the loader, or ``torch.utils.data.default_collate`` with lists of numbers as vectors. Batches that
+                are read when they are needed may differ in length, each padded to its longest sample.
+            cache: memory for batches of this split, on each rank, as bytes or text (``"4 GiB"``); the data are then
+                read when they are needed, whatever their size. With 0, they are read at each point.
 
         Raises:
             TypeError: samples that don't become tensors, or have no targets.
-            ValueError: no samples, or samples of different sizes.
+            ValueError: no samples, samples of different sizes, or samples that differ each time they are read.
         """
-        from landscape.problem.sources import read_data
+        from landscape.problem.sources import read_split
 
-        return cls(*read_data(data, targets, limit, collate))
+        return read_split(data, targets, limit, collate, cache)
+
+    def read(self) -> Split:
+        """Return the split in memory: itself, unless its samples are read when they are needed."""
+        return self
 
     def __repr__(self) -> str:
         return f"<Split: {counted(len(self), 'sample')}, inputs {_form(self.inputs)}, targets {_form(self.targets)}>"
@@ -265,8 +290,8 @@ class Problem:
         """Return the description and properties of the problem itself, as plain values for the provenance in files.
 
         The properties are ``parameters`` (number of trainable weights), ``loss`` and ``metrics`` by the names of their
-        functions, and for each of ``splits`` its number of ``samples`` and the ``digest`` of its tensors. All data are
-        read once.
+        functions, and for each of ``splits`` its number of ``samples`` and its ``digest``, for which data in memory
+        are read once.
         """
         return {
             **self.description,

@@ -148,15 +148,16 @@ class PerBatch:
 
     Attributes:
         size: number of samples of a batch.
+        sizes: by split, the number of samples that belong together, if the measure divides a batch; otherwise empty.
     """
 
-    def __init__(self, measure: Measure, size: int) -> None:
+    def __init__(self, measure: Measure, size: int, sizes: Mapping[str, int] | None = None) -> None:
         functools.update_wrapper(self, measure, updated=())
-        self._measure, self.size = measure, size
+        self._measure, self.size, self.sizes = measure, size, dict(sizes or {})
 
     def for_outputs(self, device: torch.device, dtype: torch.dtype) -> PerBatch:
         """Return the measure for outputs on ``device`` of type ``dtype``."""
-        return PerBatch(measure_for(self._measure, device, dtype), self.size)
+        return PerBatch(measure_for(self._measure, device, dtype), self.size, self.sizes)
 
     def __call__(self, outputs: Any, targets: Any) -> MeasureResult:
         """Return the measure of a batch."""

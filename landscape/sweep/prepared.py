@@ -112,7 +112,7 @@ class PreparedSweep:
     def batched(self) -> Batched | None:
         """The computation of several points at once; None if they are computed one by one."""
         count = self._evaluate.points_per_launch
-        return Batched(count, self.compute_many) if count > 1 else None
+        return Batched(count, self.compute_many, lambda: self._evaluate.points_wanted) if count > 1 else None
 
 
 def stored_settings(config: SweepConfig) -> SweepSettings | None:

@@ -62,7 +62,7 @@ def measure(
     for metric in whole.values():
         metric.reset()
     with evaluation_mode(model), refuse_exit(), preserve_tensors(list(model.buffers())):
-        for batch in (part.to(device) for part in split.batches(batch_size)):
+        for batch in (part.read().to(device) for part in split.batches(batch_size)):
             # They are the caller's, and a network may write into its inputs, a measure into targets or its last result.
             with preserve_tensors((batch.inputs, batch.targets)):
                 for name, result in call_without_grad(partial(results, batch)).items():

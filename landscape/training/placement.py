@@ -11,6 +11,7 @@ from torch import nn
 
 from landscape._utils import transfer
 from landscape._utils.torch_state import call_without_grad, evaluation_mode, preserve_random_state
+from landscape.problem.lazy import LazySplit
 from landscape.problem.problem import Problem, Split
 from landscape.training.gradients import AutogradGradients, CapturedGradients, Gradients
 from landscape.training.settings import TrainingSettings
@@ -44,12 +45,15 @@ def place_splits(splits: Mapping[str, Split], device: torch.device, dtype: torch
         device: device of the training.
         dtype: type of floating-point data.
     """
-    trees = [(split.inputs, split.targets) for split in splits.values()]
+    in_memory = {name: split for name, split in splits.items() if not isinstance(split, LazySplit)}
+    trees = [(split.inputs, split.targets) for split in in_memory.values()]
     needed = transfer.bytes_to_copy(trees, device, dtype)
     resident = device.type == "cpu" or needed <= transfer.COPY_FRACTION * transfer.free_bytes(device)
     if not resident:
         _log.info("%.2f GiB of data stay on the host and are copied batch by batch", needed / 2**30)
-    return {name: split.to(device if resident else "cpu", dtype) for name, split in splits.items()}
+    return {
+        name: split.to(device if resident and name in in_memory else "cpu", dtype) for name, split in splits.items()
+    }
 
 
 def accepts_channels_last(model: nn.Module, inputs: Any) -> bool:

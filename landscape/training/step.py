@@ -121,7 +121,7 @@ class TrainingStep:
             self._order = epoch, order.to(self._split.device)
         start = position * self._batch_size
         end = None if position == self.steps_per_epoch - 1 else start + self._batch_size
-        batch = self._split.take(self._order[1][start:end])
+        batch = self._split.take(self._order[1][start:end]).read()
         if self._split.device != self._device:
             batch = Split(*tree_map(lambda leaf: to_device(leaf, self._device), (batch.inputs, batch.targets)))
         if self._problem.augment is not None:

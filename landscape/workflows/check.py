@@ -128,20 +128,22 @@ def _check_file(path: Path, evaluate: bool) -> list[Finding]:
     # The checkpoint's own loss by another route: the plain model, as training measures it. Re-estimated statistics make
     # another network on purpose.
     expected: float | dict[int, float] | None = None
+    evaluated = check_evaluation(problem, plane, evaluation)
+    # With random numbers in the forward pass, the same ones, which are drawn batch by batch.
+    size = evaluation.batch_size if any(finding.name == "draws" for finding in evaluated) else None
     if surface.steps:
-        expected, changed = _losses_through(surface, problem, plane, evaluation)
+        expected, changed = _losses_through(surface, problem, plane, evaluation, size)
         planes = dict.fromkeys(surface.steps, plane)  # they share the directions
         fallback += changed
     elif evaluation.bn != "recalibrate":
-        expected = measured_loss(problem, _split(surface))
+        expected = measured_loss(problem, _split(surface), size)
     findings = check_surface(surface, planes, expected)
     known = {finding.name for finding in findings}
-    evaluated = check_evaluation(problem, plane, evaluation)
     return [*findings, *fallback, *(finding for finding in evaluated if finding.name not in known)]
 
 
 def _losses_through(
-    surface: Surface, problem: Problem, reference: Plane, evaluation: EvaluationConfig
+    surface: Surface, problem: Problem, reference: Plane, evaluation: EvaluationConfig, batch_size: int | None
 ) -> tuple[dict[int, float], list[Finding]]:
     """Return the loss of each checkpoint of a surface through training, and findings about checkpoints that changed."""
     settings, losses, findings = surface.metadata.settings, {}, []
@@ -150,7 +152,7 @@ def _losses_through(
             with plane_at(problem, checkpoint.path, reference):
                 same = digest_of_state(problem.model) == state
                 if same and evaluation.bn != "recalibrate" and checkpoint.step is not None:
-                    losses[checkpoint.step] = measured_loss(problem, _split(surface))
+                    losses[checkpoint.step] = measured_loss(problem, _split(surface), batch_size)
             text = "" if same else f"{checkpoint.path} has changed since its surface was computed"
         except CheckpointError as error:
             text = f"the checkpoint of step {checkpoint.step} cannot be loaded, so its loss is not compared: {error}"

@@ -13,7 +13,13 @@ from torch import nn
 
 from landscape._utils.own_call import own_forward
 from landscape._utils.state_dict import full_state_dict, match_names, tied_names
-from landscape._utils.torch_state import call_without_grad, convert_tensors, evaluation_mode, preserve_random_state
+from landscape._utils.torch_state import (
+    call_without_grad,
+    convert_tensors,
+    evaluation_mode,
+    preserve_random_state,
+    seed_random,
+)
 from landscape.errors import CheckpointError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.data import default_batch_size
@@ -213,15 +219,17 @@ def widen(model: nn.Module, checkpoint: Checkpoint) -> bool:
     return double
 
 
-def measured_loss(problem: Problem, split: str) -> float:
+def measured_loss(problem: Problem, split: str, batch_size: int | None = None) -> float:
     """Return the loss of a problem's network on a split, measured as training does it.
 
-    A network that fails on a batch, as those on one graph do, gets all samples at once.
+    A network that fails on a batch, as those on one graph do, gets all samples at once. Random numbers in the forward
+    pass begin as those of an evaluation at a point, and are the same in batches of its size.
     """
     data = _as_weights(problem, split)
-    with own_forward(problem.model, problem.forward):
+    with own_forward(problem.model, problem.forward), preserve_random_state(data.device):
+        seed_random(0, data.device)
         try:
-            size = 128 if problem.forward is None else _modest_batch_size(problem.model, data)
+            size = batch_size or (128 if problem.forward is None else _modest_batch_size(problem.model, data))
             return measure(problem.model, data, problem.loss, {}, size)["loss"]
         except (RuntimeError, ValueError, IndexError):
             return measure(problem.model, data, problem.loss, {}, batch_size=len(data))["loss"]

@@ -127,9 +127,32 @@ def test_data_module(package):
             return [data()]
 
     assert list(lightning.problem(make(package), Data()).splits) == ["train", "val"]
-    Data.val_dataloader = lambda self: DataLoader(data().dataset, 7)
+    Data.val_dataloader = lambda self: data().dataset
     with pytest.raises(ValueError, match="batch_size="):
         lightning.problem(make(package), Data())
+
+
+def test_loaders_of_different_batch_sizes(package):
+    """Each split has the values that it has alone, whose batches are those of its loader."""
+
+    def step(module, batch, number):
+        x, y = batch
+        logits = module(x)
+        module.log("val_f1", module.f1)
+        module.f1(logits, y)
+        module.log("val_loss", logits.std() + functional.cross_entropy(logits, y))
+        return {"number": torch.tensor(float(number)), "size": torch.tensor(float(len(x)))}
+
+    module = make(package, step)
+    loaders = {"train": data(True), "val": DataLoader(data().dataset, 7), "other": DataLoader(data().dataset, 2)}
+    problem = lightning.problem(module, loaders)
+    found = centre(problem)
+    for name, loader in loaders.items():
+        alone = centre(lightning.problem(module, {name: loader}))
+        for key, value in alone.items():
+            assert found[key] == pytest.approx(value, rel=1e-12), key
+    assert found["train_size"] == pytest.approx((4 * 25 + 9) / 23)
+    assert found["val_number"] == pytest.approx((7 * (0 + 1 + 2) + 2 * 3) / 23)
 
 
 def test_refusals(package):

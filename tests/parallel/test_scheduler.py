@@ -84,6 +84,18 @@ def test_only_short_points_are_handed_out_ahead():
     assert len(take_all(short, 0)) > len(measured(1000, 2, 0.01).take(0))
 
 
+def test_points_that_share_a_pass_are_handed_out_together():
+    wanted = [1]
+    scheduler = Scheduler(range(20), 2, lambda: wanted[0])
+    assert take_all(scheduler, 0) == [0]
+    assert take_all(scheduler, 1) == [1]
+    wanted[0] = 8
+    scheduler.done(0, 0, 100.0)
+    assert take_all(scheduler, 0) == list(range(2, 10))
+    scheduler.done(1, 1, 100.0)
+    assert take_all(scheduler, 1) == list(range(10, 15)), "no more than a fair share of what is left"
+
+
 def test_failed_point_is_retried_on_another_rank():
     scheduler = Scheduler([1, 2], 2)
     assert scheduler.take(0) == [1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -187,3 +188,18 @@ def test_entries_of_a_batch_are_named():
     wrong = Problem(nn.Linear(3, 2), {"train": Split({"v": x}, x[:, 0].long())}, nn.CrossEntropyLoss(reduction="none"))
     with pytest.raises(ValueError, match=r"inputs are \{'v': .*forward=lambda model, batch: .*model\(batch\['v'\]\)"):
         compute_surface(wrong, random_plane(wrong.model, seed=0), GRID)
+
+
+def test_integers_and_networks_without_sizes():
+    pixels, labels = torch.arange(40, dtype=torch.uint8).reshape(10, 4), torch.arange(10) % 2
+    loss = nn.CrossEntropyLoss(reduction="none")
+    problem = Problem(nn.Linear(4, 2), {"train": Split(pixels, labels)}, loss)
+    with pytest.raises(ValueError, match=r"torch\.uint8, and integers stay.*forward=lambda .*batch\.float\(\)\)"):
+        compute_surface(problem, grid=("-1:1:3",))
+    with warnings.catch_warnings(action="ignore"):  # such modules are a feature under development
+        model = nn.LazyLinear(2)
+    problem = Problem(model, {"train": Split(pixels.float(), labels)}, loss)
+    with pytest.raises(ValueError, match=r"tensors without a size yet \(weight\): call the network once on a batch"):
+        compute_surface(problem, grid=("-1:1:3",))
+    model(pixels.float())
+    assert compute_surface(problem, grid=("-1:1:3",)).complete

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import random
+from collections import UserDict
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler, TensorDataset
 
 from landscape import EvaluationConfig, Problem, Split, compute_surface, random_plane
+from landscape.problem.sources import parse_bytes
 
 N = 600  # more than are collated at a time
 X = torch.randn(N, 3, generator=torch.Generator().manual_seed(0))
@@ -82,6 +85,44 @@ def test_samples_in_dicts():
         Split.of(other)
 
 
+def test_entries_that_are_none_are_left_out():
+    samples = [{"ids": X[k], "mask": None, "labels": Y[k]} for k in range(N)]
+    expected = Split({"ids": X}, Y)
+    assert Split.of(samples).digest() == Split.of({"ids": X, "mask": None}, Y).digest() == expected.digest()
+
+
+def test_lists_of_numbers_are_vectors():
+    """As the columns of a data set of Hugging Face; default_collate would transpose them."""
+    samples = [{"ids": X[k].tolist(), "pixels": [X[k].tolist()] * 2, "labels": int(Y[k])} for k in range(N)]
+    split = Split.of(samples)
+    assert torch.equal(split.inputs["ids"].float(), X)
+    assert split.inputs["pixels"].shape == (N, 2, 3)
+    assert Split.of([([1, 2, 3], 0), ([4, 5, 6], 1)]).inputs.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_encodings_of_tokenizers():
+    class Encoding(UserDict):
+        """As that of Hugging Face."""
+
+    tensors = Encoding({"ids": X, "mask": X > 0})
+    expected = Split({"ids": X, "mask": X > 0}, Y)
+    assert Split(tensors, Y).digest() == Split.of(tensors, Y).digest() == expected.digest()
+    ids = (X * 100).long()
+    assert Split.of(Encoding({"ids": ids.tolist()}), Y.tolist()).digest() == Split({"ids": ids}, Y).digest()
+    with pytest.raises(ValueError, match=r"lists of numbers of one length: pad them \(tokenizer"):
+        Split.of({"ids": [[1, 2], [3]]}, [0, 1])
+    with pytest.raises(TypeError, match=r"one of its parts, such as data\['train'\]"):
+        Split.of({"train": Pairs(), "test": Pairs()})
+
+
+def test_structured_arrays():
+    array = np.zeros(N, dtype=[("flag", "u1"), ("x", "f4", (3,)), ("y", "i8")])  # fields at odd addresses
+    array["x"], array["y"] = X, Y
+    split = Split.of(array, targets="y")
+    assert torch.equal(split.inputs["x"], X)
+    assert torch.equal(split.targets, Y)
+
+
 def test_three_parts_are_two_inputs_and_targets():
     split = Split.of([(X[k], X[k] + 1, Y[k]) for k in range(5)])
     assert split.digest() == Split((X[:5], X[:5] + 1), Y[:5]).digest()
@@ -144,16 +185,77 @@ def test_a_sampler_is_followed():
 
 
 def test_random_transformations_are_drawn_from_a_fixed_seed():
-    noisy = Pairs(lambda k: (X[k] + torch.rand(3), Y[k]))
-    state = torch.get_rng_state()
-    assert Split.of(noisy).digest() == Split.of(noisy).digest()
-    assert torch.equal(torch.get_rng_state(), state)
+    """Also if samples are read in another order, or a part of them, and by every global generator."""
+    kinds = {
+        "torch": lambda k: (X[k] + torch.rand(3), Y[k]),
+        "numpy": lambda k: (X[k] + float(np.random.rand()), Y[k]),  # noqa: NPY002
+        "random": lambda k: (X[k] if random.random() < 0.5 else -X[k], Y[k]),
+    }
+    for sample in kinds.values():
+        states = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002
+        noisy = Pairs(sample)
+        with pytest.warns(UserWarning, match=r"samples of Pairs are random: each is drawn once.* augment="):
+            split = Split.of(noisy)
+        assert torch.equal(torch.get_rng_state(), states[0])
+        assert random.getstate() == states[1]
+        assert all(map(np.array_equal, np.random.get_state()[1:3], states[2][1:3]))  # noqa: NPY002
+        with pytest.warns(UserWarning, match="random"):
+            later = Split.of(noisy, cache=0)
+        assert later.take(slice(7, 9)).digest() == split.take(slice(7, 9)).digest()
+        assert later.digest() == split.digest()
+        assert not torch.equal(split.inputs[0] / X[0], split.inputs[1] / X[1])
+
+
+def test_samples_that_cannot_be_repeated_are_refused():
+    generator = np.random.default_rng(0)
+    noisy = Pairs(lambda k: (X[k] + float(generator.random()), Y[k]))
+    with pytest.raises(ValueError, match="sample 0 of Pairs differs when it is read again: a landscape needs fixed"):
+        Split.of(noisy)
+
+    class Shuffled(torch.utils.data.Sampler):
+        def __iter__(self):
+            return iter(generator.permutation(N))
+
+    with pytest.raises(ValueError, match="Shuffled of the loader gives another order each time"):
+        Split.of(DataLoader(Pairs(), sampler=Shuffled()))
+
+
+@pytest.mark.parametrize("size", ["4 GiB", "4GB", "4G", "4096 MiB", 2**32, "4 gib", "4294967296"])
+def test_sizes_of_a_cache(size):
+    assert parse_bytes(size) == 2**32
+
+
+@pytest.mark.parametrize("size", ["four", "", -1, True, 1.5, "4 X"])
+def test_wrong_sizes_of_a_cache(size):
+    with pytest.raises(ValueError, match="a size in bytes, or one like '4 GiB', got"):
+        Split.of(Pairs(), cache=size)
 
 
 WRONG = {
     "no targets": (lambda: Split.of(X), TypeError, r"give Split\.of two arrays"),
     "samples without targets": (lambda: Split.of(list(X)), TypeError, r"expected samples \(inputs, targets\)"),
     "text": (lambda: Split.of(np.array(["a", "b"]), np.arange(2)), TypeError, "encode text and categories"),
+    "packed": (
+        lambda: Split(nn.utils.rnn.pack_sequence([X, X[:2]]), Y[:2]), TypeError,
+        r"got a PackedSequence: pad the sequences, give their lengths",
+    ),
+    "packed by a collation": (
+        lambda: Split.of([(X, 0)] * 3, collate=lambda s: (nn.utils.rnn.pack_sequence([x for x, _ in s]), Y[:3])),
+        TypeError, r"got a PackedSequence: pad the sequences",
+    ),
+    "sparse samples": (lambda: Split.of([(X[0].to_sparse(), 1)] * 3), TypeError, r"dense tensors \(to_dense"),
+    "some without an entry": (
+        lambda: Split.of([{"x": X[0], "m": X[0], "label": 1}, {"x": X[0], "m": None, "label": 1}]), TypeError,
+        "not all of them have the entry 'm'",
+    ),
+    "no targets of an autoencoder": (lambda: Split.of(TensorDataset(X)), TypeError, r"autoencoder: Split\(x, x\)"),
+    "collation that draws": (
+        lambda: Split.of(
+            Pairs(), cache=0, collate=lambda s: (torch.stack([x for x, _ in s]) + torch.rand(len(s), 1), Y[: len(s)])
+        ),
+        ValueError, "draws random numbers for a batch",
+    ),
+    "None in a split": (lambda: Split({"x": X, "mask": None}, Y), TypeError, r"Split\.of leaves entries that are None"),
     "objects": (lambda: Split.of([(object(), 1)]), TypeError, "let the data set return tensors"),
     "number": (lambda: Split.of(3), TypeError, "expected a data set or loader"),
     "nothing": (lambda: Split.of([]), ValueError, "at least one sample"),
@@ -176,6 +278,7 @@ WRONG = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:samples of Pairs are random")
 @pytest.mark.parametrize("kind", WRONG)
 def test_what_is_wrong_is_said(kind):
     call, error, text = WRONG[kind]

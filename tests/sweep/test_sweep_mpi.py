@@ -69,12 +69,13 @@ def ranks(launch, tmp_path_factory):
     failing = tmp_path_factory.mktemp("failing")
     sweeps.append({"out": str(failing / "careless"), "careless": True})
     sweeps.append({"out": str(failing / "full"), "full_disk": "close"})
+    sweeps.append({"out": str(folder / "slow"), "slow": True})
     sweeps.append({"out": str(folder / "last")})
     done = launch(PROGRAM, sweeps, 3)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert not (failing / "careless").exists()
-    return folder, dict(zip([*EVALUATIONS, "careless", "full", "last"], done.said, strict=True))
+    return folder, dict(zip([*EVALUATIONS, "careless", "full", "slow", "last"], done.said, strict=True))
 
 
 @pytest.mark.parametrize("name", EVALUATIONS)
@@ -84,6 +85,14 @@ def test_ranks_give_the_bits_of_one_process(serial, ranks, name):
     assert contents(folder / name) == contents(serial / name)
     assert attributes(folder / name) == attributes(serial / name)
     assert read_plane(folder / name).origin.digest() == read_plane(serial / name).origin.digest()
+
+
+def test_data_that_are_read_when_needed(serial, ranks):
+    """They give the file of a copy in memory, in which settings and the digest of the data are, too."""
+    folder, results = ranks
+    assert results["slow"] == {"computed": 35, "pending": 0, "size": 3}
+    assert contents(folder / "slow") == contents(serial / "plain")
+    assert attributes(folder / "slow") == attributes(serial / "plain")
 
 
 def test_values_of_the_reference_are_distinct(serial):

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from landscape import EvaluationConfig, ProblemSpec, TrainingSettings, train
+from landscape.analysis.checks import _compare_origin
 from landscape.errors import StoreError
 from landscape.geometry.plane import random_plane
 from landscape.sweep.config import SweepConfig
@@ -147,3 +149,71 @@ def test_no_surface(run, tmp_path):
         check(tmp_path / "nowhere.h5")
     with pytest.raises(TypeError, match="the path of a surface file or run, got dict"):
         check({})
+
+
+VAE = """
+import torch
+from torch import nn
+
+from landscape import Problem, Split
+
+
+class VAE(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encode, self.decode = nn.Linear(6, 4), nn.Linear(2, 6)
+
+    def forward(self, x):
+        mean, log_variance = self.encode(x).chunk(2, dim=1)
+        z = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
+        return self.decode(z), mean, log_variance
+
+
+def negative_elbo(outputs, x):
+    reconstruction, mean, log_variance = outputs
+    kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
+    return (reconstruction - x).square().sum(1) + kl
+
+
+def problem():
+    torch.manual_seed(0)
+    x = torch.randn(150, 6)
+    return Problem(VAE(), {"train": Split(x, x)}, negative_elbo)
+"""
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory):
+    """A trained variational autoencoder."""
+    folder = tmp_path_factory.mktemp("vae")
+    (folder / "vae.py").write_text(VAE)
+    settings = TrainingSettings(epochs=4, batch_size=32)
+    return train(ProblemSpec(factory=f"{folder}/vae.py:problem"), "adam:lr=0.01", settings, folder / "run")
+
+
+@pytest.mark.parametrize("batch_size", [None, 16])
+def test_random_numbers_in_the_forward_pass(vae, batch_size, tmp_path):
+    """A draw of the loss is no other network; a loss beyond all draws is."""
+    out, said = tmp_path / "vae.h5", []
+    compute_surface(
+        vae, grid=("-1:1:3", "-1:1:3"), config=SweepConfig(out=out), evaluation=EvaluationConfig(batch_size=batch_size),
+        on_message=said.append,
+    )  # fmt: skip
+    assert any("train_loss depends on random numbers that are drawn for each batch" in text for text in said)
+    found = verdicts(out)
+    assert found["origin"].verdict == found["draws"].verdict == found["repeats"].verdict == "ok"
+    assert found["origin"].value < 1e-6  # the same draws
+    assert "over 8 other draws" in found["draws"].text
+    with h5py.File(out, "r+") as file:
+        file["train_loss"][1, 1] *= 1.05
+    assert verdicts(out)["origin"].verdict == "bad"
+
+
+def test_random_numbers_in_the_forward_pass_of_a_run(vae):
+    found = verdicts(vae)
+    assert found["origin"].verdict == "ok"
+    assert found["origin"].value > 1e-4  # other draws
+    assert "over 8 other random draws" in found["origin"].text
+    draws = np.random.default_rng(0).normal(10, 0.1, 8)
+    assert _compare_origin(10.0, 10.2, "loss", draws).verdict == "ok"
+    assert _compare_origin(10.0, 11.0, "loss", draws).verdict == "bad"

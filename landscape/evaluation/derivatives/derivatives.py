@@ -29,7 +29,7 @@ from landscape.evaluation.derivatives.differentiable import (
 )
 from landscape.evaluation.derivatives.products import BatchProduct, EmpiricalFisher, Fisher, GaussNewton, Hessian
 from landscape.evaluation.device import reproducible_numerics
-from landscape.evaluation.launch import Recalibration
+from landscape.evaluation.recalibration import Recalibration
 from landscape.evaluation.streaming import align
 from landscape.geometry.direction import matching_names
 from landscape.geometry.weights import Weights, movable_tensors, trainable_names

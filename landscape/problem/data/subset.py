@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from landscape._utils.torch_compat import tree_leaves
+from landscape.problem.lazy import LazySplit
 from landscape.problem.problem import Split
 
 SUBSET_SEED = 1712
@@ -31,7 +32,9 @@ def subset(split: Split, samples: int | None, name: str = "split") -> Split:
     if samples > len(split):
         _log.info("%s has only %d samples of %d requested; all are used", name, len(split), samples)
         return split
-    return split.take(subset_indices(split.targets, samples))
+    # Targets of large data are not read for it; the choice is then uniform.
+    targets = torch.empty(len(split)) if isinstance(split, LazySplit) and split.is_large else split.read().targets
+    return split.take(subset_indices(targets, samples))
 
 
 def check_samples(samples: int | None) -> None:

@@ -2,7 +2,7 @@
 
 Options are a list of sweeps: ``out``, ``pause`` (seconds per point), ``until`` (file that ends the pauses), ``less``
 (subtracted from losses), ``evaluation``, ``careless`` (each rank has another problem), ``full_disk`` (method of the
-file store that fails).
+file store that fails), ``slow`` (samples are read again at each point, slowly).
 """
 
 from __future__ import annotations
@@ -33,6 +33,20 @@ def refuse(*_):
     raise StoreError("the disk is full")
 
 
+class SlowSamples:
+    """Samples that take a while to read."""
+
+    def __init__(self, inputs, targets):
+        self.inputs, self.targets = inputs, targets
+
+    def __len__(self):
+        return len(self.inputs)
+
+    def __getitem__(self, k):
+        time.sleep(1e-3)
+        return self.inputs[k], self.targets[k]
+
+
 def make_problem(options, ranks):
     def loss(outputs, targets):
         if not Path(options.get("until", "")).is_file():
@@ -43,7 +57,8 @@ def make_problem(options, ranks):
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
     inputs, targets = torch.randn(60, 1, 8, 8), torch.randint(0, 3, (60,))
     metrics = {"acc": lambda outputs, targets: 100.0 * (outputs.argmax(1) == targets)}
-    return Problem(model, {"train": Split(inputs, targets)}, loss, metrics)
+    split = Split.of(SlowSamples(inputs, targets), cache=0) if options.get("slow") else Split(inputs, targets)
+    return Problem(model, {"train": split}, loss, metrics)
 
 
 def sweep(options, ranks):
