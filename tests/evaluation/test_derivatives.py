@@ -72,6 +72,16 @@ def test_hessian_is_that_of_torch_func(loss):
         torch.testing.assert_close(one, expected @ torch.arange(derivatives.n).double(), rtol=1e-10, atol=1e-10)
 
 
+def test_derivatives_outside_of_their_block_are_refused():
+    derivatives = LossDerivatives(small_problem(cross_entropy), DOUBLE)
+    with derivatives:
+        at = derivatives.weights()
+        assert derivatives.loss() > 0
+    for use in (derivatives.loss, derivatives.gradient, lambda: derivatives.hessian_product(at)):
+        with pytest.raises(ValueError, match="with statement"):
+            use()
+
+
 def test_least_squares_has_hessian_of_its_inputs():
     x, y = torch.randn(11, 4, dtype=torch.float64), torch.randn(11, 1, dtype=torch.float64)
     problem = Problem(nn.Linear(4, 1, bias=False).double(), {"train": Split(x, y)}, mean_squared_error)
@@ -300,9 +310,9 @@ def test_wrong_arguments_are_refused():
     user = Problem(problem.model, problem.splits, lambda o, t: cross_entropy(o, t).mean())
     with LossDerivatives(user, DOUBLE) as derivatives:
         with pytest.raises(ValueError, match="likelihood"):
-            derivatives.fisher_product(torch.ones(derivatives.n))
+            derivatives.product(torch.ones(derivatives.n), matrix="fisher")
         with pytest.raises(ValueError, match="each sample"):
-            derivatives.empirical_fisher_product(torch.ones(derivatives.n))
+            derivatives.product(torch.ones(derivatives.n), matrix="empirical_fisher")
         torch.testing.assert_close(dense(derivatives), reference_hessian(problem), rtol=1e-10, atol=1e-12)
 
 

@@ -240,7 +240,7 @@ def test_derivatives(classes, size):
         value, gradient = derivatives.gradient()
         product = derivatives.hessian_product(vector)
         with pytest.raises(ValueError, match="empirical Fisher"):
-            derivatives.empirical_fisher_product(vector)
+            derivatives.product(vector, matrix="empirical_fisher")
     assert value == pytest.approx(float(loss.detach()), rel=1e-13)
     torch.testing.assert_close(gradient, slopes.detach(), rtol=1e-10, atol=1e-14)
     torch.testing.assert_close(product, curved, rtol=1e-9, atol=1e-13)

@@ -271,18 +271,6 @@ class LossDerivatives:
         """Return the product of the Hessian with vectors ``(n,)`` or ``(k, n)``; see :meth:`product`."""
         return self.product(vectors, at, "hessian")
 
-    def gauss_newton_product(self, vectors: Tensor, at: Tensor | None = None) -> Tensor:
-        """Return the product of the generalized Gauss-Newton matrix with vectors; see :meth:`product`."""
-        return self.product(vectors, at, "gauss_newton")
-
-    def fisher_product(self, vectors: Tensor, at: Tensor | None = None) -> Tensor:
-        """Return the product of the Fisher information matrix with vectors; see :meth:`product`."""
-        return self.product(vectors, at, "fisher")
-
-    def empirical_fisher_product(self, vectors: Tensor, at: Tensor | None = None) -> Tensor:
-        """Return the product of the empirical Fisher matrix with vectors; see :meth:`product`."""
-        return self.product(vectors, at, "empirical_fisher")
-
     def _kind(self, matrix: str) -> BatchProduct:
         """Return the products with a matrix for one batch."""
         if matrix == "hessian":
@@ -318,13 +306,14 @@ class LossDerivatives:
 
     def _passes(self) -> Iterator[Split]:
         """Yield the batches of a pass, which begins with the same random state each time."""
+        if self._open_losses is None:
+            raise ValueError("expected derivatives within their with statement, got some that are not open")
         seed_random(0, self.device)
         yield from self._batches
 
     @property
     def _losses(self) -> BatchLosses:
-        if self._open_losses is None:
-            raise RuntimeError("expected derivatives that are open, got some outside their with statement")
+        assert self._open_losses is not None  # or there are no passes
         return self._open_losses
 
     def _loss_sum(self, batch: Split) -> Tensor:
