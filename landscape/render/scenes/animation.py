@@ -152,10 +152,10 @@ def animate_scene(
         options = replace(options, supersampling=SUPERSAMPLING)
     size = SIZE if len(surfaces) == 1 else (600 * len(surfaces) + 80, 560)
     if not has_paths and all(surface.is_volume for surface in surfaces):
-        composition = compose_volumes(surfaces, options, size)
+        composition = compose_volumes(surfaces, options, size, still=False)
     else:
         composition = compose(
-            surfaces, groups, options, animated=moving, interpolate=motion.interpolate, default_size=size
+            surfaces, groups, options, animated=moving, still=False, interpolate=motion.interpolate, default_size=size
         )
     turn = motion.turn if motion.turn is not None else _TURN_WITH_DESCENT if moving else _FULL_TURN
     hold = min(_HOLD, motion.seconds / 4) if motion.hold is None else motion.hold
@@ -176,8 +176,6 @@ def animate_scene(
 
 def render_frames(composition: Composition, frames: Sequence[Frame]) -> Iterator[np.ndarray]:
     """Yield the frames of an animation, ``(height, width, 4)`` uint8 RGBA; the scene is built once and updated."""
-    if frames[0].azimuth is not None:
-        composition = replace(composition, layout=composition.layout.lowered())
     cameras, ticks = _cameras(composition, frames)
     # Labels that a surface hides at some moment would come and go.
     fixed = frames[0].azimuth is None and not any(composition.reliefs)

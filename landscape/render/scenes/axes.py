@@ -10,12 +10,10 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from landscape.render.scale import Scale
-from landscape.render.scenes.camera import Camera
+from landscape.render.scenes.camera import TOP_VIEW, Camera
 from landscape.render.scenes.panel import ScenePanel
 from landscape.render.ticks import linear_labels
 
-TOP_VIEW = 75.0
-"""Elevation in degrees from which heights are no longer visible: neither walls nor a vertical axis are drawn."""
 _EM_PER_TICK = 3.4  # width of a tick label on a horizontal axis
 _EM_BETWEEN_HEIGHTS = 1.15
 _MAX_HEIGHTS = 7
@@ -61,17 +59,17 @@ class AxisTicks:
     counts: tuple[int, int] = (5, 5)
 
 
-def make_ticks(scale: Scale, titles: tuple[str, str, str], panel_size: tuple[float, float]) -> AxisTicks:
+def make_ticks(scale: Scale, titles: tuple[str, str, str], width: float) -> AxisTicks:
     """Return all ticks that a panel could have.
 
     Args:
         scale: scale of the heights.
         titles: titles of the x, y and vertical axes.
-        panel_size: width and height of a panel in units of the font size.
+        width: width of a panel in units of the font size.
     """
     heights = scale.ticks()
     # An axis is a little shorter than half the panel; a character is a little narrower than half the font size.
-    x_title, y_title = (textwrap.fill(title, max(12, int(panel_size[0]))) for title in titles[:2])
+    x_title, y_title = (textwrap.fill(title, max(12, int(width))) for title in titles[:2])
     # The colour bar names the heights; on the vertical axis the same words would only take space.
     return AxisTicks(heights, scale.labels(heights), titles[2], (x_title, y_title, ""))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,10 +25,10 @@ VIEWS: dict[str, tuple[float | None, float | None]] = {
 elevation from the floor upwards. None is replaced by the value at which least is hidden."""
 
 _AZIMUTHS = [
-    quarter * 90.0 - 180 + turn for quarter in range(4) for turn in (22, 26, 30, 35, 40, 45, 50, 55, 60, 64, 68)
+    quarter * 90.0 - 180 + turn for quarter in range(4) for turn in (14, 18, 22, 26, 30, 35, 40, 45, 50, 55, 60, 64, 68, 72, 76)
 ]
-_ELEVATIONS = (32.0, 38.0, 44.0)
-_SAMPLES = 29
+_ELEVATIONS = (32.0, 38.0, 44.0, 50.0)
+_SAMPLES = 23
 """Sample points along each axis of a height field from which the visible fraction is estimated."""
 _REACH = np.linspace(0.04, 1.3, 33)
 """Distances from a point, along the ground, at which higher ground is searched for."""
@@ -47,6 +47,8 @@ class Camera:
         focal: ``(3,)`` focal point, at the centre of the image.
         distance: distance from the focal point.
         angle: vertical field of view in degrees.
+        centre: position of the focal point in the image, from -1 to 1 along each side; 0 is the middle. The picture is
+            the one around the focal point, moved: its perspective doesn't change.
     """
 
     azimuth: float
@@ -54,6 +56,7 @@ class Camera:
     focal: tuple[float, float, float] = (0.0, 0.0, 0.0)
     distance: float = 4.0
     angle: float = 22.0
+    centre: tuple[float, float] = (0.0, 0.0)
 
     @property
     def axes(self) -> np.ndarray:
@@ -71,16 +74,27 @@ class Camera:
 
     def project(self, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """Return pixels ``(..., 2)`` of points ``(..., 3)``, from the lower left corner of an image of ``size``."""
+        middle = np.array(size) / 2 * (1 + np.array(self.centre))
+        pixels: np.ndarray = middle + self.pixels_per_unit(size) * self.image_plane(points)
+        return pixels
+
+    def image_plane(self, points: np.ndarray) -> np.ndarray:
+        """Return points ``(..., 3)`` projected to the plane of the focal point, ``(..., 2)`` in units of length."""
         right, up, depth = np.moveaxis((np.asarray(points) - self.position) @ self.axes.T, -1, 0)
-        scale = size[1] / 2 / math.tan(math.radians(self.angle) / 2) / -depth
-        return np.stack([size[0] / 2 + scale * right, size[1] / 2 + scale * up], -1)
+        return np.stack([right, up], -1) * (self.distance / -depth)[..., None]
 
     def pixels_per_unit(self, size: tuple[int, int]) -> float:
         """Return the pixels per unit of length at the focal point, across the line of sight."""
         return size[1] / (2 * self.distance * math.tan(math.radians(self.angle) / 2))
 
+    def scaled(self, pixels_per_unit: float, focal_point: tuple[float, float], size: tuple[int, int]) -> Camera:
+        """Return a camera at the same position with this scale and the focal point at these pixels of the image."""
+        angle = 2 * math.degrees(math.atan(size[1] / (2 * self.distance * pixels_per_unit)))
+        centre = (2 * focal_point[0] / size[0] - 1, 2 * focal_point[1] / size[1] - 1)
+        return replace(self, angle=angle, centre=centre)
+
     def fitted(
-        self, points: np.ndarray, margins: np.ndarray, size: tuple[int, int], *, top: float = 0.0, right: float = 0.0
+        self, points: np.ndarray, margins: np.ndarray, size: tuple[int, int]
     ) -> Camera:
         """Return a camera with the same direction, moved so that points and the text around them just fill an image.
 
@@ -88,8 +102,6 @@ class Camera:
             points: ``(n, 3)`` positions that must be in the image.
             margins: ``(n, 2)`` pixels to keep free beside, and above or below, each point.
             size: width and height of the image in pixels.
-            top: pixels to keep free at the top of the image.
-            right: pixels to keep free at the right side of the image.
 
         Raises:
             ValueError: the margins alone fill the image.
@@ -98,7 +110,7 @@ class Camera:
         for _ in range(60):  # a contraction: perspective is nearly affine over a step
             pixels = camera.project(points, size)
             low, high = np.argmin(pixels - margins, 0), np.argmax(pixels + margins, 0)
-            room = np.array([size[0] - right, size[1] - top])
+            room = np.array(size)
             free = room - [margins[low[k], k] + margins[high[k], k] for k in (0, 1)]
             if free.min() <= 0:
                 raise ValueError(
@@ -138,6 +150,16 @@ def parse_view(view: str | tuple[float, float] | None) -> tuple[float | None, fl
     return azimuth, elevation
 
 
+TOP_VIEW = 75.0
+"""Elevation in degrees from which heights are no longer visible: neither walls nor a vertical axis are drawn."""
+
+
+def aimed(azimuth: float, elevation: float) -> Camera:
+    """Return a camera on this side, at the usual distance."""
+    # From above, perspective would let high ground cover the axes, so the rays are nearly parallel.
+    return Camera(azimuth, elevation) if elevation < TOP_VIEW else Camera(azimuth, elevation, distance=100.0, angle=0.5)
+
+
 def best_view(
     fields: Sequence[HeightField],
     boxes: Sequence[Box],
@@ -146,7 +168,36 @@ def best_view(
 ) -> tuple[float, float]:
     """Choose the angles that ``view`` leaves open so that low ground and paths are visible and high ground is behind.
 
-    The candidates are views across a corner, 22 to 68 degrees off the axes, from which both axes are legible. A point
+    The base fills as much of the rectangle around its image as possible. Arguments are those of :func:`view_scores`.
+
+    Returns:
+        Azimuth in (-180, 180] and elevation, in degrees.
+    """
+    scores = view_scores(fields, boxes, view, paths)
+    return preferred({one: score + _FILLED * len(fields) * filled(one[0]) for one, score in scores.items()})
+
+
+def filled(azimuth: float) -> float:
+    """Return the part of the rectangle around it that a square fills, seen from this side."""
+    a = math.radians(azimuth)
+    return 1 / (abs(math.cos(a)) + abs(math.sin(a))) ** 2
+
+
+def preferred(scores: Mapping[tuple[float, float], float]) -> tuple[float, float]:
+    """Return the view with the highest score."""
+    # Ties go to the side that matplotlib looks from, so that rounding does not turn symmetric surfaces.
+    return min(scores, key=lambda one: (-round(scores[one], 6), abs((one[0] + 60 + 180) % 360 - 180)))
+
+
+def view_scores(
+    fields: Sequence[HeightField],
+    boxes: Sequence[Box],
+    view: tuple[float | None, float | None] = (None, None),
+    paths: Sequence[Sequence[np.ndarray]] = (),
+) -> dict[tuple[float, float], float]:
+    """Return how well low ground and paths are visible, and high ground is behind, from each side.
+
+    The candidates are views across a corner, 14 to 76 degrees off the axes, from which both axes are legible. A point
     is visible if no higher ground lies between it and the camera.
 
     Args:
@@ -156,13 +207,13 @@ def best_view(
         paths: positions ``(m, 3)`` of the paths on each height field.
 
     Returns:
-        Azimuth in (-180, 180] and elevation, in degrees.
+        Scores by azimuth, in (-180, 180], and elevation, in degrees. The score is the sum of the visible fractions.
     """
     azimuths = _AZIMUTHS if view[0] is None else (view[0],)
     elevations = _ELEVATIONS if view[1] is None else (view[1],)
     candidates = [(azimuth, elevation) for azimuth in azimuths for elevation in elevations]
     if len(candidates) == 1:
-        return candidates[0]
+        return {candidates[0]: 0.0}
     scores = np.zeros(len(candidates))
     for k, (field, box) in enumerate(zip(fields, boxes, strict=True)):
         x, y = (np.linspace(axis[0], axis[-1], _SAMPLES) for axis in (field.x, field.y))
@@ -181,12 +232,7 @@ def best_view(
             toward = np.array([math.cos(math.radians(azimuth)), math.sin(math.radians(azimuth))])
             scores[c] += sum(float(w @ s) for w, s in zip(weights, visible, strict=True)) / len(points)
             scores[c] -= _HIGH_GROUND_BEHIND * float(np.mean(z * (ground[:, :2] @ toward))) + _PER_DEGREE * elevation
-            scores[c] += _FILLED / float(np.abs(toward).sum()) ** 2
-    # Ties go to the side that matplotlib looks from, so that rounding does not turn symmetric surfaces.
-    off_default = [abs((azimuth + 60 + 180) % 360 - 180) for azimuth, _ in candidates]
-    rounded = np.round(scores, 6)
-    best = min(range(len(candidates)), key=lambda c: (-rounded[c], off_default[c]))
-    return candidates[best]
+    return dict(zip(candidates, scores.tolist(), strict=True))
 
 
 def hull_points(points: np.ndarray) -> np.ndarray:

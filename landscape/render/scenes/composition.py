@@ -18,10 +18,10 @@ from landscape.render.labels import short_axis_labels
 from landscape.render.scale import Scale
 from landscape.render.scenes import overlay
 from landscape.render.scenes.axes import AxisTicks, make_ticks
-from landscape.render.scenes.camera import best_view, parse_view
+from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.hud import HUD, PathReadout, Readout, ThroughReadout, make_hud
 from landscape.render.scenes.layout import LIGHT_INK, Layout, arrange, ink, new_figure
-from landscape.render.scenes.options import SceneOptions, resolve_figure_size
+from landscape.render.scenes.options import FigureSize, SceneOptions, resolve_figure_size
 from landscape.render.scenes.panel import (
     HEIGHT,
     ScenePanel,
@@ -33,6 +33,7 @@ from landscape.render.scenes.panel import (
     trajectories_per_panel,
 )
 from landscape.render.scenes.relief import Relief
+from landscape.render.scenes.stills import StillFrame, StillText, choose_view, fit_still, panel_titles
 from landscape.render.through import drawable_steps, paths_from, through_note
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import Surface
@@ -64,6 +65,7 @@ class Composition:
         reliefs: surface of each panel at every moment, None for one that doesn't change; empty for a still.
         bar_scale: scale of the colours where it isn't that of the heights, as in a volume.
         bar_ticks: ticks of the colour bar then.
+        camera: camera of a still; None for an animation, whose cameras are fitted to all frames.
     """
 
     options: SceneOptions
@@ -82,6 +84,7 @@ class Composition:
     reliefs: Sequence[Relief | None] = ()
     bar_scale: Scale | None = None
     bar_ticks: AxisTicks | None = None
+    camera: Camera | None = None
 
     @property
     def keyframes(self) -> list[list[ScenePanel]]:
@@ -110,6 +113,7 @@ def compose(
     options: SceneOptions | None = None,
     *,
     animated: bool = False,
+    still: bool = True,
     interpolate: bool = True,
     default_size: tuple[int, int] | None = None,
 ) -> Composition:
@@ -120,6 +124,7 @@ def compose(
         trajectories: trajectories for every surface, or one sequence of trajectories per surface.
         options: options of the scene.
         animated: True if paths or surfaces are animated, so that the figure needs space for a head-up display.
+        still: arrange the text around the scene as it is seen from one side; otherwise, and if ``animated``, above it.
         interpolate: interpolate surfaces through training between checkpoints.
         default_size: size in pixels unless the options have one.
 
@@ -159,6 +164,8 @@ def compose(
         options.size, options.dpi, options.style, default_size or still_size(len(panels)), panels=len(panels)
     )
     size = replace(size, style=styles.size_for_panels(size.style, len(panels)))
+    if len(panels) > 1 and options.size is None and options.dpi is None:
+        size = replace(size, grows=True)
     figure = new_figure(size, options.background)
     with figure.style():
         handles = _legend_handles(panels, names=not animated or any(steps)) if options.axes else []
@@ -168,38 +175,43 @@ def compose(
         notes = [*filter(None, [about_axes]), *scene_notes(every, metric, scale, options)] if options.axes else []
         if options.axes:
             notes += _through_notes(surfaces, steps, interpolate)
-        note = wrap_notes(notes, 0.97 * figure.get_figwidth())
-        legend = overlay.legend_size(figure, handles)
-        if size.grows:
-            rows = 1.5 * legend[1] + 1.2 * note.count("\n")
-            size = replace(size, pixels=(size.pixels[0], size.pixels[1] + round(rows * overlay.em(figure))))
-            figure.set_figheight((size.pixels[1] + 1e-3) / size.dpi)
-        parts: Callable[..., Layout] = partial(
-            arrange, size.pixels, overlay.em(figure), len(panels), legend=legend,
-            note=note.count("\n") + 1 if note else 0, bar=options.axes, animated=animated,
-        )  # fmt: skip
-        titles, parts = fit_titles(figure, panel_titles(surfaces, options), parts)
-        layout = parts()
-        huds = []
-        if animated and (any(steps) or any(panel.paths for panel in panels)):
-            readouts: list[Readout] = [
-                ThroughReadout(surface, metric, own) if own else PathReadout(panel, metric, scale)
-                for surface, own, panel in zip(surfaces, steps, panels, strict=True)
-            ]
-            huds = [make_hud(readout, figure, layout.panel_size[0]) for readout in readouts]
-            rows = max(hud.rows for hud in huds)
-            layout = parts(hud=rows)
-        panel_size = (layout.panel_size[0] / layout.em, layout.panel_size[1] / layout.em)
-        view = _choose_view(every, options)
-        if options.height is None:
-            # The height depends on the view, and what is hidden on the height.
-            for _ in range(2):
-                every = [panel.raised(filling_height(layout, view, options.axes)) for panel in every]
-                view = _choose_view(every, options)
-            parts_of = iter(every)
-            keyframes = [list(islice(parts_of, len(several))) for several in moments]
-            panels = [several[-1] for several in keyframes]
-        ticks = make_ticks(scale, (x_label, y_label, metric_label(metric)), panel_size)
+        text = StillText(panel_titles(surfaces, options), handles, notes, bar=options.axes)
+        if still and not animated:
+            camera, huds = None, []
+            frame = StillFrame(figure, size, text)
+            ticks = make_ticks(scale, (x_label, y_label, metric_label(metric)), frame.narrowest)
+            fitted = fit_still(frame, panels, options, scale, ticks)
+            panels, view, camera = fitted.panels, fitted.view, fitted.camera
+            layout, titles, note = fitted.layout, fitted.titles, fitted.note
+            keyframes = [[panel] for panel in panels]
+        else:
+            camera = None
+            note = wrap_notes(notes, 0.97 * figure.get_figwidth())
+            size = _grown(size, figure, handles, note)
+            parts: Callable[..., Layout] = partial(
+                arrange, size.pixels, overlay.em(figure), len(panels), note=note.count("\n") + 1 if note else 0,
+                legend=overlay.legend_size(figure, handles, size.pixels[0]), bar=options.axes,
+            )  # fmt: skip
+            titles, parts = fit_titles(figure, text.titles, parts)
+            layout = parts()
+            huds = []
+            if animated and (any(steps) or any(panel.paths for panel in panels)):
+                readouts: list[Readout] = [
+                    ThroughReadout(surface, metric, own) if own else PathReadout(panel, metric, scale)
+                    for surface, own, panel in zip(surfaces, steps, panels, strict=True)
+                ]
+                huds = [make_hud(readout, figure, layout.panel_size[0]) for readout in readouts]
+                layout = parts(hud=max(hud.rows for hud in huds))
+            view = choose_view(every, options)
+            if options.height is None:
+                # The height depends on the view, and what is hidden on the height.
+                for _ in range(2):
+                    every = [panel.raised(filling_height(layout, view, options.axes)) for panel in every]
+                    view = choose_view(every, options)
+                parts_of = iter(every)
+                keyframes = [list(islice(parts_of, len(several))) for several in moments]
+                panels = [several[-1] for several in keyframes]
+            ticks = make_ticks(scale, (x_label, y_label, metric_label(metric)), layout.panel_size[0] / layout.em)
     reliefs = [
         Relief(surface, own, several, group, scale, interpolate) if own else None
         for surface, own, several, group in zip(surfaces, steps, keyframes, groups, strict=True)
@@ -208,17 +220,8 @@ def compose(
         figure.patch.set_facecolor("none")
     return Composition(
         options, figure, layout, panels, view, scale, colour_map, scale.levels(options.levels), ticks,
-        handles, note, titles, huds, reliefs,
+        handles, note, titles, huds, reliefs, camera=camera,
     )  # fmt: skip
-
-
-def _choose_view(panels: Sequence[ScenePanel], options: SceneOptions) -> tuple[float, float]:
-    """Return azimuth and elevation of a scene in degrees."""
-    paths = [
-        [panel.positions(segment.points, 0.0) for path in panel.paths for segment in path.segments] for panel in panels
-    ]
-    fields, boxes = [panel.field for panel in panels], [panel.box for panel in panels]
-    return best_view(fields, boxes, parse_view(options.view), paths)
 
 
 def filling_height(layout: Layout, view: tuple[float, float], axes: bool) -> float:
@@ -251,6 +254,16 @@ def still_size(panels: int) -> tuple[int, int]:
     return (1600, 1200) if panels == 1 else (1050 * panels + 160, 960)
 
 
+def _grown(size: FigureSize, figure: StyledFigure, handles: Sequence[Line2D], note: str) -> FigureSize:
+    """Return the size of a figure of which only the width is given, with its height increased for legend and note."""
+    if not size.grows:
+        return size
+    rows = 1.5 * overlay.legend_size(figure, handles, size.pixels[0])[1] + 1.2 * note.count("\n")
+    size = replace(size, pixels=(size.pixels[0], size.pixels[1] + round(rows * overlay.em(figure))))
+    figure.set_figheight((size.pixels[1] + 1e-3) / size.dpi)
+    return size
+
+
 def fit_titles(
     figure: StyledFigure, titles: Sequence[str], parts: Callable[..., Layout]
 ) -> tuple[list[str], Callable[..., Layout]]:
@@ -259,19 +272,6 @@ def fit_titles(
     titles = [overlay.wrapped_title(figure, title, room) for title in titles]
     rows = max(title.count("\n") + 1 for title in titles) if any(titles) else 0
     return titles, partial(parts, titles=(max(overlay.title_width(figure, title) for title in titles), rows))
-
-
-def panel_titles(surfaces: Sequence[Surface], options: SceneOptions) -> list[str]:
-    """Return a title for each panel, empty for none.
-
-    Raises:
-        ValueError: there are titles, but not one for each surface.
-    """
-    if options.titles and len(options.titles) != len(surfaces):
-        raise ValueError(f"titles: expected one for each of {len(surfaces)} surfaces, got {len(options.titles)}")
-    if options.titles or not options.axes:
-        return list(options.titles) or [""] * len(surfaces)
-    return [surface.name for surface in surfaces]
 
 
 def _legend_handles(panels: Sequence[ScenePanel], names: bool) -> list[Line2D]:

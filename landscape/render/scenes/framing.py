@@ -6,43 +6,25 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
 from landscape.render.scenes.axes import TOP_VIEW, AxisTicks, box_lines, thin_ticks, visible_axes
-from landscape.render.scenes.camera import Camera, hull_points
+from landscape.render.scenes.camera import Camera, aimed, hull_points
 from landscape.render.scenes.composition import Composition
-from landscape.render.scenes.layout import Layout
 
-_SAMPLES, _CLEAR = 61, 0.5
-"""Points along each axis of a surface that keep clear of text, and the distance, in font sizes, that they keep."""
 _HIDDEN, _OPAQUE = 9.0, 18.0
 """Angles in degrees between the camera and an axis of a turning scene: invisible up to one, opaque from the other."""
 
 
 def fit_camera(composition: Composition) -> tuple[Camera, AxisTicks]:
-    """Return the camera of a still, and the ticks that fit into its image."""
-    camera, layout = _unfitted(*composition.view), composition.layout
-    margins, points = _content(composition, camera, _hulls(composition))
-    ground = np.concatenate([panel.ground(_SAMPLES) for several in composition.keyframes for panel in several])
-    inside = np.concatenate([points, ground])
-    around = layout.em * np.concatenate([margins, np.full((len(ground), 2), _CLEAR)])
-    room = partial(camera.fitted, points, layout.em * margins, layout.panel_size)
-    fitted, height = room(top=layout.text_height), layout.text_height
-    # As near as possible: below the text, or beside the colour bar, or between both.
-    for aside in (0.0, 0.5, 1.0) if height else ():
-        for above in np.linspace(0, 0.875, 8):
-            try:
-                found = room(top=float(above) * height, right=aside * layout.corners[1][0])
-            except ValueError:  # too narrow
-                break
-            if found.distance >= fitted.distance:
-                break
-            if _keeps_clear(found.project(inside, layout.panel_size), around, layout):
-                fitted = found
-                break
-    return fitted, _thin(composition, fitted)
+    """Return the camera of a scene that is seen from one side, and the ticks that fit into its image."""
+    camera = composition.camera
+    if camera is None:
+        camera, layout = aimed(*composition.view), composition.layout
+        margins, points = _content(composition, camera, _hulls(composition))
+        camera = camera.fitted(points, layout.em * margins, layout.panel_size)
+    return camera, _thin(composition, camera)
 
 
 def fit_orbit(composition: Composition, azimuths: Sequence[float]) -> tuple[list[Camera], AxisTicks]:
@@ -50,7 +32,7 @@ def fit_orbit(composition: Composition, azimuths: Sequence[float]) -> tuple[list
 
     All cameras have the same height and distance, the smallest that keeps the scene inside every image.
     """
-    first, layout = _unfitted(float(azimuths[0]), composition.view[1]), composition.layout
+    first, layout = aimed(float(azimuths[0]), composition.view[1]), composition.layout
     hulls, all_points, all_margins = _hulls(composition), [], []
     for azimuth in np.unique(np.mod(azimuths, 360.0)):
         margins, points = _content(composition, replace(first, azimuth=float(azimuth)), hulls)
@@ -84,20 +66,6 @@ def axis_opacities(camera: Camera) -> tuple[float, float, float]:
         u = float(np.clip((off - _HIDDEN) / (_OPAQUE - _HIDDEN), 0, 1))
         opacities.append(u * u * (3 - 2 * u))
     return opacities[0], opacities[1], min(opacities)
-
-
-def _keeps_clear(pixels: np.ndarray, around: np.ndarray, layout: Layout) -> bool:
-    """Return True if points with this much free around them are outside of the corners that hold text."""
-    (width, height), ((left, left_height), (right, right_height)) = layout.panel_size, layout.corners
-    upper, beside = (pixels + around)[:, 1], (pixels - around)[:, 0]
-    hits: np.ndarray = (upper > height - left_height) & (beside < left)
-    hits |= (upper > height - right_height) & ((pixels + around)[:, 0] > width - right)
-    return layout.text_height == 0 or not hits.any()
-
-
-def _unfitted(azimuth: float, elevation: float) -> Camera:
-    # From above, perspective would let high ground cover the axes, so the rays are nearly parallel.
-    return Camera(azimuth, elevation) if elevation < TOP_VIEW else Camera(azimuth, elevation, distance=100.0, angle=0.5)
 
 
 def _thin(composition: Composition, camera: Camera) -> AxisTicks:

@@ -40,11 +40,11 @@ class Layout:
         size: width and height of the figure.
         em: font size.
         panels: rectangles of the panels, all of one size, row by row.
-        corners: width and height of the upper corners of a panel, left and right, that hold text; scenes keep clear.
-        bar: rectangle of the horizontal colour bar in the upper right corner, or None.
+        titles: upper left corner of the title of each panel; empty if there are none.
+        bar: rectangle of the horizontal colour bar, or None.
         legend: upper left corner of the legend, or None.
-        title_rows: rows of the title in the upper left corner of each panel.
-        above: height above each panel that is reserved for the corners and the head-up display of an animation.
+        legend_width: largest width of the legend.
+        above: height above each panel that is reserved for titles, colour bar and head-up display of an animation.
         hud_rows: rows of the head-up display.
         note: lower left corner of the note, or None.
     """
@@ -52,10 +52,10 @@ class Layout:
     size: tuple[int, int]
     em: float
     panels: tuple[Rectangle, ...]
-    corners: tuple[tuple[float, float], tuple[float, float]]
+    titles: tuple[tuple[float, float], ...]
     bar: Rectangle | None
     legend: tuple[float, float] | None
-    title_rows: int
+    legend_width: float
     above: int
     hud_rows: int
     note: tuple[float, float] | None
@@ -66,28 +66,14 @@ class Layout:
         return self.panels[0].width, self.panels[0].height
 
     @property
-    def text_height(self) -> float:
-        """Height of the corners that hold text, as far as they are within the panels."""
-        return 0.0 if self.above else max(height for _, height in self.corners)
-
-    def lowered(self) -> Layout:
-        """Return the layout with panels below all text, for scenes that turn into the corners."""
-        used = round(self.text_height)
-        panels = tuple(replace(panel, height=panel.height - used) for panel in self.panels)
-        return replace(self, panels=panels, above=self.above + used)
-
-    @property
     def title_width(self) -> float:
         """Width of the longest title beside the colour bar."""
-        return self.panel_size[0] - self.corners[1][0] - self.em
+        beside = self.bar.width + 2 * BAR_PAD * self.em if self.bar is not None else 0.0
+        return self.panel_size[0] - beside - self.em
 
     def hud_top(self, panel: Rectangle) -> float:
         """Return the upper edge of the head-up display above a panel."""
         return panel.bottom + panel.height + round(_HUD_ROW * self.em * self.hud_rows)
-
-    def title_start(self, panel: Rectangle) -> tuple[float, float]:
-        """Return the upper left corner of the title of a panel."""
-        return panel.left + 0.4 * self.em, panel.bottom + panel.height + self.above
 
 
 def ink(background: str) -> str:
@@ -117,11 +103,10 @@ def arrange(
     note: int,
     hud: int = 0,
     bar: bool = True,
-    animated: bool = False,
 ) -> Layout:
-    """Divide a figure among its parts, with as many panels side by side as make the panels largest.
+    """Divide the figure of an animation, with as many panels side by side as make the panels largest.
 
-    Seen across a corner, a scene leaves the corners of its panel free: titles and colour bar are there.
+    A moving scene may get anywhere in its panel: titles and colour bar are above.
 
     Args:
         size: width and height of the figure in pixels.
@@ -132,7 +117,6 @@ def arrange(
         note: lines of the note.
         hud: rows of the head-up display.
         bar: True if there is a colour bar.
-        animated: True to reserve the whole height of the corners, where a moving scene might get.
 
     Raises:
         ValueError: the figure is too small for its text.
@@ -145,7 +129,7 @@ def arrange(
     def corners(columns: int, beside: bool) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return the sizes of the upper corners of a panel."""
         across = (width - 2 * edge) // columns
-        right = (_bar_length(across / em) + 2 * BAR_PAD, BAR_HEIGHT) if bar else (0.0, 0.0)
+        right = (bar_length(across / em) + 2 * BAR_PAD, BAR_HEIGHT) if bar else (0.0, 0.0)
         rows = 1.25 * title_rows + 1.4 * legend_rows * beside
         left = max(title_width * (title_rows > 0), legend_width * beside), (rows + 0.4) * em * (rows > 0)
         return left, (right[0] * em, right[1] * em)
@@ -155,7 +139,7 @@ def arrange(
         across = (width - 2 * edge) // columns
         beside = legend_rows == 1 and panels == 1 and legend_width + corners(1, True)[1][0] + 2 * em < across
         top = height - edge - round(1.5 * em * legend_rows) * (not beside)
-        used = max(corner[1] for corner in corners(columns, beside)) if animated else 0.0
+        used = max(corner[1] for corner in corners(columns, beside))
         above = round(used) + round(_HUD_ROW * em * hud)
         return across, (top - bottom) // math.ceil(panels / columns) - above, above, beside
 
@@ -166,7 +150,6 @@ def arrange(
 
     columns = max(range(1, panels + 1), key=lambda c: (usable(c), c))
     panel_width, panel_height, above, beside = divided(columns)
-    taken = corners(columns, beside)
     if panel_width < 9 * em or panel_height < 9 * em:
         raise ValueError(
             f"{width} x {height} pixels are too few for {panels} panel(s) with text {em:.0f} pixels high; "
@@ -174,20 +157,17 @@ def arrange(
         )
     top = height - edge - round(1.5 * em * legend_rows) * (not beside)
     places = [divmod(k, columns) for k in range(panels)]
-    length = round(_bar_length(panel_width / em) * em)
+    length = round(bar_length(panel_width / em) * em)
+    rectangles = tuple(
+        Rectangle(edge + column * panel_width, top - (row + 1) * (panel_height + above), panel_width, panel_height)
+        for row, column in places
+    )
+    starts = tuple((panel.left + 0.4 * em, panel.bottom + panel.height + above) for panel in rectangles)
     return Layout(
         size=size,
         em=em,
-        panels=tuple(
-            Rectangle(
-                edge + column * panel_width,
-                top - (row + 1) * (panel_height + above),
-                panel_width,
-                panel_height,
-            )
-            for row, column in places
-        ),
-        corners=taken,
+        panels=rectangles,
+        titles=starts if title_rows else (),
         bar=Rectangle(
             edge + columns * panel_width - round(BAR_PAD * em) - length,
             top - round(1.95 * em),
@@ -197,13 +177,13 @@ def arrange(
         if bar
         else None,
         legend=(edge + 0.4 * em, top - 1.25 * title_rows * em if beside else height - edge) if legend_rows else None,
-        title_rows=title_rows,
+        legend_width=width - 2 * edge,
         above=above,
         hud_rows=hud,
         note=(edge + 0.4 * em, edge) if note else None,
     )
 
 
-def _bar_length(panel_width: float) -> float:
+def bar_length(panel_width: float) -> float:
     """Return the length of the colour bar in a panel, both in units of the font size."""
     return min(15.0, max(7.5, 0.3 * panel_width))

@@ -204,12 +204,17 @@ def default_aspect(style: styles.Size, panels: int) -> tuple[float, float]:
     if panels == 1:
         return 4, 3
     width = style.width * 72 / style.font
-    free = width - BAR_SPACE
-    columns = min(panels, max(1, int(free / _MIN_COLUMN)))
+    free, columns = width - BAR_SPACE, panel_columns(style, panels)
     rows = math.ceil(panels / columns)
-    columns = math.ceil(panels / rows)
     # In units of the font size: panels of nearly equal sides with their titles, and legend and note around them.
     return width, rows * (_PANEL_HEIGHT * free / columns + 3) + 4
+
+
+def panel_columns(style: styles.Size, panels: int) -> int:
+    """Return the number of panels beside each other in a figure whose width alone is given."""
+    free = style.width * 72 / style.font - BAR_SPACE
+    columns = min(panels, max(1, int(free / _MIN_COLUMN)))
+    return math.ceil(panels / math.ceil(panels / columns))
 
 
 def _parse_size(size: SizeSpec) -> tuple[float, float, str]:

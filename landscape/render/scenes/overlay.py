@@ -25,6 +25,7 @@ from landscape.render.scale import Scale
 from landscape.render.scenes.axes import AxisTicks, SceneAxis
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.layout import Rectangle
+from landscape.render.scenes.outline import TICK, TITLE_GAP, direction_of_labels, label_offset, title_angle
 from landscape.render.style import REC_601, add_halo, luminance
 
 _Length = Literal[
@@ -114,13 +115,12 @@ def draw_axis(
     ends = pixels(axis.ends)
     if np.linalg.norm(ends[1] - ends[0]) < 3 * unit or not opacity > 0:
         return []
-    middle = axis.ends.mean(0)
-    away = pixels(middle + 1e-3 * axis.outward) - pixels(middle)
+    direction = direction_of_labels(axis, pixels)
     along = (ends[1] - ends[0]) / np.linalg.norm(ends[1] - ends[0])
     # Labels keep clear of the line by the component of "outward" across it in the image, and by that alone.
     across = np.array([-along[1], along[0]])
-    across *= np.sign(across @ away) or 1.0
-    tick = away / np.linalg.norm(away) * 0.32 * unit
+    across *= np.sign(across @ direction) or 1.0
+    tick = TICK * unit * direction
     look: dict[str, Any] = {"color": _ink(), "alpha": opacity}
     width = _points("axes.linewidth")
     drawn: list[Artist] = [*ax.plot(*ends.T, lw=width * 1.2, solid_capstyle="round", **look)]
@@ -129,21 +129,20 @@ def draw_axis(
     for point, label in zip(pixels(axis.ticks), axis.labels, strict=True):
         text = ax.text(point[0], point[1], label, fontsize=_points("xtick.labelsize"), ha="center", va="center", **look)
         half = _half_extent(text)
-        gap = 0.30 * unit + np.abs(tick / np.linalg.norm(tick)) @ half
-        text.set_position(point + tick + tick / np.linalg.norm(tick) * gap)
-        reach = max(reach, float((tick + tick / np.linalg.norm(tick) * gap) @ across + np.abs(across) @ half))
+        offset = unit * label_offset(direction, half / unit)
+        text.set_position(point + offset)
+        reach = max(reach, float(offset @ across + np.abs(across) @ half))
         if (ground is not None and _overlaps(text, ground)) or any(box.overlaps(_extent(text)) for box in taken):
             text.remove()
             continue
         drawn += [text, *ax.plot(*np.stack([point, point + tick]).T, lw=width, **look)]
-    angle = (np.degrees(np.arctan2(along[1], along[0])) + 90) % 180 - 90
     x, y = ends.mean(0)
     title = ax.text(x, y, axis.title, fontsize=_points("axes.labelsize"), linespacing=1.05, **look)
     title.set(ha="center", va="center", multialignment="center")
-    offset = reach + _half_extent(title)[1] + 0.3 * unit
+    beyond = reach + _half_extent(title)[1] + TITLE_GAP * unit
     if len(axis.title.strip("$")) > 2:
-        title.set_rotation(angle + 180 if angle < (0 if axis.vertical else -75) else angle)
-    _place_title(title, ends, across * offset, ground, unit, panel)
+        title.set_rotation(title_angle(along, axis.vertical))
+    _place_title(title, ends, across * beyond, ground, unit, panel)
     return [*drawn, title]
 
 
@@ -237,39 +236,34 @@ def legend_handles(paths: Sequence[tuple[str, str]]) -> list[Line2D]:
     ]
 
 
-def draw_legend(figure: Figure, handles: Sequence[Line2D], left: float, top: float) -> None:
-    """Draw a legend in rows with its upper left corner at these pixels."""
-    ordered, columns = _columns(figure, handles)
-    width, height = figure.get_size_inches() * figure.dpi
+def draw_legend(figure: Figure, handles: Sequence[Line2D], left: float, top: float, width: float) -> None:
+    """Draw a legend in rows of at most ``width`` pixels with its upper left corner at these pixels."""
+    ordered, columns, _ = _columns(figure, handles, width)
+    across, up = figure.get_size_inches() * figure.dpi
     look = {**columns, **_LEGEND_SPACING, "labelcolor": _ink(), "borderaxespad": 0.0}
-    figure.legend(handles=ordered, loc="upper left", bbox_to_anchor=(left / width, top / height), **look)
+    figure.legend(handles=ordered, loc="upper left", bbox_to_anchor=(left / across, top / up), **look)
 
 
-def legend_size(figure: Figure, handles: Sequence[Line2D]) -> tuple[float, int]:
+def legend_size(figure: Figure, handles: Sequence[Line2D], width: float) -> tuple[float, int]:
     """Return the width in pixels and the number of rows that ``draw_legend`` needs."""
     if not handles:
         return 0.0, 0
-    width = sum(text_width(figure, str(handle.get_label()), small_size()) for handle in handles)
-    return width + 4 * figure.dpi / 72 * small_size() * len(handles), legend_rows(figure, handles)
+    _, look, used = _columns(figure, handles, width)
+    return used, -(-len(handles) // int(look["ncols"]))
 
 
-def legend_rows(figure: Figure, handles: Sequence[Line2D]) -> int:
-    """Return the number of rows that ``draw_legend`` needs."""
-    return -(-len(handles) // int(_columns(figure, handles)[1]["ncols"])) if handles else 0
-
-
-def _columns(figure: Figure, handles: Sequence[Line2D]) -> tuple[list[Line2D], dict[str, Any]]:
-    """Return ``legend_layout`` with as many columns as the measured labels leave room for."""
+def _columns(figure: Figure, handles: Sequence[Line2D], width: float) -> tuple[list[Line2D], dict[str, Any], float]:
+    """Return ``legend_layout`` with as many columns as measured labels leave room for, and the width in pixels."""
     labels = {handle: text_width(figure, str(handle.get_label()), small_size()) for handle in handles}
     font = figure.dpi / 72 * small_size()
     for fraction in np.linspace(1.0, 0.1, 19):
-        ordered, look = legend_layout(handles, fraction * figure.get_figwidth())
+        ordered, look = legend_layout(handles, fraction * width / figure.dpi)
         groups = np.array_split(np.array([labels[handle] for handle in ordered]), look["ncols"])
         padding = look["handlelength"] + _LEGEND_SPACING["handletextpad"] + _LEGEND_SPACING["columnspacing"]
-        total = sum(max(group) + padding * font for group in groups)
-        if look["ncols"] == 1 or total <= figure.get_figwidth() * figure.dpi:
+        total = sum(float(max(group)) + padding * font for group in groups)
+        if look["ncols"] == 1 or total <= width:
             break
-    return ordered, look
+    return ordered, look, total
 
 
 def wrapped_title(figure: Figure, text: str, width: float) -> str:
@@ -312,6 +306,20 @@ def text_width(figure: Figure, text: str, fontsize: float) -> float:
     width = float(_extent(drawn).width)
     drawn.remove()
     return width
+
+
+def small_width(figure: Figure, text: str) -> float:
+    """Return the width in pixels of a text of the small size, like that of notes."""
+    return text_width(figure, text, small_size())
+
+
+def axis_text_size(figure: Figure, text: str, is_title: bool) -> tuple[float, float]:
+    """Return width and height in pixels of a tick label, or of the title of an axis, that isn't rotated."""
+    size = _points("axes.labelsize" if is_title else "xtick.labelsize")
+    drawn = figure.text(0, 0, text, fontsize=size, linespacing=1.05)
+    box = _extent(drawn)
+    drawn.remove()
+    return float(box.width), float(box.height)
 
 
 def _extent(text: Text) -> Bbox:

@@ -140,9 +140,9 @@ def draw_axes(
 def draw_annotations(ax: Axes, composition: Composition, ticks: AxisTicks) -> None:
     """Draw everything that does not depend on the camera: titles, colour bar, legend and note."""
     figure, layout = composition.figure, composition.layout
-    if layout.title_rows:
-        for title, place in zip(composition.titles, layout.panels, strict=True):
-            overlay.draw_title(ax, title, *layout.title_start(place))
+    if layout.titles:
+        for title, place in zip(composition.titles, layout.titles, strict=True):
+            overlay.draw_title(ax, title, *place)
     if layout.bar is not None:
         overlay.draw_colour_bar(
             figure,
@@ -153,6 +153,6 @@ def draw_annotations(ax: Axes, composition: Composition, ticks: AxisTicks) -> No
             composition.contours,
         )
     if layout.legend is not None:
-        overlay.draw_legend(figure, composition.legend_handles, *layout.legend)
+        overlay.draw_legend(figure, composition.legend_handles, *layout.legend, layout.legend_width)
     if layout.note is not None:
         overlay.draw_note(ax, composition.note, *layout.note)

@@ -100,6 +100,7 @@ class VTKScene:
         view.SetFocalPoint(*camera.focal)
         view.SetViewUp(*camera.axes[1])
         view.SetViewAngle(camera.angle)
+        view.SetWindowCenter(-camera.centre[0], -camera.centre[1])
         self.renderer.ResetCameraClippingRange()
 
     def show_paths(self, parameters: Sequence[float | None] | None = None) -> None:
