@@ -216,7 +216,8 @@ def render_scene(
 ) -> StyledFigure:
     """Draw surfaces in three dimensions, side by side on one scale, with their contours below and paths on them.
 
-    A volume is drawn as nested isosurfaces, unless a layer is selected or there are trajectories.
+    A volume is drawn as nested isosurfaces, with paths of three coordinates through it, unless a layer is selected or a
+    trajectory has two coordinates.
 
     Args:
         surfaces: one or several surfaces of two axes, or volumes, or paths of surface files.

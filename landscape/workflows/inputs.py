@@ -114,7 +114,7 @@ def load_scene(
 
     On a checkpoint of a surface through training, paths are drawn up to it, as seen from it: they end at (0, 0). With
     ``whole`` and without ``at``, all of its checkpoints are kept, and paths are those in the plane of the reference.
-    With ``volumes``, volumes are kept too, if no layer is selected and there are no trajectories.
+    With ``volumes``, volumes are kept too, if no layer is selected and no trajectory has but two coordinates.
 
     Raises:
         ValueError: see :func:`load_surface`, :func:`load_trajectories` and
@@ -123,7 +123,8 @@ def load_scene(
     """
     read = open_surfaces(sources)
     groups = load_trajectories(trajectories, len(read))
-    if volumes and z is None and not any(groups) and all(surface.is_volume for surface in read):
+    flat = any(path.coordinates.shape[1] != 3 for group in groups for path in group)
+    if volumes and z is None and not flat and all(surface.is_volume for surface in read):
         return [surface.with_interpolated() for surface in read], groups
     if whole and at is None:
         return [one if one.steps else load_surface(one, seed=seed, z=z) for one in read], groups

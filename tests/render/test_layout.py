@@ -157,17 +157,42 @@ def test_surfaces_fill_the_frame(size, count):
     assert covered(composition, camera) >= COVERED[size, count]
 
 
-def test_scene_keeps_clear_of_title_and_bar(walk):
-    """A ridge behind, as high as the scene, does not reach the text above it."""
+@pytest.mark.parametrize("size", [None, *NAMES])
+def test_scene_keeps_clear_of_text_around_it(walk, size):
+    """A ridge behind, as high as the scene, does not reach the text in the corners, nor do paths."""
     surface, path = bowl("resnet56, with shortcuts", n=15), walk([(0.8, 0.7), (0.0, 0.0)], "SGD")
-    for size in NAMES:
-        composition, camera, _, _ = annotated([surface], [path], SceneOptions(size=size))
-        seen = camera.project(composition.panels[0].ground(101), composition.layout.panel_size)
-        width, height = composition.layout.panel_size
-        for k, (across, down) in enumerate(composition.layout.corners):
-            beside = seen[:, 0] < across if k == 0 else seen[:, 0] > width - across
-            assert down > 0
-            assert not (beside & (seen[:, 1] > height - down)).any(), size
+    composition, camera, *_ = annotated([surface], [path], SceneOptions(size=size))
+    layout, panel = composition.layout, composition.panels[0]
+    ground = np.concatenate(
+        [panel.ground(101), *(panel.positions(part.points, 0.0) for part in panel.paths[0].segments)]
+    )
+    seen = (*camera.project(ground, layout.panel_size), layout.panels[0].left, layout.panels[0].bottom)
+    said = [composition.titles[0], composition.note, "training loss"]
+    boxes = [text.get_window_extent() for text in composition.figure.findobj(Text) if text.get_text() in said]
+    boxes += [legend.get_window_extent() for legend in composition.figure.legends]
+    assert len(boxes) == 4
+    for box in boxes:
+        assert not ((seen > box.min) & (seen < box.max)).all(1).any()
+
+
+def test_names_are_at_the_ends_of_paths_that_leave_them_room(walk):
+    """Names keep apart from each other, from axes and from paths; where one has no room, the legend has all."""
+    paths = [walk([(0.8, 0.7), (0.3, 0.5), (0.0, 0.0)], "SGD, lr 0.1"), walk([(0.8, 0.7), (-0.5, -0.3)], "Adam")]
+    composition, camera, *_ = annotated([bowl("")], paths, SceneOptions(size="page"))
+    (names,), place = composition.names, composition.layout.panels[0]
+    assert [name.text for name in names] == ["SGD, lr 0.1", "Adam"]
+    assert [handle.get_label() for handle in composition.legend_handles] == ["start", "end"]
+    assert_apart(composition.figure)
+    for name, path in zip(names, composition.panels[0].paths, strict=True):
+        end = camera.project(
+            composition.panels[0].positions(path.segments[-1].points[-1:], 0.0), composition.layout.panel_size
+        )
+        assert np.linalg.norm(end[0] - name.at) < 0.2 * place.width, "it is near"
+        assert name.colour == path.colour
+    together = [walk([(0.8, 0.7), (0.01 * k, 0.0)], f"a run with a long name, number {k}") for k in range(9)]
+    composition = compose([bowl("")], together, SceneOptions(size="column"))
+    assert not composition.names
+    assert [handle.get_label() for handle in composition.legend_handles][:2] == [run.name for run in together[:2]]
 
 
 @pytest.mark.parametrize("size", NAMES)

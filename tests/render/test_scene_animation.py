@@ -25,7 +25,7 @@ WAY = [(0.0, 0.9), (0.4, 0.5), (0.6, 0.6), (1.2, 0.1)]
 
 
 def scene_of(surfaces, trajectories=(), animated=False, **options):
-    return compose(surfaces, trajectories, SceneOptions(**options), animated=animated)
+    return compose(surfaces, trajectories, SceneOptions(**options), animated=animated, still=False)
 
 
 def animate_scene(surfaces, trajectories=(), path="", progress=None, **options):
@@ -221,7 +221,7 @@ def test_rendered_orbit_loops(needs_gl, two):
     for one, other in pairwise(shown):
         assert (np.abs(one - other).max(-1) > 20).mean() > 0.05
     # Colour bar, legend and note do not move.
-    top = round(max(height for _, height in scene.layout.corners))
+    top = scene.layout.above
     for image in shown[1:]:
         np.testing.assert_array_equal(image[:top], shown[0][:top])
 

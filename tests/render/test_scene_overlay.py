@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import matplotlib
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from landscape.render.scenes import layout, overlay
 from landscape.render.scenes.axes import AxisTicks, SceneAxis, coordinate_ticks
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.layout import Rectangle
+from landscape.render.scenes.legend import draw_legend, legend_handles, legend_size
 from landscape.render.scenes.options import resolve_figure_size
+from landscape.render.scenes.panel import ScenePath
 from landscape.render.style import colour_map
 
 PANEL = Rectangle(40, 30, 500, 400)
@@ -109,21 +113,28 @@ def test_colour_bar_shows_values(figure):
     np.testing.assert_allclose((box.x0, box.y0, box.width, box.height), (300, 440, 300, 16), atol=0.01)
 
 
+def handles_of(names):
+    runs = [SimpleNamespace(name=name) for name in names]
+    return legend_handles([SimpleNamespace(paths=[ScenePath(run, "#e31a1c", []) for run in runs])])
+
+
 def test_legend_rows(figure):
-    paths = [(f"optimizer number {k}", "#e31a1c") for k in range(9)]
-    handles = overlay.legend_handles(paths)
-    rows = overlay.legend_rows(figure, handles)
+    names = [f"optimizer number {k}" for k in range(9)]
+    handles = handles_of(names)
+    width, rows = legend_size(figure, handles, 632)
     assert rows > 1
-    overlay.draw_legend(figure, handles, 4.0, 470.0)
+    assert legend_size(figure, handles, 300)[1] > rows
+    draw_legend(figure, handles, 4.0, 470.0, 632)
     (legend,) = figure.legends
-    assert {text.get_text() for text in legend.get_texts()} == {*(name for name, _ in paths), "start", "end"}
+    assert {text.get_text() for text in legend.get_texts()} == {*names, "start", "end"}
     figure.draw_without_rendering()
     box = legend.get_window_extent()
     assert box.y1 <= 470.5
     assert box.height <= 1.6 * rows * overlay.em(figure)
     assert box.x0 >= 0
     assert box.x1 <= 640
-    assert overlay.legend_rows(figure, []) == 0
+    assert box.width == pytest.approx(width, rel=0.1)
+    assert legend_size(figure, [], 632) == (0, 0)
 
 
 def test_legend_of_uneven_names_stays_inside(figure):
@@ -136,14 +147,14 @@ def test_legend_of_uneven_names_stays_inside(figure):
         "adam-lr-0.001",
     )
     for count in range(1, len(names) + 1):
-        handles = overlay.legend_handles([(name, "#e31a1c") for name in names[:count]])
-        overlay.draw_legend(figure, handles, 4.0, 470.0)
+        handles = handles_of(names[:count])
+        draw_legend(figure, handles, 4.0, 470.0, 632)
         legend = figure.legends[-1]
         figure.draw_without_rendering()
         box = legend.get_window_extent()
         assert box.x0 >= 0, count
         assert box.x1 <= 640, count
-        assert box.height <= 1.6 * overlay.legend_rows(figure, handles) * overlay.em(figure)
+        assert box.height <= 1.6 * legend_size(figure, handles, 632)[1] * overlay.em(figure)
 
 
 @pytest.mark.parametrize("transparent", [False, True])

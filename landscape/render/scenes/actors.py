@@ -12,6 +12,7 @@ from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.mesh import contour_lines, edge_lines, polylines, tapered_tubes, tubes
 from landscape.render.scenes.options import Light
 from landscape.render.scenes.panel import TUBE_RADIUS
+from landscape.render.scenes.path_names import MARKER_RADIUS, STAR_RADIUS
 from landscape.render.scenes.vtk_rendering import vtkActor, vtkLight, vtkPolyDataMapper, vtkProperty, vtkRenderer
 from landscape.render.style import REC_601, luminance
 from landscape.render.vtk_data import (
@@ -23,10 +24,8 @@ from landscape.render.vtk_data import (
     vtkSphereSource,
 )
 
-MARKER_RADIUS = 2.7 * TUBE_RADIUS
-"""Radius of the disc at the start of a path; the star at its end is larger."""
-_STAR_RADIUS, _STAR_INNER, _RIM = 1.75 * MARKER_RADIUS, 0.42, 0.24 * MARKER_RADIUS
-"""Outer radius of the star, its inner radius as a fraction of the outer one, and the width of a marker's rim."""
+_STAR_INNER, _RIM = 0.42, 0.24 * MARKER_RADIUS
+"""Inner radius of the star as a fraction of the outer one, and the width of a marker's rim."""
 _RING_RADIUS = 2.0 * TUBE_RADIUS
 _FINE, _BOLD, _EDGE = 0.0010, 0.0019, 0.0016
 """Radii of contour lines and edge lines."""
@@ -208,10 +207,10 @@ def marker_actors(position: np.ndarray, end: bool, colour: str, camera: Camera) 
         colour: colour of the path.
         camera: camera that the marker faces.
     """
-    rim = _INK if luminance(np.array(to_rgb(colour)), REC_601) > 0.9 else "#ffffff"
+    rim = rim_colour(colour)
     right, up, back = camera.axes
     angles = np.pi / 2 + np.linspace(0, 2 * np.pi, 10 if end else 40, endpoint=False)
-    radii = np.where(np.arange(10) % 2, _STAR_INNER, 1.0) * _STAR_RADIUS if end else np.full(40, MARKER_RADIUS)
+    radii = np.where(np.arange(10) % 2, _STAR_INNER, 1.0) * STAR_RADIUS if end else np.full(40, MARKER_RADIUS)
     # A rim of equal width: the corners of a star are farther out than its sides.
     wider = 1 + _RIM * (2.0 if end else 1.0) / radii.max()
     actors = []
@@ -221,6 +220,11 @@ def marker_actors(position: np.ndarray, end: bool, colour: str, camera: Camera) 
         corners = position + lift * MARKER_RADIUS * back + scale * radii[:, None] * around
         actors.append(_fan(position + lift * MARKER_RADIUS * back, corners, shade))
     return actors
+
+
+def rim_colour(colour: str) -> str:
+    """Return the colour of the rim around a marker or a name: white, or dark around a light colour."""
+    return _INK if luminance(np.array(to_rgb(colour)), REC_601) > 0.9 else "#ffffff"
 
 
 def add_lights(renderer: vtkRenderer, camera: Camera, light: Light = "studio") -> None:

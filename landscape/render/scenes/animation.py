@@ -143,7 +143,8 @@ def animate_scene(
     surfaces = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
     groups = trajectories_per_panel(trajectories, len(surfaces))
     has_paths, through = any(groups), any(surface.steps for surface in surfaces)
-    descent = motion.descent if motion.descent is not None else has_paths and not motion.orbit
+    volumes = all(surface.is_volume for surface in surfaces)
+    descent = motion.descent if motion.descent is not None else has_paths and not motion.orbit and not volumes
     moving = descent or through
     orbit = motion.orbit if motion.orbit is not None else motion.turn is not None or not moving
     if descent and not has_paths:
@@ -151,8 +152,10 @@ def animate_scene(
     if options.supersampling is None:
         options = replace(options, supersampling=SUPERSAMPLING)
     size = SIZE if len(surfaces) == 1 else (600 * len(surfaces) + 80, 560)
-    if not has_paths and all(surface.is_volume for surface in surfaces):
-        composition = compose_volumes(surfaces, options, size, still=False)
+    if volumes:
+        if moving:
+            raise ValueError("expected an orbit around a volume: its paths are drawn complete, got a descent")
+        composition = compose_volumes(surfaces, options, size, trajectories=groups, still=False)
     else:
         composition = compose(
             surfaces, groups, options, animated=moving, still=False, interpolate=motion.interpolate, default_size=size

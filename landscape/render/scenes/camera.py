@@ -25,9 +25,11 @@ VIEWS: dict[str, tuple[float | None, float | None]] = {
 elevation from the floor upwards. None is replaced by the value at which least is hidden."""
 
 _AZIMUTHS = [
-    quarter * 90.0 - 180 + turn for quarter in range(4) for turn in (14, 18, 22, 26, 30, 35, 40, 45, 50, 55, 60, 64, 68, 72, 76)
+    quarter * 90.0 - 180 + turn
+    for quarter in range(4)
+    for turn in (14, 18, 22, 26, 30, 35, 40, 45, 50, 55, 60, 64, 68, 72, 76)
 ]
-_ELEVATIONS = (32.0, 38.0, 44.0, 50.0)
+_ELEVATIONS = (32.0, 38.0, 44.0, 47.0)
 _SAMPLES = 23
 """Sample points along each axis of a height field from which the visible fraction is estimated."""
 _REACH = np.linspace(0.04, 1.3, 33)
@@ -93,9 +95,7 @@ class Camera:
         centre = (2 * focal_point[0] / size[0] - 1, 2 * focal_point[1] / size[1] - 1)
         return replace(self, angle=angle, centre=centre)
 
-    def fitted(
-        self, points: np.ndarray, margins: np.ndarray, size: tuple[int, int]
-    ) -> Camera:
+    def fitted(self, points: np.ndarray, margins: np.ndarray, size: tuple[int, int]) -> Camera:
         """Return a camera with the same direction, moved so that points and the text around them just fill an image.
 
         Args:

@@ -21,6 +21,7 @@ from landscape.render.scenes.axes import AxisTicks, make_ticks
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.hud import HUD, PathReadout, Readout, ThroughReadout, make_hud
 from landscape.render.scenes.layout import LIGHT_INK, Layout, arrange, ink, new_figure
+from landscape.render.scenes.legend import legend_handles, legend_size
 from landscape.render.scenes.options import FigureSize, SceneOptions, resolve_figure_size
 from landscape.render.scenes.panel import (
     HEIGHT,
@@ -32,8 +33,10 @@ from landscape.render.scenes.panel import (
     shared_scale,
     trajectories_per_panel,
 )
+from landscape.render.scenes.path_names import PathName
 from landscape.render.scenes.relief import Relief
-from landscape.render.scenes.stills import StillFrame, StillText, choose_view, fit_still, panel_titles
+from landscape.render.scenes.still_frame import StillText
+from landscape.render.scenes.stills import choose_view, fit_still, panel_titles
 from landscape.render.through import drawable_steps, paths_from, through_note
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import Surface
@@ -65,6 +68,7 @@ class Composition:
         reliefs: surface of each panel at every moment, None for one that doesn't change; empty for a still.
         bar_scale: scale of the colours where it isn't that of the heights, as in a volume.
         bar_ticks: ticks of the colour bar then.
+        names: names of runs at the ends of their paths on each panel; empty if the legend names them.
         camera: camera of a still; None for an animation, whose cameras are fitted to all frames.
     """
 
@@ -85,6 +89,7 @@ class Composition:
     bar_scale: Scale | None = None
     bar_ticks: AxisTicks | None = None
     camera: Camera | None = None
+    names: Sequence[Sequence[PathName]] = ()
 
     @property
     def keyframes(self) -> list[list[ScenePanel]]:
@@ -168,29 +173,33 @@ def compose(
         size = replace(size, grows=True)
     figure = new_figure(size, options.background)
     with figure.style():
-        handles = _legend_handles(panels, names=not animated or any(steps)) if options.axes else []
+        full = legend_handles(panels) if options.axes else []
+        marks = full[-2:]
+        # The head-up display of an animation names the paths, too.
+        handles = marks if animated and not any(steps) else full
         (x_label, y_label), about_axes = short_axis_labels([several[-1] for several in moments])
         if options.axis_labels:
             (x_label, y_label), about_axes = options.axis_labels, ""
         notes = [*filter(None, [about_axes]), *scene_notes(every, metric, scale, options)] if options.axes else []
         if options.axes:
             notes += _through_notes(surfaces, steps, interpolate)
+        ticks_for = partial(make_ticks, scale, (x_label, y_label, metric_label(metric)))
         text = StillText(panel_titles(surfaces, options), handles, notes, bar=options.axes)
         if still and not animated:
-            camera, huds = None, []
-            frame = StillFrame(figure, size, text)
-            ticks = make_ticks(scale, (x_label, y_label, metric_label(metric)), frame.narrowest)
-            fitted = fit_still(frame, panels, options, scale, ticks)
-            panels, view, camera = fitted.panels, fitted.view, fitted.camera
-            layout, titles, note = fitted.layout, fitted.titles, fitted.note
+            fitted = fit_still(figure, size, text, marks, panels, options, scale, ticks_for)
+            panels, view, camera, layout = fitted.panels, fitted.view, fitted.camera, fitted.layout
+            titles, note, ticks, names, handles = (
+                fitted.titles, fitted.note, fitted.ticks, fitted.names, fitted.handles,
+            )  # fmt: skip
+            huds = []
             keyframes = [[panel] for panel in panels]
         else:
-            camera = None
+            camera, names = None, ()
             note = wrap_notes(notes, 0.97 * figure.get_figwidth())
             size = _grown(size, figure, handles, note)
             parts: Callable[..., Layout] = partial(
                 arrange, size.pixels, overlay.em(figure), len(panels), note=note.count("\n") + 1 if note else 0,
-                legend=overlay.legend_size(figure, handles, size.pixels[0]), bar=options.axes,
+                legend=legend_size(figure, handles, size.pixels[0]), bar=options.axes,
             )  # fmt: skip
             titles, parts = fit_titles(figure, text.titles, parts)
             layout = parts()
@@ -211,7 +220,7 @@ def compose(
                 parts_of = iter(every)
                 keyframes = [list(islice(parts_of, len(several))) for several in moments]
                 panels = [several[-1] for several in keyframes]
-            ticks = make_ticks(scale, (x_label, y_label, metric_label(metric)), layout.panel_size[0] / layout.em)
+            ticks = ticks_for(layout.panel_size[0] / layout.em)
     reliefs = [
         Relief(surface, own, several, group, scale, interpolate) if own else None
         for surface, own, several, group in zip(surfaces, steps, keyframes, groups, strict=True)
@@ -220,7 +229,7 @@ def compose(
         figure.patch.set_facecolor("none")
     return Composition(
         options, figure, layout, panels, view, scale, colour_map, scale.levels(options.levels), ticks,
-        handles, note, titles, huds, reliefs, camera=camera,
+        handles, note, titles, huds, reliefs, camera=camera, names=names,
     )  # fmt: skip
 
 
@@ -258,7 +267,7 @@ def _grown(size: FigureSize, figure: StyledFigure, handles: Sequence[Line2D], no
     """Return the size of a figure of which only the width is given, with its height increased for legend and note."""
     if not size.grows:
         return size
-    rows = 1.5 * overlay.legend_size(figure, handles, size.pixels[0])[1] + 1.2 * note.count("\n")
+    rows = 1.5 * legend_size(figure, handles, size.pixels[0])[1] + 1.2 * note.count("\n")
     size = replace(size, pixels=(size.pixels[0], size.pixels[1] + round(rows * overlay.em(figure))))
     figure.set_figheight((size.pixels[1] + 1e-3) / size.dpi)
     return size
@@ -272,15 +281,3 @@ def fit_titles(
     titles = [overlay.wrapped_title(figure, title, room) for title in titles]
     rows = max(title.count("\n") + 1 for title in titles) if any(titles) else 0
     return titles, partial(parts, titles=(max(overlay.title_width(figure, title) for title in titles), rows))
-
-
-def _legend_handles(panels: Sequence[ScenePanel], names: bool) -> list[Line2D]:
-    """Return legend entries for the paths of all panels, each once, and for start and end.
-
-    Args:
-        panels: panels of the scene.
-        names: True to name the paths; the head-up display of an animation does so, too.
-    """
-    paths = list(dict.fromkeys((path.trajectory.name, path.colour) for panel in panels for path in panel.paths))
-    handles = overlay.legend_handles(paths) if paths else []
-    return handles if names else handles[len(paths) :]

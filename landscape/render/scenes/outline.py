@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,12 +35,24 @@ class Outline:
         low: ``(n, 2)`` lower left corners of the rectangles relative to the points, in font sizes.
         high: ``(n, 2)`` upper right corners.
         surface: ``(m, 2)`` points in the image plane that the surface covers.
+        first_text: number of the first rectangle that is around text.
     """
 
     at: np.ndarray
     low: np.ndarray
     high: np.ndarray
     surface: np.ndarray
+    first_text: int
+
+    def text_boxes(self, scale: float, at: tuple[float, float]) -> np.ndarray:
+        """Return ``(n, 4)`` left, lower, right and upper edges of the texts, in font sizes from the panel's corner.
+
+        Args:
+            scale: font sizes per unit of the base.
+            at: focal point in the panel, in font sizes.
+        """
+        points = scale * self.at[self.first_text :] + np.array(at)
+        return np.hstack([points + self.low[self.first_text :], points + self.high[self.first_text :]])
 
     @cached_property
     def area(self) -> float:
@@ -64,14 +77,16 @@ def outline(panel: ScenePanel, camera: Camera, scale: Scale, ticks: AxisTicks, m
     edges = np.concatenate([*_edges(surface), *(camera.image_plane(path) for path in paths)])
     around = _AROUND_SURFACE if axes else _BARE
     parts = [_boxes(edges, np.full(2, -around), np.full(2, around))]
+    first_text = 0
     if axes:
         for line in box_lines(panel, camera, scale, ticks):
-            dense = np.concatenate([a + _ALONG * (b - a) for a, b in zip(line[:-1], line[1:], strict=True)])
+            dense = np.concatenate([a + _ALONG * (b - a) for a, b in itertools.pairwise(line)])
             parts.append(_boxes(camera.image_plane(dense), np.full(2, -_AROUND_LINES), np.full(2, _AROUND_LINES)))
+        first_text = sum(len(points) for points, _, _ in parts)
         for axis in visible_axes(panel, camera, scale, ticks):
             parts += _text_boxes(axis, camera, measure)
     at, low, high = (np.concatenate(several) for several in zip(*parts, strict=True))
-    return Outline(at, low, high, surface)
+    return Outline(at, low, high, surface, first_text or len(at))
 
 
 def direction_of_labels(axis: SceneAxis, project: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -134,4 +149,3 @@ def _edges(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first = np.flatnonzero(np.diff(column, prepend=-1))
     last = np.append(first[1:], len(column)) - 1
     return points[order[last]], points[order[first]]
-

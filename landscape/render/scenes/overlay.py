@@ -16,22 +16,20 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from landscape.render.figure import figure_of, legend_layout, small_size
+from landscape.render.figure import figure_of, small_size
 from landscape.render.scale import Scale
 from landscape.render.scenes.axes import AxisTicks, SceneAxis
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.layout import Rectangle
 from landscape.render.scenes.outline import TICK, TITLE_GAP, direction_of_labels, label_offset, title_angle
-from landscape.render.style import REC_601, add_halo, luminance
+from landscape.render.style import REC_601, halo_effects, luminance
 
 _Length = Literal[
     "font.size", "axes.linewidth", "xtick.labelsize", "axes.labelsize", "axes.titlesize", "lines.linewidth"
 ]  # fmt: skip
-_LEGEND_SPACING = {"columnspacing": 1.8, "handletextpad": 0.6}
 _TITLE_POSITIONS = (0.5, 0.4, 0.6, 0.3, 0.7)
 """Positions along an axis at which its title may be, in order of preference."""
 
@@ -78,7 +76,7 @@ def rgba_of(figure: Figure) -> np.ndarray:
 
 def em(figure: Figure) -> float:
     """Return the font size in pixels."""
-    return figure.dpi / 72 * _points("font.size")
+    return figure.dpi / 72 * length("font.size")
 
 
 def draw_axis(
@@ -121,13 +119,13 @@ def draw_axis(
     across = np.array([-along[1], along[0]])
     across *= np.sign(across @ direction) or 1.0
     tick = TICK * unit * direction
-    look: dict[str, Any] = {"color": _ink(), "alpha": opacity}
-    width = _points("axes.linewidth")
+    look: dict[str, Any] = {"color": text_colour(), "alpha": opacity}
+    width = length("axes.linewidth")
     drawn: list[Artist] = [*ax.plot(*ends.T, lw=width * 1.2, solid_capstyle="round", **look)]
     reach = 0.0
     taken = [_extent(other) for other in others if isinstance(other, Text)]
     for point, label in zip(pixels(axis.ticks), axis.labels, strict=True):
-        text = ax.text(point[0], point[1], label, fontsize=_points("xtick.labelsize"), ha="center", va="center", **look)
+        text = ax.text(point[0], point[1], label, fontsize=length("xtick.labelsize"), ha="center", va="center", **look)
         half = _half_extent(text)
         offset = unit * label_offset(direction, half / unit)
         text.set_position(point + offset)
@@ -137,7 +135,7 @@ def draw_axis(
             continue
         drawn += [text, *ax.plot(*np.stack([point, point + tick]).T, lw=width, **look)]
     x, y = ends.mean(0)
-    title = ax.text(x, y, axis.title, fontsize=_points("axes.labelsize"), linespacing=1.05, **look)
+    title = ax.text(x, y, axis.title, fontsize=length("axes.labelsize"), linespacing=1.05, **look)
     title.set(ha="center", va="center", multialignment="center")
     beyond = reach + _half_extent(title)[1] + TITLE_GAP * unit
     if len(axis.title.strip("$")) > 2:
@@ -177,7 +175,7 @@ def _overlaps(text: Text, ground: np.ndarray) -> bool:
 
 def draw_point(ax: Axes, at: np.ndarray, colour: str) -> Artist:
     """Draw a dot at a position ``(2,)`` in pixels."""
-    size = 4.5 * _points("lines.linewidth")
+    size = 4.5 * length("lines.linewidth")
     (dot,) = ax.plot(*at[:, None], "o", color=colour, markersize=size, markeredgecolor="white", zorder=3)
     dot.set_markeredgewidth(0.15 * size)
     return dot
@@ -194,11 +192,13 @@ def draw_colour_bar(
     heights = _bar_ticks(figure, scale, ticks, box.width)
     bar.set_ticks(heights.tolist(), labels=scale.labels(heights))
     bar.ax.minorticks_off()
-    bar.ax.set_title(ticks.metric, color=_ink(), fontsize=_points("axes.labelsize"), pad=0.3 * _points("font.size"))
-    bar.outline.set_edgecolor(_ink())
-    bar.outline.set_linewidth(_points("axes.linewidth"))
+    bar.ax.set_title(
+        ticks.metric, color=text_colour(), fontsize=length("axes.labelsize"), pad=0.3 * length("font.size")
+    )
+    bar.outline.set_edgecolor(text_colour())
+    bar.outline.set_linewidth(length("axes.linewidth"))
     bar.ax.tick_params(
-        color=_ink(), labelcolor=_ink(), length=0.25 * _points("font.size"), pad=0.15 * _points("font.size")
+        color=text_colour(), labelcolor=text_colour(), length=0.25 * length("font.size"), pad=0.15 * length("font.size")
     )
     across = bar.ax.get_xaxis_transform()
     bar.ax.vlines(contours, 0, 1, color="#16181d", lw=0.35, transform=across)
@@ -211,59 +211,12 @@ def _bar_ticks(figure: Figure, scale: Scale, ticks: AxisTicks, length: float) ->
     span = float(np.diff(scale.transform([scale.vmin, scale.vmax]))[0])
     best = ticks.heights[:1]
     for heights in [ticks.heights, *(scale.ticks(n) for n in range(2, 8))]:
-        widths = [text_width(figure, label, _points("xtick.labelsize")) for label in scale.labels(heights)]
+        widths = [text_width(figure, label, length("xtick.labelsize")) for label in scale.labels(heights)]
         gaps = np.diff(scale.transform(heights)) / span * length
         needed = [(a + b) / 2 + 0.5 * em(figure) for a, b in pairwise(widths)]
         if len(heights) > len(best) and (gaps > needed).all():
             best = heights
     return best
-
-
-def legend_handles(paths: Sequence[tuple[str, str]]) -> list[Line2D]:
-    """Return legend entries for paths, each given as (name, colour), and for the markers of starts and ends."""
-    width = 1.8 * _points("lines.linewidth")
-    handles = []
-    for name, colour in paths:
-        handle = Line2D([], [], color=colour, lw=width, marker="o", ms=1.8 * width, mew=0, label=name or "path")
-        if _needs_outline(colour):
-            add_halo(handle, 0.5, _ink())
-        handles.append(handle)
-    grey = "0.45"
-    return [
-        *handles,
-        Line2D([], [], ls="", marker="o", ms=2.4 * width, mfc="white", mec=grey, mew=0.45 * width, label="start"),
-        Line2D([], [], ls="", marker="*", ms=4.6 * width, mfc=grey, mec="white", mew=0.15 * width, label="end"),
-    ]
-
-
-def draw_legend(figure: Figure, handles: Sequence[Line2D], left: float, top: float, width: float) -> None:
-    """Draw a legend in rows of at most ``width`` pixels with its upper left corner at these pixels."""
-    ordered, columns, _ = _columns(figure, handles, width)
-    across, up = figure.get_size_inches() * figure.dpi
-    look = {**columns, **_LEGEND_SPACING, "labelcolor": _ink(), "borderaxespad": 0.0}
-    figure.legend(handles=ordered, loc="upper left", bbox_to_anchor=(left / across, top / up), **look)
-
-
-def legend_size(figure: Figure, handles: Sequence[Line2D], width: float) -> tuple[float, int]:
-    """Return the width in pixels and the number of rows that ``draw_legend`` needs."""
-    if not handles:
-        return 0.0, 0
-    _, look, used = _columns(figure, handles, width)
-    return used, -(-len(handles) // int(look["ncols"]))
-
-
-def _columns(figure: Figure, handles: Sequence[Line2D], width: float) -> tuple[list[Line2D], dict[str, Any], float]:
-    """Return ``legend_layout`` with as many columns as measured labels leave room for, and the width in pixels."""
-    labels = {handle: text_width(figure, str(handle.get_label()), small_size()) for handle in handles}
-    font = figure.dpi / 72 * small_size()
-    for fraction in np.linspace(1.0, 0.1, 19):
-        ordered, look = legend_layout(handles, fraction * width / figure.dpi)
-        groups = np.array_split(np.array([labels[handle] for handle in ordered]), look["ncols"])
-        padding = look["handlelength"] + _LEGEND_SPACING["handletextpad"] + _LEGEND_SPACING["columnspacing"]
-        total = sum(float(max(group)) + padding * font for group in groups)
-        if look["ncols"] == 1 or total <= width:
-            break
-    return ordered, look, total
 
 
 def wrapped_title(figure: Figure, text: str, width: float) -> str:
@@ -277,26 +230,34 @@ def wrapped_title(figure: Figure, text: str, width: float) -> str:
 
 def title_width(figure: Figure, text: str) -> float:
     """Return the width of a title in pixels."""
-    return text_width(figure, text, _points("axes.titlesize"))
+    return text_width(figure, text, length("axes.titlesize"))
 
 
 def draw_title(ax: Axes, text: str, left: float, top: float) -> None:
     """Draw the title of a panel with its upper left corner at these pixels."""
-    look: dict[str, Any] = {"linespacing": 1.05, "color": _ink(), "fontsize": _points("axes.titlesize")}
+    look: dict[str, Any] = {"linespacing": 1.05, "color": text_colour(), "fontsize": length("axes.titlesize")}
     ax.text(left, top, text, ha="left", va="top", **look)
 
 
 def draw_note(ax: Axes, text: str, left: float, bottom: float) -> None:
     """Draw the note on what is not drawn, with its lower left corner at these pixels."""
     ax.text(
-        left, bottom, text, ha="left", va="bottom", color=_ink(), alpha=0.8, fontsize=small_size(), linespacing=1.05
+        left,
+        bottom,
+        text,
+        ha="left",
+        va="bottom",
+        color=text_colour(),
+        alpha=0.8,
+        fontsize=small_size(),
+        linespacing=1.05,
     )
 
 
 def draw_dot(ax: Axes, position: tuple[float, float], colour: str) -> None:
     """Draw a dot in the colour of a path at these pixels."""
-    (dot,) = ax.plot(*position, ls="", marker="o", ms=0.55 * small_size(), mfc=colour, mec=_ink(), mew=0.0)
-    if _needs_outline(colour):
+    (dot,) = ax.plot(*position, ls="", marker="o", ms=0.55 * small_size(), mfc=colour, mec=text_colour(), mew=0.0)
+    if needs_outline(colour):
         dot.set_markeredgewidth(0.6)
 
 
@@ -308,14 +269,24 @@ def text_width(figure: Figure, text: str, fontsize: float) -> float:
     return width
 
 
-def small_width(figure: Figure, text: str) -> float:
-    """Return the width in pixels of a text of the small size, like that of notes."""
-    return text_width(figure, text, small_size())
+def small_size_of(figure: Figure, text: str) -> tuple[float, float]:
+    """Return width and height in pixels of a text of the small size, like that of notes and of names."""
+    drawn = figure.text(0, 0, text, fontsize=small_size(), linespacing=1.05)
+    box = _extent(drawn)
+    drawn.remove()
+    return float(box.width), float(box.height)
+
+
+def draw_name(ax: Axes, text: str, at: tuple[float, float], colour: str, rim: str) -> Text:
+    """Draw the name of a run around these pixels, with a rim."""
+    name = ax.text(*at, text, ha="center", va="center", color=colour, fontsize=small_size(), zorder=4)
+    name.set_path_effects(halo_effects(1.8, rim))
+    return name
 
 
 def axis_text_size(figure: Figure, text: str, is_title: bool) -> tuple[float, float]:
     """Return width and height in pixels of a tick label, or of the title of an axis, that isn't rotated."""
-    size = _points("axes.labelsize" if is_title else "xtick.labelsize")
+    size = length("axes.labelsize" if is_title else "xtick.labelsize")
     drawn = figure.text(0, 0, text, fontsize=size, linespacing=1.05)
     box = _extent(drawn)
     drawn.remove()
@@ -339,16 +310,17 @@ def _agg(figure: Figure) -> FigureCanvasAgg:
     return canvas
 
 
-def _needs_outline(colour: str) -> bool:
+def needs_outline(colour: str) -> bool:
     """Return True if a colour is hardly visible on the background, like white on white."""
-    lightness, ink = (float(luminance(np.array(to_rgb(c)), REC_601)) for c in (colour, _ink()))
+    lightness, ink = (float(luminance(np.array(to_rgb(c)), REC_601)) for c in (colour, text_colour()))
     return abs(lightness - ink) > 0.8
 
 
-def _ink() -> str:
+def text_colour() -> str:
     """Return the figure's colour for text and axes."""
     return str(matplotlib.rcParams["text.color"])
 
 
-def _points(name: _Length) -> float:
+def length(name: _Length) -> float:
+    """Return a length of the figure's style in points."""
     return float(matplotlib.rcParams[name])

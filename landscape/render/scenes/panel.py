@@ -248,13 +248,7 @@ def scene_notes(panels: Sequence[ScenePanel], metric: str, scale: Scale, options
         reasons = [f"{broken} not finite or failed"] * bool(broken) + [f"{pending} not computed"] * bool(pending)
         notes.append(f"holes: {' and '.join(reasons)} of {values.size} points")
     paths = [path for panel in panels for path in panel.paths]
-    missing = [path for path in paths if not path.segments]
-    partial = [path for path in paths if path.segments and not path.is_complete]
-    ground = "surface" if options.path_height == "surface" else "grid"
-    for group, text in ((partial, f"drawn only where over the {ground}"), (missing, f"not over the {ground}")):
-        if group:
-            names = dict.fromkeys(path.trajectory.name or "path" for path in group)
-            notes.append(f"{', '.join(names)}: {text}")
+    notes += path_notes(paths, "surface" if options.path_height == "surface" else "grid")
     if paths and options.path_height == "loss":
         notes.append("paths at their own loss, hidden where below the surface")
     if options.distance:
@@ -263,3 +257,15 @@ def scene_notes(panels: Sequence[ScenePanel], metric: str, scale: Scale, options
     if options.smooth:
         notes += dict.fromkeys(smoothing_note(panel.surface) for panel in panels)
     return [note for note in notes if note]
+
+
+def path_notes(paths: Sequence[ScenePath], ground: str) -> list[str]:
+    """Return notes on paths that are drawn in part, or not at all, because the rest is off the ``ground``."""
+    missing = [path for path in paths if not path.segments]
+    partial = [path for path in paths if path.segments and not path.is_complete]
+    notes, over = [], "inside the volume" if ground == "volume" else f"over the {ground}"
+    for group, text in ((partial, f"drawn only where {over}"), (missing, f"not {over}")):
+        if group:
+            names = dict.fromkeys(path.trajectory.name or "path" for path in group)
+            notes.append(f"{', '.join(names)}: {text}")
+    return notes

@@ -12,10 +12,12 @@ from matplotlib.colors import to_rgba
 
 from landscape.render.figure import StyledFigure
 from landscape.render.scenes import overlay
+from landscape.render.scenes.actors import rim_colour
 from landscape.render.scenes.axes import TOP_VIEW, AxisTicks, visible_axes
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.composition import Composition, compose
 from landscape.render.scenes.framing import fit_camera
+from landscape.render.scenes.legend import draw_legend
 from landscape.render.scenes.offscreen import render_once
 from landscape.render.scenes.options import SceneOptions
 from landscape.render.scenes.panel import ScenePanel, Trajectories, trajectories_per_panel
@@ -43,8 +45,8 @@ def render_scene(
 
     Args:
         surfaces: one or several surfaces of two axes; or of three, which are drawn as nested isosurfaces.
-        trajectories: trajectories for every surface, or one sequence of trajectories per surface. Paths are cut where
-            the grid or the surface ends.
+        trajectories: trajectories for every surface, or one sequence of trajectories per surface, with a coordinate for
+            each axis. Paths are cut where the grid or the surface ends.
         options: options of the scene.
         decorate: function that returns further actors of a panel.
 
@@ -58,8 +60,10 @@ def render_scene(
     """
     several = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
     drawn = trajectories_per_panel(trajectories, len(several)) if several else []
-    volumes = bool(several) and not any(drawn) and all(surface.is_volume for surface in several)
-    composition = compose_volumes(several, options) if volumes else compose(several, trajectories, options)
+    volumes = bool(several) and all(surface.is_volume for surface in several)
+    composition = (
+        compose_volumes(several, options, trajectories=drawn) if volumes else compose(several, trajectories, options)
+    )
     figure, layout = composition.figure, composition.layout
     camera, ticks = fit_camera(composition)
 
@@ -143,6 +147,10 @@ def draw_annotations(ax: Axes, composition: Composition, ticks: AxisTicks) -> No
     if layout.titles:
         for title, place in zip(composition.titles, layout.titles, strict=True):
             overlay.draw_title(ax, title, *place)
+    for names, place in zip(composition.names, layout.panels, strict=False):
+        for name in names:
+            at = (place.left + name.at[0], place.bottom + name.at[1])
+            overlay.draw_name(ax, name.text, at, name.colour, rim_colour(name.colour))
     if layout.bar is not None:
         overlay.draw_colour_bar(
             figure,
@@ -153,6 +161,6 @@ def draw_annotations(ax: Axes, composition: Composition, ticks: AxisTicks) -> No
             composition.contours,
         )
     if layout.legend is not None:
-        overlay.draw_legend(figure, composition.legend_handles, *layout.legend, layout.legend_width)
+        draw_legend(figure, composition.legend_handles, *layout.legend, layout.legend_width)
     if layout.note is not None:
         overlay.draw_note(ax, composition.note, *layout.note)

@@ -5,23 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.colors import is_color_like
 from matplotlib.lines import Line2D
 
+from landscape.geometry.trajectory import Trajectory
 from landscape.render import style as styles
 from landscape.render.figure import wrap_notes
-from landscape.render.height_field import Box, HeightField
+from landscape.render.height_field import Box, HeightField, PathSegment
 from landscape.render.labels import short_axis_labels
+from landscape.render.paths import distance_notes
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.scenes import overlay
 from landscape.render.scenes.axes import AxisTicks, make_ticks
-from landscape.render.scenes.camera import parse_view
-from landscape.render.scenes.composition import Composition, fit_titles, panel_titles, still_size
-from landscape.render.scenes.layout import Layout, arrange, new_figure
+from landscape.render.scenes.camera import Camera, parse_view
+from landscape.render.scenes.composition import Composition, fit_titles, still_size
+from landscape.render.scenes.layout import LIGHT_INK, Layout, arrange, ink, new_figure
+from landscape.render.scenes.legend import legend_handles, legend_size
 from landscape.render.scenes.options import SceneOptions, resolve_figure_size
-from landscape.render.scenes.panel import GAP, ScenePanel
+from landscape.render.scenes.panel import GAP, ScenePanel, ScenePath, path_colours, path_notes
+from landscape.render.scenes.path_names import PathName
+from landscape.render.scenes.still_frame import StillText
+from landscape.render.scenes.stills import fit_still, panel_titles
+from landscape.render.style import path_indices
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import DONE, INTERPOLATED, PENDING, Surface
 
@@ -30,6 +38,7 @@ _VIEW = (-58.0, 20.0)
 _LEVELS, _HEIGHT = 6, 1.0
 """Number of isosurfaces, and height over the width of the base, unless the options have others than their defaults."""
 _FINE = 72  # points along an axis of the interpolated values, at least
+_SIDE = np.linspace(-0.5, 0.5, 25)
 MINIMUM_COLOUR = "#e31a1c"
 
 
@@ -48,23 +57,32 @@ class VolumePanel(ScenePanel):
     lowest: np.ndarray = field(default_factory=lambda: np.zeros(3))
 
     def ground(self, samples: int | None = None) -> np.ndarray:
-        """Return the corners ``(8, 3)`` of the box."""
-        x, y, z = np.meshgrid((-0.5, 0.5), (-0.5, 0.5), (0.0, self.height), indexing="ij")
+        """Return the corners ``(8, 3)`` of the box, or, with ``samples``, points inside of it."""
+        across, up = ((-0.5, 0.5), (0.0, self.height)) if samples is None else (_SIDE, self.height * (_SIDE + 0.5))
+        x, y, z = np.meshgrid(across, across, up, indexing="ij")
         return np.stack([x.ravel(), y.ravel(), z.ravel()], axis=1)
 
 
 def compose_volumes(
-    surfaces: Sequence[Surface], options: SceneOptions | None = None, size: tuple[int, int] | None = None
+    surfaces: Sequence[Surface],
+    options: SceneOptions | None = None,
+    size: tuple[int, int] | None = None,
+    *,
+    trajectories: Sequence[Sequence[Trajectory]] = (),
+    still: bool = True,
 ) -> Composition:
-    """Compose a scene of volumes, each as nested isosurfaces on one scale.
+    """Compose a scene of volumes, each as nested isosurfaces on one scale, with paths through them.
 
     Args:
         surfaces: surfaces of three axes.
         options: options of the scene. ``path_height`` has no effect.
         size: size in pixels unless the options have one.
+        trajectories: trajectories of three coordinates for each surface.
+        still: arrange the text around the scene as it is seen from one side; otherwise above it.
 
     Raises:
-        ValueError: a surface that is not a volume, nothing to draw, or an option out of range.
+        ValueError: a surface that is not a volume, a path of other than three coordinates, nothing to draw, or an
+            option out of range.
     """
     options = options or SceneOptions()
     for surface in surfaces:
@@ -81,30 +99,48 @@ def compose_volumes(
     levels = scale.levels(count)
     if not len(levels):
         raise ValueError(f"{metric_label(metric)} is constant: there is no isosurface to draw")
-    panels = [_panel(surface, metric, scale, levels, options) for surface in surfaces]
+    groups = list(trajectories) or [()] * len(surfaces)
+    colours = path_colours(ink(options.background) == LIGHT_INK)
+    panels = [
+        _panel(surface, group, metric, scale, levels, options, colours)
+        for surface, group in zip(surfaces, groups, strict=True)
+    ]
     heights = surfaces[0].coordinates[2]
     vertical = Scale("linear", float(heights.min()), float(heights.max()))
     figure_size = resolve_figure_size(
         options.size, options.dpi, options.style, size or still_size(len(panels)), panels=len(panels)
     )
     view = parse_view(options.view)
+    given = (_VIEW[0] if view[0] is None else view[0], _VIEW[1] if view[1] is None else view[1])
     figure = new_figure(figure_size, options.background)
+    camera: Camera | None = None
+    names: Sequence[Sequence[PathName]] = ()
     with figure.style():
-        handles = [_handle(surfaces, metric)] if options.axes else []
         (x_label, y_label), about = short_axis_labels(surfaces)
         if options.axis_labels:
             (x_label, y_label), about = options.axis_labels, ""
-        note = wrap_notes(_notes(surfaces, metric, scale, options, about), 0.97 * figure.get_figwidth())
-        note = note if options.axes else ""
-        parts: Callable[..., Layout] = partial(
-            arrange, figure_size.pixels, overlay.em(figure), len(panels), legend=overlay.legend_size(figure, handles),
-            note=note.count("\n") + 1 if note else 0, bar=options.axes,
-        )  # fmt: skip
-        titles, parts = fit_titles(figure, panel_titles(surfaces, options), parts)
-        layout = parts()
-        panel_size = (layout.panel_size[0] / layout.em, layout.panel_size[1] / layout.em)
-        ticks = make_ticks(vertical, (x_label, y_label, ""), panel_size)
-        ticks = replace(ticks, titles=(*ticks.titles[:2], "direction 3"))
+        notes = _notes(surfaces, panels, metric, scale, options, about) if options.axes else []
+        lowest, paths = [_handle(surfaces, metric)], legend_handles(panels)
+        if not options.axes:
+            lowest, paths = [], []
+        handles: Sequence[Line2D] = [*paths, *lowest]
+        text = StillText(panel_titles(surfaces, options), handles, notes, bar=options.axes)
+        ticks_for = partial(_ticks, vertical, x_label, y_label)
+        if still:
+            fixed = replace(options, view=given, height=panels[0].height)
+            fitted = fit_still(figure, figure_size, text, [*paths[-2:], *lowest], panels, fixed, vertical, ticks_for)
+            layout, camera, names = fitted.layout, fitted.camera, fitted.names
+            titles, note, ticks, handles = fitted.titles, fitted.note, fitted.ticks, fitted.handles
+        else:
+            note = wrap_notes(notes, 0.97 * figure.get_figwidth())
+            parts: Callable[..., Layout] = partial(
+                arrange, figure_size.pixels, overlay.em(figure), len(panels),
+                legend=legend_size(figure, handles, figure_size.pixels[0]),
+                note=note.count("\n") + 1 if note else 0, bar=options.axes,
+            )  # fmt: skip
+            titles, parts = fit_titles(figure, text.titles, parts)
+            layout = parts()
+            ticks = ticks_for(layout.panel_size[0] / layout.em)
     if options.transparent:
         figure.patch.set_facecolor("none")
     return Composition(
@@ -112,7 +148,7 @@ def compose_volumes(
         figure=figure,
         layout=layout,
         panels=panels,
-        view=(_VIEW[0] if view[0] is None else view[0], _VIEW[1] if view[1] is None else view[1]),
+        view=given,
         scale=vertical,
         colour_map=styles.colour_map(options.colour_map or styles.colour_map_name(metric)),
         contours=levels,
@@ -122,11 +158,26 @@ def compose_volumes(
         titles=titles,
         huds=[],
         bar_scale=scale,
+        camera=camera,
+        names=names,
         bar_ticks=AxisTicks(levels, scale.labels(levels), metric_label(metric), ("", "", "")),
     )
 
 
-def _panel(surface: Surface, metric: str, scale: Scale, levels: np.ndarray, options: SceneOptions) -> VolumePanel:
+def _ticks(vertical: Scale, x_label: str, y_label: str, width: float) -> AxisTicks:
+    ticks = make_ticks(vertical, (x_label, y_label, ""), width)
+    return replace(ticks, titles=(*ticks.titles[:2], "direction 3"))
+
+
+def _panel(
+    surface: Surface,
+    trajectories: Sequence[Trajectory],
+    metric: str,
+    scale: Scale,
+    levels: np.ndarray,
+    options: SceneOptions,
+    colours: Sequence[str],
+) -> VolumePanel:
     axes = [np.asarray(axis, np.float64) for axis in surface.coordinates]
     measured = surface.metric(metric)
     heights = scale.transform(measured)
@@ -141,11 +192,16 @@ def _panel(surface: Surface, metric: str, scale: Scale, levels: np.ndarray, opti
     middle = float(axes[0][0] + axes[0][-1]) / 2, float(axes[1][0] + axes[1][-1]) / 2
     box = Box((*middle, float(axes[2][0])), (1 / spans[0], 1 / spans[1], height / spans[2]))
     at = [axis[k] for axis, k in zip(axes, reversed(lowest), strict=True)]
+    chosen = [colours[index] for index in path_indices([trajectory.name for trajectory in trajectories])]
+    paths = [
+        ScenePath(trajectory, colour, inside_segments(trajectory, axes))
+        for trajectory, colour in zip(trajectories, chosen, strict=True)
+    ]
     return VolumePanel(
         surface=surface,
         field=HeightField(axes[0], axes[1], np.full(heights.shape[1:], axes[2][0])),
         box=box,
-        paths=[],
+        paths=paths,
         draped=False,
         height=height,
         gap=gap,
@@ -153,6 +209,50 @@ def _panel(surface: Surface, metric: str, scale: Scale, levels: np.ndarray, opti
         levels=scale.transform(levels),
         lowest=box.place(*map(np.array, at)),
     )
+
+
+def inside_segments(trajectory: Trajectory, axes: Sequence[np.ndarray]) -> list[PathSegment]:
+    """Return the parts of a path of three coordinates that are within the ranges of the axes.
+
+    Args:
+        trajectory: the path.
+        axes: ascending coordinates along x, y and z.
+
+    Raises:
+        ValueError: a path of other than three coordinates.
+    """
+    points = np.asarray(trajectory.coordinates, np.float64)
+    if points.shape[1] != 3:
+        raise ValueError(
+            f"trajectory {trajectory.name!r}: expected coordinates on three axes in a volume, got {points.shape[1]}; "
+            "project the run onto the plane file of the volume, or draw a surface of the path's two axes"
+        )
+    low, high = (np.array([axis[k] for axis in axes]) for k in (0, -1))
+    segments: list[PathSegment] = []
+    current: list[tuple[float, np.ndarray]] = []
+    for k, (a, b) in enumerate(pairwise(points)):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            crossings = np.sort(np.stack([(low - a) / (b - a), (high - a) / (b - a)]), axis=0)
+        moving = b != a
+        enter, leave = np.max(crossings[0][moving], initial=0.0), np.min(crossings[1][moving], initial=1.0)
+        still = ~moving & ((a < low) | (a > high))
+        if still.any() or enter > leave:
+            continue
+        if not current or enter > 0:
+            segments += _segment(current)
+            current = [(k + enter, a + enter * (b - a))]
+        current.append((k + leave, a + leave * (b - a)))
+        if leave < 1:
+            segments += _segment(current)
+            current = []
+    return segments + _segment(current)
+
+
+def _segment(points: Sequence[tuple[float, np.ndarray]]) -> list[PathSegment]:
+    """Return a segment of parameters and points, unless it has no length."""
+    if len(points) < 2 or points[0][0] == points[-1][0]:
+        return []
+    return [PathSegment(np.array([t for t, _ in points]), np.stack([point for _, point in points]))]
 
 
 def _smoothed(heights: np.ndarray, axes: Sequence[np.ndarray]) -> np.ndarray:
@@ -167,7 +267,14 @@ def _smoothed(heights: np.ndarray, axes: Sequence[np.ndarray]) -> np.ndarray:
     return heights
 
 
-def _notes(surfaces: Sequence[Surface], metric: str, scale: Scale, options: SceneOptions, about: str) -> list[str]:
+def _notes(
+    surfaces: Sequence[Surface],
+    panels: Sequence[VolumePanel],
+    metric: str,
+    scale: Scale,
+    options: SceneOptions,
+    about: str,
+) -> list[str]:
     notes = [about, f"isosurfaces of the {metric_label(metric)} at the values on the colour bar"]
     notes.append(scale.note(metric_label(metric).removesuffix(" (%)")))
     missing = sum(
@@ -176,6 +283,10 @@ def _notes(surfaces: Sequence[Surface], metric: str, scale: Scale, options: Scen
     pending = sum(int((surface.status == PENDING).sum()) for surface in surfaces)
     notes += [f"{missing} points without a finite value, drawn as above the scale"] if missing else []
     notes += [f"{pending} points not yet computed"] if pending else []
+    paths = [path for panel in panels for path in panel.paths]
+    notes += path_notes(paths, "volume")
+    if options.distance:
+        notes += distance_notes(list({path.trajectory.name: path.trajectory for path in paths}.values()))
     if options.smooth:
         shapes = dict.fromkeys(" \N{MULTIPLICATION SIGN} ".join(map(str, reversed(s.shape))) for s in surfaces)
         notes.append(f"smoothed between {' and '.join(shapes)} points")

@@ -1,0 +1,290 @@
+"""Arrangement of a still: titles, legend, colour bar and note in the corners that leave scenes the most room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import product
+
+import numpy as np
+from matplotlib.lines import Line2D
+
+from landscape.render.figure import StyledFigure, wrap_notes
+from landscape.render.scenes import overlay
+from landscape.render.scenes.camera import Camera
+from landscape.render.scenes.layout import BAR_HEIGHT, BAR_PAD, Layout, Rectangle, bar_length
+from landscape.render.scenes.legend import legend_size
+from landscape.render.scenes.options import FigureSize, panel_columns
+from landscape.render.scenes.outline import Measure, Outline
+from landscape.render.scenes.packing import EDGE, Arrangement, Block, Corner, Packing, pack
+from landscape.render.scenes.panel import ScenePanel
+from landscape.render.scenes.path_names import PathName, place_names
+
+_GAP = (0.8, 0.4)
+"""Space to the side of a text and above or below it, in font sizes."""
+_TITLE_ROW, _LEGEND_ROW = 1.25, 1.4
+_HEAD_WIDTHS, _NOTE_WIDTHS = (0.62, 0.44, 0.3), (1.0, 0.64, 0.46, 0.32)
+"""Widths of titles and legends, and of notes, as fractions of a panel."""
+_SHORT_BAR = 7.5
+_MIN_UNIT = 5.0
+"""Smallest length of a unit of the base, in font sizes, at which axes can be labelled."""
+_CORNERS: tuple[tuple[Corner, Corner, Corner], ...] = (
+    ("upper left", "upper right", "lower left"),
+    ("upper left", "upper right", "lower right"),
+    ("upper left", "lower right", "lower left"),
+    ("upper left", "upper left", "lower left"),
+    ("upper left", "upper left", "lower right"),
+    ("upper left", "lower left", "lower left"),
+    ("upper left", "lower right", "lower right"),
+    ("upper right", "upper right", "lower left"),
+    ("upper right", "upper right", "lower right"),
+    ("upper right", "upper left", "lower left"),
+)
+"""Corners of title and legend, of the colour bar, and of the note, in order of preference."""
+
+
+@dataclass(frozen=True)
+class StillText:
+    """Text around the scenes of a still.
+
+    Attributes:
+        titles: title of each panel, empty for none.
+        handles: entries of the legend.
+        notes: parts of the note.
+        bar: True if there is a colour bar.
+    """
+
+    titles: Sequence[str]
+    handles: Sequence[Line2D] = ()
+    notes: Sequence[str] = ()
+    bar: bool = True
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """Text of a still in one arrangement.
+
+    Attributes:
+        titles: titles, wrapped.
+        note: note, wrapped.
+        legend_width: largest width of the legend in pixels.
+        bar: length of the colour bar in font sizes; 0 for none.
+        in_foot: names of the texts below all panels.
+    """
+
+    titles: list[str]
+    note: str
+    legend_width: float
+    bar: float
+    in_foot: frozenset[str] = field(default_factory=frozenset)
+
+
+class StillFrame:
+    """A figure whose texts can be arranged in several ways, for scenes that are tried one after the other.
+
+    Args:
+        figure: the figure, in its style.
+        size: size of the figure, whose height may be free.
+        text: text of the figure.
+
+    Attributes:
+        em: font size in pixels.
+        narrowest: width of the narrowest panel in font sizes.
+    """
+
+    def __init__(self, figure: StyledFigure, size: FigureSize, text: StillText) -> None:
+        self._figure, self._size, self._text = figure, size, text
+        self._width, self._height = size.pixels[0], None if size.grows else size.pixels[1]
+        self.em = overlay.em(figure)
+        panels = len(text.titles)
+        most = panel_columns(size.style, panels) if size.grows else panels
+        # Panels are not stacked where two are legible beside each other, unless the figure has its height.
+        columns = [count for count in range(most, 0, -1) if count > 1 or most == 1 or not size.grows]
+        self.narrowest = (self._width / self.em - 2 * EDGE) / max(columns)
+        self._candidates = [found for count in columns for found in self._arrangements(count)]
+
+    def measure(self) -> Measure:
+        """Return a function that measures labels and titles of axes in font sizes."""
+
+        @cache
+        def size(text: str, is_title: bool) -> tuple[float, float]:
+            width, height = overlay.axis_text_size(self._figure, text, is_title)
+            return width / self.em, height / self.em
+
+        return size
+
+    def pack(self, outlines: Sequence[Outline], quick: bool = False) -> Packing:
+        """Return the scenes at the scale at which surfaces cover most of the figure.
+
+        Args:
+            outlines: outline of each panel.
+            quick: try only some arrangements.
+
+        Raises:
+            ValueError: the figure is too small for its text.
+        """
+        height = None if self._height is None else self._height / self.em
+        tried = [arrangement for arrangement, _ in self._candidates[:: 1 + len(self._candidates) // 16 * quick]]
+        found = pack(outlines, tried, self._width / self.em, height)
+        if found is None or found.scale < _MIN_UNIT:
+            tall = self._height or "any"
+            raise ValueError(
+                f"{self._width} x {tall} pixels are too few for {len(outlines)} panel(s) with text {self.em:.0f} "
+                "pixels high; choose a larger size, a lower dpi, or a wider style"
+            )
+        return found
+
+    def layout(self, packing: Packing) -> tuple[Layout, Wrapped]:
+        """Give the figure its height, and return the positions in pixels, and the text as it is wrapped for them."""
+        em, arrangement = self.em, packing.arrangement
+        wrapped = next(wrapped for one, wrapped in self._candidates if one is arrangement)
+        height = self._height or round(packing.size[1] * em)
+        self._figure.set_figheight((height + 1e-3) / self._size.dpi)
+        across, up = packing.cell[0] * em, packing.cell[1] * em
+        top = height - EDGE * em
+        places = []
+        panels = len(self._text.titles)
+        for k in range(-(-panels // arrangement.columns) * arrangement.columns):
+            row, column = divmod(k, arrangement.columns)
+            left, low = EDGE * em + column * across, top - (row + 1) * up
+            places.append(Rectangle(round(left), round(low), int(across), int(up)))
+        titles: list[tuple[float, float]] = []
+        at: dict[str, tuple[float, float]] = {}
+        for k, place in enumerate(places):  # with the empty ones of the last row
+            for above in (True, False):
+                for block, start in arrangement.stacked(k, above):
+                    left = place.left + block.span(packing.cell[0])[0] * em
+                    left += _GAP[0] * em * (left > place.left + 1)  # its space is on the side of the scene
+                    bottom = place.bottom + start * em
+                    upper = place.bottom + place.height - start * em
+                    if block.name == "title":
+                        titles.append((left, upper))
+                    elif block.name == "note":
+                        at["note"] = (left, bottom)
+                    else:
+                        at[block.name] = (left, upper if above else bottom + (block.height - _GAP[1]) * em)
+        low = EDGE * em
+        if "note" in wrapped.in_foot:
+            at["note"] = (low, low)
+        if "legend" in wrapped.in_foot:
+            at["legend"] = (low, low + arrangement.foot * em)
+        if "bar" in wrapped.in_foot:
+            at["bar"] = (self._width - low - (wrapped.bar + 2 * BAR_PAD) * em, low + BAR_HEIGHT * em)
+        bar = None
+        if "bar" in at:
+            left, upper = at["bar"]
+            bar = Rectangle(
+                round(left + BAR_PAD * em), round(upper - 1.95 * em), round(wrapped.bar * em), round(0.65 * em)
+            )
+        layout = Layout(
+            size=(self._width, height), em=em, panels=tuple(places[:panels]), titles=tuple(titles), bar=bar,
+            legend=at.get("legend"), legend_width=wrapped.legend_width, above=0, hud_rows=0, note=at.get("note"),
+        )  # fmt: skip
+        return layout, wrapped
+
+    def place_names(
+        self,
+        panels: Sequence[ScenePanel],
+        camera: Camera,
+        packing: Packing,
+        layout: Layout,
+        outlines: Sequence[Outline],
+    ) -> list[list[PathName]]:
+        """Return the names of all paths at their ends, on each panel; an empty list if they don't fit."""
+
+        def measure(text: str) -> tuple[float, float]:
+            return overlay.small_size_of(self._figure, text)
+
+        found = []
+        for k, (panel, one, place) in enumerate(zip(panels, outlines, layout.panels, strict=True)):
+            blocks = [np.empty((0, 4)), one.text_boxes(packing.scale, packing.at)]
+            for above in (True, False):
+                for block, start in packing.arrangement.stacked(k, above):
+                    left, right = block.span(packing.cell[0])
+                    low = packing.cell[1] - start - block.height if above else start
+                    blocks.append(np.array([[left, low, right, low + block.height]]))
+            size = (place.width, place.height)
+            names = place_names(panel, camera, size, self.em * np.concatenate(blocks), measure)
+            if names is None:
+                return []
+            found.append(names)
+        return found
+
+    def _arrangements(self, columns: int) -> Iterator[tuple[Arrangement, Wrapped]]:
+        panels, text, em = len(self._text.titles), self._text, self.em
+        across = (self._width / em - 2 * EDGE) / columns
+        seen = set()
+        notes = {
+            part: self._note(part * across - _GAP[0] * (part < 1)) for part in _NOTE_WIDTHS[: 4 if panels == 1 else 1]
+        }
+        long = bar_length(across) if text.bar else 0.0
+        for head in _HEAD_WIDTHS:
+            titles = [overlay.wrapped_title(self._figure, title, head * across * em) for title in text.titles]
+            title_width = max(overlay.title_width(self._figure, title) for title in titles) / em
+            title = (title_width, _TITLE_ROW * max(_rows(title) for title in titles))
+            whole = panels > 1 and panels % columns == 0
+            legend_width = (columns if whole else head) * across * em
+            legend = legend_size(self._figure, text.handles, legend_width)
+            for bar, part in product(dict.fromkeys((long, min(long, _SHORT_BAR))), notes):
+                for where, arrangement, note in self._placed(
+                    columns, title, (legend[0] / em, _LEGEND_ROW * legend[1]), bar, notes[part]
+                ):
+                    key = (arrangement.blocks, arrangement.foot)
+                    if key not in seen:
+                        seen.add(key)
+                        yield arrangement, Wrapped(titles, note, legend_width, bar, where)
+
+    def _placed(
+        self,
+        columns: int,
+        title: tuple[float, float],
+        legend: tuple[float, float],
+        bar: float,
+        noted: tuple[str, tuple[float, float]],
+    ) -> Iterator[tuple[frozenset[str], Arrangement, str]]:
+        panels, across = len(self._text.titles), (self._width / self.em - 2 * EDGE) / columns
+
+        def block(name: str, panel: int, corner: Corner, size: tuple[float, float]) -> list[Block]:
+            return [Block(name, panel, corner, size[0] + _GAP[0], size[1] + _GAP[1])] if min(size) > 0 else []
+
+        bar_size = (bar + 2 * BAR_PAD, BAR_HEIGHT) if bar else (0.0, 0.0)
+        if panels == 1:
+            note, note_size = noted
+            for first, second, third in _CORNERS:
+                blocks = [
+                    *block("title", 0, first, title), *block("legend", 0, first, legend),
+                    *block("note", 0, third, note_size), *block("bar", 0, second, bar_size),
+                ]  # fmt: skip
+                yield frozenset(), Arrangement(1, tuple(blocks)), note
+            return
+        titles = [one for k in range(panels) for one in block("title", k, "upper left", title)]
+        whole = columns * across
+        if panels % columns:  # there is an empty place
+            note, note_size = self._note(across - _GAP[0])
+            blocks = [
+                *titles, *block("bar", panels, "upper left", bar_size), *block("legend", panels, "upper left", legend),
+                *block("note", panels, "lower left", note_size),
+            ]  # fmt: skip
+            yield frozenset(), Arrangement(columns, tuple(blocks)), note
+        for bar_in_foot, legend_in_foot in product((False, True), (False, True)):
+            where = {"note", *["bar"] * bar_in_foot, *["legend"] * legend_in_foot}
+            note, note_size = self._note(whole - (bar_size[0] + _GAP[0]) * bar_in_foot)
+            foot = note_size[1] + legend[1] * legend_in_foot
+            foot = max(foot, bar_size[1] * bar_in_foot) + _GAP[1] * (foot > 0)
+            blocks = [*titles, *([] if bar_in_foot else block("bar", columns - 1, "upper right", bar_size))]
+            blocks += [] if legend_in_foot else block("legend", 0, "upper left", legend)
+            yield frozenset(where), Arrangement(columns, tuple(blocks), foot), note
+
+    @cache  # noqa: B019 - lives as long as its figure
+    def _note(self, width: float) -> tuple[str, tuple[float, float]]:
+        """Return the note, wrapped to a width in font sizes, and its size."""
+        if not self._text.notes:
+            return "", (0.0, 0.0)
+        note = wrap_notes(self._text.notes, 0.97 * width * self.em / self._figure.dpi)
+        wide, high = overlay.small_size_of(self._figure, note)
+        return note, (wide / self.em, high / self.em)
+
+
+def _rows(text: str) -> int:
+    return text.count("\n") + 1 if text else 0
