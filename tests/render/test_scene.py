@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 from vtkmodules.vtkCommonCore import vtkObjectBase
 
+from landscape.render.height_field import HeightField
 from landscape.render.saving import save
 from landscape.render.scale import Scale, choose_scale
 from landscape.render.scenes import actors, axes, layout, mesh, panel, scene
@@ -20,7 +21,7 @@ from landscape.render.scenes.options import SceneOptions
 from landscape.render.scenes.panel import TUBE_RADIUS
 from landscape.render.scenes.vtk_scene import floor_colour
 from landscape.render.style import colour_map
-from landscape.surface.surface import PENDING, Surface
+from landscape.surface.surface import DONE, PENDING, Surface
 
 SMALL = {"size": (420, 320), "supersampling": 1.0, "floor": True, "height": panel.HEIGHT}
 LOG = Scale("log", 0.01, 100.0)
@@ -447,3 +448,23 @@ def test_underside_is_muted_not_black(pixels):
     _, (image,), _ = pixels(bowl, view="30,5", levels=2, size=(400, 300))
     low = image[150:190, 150:250, :3].reshape(-1, 3)
     assert np.median(low.max(1)) > 60
+
+
+def test_box_ends_where_a_clipped_surface_does(slope):
+    axis = np.linspace(-1, 1, 21)
+    values = 10 ** (3 * np.hypot(axis - 0.1, 0.5 * axis[:, None]))
+    given = Surface((axis, axis), {"train_loss": values}, np.full(values.shape, DONE, np.uint8), name="bowl")
+    other = replace(given, values={"train_loss": values.T})
+    whole, clipped = (panel.cropped([field_of(given, cut)])[0] for cut in (np.inf, 1.45))
+    assert (whole.x[0], whole.x[-1]) == (-1, 1)
+    np.testing.assert_allclose((clipped.x[0], clipped.x[-1]), (-0.4, 0.6), atol=1e-9)
+    np.testing.assert_allclose((clipped.y[0], clipped.y[-1]), (-1, 1))
+    both = panel.cropped([field_of(given, 1.45), field_of(other, 1.45)])
+    assert [(field.x[0], field.x[-1], field.y[0], field.y[-1]) for field in both] == [(-1, 1, -1, 1)] * 2
+    inside = field_of(given, 1.45).interpolate(np.linspace(-0.35, 0.55, 50), np.zeros(50))
+    np.testing.assert_array_equal(clipped.interpolate(np.linspace(-0.35, 0.55, 50), np.zeros(50)), inside)
+
+
+def field_of(surface, cut):
+    """Return heights on a logarithmic scale, cut off above one of them."""
+    return replace(HeightField.from_surface(surface, None, Scale("log", 1e-2, 1e5)), cut=cut)

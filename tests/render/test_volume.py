@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from landscape import SceneOptions, render_scene
+from landscape.render import Motion, SceneOptions, animate_scene, render_scene
 from landscape.render.scenes import actors
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.framing import fit_camera
 from landscape.render.scenes.offscreen import render_once
-from landscape.render.scenes.volume import MINIMUM_COLOUR, compose_volumes
+from landscape.render.scenes.volume import MINIMUM_COLOUR, compose_volumes, inside_segments
 from landscape.render.scenes.vtk_rendering import vtkRenderer
 from landscape.render.scenes.vtk_volume import isosurface, volume_image
 from landscape.render.vtk_data import vtk_to_numpy, vtkSphereSource
@@ -137,10 +137,54 @@ def test_translucent_surfaces_blend_from_back_to_front(needs_gl):
 
 
 def test_a_film_turns_around_a_volume(needs_gl, tmp_path):
-    from landscape import Motion, animate_scene
-
     out = animate_scene(volume(), path=tmp_path / "frames", options=SMALL, motion=Motion(seconds=0.3, fps=10))
     assert len(list(out.glob("*.png"))) == 3
+
+
+def test_paths_go_through_a_volume(needs_gl, walk):
+    """Tubes are where the path is, and end where it leaves the volume; marks are at its ends."""
+    points = [(-3.0, -1.5, 1.0), (0.0, -1.5, 1.0), (1.5, 0.5, 2.0)]  # it comes in from the left at t = 2/3
+    composition = compose_volumes([volume()], SMALL, trajectories=[[walk(points, "a run")]])
+    (path,) = composition.panels[0].paths
+    (segment,) = path.segments
+    np.testing.assert_allclose(segment.t, [2 / 3, 1, 2])
+    np.testing.assert_allclose(segment.points, [(-1.0, -1.5, 1.0), *points[1:]])
+    assert "a run: drawn only where inside the volume" in composition.note.replace("\n", " ")
+    figure = render_scene(volume(), [walk(points, "a run")], replace(SMALL, distance=False))
+    bare = render_scene(volume(), (), SMALL)
+    assert figure.pixels().shape == bare.pixels().shape
+    composition = compose_volumes([volume()], replace(SMALL, distance=False), trajectories=[[walk(points, "a run")]])
+    camera, _ = fit_camera(composition)
+    pixels, place = figure.pixels()[::-1], composition.layout.panels[0]
+    red = np.array([round(255 * c) for c in to_rgb(path.colour)])
+    for point in ((-0.5, -1.5, 1.0), (0.75, -0.5, 1.5), points[-1]):
+        at = composition.panels[0].box.place(*map(np.array, point))
+        x, y = camera.project(at[None], (place.width, place.height))[0] + (place.left, place.bottom)
+        near = pixels[round(y) - 3 : round(y) + 4, round(x) - 3 : round(x) + 4, :3].astype(int)
+        assert np.abs(near - red).max(-1).min() < 90, point
+
+
+def test_paths_are_cut_at_the_sides_of_a_volume(walk):
+    axes = [np.array([-1.0, 1.0])] * 3
+    for offset in np.random.default_rng(0).uniform(-1.5, 1.5, (40, 5, 3)):
+        parts = inside_segments(walk(offset), axes)
+        t = np.linspace(0, 4, 4001)
+        at = np.stack([np.interp(t, np.arange(5), column) for column in offset.T], -1)
+        inside = (np.abs(at) <= 1).all(1)
+        drawn = np.zeros_like(inside)
+        for part in parts:
+            drawn |= (t >= part.t[0]) & (t <= part.t[-1])
+            assert np.abs(part.points).max() <= 1 + 1e-12
+            np.testing.assert_allclose(part.points, [[np.interp(u, np.arange(5), c) for c in offset.T] for u in part.t])
+        assert (inside != drawn).sum() <= 2 * (len(parts) + 1), "but for samples at the very sides"
+
+
+def test_paths_that_a_volume_cannot_have(walk):
+    with pytest.raises(ValueError, match="expected coordinates on three axes in a volume, got 2"):
+        render_scene(volume(), [walk([(0.0, 0.0), (1.0, 1.0)])], SMALL)
+    three = walk([(0.0, 0.0, 1.0), (1.0, 0.5, 1.5)])
+    with pytest.raises(ValueError, match="paths are drawn complete"):
+        animate_scene(volume(), [three], "film.gif", SMALL, Motion(descent=True))
 
 
 def test_volumes_only_among_themselves(slope):

@@ -179,7 +179,7 @@ def make_panels(
     panels = []
     names = list(dict.fromkeys(trajectory.name for group in trajectories for trajectory in group))
     indices = dict(zip(names, path_indices(names), strict=True))
-    fine = [field.refined(options.smooth) if refine else field for field in fields]
+    fine = cropped([field.refined(options.smooth) for field in fields]) if refine else fields
     for surface, field, group in zip(surfaces, fine, trajectories, strict=True):
         paths = []
         own = [trajectory.name for trajectory in group]
@@ -191,6 +191,32 @@ def make_panels(
         box, draped = unit_box(field, low, high, height), options.path_height == "surface"
         panels.append(ScenePanel(surface, field, box, paths, draped, height, gap))
     return panels
+
+
+def cropped(fields: Sequence[HeightField]) -> list[HeightField]:
+    """Return height fields without the parts around them that are cut off everywhere; equal ranges stay equal."""
+    ranges = [(field.x[0], field.x[-1], field.y[0], field.y[-1]) for field in fields]
+    kept: dict[tuple[float, ...], np.ndarray] = {}
+    for field, own in zip(fields, ranges, strict=True):
+        with np.errstate(invalid="ignore"):
+            below = np.isfinite(field.heights) & (field.heights <= field.cut)
+        if not np.isfinite(field.cut) or not below.any():
+            kept[own] = np.array([-np.inf, np.inf, -np.inf, np.inf])
+            continue
+        x, y = field.x[below.any(axis=0)], field.y[below.any(axis=1)]
+        low, high = np.array([x[0], -np.inf, y[0], -np.inf]), np.array([np.inf, x[-1], np.inf, y[-1]])
+        before = kept.get(own, np.array([np.inf, -np.inf, np.inf, -np.inf]))
+        kept[own] = np.where([True, False, True, False], np.minimum(before, low), np.maximum(before, high))
+    return [_within(field, kept[own]) for field, own in zip(fields, ranges, strict=True)]
+
+
+def _within(field: HeightField, kept: np.ndarray) -> HeightField:
+    """Return the field from the last grid line before a range to the first one after it."""
+    parts = []
+    for axis, low, high in ((field.x, kept[0], kept[1]), (field.y, kept[2], kept[3])):
+        first, last = int(np.searchsorted(axis, low, "left")) - 1, int(np.searchsorted(axis, high, "right")) + 1
+        parts.append(slice(max(first, 0), min(last, len(axis))))
+    return replace(field, x=field.x[parts[0]], y=field.y[parts[1]], heights=field.heights[parts[1], parts[0]])
 
 
 def path_colours(dark: bool) -> tuple[str, ...]:
