@@ -166,7 +166,7 @@ def test_scene_keeps_clear_of_text_around_it(walk, size):
     ground = np.concatenate(
         [panel.ground(101), *(panel.positions(part.points, 0.0) for part in panel.paths[0].segments)]
     )
-    seen = (*camera.project(ground, layout.panel_size), layout.panels[0].left, layout.panels[0].bottom)
+    seen = camera.project(ground, layout.panel_size) + np.array((layout.panels[0].left, layout.panels[0].bottom))
     said = [composition.titles[0], composition.note, "training loss"]
     boxes = [text.get_window_extent() for text in composition.figure.findobj(Text) if text.get_text() in said]
     boxes += [legend.get_window_extent() for legend in composition.figure.legends]

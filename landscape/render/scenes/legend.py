@@ -22,7 +22,7 @@ def legend_handles(panels: Sequence[ScenePanel]) -> list[Line2D]:
     paths = list(dict.fromkeys((path.trajectory.name, path.colour) for panel in panels for path in panel.paths))
     if not paths:
         return []
-    width = 1.8 * overlay.length("lines.linewidth")
+    width = 1.8 * overlay.style_points("lines.linewidth")
     handles = []
     for name, colour in paths:
         handle = Line2D([], [], color=colour, lw=width, marker="o", ms=1.8 * width, mew=0, label=name or "path")

@@ -76,7 +76,7 @@ def rgba_of(figure: Figure) -> np.ndarray:
 
 def em(figure: Figure) -> float:
     """Return the font size in pixels."""
-    return figure.dpi / 72 * length("font.size")
+    return figure.dpi / 72 * style_points("font.size")
 
 
 def draw_axis(
@@ -120,12 +120,14 @@ def draw_axis(
     across *= np.sign(across @ direction) or 1.0
     tick = TICK * unit * direction
     look: dict[str, Any] = {"color": text_colour(), "alpha": opacity}
-    width = length("axes.linewidth")
+    width = style_points("axes.linewidth")
     drawn: list[Artist] = [*ax.plot(*ends.T, lw=width * 1.2, solid_capstyle="round", **look)]
     reach = 0.0
     taken = [_extent(other) for other in others if isinstance(other, Text)]
     for point, label in zip(pixels(axis.ticks), axis.labels, strict=True):
-        text = ax.text(point[0], point[1], label, fontsize=length("xtick.labelsize"), ha="center", va="center", **look)
+        text = ax.text(
+            point[0], point[1], label, fontsize=style_points("xtick.labelsize"), ha="center", va="center", **look
+        )
         half = _half_extent(text)
         offset = unit * label_offset(direction, half / unit)
         text.set_position(point + offset)
@@ -135,7 +137,7 @@ def draw_axis(
             continue
         drawn += [text, *ax.plot(*np.stack([point, point + tick]).T, lw=width, **look)]
     x, y = ends.mean(0)
-    title = ax.text(x, y, axis.title, fontsize=length("axes.labelsize"), linespacing=1.05, **look)
+    title = ax.text(x, y, axis.title, fontsize=style_points("axes.labelsize"), linespacing=1.05, **look)
     title.set(ha="center", va="center", multialignment="center")
     beyond = reach + _half_extent(title)[1] + TITLE_GAP * unit
     if len(axis.title.strip("$")) > 2:
@@ -175,7 +177,7 @@ def _overlaps(text: Text, ground: np.ndarray) -> bool:
 
 def draw_point(ax: Axes, at: np.ndarray, colour: str) -> Artist:
     """Draw a dot at a position ``(2,)`` in pixels."""
-    size = 4.5 * length("lines.linewidth")
+    size = 4.5 * style_points("lines.linewidth")
     (dot,) = ax.plot(*at[:, None], "o", color=colour, markersize=size, markeredgecolor="white", zorder=3)
     dot.set_markeredgewidth(0.15 * size)
     return dot
@@ -193,12 +195,15 @@ def draw_colour_bar(
     bar.set_ticks(heights.tolist(), labels=scale.labels(heights))
     bar.ax.minorticks_off()
     bar.ax.set_title(
-        ticks.metric, color=text_colour(), fontsize=length("axes.labelsize"), pad=0.3 * length("font.size")
+        ticks.metric, color=text_colour(), fontsize=style_points("axes.labelsize"), pad=0.3 * style_points("font.size")
     )
     bar.outline.set_edgecolor(text_colour())
-    bar.outline.set_linewidth(length("axes.linewidth"))
+    bar.outline.set_linewidth(style_points("axes.linewidth"))
     bar.ax.tick_params(
-        color=text_colour(), labelcolor=text_colour(), length=0.25 * length("font.size"), pad=0.15 * length("font.size")
+        color=text_colour(),
+        labelcolor=text_colour(),
+        length=0.25 * style_points("font.size"),
+        pad=0.15 * style_points("font.size"),
     )
     across = bar.ax.get_xaxis_transform()
     bar.ax.vlines(contours, 0, 1, color="#16181d", lw=0.35, transform=across)
@@ -211,7 +216,7 @@ def _bar_ticks(figure: Figure, scale: Scale, ticks: AxisTicks, length: float) ->
     span = float(np.diff(scale.transform([scale.vmin, scale.vmax]))[0])
     best = ticks.heights[:1]
     for heights in [ticks.heights, *(scale.ticks(n) for n in range(2, 8))]:
-        widths = [text_width(figure, label, length("xtick.labelsize")) for label in scale.labels(heights)]
+        widths = [text_width(figure, label, style_points("xtick.labelsize")) for label in scale.labels(heights)]
         gaps = np.diff(scale.transform(heights)) / span * length
         needed = [(a + b) / 2 + 0.5 * em(figure) for a, b in pairwise(widths)]
         if len(heights) > len(best) and (gaps > needed).all():
@@ -230,12 +235,12 @@ def wrapped_title(figure: Figure, text: str, width: float) -> str:
 
 def title_width(figure: Figure, text: str) -> float:
     """Return the width of a title in pixels."""
-    return text_width(figure, text, length("axes.titlesize"))
+    return text_width(figure, text, style_points("axes.titlesize"))
 
 
 def draw_title(ax: Axes, text: str, left: float, top: float) -> None:
     """Draw the title of a panel with its upper left corner at these pixels."""
-    look: dict[str, Any] = {"linespacing": 1.05, "color": text_colour(), "fontsize": length("axes.titlesize")}
+    look: dict[str, Any] = {"linespacing": 1.05, "color": text_colour(), "fontsize": style_points("axes.titlesize")}
     ax.text(left, top, text, ha="left", va="top", **look)
 
 
@@ -286,7 +291,7 @@ def draw_name(ax: Axes, text: str, at: tuple[float, float], colour: str, rim: st
 
 def axis_text_size(figure: Figure, text: str, is_title: bool) -> tuple[float, float]:
     """Return width and height in pixels of a tick label, or of the title of an axis, that isn't rotated."""
-    size = length("axes.labelsize" if is_title else "xtick.labelsize")
+    size = style_points("axes.labelsize" if is_title else "xtick.labelsize")
     drawn = figure.text(0, 0, text, fontsize=size, linespacing=1.05)
     box = _extent(drawn)
     drawn.remove()
@@ -321,6 +326,6 @@ def text_colour() -> str:
     return str(matplotlib.rcParams["text.color"])
 
 
-def length(name: _Length) -> float:
+def style_points(name: _Length) -> float:
     """Return a length of the figure's style in points."""
     return float(matplotlib.rcParams[name])

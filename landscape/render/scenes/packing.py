@@ -18,8 +18,8 @@ _SHIFTS, _STEPS = 9, 8
 """Positions of a scene along the width that are tried, and halvings of the interval of scales."""
 _SHRUNK = (1.0, 0.96, 0.92, 0.87, 0.82, 0.76, 0.7, 0.63)
 """Scales that are tried where the height is free, as fractions of the one that fills the width."""
-_FLATTEST, _TALLEST = 0.55, 1.0
-"""Smallest height over width of a panel, and largest one of a figure, whose height is free."""
+_FLATTEST, _TALLEST, _WITH_MUCH_TEXT = 0.55, 1.0, 3.0
+"""Smallest height over width of a panel, and largest ones of a figure, whose height is free."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,20 @@ def pack(
         width: width of the figure in font sizes.
         height: height in font sizes; None for the height that suits the scenes.
     """
+    return _best(outlines, arrangements, width, height, _TALLEST) or (
+        # Much text needs a taller figure, if that is possible.
+        None if height is not None else _best(outlines, arrangements, width, None, _WITH_MUCH_TEXT)
+    )
+
+
+def _best(
+    outlines: Sequence[Outline],
+    arrangements: Sequence[Arrangement],
+    width: float,
+    height: float | None,
+    tallest: float,
+) -> Packing | None:
+    """Return the best of all arrangements; ``tallest`` is the largest height over width of a figure."""
     best: Packing | None = None
     widest: dict[int, float] = {}
     for arrangement in arrangements:
@@ -112,7 +126,7 @@ def pack(
         if columns not in widest:
             widest[columns] = min(_widest(one, (width - 2 * EDGE) / columns) for one in outlines)
         enough = 1.03 * best.share if best is not None else 0.0
-        best = _packed(outlines, arrangement, width, height, enough, widest[columns]) or best
+        best = _packed(outlines, arrangement, width, height, enough, widest[columns], tallest) or best
     return best
 
 
@@ -123,6 +137,7 @@ def _packed(
     height: float | None,
     enough: float,
     widest: float,
+    tallest: float,
 ) -> Packing | None:
     """Return the scenes in one arrangement, or None unless surfaces cover more than ``enough``."""
     rows = -(-len(outlines) // arrangement.columns)
@@ -145,7 +160,7 @@ def _packed(
                 continue  # without text in the corners even
             at, up = _needed(outlines, arrangement, cell, scale)
             up = max(up, _FLATTEST * cell)
-            if rows * up + strips <= _TALLEST * width * (rows if arrangement.columns == 1 else 1):
+            if rows * up + strips <= tallest * width * (rows if arrangement.columns == 1 else 1):
                 found = made(scale, at, up)
                 if found.share > max(enough, best.share if best is not None else 0.0):
                     best = found

@@ -24,7 +24,7 @@ from landscape.render.scenes.path_names import PathName, place_names
 _GAP = (0.8, 0.4)
 """Space to the side of a text and above or below it, in font sizes."""
 _TITLE_ROW, _LEGEND_ROW = 1.25, 1.4
-_HEAD_WIDTHS, _NOTE_WIDTHS = (0.62, 0.44, 0.3), (1.0, 0.64, 0.46, 0.32)
+_HEAD_WIDTHS, _NOTE_WIDTHS = (0.62, 0.44, 0.3, 1.0), (1.0, 0.64, 0.46, 0.32)
 """Widths of titles and legends, and of notes, as fractions of a panel."""
 _SHORT_BAR = 7.5
 _MIN_UNIT = 5.0
