@@ -83,7 +83,8 @@ class Camera:
     def image_plane(self, points: np.ndarray) -> np.ndarray:
         """Return points ``(..., 3)`` projected to the plane of the focal point, ``(..., 2)`` in units of length."""
         right, up, depth = np.moveaxis((np.asarray(points) - self.position) @ self.axes.T, -1, 0)
-        return np.stack([right, up], -1) * (self.distance / -depth)[..., None]
+        plane: np.ndarray = np.stack([right, up], -1) * (self.distance / -depth)[..., None]
+        return plane
 
     def pixels_per_unit(self, size: tuple[int, int]) -> float:
         """Return the pixels per unit of length at the focal point, across the line of sight."""

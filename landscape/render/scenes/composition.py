@@ -185,13 +185,13 @@ def compose(
             notes += _through_notes(surfaces, steps, interpolate)
         ticks_for = partial(make_ticks, scale, (x_label, y_label, metric_label(metric)))
         text = StillText(panel_titles(surfaces, options), handles, notes, bar=options.axes)
+        huds: list[HUD] = []
         if still and not animated:
             fitted = fit_still(figure, size, text, marks, panels, options, scale, ticks_for)
-            panels, view, camera, layout = fitted.panels, fitted.view, fitted.camera, fitted.layout
+            panels, view, camera, layout = list(fitted.panels), fitted.view, fitted.camera, fitted.layout
             titles, note, ticks, names, handles = (
-                fitted.titles, fitted.note, fitted.ticks, fitted.names, fitted.handles,
+                fitted.titles, fitted.note, fitted.ticks, fitted.names, list(fitted.handles),
             )  # fmt: skip
-            huds = []
             keyframes = [[panel] for panel in panels]
         else:
             camera, names = None, ()
@@ -203,7 +203,6 @@ def compose(
             )  # fmt: skip
             titles, parts = fit_titles(figure, text.titles, parts)
             layout = parts()
-            huds = []
             if animated and (any(steps) or any(panel.paths for panel in panels)):
                 readouts: list[Readout] = [
                     ThroughReadout(surface, metric, own) if own else PathReadout(panel, metric, scale)

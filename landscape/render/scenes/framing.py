@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from landscape.render.scenes.axes import TOP_VIEW, AxisTicks, box_lines, thin_ticks, visible_axes
-from landscape.render.scenes.camera import Camera, aimed, hull_points
+from landscape.render.scenes.axes import AxisTicks, box_lines, thin_ticks, visible_axes
+from landscape.render.scenes.camera import TOP_VIEW, Camera, aimed, hull_points
 from landscape.render.scenes.composition import Composition
 
 _HIDDEN, _OPAQUE = 9.0, 18.0

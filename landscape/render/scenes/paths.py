@@ -10,6 +10,7 @@ from landscape.render.height_field import PathSegment, interpolate_path
 from landscape.render.paths import long_runs, nearest, relative_distance, width_factors
 from landscape.render.scenes import actors
 from landscape.render.scenes.panel import TUBE_RADIUS, ScenePanel, ScenePath
+from landscape.render.scenes.path_names import MARKER_RADIUS
 from landscape.render.scenes.vtk_rendering import vtkActor
 
 _WIDEST = 1.25
@@ -22,7 +23,7 @@ _BETWEEN_RINGS = 5.0 * TUBE_RADIUS
 def marker_position(panel: ScenePanel, path: ScenePath, t: float) -> np.ndarray | None:
     """Return the position ``(3,)`` of the marker at the path parameter ``t``; None where there is no surface below."""
     point = interpolate_path(path.segments, t)
-    return None if point is None else panel.positions(point[None], 0.6 * actors.MARKER_RADIUS)[0]
+    return None if point is None else panel.positions(point[None], 0.6 * MARKER_RADIUS)[0]
 
 
 def all_path_actors(

@@ -13,8 +13,8 @@ from matplotlib.colors import to_rgba
 from landscape.render.figure import StyledFigure
 from landscape.render.scenes import overlay
 from landscape.render.scenes.actors import rim_colour
-from landscape.render.scenes.axes import TOP_VIEW, AxisTicks, visible_axes
-from landscape.render.scenes.camera import Camera
+from landscape.render.scenes.axes import AxisTicks, visible_axes
+from landscape.render.scenes.camera import TOP_VIEW, Camera
 from landscape.render.scenes.composition import Composition, compose
 from landscape.render.scenes.framing import fit_camera
 from landscape.render.scenes.legend import draw_legend
@@ -145,8 +145,8 @@ def draw_annotations(ax: Axes, composition: Composition, ticks: AxisTicks) -> No
     """Draw everything that does not depend on the camera: titles, colour bar, legend and note."""
     figure, layout = composition.figure, composition.layout
     if layout.titles:
-        for title, place in zip(composition.titles, layout.titles, strict=True):
-            overlay.draw_title(ax, title, *place)
+        for title, start in zip(composition.titles, layout.titles, strict=True):
+            overlay.draw_title(ax, title, *start)
     for names, place in zip(composition.names, layout.panels, strict=False):
         for name in names:
             at = (place.left + name.at[0], place.bottom + name.at[1])

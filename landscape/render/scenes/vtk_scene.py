@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.colors import to_hex, to_rgb, to_rgba
 
 from landscape.render.scenes import actors
-from landscape.render.scenes.axes import TOP_VIEW, AxisTicks, box_lines
-from landscape.render.scenes.camera import Camera
+from landscape.render.scenes.axes import AxisTicks, box_lines
+from landscape.render.scenes.camera import TOP_VIEW, Camera
 from landscape.render.scenes.composition import Composition
 from landscape.render.scenes.layout import ink
 from landscape.render.scenes.mesh import clip_mesh, surface_mesh
