@@ -14,8 +14,8 @@ from landscape.render.scenes.vtk_rendering import vtkActor
 from landscape.render.scenes.vtk_scene import VTKScene, floor_colour
 from landscape.render.vtk_data import to_array, vtkContourFilter, vtkImageData, vtkPolyData
 
-_OPACITIES = (0.08, 0.55)
-"""Opacity of the outermost and of the innermost isosurface."""
+_OPACITIES, _AROUND_PATHS = (0.08, 0.55), (0.06, 0.3)
+"""Opacity of the outermost and of the innermost isosurface, and where paths go through them."""
 _BALL = 0.02
 """Radius of the lowest point, over a base of 1 by 1."""
 
@@ -59,7 +59,8 @@ class VolumeScene(VTKScene):
         low, high = map(float, scale.transform([scale.vmin, scale.vmax]))
         image = volume_image(panel)
         # Most volumes rise from the inside out: the innermost surface is the lowest.
-        opacities = np.geomspace(_OPACITIES[1], _OPACITIES[0], len(panel.levels))
+        outer, inner = _AROUND_PATHS if panel.paths else _OPACITIES
+        opacities = np.geomspace(inner, outer, len(panel.levels))
         drawn = []
         for height, opacity in zip(panel.levels.tolist(), opacities.tolist(), strict=True):
             mesh = isosurface(image, height)
