@@ -118,9 +118,10 @@ def test_clip_cuts_surface_and_adds_note(pixels, slope):
     figure, (image,), camera = pixels(surface, clip=10.0, view="top")
     said = " ".join(text.get_text() for text in figure.axes[0].texts)
     assert "training loss clipped at 10" in said
-    # log10 loss is 1 + 2 x - y: cut where x = y / 2.
-    for x, y, drawn in ((0.3, 0.9, True), (0.6, 0.9, False), (-0.2, 0.1, True), (0.2, 0.1, False), (1.4, 0.9, False)):
-        pixel = at(image, camera, ((x - 0.5) / 2, y - 0.5, 0.0))
+    # log10 loss is 1 + 2 x - y: cut where x = y / 2. The box ends at the next line of the refined grid.
+    right = 0.5 + 1 / 24
+    for x, y, drawn in ((0.3, 0.9, True), (0.52, 0.9, False), (-0.2, 0.1, True), (0.2, 0.1, False), (0.4, 0.5, False)):
+        pixel = at(image, camera, ((x - (right - 0.5) / 2) / (right + 0.5), y - 0.5, 0.0))
         assert (np.abs(pixel - PLATE).max() > 20) == drawn, (x, y, pixel)
     with pytest.raises(ValueError, match="clip: expected a value above the lowest"):
         render_scene(surface, clip=0.1)
@@ -199,8 +200,8 @@ def test_panels_share_scale_and_colour_bar(pixels, slope, walk):
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert "one" in texts
     assert "other" in texts
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert sorted(labels) == ["Adam", "SGD", "end", "start"]
+    assert {"SGD", "Adam"} <= set(texts), "at the ends of the paths"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["start", "end"]
 
 
 LONG = ("filter-normalized direction 1", "towards checkpoint-000200 of run 7")

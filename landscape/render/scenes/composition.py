@@ -184,7 +184,9 @@ def compose(
         if options.axes:
             notes += _through_notes(surfaces, steps, interpolate)
         ticks_for = partial(make_ticks, scale, (x_label, y_label, metric_label(metric)))
-        text = StillText(panel_titles(surfaces, options), handles, notes, bar=options.axes)
+        text = StillText(
+            panel_titles(surfaces, options), handles, notes, metric_label(metric) if options.axes else None
+        )
         huds: list[HUD] = []
         if still and not animated:
             fitted = fit_still(figure, size, text, marks, panels, options, scale, ticks_for)

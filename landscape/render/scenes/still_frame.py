@@ -27,7 +27,7 @@ _TITLE_ROW, _LEGEND_ROW = 1.25, 1.4
 _HEAD_WIDTHS, _NOTE_WIDTHS = (0.62, 0.44, 0.3, 1.0), (1.0, 0.64, 0.46, 0.32)
 """Widths of titles and legends, and of notes, as fractions of a panel."""
 _SHORT_BAR = 7.5
-_MIN_UNIT = 5.0
+_MIN_UNIT = 4.0
 """Smallest length of a unit of the base, in font sizes, at which axes can be labelled."""
 _CORNERS: tuple[tuple[Corner, Corner, Corner], ...] = (
     ("upper left", "upper right", "lower left"),
@@ -52,13 +52,13 @@ class StillText:
         titles: title of each panel, empty for none.
         handles: entries of the legend.
         notes: parts of the note.
-        bar: True if there is a colour bar.
+        bar: title of the colour bar; None if there is none.
     """
 
     titles: Sequence[str]
     handles: Sequence[Line2D] = ()
     notes: Sequence[str] = ()
-    bar: bool = True
+    bar: str | None = None
 
 
 @dataclass(frozen=True)
@@ -170,12 +170,13 @@ class StillFrame:
         if "legend" in wrapped.in_foot:
             at["legend"] = (low, low + arrangement.foot * em)
         if "bar" in wrapped.in_foot:
-            at["bar"] = (self._width - low - (wrapped.bar + 2 * BAR_PAD) * em, low + BAR_HEIGHT * em)
+            at["bar"] = (self._width - low - self._bar_width(wrapped.bar) * em, low + BAR_HEIGHT * em)
         bar = None
         if "bar" in at:
             left, upper = at["bar"]
+            beside = (self._bar_width(wrapped.bar) - wrapped.bar) / 2
             bar = Rectangle(
-                round(left + BAR_PAD * em), round(upper - 1.95 * em), round(wrapped.bar * em), round(0.65 * em)
+                round(left + beside * em), round(upper - 1.95 * em), round(wrapped.bar * em), round(0.65 * em)
             )
         layout = Layout(
             size=(self._width, height), em=em, panels=tuple(places[:panels]), titles=tuple(titles), bar=bar,
@@ -218,7 +219,7 @@ class StillFrame:
         notes = {
             part: self._note(part * across - _GAP[0] * (part < 1)) for part in _NOTE_WIDTHS[: 4 if panels == 1 else 1]
         }
-        long = bar_length(across) if text.bar else 0.0
+        long = bar_length(across) if text.bar is not None else 0.0
         for head in _HEAD_WIDTHS:
             titles = [overlay.wrapped_title(self._figure, title, head * across * em) for title in text.titles]
             title_width = max(overlay.title_width(self._figure, title) for title in titles) / em
@@ -248,7 +249,7 @@ class StillFrame:
         def block(name: str, panel: int, corner: Corner, size: tuple[float, float]) -> list[Block]:
             return [Block(name, panel, corner, size[0] + _GAP[0], size[1] + _GAP[1])] if min(size) > 0 else []
 
-        bar_size = (bar + 2 * BAR_PAD, BAR_HEIGHT) if bar else (0.0, 0.0)
+        bar_size = (self._bar_width(bar), BAR_HEIGHT) if bar else (0.0, 0.0)
         if panels == 1:
             note, note_size = noted
             for first, second, third in _CORNERS:
@@ -275,6 +276,11 @@ class StillFrame:
             blocks = [*titles, *([] if bar_in_foot else block("bar", columns - 1, "upper right", bar_size))]
             blocks += [] if legend_in_foot else block("legend", 0, "upper left", legend)
             yield frozenset(where), Arrangement(columns, tuple(blocks), foot), note
+
+    def _bar_width(self, length: float) -> float:
+        """Return the width of the colour bar with half a tick label at both ends, or of its title."""
+        title = overlay.axis_text_size(self._figure, self._text.bar or "", is_title=True)[0] / self.em
+        return max(length + 2 * BAR_PAD, title)
 
     @cache  # noqa: B019 - lives as long as its figure
     def _note(self, width: float) -> tuple[str, tuple[float, float]]:

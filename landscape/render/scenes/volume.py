@@ -124,7 +124,9 @@ def compose_volumes(
         if not options.axes:
             lowest, paths = [], []
         handles: Sequence[Line2D] = [*paths, *lowest]
-        text = StillText(panel_titles(surfaces, options), handles, notes, bar=options.axes)
+        text = StillText(
+            panel_titles(surfaces, options), handles, notes, metric_label(metric) if options.axes else None
+        )
         ticks_for = partial(_ticks, vertical, x_label, y_label)
         if still:
             fixed = replace(options, view=given, height=panels[0].height)
