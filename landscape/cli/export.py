@@ -44,7 +44,7 @@ def command(
     .vti                 for ParaView, flat, for topological filters; volumes
     .xdmf                for ParaView: makes it read the surface file itself
     .obj .stl .glb       for mesh programs, Blender and browsers
-    .html                one interactive page for a browser
+    .html                one interactive page for a browser; also of curves
     .csv                 one row per point
     .h5                  the file format of the published scripts of Li et al.
 

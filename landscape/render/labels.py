@@ -85,7 +85,7 @@ def source_name(path: str) -> str:
     if found.parent.name == "checkpoints":  # of a run
         found = found.parent.parent
     name = found.stem if found.suffix in _SUFFIXES else found.name
-    return f"{name} ({key})" if key else name
+    return f"{run_label(name)} ({key})" if key else run_label(name)
 
 
 def plane_notes(surface: Surface) -> tuple[str, ...]:

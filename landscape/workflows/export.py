@@ -41,7 +41,7 @@ def export(
     ``.vti``                   for ParaView, flat; also volumes
     ``.xdmf``                  a description by which ParaView reads the surface file itself, without a copy
     ``.obj .stl .glb``         for mesh programs, Blender and browsers
-    ``.html``                  one interactive page, also for several surfaces side by side
+    ``.html``                  one interactive page: curves, several surfaces side by side, the layers of a volume
     ``.csv``                   one row per point
     ``.h5``                    the file format of the scripts of Li et al. (2018)
     ========================== =========================================================================================
@@ -55,7 +55,7 @@ def export(
         at: the checkpoint to select from a surface through training, the nearest to this step; by default the last,
             and all in ``.pvd``, ``.csv`` and ``.xdmf``.
         z: the layer to select from a volume, the nearest to this coordinate. By default the layer at 0, and the whole
-            volume in ``.vti`` and ``.csv``.
+            volume in ``.vti``, ``.csv`` and ``.html``.
         overwrite: replace files that exist.
 
     Returns:
@@ -84,7 +84,7 @@ def export(
     if suffix == ".html":
         from landscape.render.exports.page import write_page
 
-        loaded, groups = load_scene(sources, trajectories, seed=seed, at=at, z=z)
+        loaded, groups = load_scene(sources, trajectories, seed=seed, at=at, z=z, volumes=True)
         return [write_page(path, loaded, groups, options, overwrite=overwrite)]
     if suffix == ".xdmf":
         if not (z is seed is at is None):

@@ -117,7 +117,8 @@ class Tab:
         """Wait for the next pictures, of which an observer of sizes may request one."""
         frames = "".join("await new Promise(requestAnimationFrame);" for _ in range(4))
         # Reading a pixel waits for the renderer, which may be behind.
-        read = "for (const { canvas } of views) canvas.getContext('2d').getImageData(0, 0, 1, 1);"
+        canvases = "(typeof views === 'undefined' ? [] : views)"  # a page of curves has none
+        read = f"for (const {{ canvas }} of {canvases}) canvas.getContext('2d').getImageData(0, 0, 1, 1);"
         self.run(f"(async () => {{ {frames} {read} }})()")
 
     def run(self, script: str):

@@ -10,15 +10,15 @@ import pytest
 from click.testing import CliRunner
 
 from landscape._utils.provenance import Environment
-from landscape.render.exports import page, page_data
+from landscape.render.exports import page
 from landscape.render.exports.job import ExportOptions
-from landscape.render.exports.page_data import plain_text
+from landscape.render.exports.page_parts import plain_text, provenance_rows
 from landscape.surface.metadata import CheckpointReference, Header, SurfaceMetadata, SweepSettings
 from landscape.surface.surface import FAILED, INTERPOLATED, PENDING, Surface
 
 
 def data_of(surfaces, trajectories=(), **options):
-    return page_data.page_data(surfaces, trajectories, ExportOptions(**options))
+    return page.page_data(surfaces, trajectories, ExportOptions(**options))
 
 
 def write_page(path, surfaces, trajectories=(), overwrite=False, **options):
@@ -129,8 +129,66 @@ def test_page_errors(slope):
     assert "test_loss" not in data_of([nothing])["metrics"]
     with pytest.raises(ValueError, match="no finite value"):
         data_of([nothing], metric="test_loss")
-    with pytest.raises(ValueError, match="a page needs a surface of two axes"):
-        data_of([Surface((surface.x,), {"train_loss": np.ones(9)}, np.ones(9, np.uint8))])
+    curve = Surface((surface.x,), {"train_loss": np.ones(9)}, np.ones(9, np.uint8))
+    with pytest.raises(ValueError, match="the same number of axes on one page"):
+        data_of([surface, curve])
+    with pytest.raises(ValueError, match="expected a metric of the curves, got 'test_loss'"):
+        data_of([curve], metric="test_loss")
+
+
+@pytest.fixture
+def curve():
+    """Return a curve on a descending axis with losses and an accuracy of both splits, a NaN, and a point to come."""
+    x = np.linspace(1, -0.5, 7)
+    loss, status = 0.1 + x**2, np.ones(7, np.uint8)
+    loss[2], status[5] = np.nan, PENDING
+    values = {"train_loss": loss, "train_loss_stderr": loss / 9, "test_loss": 2 * loss, "train_acc": 100 - 9 * x**2}
+    return Surface((x,), values, status, SurfaceMetadata(other={"model": "mlp"}), "line")
+
+
+def test_page_of_curves(curve, walk):
+    path = replace(walk([(0, 0), (1, 0)]), coordinates=np.array([[1.0], [0.0]]))
+    data = data_of([curve, replace(curve, name="other")], [[path], []])
+    assert {name: group["names"] for name, group in data["groups"].items()} == {
+        "loss": ["train_loss", "test_loss"], "acc": ["train_acc"],
+    }  # fmt: skip
+    assert [group["label"] for group in data["groups"].values()] == ["loss", "training accuracy (%)"]
+    assert list(data["groups"]["loss"]["scales"]) == ["log", "linear"]
+    assert data["groups"]["loss"]["scales"]["linear"]["high"] == pytest.approx(2.2)
+    panel = data["panels"][0]
+    np.testing.assert_array_equal(unpacked(panel["x"]), curve.x[::-1])
+    expected = np.where(curve.status == 1, curve.values["train_loss"], np.nan)[::-1]
+    np.testing.assert_array_equal(unpacked(panel["values"]["train_loss"]), expected)
+    np.testing.assert_array_equal(unpacked(panel["paths"][0]["x"]), [1, 0])
+    assert "train_loss_stderr" in panel["values"]
+    assert data["notes"] == ["2 of 14 points not computed", "2 of 14 points not finite"]
+    assert panel["provenance"][:2] == [("Model", "mlp"), ("Grid", "7 points, 6 measured")]
+    assert data_of([curve], metric="train_acc", scale="log")["groups"]["acc"]["scale"] == "log"
+    clipped = data_of([curve], clip=0.5)["groups"]["loss"]["scales"]["linear"]
+    assert clipped["high"] == 0.5
+    assert clipped["notes"] == ["loss clipped at 0.5"]
+
+
+def test_page_of_curves_of_seeds(curve):
+    values = {"train_loss": np.stack([np.ones(7), np.arange(1.0, 8)])}
+    metadata = SurfaceMetadata(SweepSettings(origin="abc", seeds=(3, 5)))
+    both = Surface((curve.x, np.array([3.0, 5.0])), values, np.ones((2, 7), np.uint8), metadata, "s")
+    data = data_of([both])
+    assert [panel["name"] for panel in data["panels"]] == ["seed 3", "seed 5"]
+    np.testing.assert_array_equal(unpacked(data["panels"][1]["values"]["train_loss"]), np.arange(7.0, 0, -1))
+
+
+def test_page_of_a_volume(tmp_path):
+    x, y, z = np.linspace(-1, 1, 5), np.linspace(-1, 1, 4), np.array([1.0, 0.0, -1.0])
+    loss = 0.1 + x**2 + y[:, None] ** 2 + (z[:, None, None] - 0.5) ** 2
+    volume = Surface((x, y, z), {"train_loss": loss}, np.ones(loss.shape, np.uint8), name="volume")
+    data = data_in(write_page(tmp_path / "volume.html", volume))
+    (panel,) = data["panels"]
+    np.testing.assert_array_equal(unpacked(panel["z"]), [-1, 0, 1])
+    np.testing.assert_array_equal(unpacked(panel["values"]["train_loss"]), loss[::-1])
+    scale = data["metrics"]["train_loss"]["scales"]["log"]
+    assert (scale["low"], scale["high"]) == pytest.approx((np.log10(loss.min()), np.log10(loss.max())))
+    assert data["labels"][2] == "direction 3"
 
 
 @pytest.mark.parametrize(
@@ -207,7 +265,7 @@ def test_page_provenance(slope):
         settings, checkpoint=CheckpointReference("run/last.pt", 180, 15.0), environment=environment,
         problem={"model": "resnet20", "dataset": "digits"}, started="2026-11-26T20:02:49+00:00",
     )  # fmt: skip
-    assert page_data.provenance_rows(replace(slope(), metadata=metadata)) == [
+    assert provenance_rows(replace(slope(), metadata=metadata)) == [
         ("Model", "resnet20"), ("Dataset", "digits"), ("Samples", "1,200 train"), ("Checkpoint", "run/last.pt"),
         ("Step", "180"), ("Epoch", "15"), ("x direction", "random, seed 0"),
         ("Batch norm", "statistics re-estimated at each point"), ("Precision", "float32 on cpu"),

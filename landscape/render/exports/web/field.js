@@ -5,6 +5,23 @@ const element = (id) => document.getElementById(id);
 const page = JSON.parse(element("data").textContent, decodeArrays);
 const DONE = 1;
 
+/** Values and status of a volume are those of the layer that is shown: its third coordinate is `state.layer`. */
+for (const panel of page.panels ?? []) {
+  if (!panel.z) continue;
+  const { values, status } = panel, size = panel.x.length * panel.y.length, slices = new Map();
+  const cut = (array, k) => array.subarray(k * size, (k + 1) * size);
+  const slice = () => {
+    const k = nearest(panel.z, state.layer);
+    if (!slices.has(k)) {
+      slices.set(k, { values: Object.fromEntries(Object.entries(values).map(([name, array]) => [name, cut(array, k)])), status: cut(status, k) });
+    }
+    return slices.get(k);
+  };
+  for (const key of ["values", "status"]) Object.defineProperty(panel, key, { get: () => slice()[key] });
+}
+/** The layers of all volumes, ascending; empty on a page of planes. */
+const layers = [...new Set(page.panels.flatMap(({ z }) => [...(z ?? [])]))].sort((a, b) => a - b);
+
 /** Decode arrays from base64 of little-endian bytes. */
 function decodeArrays(key, value) {
   if (value === null || typeof value !== "object" || !value.dtype || !value.shape) return value;
@@ -33,6 +50,18 @@ function number(value, digits = 3) {
   const [mantissa, power] = value.toExponential(digits - 1).split("e");
   const raised = [...String(Number(power))].map((c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]).join("");
   return `${Number(mantissa)}×10${raised}`.replace("-", "−");
+}
+
+/** About `n` round values from `low` to `high`, with texts of equal decimals. */
+function roundTicks(low, high, n) {
+  const rough = (high - low) / n, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);
+  const values = [];
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) values.push(k * step);
+  const exact = (d) => values.every((value) => Math.abs(Number(value.toFixed(d)) - value) < 1e-6 * step);
+  const decimals = [0, 1, 2, 3, 4, 5, 6].find(exact) ?? 6;
+  const far = Math.max(Math.abs(low), Math.abs(high)) >= 1e5 || step < 1e-5;
+  return { values, texts: values.map((value) => (far ? number(value, 4) : (value + 0).toFixed(decimals).replace(/^-(?=0(\.0*)?$)/, "").replace("-", "−"))) };
 }
 
 // Interpolation between measured points, as in landscape._utils.interpolation ------------------------------------

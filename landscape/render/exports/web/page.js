@@ -4,7 +4,7 @@ const steps = [...new Set(page.panels.flatMap((panel) => panel.paths.flatMap((pa
 steps.sort((a, b) => a - b);
 const state = {
   metric: page.metric, scale: page.metrics[page.metric].scale, contours: true, smooth: true, floor: false, top: 100, step: steps.length - 1,
-  hidden: new Set(),
+  layer: layers.length ? layers[nearest(layers, 0)] : 0, hidden: new Set(),
 };
 const BEST = "\n lowest", ORIGIN = "\n origin"; // keys in `hidden` that no path has as a name
 const views = [];
@@ -27,7 +27,7 @@ function best(panel) {
 }
 
 /** True if the origin of a plane without paths is marked; the best point has its own mark. */
-const marksOrigin = ({ paths, x, y }, found) => !paths.length && !(found && found.x === 0 && found.y === 0) && x[0] <= 0 && x.at(-1) >= 0 && y[0] <= 0 && y.at(-1) >= 0;
+const marksOrigin = ({ paths, x, y, z }, found) => !paths.length && (!z || z[nearest(z, state.layer)] === 0) && !(found && found.x === 0 && found.y === 0) && x[0] <= 0 && x.at(-1) >= 0 && y[0] <= 0 && y.at(-1) >= 0;
 
 // Drawing -------------------------------------------------------------------------------------------------------------
 
@@ -68,6 +68,7 @@ function change(part) {
 function remember() {
   const { metric, scale, contours, smooth, floor, top, step } = state;
   const entries = { metric, scale, contours, smooth, floor, top, step };
+  if (layers.length) entries.layer = state.layer;
   if (state.hidden.size) entries.hidden = JSON.stringify([...state.hidden]);
   entries.view = camera.above ? "above" : `${camera.azimuth.toFixed(1)},${camera.elevation.toFixed(1)},${camera.zoom.toFixed(3)}`;
   if (element("theme").value !== "auto") entries.theme = element("theme").value;
@@ -86,6 +87,8 @@ function stateFromAddress() {
   for (const key of ["metric", "scale"]) if (parameters.has(key)) part[key] = parameters.get(key);
   for (const key of ["contours", "smooth", "floor"]) if (parameters.has(key)) part[key] = parameters.get(key) === "true";
   within("top", 2, 100);
+  const layer = Number(parameters.get("layer"));
+  if (layers.length && parameters.has("layer") && Number.isFinite(layer)) part.layer = layers[nearest(layers, layer)];
   within("step", Math.min(0, steps.length - 1), steps.length - 1);
   try { part.hidden = new Set(JSON.parse(parameters.get("hidden") ?? "[]")); } catch { part.hidden = new Set(); }
   const view = parameters.get("view"), numbers = (view ?? "").split(",").map(Number);
@@ -198,6 +201,7 @@ function connectControls() {
   element("smooth").onchange = (event) => change({ smooth: event.target.checked });
   element("floor").onchange = (event) => { state.floor = event.target.checked; compose(); change({}); };
   element("top").oninput = (event) => change({ top: Number(event.target.value) });
+  element("layer").oninput = (event) => change({ layer: layers[Number(event.target.value)] });
   element("step").oninput = (event) => change({ step: Number(event.target.value) });
   element("theme").onchange = (event) => { setTheme(event.target.value); remember(); };
   element("play").onclick = play;
@@ -217,11 +221,13 @@ async function play() {
   if (player) {
     player = null;
   } else {
-    const mine = (player = {}), stride = Math.max(1, Math.round(steps.length / 200));
+    // Those who ask for less motion see ten stages, a second each.
+    const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches, stages = isCalm ? 10 : 200;
+    const mine = (player = {}), stride = Math.max(1, Math.round(steps.length / stages));
     element("play").textContent = "pause";
     for (let step = state.step === steps.length - 1 ? 0 : state.step; player === mine && step < steps.length; step += stride) {
       change({ step });
-      await new Promise((resolve) => setTimeout(resolve, 40));
+      await new Promise((resolve) => setTimeout(resolve, isCalm ? 1000 : 40));
     }
     if (player === mine) {
       change({ step: steps.length - 1 });
@@ -252,6 +258,8 @@ function build() {
     if (count === 1) element("stage").append(section.querySelector(".side"));
   });
   element("metric").replaceChildren(...Object.entries(page.metrics).map(([name, { label }]) => new Option(label, name)));
+  element("layer-label").hidden = layers.length === 0;
+  element("layer").max = Math.max(0, layers.length - 1);
   element("steps").hidden = steps.length === 0;
   element("step").max = Math.max(0, steps.length - 1);
   element("smooth-label").hidden = page.panels.every(({ refinement }) => refinement === 1);

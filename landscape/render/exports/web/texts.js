@@ -10,6 +10,8 @@ function showControls() {
   element("floor").checked = state.floor;
   element("top").value = state.top;
   element("top-value").textContent = number(valueAt(ceiling(scale), scale));
+  element("layer").value = nearest(layers, state.layer);
+  element("layer-value").textContent = layers.length ? number(state.layer) : "";
   element("step").value = state.step;
   const path = page.panels.flatMap((panel) => panel.paths).find(({ step }) => step.includes(steps[state.step]));
   element("step-value").textContent = path ? `${steps[state.step]}, epoch ${number(path.epoch[path.step.indexOf(steps[state.step])])}` : "";
@@ -100,7 +102,8 @@ function tipText({ panel }, spot, point) {
     return [...rows, `at (${number(path.x[n])}, ${number(path.y[n])})`].join("\n");
   }
   const k = point.j * panel.x.length + point.i;
-  const rows = [`${page.labels[0]}: ${number(panel.x[point.i])}`, `${page.labels[1]}: ${number(panel.y[point.j])}`];
+  const rows = [`${page.labels[0]}: ${number(panel.x[point.i])}`, `${page.labels[1]}: ${number(panel.y[point.j])}`,
+    ...(panel.z ? [`${page.labels[2]}: ${number(panel.z[nearest(panel.z, state.layer)])}`] : [])];
   for (const [name, { label }] of Object.entries(page.metrics)) {
     const error = panel.values[`${name}_stderr`];
     rows.push(`${label}: ${number(panel.values[name][k])}${error ? ` ± ${number(error[k])}` : ""}`);

@@ -26,7 +26,7 @@ class View {
   }
 
   field() {
-    const key = `${state.metric} ${state.scale} ${state.smooth}`;
+    const key = `${state.metric} ${state.scale} ${state.smooth} ${this.panel.z ? nearest(this.panel.z, state.layer) : ""}`;
     if (!this.fields.has(key)) this.fields.set(key, new Field(this.panel, state.metric, current(), state.smooth));
     return this.fields.get(key);
   }
@@ -305,16 +305,4 @@ class View {
     }
     return null;
   }
-}
-
-/** About `n` round values from `low` to `high`, with texts of equal decimals. */
-function roundTicks(low, high, n) {
-  const rough = (high - low) / n, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);
-  const values = [];
-  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) values.push(k * step);
-  const exact = (d) => values.every((value) => Math.abs(Number(value.toFixed(d)) - value) < 1e-6 * step);
-  const decimals = [0, 1, 2, 3, 4, 5, 6].find(exact) ?? 6;
-  const far = Math.max(Math.abs(low), Math.abs(high)) >= 1e5 || step < 1e-5;
-  return { values, texts: values.map((value) => (far ? number(value, 4) : (value + 0).toFixed(decimals).replace(/^-(?=0(\.0*)?$)/, "").replace("-", "−"))) };
 }

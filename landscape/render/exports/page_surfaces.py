@@ -1,16 +1,16 @@
-"""The data of an interactive page: values, scales, ticks, paths and provenance of surfaces, as JSON holds them."""
+"""Surfaces, layers of volumes, and the paths on them, as data of a page in three dimensions."""
 
 from __future__ import annotations
 
-import base64
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.exports.job import ExportOptions
+from landscape.render.exports.page_parts import PATH_ARRAYS, pack, plain_text, provenance_rows, to_json
 from landscape.render.height_field import refinement_factor, require_plane
 from landscape.render.labels import short_axis_labels
 from landscape.render.paths import relative_distance, width_factors
@@ -32,31 +32,23 @@ from landscape.render.style import TRAJECTORY_COLOURS, colour_map, colour_map_na
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import DONE, INTERPOLATED, STOPPED, Surface
 
-_PATH_ARRAYS = ("step", "epoch", "loss", "surface_loss", "distance", "learning_rate")
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _COLOUR_STOPS = 33
 _TURN, _ELEVATION = 14.0, 40.0
 """Angle between the camera and an axis of the first view, and its least elevation, in degrees."""
-_BN = {"checkpoint": "statistics of the checkpoint", "recalibrate": "statistics re-estimated at each point"}
 
 _OPTIONS = SceneOptions(smooth=False)
 """The page itself interpolates, so that the file holds the measured points alone."""
 
 
-def page_data(
-    surfaces: Sequence[Surface], trajectories: Trajectories = (), options: ExportOptions | None = None
-) -> dict[str, Any]:
-    """Return the data of a page as lists and dicts.
-
-    The arguments are those of :func:`~landscape.render.exports.page.write_page`. Arrays are ``{"dtype", "shape",
-    "data"}`` with base64 of little-endian bytes.
+def surfaces_data(surfaces: Sequence[Surface], trajectories: Trajectories, options: ExportOptions) -> dict[str, Any]:
+    """Return the data of a page of surfaces of two axes, or of volumes, whose layers have one scale.
 
     Raises:
-        ValueError: a surface without two axes, no such metric on all surfaces, or nothing to draw.
+        ValueError: a surface without two or three axes, no such metric on all surfaces, or nothing to draw.
     """
-    options = options or ExportOptions()
-    for surface in surfaces:
-        require_plane(surface, "a page")
+    layers = [_layers(surface) for surface in surfaces]
+    for layer in (layer for of_one in layers for layer in of_one):
+        require_plane(layer, "a page")
     groups = trajectories_per_panel(trajectories, len(surfaces))
     shared = [name for name in surfaces[0].metrics if all(name in surface.values for surface in surfaces)]
     metric = options.metric or (shared[0] if shared else None)
@@ -66,7 +58,7 @@ def page_data(
     metrics: dict[str, Any] = {}
     first_panels: list[ScenePanel] = []
     for name in shared:
-        found = _metric_views(surfaces, groups, name, options, is_first=name == metric)
+        found = _metric_views(surfaces, layers, groups, name, options, is_first=name == metric)
         if found:
             default, scales, panels = found
             first_panels = panels if name == metric else first_panels
@@ -84,7 +76,7 @@ def page_data(
     return {
         "title": options.title or " · ".join(names) or "surface",
         "heading": options.title or ("" if len(surfaces) > 1 else surfaces[0].name),
-        "labels": [plain_text(label) for label in labels],
+        "labels": [plain_text(label) for label in labels] + ["direction 3"] * any(s.is_volume for s in surfaces),
         "axesNote": axes_note,
         "metric": metric,
         "metrics": metrics,
@@ -95,8 +87,26 @@ def page_data(
     }
 
 
+def _layers(surface: Surface) -> list[Surface]:
+    """Return the layers of a volume, the one nearest to zero first; of a plane, itself."""
+    if not surface.is_volume:
+        return [surface]
+    order = sorted(range(len(surface.coordinates[2])), key=lambda k: abs(surface.coordinates[2][k]))
+    return [
+        replace(
+            surface,
+            coordinates=surface.coordinates[:2],
+            values={name: values[k] for name, values in surface.values.items()},
+            status=surface.status[k],
+            estimates={},
+        )
+        for k in order
+    ]
+
+
 def _metric_views(
     surfaces: Sequence[Surface],
+    layers: Sequence[Sequence[Surface]],
     trajectories: Sequence[Sequence[Trajectory]],
     metric: str,
     options: ExportOptions,
@@ -113,7 +123,7 @@ def _metric_views(
     values = [surface.metric(metric)[surface.status == DONE] for surface in surfaces]
     try:
         default = metric_scale(metric, values, scale).kind
-        view, panels = _view(surfaces, trajectories, metric, default, clip)
+        view, panels = _view(surfaces, layers, trajectories, metric, default, clip)
     except ValueError:
         if is_first:
             raise
@@ -123,12 +133,13 @@ def _metric_views(
     views: dict[str, Any] = {default: view}
     for kind in ("log" if positive else "symlog", "linear"):
         if kind not in views:
-            views[kind] = _view(surfaces, trajectories, metric, kind, clip)[0]
+            views[kind] = _view(surfaces, layers, trajectories, metric, kind, clip)[0]
     return default, {kind: views[kind] for kind in SCALE_KINDS if kind in views}, panels
 
 
 def _view(
     surfaces: Sequence[Surface],
+    layers: Sequence[Sequence[Surface]],
     trajectories: Sequence[Sequence[Trajectory]],
     metric: str,
     kind: str,
@@ -136,7 +147,8 @@ def _view(
 ) -> tuple[dict[str, Any], list[ScenePanel]]:
     """Return range, ticks and contour levels of one metric on one kind of scale, as heights on that scale."""
     scale = shared_scale(surfaces, metric, kind, clip)
-    panels = make_panels(surfaces, trajectories, metric, scale, _OPTIONS, refine=False)
+    panels = make_panels([each[0] for each in layers], trajectories, metric, scale, _OPTIONS, refine=False)
+    whole = [replace(panel, surface=surface) for panel, surface in zip(panels, surfaces, strict=True)]
     ticks, levels = scale.ticks(6), scale.levels()
     decades = np.log10(np.abs(levels), where=levels != 0, out=np.full(levels.shape, 0.5))
     return {
@@ -151,30 +163,14 @@ def _view(
         "values": levels.tolist(),
         # Powers of ten are drawn in white, as in scenes.
         "decades": (np.abs(decades - np.round(decades)) < 1e-9).tolist() if scale.kind != "linear" else [],
-        "panels": [[plain_text(note) for note in scene_notes([panel], metric, scale, _OPTIONS)] for panel in panels],
+        "panels": [[plain_text(note) for note in scene_notes([panel], metric, scale, _OPTIONS)] for panel in whole],
     }, panels
-
-
-def plain_text(text: str) -> str:
-    r"""Return a label with mathtext as plain text: ``$3\times10^{-5}$`` becomes ``3×10⁻⁵``."""
-    if "$" not in text:
-        return text
-    for command, character in (
-        (r"\times", "×"),
-        (r"\lambda", "λ"),
-        (r"\,", " "),
-        (r"_{\min}", "ₘᵢₙ"),
-        (r"_{\max}", "ₘₐₓ"),
-    ):
-        text = text.replace(command, character)
-    parts = text.replace("$", "").split("^{")
-    rest = (part.partition("}") for part in parts[1:])
-    return parts[0] + "".join(power.translate(_SUPERSCRIPTS) + after for power, _, after in rest)
 
 
 def _panel_data(surface: Surface, panel: ScenePanel, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values along ascending axes, NaN where there are none, and the checkpoints of the paths."""
     flips = tuple(slice(None, None, -1 if axis[0] > axis[-1] else 1) for axis in surface.coordinates[::-1])
+    third = {"z": pack(np.sort(surface.coordinates[2]))} if surface.is_volume else {}
     names = [*metrics, *(f"{name}_stderr" for name in metrics if f"{name}_stderr" in surface.values)]
     known = {name: np.isin(surface.status, (DONE, INTERPOLATED)) for name in names}
     if surface.metrics[0] in known:  # points stopped above a bound have a loss up to which they are drawn
@@ -182,21 +178,22 @@ def _panel_data(surface: Surface, panel: ScenePanel, metrics: Mapping[str, Any])
     dark = dict(zip(TRAJECTORY_COLOURS, path_colours(True), strict=True))
     return {
         "name": surface.name,
-        "x": _pack(np.sort(surface.x)),
-        "y": _pack(np.sort(surface.y)),
-        "values": {name: _pack(np.where(known[name], surface.values[name], np.nan)[flips]) for name in names},
-        "status": _pack(np.asarray(surface.status, np.uint8)[flips]),
-        "refinement": refinement_factor(surface.shape),
+        "x": pack(np.sort(surface.x)),
+        "y": pack(np.sort(surface.y)),
+        **third,
+        "values": {name: pack(np.where(known[name], surface.values[name], np.nan)[flips]) for name in names},
+        "status": pack(np.asarray(surface.status, np.uint8)[flips]),
+        "refinement": refinement_factor(surface.shape[-2:]),
         "provenance": provenance_rows(surface),
-        "metadata": _to_json(surface.metadata.to_json()),
+        "metadata": to_json(surface.metadata.to_json()),
         "paths": [
             {
                 "name": path.trajectory.name,
                 "colours": [path.colour, dark[path.colour]],
-                "widths": _pack(_widths(path.trajectory)),
-                "x": _pack(path.trajectory.coordinates[:, 0]),
-                "y": _pack(path.trajectory.coordinates[:, 1]),
-                **{name: _pack(np.asarray(getattr(path.trajectory, name), np.float64)) for name in _PATH_ARRAYS},
+                "widths": pack(_widths(path.trajectory)),
+                "x": pack(path.trajectory.coordinates[:, 0]),
+                "y": pack(path.trajectory.coordinates[:, 1]),
+                **{name: pack(np.asarray(getattr(path.trajectory, name), np.float64)) for name in PATH_ARRAYS},
             }
             for path in panel.paths
         ],
@@ -207,43 +204,6 @@ def _widths(trajectory: Trajectory) -> np.ndarray:
     """Return the width of a path at each checkpoint, at most 1: thinner where it is farther from the plane."""
     relative = relative_distance(trajectory)
     return np.ones(len(trajectory)) if relative is None else np.asarray(width_factors(relative), np.float64)
-
-
-def provenance_rows(surface: Surface) -> list[tuple[str, str]]:
-    """Return the origin of a surface in words: rows of a name and a text, without those that are unknown."""
-    metadata, (ny, nx) = surface.metadata, surface.shape
-    rows: list[tuple[str, object]] = []
-    settings = metadata.settings
-    problem: Mapping[str, Any] = metadata.problem or (settings.problem if settings else None) or metadata.other
-    rows += [(name.capitalize(), problem.get(name)) for name in ("model", "dataset")]
-    if settings:
-        rows += [("Samples", ", ".join(f"{count:,} {split}" for split, count in settings.samples.items()))]
-    if checkpoint := metadata.checkpoint:
-        rows += [("Checkpoint", checkpoint.path), ("Step", checkpoint.step), ("Epoch", checkpoint.epoch)]
-    if settings:
-        rows += [(f"{axis} direction", text) for axis, text in zip("xyz", settings.axes_are, strict=False)]
-        rows += [("Batch norm", _BN.get(settings.bn, settings.bn))]
-        rows += [("Precision", f"{settings.dtype} on {settings.device}")]
-    done = int((surface.status == DONE).sum())
-    rows += [("Grid", f"{nx} × {ny} points, {done:,} measured")]
-    times = [time[:16].replace("T", " ") for time in (metadata.started, metadata.finished) if time]
-    rows += [("Computed", " to ".join(times) + " UTC" * bool(times))]
-    if metadata.environment:
-        packages = metadata.environment.packages
-        rows += [("Command", metadata.environment.command)]
-        rows += [("Versions", ", ".join(f"{name} {version}" for name, version in packages.items() if version))]
-    return [
-        (name, f"{value:g}" if isinstance(value, float) else str(value))
-        for name, value in rows
-        if value not in (None, "")
-    ]
-
-
-def _pack(array: np.ndarray) -> dict[str, Any]:
-    array = np.ascontiguousarray(array)
-    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    data = base64.b64encode(array.tobytes()).decode("ascii")
-    return {"dtype": array.dtype.str[1:], "shape": list(array.shape), "data": data}
 
 
 def _colour_stops(metric: str) -> list[str]:
@@ -264,12 +224,3 @@ def _default_view(panels: Sequence[ScenePanel]) -> list[float]:
     )
     quarter, turn = divmod(azimuth, 90.0)
     return [90.0 * quarter + (_TURN if turn < 45 else 90 - _TURN), max(elevation, _ELEVATION)]
-
-
-def _to_json(value: object) -> object:
-    """Return ``value`` without NaN and infinity, which JSON does not allow."""
-    if isinstance(value, Mapping):
-        return {str(key): _to_json(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_to_json(part) for part in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
