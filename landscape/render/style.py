@@ -33,9 +33,12 @@ NOISE_HATCH = "xxxx"
 """Hatching of the region that is indistinguishable from the origin."""
 
 TRAJECTORY_COLOURS = (
-    "#e31a1c", "#111111", "#ff9d1c", "#f159c8", "#7a4419", "#ffffff", "#35d6f0", "#a3005c", "#ffd11a", "#7f7f7f",
+    "#e31a1c", "#111111", "#ff9010", "#e83fb8", "#2f55e6", "#ffffff", "#40dcf6", "#7d0a4e", "#ffe030", "#a4a4a4",
 )  # fmt: skip
-"""Colours of paths on viridis or white; in grey print, ``TRAJECTORY_MARKERS`` tell them apart. Each gets a halo."""
+"""Colours of paths on viridis or white, also for readers without red or green cones; each gets a halo.
+
+In grey print, ``TRAJECTORY_MARKERS`` tell them apart.
+"""
 TRAJECTORY_MARKERS = ("o", "s", "^", "D", "v", "P", "<", "X", ">", "h")
 MAX_PATHS = 6
 """Number of paths that a reader can tell apart in one plot."""

@@ -176,3 +176,40 @@ def test_optimizers_have_colours_of_their_own() -> None:
     assert len(set(both)) == 3
     assert style.path_indices(["adamantine"]) == [0], "no optimizer, though it begins like one"
     assert len(style.path_indices([f"run {k}" for k in range(40)])) == 40
+
+
+# Without red cones (protanopia), green cones (deuteranopia), and with all: linear sRGB to linear sRGB (Machado,
+# Oliveira and Fernandes, A Physiologically-Based Model for Simulation of Color Vision Deficiency, IEEE TVCG 15, 2009).
+VISION = {
+    "all cones": np.eye(3),
+    "protanopia": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+}
+
+
+def lab(linear: np.ndarray) -> np.ndarray:
+    """Return CIELAB (D65) of linear sRGB."""
+    matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = linear @ matrix.T / np.array([0.95047, 1.0, 1.08883])
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
+
+
+@pytest.mark.parametrize("vision", VISION)
+@pytest.mark.parametrize("colours", [style.TRAJECTORY_COLOURS, style.CURVE_COLOURS])
+def test_colours_differ_for_all_readers(colours, vision):
+    rgb = np.array([matplotlib.colors.to_rgb(colour) for colour in colours])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = lab(np.clip(linear @ VISION[vision].T, 0, 1))
+    away = np.linalg.norm(seen[:, None] - seen[None], axis=2)[np.triu_indices(len(seen), 1)]
+    assert away.min() > 15, "2 is just noticeable side by side"
+
+
+@pytest.mark.parametrize("name", ["loss", "accuracy", "spread"])
+def test_maps_grow_lighter_in_grey_print(name):
+    light = style.luminance(style.colour_map(name)(np.linspace(0, 1, 64))[:, :3])
+    assert (np.diff(light) > 0).all()
