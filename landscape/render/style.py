@@ -127,7 +127,8 @@ def rc_params(size: str | Size = "column") -> RcParams:
         "svg.fonttype": "path",
         "svg.hashsalt": "landscape",
         "text.usetex": False,
-        "font.family": [s.family],
+        # A character that the first font lacks is taken from the second one.
+        "font.family": [s.family, "DejaVu Sans"],
         "font.serif": ["STIXGeneral", "DejaVu Serif"],
         "font.sans-serif": ["DejaVu Sans"],
         "mathtext.fontset": "stix" if s.family == "serif" else "dejavusans",

@@ -167,7 +167,7 @@ def between(to="runs/adam/checkpoints/step-00000180.pt", points=9) -> Surface:
 
 def test_ends_of_a_line_between_checkpoints() -> None:
     surface = between()
-    assert axis_labels([surface])[0] == "from sgd (0) to adam (1)"
+    assert axis_labels([surface])[0] == "from SGD (0) to Adam (1)"
     drawn = plot_curve(surface).axes
     texts = {text.get_text(): text for text in drawn.texts}
     assert {"sgd\n0.5", "adam\n0.5"} <= set(texts)

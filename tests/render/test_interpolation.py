@@ -34,10 +34,10 @@ def line(low=-0.5, high=1.5, n=9, origin="runs/sgd/checkpoints/step-00000180.pt"
 @pytest.mark.parametrize(
     ("size", "limits", "names"),
     [
-        ("column", (-0.5, 1.5), ("sgd", "adam")),
+        ("column", (-0.5, 1.5), ("SGD", "Adam")),
         ("column", (0, 1), ("a-very-long-name-of-a-run", "another-long-name-of-a-run")),
-        ("icml", (-3, 4), ("sgd-momentum", "adam")),
-        ("slide", (-0.5, 1.5), ("sgd", "adam")),
+        ("icml", (-3, 4), ("sgd-momentum", "Adam")),
+        ("slide", (-0.5, 1.5), ("SGD", "Adam")),
         ("page", (-0.2, 1.2), ("small batch", "large batch")),
     ],
 )
@@ -62,7 +62,7 @@ def test_curves_and_dots_are_the_numbers_of_the_file():
         np.testing.assert_array_equal(dot.get_xydata(), np.stack([given.x[at], given[name][at]], axis=1))
     assert [line.get_xdata()[0] for line in drawn.verticals] == [0.0, 1.0]
     labels = {label.get_text().split("\n")[0]: label.get_text() for label in curves.axes.get_xticklabels()}
-    assert labels["0"] == "0\nsgd\ntraining loss 0.01\ntest loss 0.1"
+    assert labels["0"] == "0\nSGD\ntraining loss 0.01\ntest loss 0.1"
     assert labels["1"] == "1\nadam\ntraining loss 0.02\ntest loss 0.2"
 
 
@@ -96,13 +96,22 @@ def test_two_lines_are_above_each_other(legible):
     assert upper.lines[0].get_color() == upper.lines[2].get_color() != upper.lines[4].get_color()
     assert {"small batch", "large batch", "training", "test"} <= set(legible(figure))
     named = plot([line(to="runs/adam"), line(to="runs/rmsprop")])
-    assert {"sgd (0) to adam (1)", "sgd (0) to rmsprop (1)"} <= set(legible(named))
+    assert {"SGD (0) to Adam (1)", "SGD (0) to RMSprop (1)"} <= set(legible(named))
+
+
+@pytest.mark.parametrize("size", ["column", "slide"])
+def test_lines_between_the_same_ends_name_them_once(legible, size):
+    lines = [line(factor=factor, name=name) for factor, name in ((1, "straight"), (0.5, "aligned"), (0.2, "curve"))]
+    drawn = plot_interpolation(lines, options=CurveOptions(size=size))
+    legible(drawn.figure)
+    shown = [label.get_text() for panel in drawn.curves for label in panel.axes.get_xticklabels()]
+    assert sum("SGD" in text for text in shown) == sum("Adam" in text for text in shown) == 1
 
 
 @pytest.mark.parametrize(
     ("origin", "to", "expected"),
     [
-        ("out/sgd/checkpoints/step-00000180.pt", "out/adam", ("sgd", "adam")),
+        ("out/sgd/checkpoints/step-00000180.pt", "out/adam", ("SGD", "Adam")),
         ("sgd/checkpoints/step-00000010.pt", "sgd/checkpoints/step-00000180.pt", ("step-00000010", "step-00000180")),
         ("a.safetensors", "b.pt", ("a", "b")),
     ],

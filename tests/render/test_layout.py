@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -106,7 +107,8 @@ def test_texts_of_plots_keep_apart(walk, size, count):
     paths = [walk([(0.8, 0.7), (0.3, 0.5), (0.0, 0.0)], "SGD, lr 0.1"), walk([(0.8, 0.7), (-0.5, -0.3)], "Adam")]
     options = ContourOptions(style="heat", size=size, axis_labels=("PC 1 (84% of the variance)", "PC 2 (11%)"))
     if count == 1:
-        figure = plot_contour(surfaces[0], paths, options=options).figure
+        title = "A network of fifty-six layers with shortcuts, trained for fifteen epochs: λ₂ = 0.3"
+        figure = plot_contour(surfaces[0], paths, options=replace(options, title=title)).figure
     else:
         figure = plot_panel(surfaces, [paths] * count, options=options).figure
     assert_apart(figure)

@@ -11,7 +11,7 @@ import numpy as np
 from landscape._utils.interpolation import monotone_cubic, subdivide
 from landscape.analysis.noise import Noise, noise_of
 from landscape.render.colour_bars import add_colour_bar
-from landscape.render.figure import add_note, figure_of, legend_above, round_ticks, small_size
+from landscape.render.figure import add_note, figure_of, legend_above, round_ticks, small_size, wrap_titles
 from landscape.render.height_field import refinement_factor
 from landscape.render.labels import plane_notes
 from landscape.render.missing import (
@@ -146,6 +146,8 @@ def plot_contour(
         fit = None if new is None else new.fit_height if equal else new.draw_without_rendering
         if fit is not None:
             fit()
+            if wrap_titles([axes]):
+                fit()
             paths = name_ends(paths) if options.legend else paths
             if any(path.name is not None for path in paths):
                 legend_above(axes, path_handles(paths))

@@ -237,10 +237,12 @@ def _write_ticks(ax: Axes, plain: Sequence[float], below: Mapping[float, Sequenc
     # All labels have as many lines, or their first ones would not be at the same height.
     lines = [[number, *below.get(x, ())] for x, number in zip(ticks, numbers, strict=True)]
     ax.set_xticks(ticks, labels=["\n".join([*one, *[" "] * (count + 1 - len(one))]) for one in lines])
-    for label in ax.get_xticklabels():
+    # Not ``get_xticklabels``, which leaves out the labels of an upper panel, since they are hidden.
+    labels = [tick.label1 for tick in ax.xaxis.get_major_ticks(len(ticks))]
+    for label in labels:
         label.set_linespacing(1.05)
     figure_of(ax).draw_without_rendering()
-    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    boxes = [label.get_window_extent() for label in labels]
     return dict(zip(ticks, boxes, strict=True))
 
 

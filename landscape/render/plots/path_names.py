@@ -98,7 +98,9 @@ def _placed(ax: Axes, path: PathArtists, obstacles: np.ndarray, taken: Sequence[
         text.set_verticalalignment(_ALONG[up])
         box = text.get_window_extent().padded(0.12 * small_size() * figure_of(ax).dpi / 72)
         low, high = np.asarray(box.min), np.asarray(box.max)
-        inside = bool(np.all(low >= ax.bbox.min) and np.all(high <= ax.bbox.max))
+        # Text is up to a twentieth wider at another resolution, that of the file.
+        slack = np.array([0.025 * (high[0] - low[0]) + 2, 2])
+        inside = bool(np.all(low - slack >= ax.bbox.min) and np.all(high + slack <= ax.bbox.max))
         hit = bool(((obstacles > low) & (obstacles < high)).all(axis=1).any())
         if inside and not hit and not any(box.overlaps(other) for other in taken):
             return text

@@ -4,7 +4,7 @@ const steps = [...new Set(page.panels.flatMap((panel) => panel.paths.flatMap((pa
 steps.sort((a, b) => a - b);
 const state = {
   metric: page.metric, scale: page.metrics[page.metric].scale, contours: true, smooth: true, floor: false, top: 100, step: steps.length - 1,
-  layer: layers.length ? layers[nearest(layers, 0)] : 0, hidden: new Set(),
+  ...(layers.length ? { layer: layers[nearest(layers, 0)] } : {}), hidden: new Set(),
 };
 const BEST = "\n lowest", ORIGIN = "\n origin"; // keys in `hidden` that no path has as a name
 const views = [];
