@@ -25,6 +25,7 @@ from landscape.cli.terminal import echo
     default=0.0,
     help="Fraction of the triangles to remove from a .glb, .obj or .stl.",
 )
+@click.option("--title", metavar="TEXT", help="Title of a page.  [default: the names of the surfaces]")
 @overwrite_option
 def command(
     files: tuple[Path, ...],
