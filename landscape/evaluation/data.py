@@ -109,6 +109,12 @@ def bytes_per_sample(network: Callable[[Any], Any], split: Split) -> int:
     return max([1, *growth])  # nothing is seen of the inside of TorchScript
 
 
+def within_limits(size: int, *splits: Split) -> int:
+    """Return a batch size that is not larger than the splits allow, which may be read when they are needed."""
+    limits = [split.largest_batch for split in splits if isinstance(split, LazySplit)]
+    return min([size, *(limit for limit in limits if limit is not None)])
+
+
 def default_batch_size(
     model: nn.Module, split: Split, device: torch.device, network: Callable[[Any], Any] | None = None
 ) -> int:

@@ -10,7 +10,7 @@ from landscape._utils.own_call import has_own_forward
 from landscape._utils.torch_compat import NormBase
 from landscape._utils.torch_state import clone_each
 from landscape.evaluation.config import DTYPES, EvaluationConfig
-from landscape.evaluation.data import default_batch_size, make_batches
+from landscape.evaluation.data import default_batch_size, make_batches, within_limits
 from landscape.evaluation.engines.base import Engine, EngineContext
 from landscape.evaluation.engines.chunked_loss import LinearHead, find_head
 from landscape.evaluation.engines.selection import select_engine
@@ -69,8 +69,9 @@ class Preparation:
         with self.grad_mode():
             head = self._find_head()
             before = None if head is None else head.inputs
-            self.batch_size = config.batch_size or default_batch_size(
-                self._model, self._samples(self._first, 4), device, before
+            self.batch_size = config.batch_size or within_limits(
+                default_batch_size(self._model, self._samples(self._first, 4), device, before),
+                *problem.splits.values(),
             )
         self.data = self._prepare_data(data_bytes)
         with self.grad_mode():

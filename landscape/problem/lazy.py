@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -18,6 +19,8 @@ from landscape.problem.samples import Samples
 COPIED_BYTES = 2**28
 """Largest size of a data set that is copied into memory (256 MiB). A constant, since the free memory of a machine must
 not decide on the digest of the data."""
+BATCH_BYTES = 2**26
+"""Size of a batch of larger data at most, unless a batch size is given (64 MiB)."""
 DIGEST_SAMPLES = 256
 """Samples of larger data that the digest covers."""
 _MEASURED = 8  # samples whose size stands for that of all
@@ -111,7 +114,7 @@ class LazySplit(Split):
         return len(self._numbers)
 
     def __repr__(self) -> str:
-        return f"<Split of {len(self)} samples, read when they are needed>"
+        return f"<Split: {len(self):,} samples, read when they are needed>"
 
     @property
     def device(self) -> torch.device:
@@ -158,6 +161,16 @@ class LazySplit(Split):
     def is_large(self) -> bool:
         """True if the split would not be copied into memory by default."""
         return self.nbytes > COPIED_BYTES
+
+    @property
+    def largest_batch(self) -> int | None:
+        """Largest number of samples of a batch that is chosen by default, a power of two; None for any.
+
+        Batches of large data take at most :data:`BATCH_BYTES`, whatever the network would take at once.
+        """
+        if not self.is_large:
+            return None
+        return int(2 ** max(math.floor(math.log2(BATCH_BYTES * len(self) / self.nbytes)), 0))
 
     def _sizes(self, splits: Sequence[LazySplit]) -> list[int]:
         found = []

@@ -100,9 +100,9 @@ class Split:
 
         A data set of at most 256 MiB is copied into memory. A larger one is read batch by batch at each point, by the
         worker processes of a loader if it has some; batches are kept as long as half of the free memory is left. If
-        that isn't enough for all, several points are computed in one pass, if reading takes much of the time. The
-        values are those of a copy in memory, bit for bit, and only the digest of such data is one of 256 samples. A
-        memory map of numpy stays one. A stream is copied.
+        that isn't enough for all, several points are computed in one pass, if reading takes much of the time. Values
+        are those of a copy in memory with the same batch size, bit for bit, and only the digest is one of 256 samples.
+        By default, a batch takes at most 64 MiB. A memory map of numpy stays one. A stream is copied.
 
         Args:
             data: a data set or ``DataLoader`` of torch, or any sequence of samples ``(inputs, targets)`` or dicts; with

@@ -184,6 +184,8 @@ def _with_vectors(sample: Any) -> Any:
 
 
 def _vector(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _with_vectors(value)
     if not isinstance(value, list) or not value or isinstance(value[0], str | Tensor | dict):
         return value
     array = np.asarray(value)

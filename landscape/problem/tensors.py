@@ -65,10 +65,12 @@ def to_tensor(value: Any) -> Tensor:
         raise TypeError(f"expected a dense array, got {kind_of(value)}: use toarray()")
     array = np.asanyarray(array)
     if array.dtype.kind not in "biufc":
-        kinds = getattr(value, "dtypes", {})  # of the columns of a table
+        kinds = value.dtypes if hasattr(value, "columns") else {}  # of the columns of a table
         columns = [str(name) for name, kind in kinds.items() if getattr(kind, "kind", "O") not in "biufc"]
         where = f" in {', '.join(columns)}" if columns else ""
-        advice = "encode text and categories first, and stack arrays of one size (np.stack)"
+        advice = "encode text and categories first"
+        if isinstance(value, np.ndarray) and array.dtype.kind == "O":
+            advice += ", and stack arrays of one size (np.stack)"
         raise TypeError(f"expected numbers{where}, got {kind_of(value)} of type {array.dtype}: {advice}")
     base: object = array.base
     if isinstance(array, np.memmap) and not array.flags.writeable and isinstance(base, mmap.mmap):

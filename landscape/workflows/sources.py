@@ -22,7 +22,7 @@ from landscape._utils.torch_state import (
 )
 from landscape.errors import CheckpointError
 from landscape.evaluation.config import EvaluationConfig
-from landscape.evaluation.data import default_batch_size
+from landscape.evaluation.data import default_batch_size, within_limits
 from landscape.geometry.weights import Weights
 from landscape.problem.data.registry import select_splits
 from landscape.problem.given import GivenProblem
@@ -229,9 +229,13 @@ def measured_loss(problem: Problem, split: str, batch_size: int | None = None) -
     with own_forward(problem.model, problem.forward), preserve_random_state(data.device):
         seed_random(0, data.device)
         try:
-            size = batch_size or (128 if problem.forward is None else _modest_batch_size(problem.model, data))
+            size = batch_size or within_limits(
+                128 if problem.forward is None else _modest_batch_size(problem.model, data), data
+            )
             return measure(problem.model, data, problem.loss, {}, size)["loss"]
         except (RuntimeError, ValueError, IndexError):
+            if within_limits(len(data), data) < len(data):  # all at once don't fit
+                raise
             return measure(problem.model, data, problem.loss, {}, batch_size=len(data))["loss"]
 
 

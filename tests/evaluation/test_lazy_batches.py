@@ -215,3 +215,38 @@ def test_a_subset_of_large_data_is_chosen_without_reading(tmp_path, monkeypatch)
     before = files.read
     assert len(subset(split, 10)) == 10
     assert files.read - before <= 8  # for the size
+
+
+def test_resumed_with_or_without_a_copy(tmp_path):
+    """A file that was begun with one is continued with the other, and has the values of an undisturbed sweep."""
+    (tmp_path / "files").mkdir()
+    files = Files(tmp_path / "files")
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    plane, grid = random_plane(model, seed=0), ("-1:1:4", "0:1:3")
+
+    def sweep(split, out, stop=None):
+        problem = Problem(model, {"train": split}, cross_entropy)
+        return compute_surface(problem, plane, grid, config=landscape.SweepConfig(out=tmp_path / out), stop=stop)
+
+    whole = sweep(Split.of(files), "whole.h5").surface
+    for first, second in ((0, None), (None, 0)):
+        polls = iter([False] * 2)
+        begun = sweep(Split.of(files, cache=first), f"{first}.h5", lambda polls=polls: next(polls, True))
+        assert begun.computed == 1
+        surface = sweep(Split.of(files, cache=second), f"{first}.h5").surface
+        assert all(surface.values[name].tobytes() == values.tobytes() for name, values in whole.values.items())
+
+
+def test_batches_of_large_data_are_small(tmp_path, monkeypatch):
+    """However many samples the network would take at once; not of data that could be in memory."""
+    files = Files(tmp_path)
+    model = nn.Linear(3, 2)
+    sizes = []
+    for copied, batch in ((10**6, 100), (100, 100), (100, 1)):
+        monkeypatch.setattr(lazy, "COPIED_BYTES", copied)
+        monkeypatch.setattr(lazy, "BATCH_BYTES", batch)
+        problem = Problem(model, {"train": Split.of(files, cache=0)}, cross_entropy)
+        with open_evaluator(problem, random_plane(model, seed=0)) as evaluate:
+            sizes.append(evaluate.batch_size)
+    assert sizes == [2048, 4, 1]

@@ -109,7 +109,8 @@ def test_classifier(bert, tokenizer):
      ("multi_label_classification", [[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0], [0, 0, 1], [1, 0, 0]], 3)],
 )  # fmt: skip
 def test_labels_that_are_numbers(bert, tokenizer, kind, labels, count):
-    model = type(bert)(type(bert.config)(**{**bert.config.to_dict(), "num_labels": count, "problem_type": kind}))
+    settings = {name: value for name, value in bert.config.to_dict().items() if name not in ("id2label", "label2id")}
+    model = type(bert)(type(bert.config)(**{**settings, "num_labels": count, "problem_type": kind}))
     samples = [{**tokenizer(text), "labels": label} for text, label in zip(TEXTS, labels, strict=True)]
     problem = huggingface.sequence_classifier(model.double().eval(), samples)
     split = problem.splits["train"]

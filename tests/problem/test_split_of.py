@@ -97,6 +97,8 @@ def test_lists_of_numbers_are_vectors():
     split = Split.of(samples)
     assert torch.equal(split.inputs["ids"].float(), X)
     assert split.inputs["pixels"].shape == (N, 2, 3)
+    nested = [{"audio": {"array": X[k].tolist(), "rate": 16000}, "labels": int(Y[k])} for k in range(3)]
+    assert torch.equal(Split.of(nested).inputs["audio"]["array"].float(), X[:3])
     assert Split.of([([1, 2, 3], 0), ([4, 5, 6], 1)]).inputs.tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
@@ -290,6 +292,10 @@ def test_a_table_and_the_name_of_its_column():
     pandas = pytest.importorskip("pandas")
     table = pandas.DataFrame(X.numpy(), columns=["a", "b", "c"]).assign(y=Y.numpy())
     assert Split.of(table, "y").digest() == Split.of(table, targets="y", limit=len(X)).digest() == Split(X, Y).digest()
+    with pytest.raises(TypeError, match="expected numbers in c, got DataFrame"):
+        Split.of(table.assign(c=[*"ab"] * (N // 2)), targets="y")
+    with pytest.raises(TypeError, match="expected numbers, got Series"):
+        Split.of(table.assign(y=pandas.Categorical([*"ab"] * (N // 2))), targets="y")
     with pytest.raises(ValueError, match="no column 'label'; the table has a, b, c, y"):
         Split.of(table, targets="label")
 

@@ -19,7 +19,7 @@ from landscape._utils.own_call import own_forward
 from landscape._utils.torch_compat import NormBase
 from landscape._utils.torch_state import call_without_grad, seed_random
 from landscape.evaluation.config import DTYPES, EvaluationConfig
-from landscape.evaluation.data import default_batch_size, make_batches
+from landscape.evaluation.data import default_batch_size, make_batches, within_limits
 from landscape.evaluation.derivatives.batch_losses import BatchLosses
 from landscape.evaluation.derivatives.differentiable import (
     differentiable_kernels,
@@ -161,6 +161,7 @@ class LossDerivatives:
             self.batch_size = call_without_grad(lambda: default_batch_size(self.model, few, self.device))
             if self.device.type != "cpu":
                 self.batch_size = max(min(self.batch_size, _LEAST), self.batch_size // _GPU_SHARE)
+            self.batch_size = within_limits(self.batch_size, split)
         if self.config.engine != "eager":
             self._network = differentiable_network(self.model, few)
         self._open_losses = BatchLosses(self._problem.loss, self._network, split, self.batch_size, self.device, dtype)
