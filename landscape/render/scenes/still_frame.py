@@ -27,6 +27,8 @@ _TITLE_ROW, _LEGEND_ROW = 1.25, 1.4
 _HEAD_WIDTHS, _NOTE_WIDTHS = (0.62, 0.44, 0.3, 1.0), (1.0, 0.64, 0.46, 0.32)
 """Widths of titles and legends, and of notes, as fractions of a panel."""
 _SHORT_BAR = 7.5
+_COMPARED = 16
+"""Number of arrangements in which views and heights are compared."""
 _MIN_UNIT = 4.0
 """Smallest length of a unit of the base, in font sizes, at which axes can be labelled."""
 _CORNERS: tuple[tuple[Corner, Corner, Corner], ...] = (
@@ -97,6 +99,7 @@ class StillFrame:
         self._figure, self._size, self._text = figure, size, text
         self._width, self._height = size.pixels[0], None if size.grows else size.pixels[1]
         self.em = overlay.em(figure)
+        self._wrapped_notes: dict[float, tuple[str, tuple[float, float]]] = {}
         panels = len(text.titles)
         most = panel_columns(size.style, panels) if size.grows else panels
         # Panels are not stacked where two are legible beside each other, unless the figure has its height.
@@ -114,26 +117,30 @@ class StillFrame:
 
         return size
 
-    def pack(self, outlines: Sequence[Outline], quick: bool = False) -> Packing:
-        """Return the scenes at the scale at which surfaces cover most of the figure.
+    def share(self, outlines: Sequence[Outline]) -> float:
+        """Return the share of the figure that surfaces cover in the best of some arrangements; 0 if none fits."""
+        found = self._packed(outlines, self._candidates[:: 1 + len(self._candidates) // _COMPARED])
+        return found.share if found is not None else 0.0
 
-        Args:
-            outlines: outline of each panel.
-            quick: try only some arrangements.
+    def pack(self, outlines: Sequence[Outline]) -> Packing:
+        """Return the scenes in the arrangement in which surfaces cover most of the figure.
 
         Raises:
             ValueError: the figure is too small for its text.
         """
-        height = None if self._height is None else self._height / self.em
-        tried = [arrangement for arrangement, _ in self._candidates[:: 1 + len(self._candidates) // 16 * quick]]
-        found = pack(outlines, tried, self._width / self.em, height)
-        if found is None or found.scale < _MIN_UNIT:
-            tall = self._height or "any"
+        found = self._packed(outlines, self._candidates)
+        if found is None:
+            size = f"{self._width} pixels" if self._height is None else f"{self._width} x {self._height} pixels"
             raise ValueError(
-                f"{self._width} x {tall} pixels are too few for {len(outlines)} panel(s) with text {self.em:.0f} "
-                "pixels high; choose a larger size, a lower dpi, or a wider style"
+                f"{size} are too few for {len(outlines)} panel(s) with text {self.em:.0f} pixels high; "
+                "choose a larger size, a lower dpi, or a wider style"
             )
         return found
+
+    def _packed(self, outlines: Sequence[Outline], tried: Sequence[tuple[Arrangement, Wrapped]]) -> Packing | None:
+        height = None if self._height is None else self._height / self.em
+        found = pack(outlines, [arrangement for arrangement, _ in tried], self._width / self.em, height)
+        return found if found is not None and found.scale >= _MIN_UNIT else None
 
     def layout(self, packing: Packing) -> tuple[Layout, Wrapped]:
         """Give the figure its height, and return the positions in pixels, and the text as it is wrapped for them."""
@@ -282,14 +289,15 @@ class StillFrame:
         title = overlay.axis_text_size(self._figure, self._text.bar or "", is_title=True)[0] / self.em
         return max(length + 2 * BAR_PAD, title)
 
-    @cache  # noqa: B019 - lives as long as its figure
     def _note(self, width: float) -> tuple[str, tuple[float, float]]:
         """Return the note, wrapped to a width in font sizes, and its size."""
         if not self._text.notes:
             return "", (0.0, 0.0)
-        note = wrap_notes(self._text.notes, 0.97 * width * self.em / self._figure.dpi)
-        wide, high = overlay.small_size_of(self._figure, note)
-        return note, (wide / self.em, high / self.em)
+        if width not in self._wrapped_notes:
+            note = wrap_notes(self._text.notes, 0.97 * width * self.em / self._figure.dpi)
+            wide, high = overlay.small_size_of(self._figure, note)
+            self._wrapped_notes[width] = note, (wide / self.em, high / self.em)
+        return self._wrapped_notes[width]
 
 
 def _rows(text: str) -> int:

@@ -15,7 +15,6 @@ from landscape.render.scenes.camera import Camera, aimed, best_view, filled, par
 from landscape.render.scenes.layout import Layout
 from landscape.render.scenes.options import FigureSize, SceneOptions
 from landscape.render.scenes.outline import Outline, outline
-from landscape.render.scenes.packing import Packing
 from landscape.render.scenes.panel import ScenePanel
 from landscape.render.scenes.path_names import PathName
 from landscape.render.scenes.still_frame import StillFrame, StillText
@@ -83,7 +82,7 @@ def fit_still(
     Raises:
         ValueError: the figure is too small for its text.
     """
-    for short in (True, False) if any(panel.paths for panel in panels) else (False,):
+    for short in (True, False) if marks and any(panel.paths for panel in panels) else (False,):
         handles = list(marks if short else text.handles)
         frame = StillFrame(figure, size, replace(text, handles=handles))
         ticks = ticks_for(frame.narrowest)
@@ -117,17 +116,17 @@ def _fit(
             for k, panel in enumerate(several)
         ]
 
-    def packed(several: Sequence[ScenePanel], view: tuple[float, float]) -> Packing:
-        return frame.pack(outlines(several, view), quick=True)
+    def share(several: Sequence[ScenePanel], view: tuple[float, float]) -> float:
+        return frame.share(outlines(several, view))
 
     heights = _HEIGHTS if options.height is None else (options.height,)
     raised = [[panel.raised(height) for panel in panels] for height in heights]
     views = _promising(raised[len(raised) // 2], options)
     middle = raised[len(raised) // 3]
-    found = {one: score + _SHARE * packed(middle, one).share for one, score in views.items()}
+    found = {one: score + _SHARE * share(middle, one) for one, score in views.items()}
     view = preferred(found)
     # All arrangements are tried for the height that is best among some.
-    panels = max(raised, key=lambda several: packed(several, view).share + _RELIEF * several[0].height)
+    panels = max(raised, key=lambda several: share(several, view) + _RELIEF * several[0].height)
     around = outlines(panels, view)
     packing = frame.pack(around)
     layout, wrapped = frame.layout(packing)
