@@ -28,8 +28,8 @@ COVERED = {
     (None, 1): 0.41, ("page", 1): 0.46, ("neurips", 1): 0.46, ("column", 1): 0.4, ("icml", 1): 0.41, ("slide", 1): 0.26,
     (None, 2): 0.35, ("page", 2): 0.34, ("column", 2): 0.40, ("slide", 2): 0.25, (None, 3): 0.32, ("page", 3): 0.32,
 }  # fmt: skip
-"""Shares of a figure, by size and number of panels, that surfaces cover at least. A slide is much wider than the image of
-a square base: without title, bar and note it would be 27% too, and in its box without any text 32%."""
+"""Shares of a figure, by size and number of panels, that surfaces cover at least. A slide is much wider than the image
+of a square base: without title, bar and note it would be 27% too, and in its box without any text 32%."""
 TITLES = ("resnet56, with shortcuts", "resnet56, without any shortcuts", "vgg9", "resnet110, without shortcuts")
 
 
