@@ -88,8 +88,8 @@ def _scene(*names: str, trajectories: bool = False) -> Figure:
 
     drawn = [surfaces()[name] for name in names]
     if len(drawn) == 1:
-        return render_scene(drawn, paths() if trajectories else (), SceneOptions(size=(480, 380), style="column"))
-    return render_scene(drawn, options=SceneOptions(size=(600, 270)))
+        return render_scene(drawn, paths() if trajectories else (), SceneOptions(size=(440, 350), style="column"))
+    return render_scene(drawn, options=SceneOptions(size=(520, 240)))
 
 
 def _contour(surface: Surface, trajectories: Sequence[Trajectory] = (), style: ContourStyle = "both") -> Figure:
