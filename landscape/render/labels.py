@@ -38,6 +38,15 @@ def short_axis_labels(surfaces: Sequence[Surface]) -> tuple[tuple[str, str], str
     return (x, y), note
 
 
+def short_depth_label(surfaces: Sequence[Surface]) -> str:
+    """Return the label of the third axis of volumes, of a few characters; ``direction 3`` where they differ."""
+    for with_variance in (True, False):
+        found = {_axis_label(surface, 2, with_variance) for surface in surfaces}
+        if len(found) == 1:
+            return found.pop().removeprefix(_FILTER_NORMALIZED).replace(_OF_VARIANCE, "")
+    return "direction 3"
+
+
 def axis_labels(surfaces: Sequence[Surface]) -> tuple[str, str]:
     """Return labels of the x and y axes from the directions' recipes.
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
+from landscape.geometry.recipe import DirectionRecipe
 from landscape.render import Motion, SceneOptions, animate_scene, render_scene
 from landscape.render.scenes import actors
 from landscape.render.scenes.camera import Camera
@@ -89,6 +90,15 @@ def test_axes_and_bar_have_their_own_numbers():
     assert composition.ticks.titles == ("direction 1", "direction 2", "direction 3")
     np.testing.assert_array_equal(composition.bar_ticks.heights, composition.contours)
     assert "lowest point (0.01)" in [handle.get_label() for handle in composition.legend_handles]
+
+
+def test_axes_are_named_after_their_directions():
+    ratios = (0.8, 0.15, 0.04)
+    recipes = tuple(DirectionRecipe(kind="pca", explained_variance_ratio=ratio) for ratio in ratios)
+    along = replace(volume(), metadata=SurfaceMetadata(recipes=recipes))
+    assert compose_volumes([along], SMALL).ticks.titles == ("PC 1 (80%)", "PC 2 (15%)", "PC 3 (4%)")
+    other = replace(along, metadata=SurfaceMetadata(recipes=(*recipes[:2], DirectionRecipe(kind="pca"))))
+    assert compose_volumes([along, other], replace(SMALL, size=(800, 400))).ticks.titles[2] == "PC 3"
 
 
 def test_pixels_of_a_volume(needs_gl):

@@ -15,7 +15,7 @@ from landscape.geometry.trajectory import Trajectory
 from landscape.render import style as styles
 from landscape.render.figure import wrap_notes
 from landscape.render.height_field import Box, HeightField, PathSegment
-from landscape.render.labels import short_axis_labels
+from landscape.render.labels import short_axis_labels, short_depth_label
 from landscape.render.paths import distance_notes
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.scenes import overlay
@@ -127,7 +127,7 @@ def compose_volumes(
         text = StillText(
             panel_titles(surfaces, options), handles, notes, metric_label(metric) if options.axes else None
         )
-        ticks_for = partial(_ticks, vertical, x_label, y_label)
+        ticks_for = partial(_ticks, vertical, (x_label, y_label, short_depth_label(surfaces)))
         if still:
             fixed = replace(options, view=given, height=panels[0].height)
             fitted = fit_still(figure, figure_size, text, [*paths[-2:], *lowest], panels, fixed, vertical, ticks_for)
@@ -166,9 +166,9 @@ def compose_volumes(
     )
 
 
-def _ticks(vertical: Scale, x_label: str, y_label: str, width: float) -> AxisTicks:
-    ticks = make_ticks(vertical, (x_label, y_label, ""), width)
-    return replace(ticks, titles=(*ticks.titles[:2], "direction 3"))
+def _ticks(vertical: Scale, labels: tuple[str, str, str], width: float) -> AxisTicks:
+    ticks = make_ticks(vertical, labels, width)
+    return replace(ticks, titles=(*ticks.titles[:2], labels[2]))
 
 
 def _panel(
