@@ -222,6 +222,36 @@ def free_names(folder: Path, path: Path) -> Iterator[Path]:
             yield target
 
 
+_locked: set[int] = set()
+
+
+def close_when_forked(handle: int) -> None:
+    """Let processes that are forked from this one give up an open file that is locked.
+
+    They share its lock otherwise, and may live longer: the processes of a ``DataLoader`` notice only after seconds that
+    their parent was killed.
+    """
+    _locked.add(handle)
+
+
+def close_locked(handle: int) -> None:
+    """Close a file, which releases its lock; needed for those of :func:`close_when_forked`."""
+    _locked.discard(handle)
+    os.close(handle)
+
+
+def _give_up_locks() -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for handle in _locked:
+        os.dup2(null, handle)  # the number stays taken: objects that were forked as well close it
+    os.close(null)
+    _locked.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_give_up_locks)
+
+
 @contextmanager
 def exclusive(folder: Path, on_busy: OnError) -> Iterator[int | None]:
     """Hold an exclusive lock on a directory inside the block; the system releases it if the process is killed.
@@ -244,9 +274,10 @@ def exclusive(folder: Path, on_busy: OnError) -> Iterator[int | None]:
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 raise on_busy(f"{folder} is in use by another process; wait until it ends, or stop it") from error
+        close_when_forked(handle)
         yield handle
     finally:
-        os.close(handle)
+        close_locked(handle)
 
 
 def sync(path: Path) -> None:

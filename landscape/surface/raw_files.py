@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from landscape._utils.files import require_regular_file
+from landscape._utils.files import close_locked, close_when_forked, require_regular_file
 from landscape.errors import StoreError
 
 fcntl: ModuleType | None
@@ -54,6 +54,7 @@ def lock(handle: int, path: Path) -> bool:
                 f"{path} is open in another process: a second writer is refused; wait for the first, or end it"
             ) from error
         return False
+    close_when_forked(handle)
     return True
 
 
@@ -76,7 +77,7 @@ def locked(path: Path) -> Iterator[bool]:
     try:
         yield lock(handle, path)
     finally:
-        os.close(handle)
+        close_locked(handle)
 
 
 class _FileObject:
@@ -94,7 +95,7 @@ class _FileObject:
     def close(self) -> None:
         """Close the file."""
         if self._handle >= 0:
-            os.close(self._handle)
+            close_locked(self._handle)
             self._handle = -1
 
     @property
@@ -152,6 +153,7 @@ class DeferredErrorFile(_FileObject):
     def __init__(self, path: Path, handle: int | None = None) -> None:
         self._path, self._take_lock = path, handle is None
         super().__init__(os.open(path, os.O_RDWR | os.O_CREAT, 0o666) if handle is None else os.dup(handle))
+        close_when_forked(self._handle)
         self._error: OSError | None = None
 
     def __enter__(self) -> Self:
@@ -297,7 +299,7 @@ class DatasetWriter:
     def close(self) -> None:
         """Close the file and release its lock."""
         if self.handle >= 0:
-            os.close(self.handle)
+            close_locked(self.handle)
             self.handle = -1
 
     def __del__(self) -> None:  # a store that was never closed must not hold its lock until the process exits

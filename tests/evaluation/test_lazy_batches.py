@@ -87,6 +87,8 @@ def test_the_values_are_those_of_a_copy(network, options, cache, tmp_path, monke
     assert values(network, Split.of(files, cache=cache), **OPTIONS[options]) == expected
 
 
+@pytest.mark.process
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # with threads; since Python 3.12
 def test_by_workers_of_a_loader(tmp_path):
     files = Files(tmp_path)
     loader = DataLoader(files, num_workers=2, shuffle=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ import pytest
 import torch
 
 from landscape._utils import files
-from landscape.errors import CheckpointError
+from landscape.errors import CheckpointError, StoreError
+from landscape.surface import raw_files
 
 
 def names(folder: Path) -> list[str]:
@@ -148,6 +151,32 @@ def test_exclusive(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError):
             again()
     again()
+
+
+@pytest.mark.process
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # with threads; since Python 3.12
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_forked_processes_share_no_lock(tmp_path: Path) -> None:
+    """As those of a loader, which live on for seconds when their parent is killed."""
+    surface = tmp_path / "s.h5"
+    surface.write_bytes(b"contents")
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    child = context.Process(target=lambda: (ready.set(), time.sleep(60)))
+    try:
+        with files.exclusive(tmp_path, CheckpointError):
+            writer = raw_files.DatasetWriter(surface)
+            child.start()
+            assert ready.wait(60)
+            with pytest.raises(StoreError, match="open in another process"):
+                raw_files.DatasetWriter(surface)  # the child has not released it, either
+            writer.close()
+            raw_files.DatasetWriter(surface).close()
+        with files.exclusive(tmp_path, CheckpointError):
+            assert child.is_alive()
+    finally:
+        child.kill()
+        child.join()
 
 
 @pytest.mark.parametrize("write", [files.open_replacing, files.replacing_group])
