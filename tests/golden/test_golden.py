@@ -394,6 +394,8 @@ def test_same_command_gives_same_file(here, exact, name):
     assert code == 0, err
     if name == "on-pca.h5":  # the paths were attached later
         before = {key: value for key, value in before.items() if "trajector" not in key and "VTKHDF" not in key}
+    if name in TRAJECTORIES:  # paths are named by their optimizers now
+        before = {key: value for key, value in before.items() if not re.fullmatch(r"trajectories/\d+@name", key)}
     found = contents(here / name)
     require_same({key: found[key] for key in before}, before, exact)
 
