@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -15,7 +17,8 @@ from torch import Tensor
 
 _MAPS = "/proc/self/maps"
 _OPEN_FILES = 256
-_NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.float16: np.float16}
+_STORED = {torch.float32: np.float32, torch.float64: np.float64, torch.float16: np.float16, torch.bfloat16: np.uint16}
+"""Types of numpy that a file's bytes are read as; numpy has no bfloat16, whose bits are the upper half of a float32."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def file_tensors(tensors: Sequence[Tensor]) -> list[FileTensor] | None:
     starts = [entry[0] for entry in maps]
     found = []
     for tensor in tensors:
-        if tensor.device.type != "cpu" or tensor.dtype not in _NUMPY or not tensor.is_contiguous():
+        if tensor.device.type != "cpu" or tensor.dtype not in _STORED or not tensor.is_contiguous():
             return None
         address, size = tensor.data_ptr(), tensor.numel() * tensor.element_size()
         if not size:
@@ -82,11 +85,12 @@ def _file_maps() -> list[tuple[int, int, int, tuple[int, int], str]]:
 
 
 class BlockReader:
-    """Reads blocks of tensors in files; a ``with`` block closes them."""
+    """Reads blocks of tensors in files, in several threads at once; a ``with`` block closes the files."""
 
     def __init__(self) -> None:
         self._files: dict[str, int] = {}
-        self._buffer = np.empty(0, np.uint8)
+        self._opening = threading.Lock()
+        self._memory = _Buffers()
 
     def __enter__(self) -> BlockReader:
         return self
@@ -99,33 +103,64 @@ class BlockReader:
         self._files = {}
 
     def read(self, place: FileTensor, start: int, stop: int) -> npt.NDArray[np.floating]:
-        """Return entries ``start`` to ``stop`` of a flattened tensor, in a buffer that the next call reuses.
+        """Return entries ``start`` to ``stop`` of a flattened tensor, in a buffer that the thread's next call reuses.
+
+        Entries in bfloat16 are returned as float32.
 
         Raises:
             OSError: the file was replaced or is shorter now, or cannot be read.
         """
-        dtype = np.dtype(_NUMPY[place.dtype])
+        dtype = np.dtype(_STORED[place.dtype])
         size = (stop - start) * dtype.itemsize
-        if len(self._buffer) < size:
-            self._buffer = np.empty(size, np.uint8)
-        handle, done = self._handle(place), 0
-        target = self._buffer[:size].data
-        while done < size:
-            count = os.preadv(handle, [target[done:]], place.offset + start * dtype.itemsize + done)
-            if not count:
-                raise OSError(f"{place.path} is shorter than it was")
-            done += count
-        return self._buffer[:size].view(dtype)
+        target = self._memory.read(size)
+        with self._handle(place) as handle:
+            done = 0
+            while done < size:
+                count = os.preadv(handle, [target.data[done:]], place.offset + start * dtype.itemsize + done)
+                if not count:
+                    raise OSError(f"{place.path} is shorter than it was")
+                done += count
+        entries = target.view(dtype)
+        if place.dtype is not torch.bfloat16:
+            return entries
+        widened = self._memory.widened(2 * size).view(np.uint32)
+        np.left_shift(entries, 16, out=widened, dtype=np.uint32)
+        return widened.view(np.float32)
 
-    def _handle(self, place: FileTensor) -> int:
-        if place.path in self._files:
-            return self._files[place.path]
-        if len(self._files) >= _OPEN_FILES:
-            os.close(self._files.pop(next(iter(self._files))))
+    @contextmanager
+    def _handle(self, place: FileTensor) -> Iterator[int]:
+        """Open a file, or find it among the open ones. If there are too many, one is closed again after use."""
+        handle = self._files.get(place.path)
+        if handle is not None:
+            yield handle
+            return
         handle = os.open(place.path, os.O_RDONLY)
         status = os.fstat(handle)
         if (status.st_dev, status.st_ino) != place.identity:
             os.close(handle)
             raise OSError(f"{place.path} was replaced by another file while it was read")
-        self._files[place.path] = handle
-        return handle
+        with self._opening:
+            kept = len(self._files) < _OPEN_FILES and self._files.setdefault(place.path, handle) == handle
+        try:
+            yield handle
+        finally:
+            if not kept:
+                os.close(handle)
+
+
+class _Buffers(threading.local):
+    """Memory of each thread, which grows to the largest block."""
+
+    def __init__(self) -> None:
+        self._buffers = {"read": np.empty(0, np.uint8), "widened": np.empty(0, np.uint8)}
+
+    def read(self, size: int) -> npt.NDArray[np.uint8]:
+        return self._take("read", size)
+
+    def widened(self, size: int) -> npt.NDArray[np.uint8]:
+        return self._take("widened", size)
+
+    def _take(self, name: str, size: int) -> npt.NDArray[np.uint8]:
+        if len(self._buffers[name]) < size:
+            self._buffers[name] = np.empty(size, np.uint8)
+        return self._buffers[name][:size]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 
 from landscape._utils.file_tensors import BlockReader, FileTensor, file_tensors
+from landscape._utils.machine import one_blas_thread, thread_budget
 from landscape.geometry.arena import zeros
 from landscape.geometry.weights import SUM_BLOCK, Weights, real_view
 
@@ -29,7 +32,9 @@ LOOK = 2**18
 _PIECES = 16
 
 T = TypeVar("T")
+R = TypeVar("R")
 _Array = npt.NDArray[np.float64]
+_Part: TypeAlias = tuple[int, int, int]  # the number of a tensor, and a range of its entries
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class PathBlocks:
 
     @classmethod
     def of(cls, loaders: Sequence[TensorLoader], report: Report | None = None) -> PathBlocks | None:
-        """Return the tensors of checkpoints; None if some aren't mapped from a file in their own precision.
+        """Return the tensors of checkpoints; None if some aren't mapped from a file.
 
         Each checkpoint is loaded once, one at a time; mapped tensors stay on the disk.
 
@@ -88,9 +93,9 @@ class PathBlocks:
             for k, place in enumerate(self.checkpoints[0])
             for start in range(0, place.numel, size)
         )
-        for displaced in self._displaced(parts):
-            gram += displaced @ displaced.T
-            done += displaced.shape[1]
+        for (_, start, stop), products in self._products(parts):
+            gram += products
+            done += stop - start
             if report is not None:
                 report(len(self) * done // numel)
         return gram
@@ -105,8 +110,8 @@ class PathBlocks:
                 starts = {int(start) for start in np.linspace(0, place.numel - length, _PIECES)}
                 parts += [(k, start, start + length) for start in sorted(starts)]
         gram = np.zeros((len(self), len(self)))
-        for displaced in self._displaced(iter(parts)):
-            gram += displaced @ displaced.T
+        for _, products in self._products(iter(parts)):
+            gram += products
         return gram
 
     def combine(self, origin: Weights, names: Sequence[str], factors: _Array) -> list[Weights]:
@@ -119,20 +124,35 @@ class PathBlocks:
         """
         axes = factors.shape[1]
         combined = [{name: zeros(t.shape, t.dtype, t.device) for name, t in origin} for _ in range(axes)]
-        sums = torch.empty(axes, CACHED_BLOCK, dtype=torch.float64)
+        targets = [[real_view(component[name]).reshape(-1) for component in combined] for name in names]
+        parts = (
+            (k, start, min(start + CACHED_BLOCK, place.numel))
+            for k, place in enumerate(self.checkpoints[0])
+            for start in range(0, place.numel, CACHED_BLOCK)
+        )
+        memory = _Scratch()
+
+        def sum_up(part: _Part) -> None:
+            k, start, stop = part
+            reference, delta, *totals = torch.from_numpy(memory.take(2 + axes, stop - start))
+            read_into(reference, self.checkpoints[0][k], start, stop)
+            for total in totals:
+                total.zero_()
+            for i, places in enumerate(self.checkpoints):
+                read_into(delta, places[k], start, stop)
+                delta.sub_(reference)
+                for axis, total in enumerate(totals):
+                    total.add_(delta, alpha=float(factors[i, axis]))
+            for target, total in zip(targets[k], totals, strict=True):
+                target[start:stop].copy_(total)
+
         with BlockReader() as reader:
-            for k, name in enumerate(names):
-                targets = [real_view(component[name]).reshape(-1) for component in combined]
-                for start in range(0, self.checkpoints[0][k].numel, CACHED_BLOCK):
-                    stop = min(start + CACHED_BLOCK, self.checkpoints[0][k].numel)
-                    total = sums[:, : stop - start].zero_()
-                    reference = _copied(reader.read(self.checkpoints[0][k], start, stop))
-                    for i, places in enumerate(self.checkpoints):
-                        delta = _copied(reader.read(places[k], start, stop)).sub_(reference)
-                        for axis in range(axes):
-                            total[axis].add_(delta, alpha=float(factors[i, axis]))
-                    for target, of_axis in zip(targets, total, strict=True):
-                        target[start:stop].copy_(of_axis)
+
+            def read_into(target: Tensor, place: FileTensor, start: int, stop: int) -> None:
+                np.copyto(target.numpy(), reader.read(place, start, stop))
+
+            for _ in _in_order(sum_up, parts):
+                pass
         return [origin.with_tensors(component) for component in combined]
 
     def displacements(
@@ -179,27 +199,47 @@ class PathBlocks:
                         piece.sub_(direction[start:stop], alpha=float(coordinate))
                 yield displacement
 
-    def _displaced(self, parts: Iterator[tuple[int, int, int]]) -> Iterator[_Array]:
-        """Return the entries of each part, the number of a tensor and a range, minus those of the first checkpoint.
+    def _products(self, parts: Iterator[_Part]) -> Iterator[tuple[_Part, _Array]]:
+        """Return for each part the inner products of its displacements from the first checkpoint, ``(n, n)``."""
+        memory = _Scratch()
 
-        Each is an array of shape ``(n, entries)`` that the one after the next overwrites.
-        """
-        return _ahead(self._displaced_parts(parts))
+        def multiply(part: _Part) -> tuple[_Part, _Array]:
+            k, start, stop = part
+            reference, *displaced = matrix = memory.take(1 + len(self), stop - start)
+            np.copyto(reference, reader.read(self.checkpoints[0][k], start, stop))
+            for row, places in zip(displaced, self.checkpoints, strict=True):
+                np.copyto(row, reader.read(places[k], start, stop))
+                np.subtract(row, reference, out=row)
+            return part, matrix[1:] @ matrix[1:].T
 
-    def _displaced_parts(self, parts: Iterator[tuple[int, int, int]]) -> Iterator[_Array]:
-        memory = [np.empty(0), np.empty(0)]
-        with BlockReader() as reader:
-            for k, start, stop in parts:
-                memory.reverse()
-                size = len(self) * (stop - start)
-                if len(memory[0]) < size:
-                    memory[0] = np.empty(size)
-                displaced = memory[0][:size].reshape(len(self), stop - start)
-                reference = reader.read(self.checkpoints[0][k], start, stop).astype(np.float64)
-                for row, places in zip(displaced, self.checkpoints, strict=True):
-                    np.copyto(row, reader.read(places[k], start, stop))
-                    np.subtract(row, reference, out=row)
-                yield displaced
+        with BlockReader() as reader, one_blas_thread():
+            yield from _in_order(multiply, parts)
+
+
+class _Scratch(threading.local):
+    """Memory of each thread for a matrix of float64."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0)
+
+    def take(self, rows: int, columns: int) -> _Array:
+        """Return a matrix that is overwritten by the next one of the thread."""
+        if len(self._memory) < rows * columns:
+            self._memory = np.empty(rows * columns)
+        return self._memory[: rows * columns].reshape(rows, columns)
+
+
+def _in_order(work: Callable[[T], R], items: Iterator[T]) -> Iterator[R]:
+    """Yield the results for items in order, computed in a few threads: at least two, so that one reads ahead."""
+    count = max(thread_budget(), 2)
+    with ThreadPoolExecutor(count) as pool:
+        under_way: deque[Future[R]] = deque()
+        for item in items:
+            under_way.append(pool.submit(work, item))
+            if len(under_way) > count:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:
@@ -209,8 +249,3 @@ def _ahead(items: Iterator[T]) -> Iterator[T]:
         while (item := upcoming.result()) is not None:
             upcoming = pool.submit(next, items, None)
             yield item
-
-
-def _copied(entries: npt.NDArray[np.floating]) -> Tensor:
-    """Return entries in the buffer of a reader as a float64 tensor of its own."""
-    return torch.from_numpy(entries).to(torch.float64, copy=True)

@@ -76,7 +76,9 @@ class Weights:
             {name: _copy(tensor, torch.float32) for name, tensor in live.items()}, names, tied, trainable_names(live)
         )
 
-    def select(self, state_dict: Mapping[str, Tensor], source: str = "checkpoint") -> Weights:
+    def select(
+        self, state_dict: Mapping[str, Tensor], source: str = "checkpoint", *, as_stored: bool = False
+    ) -> Weights:
         """Return the tensors of a ``state_dict`` under the names of this object, in its order and dtypes.
 
         A tensor that already has its dtype is not copied: one that is mapped from disk stays on disk.
@@ -85,6 +87,8 @@ class Weights:
             state_dict: tensors by name, with or without the names of wrappers (``module.``); further entries are
                 ignored.
             source: what the message calls them.
+            as_stored: leave tensors of lower precision as they are, since their numbers are the same: those in half
+                precision stay on disk, too.
 
         Raises:
             CheckpointError: a tensor is missing or has another shape; the message names the first ones.
@@ -98,8 +102,12 @@ class Weights:
                         f"{source}: {match.names[name]} is stored as {stored_tensor.layout}, but the network has "
                         f"{tensor.layout}; save it in that form"
                     )
+            chosen = {name: state_dict[match.names[name]].detach() for name in self.tensors}
             return self.with_tensors(
-                {name: state_dict[match.names[name]].detach().to(tensor.dtype) for name, tensor in self}
+                {
+                    name: chosen[name] if as_stored and _widens(chosen[name], tensor) else chosen[name].to(tensor.dtype)
+                    for name, tensor in self
+                }
             )
         found = {name: state_dict.get(name) for name in self.tensors}
         wrong = [
@@ -183,6 +191,12 @@ def real_view(tensor: Tensor) -> Tensor:
 def _copy(tensor: Tensor, least: torch.dtype) -> Tensor:
     """Return a copy whose dtype is at least as wide as ``least``."""
     return empty_like(tensor, torch.promote_types(tensor.dtype, least)).copy_(tensor.detach())
+
+
+def _widens(stored: Tensor, tensor: Tensor) -> bool:
+    """Return True if the numbers of ``stored`` remain the same in the dtype of ``tensor``."""
+    alike = stored.is_floating_point() == tensor.is_floating_point()
+    return alike and torch.promote_types(stored.dtype, tensor.dtype) == tensor.dtype
 
 
 def _difference(a: Tensor, b: Tensor) -> Tensor:

@@ -299,4 +299,4 @@ def _merging_loader(path: Path, layout: Weights, model: nn.Module) -> Callable[[
 
 
 def _loader(path: Path, layout: Weights) -> Callable[[], Weights]:
-    return lambda: layout.select(load_checkpoint(path).for_network(layout.tensors), str(path))
+    return lambda: layout.select(load_checkpoint(path).for_network(layout.tensors), str(path), as_stored=True)

@@ -73,6 +73,39 @@ def test_files_give_the_same_bits(tmp_path, suffix, dtype, monkeypatch):
     assert {name for name, tensor in chosen[0].weights if tensor.any()} == {"head.weight"}
 
 
+@pytest.mark.parametrize("stored", [torch.bfloat16, torch.float16])
+def test_half_precision_is_read_from_files(tmp_path, stored, monkeypatch):
+    """Numbers of a file in half precision are those of the tensors that they widen to, bit for bit."""
+    monkeypatch.setattr(blocks_module, "CACHED_BLOCK", 512)
+    layout = walk(1, torch.float32)[0]
+    written(walk(7, stored), tmp_path, ".pt")
+    files = [tmp_path / f"{step}.pt" for step in range(7)]
+
+    def loader(path, as_stored):
+        return lambda: layout.select(load_checkpoint(path).state_dict, as_stored=as_stored)
+
+    mapped, widened = ([loader(path, as_stored) for path in files] for as_stored in (True, False))
+    assert PathBlocks.of([lambda load=load: list(load().tensors.values()) for load in mapped]) is not None
+    assert PathBlocks.of([lambda load=load: list(load().tensors.values()) for load in widened]) is None
+    found, expected = principal_directions(layout, mapped), principal_directions(layout, widened)
+    for one, other in zip(found, expected, strict=True):
+        assert one.recipe == other.recipe
+        assert all(same_bits(one.weights.tensors[name], other.weights.tensors[name]) for name in SHAPES)
+        assert one.weights.tensors["head.weight"].dtype == torch.float32
+    plane = Plane(layout, tuple(found))
+    for one, other in zip(plane.project_each(mapped), plane.project_each(widened), strict=True):
+        np.testing.assert_array_equal(one.coordinates, other.coordinates)
+        assert (one.distance, one.displacement) == (other.distance, other.displacement)
+
+
+def test_precision_that_a_file_keeps():
+    """What is wider in the file is rounded, and what is narrower stays, with the numbers that it has."""
+    stored = {n: torch.ones(2, dtype=d) for n, d in (("a", torch.float64), ("b", torch.float16), ("c", torch.int64))}
+    layout = Weights({name: torch.zeros(2) for name in stored})
+    assert [t.dtype for _, t in layout.select(stored, as_stored=True)] == [torch.float32, torch.float16, torch.float32]
+    assert {t.dtype for _, t in layout.select(stored)} == {torch.float32}
+
+
 def test_many_blocks_are_sums_of_few(tmp_path, monkeypatch):
     points = walk(6, torch.float64)
     loaders = written(points, tmp_path, ".pt")
