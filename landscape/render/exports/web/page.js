@@ -268,7 +268,7 @@ function build() {
 function showFailure(error) {
   element("failure").textContent = `Cannot draw the page: ${error.message}`;
   element("failure").hidden = false;
-  element("stage").hidden = true;
+  for (const part of [element("stage"), document.querySelector(".controls")]) part.hidden = true;
 }
 
 try {
