@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -180,6 +181,24 @@ def text_boxes(browser):
 
 
 # Layout --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("width", "height"), [(800, 700), (390, 844)])
+def test_page_names_both_axes(open_page, tmp_path, width, height):
+    """Also where the vertical axis leaves no room beside the middle of the other one."""
+    surface = basin("a")
+    surface = replace(
+        surface,
+        coordinates=(surface.x, 2.5 * surface.y),
+        values={"train_loss": 10 ** (3 * surface.x) + 0 * surface["train_loss"]},
+    )
+    options = ExportOptions(axis_labels=("PC 1 (85%)", "PC 2 (11%)"))
+    browser = open_page(write_page(tmp_path / "a.html", surface, (), options))
+    browser.resize(width, height)
+    shown = "[...document.querySelectorAll('.axes .name')].filter((one) => !one.hidden).map((one) => one.textContent)"
+    for azimuth in (-104, -60, -20, 30, 120):
+        browser.act(f"turn({azimuth}, 40)")
+        assert sorted(browser.run(shown)) == ["PC 1 (85%)", "PC 2 (11%)"]
 
 
 @pytest.mark.parametrize(("count", "width", "height"), [

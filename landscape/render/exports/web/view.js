@@ -1,5 +1,9 @@
 // The view of a panel: picture, axes with their labels, and the point under the pointer.
 
+/** Moves of a label in pixels, the nearest first. */
+const AROUND = Array.from({ length: 21 * 21 }, (_, k) => [12 * (k % 21 - 10), 12 * (Math.floor(k / 21) - 10)])
+  .sort((one, other) => Math.hypot(...one) - Math.hypot(...other));
+
 class View {
   constructor(panel, section) {
     Object.assign(this, { panel, section, fields: new Map() });
@@ -251,10 +255,12 @@ class View {
     const spans = [];
     labels.sort((one, other) => (one.kind !== "tick") - (other.kind !== "tick"));
     for (const { text, at, towards, size, gap, kind } of labels) {
-      const tries = kind === "tick" ? [0] : [0, 8, 16, 24, -6, 34, 46];
-      for (const more of tries) {
-        const distance = gap + more + 0.5 * (size[0] * Math.abs(towards[0]) + size[1] * Math.abs(towards[1]));
-        const middle = [at[0] + distance * towards[0], at[1] + distance * towards[1]];
+      const distance = gap + 0.5 * (size[0] * Math.abs(towards[0]) + size[1] * Math.abs(towards[1]));
+      // A name that has no room beside the middle of its axis gets the nearest place further out or along the axis.
+      const isOutside = ([dx, dy]) => dx * towards[0] + dy * towards[1] >= -8;
+      const moves = kind === "tick" ? [[0, 0]] : [...AROUND.filter(isOutside), ...AROUND.filter((move) => !isOutside(move))];
+      for (const [dx, dy] of moves) {
+        const middle = [at[0] + distance * towards[0] + dx, at[1] + distance * towards[1] + dy];
         let left = middle[0] - size[0] / 2;
         if (kind !== "tick") left = Math.min(Math.max(left, 2), width - size[0] - 2);
         const box = [left, middle[1] - size[1] / 2, left + size[0], middle[1] + size[1] / 2];
