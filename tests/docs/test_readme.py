@@ -44,10 +44,12 @@ def test_own_data(tmp_path, monkeypatch):
         "table": pandas.DataFrame({"a": y / 6, "b": y, "label": y}),
         "tokenized": [{"ids": torch.ones(4), "labels": 1}] * 3,
         "sequences": [(torch.ones(k + 1), k) for k in range(3)],
+        "tokenizer": None, "DataCollatorWithPadding": lambda tokenizer: None,
+        "images": [(torch.ones(3, 8, 8), 1)] * 3,
         "pad": lambda s: (torch.nn.utils.rnn.pad_sequence([a for a, _ in s], True), torch.tensor([b for _, b in s])),
     }  # fmt: skip
     code = block("Split.of(")
-    assert code.count("Split.of(") == 6
+    assert code.count("Split.of(") == 8
     exec(code, names)
 
 
