@@ -8,7 +8,7 @@ import pytest
 from landscape.render.height_field import HeightField
 from landscape.render.scenes.actors import min_line_radius
 from landscape.render.scenes.axes import near_corner
-from landscape.render.scenes.camera import VIEWS, Camera, best_view, hull_points, parse_view
+from landscape.render.scenes.camera import VIEWS, Camera, best_view, hull_points, parse_view, visible_share
 from landscape.render.scenes.composition import compose
 from landscape.render.scenes.framing import fit_camera
 from landscape.render.scenes.options import SceneOptions
@@ -150,6 +150,35 @@ def test_best_view_shows_path_behind_ridge():
         path = box.place(xs, np.linspace(-0.8, 0.8, 20), field.interpolate(xs, np.linspace(-0.8, 0.8, 20)))
         azimuth, _ = best_view([field], [box], (None, 30.0), [[path]])
         assert np.cos(np.radians(azimuth)) * side > 0
+
+
+def test_visible_share_behind_a_wall():
+    axis = np.linspace(-1, 1, 201)
+    x, _ = np.meshgrid(axis, axis)
+    field = HeightField(axis, axis, (np.abs(x) < 0.1).astype(float))  # a wall, a tenth of the base
+    for height in (0.1, 0.3):
+        box = unit_box(field, 0.0, 1.0, height)
+        for elevation in (30.0, 45.0, 60.0):
+            shadow = min(height / np.tan(np.radians(elevation)), 0.45)  # the base is 1, the ground behind 0.45
+            hidden = 1.5 * shadow / (1.5 * 0.9 + 0.5 * 0.1)
+            assert visible_share([field], [box], (0.0, elevation)) == pytest.approx(1 - hidden, abs=0.07)
+        path = box.place(np.full(9, -0.15), axis[::25], np.zeros(9))
+        assert (
+            visible_share([field], [box], (0.0, 45.0), [[path]]) < 0.55 < visible_share([field], [box], (180.0, 45.0))
+        )
+    hole = HeightField(axis, axis, np.full_like(x, np.nan))
+    assert visible_share([hole], [box], (0.0, 45.0)) == 1
+
+
+def test_relief_of_a_still_hides_no_low_ground(slope):
+    given = slope(nx=31, ny=31, x=(-1, 1), y=(-1, 1))
+    x, y = given.x[None, :], given.y[:, None]
+    pit = 10 ** (-3 * np.exp(-((x**2 + y**2) / 0.1)))
+    composition = compose(replace(given, values={"train_loss": pit}), (), SceneOptions(size=(900, 1200)))
+    field, box = composition.panels[0].field, composition.panels[0].box
+    flat = unit_box(field, field.heights.min(), field.heights.max(), 0.3)
+    lost = visible_share([field], [flat], composition.view) - visible_share([field], [box], composition.view)
+    assert lost < 0.011
 
 
 def test_best_view_of_flat_surface_is_default():

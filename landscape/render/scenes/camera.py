@@ -217,15 +217,11 @@ def view_scores(
         return {candidates[0]: 0.0}
     scores = np.zeros(len(candidates))
     for k, (field, box) in enumerate(zip(fields, boxes, strict=True)):
-        x, y = (np.linspace(axis[0], axis[-1], _SAMPLES) for axis in (field.x, field.y))
-        ground = box.place(x[None, :], y[:, None], field.interpolate(x[None, :], y[:, None])).reshape(-1, 3)
-        ground = ground[np.isfinite(ground[:, 2])]
-        if not len(ground):
+        points, weights = _seen_points(field, box, paths[k] if paths else ())
+        if not points:
             continue
+        ground = points[0]
         z = ground[:, 2] - ground[:, 2].mean()
-        weight = 1.5 - (z - z.min()) / max(np.ptp(z), 1e-12)
-        points = [ground, *(path[:: max(1, len(path) // 100)] for path in (paths[k] if paths else ()))]
-        weights = [weight / weight.sum(), *(np.full(len(path), 1 / len(path)) for path in points[1:])]
         for c, (azimuth, elevation) in enumerate(candidates):
             if elevation == elevations[0]:
                 below = [_ground_below(part, field, box, azimuth) for part in points]
@@ -234,6 +230,50 @@ def view_scores(
             scores[c] += sum(float(w @ s) for w, s in zip(weights, visible, strict=True)) / len(points)
             scores[c] -= _HIGH_GROUND_BEHIND * float(np.mean(z * (ground[:, :2] @ toward))) + _PER_DEGREE * elevation
     return dict(zip(candidates, scores.tolist(), strict=True))
+
+
+def visible_share(
+    fields: Sequence[HeightField],
+    boxes: Sequence[Box],
+    view: tuple[float, float],
+    paths: Sequence[Sequence[np.ndarray]] = (),
+) -> float:
+    """Return the fraction of ground and paths that is visible from one side, low ground with more weight.
+
+    Args:
+        fields: height fields drawn from the same side.
+        boxes: placement of each height field.
+        view: azimuth and elevation in degrees.
+        paths: positions ``(m, 3)`` of the paths on each height field.
+
+    Returns:
+        Mean over the height fields that have a finite value, between 0 and 1; 1 if there is none.
+    """
+    shares = []
+    for k, (field, box) in enumerate(zip(fields, boxes, strict=True)):
+        points, weights = _seen_points(field, box, paths[k] if paths else ())
+        visible = [_visible(part, _ground_below(part, field, box, view[0]), box, view[1]) for part in points]
+        if points:
+            shares.append(sum(float(w @ s) for w, s in zip(weights, visible, strict=True)) / len(points))
+    return float(np.mean(shares)) if shares else 1.0
+
+
+def _seen_points(
+    field: HeightField, box: Box, paths: Sequence[np.ndarray]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return points ``(m, 3)`` of the ground and of each path, and their weights, which sum to 1 for each.
+
+    Low ground has three times the weight of the highest. Both are empty if no value is finite.
+    """
+    x, y = (np.linspace(axis[0], axis[-1], _SAMPLES) for axis in (field.x, field.y))
+    ground = box.place(x[None, :], y[:, None], field.interpolate(x[None, :], y[:, None])).reshape(-1, 3)
+    ground = ground[np.isfinite(ground[:, 2])]
+    if not len(ground):
+        return [], []
+    z = ground[:, 2] - ground[:, 2].mean()
+    weight = 1.5 - (z - z.min()) / max(np.ptp(z), 1e-12)
+    points = [ground, *(path[:: max(1, len(path) // 100)] for path in paths)]
+    return points, [weight / weight.sum(), *(np.full(len(path), 1 / len(path)) for path in points[1:])]
 
 
 def hull_points(points: np.ndarray) -> np.ndarray:

@@ -11,7 +11,16 @@ from matplotlib.lines import Line2D
 from landscape.render.figure import StyledFigure
 from landscape.render.scale import Scale
 from landscape.render.scenes.axes import AxisTicks
-from landscape.render.scenes.camera import Camera, aimed, best_view, filled, parse_view, preferred, view_scores
+from landscape.render.scenes.camera import (
+    Camera,
+    aimed,
+    best_view,
+    filled,
+    parse_view,
+    preferred,
+    view_scores,
+    visible_share,
+)
 from landscape.render.scenes.layout import Layout
 from landscape.render.scenes.options import FigureSize, SceneOptions
 from landscape.render.scenes.outline import Outline, outline
@@ -26,6 +35,8 @@ _RELIEF = 0.1
 """Share of the figure that a surface of height 1 over its base is worth in the choice of a height."""
 _SHARE, _NEARLY = 2.0, 0.3
 """Weight of the share of the figure that surfaces cover in the choice of a view, and how much less may be visible."""
+_HIDDEN = 0.01
+"""Share of ground and paths that a higher relief may hide in addition."""
 _HEIGHTS = (0.3, 0.38, 0.47, 0.57, 0.66, 0.75)
 """Heights of a surface over a base of 1 by 1: below, a relief is flat; above, its walls hide its floor."""
 
@@ -125,8 +136,10 @@ def _fit(
     middle = raised[len(raised) // 3]
     found = {one: score + _SHARE * share(middle, one) for one, score in views.items()}
     view = preferred(found)
+    seen = [_visible(several, view) for several in raised]
+    open_ = [several for several, visible in zip(raised, seen, strict=True) if visible >= max(seen) - _HIDDEN]
     # All arrangements are tried for the height that is best among some.
-    panels = max(raised, key=lambda several: share(several, view) + _RELIEF * several[0].height)
+    panels = max(open_, key=lambda several: share(several, view) + _RELIEF * several[0].height)
     around = outlines(panels, view)
     packing = frame.pack(around)
     layout, wrapped = frame.layout(packing)
@@ -150,6 +163,11 @@ def _promising(panels: Sequence[ScenePanel], options: SceneOptions) -> dict[tupl
         these = [view for view in hopeful if view[1] == elevation]
         chosen += sorted(these, key=lambda view: -round(hopeful[view], 6))[:_TRIED]
     return {view: scores[view] for view in chosen}
+
+
+def _visible(panels: Sequence[ScenePanel], view: tuple[float, float]) -> float:
+    """Return the share of ground and paths that is visible."""
+    return visible_share([panel.field for panel in panels], [panel.box for panel in panels], view, _positions(panels))
 
 
 def choose_view(panels: Sequence[ScenePanel], options: SceneOptions) -> tuple[float, float]:
