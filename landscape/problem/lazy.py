@@ -13,8 +13,8 @@ from torch import Tensor
 
 from landscape._utils.machine import memory_left
 from landscape._utils.torch_compat import tree_leaves
-from landscape.problem.problem import Split
 from landscape.problem.samples import Samples
+from landscape.problem.split import Split
 
 COPIED_BYTES = 2**28
 """Largest size of a data set that is copied into memory (256 MiB). A constant, since the free memory of a machine must
@@ -104,11 +104,6 @@ class LazySplit(Split):
     def targets(self) -> Any:
         """Targets of all samples, which are read and then kept with this object."""
         return self._contents.targets
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    __hash__ = object.__hash__
 
     def __len__(self) -> int:
         return len(self._numbers)

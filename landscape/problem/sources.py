@@ -25,8 +25,8 @@ from torch.utils.data import (
 from landscape._utils.torch_compat import tree_leaves, tree_map
 from landscape._utils.torch_state import preserve_random_state, seed_random
 from landscape.problem.lazy import BatchMemory, LazySplit, Parting
-from landscape.problem.problem import Split
 from landscape.problem.samples import Collate, Samples, Workers, collate_samples
+from landscape.problem.split import Split
 from landscape.problem.tensors import kind_of, to_tensors
 
 TARGETS = ("labels", "label", "targets", "target")
