@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape._utils.names import unknown
+from landscape._utils.names import split_patterns, unknown
 from landscape._utils.text import printable
 from landscape.geometry.arena import zeros
 from landscape.geometry.normalization import ignored_names, normalize_
@@ -84,33 +84,37 @@ class Direction:
         """
         return _normalized_in_place(self.with_weights(self.weights.copy()), origin, norm, ignore)
 
-    def masked(self, only: Sequence[str] = (), freeze: Sequence[str] = ()) -> Direction:
+    def masked(self, only: str | Sequence[str] = (), freeze: str | Sequence[str] = ()) -> Direction:
         """Return the direction with zeros for tensors that may not move; see :func:`matching_names`.
 
         Raises:
             ValueError: a pattern matches no name, or nothing is left to move.
         """
+        only, freeze = split_patterns(only), split_patterns(freeze)
         if not only and not freeze:
             return self
         moving = matching_names(self.weights, only, freeze)
         kept = {name: d if name in moving else zeros(d.shape, d.dtype, d.device) for name, d in self.weights}
-        return self.with_weights(self.weights.with_tensors(kept), only=tuple(only), freeze=tuple(freeze))
+        return self.with_weights(self.weights.with_tensors(kept), only=only, freeze=freeze)
 
 
-def matching_names(weights: Weights, only: Sequence[str] = (), freeze: Sequence[str] = ()) -> frozenset[str]:
+def matching_names(
+    weights: Weights, only: str | Sequence[str] = (), freeze: str | Sequence[str] = ()
+) -> frozenset[str]:
     """Return the names of the tensors that may move.
 
     Args:
         weights: tensors of the network.
-        only: shell patterns (``layer3.*``, ``*.conv1.weight``). If any are given, a name must match one of them. The
-            word ``trainable`` means all parameters that require gradients (``weights.trainable``); a parameter of that
-            very name is matched by ``[t]rainable``.
+        only: shell patterns (``layer3.*``, ``*.conv1.weight``), as a sequence or as text with commas. If any are given,
+            a name must match one of them. The word ``trainable`` means all parameters that require gradients
+            (``weights.trainable``); a parameter of that very name is matched by ``[t]rainable``.
         freeze: shell patterns of names that stay unchanged, even if ``only`` matches them, or ``trainable``.
 
     Raises:
         ValueError: a pattern matches no name, or nothing is left to move.
     """
     names = list(weights.tensors)
+    only, freeze = split_patterns(only), split_patterns(freeze)
     matched = {pattern: _matched(weights, pattern) for pattern in (*only, *freeze)}
 
     def moves(name: str) -> bool:
@@ -194,8 +198,12 @@ class DirectionSampler:
     seed: int = 0
     norm: str = "filter"
     ignore: str = "biasbn"
-    only: Sequence[str] = ()
-    freeze: Sequence[str] = ()
+    only: str | Sequence[str] = ()
+    freeze: str | Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("only", "freeze"):
+            object.__setattr__(self, name, split_patterns(getattr(self, name)))
 
     def direction(self, axis: int) -> Direction:
         """Return the normalized direction of an axis.
@@ -240,8 +248,8 @@ def random_direction(
     *,
     norm: str = "filter",
     ignore: str = "biasbn",
-    only: Sequence[str] = (),
-    freeze: Sequence[str] = (),
+    only: str | Sequence[str] = (),
+    freeze: str | Sequence[str] = (),
 ) -> Direction:
     """Return a random direction normalized to ``origin``; with the defaults, the method of Li et al. (2018).
 
@@ -264,6 +272,11 @@ def _normalized_in_place(direction: Direction, origin: Weights, norm: str, ignor
     """Like :meth:`Direction.normalized`, overwriting the direction's tensors."""
     normalize_(direction.weights, origin, norm, ignore)
     if not direction.weights.norm() > 0:
+        for name, weight in origin:
+            if not bool(weight.isfinite().all()):
+                raise ValueError(
+                    f"expected finite weights to normalize to, got NaN or infinity in {name}: this network has diverged"
+                )
         hint = "; ignore='none' lets biases and other one-dimensional tensors move" if ignore != "none" else ""
         raise ValueError(
             f"expected a direction that moves something; with normalization {norm!r} and ignore={ignore!r} all of it "

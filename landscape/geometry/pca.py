@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from landscape._utils.names import split_patterns
 from landscape.geometry.arena import zeros
 from landscape.geometry.direction import Direction, matching_names
 from landscape.geometry.normalization import ignored_names
@@ -38,8 +39,8 @@ def principal_directions(
     checkpoints: Sequence[WeightsLoader],
     axes: int = 2,
     ignore: str = "none",
-    only: Sequence[str] = (),
-    freeze: Sequence[str] = (),
+    only: str | Sequence[str] = (),
+    freeze: str | Sequence[str] = (),
     budget: int = CHECKPOINT_BYTES,
     report: Report | None = None,
 ) -> list[Direction]:
@@ -74,6 +75,7 @@ def principal_directions(
             f"expected more than {axes} checkpoints for {axes} principal components, got {count}; "
             "train longer or keep more checkpoints"
         )
+    only, freeze = split_patterns(only), split_patterns(freeze)
     moving = matching_names(origin, only, freeze) - ignored_names(origin, ignore)
     if not moving:
         raise ValueError(f"only={list(only)}, freeze={list(freeze)} and ignore={ignore!r} leave no parameter to move")
@@ -112,8 +114,8 @@ def principal_directions(
                 ignore=ignore,
                 explained_variance=float(values[axis] / (count - 1)),
                 explained_variance_ratio=float(values[axis] / total),
-                only=tuple(only) if only or freeze else None,
-                freeze=tuple(freeze) if only or freeze else None,
+                only=only if only or freeze else None,
+                freeze=freeze if only or freeze else None,
             ),
         )
         for axis, component in enumerate(components)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from landscape._utils.names import several
 from landscape._utils.text import printable
 from landscape._utils.torch_compat import add_each, copy_each
 from landscape.geometry.direction import Direction, DirectionSampler, difference, orthogonalize
@@ -224,8 +225,8 @@ def random_plane(
     *,
     norm: str = "filter",
     ignore: str = "biasbn",
-    only: Sequence[str] = (),
-    freeze: Sequence[str] = (),
+    only: str | Sequence[str] = (),
+    freeze: str | Sequence[str] = (),
     orthogonal: bool = False,
     same_direction: bool = False,
     first: Sequence[Direction] = (),
@@ -269,7 +270,7 @@ def random_plane(
 
 
 def plane_through(
-    origin: Weights, targets: Sequence[Weights], sources: Sequence[str] = (), *, orthogonal: bool = False
+    origin: Weights, targets: Sequence[Weights], sources: str | Sequence[str] = (), *, orthogonal: bool = False
 ) -> Plane:
     """Return the plane through checkpoints: the first target is at ``(1, 0)``, the second at ``(0, 1)``.
 
@@ -283,6 +284,7 @@ def plane_through(
     Raises:
         ValueError: another number of targets, targets of another network, or points on one line.
     """
+    sources = several(sources)
     if sources and len(sources) != len(targets):
         raise ValueError(f"expected a source for each of {len(targets)} targets, got {len(sources)}")
     names = sources or [""] * len(targets)
@@ -299,8 +301,8 @@ def principal_plane(
     axes: int = 2,
     *,
     ignore: str = "none",
-    only: Sequence[str] = (),
-    freeze: Sequence[str] = (),
+    only: str | Sequence[str] = (),
+    freeze: str | Sequence[str] = (),
     report: Report | None = None,
 ) -> Plane:
     """Return the plane along the principal components of checkpoints, of one run or of several together.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from landscape._utils.files import require_writable
 from landscape._utils.machine import core_budget
+from landscape._utils.names import several
 from landscape.errors import MissingLibraryError, StoreError
 from landscape.geometry.trajectory import Trajectory
 from landscape.parallel.launcher import auto_ranks
@@ -89,7 +90,7 @@ class CompareResult:
 
 def compare(
     problem: ProblemSpec,
-    optimizers: Sequence[str] = OPTIMIZERS,
+    optimizers: str | Sequence[str] = OPTIMIZERS,
     out: PathName = "compare-out",
     options: CompareOptions | None = None,
     *,
@@ -121,7 +122,7 @@ def compare(
         NonFiniteLossError: the loss of a run became NaN or infinite.
         CheckpointError, StoreError: a run or a surface in the directory was made with other settings.
     """
-    options, out = options or CompareOptions(), Path(out)
+    options, out, optimizers = options or CompareOptions(), Path(out), several(optimizers)
     require_writable(out / "surface.h5", StoreError)
     _require_count(len(optimizers), "optimizers")
     labels = optimizer_labels([describe(optimizer) for optimizer in optimizers])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from landscape._utils.names import several
 from landscape._utils.provenance import Environment
 from landscape._utils.user_code import refuse_exit
 from landscape.evaluation.config import EvaluationConfig
@@ -142,7 +143,7 @@ class FunctionStudy:
 @refuse_exit()  # also from the function itself, which is anyone's
 def study_function(
     function: str,
-    optimizers: Sequence[str] = OPTIMIZERS,
+    optimizers: str | Sequence[str] = OPTIMIZERS,
     options: DescentOptions | None = None,
     *,
     x: Axis | int | None = None,
@@ -168,7 +169,7 @@ def study_function(
             cannot be evaluated.
         UserCodeError: the function or an optimizer ends the program.
     """
-    options = options or DescentOptions()
+    options, optimizers = options or DescentOptions(), several(optimizers)
     if len(optimizers) > MAX_PATHS:
         raise ValueError(
             f"expected at most {MAX_PATHS} optimizers, as many as a figure can tell apart, got {len(optimizers)}"

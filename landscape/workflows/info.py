@@ -236,7 +236,7 @@ def _curvature(path: Path) -> Info:
     found = read_curvature(path, vectors=False)
     provenance, settings = found.metadata.provenance, found.metadata.settings
     facts: dict[str, Any] = {"title": provenance.get("title", "")}
-    patterns = describe_patterns([DirectionRecipe(only=found.config.only, freeze=found.config.freeze)])
+    patterns = describe_patterns([DirectionRecipe(only=tuple(found.config.only), freeze=tuple(found.config.freeze))])
     matrix = f"{found.config.matrix.replace('_', ' ')} of {found.parameters:,} weights"
     facts["matrix"] = f"{matrix}: {patterns}" if patterns else matrix
     facts["loss"] = f"{settings.get('samples', 0):,} {settings.get('split')} samples"

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landscape._utils.names import split_patterns
 from landscape._utils.state_dict import full_state_dict
 from landscape._utils.torch_compat import NormBase
 from landscape.errors import CheckpointError
@@ -311,9 +312,3 @@ def extrapolation_warning(model: nn.Module, plane: Plane, grid: Grid) -> str | N
         f"warning: on this grid, the extrapolated variances of {negative} normalization layers become negative beyond "
         "the checkpoints, where the loss is NaN; re-estimate the statistics at each point instead (bn: recalibrate)"
     )
-
-
-def split_patterns(patterns: str | Sequence[str]) -> tuple[str, ...]:
-    """Return patterns given one by one or separated by commas as one tuple."""
-    patterns = [patterns] if isinstance(patterns, str) else patterns
-    return tuple(part for pattern in patterns for part in pattern.split(",") if part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from landscape._utils.names import several
 from landscape.render.plots.expansion import DescentStyle
 from landscape.render.plots.options import ContourOptions, ContourStyle, CurveOptions
 from landscape.render.scale import Scale
@@ -60,8 +61,7 @@ class PlotOptions:
 
     def __post_init__(self) -> None:
         for name in ("metrics", "second", "titles"):
-            if isinstance(value := getattr(self, name), str):
-                raise TypeError(f"{name}: expected a tuple of names, such as ({value!r},), got {value!r}")
+            object.__setattr__(self, name, several(getattr(self, name)))
 
     def contours(self, labels: tuple[str, str], notes: tuple[str, ...] = ()) -> ContourOptions:
         """Return the options of contours, with these axis labels and notes."""

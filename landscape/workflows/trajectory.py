@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from landscape._utils.files import require_writable
+from landscape._utils.names import several, split_patterns
 from landscape._utils.provenance import Environment
 from landscape._utils.state_dict import full_state_dict, match_names
 from landscape._utils.trust import trusting
@@ -32,7 +33,6 @@ from landscape.training.checkpoint import Checkpoint, load_checkpoint, load_into
 from landscape.training.run import Run
 from landscape.workflows.checkpoint_series import CheckpointSeries, open_paths
 from landscape.workflows.merged import is_merged, merged_network_at
-from landscape.workflows.planes import split_patterns
 from landscape.workflows.progress import ProgressOption, Steps, reporting
 from landscape.workflows.sources import PathName, measured_loss, widen
 
@@ -49,7 +49,7 @@ def project(
     problem: ProblemLike | None = None,
     measure: bool = False,
     gradient: bool = False,
-    names: Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
     out: PathName | None = None,
     attach: bool = False,
     overwrite: bool = False,
@@ -93,6 +93,7 @@ def project(
     file = None if isinstance(plane, Plane) or str(plane) == "pca" else Path(plane)
     if attach and file is None:
         raise ValueError("attach: expected the path of a surface file as plane")
+    names = None if names is None else several(names)
     if names is not None and len(names) != len(opened):
         raise ValueError(f"names: expected one for each of {len(opened)} runs, got {len(names)}")
     if out is not None and Path(out).exists() and not overwrite:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from landscape.analysis.curvature.curvature import CurvatureConfig
 from landscape.geometry import (
     Direction,
     DirectionRecipe,
@@ -18,6 +19,7 @@ from landscape.geometry import (
     orthogonalize,
     random_direction,
 )
+from landscape.geometry.pca import principal_directions
 
 
 def same(a: Weights, b: Weights) -> bool:
@@ -119,6 +121,19 @@ def test_only_and_freeze_patterns(weights):
     assert kept.recipe.only == ("conv.*", "linear.*")
     assert kept.recipe.freeze == ("*.bias",)
     assert drawn.masked() is drawn
+
+
+def test_patterns_as_text(weights):
+    several = random_direction(weights, only=["conv.*", "linear.*"], freeze=["*.bias"])
+    text = random_direction(weights, only="conv.*,linear.*", freeze="*.bias")
+    assert text.recipe == several.recipe
+    assert text.weights.digest() == several.weights.digest()
+    assert gaussian(weights).masked(only="linear.*").recipe.only == ("linear.*",)
+    assert matching_names(weights, "trainable") == matching_names(weights, ["trainable"])
+    moved = [weights.with_tensors({n: t + k * torch.ones_like(t) + k**2 * t for n, t in weights}) for k in range(4)]
+    (found,) = principal_directions(weights, [lambda w=w: w for w in moved], 1, only="linear.*")
+    assert found.recipe.only == ("linear.*",)
+    assert CurvatureConfig(only="linear.*") == CurvatureConfig(only=("linear.*",))
 
 
 def test_pattern_without_match_is_refused(weights):

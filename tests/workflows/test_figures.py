@@ -7,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import landscape
+from landscape import SceneOptions, SharpnessConfig
 from landscape.errors import LandscapeError, StoreError
 from landscape.geometry.recipe import DirectionRecipe
 from landscape.geometry.trajectory import Trajectory
@@ -103,8 +104,11 @@ def test_wrong_plot(surfaces, options, message):
 
 
 def test_a_name_instead_of_names():
-    with pytest.raises(TypeError, match=r"metrics: expected a tuple of names, such as \('train_acc',\)"):
-        PlotOptions("train_acc")
+    assert PlotOptions("train_acc", "train_loss", titles="One title") == PlotOptions(
+        ("train_acc",), ("train_loss",), titles=("One title",)
+    )
+    assert SceneOptions(titles="One title").titles == ("One title",)
+    assert SharpnessConfig("worst-l2").measures == ("worst-l2",)
 
 
 def test_layer_of_a_volume():

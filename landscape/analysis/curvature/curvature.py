@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from landscape._utils.json_values import finite
+from landscape._utils.names import split_patterns
 from landscape.analysis.curvature.density import Quadrature
 from landscape.analysis.curvature.trace import Estimate
 from landscape.evaluation.derivatives.derivatives import MATRICES
@@ -45,8 +46,8 @@ class CurvatureConfig:
     k: int = 5
     smallest: int | None = None
     matrix: str = "hessian"
-    only: tuple[str, ...] = ()
-    freeze: tuple[str, ...] = ()
+    only: str | Sequence[str] = ()
+    freeze: str | Sequence[str] = ()
     by_layer: bool = False
     trace_probes: int = 32
     density_probes: int = 4
@@ -68,7 +69,7 @@ class CurvatureConfig:
         if not 0 < self.tolerance < 1:
             raise ValueError(f"tolerance: expected a number between 0 and 1, got {self.tolerance}")
         for name in ("only", "freeze"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            object.__setattr__(self, name, split_patterns(getattr(self, name)))
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> CurvatureConfig:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from landscape._utils.names import unknown
+from landscape._utils.names import several, unknown
 from landscape.analysis.intervals import mean_interval
 from landscape.analysis.sharpness.ascent import Ball, ascend
 from landscape.analysis.sharpness.crossing import CrossingSearch
@@ -58,7 +58,7 @@ class SharpnessConfig:
 
     def __post_init__(self) -> None:
         given: Any = self.radius
-        object.__setattr__(self, "measures", tuple(dict.fromkeys(self.measures)))
+        object.__setattr__(self, "measures", tuple(dict.fromkeys(several(self.measures))))
         object.__setattr__(self, "radius", tuple(given) if isinstance(given, Sequence) else (float(given),))
         if not self.measures:
             raise ValueError("measures: expected one or more")

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from landscape._utils.names import several
 from landscape.render import style as styles
 from landscape.render.height_field import PathHeight
 from landscape.render.scale import Scale
@@ -88,6 +89,7 @@ class SceneOptions:
     supersampling: float | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "titles", several(self.titles))
         if self.light not in LIGHTS:
             raise ValueError(f"light: expected one of {', '.join(LIGHTS)}, got {self.light!r}")
         if self.height is not None and not 0.01 <= self.height <= 10:

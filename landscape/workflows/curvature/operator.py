@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape._utils.names import split_patterns
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.derivatives.derivatives import LossDerivatives
 from landscape.parallel.ranks import RankError, Ranks, mark_collective
@@ -62,7 +63,7 @@ class CurvatureOperator:
 
     @contextmanager
     def open(
-        self, only: Sequence[str] = (), freeze: Sequence[str] = (), checkpoint: Path | None = None
+        self, only: str | Sequence[str] = (), freeze: str | Sequence[str] = (), checkpoint: Path | None = None
     ) -> Iterator[LossDerivatives]:
         """Prepare the model on all ranks; called on the root.
 
@@ -74,7 +75,7 @@ class CurvatureOperator:
         Yields:
             The derivatives of the root's own part of the data.
         """
-        self._do(_Command("open", tuple(only), tuple(freeze), checkpoint))
+        self._do(_Command("open", split_patterns(only), split_patterns(freeze), checkpoint))
         assert self._open is not None
         try:
             yield self._open
