@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
 
 
 def require_types(cls: type[Any], values: Mapping[str, Any], names: Iterable[str] | None = None) -> None:
@@ -50,3 +53,23 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is tuple and arguments[-1] is not Ellipsis:
         return len(value) == len(arguments) and all(map(_fits, value, arguments))
     return all(_fits(inner, arguments[0]) for inner in value)
+
+
+def chosen(name: str, value: T | None, kind: type[T], **defaults: Any) -> T:
+    """Return an argument that is an object with options, or by default a new one.
+
+    Args:
+        name: name of the argument, for the message.
+        value: the argument.
+        kind: class of the options.
+        defaults: options of the new one, in the place of their own defaults.
+
+    Raises:
+        TypeError: the argument is something else, such as a dict or the value of one option.
+    """
+    if value is None:
+        return kind(**defaults)
+    if not isinstance(value, kind):
+        field = next((f.name for f in fields(kind) if f.init), "") if is_dataclass(kind) else ""
+        raise TypeError(f"{name}: expected options such as {kind.__name__}({field}=...), got {type(value).__name__}")
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sysconfig
 import traceback
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from landscape.errors import UserCodeError
 
 _INSTALLED = tuple(sysconfig.get_paths()[name] for name in ("purelib", "platlib"))
 _LIBRARY = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib"))
+_OF_OTHERS = tuple(str(Path(place).resolve()) + os.sep for place in (*_INSTALLED, *_LIBRARY))
+_PLACE = "_landscape_place"
 _OWN = str(Path(__file__).parents[1])
 
 
@@ -45,3 +48,27 @@ def exit_frame(error: SystemExit) -> traceback.FrameSummary:
     outside = [f for f in foreign if f.filename.startswith(_INSTALLED) or not f.filename.startswith(_LIBRARY)]
     users = [frame for frame in outside if not frame.filename.startswith(_INSTALLED)]
     return (users or outside or foreign or frames)[-1]
+
+
+def place_in_user_code(error: BaseException) -> str:
+    """Return the line of user code that raised an error, such as that of a data set, with what was read there.
+
+    Empty if this package or the interpreter raised it, or if the user's code called this package again: what fails then
+    is explained by what it was called with.
+    """
+    if remote := getattr(error, _PLACE, ""):
+        return str(remote)
+    place, called = "", False
+    for frame in traceback.extract_tb(error.__traceback__):
+        file = str(Path(frame.filename).resolve())
+        if file.startswith(_OWN + os.sep):
+            place, called = "", True
+        elif called and os.path.isfile(file) and not file.startswith(_OF_OTHERS):
+            place = ", ".join([f"{frame.filename}:{frame.lineno}, in {frame.name}", *getattr(error, "__notes__", ())])
+    return place
+
+
+def set_place(error: BaseException, place: str) -> None:
+    """Set the place of an error of another process for :func:`place_in_user_code`."""
+    if place:
+        setattr(error, _PLACE, place)

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from landscape._utils.user_code import place_in_user_code
 from landscape.errors import LandscapeError
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
@@ -33,6 +34,8 @@ def explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
         return for_command_line(str(error)), USAGE
     files = [argument for argument in arguments if not argument.startswith("-") and os.path.lexists(argument)]
     working_on = f"{', '.join(files)}: " if files else ""
+    if own_line := place_in_user_code(error):
+        return f"{own_line}: {type(error).__name__}: {_first_line(error)}; `landscape --debug ...` shows more", FAILURE
     if isinstance(error, OSError):
         return _system_error(error, working_on), FAILURE
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):

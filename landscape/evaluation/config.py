@@ -119,6 +119,8 @@ class EvaluationConfig:
     derivatives: DerivativeConfig | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))  # torch.float64, for instance
+        object.__setattr__(self, "device", str(self.device))
         object.__setattr__(self, "engine", LEGACY_ENGINES.get(self.engine, self.engine))
         if self.dtype not in ("auto", *DTYPES):
             raise ValueError(f"dtype: expected one of auto, {', '.join(DTYPES)}, got {self.dtype!r}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from landscape._utils.names import split_patterns, unknown
 from landscape._utils.text import printable
@@ -242,7 +242,7 @@ class DirectionSampler:
 
 
 def random_direction(
-    origin: Weights,
+    origin: nn.Module | Weights,
     seed: int = 0,
     axis: int = 0,
     *,
@@ -254,7 +254,7 @@ def random_direction(
     """Return a random direction normalized to ``origin``; with the defaults, the method of Li et al. (2018).
 
     Args:
-        origin: weights at the plane's origin.
+        origin: weights at the plane's origin, or the network with them.
         seed: random seed; see :func:`gaussian`.
         axis: axis of the direction; see :func:`gaussian`.
         norm: name of a normalization; see :func:`landscape.geometry.normalization.normalize`.
@@ -265,7 +265,7 @@ def random_direction(
     Raises:
         ValueError: an unknown name or pattern, or nothing is left to move.
     """
-    return DirectionSampler(origin, seed, norm, ignore, only, freeze).direction(axis)
+    return DirectionSampler(Weights.of(origin), seed, norm, ignore, only, freeze).direction(axis)
 
 
 def _normalized_in_place(direction: Direction, origin: Weights, norm: str, ignore: str) -> Direction:

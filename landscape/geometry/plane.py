@@ -59,6 +59,9 @@ class Plane:
     directions: tuple[Direction, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "origin", Weights.of(self.origin))
+        directions = (self.directions,) if isinstance(self.directions, Direction) else tuple(self.directions)
+        object.__setattr__(self, "directions", directions)
         if not 1 <= len(self.directions) <= 3:
             raise ValueError(f"expected one to three directions, got {len(self.directions)}")
         for direction in self.directions:
@@ -258,7 +261,7 @@ def random_plane(
         raise ValueError(f"expected at most {axes} given directions for {axes} axes, got {len(first)}")
     if orthogonal and same_direction:
         raise ValueError("expected either orthogonal or same_direction, got both")
-    weights = origin if isinstance(origin, Weights) else Weights.from_model(origin).to("cpu")
+    weights = Weights.of(origin)
     sampler = DirectionSampler(weights, seed, norm, ignore, only, freeze)
     if same_direction:
         x = first[0] if first else sampler.direction(0)
@@ -270,13 +273,18 @@ def random_plane(
 
 
 def plane_through(
-    origin: Weights, targets: Sequence[Weights], sources: str | Sequence[str] = (), *, orthogonal: bool = False
+    origin: nn.Module | Weights,
+    targets: Sequence[nn.Module | Weights],
+    sources: str | Sequence[str] = (),
+    *,
+    orthogonal: bool = False,
 ) -> Plane:
     """Return the plane through checkpoints: the first target is at ``(1, 0)``, the second at ``(0, 1)``.
 
     Args:
-        origin: weights at coordinates zero.
-        targets: one to three weights, one per axis. Running statistics are interpolated if ``origin`` contains them.
+        origin: weights at coordinates zero, or the network with them.
+        targets: one to three weights or networks, one per axis. Running statistics are interpolated if ``origin``
+            contains them.
         sources: paths or descriptions of the targets for the recipes.
         orthogonal: apply Gram-Schmidt to the axes. All targets but the first then have other coordinates;
             :meth:`Plane.project` returns them.
@@ -288,7 +296,8 @@ def plane_through(
     if sources and len(sources) != len(targets):
         raise ValueError(f"expected a source for each of {len(targets)} targets, got {len(sources)}")
     names = sources or [""] * len(targets)
-    directions = [difference(origin, target, name) for target, name in zip(targets, names, strict=True)]
+    origin = Weights.of(origin)
+    directions = [difference(origin, Weights.of(target), name) for target, name in zip(targets, names, strict=True)]
     for direction, name in zip(directions, names, strict=True):
         if not direction.weights.norm() > 0:
             raise ValueError(f"expected targets that differ from the origin; {name or 'one'} is equal to it")
@@ -296,7 +305,7 @@ def plane_through(
 
 
 def principal_plane(
-    origin: Weights,
+    origin: nn.Module | Weights,
     checkpoints: Sequence[WeightsLoader],
     axes: int = 2,
     *,
@@ -308,7 +317,7 @@ def principal_plane(
     """Return the plane along the principal components of checkpoints, of one run or of several together.
 
     Args:
-        origin: weights at coordinates zero; the published choice is the last checkpoint.
+        origin: weights at coordinates zero, or the network with them; the published choice is the last checkpoint.
         checkpoints: one loader per checkpoint; see :func:`landscape.geometry.pca.principal_directions`.
         axes: number of components.
         ignore: tensors left unchanged, ``biasbn`` or ``none`` (as published).
@@ -319,5 +328,6 @@ def principal_plane(
     Raises:
         ValueError: too few checkpoints, or they span fewer dimensions than ``axes``.
     """
+    origin = Weights.of(origin)
     found = principal_directions(origin, checkpoints, axes, ignore, only, freeze, report=report)
     return Plane(origin, tuple(found))

@@ -76,6 +76,22 @@ class Weights:
             {name: _copy(tensor, torch.float32) for name, tensor in live.items()}, names, tied, trainable_names(live)
         )
 
+    @classmethod
+    def of(cls, network: nn.Module | Weights) -> Weights:
+        """Return weights as they are, and a copy of those of a network, on the CPU.
+
+        Raises:
+            TypeError: something else, such as a ``state_dict``, which doesn't say which tensors are parameters.
+        """
+        if isinstance(network, Weights):
+            return network
+        if isinstance(network, nn.Module):
+            return cls.from_model(network).to("cpu")
+        raise TypeError(
+            f"expected a network or its Weights, got {type(network).__name__}; of a state_dict, "
+            "Weights.from_model(network).select(state_dict)"
+        )
+
     def select(
         self, state_dict: Mapping[str, Tensor], source: str = "checkpoint", *, as_stored: bool = False
     ) -> Weights:

@@ -23,6 +23,7 @@ from typing import Any
 
 from landscape._utils.machine import end_with_parent, keep_freed_memory
 from landscape._utils.trust import give
+from landscape._utils.user_code import place_in_user_code, set_place
 from landscape.parallel.ranks import (
     RankError,
     Ranks,
@@ -176,6 +177,7 @@ def describe_error(error: BaseException) -> dict[str, Any]:
         "arguments": list(error.args) if plain else [str(error)],
         "message": str(error),
         "traceback": "".join(traceback.format_exception(error)),
+        "place": place_in_user_code(error),
         "remote": isinstance(error, RemoteError),
     }
 
@@ -200,6 +202,7 @@ def rebuild_error(description: dict[str, Any], rank: int) -> BaseException:
                     break
     if error is None:
         error = RankError(f"{description['name']}: {message} (rank {rank})")
+    set_place(error, description["place"])
     error.add_note(f"Traceback of rank {rank}:\n{description['traceback']}")
     return error
 

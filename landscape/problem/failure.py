@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from landscape._utils.torch_state import call_without_grad, evaluation_mode, pre
 from landscape.errors import LandscapeError
 from landscape.problem.problem import Split
 from landscape.problem.reduction import is_split_metric
+from landscape.problem.whole import WholeSplitMeasure
 
 
 def explain_failure(
@@ -30,8 +32,10 @@ def explain_failure(
     batch = split.take(slice(0, batch_size))
     found = _outputs(model, batch.inputs)
     if found is not None:
-        return _explain_measures(measures or {}, found, batch)
-    reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        return _explain_measures(measures or {}, found, batch) or _explain_whole(
+            measures or {}, model, split, batch_size
+        )
+    reason = _reason(error)
     kind, inputs = type(model).__name__, batch.inputs
     if len(batch) < len(split) and _outputs(model, split.inputs) is not None:
         advice = (
@@ -61,7 +65,7 @@ def explain_failure(
 
 
 def _explain_measures(measures: Mapping[str, Any], outputs: Any, batch: Split) -> ValueError | None:
-    """Return an error with the shapes that a measure fails on; None if none fails."""
+    """Return an error with the shapes that a measure of batches fails on; None if none fails."""
     for name, measure in measures.items():
         if is_split_metric(measure):
             continue
@@ -71,12 +75,90 @@ def _explain_measures(measures: Mapping[str, Any], outputs: Any, batch: Split) -
         except LandscapeError:
             return None  # says itself what to do
         except Exception as error:
-            reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            advice = _choice(measure, outputs, batch.targets) or _conversion(measure, outputs, batch.targets)
             return ValueError(
-                f"{name} fails on a batch of {len(batch)} samples ({reason}); it is called with the outputs, "
-                f"{_shapes(outputs)}, and targets, {_shapes(batch.targets)}"
+                f"{name} fails on a batch of {len(batch)} samples ({_reason(error)}); it is called with the outputs, "
+                f"{_shapes(outputs)}, and targets, {_shapes(batch.targets)}{advice}"
             )
     return None
+
+
+def _explain_whole(measures: Mapping[str, Any], model: nn.Module, split: Split, batch_size: int) -> ValueError | None:
+    """Return an error with the name of a measure of the whole split that fails; None if none fails."""
+    for name, measure in measures.items():
+        if not is_split_metric(measure):
+            continue
+        own = WholeSplitMeasure(copy.deepcopy(measure), name)
+        outputs: Any = None
+        try:
+            own.reset()
+            for start in range(0, len(split), batch_size):
+                batch = split.take(slice(start, start + batch_size))
+                outputs = _outputs(model, batch.inputs)
+                with preserve_random_state():
+                    call_without_grad(partial(own.update, outputs, batch.targets))
+            own.compute()
+        except LandscapeError:
+            return None  # says itself what to do
+        except Exception as error:
+            if str(error).startswith(f"{name}: "):
+                return None
+            shapes = (
+                ""
+                if outputs is None
+                else (f"; the last batch has the outputs, {_shapes(outputs)}, and targets, {_shapes(batch.targets)}")
+            )
+            return ValueError(f"{name} fails on all {len(split)} samples together ({_reason(error)}){shapes}")
+    return None
+
+
+def _works(function: Callable[[], object]) -> bool:
+    try:
+        with preserve_random_state():
+            call_without_grad(function)
+    except Exception:  # of a user's code
+        return False
+    return True
+
+
+def _choice(measure: Any, outputs: Any, targets: Any) -> str:
+    """Return which entry of the outputs a measure takes, if it takes one alone; empty for a single tensor."""
+    entries: dict[str, Any] = {}
+    if isinstance(outputs, Mapping):
+        entries = {
+            f".{key}" if type(outputs) is not dict and hasattr(outputs, str(key)) else f"[{key!r}]": value
+            for key, value in outputs.items()
+        }
+    elif isinstance(outputs, tuple | list):
+        names = [f".{name}" for name in getattr(outputs, "_fields", ())]
+        entries = {names[k] if names else f"[{k}]": value for k, value in enumerate(outputs)}
+    elif not isinstance(outputs, Tensor):
+        entries = {f".{key}": value for key, value in getattr(outputs, "__dict__", {}).items()}
+    for entry, value in entries.items():
+        if isinstance(value, Tensor) and _works(partial(measure, value, targets)):
+            return (
+                f". It takes {entry} of the outputs alone: let forward return that, as in Problem(..., forward=lambda "
+                f"model, batch: model(batch){entry})"
+            )
+    return ""
+
+
+def _conversion(measure: Any, outputs: Any, targets: Any) -> str:
+    """Return a conversion of the targets with which a measure works; empty if none is known."""
+    if isinstance(targets, Tensor) and isinstance(outputs, Tensor):
+        conversions = {
+            "targets.long()": Tensor.long, "targets.float()": Tensor.float,
+            "targets[:, None]": lambda t: t[:, None], "targets.float()[:, None]": lambda t: t.float()[:, None],
+            "targets.squeeze(1)": lambda t: t.squeeze(1), "targets.squeeze(1).long()": lambda t: t.squeeze(1).long(),
+        }  # fmt: skip
+        for text, convert in conversions.items():
+            if _works(lambda convert=convert: measure(outputs, convert(targets))):  # type: ignore[misc]
+                return f". It works with {text}"
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def _shapes(tree: Any) -> str:

@@ -158,6 +158,11 @@ def _check_measured(
     augment: Augmentation | None,
 ) -> None:
     """Check the parts that data sets and problems have in common."""
+    for name, given, entry in (("splits", splits, "'train': split"), ("metrics", metrics, "'acc': landscape.accuracy")):
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f"{name} of a {kind}: expected a dict by name, such as {{{entry}}}, got {type(given).__name__}"
+            )
     if not splits:
         raise ValueError(
             f"a {kind} needs at least one split, such as splits={{'train': Split(inputs, targets)}}"

@@ -60,8 +60,9 @@ def read_values(
     """Return what a measure returned for a batch, in its own type and with its graph.
 
     Args:
-        result: one value per sample, also as an array of numpy; a scalar, which may be a Python number; or a pair
-            ``(values, weights)`` of one shape, ``(samples, ...)`` or ``()``, whose axes after the first are summed.
+        result: one value per sample, ``(samples,)`` or ``(samples, 1)``, also as an array of numpy; a scalar, which may
+            be a Python number; or a pair ``(values, weights)`` of one shape, ``(samples, ...)`` or ``()``, whose axes
+            after the first are summed.
         samples: number of samples of the batch.
         name: name of the measure, for messages.
         error: class of the exception that is raised.
@@ -76,6 +77,9 @@ def read_values(
         return BatchValues(torch.tensor(float(result), dtype=torch.float64, device=device))
     if isinstance(result, Tensor) and result.shape in ((), (samples,)) and not result.is_complex():
         return BatchValues(result)
+    single = isinstance(result, Tensor) and result.dim() > 1 and len(result) == result.numel() == samples
+    if single and not result.is_complex():
+        return BatchValues(result.flatten())  # (samples, 1), as for a network of one output
     if isinstance(result, tuple | list) and len(result) == 2 and all(isinstance(part, Tensor) for part in result):
         values, weights = result
         fits = values.shape == weights.shape and (not values.dim() or len(values) == samples)
@@ -85,10 +89,13 @@ def read_values(
             if values.dim() > 1:
                 values, weights = values.reshape(samples, -1).sum(1), weights.reshape(samples, -1).sum(1)
             return BatchValues(values, weights)
+    mean = "the mean of each sample, losses.flatten(1).mean(1), for several outputs; or "
+    if not isinstance(result, Tensor) or result.dim() < 2 or len(result) != samples:
+        mean = ""
     raise error(
         f"{name}: expected one real value for each of the {samples} samples of a batch, a pair (values, weights) of "
         "tensors of one shape whose sums are divided by each other, or a scalar that is the mean of the batch, got "
-        f"{describe_result(result)}. For a value of each token or pixel, return the pair "
+        f"{describe_result(result)}. For a value of each token or pixel, return {mean}the pair "
         "(losses, torch.ones_like(losses)), or (losses * mask, mask) if some of them don't count"
     )
 

@@ -88,7 +88,11 @@ class Samples:
             samples = []
             for number in numbers:
                 _seed(number, salt)
-                samples.append(self.data[self.order[number]])
+                try:
+                    samples.append(self.data[self.order[number]])
+                except Exception as error:
+                    error.add_note(f"while sample {self.order[number]} of {kind_of(self.data)} was read")
+                    raise
             _seed(-1, salt)
             batch = to_tensors(self.collate(samples))
         leaves = tree_leaves(batch)

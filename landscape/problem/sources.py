@@ -146,6 +146,7 @@ def _samples(data: Any, limit: int | None, collate: Collate | None) -> Samples |
         )
         raise TypeError(
             f"expected a data set or loader,{several} or arrays with their targets, got {kind_of(data)}; {_ADVICE}"
+            + (f". {NO_TARGETS}" if isinstance(data, np.ndarray | Tensor) else "")
         )
     if not sized:
         return None
@@ -244,8 +245,8 @@ def _parted(name: str | None, batch: Any, numbers: Sequence[int]) -> tuple[Any, 
     if isinstance(batch, tuple | list) and len(batch) >= 2:
         return (batch[0] if len(batch) == 2 else tuple(batch[:-1])), batch[-1]
     raise TypeError(
-        f"expected samples (inputs, targets), got {kind_of(batch)}; {_ADVICE}. Where inputs are their own targets, as "
-        "for an autoencoder: Split(x, x), or collate=lambda samples: (torch.stack(samples), torch.stack(samples))"
+        f"expected samples (inputs, targets), got {kind_of(batch)}; {_ADVICE}. {NO_TARGETS}, or of samples that are "
+        "read: collate=lambda samples: (torch.stack(samples), torch.stack(samples))"
     )
 
 

@@ -18,6 +18,13 @@ from landscape._utils.torch_state import converted_dtype
 from landscape.problem.tensors import PACKED
 
 
+NO_TARGETS = (
+    "Where inputs are their own targets, as for an autoencoder: Split(x, x); where the loss needs none: "
+    "Split(x, torch.zeros(len(x)))"
+)
+"""Advice for data without targets."""
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """One part of a data set, as tensors.
@@ -49,6 +56,8 @@ class Split:
                 advice = "converts arrays, data sets and loaders"
                 if leaf is None and self.targets is not None:
                     advice = "leaves entries that are None out"
+                elif leaf is None and all(isinstance(each, Tensor) for each in tree_leaves(self.inputs)):
+                    raise TypeError(f"expected inputs and targets as tensors, got no targets. {NO_TARGETS}")
                 raise TypeError(f"expected inputs and targets as tensors, got {kind}; Split.of {advice}")
             if leaf.layout is not torch.strided:
                 raise TypeError(

@@ -33,8 +33,10 @@ def to_tensors(tree: Any) -> Any:
         return {key: _entry(key, value) for key, value in tree.items() if value is not None}
     if isinstance(tree, list) and tree and isinstance(tree[0], list):
         return to_tensor(_matrix(tree))
-    if isinstance(tree, tuple | list) and not all(isinstance(value, int | float) for value in tree):
-        return type(tree)(map(to_tensors, tree)) if type(tree) in (tuple, list) else tuple(map(to_tensors, tree))
+    text = isinstance(tree, tuple | list) and any(isinstance(value, str) for value in tree)
+    if isinstance(tree, tuple | list) and not text and not all(isinstance(value, int | float) for value in tree):
+        entries = [_entry(f"entry {k}", value) for k, value in enumerate(tree)]
+        return entries if type(tree) is list else tuple(entries)
     return to_tensor(tree)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -231,8 +232,16 @@ def _load(model: nn.Module, checkpoint: Checkpoint) -> NameMatch:
         return NameMatch({}, ())
     raise CheckpointError(
         f"{checkpoint.path} was saved from another architecture than this {type(model).__name__} of {len(own)} "
-        f"tensors: {misfit(own, stored, tied)}"
+        f"tensors: {misfit(own, stored, tied)}{_shard_note(checkpoint.path)}"
     )
+
+
+def _shard_note(path: Path) -> str:
+    """Return that a file is one of several with the parts of one checkpoint, by its name; empty if it isn't."""
+    found = re.search(r"-0*(\d+)-of-0*(\d+)\.", path.name)
+    if found is None or found[2] == "1":
+        return ""
+    return f". The file is part {found[1]} of {found[2]} of a checkpoint: give its folder, {path.parent}, or its index"
 
 
 def unused_note(path: Path, unused: Sequence[str]) -> str:

@@ -229,7 +229,8 @@ class Run:
         if not {"model", "factory"} & self.record.problem.keys():
             raise CheckpointError(
                 f"{self.path} doesn't say how its problem was built, since it was made in Python; name it: "
-                "mine.py:problem for a function that returns it, or hf:FOLDER with the data"
+                "mine.py:problem for a function that returns it, or hf:FOLDER with the data; in Python, problem= takes "
+                "the problem itself, too"
             )
         try:
             return ProblemSpec.from_description(self.record.problem, recorded_in=str(self.path / _RECORD))

@@ -56,6 +56,8 @@ class WeightFile:
 
 def split_key(path: str | PathLike[str]) -> tuple[Path, str | None]:
     """Return the path of a checkpoint and the key behind ``::`` in it, if there is one."""
+    if not isinstance(path, str | PathLike):
+        raise TypeError(f"expected the path of a checkpoint, run or file, got {type(path).__name__}")
     file, mark, key = str(path).rpartition(KEY_MARK)
     return (Path(file), key) if mark and file and key and not Path(path).exists() else (Path(path), None)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from landscape._utils.typed import chosen
 from landscape.analysis.sharpness import basin as analysis
 from landscape.analysis.sharpness.basin import BasinConfig, Ray
 from landscape.analysis.sharpness.comparison import Array, Key, Subject, compare_subjects
@@ -89,7 +90,8 @@ def measure_basin(
         UntrustedCodeError: a run names code, and ``trust`` is not set.
     """
     task = MeasureTask(
-        as_sources(sources), config or BasinConfig(), evaluation or EvaluationConfig(device="auto"), spec_of(problem),
+        as_sources(sources), chosen("config", config, BasinConfig),
+        chosen("evaluation", evaluation, EvaluationConfig, device="auto"), spec_of(problem),
         split, samples, None if out is None else Path(out), overwrite,
     )  # fmt: skip
     done = run_measurement(task, ranks, compare=compare, progress=progress, stop=stop, trust=trust)

@@ -15,6 +15,7 @@ from torch import Tensor
 from landscape._utils.files import require_writable
 from landscape._utils.machine import core_budget
 from landscape._utils.names import several
+from landscape._utils.typed import chosen
 from landscape.errors import MissingLibraryError, StoreError
 from landscape.geometry.trajectory import Trajectory
 from landscape.parallel.launcher import auto_ranks
@@ -122,7 +123,7 @@ def compare(
         NonFiniteLossError: the loss of a run became NaN or infinite.
         CheckpointError, StoreError: a run or a surface in the directory was made with other settings.
     """
-    options, out, optimizers = options or CompareOptions(), Path(out), several(optimizers)
+    options, out, optimizers = chosen("options", options, CompareOptions), Path(out), several(optimizers)
     require_writable(out / "surface.h5", StoreError)
     _require_count(len(optimizers), "optimizers")
     labels = optimizer_labels([describe(optimizer) for optimizer in optimizers])
@@ -171,7 +172,7 @@ def compare_runs(
         StoreError: a surface in the directory was made with other settings.
         UntrustedCodeError: a run names code, and ``trust`` is not set.
     """
-    options, out, say = options or CompareOptions(), Path(out), on_message or _log.info
+    options, out, say = chosen("options", options, CompareOptions), Path(out), on_message or _log.info
     require_writable(out / "surface.h5", StoreError)
     opened = open_runs(runs)
     _require_count(len(opened), "runs")

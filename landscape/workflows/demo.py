@@ -11,6 +11,7 @@ from typing import Literal
 
 from landscape._utils.files import require_writable
 from landscape._utils.machine import core_budget
+from landscape._utils.typed import chosen
 from landscape.errors import MissingLibraryError, StoreError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.parallel.launcher import auto_ranks, find_mpiexec
@@ -108,7 +109,7 @@ def demo(
         CheckpointError, StoreError: a run or a surface in the directory was made with other settings.
     """
     run = _Demo(
-        Path(out), options or DemoOptions(), _rank_count(ranks, on_message or _log.info), progress,
+        Path(out), chosen("options", options, DemoOptions), _rank_count(ranks, on_message or _log.info), progress,
         on_heading or _log.info, on_message or _log.info,
     )  # fmt: skip
     require_writable(run.out / "figures" / "surfaces.pdf", StoreError)

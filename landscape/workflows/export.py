@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from landscape._utils.files import require_writable
+from landscape._utils.typed import chosen
 from landscape.errors import StoreError
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.exports.job import ExportOptions
@@ -66,7 +67,7 @@ def export(
         ValueError: an unknown suffix, or a surface or an option that the format doesn't support.
         StoreError: a file exists and ``overwrite`` is false, or an input cannot be read.
     """
-    options = options or ExportOptions()
+    options = chosen("options", options, ExportOptions)
     if isinstance(path, Surface):
         raise TypeError("path: expected the file to write as the first argument, as in export('page.html', surface)")
     path, suffix = Path(path), Path(path).suffix.lower()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landscape._utils.files import require_writable
+from landscape._utils.typed import chosen
 from landscape.errors import LandscapeError, StoreError
 from landscape.render.labels import axis_labels, end_names, short_axis_labels
 from landscape.render.plots.contour import plot_contour
@@ -65,7 +66,7 @@ def plot(
         ValueError: surfaces that cannot share a figure, an unknown metric, or options that the surfaces do not allow.
         StoreError: a file cannot be read.
     """
-    options = options or PlotOptions()
+    options = chosen("options", options, PlotOptions)
     opened = open_surfaces(surfaces)
     through = None if at is not None else through_training(opened)
     if through is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from landscape._utils.typed import chosen
 from landscape.render.plots.artists import DescentArtists
 from landscape.render.plots.descent import function_colours, function_scale, plot_descents
 from landscape.render.plots.options import DescentPlotOptions
@@ -91,7 +92,7 @@ def draw_study(
         ValueError: a kind that the function does not allow, or points with the wrong number of coordinates.
         MissingLibraryError: ``relief``, and there is no OpenGL library.
     """
-    options = options or FunctionFigureOptions()
+    options = chosen("options", options, FunctionFigureOptions)
     check_kind(study, kind, options)
     if kind in PATH_KINDS:
         return _draw_paths(study, kind, options).figure
@@ -127,7 +128,7 @@ def animate_study(
     """
     from landscape.render.plots.animation import animate
 
-    options = options or FunctionFigureOptions()
+    options = chosen("options", options, FunctionFigureOptions)
     check_animated(kind)
     check_kind(study, kind, options)
     return animate(_draw_paths(study, kind, options), path, seconds=seconds, dpi=dpi)

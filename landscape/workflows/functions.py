@@ -11,6 +11,7 @@ import torch
 
 from landscape._utils.names import several
 from landscape._utils.provenance import Environment
+from landscape._utils.typed import chosen
 from landscape._utils.user_code import refuse_exit
 from landscape.evaluation.config import EvaluationConfig
 from landscape.functions.catalogue import FUNCTIONS
@@ -169,7 +170,7 @@ def study_function(
             cannot be evaluated.
         UserCodeError: the function or an optimizer ends the program.
     """
-    options, optimizers = options or DescentOptions(), several(optimizers)
+    options, optimizers = chosen("options", options, DescentOptions), several(optimizers)
     if len(optimizers) > MAX_PATHS:
         raise ValueError(
             f"expected at most {MAX_PATHS} optimizers, as many as a figure can tell apart, got {len(optimizers)}"

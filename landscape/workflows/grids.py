@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -42,14 +42,29 @@ def axes_of(grid: GridLike | None, ndim: int = 2) -> tuple[AxisChoice, ...]:
         axes = (Axis(-1, 1, DEFAULT_COUNT),) * ndim
     elif isinstance(grid, str):
         axes = (parse_axis(grid),)
-    else:
+    elif isinstance(grid, Iterable):
         axes = tuple(parse_axis(axis) if isinstance(axis, str) else axis for axis in grid)
         for axis in axes:
             if not isinstance(axis, Axis | AutoAxis):
-                raise TypeError(f"grid: expected axes like '-1:1:51' or 'auto:51', got {axis!r}")
+                raise TypeError(f"grid: expected axes like '-1:1:51' or 'auto:51', {_instead(axis)}")
+    else:
+        raise TypeError(f"grid: expected a list of axes like ['-1:1:51', '-1:1:51'], got {grid!r}")
     if not 1 <= len(axes) <= 3:
         raise ValueError(f"grid: expected one to three axes, got {len(axes)}")
     return axes
+
+
+def _instead(axis: object) -> str:
+    """Return what an axis is, and for numbers how it is written."""
+    try:
+        numbers = np.asarray(axis, dtype=float).ravel()
+    except (TypeError, ValueError):
+        numbers = np.empty(0)
+    if isinstance(axis, tuple) and len(numbers) == 3 and numbers[2] == round(numbers[2]) > 0:
+        return f"got {axis!r}; write '{numbers[0]:g}:{numbers[1]:g}:{round(numbers[2])}', or Axis{axis!r}"
+    if len(numbers) > 1 and np.allclose(np.diff(numbers), (numbers[-1] - numbers[0]) / (len(numbers) - 1)):
+        return f"got {len(numbers)} numbers; write '{numbers[0]:g}:{numbers[-1]:g}:{len(numbers)}'"
+    return f"got {axis!r}; points are evenly spaced"
 
 
 def resolve_grid(

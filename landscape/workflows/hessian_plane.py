@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from landscape._utils.trust import trusting
+from landscape._utils.typed import chosen
 from landscape.analysis.curvature.file import read_curvature
 from landscape.errors import StoreError
 from landscape.evaluation.config import DTYPES, EvaluationConfig
@@ -84,7 +85,8 @@ def hessian_plane(
     with trusting(trust):
         opened = open_source(source, problem=spec_of(problem), split=split, samples=samples).problem
     config = PlaneConfig(hessian=tuple(which), scale=scale, only=only, freeze=freeze, curvature_file=curvature_file)
-    eigenvectors = Eigenvectors(opened, evaluation or EvaluationConfig(), config, on_message=on_message)
+    evaluation = chosen("evaluation", evaluation, EvaluationConfig)
+    eigenvectors = Eigenvectors(opened, evaluation, config, on_message=on_message)
     return config.make_plane(opened.model, len(config.hessian or ()), eigenvectors)
 
 

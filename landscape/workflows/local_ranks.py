@@ -192,8 +192,9 @@ def _obstacle(task: SurfaceTask) -> str:
     made_here = isinstance(task.source, Problem) and _spec_of(task.source) is None
     if made_here or isinstance(task.problem, GivenProblem):
         return (
-            "other processes cannot rebuild this problem, which was made in Python; pass a run directory, or build the "
-            "problem from a ProblemSpec, whose factory='file.py:function' can name a function that returns any Problem"
+            "other processes cannot rebuild this problem, which was made in Python: pass a run directory, or a "
+            "checkpoint with problem='mine.py:problem', the name of a function that returns it; or start the program "
+            "with mpiexec"
         )
     if isinstance(task.plane, PlaneFamily | PlaneSeries):
         name, choice = type(task.plane).__name__, "seeds" if isinstance(task.plane, PlaneFamily) else "checkpoints"

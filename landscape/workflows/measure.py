@@ -95,7 +95,8 @@ def measure_on_local_ranks(
     """
     if any(isinstance(source, Problem) for source in task.sources):
         raise ValueError(
-            f"ranks={count}: other processes cannot rebuild a problem made in Python; pass run directories, or ranks=1"
+            f"ranks={count}: other processes cannot rebuild a problem made in Python: pass run directories, or "
+            "checkpoints with problem='mine.py:problem', the name of a function that returns it; or ranks=1"
         )
     sources = tuple(str(s.path) if isinstance(s, Run) else str(s) for s in task.sources)
     with tempfile.TemporaryDirectory(prefix="landscape-") as folder:

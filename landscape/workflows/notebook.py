@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from landscape._utils.typed import chosen
 from landscape.render.exports.job import ExportOptions
 from landscape.workflows.figures import plot
 from landscape.workflows.inputs import SurfaceSource, TrajectorySource, load_scene
@@ -83,9 +84,9 @@ def show(
     """
     loaded, groups = load_scene(surfaces, trajectories, seed=seed, at=at, z=z)
     text = "\n".join(map(repr, loaded))
-    chosen = options or ExportOptions()
-    metrics = (chosen.metric,) if chosen.metric else ()
-    look = PlotOptions(metrics=metrics, scale=chosen.scale, clip=chosen.clip)
+    given = chosen("options", options, ExportOptions)
+    metrics = (given.metric,) if given.metric else ()
+    look = PlotOptions(metrics=metrics, scale=given.scale, clip=given.clip)
     picture, described = _picture(loaded, groups if len(loaded) > 1 else groups[0], look)
     page = ""
     if not any(_is_curve(surface) for surface in loaded):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from landscape._utils.typed import chosen
 from landscape.analysis.sharpness import sharpness as analysis
 from landscape.analysis.sharpness.comparison import Subject, comparability_warnings, compare_subjects
 from landscape.analysis.sharpness.sharpness import SharpnessConfig
@@ -80,12 +81,13 @@ def measure_sharpness(
         StoreError: the file was made with other settings, or cannot be written.
         UntrustedCodeError: a run names code, and ``trust`` is not set.
     """
-    config = config or SharpnessConfig()
+    config = chosen("config", config, SharpnessConfig)
     every = as_sources(sources)
     if split is None and "relative-critical" in config.measures:
         split = None if all(isinstance(source, Problem) for source in every) else "both"
     task = MeasureTask(
-        every, config, evaluation or EvaluationConfig(device="auto"), spec_of(problem), split, samples,
+        every, config, chosen("evaluation", evaluation, EvaluationConfig, device="auto"), spec_of(problem), split,
+        samples,
         None if out is None else Path(out), overwrite,
     )  # fmt: skip
     done = run_measurement(task, ranks, compare=compare, progress=progress, stop=stop, trust=trust)

@@ -27,6 +27,7 @@ from landscape.geometry.weights import Weights
 from landscape.problem.data.registry import select_splits
 from landscape.problem.given import GivenProblem
 from landscape.problem.problem import Problem, Split
+from landscape.problem.references import names_file
 from landscape.problem.spec import ProblemSpec
 from landscape.surface.hdf5 import is_hdf5
 from landscape.surface.metadata import CheckpointReference
@@ -105,13 +106,19 @@ def find_checkpoint(source: Run | PathName, problem: ProblemSpec | None = None) 
     if isinstance(source, Run):
         return source.load(), problem or source.spec()
     if not isinstance(source, str | os.PathLike):
-        raise TypeError(
-            f"expected a problem, a run, or a path, got {type(source).__name__}; "
-            "Problem(model, {'train': Split(inputs, targets)}, loss) makes one of a network"
-        )
+        kind: type[object] = type(source)
+        advice = "Problem(model, {'train': Split(inputs, targets)}, loss) makes one of a network"
+        if issubclass(kind, ProblemSpec):
+            advice = "its build() returns a problem with initial weights"
+        elif issubclass(kind, Mapping):
+            advice = "load a state_dict into the model of a problem (model.load_state_dict), or save it to a file"
+        raise TypeError(f"expected a problem, a run, or a path, got {kind.__name__}; {advice}")
     path, key = split_key(source)
     if not path.exists():
-        raise CheckpointError(f"{path}: no such run or checkpoint")
+        advice = ""
+        if names_file(str(source)):
+            advice = f"; a problem is named beside its weights: 'weights.pt' with problem={str(source)!r}"
+        raise CheckpointError(f"{path}: no such run or checkpoint{advice}")
     if is_run_source(path):
         run = _run(path, key)
         return run.load(), problem or run.spec()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from landscape._utils.trust import trusting
+from landscape._utils.typed import chosen
 from landscape.evaluation.config import EvaluationConfig
 from landscape.geometry.plane import Plane
 from landscape.geometry.plane_sets import PlaneFamily, PlaneSeries
@@ -86,13 +87,15 @@ def compute_surface(
     if plane is None:
         plane = PlaneConfig()
     ndim = 2
+    if not isinstance(plane, Plane | PlaneConfig | PlaneFamily | PlaneSeries):
+        raise TypeError(f"plane: expected a Plane or a PlaneConfig, got {type(plane).__name__}")
     if isinstance(plane, Plane):
         ndim = plane.ndim
     elif isinstance(plane, PlaneFamily | PlaneSeries):
         ndim = plane.axes
     task = SurfaceTask(
-        source, plane, axes_of(grid, ndim), config or SweepConfig(), evaluation or EvaluationConfig(device="auto"),
-        spec_of(problem), split, samples,
+        source, plane, axes_of(grid, ndim), chosen("config", config, SweepConfig),
+        chosen("evaluation", evaluation, EvaluationConfig, device="auto"), spec_of(problem), split, samples,
     )  # fmt: skip
     say = on_message or _log_message
     label = task.config.out.name if task.config.out else "surface"

@@ -198,7 +198,8 @@ def _summary(
     moving: str,
 ) -> str:
     """Return the size of a sweep in one line."""
-    samples = ", ".join(f"{len(split):,} {name}" for name, split in problem.splits.items())
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in problem.splits.items())
+    samples = f"{counts} samples, " if counts else ""  # a function of the model may need none
     axes = " x ".join(str(axis) for axis in grid.axes)
     points, about = len(grid), ""
     if not isinstance(plane, Plane):
@@ -211,6 +212,6 @@ def _summary(
     each = " each" if ranks.size > 1 else ""
     return (
         f"{counted(ranks.size, 'rank')} with {counted(evaluation.threads, 'thread')}{each} on "
-        f"{describe_device(device)}: {points:,} points ({axes}{about}), {samples} samples, "
+        f"{describe_device(device)}: {points:,} points ({axes}{about}), {samples}"
         f"moving {moved}{statistics} in {evaluation.dtype}" + (f": {restriction}" if restriction else "")
     )

@@ -12,6 +12,7 @@ import torch
 
 from landscape._utils.files import require_writable
 from landscape._utils.trust import recorded_in, require_permission, trusting
+from landscape._utils.typed import chosen
 from landscape.errors import CheckpointError
 from landscape.parallel.job import Call, run_in_processes
 from landscape.parallel.worker import RankContext
@@ -67,7 +68,7 @@ def train(
         CheckpointError: the directory holds a run with other settings or something else, or cannot be written.
         NonFiniteLossError: the loss became NaN or infinite; earlier checkpoints are kept.
     """
-    settings = settings or TrainingSettings()
+    settings = chosen("settings", settings, TrainingSettings)
     if overwrite or not is_run(Path(out)):
         require_writable(Path(out) / "run.json", CheckpointError)
     if isinstance(problem, ProblemSpec):

@@ -8,12 +8,17 @@ import shlex
 
 import h5py
 import pytest
+import torch
+from torch import nn
 
+from landscape import Problem, Split, compute_surface, cross_entropy
 from landscape._utils.text import printable, xml_text
 from landscape.cli.failures import explain
 from landscape.cli.main import main
 from landscape.cli.terminal import hanging, json_text, quoted
 from landscape.errors import StoreError
+from landscape.parallel.worker import describe_error, rebuild_error
+from landscape.problem.references import resolve
 
 HOSTILE = "\x1b]0;owned\x07a\x1b[2Jb\x9b31mc\b\b\u202egnp.exe\r\nnew line\u2028d"
 
@@ -83,6 +88,36 @@ def raised(error: Exception) -> Exception:
         raise error
     except Exception as caught:
         return caught
+
+
+def test_errors_of_user_code_name_its_line(tmp_path):
+    """In this process and in that of another rank."""
+    file = tmp_path / "mine.py"
+    file.write_text("def returns(model):\n    return {'return': 1 / 0}\n")
+    problem = Problem(nn.Linear(2, 1), evaluate=resolve(f"{file}:returns"))
+    with pytest.raises(ZeroDivisionError) as caught:
+        compute_surface(problem, grid=["-1:1:3"])
+    message, code = explain(caught.value, ["surface"])
+    assert (code, message) == (
+        1, f"{file}:2, in returns: ZeroDivisionError: division by zero; `landscape --debug ...` shows more"
+    )  # fmt: skip
+    assert explain(rebuild_error(describe_error(caught.value), 1), ["surface"]) == (message, code)
+    rows = Rows()
+    with pytest.raises(KeyError) as caught:
+        compute_surface(Problem(nn.Linear(2, 2), {"train": Split.of(rows, cache=0)}, cross_entropy), grid=["-1:1:3"])
+    assert "in __getitem__, while sample 33 of Rows was read: KeyError: 33" in explain(caught.value, [])[0]
+
+
+class Rows:
+    """A data set with a row that cannot be read."""
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, number):
+        if number == 33:
+            raise KeyError(number)
+        return torch.ones(2), 0
 
 
 def test_errors_of_libraries_are_no_wrong_usage(tmp_path):

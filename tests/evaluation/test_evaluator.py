@@ -96,6 +96,19 @@ def test_measure_shape_is_checked(problem):
         pass
 
 
+def test_a_column_is_one_value_per_sample(problem):
+    """As losses of a network of one output are, ``nn.BCEWithLogitsLoss(reduction="none")``."""
+    column = Problem(problem.model, problem.splits, lambda o, y: cross_entropy(o, y)[:, None], {"again": cross_entropy})
+    with open_evaluator(column, plane_of(problem.model)) as evaluate:
+        found = dict(zip(evaluate.names, evaluate((0.1, 0.2)), strict=True))
+    assert found["train_loss"] == found["train_again"]
+    assert found["train_loss_stderr"] > 0
+    wrong = Problem(problem.model, problem.splits, lambda o, y: o)
+    advice = pytest.raises(ValueError, match=r"losses\.flatten\(1\)\.mean\(1\), for several outputs")
+    with advice, open_evaluator(wrong, plane_of(problem.model)):
+        pass
+
+
 def test_standard_error_of_one_sample_is_nan(problem):
     one = Problem(problem.model, {"train": split_of(1)}, cross_entropy)
     with open_evaluator(one, plane_of(problem.model)) as evaluate:

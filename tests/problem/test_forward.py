@@ -5,13 +5,24 @@ from __future__ import annotations
 import copy
 import warnings
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from landscape import CurvatureConfig, Problem, Split, compute_surface, curvature, load_checkpoint, random_plane, train
+from landscape import (
+    CurvatureConfig,
+    Problem,
+    Split,
+    compute_surface,
+    curvature,
+    load_checkpoint,
+    random_plane,
+    train,
+    whole,
+)
 from landscape._utils.own_call import has_own_forward, own_forward
 from landscape.evaluation.config import EvaluationConfig
 from landscape.training import TrainingSettings
@@ -180,6 +191,69 @@ def test_a_failing_loss_says_what_it_was_called_with(tmp_path):
     metric = replace(floats, splits={"train": labels}, metrics={"one": lambda outputs: outputs.sum(1)})
     with pytest.raises(ValueError, match=r"one fails on a batch of \d samples \(TypeError: .*2 were given"):
         compute_surface(metric, random_plane(metric.model, seed=0), GRID)
+
+
+class Named(NamedTuple):
+    """Outputs as a named tuple."""
+
+    value: Tensor
+    logits: Tensor
+
+
+class Pair(nn.Linear):
+    """A network that returns its logits beside something else."""
+
+    def __init__(self, form):
+        super().__init__(3, 2)
+        self.form = form
+
+    def forward(self, x):
+        return self.form(super().forward(x))
+
+
+@pytest.mark.parametrize(
+    ("form", "entry"),
+    [
+        (lambda y: (y.sum(), y), r"\[1\]"),
+        (lambda y: {"hidden": y[0], "logits": y}, r"\['logits'\]"),
+        (lambda y: Outputs(y), r"\.logits"),
+        (lambda y: Named(y.sum(), y), r"\.logits"),
+    ],
+)
+def test_outputs_of_several_entries(form, entry):
+    x = torch.ones(4, 3)
+    wrong = Problem(Pair(form), {"train": Split(x, x[:, 0].long())}, nn.CrossEntropyLoss(reduction="none"))
+    with pytest.raises(
+        ValueError, match=rf"It takes {entry} of the outputs .*lambda model, batch: model\(batch\){entry}"
+    ):
+        compute_surface(wrong, grid=("-1:1:3",))
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "written"),
+    [
+        (nn.CrossEntropyLoss(reduction="none"), torch.ones(4, dtype=torch.int32), r"targets\.long\(\)"),
+        (nn.CrossEntropyLoss(reduction="none"), torch.ones(4, 1, dtype=torch.long), r"targets\.squeeze\(1\)"),
+    ],
+)
+def test_targets_of_another_kind(loss, targets, written):
+    wrong = Problem(nn.Linear(3, 2), {"train": Split(torch.ones(4, 3), targets)}, loss)
+    with pytest.raises(ValueError, match=rf"loss fails on a batch .* It works with {written}"):
+        compute_surface(wrong, grid=("-1:1:3",))
+
+
+def test_a_failing_measure_of_a_split_is_named():
+    x = torch.ones(4, 3)
+    loss = nn.CrossEntropyLoss(reduction="none")
+    wrong = Problem(nn.Linear(3, 2), {"train": Split(x, x[:, 0].long())}, loss, {"area": whole(lambda y: y.mean())})
+    with pytest.raises(
+        ValueError, match=r"area fails on all 4 samples together \(TypeError: .*2 were given\).*\(2, 2\)"
+    ):
+        compute_surface(wrong, grid=("-1:1:3",))
+    with pytest.raises(TypeError, match="splits of a problem: expected a dict by name"):
+        replace(wrong, splits=wrong.splits["train"])
+    with pytest.raises(TypeError, match="metrics of a problem: expected a dict by name"):
+        replace(wrong, metrics=[loss])
 
 
 def test_entries_of_a_batch_are_named():

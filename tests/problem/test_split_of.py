@@ -272,7 +272,11 @@ WRONG = {
         r"got lengths 3, 600; what all samples share, such as the edges of a graph, .*forward=lambda model, nodes: ",
     ),
     "data set as split": (lambda: Split(Pairs()), TypeError, r"got Pairs; Split\.of converts"),
-    "inputs alone": (lambda: Split(X), TypeError, r"got None; Split\.of converts"),
+    "inputs alone": (lambda: Split(X), TypeError, r"got no targets\. Where inputs are their own.*Split\(x, x\)"),
+    "one array": (lambda: Split.of(X), TypeError, r"Where inputs are their own targets, as for an autoencoder"),
+    "text in a sample": (
+        lambda: Split.of([(X[0], 1, "a.png")] * 3), TypeError, r"entry 2: expected numbers, got tuple .*leave this",
+    ),
     "loader as split": (
         lambda: Problem(nn.Linear(3, 2), {"train": DataLoader(Pairs())}, nn.functional.cross_entropy),
         TypeError, r"got DataLoader; Split\.of makes one",

@@ -443,3 +443,11 @@ def test_a_whole_model_says_what_to_save(tmp_path):
     torch.save(nn.Sequential(nn.Linear(2, 2)), tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match=r"holds a torch.nn.*Save its state_dict\(\) alone"):
         load_checkpoint(tmp_path / "a.pt")
+
+
+def test_a_part_of_several_is_named(tmp_path):
+    torch.save({"wte.weight": torch.zeros(5, 4)}, part := tmp_path / "pytorch_model-00001-of-00002.bin")
+    with pytest.raises(
+        CheckpointError, match=rf"part 1 of 2 of a checkpoint: give its folder, {tmp_path}, or its index"
+    ):
+        load_into(Net(), load_checkpoint(part))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from landscape._utils.files import replacing_group
+from landscape._utils.typed import chosen
 from landscape.render.exports.job import PATH_ARRAYS, ExportJob, ExportOptions, point_arrays
 from landscape.render.height_field import require_plane
 from landscape.render.scenes.panel import Trajectories, trajectories_per_panel
@@ -74,7 +75,7 @@ def export(
         FileExistsError: a file exists and ``overwrite`` is not set.
         OSError: a file cannot be written.
     """
-    path, options = Path(path), options or ExportOptions()
+    path, options = Path(path), chosen("options", options, ExportOptions)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"cannot export {path.name!r}: expected a name that ends in {', '.join(SUFFIXES)}")

@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 from matplotlib.artist import Artist
 
+from landscape._utils.typed import chosen
 from landscape.render.scenes import overlay
 from landscape.render.scenes.axes import AxisTicks
 from landscape.render.scenes.camera import Camera
@@ -135,7 +136,7 @@ def animate_scene(
         LandscapeError: ffmpeg failed.
         OSError: the file cannot be written.
     """
-    path, options, motion = Path(path), options or SceneOptions(), motion or Motion()
+    path, options, motion = Path(path), chosen("options", options, SceneOptions), chosen("motion", motion, Motion)
     fps = motion.fps if motion.fps is not None else (GIF_FPS if path.suffix.lower() == ".gif" else FPS)
     check_video(path, fps)
     if path.suffix and options.transparent:

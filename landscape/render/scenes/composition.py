@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.colors import Colormap, is_color_like
 from matplotlib.lines import Line2D
 
+from landscape._utils.typed import chosen
 from landscape.render import style as styles
 from landscape.render.figure import StyledFigure, wrap_notes
 from landscape.render.height_field import require_plane
@@ -136,7 +137,7 @@ def compose(
     Raises:
         ValueError: a surface of one or three axes, nothing to draw, or an option out of range.
     """
-    options = options or SceneOptions()
+    options = chosen("options", options, SceneOptions)
     surfaces = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
     if not surfaces:
         raise ValueError("expected at least one surface, got none")

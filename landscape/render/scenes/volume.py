@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.colors import is_color_like
 from matplotlib.lines import Line2D
 
+from landscape._utils.typed import chosen
 from landscape.geometry.trajectory import Trajectory
 from landscape.render import style as styles
 from landscape.render.figure import wrap_notes
@@ -84,7 +85,7 @@ def compose_volumes(
         ValueError: a surface that is not a volume, a path of other than three coordinates, nothing to draw, or an
             option out of range.
     """
-    options = options or SceneOptions()
+    options = chosen("options", options, SceneOptions)
     for surface in surfaces:
         if not surface.is_volume:
             raise ValueError(f"expected volumes of three axes beside each other, got shape {surface.shape}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from landscape._utils.files import open_replacing
 from landscape._utils.trust import trusting
+from landscape._utils.typed import chosen
 from landscape.analysis.barriers import barriers
 from landscape.errors import StoreError
 from landscape.evaluation.activations import align_activations
@@ -98,7 +99,8 @@ def connect(
         StoreError: a file in the directory was made with other settings.
         UntrustedCodeError: a run names code, and ``trust`` is not set.
     """
-    options, evaluation = options or ConnectOptions(), evaluation or EvaluationConfig(device="auto")
+    options = chosen("options", options, ConnectOptions)
+    evaluation = chosen("evaluation", evaluation, EvaluationConfig, device="auto")
     folder = None if out is None else Path(out)
     _require_possible(options, evaluation, folder, len(sources))
     problem = spec_of(problem)

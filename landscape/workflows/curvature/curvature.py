@@ -16,6 +16,7 @@ from landscape._utils.json_values import plain
 from landscape._utils.provenance import Environment
 from landscape._utils.text import counted
 from landscape._utils.trust import trusting
+from landscape._utils.typed import chosen
 from landscape.analysis.curvature.curvature import Curvature, CurvatureConfig
 from landscape.analysis.curvature.file import read_curvature
 from landscape.errors import StoreError
@@ -113,8 +114,9 @@ def curvature(
         UntrustedCodeError: the run names code, and ``trust`` is not set.
     """
     request = _Request(
-        source, config or CurvatureConfig(), evaluation or EvaluationConfig(device="auto"), spec_of(problem), split,
-        samples, checkpoints, None if out is None else Path(out), overwrite, tuple(sys.argv),
+        source, chosen("config", config, CurvatureConfig),
+        chosen("evaluation", evaluation, EvaluationConfig, device="auto"), spec_of(problem), split, samples,
+        checkpoints, None if out is None else Path(out), overwrite, tuple(sys.argv),
     )  # fmt: skip
     say = on_message or (lambda text: _log.info("%s", text))
     with trusting(trust), _bars(progress) as report:
@@ -239,8 +241,9 @@ def _count_ranks(request: _Request, ranks: int | Literal["auto"]) -> int:
     if isinstance(request.source, Problem) or isinstance(request.problem, GivenProblem):
         if ranks not in ("auto", 1):
             raise ValueError(
-                f"ranks={ranks}: other processes cannot rebuild a problem in memory; pass a run directory or a "
-                "checkpoint, or start the program with mpiexec"
+                f"ranks={ranks}: other processes cannot rebuild this problem, which was made in Python: pass a run "
+                "directory, or a checkpoint with problem='mine.py:problem', the name of a function that returns it; or "
+                "start the program with mpiexec"
             )
         return 1
     return auto_ranks(request.evaluation.threads, request.evaluation.device) if ranks == "auto" else ranks
