@@ -26,7 +26,7 @@ from landscape._utils.torch_compat import tree_leaves, tree_map
 from landscape._utils.torch_state import preserve_random_state, seed_random
 from landscape.problem.lazy import BatchMemory, LazySplit, Parting
 from landscape.problem.samples import Collate, Samples, Workers, collate_samples
-from landscape.problem.split import Split
+from landscape.problem.split import NO_TARGETS, Split
 from landscape.problem.tensors import kind_of, to_tensors
 
 TARGETS = ("labels", "label", "targets", "target")

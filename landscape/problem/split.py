@@ -17,7 +17,6 @@ from landscape._utils.torch_compat import tree_leaves, tree_map
 from landscape._utils.torch_state import converted_dtype
 from landscape.problem.tensors import PACKED
 
-
 NO_TARGETS = (
     "Where inputs are their own targets, as for an autoencoder: Split(x, x); where the loss needs none: "
     "Split(x, torch.zeros(len(x)))"

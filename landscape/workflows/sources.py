@@ -89,6 +89,16 @@ class Source:
         return str(next((description[name] for name in named if description.get(name)), "")).rsplit(":", 1)[-1]
 
 
+def _no_source(given: object) -> TypeError:
+    """Return the error for something that is no source."""
+    advice = "Problem(model, {'train': Split(inputs, targets)}, loss) makes one of a network"
+    if isinstance(given, ProblemSpec):
+        advice = "its build() returns a problem with initial weights"
+    elif isinstance(given, Mapping):
+        advice = "load a state_dict into the model of a problem (model.load_state_dict), or save it to a file"
+    return TypeError(f"expected a problem, a run, or a path, got {type(given).__name__}; {advice}")
+
+
 def find_checkpoint(source: Run | PathName, problem: ProblemSpec | None = None) -> tuple[Checkpoint, ProblemSpec]:
     """Return a checkpoint and the problem it belongs to.
 
@@ -106,13 +116,7 @@ def find_checkpoint(source: Run | PathName, problem: ProblemSpec | None = None) 
     if isinstance(source, Run):
         return source.load(), problem or source.spec()
     if not isinstance(source, str | os.PathLike):
-        kind: type[object] = type(source)
-        advice = "Problem(model, {'train': Split(inputs, targets)}, loss) makes one of a network"
-        if issubclass(kind, ProblemSpec):
-            advice = "its build() returns a problem with initial weights"
-        elif issubclass(kind, Mapping):
-            advice = "load a state_dict into the model of a problem (model.load_state_dict), or save it to a file"
-        raise TypeError(f"expected a problem, a run, or a path, got {kind.__name__}; {advice}")
+        raise _no_source(source)
     path, key = split_key(source)
     if not path.exists():
         advice = ""

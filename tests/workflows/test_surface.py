@@ -270,7 +270,7 @@ def test_number_of_ranks(run, spec, monkeypatch):
     assert count_ranks(task(run), 3) == 3
     handmade = replace(spec.build(), description={})
     assert count_ranks(task(handmade, axes=large), "auto") == 1
-    with pytest.raises(ValueError, match="pass a run directory, or build the problem from a ProblemSpec"):
+    with pytest.raises(ValueError, match=r"pass a run directory, or a checkpoint with problem=.mine\.py:problem"):
         count_ranks(task(handmade), 2)
     family = PlaneConfig(seeds=(0, 1)).make(spec.build().model, 1)
     with pytest.raises(ValueError, match="pass a PlaneConfig with seeds"):
