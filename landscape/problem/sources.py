@@ -55,6 +55,9 @@ def read_split(
         if name not in data.columns:  # of a table of pandas
             raise ValueError(f"targets: no column {name!r}; the table has {', '.join(map(str, data.columns))}")
         return Split(*_arrays((data.drop(columns=name), data[name]), limit))
+    if hasattr(data, "columns") and hasattr(data, "to_numpy"):
+        columns = ", ".join(map(str, data.columns))
+        raise TypeError(f"expected a table with its targets: Split.of(table, targets='column'), of {columns}")
     return split_of(data, limit, collate, partial(_parted, name), cache)
 
 

@@ -77,8 +77,8 @@ class SweepConfig:
         retry_failed: True to compute points again that failed before.
         shard: ``(i, n)`` computes every n-th point from the i-th on, for array jobs whose files are merged afterwards.
         title: name of the surface on figures.
-        adaptive: tolerance of an adaptive sweep, which computes only some points and interpolates the others; None
-            computes every point.
+        adaptive: tolerance of an adaptive sweep (0.02), or tolerance and budget, which computes only some points and
+            interpolates the others; None computes every point.
         data_bytes: memory for the data on the device, in bytes; see
             :func:`~landscape.evaluation.evaluator.open_evaluator`.
 
@@ -91,12 +91,14 @@ class SweepConfig:
     retry_failed: bool = False
     shard: tuple[int, int] | None = None
     title: str = ""
-    adaptive: Adaptive | None = None
+    adaptive: Adaptive | float | None = None
     data_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.out is not None:
             object.__setattr__(self, "out", Path(self.out))  # a plain text is what one writes in a notebook
+        if isinstance(self.adaptive, int | float):
+            object.__setattr__(self, "adaptive", Adaptive(self.adaptive))
         if self.shard is not None and self.adaptive is not None:
             raise ValueError(
                 "an adaptive sweep cannot be split into shards, since its points depend on each other: use ranks"

@@ -26,7 +26,7 @@ from landscape.surface.extension import extend_surface
 from landscape.surface.metadata import SurfaceMetadata
 from landscape.surface.store import FileStore, MemoryStore
 from landscape.surface.surface import FAILED, PENDING, is_complete
-from landscape.sweep.adaptive import Refinement, finish_round
+from landscape.sweep.adaptive import Adaptive, Refinement, finish_round
 from landscape.sweep.config import SweepConfig, SweepProgress, SweepResult
 from landscape.sweep.grid import Grid
 from landscape.sweep.prepared import PreparedSweep, SweepInputs, prepare, stored_settings
@@ -140,7 +140,7 @@ class _Root:
         self._report()
         with store:
             adaptive = self._config.adaptive
-            if adaptive is None:
+            if not isinstance(adaptive, Adaptive):
                 result = self._compute(store, self._config.mine(np.arange(len(self._prepared.inputs.grid))))
             else:
                 result = self._refine(store, Refinement(self._prepared.header.shape, adaptive))

@@ -78,6 +78,8 @@ def open_paths(
     Raises:
         CheckpointError: nothing there, or a file whose place in its series is unknown.
     """
+    if not sources:
+        raise ValueError("expected at least one run, got none")
     found: dict[object, Run | CheckpointSeries | list[Path]] = {}
     for source in sources:
         if isinstance(source, Run | CheckpointSeries):

@@ -72,6 +72,8 @@ def export(
         raise TypeError("path: expected the file to write as the first argument, as in export('page.html', surface)")
     path, suffix = Path(path), Path(path).suffix.lower()
     sources = [surfaces] if isinstance(surfaces, Surface | str | os.PathLike) else list(surfaces)
+    if not sources:
+        raise ValueError("expected at least one surface, got none")
     if len(sources) != 1 and suffix != ".html":
         raise ValueError(
             f"expected one surface for {suffix or path.name}, got {len(sources)}; only .html takes several"

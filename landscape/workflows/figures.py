@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from landscape._utils.files import require_writable
 from landscape._utils.typed import chosen
 from landscape.errors import LandscapeError, StoreError
@@ -168,7 +170,9 @@ def _axes(ax: Axes | Sequence[Axes] | None, count: int) -> list[Axes | None]:
 
     if ax is None:
         return [None] * count
-    axes: list[Axes | None] = [ax] if isinstance(ax, Axes) else list(ax)
+    axes: list[Axes | None] = np.ravel(np.asarray(ax, dtype=object)).tolist()  # plt.subplots has rows of them
+    if not all(isinstance(each, Axes) for each in axes):
+        raise TypeError(f"ax: expected axes of matplotlib, got {ax!r}")
     if len(axes) != count:
         raise ValueError(f"expected {count} axes to draw on, one for each panel, got {len(axes)}")
     return axes

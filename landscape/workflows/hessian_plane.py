@@ -34,7 +34,7 @@ MAX_PRODUCTS = 2000
 
 def hessian_plane(
     source: SourceLike,
-    which: Sequence[int] = (1, 2),
+    which: int | Sequence[int] = (1, 2),
     *,
     scale: str = "rise",
     only: str | Sequence[str] = (),
@@ -82,9 +82,12 @@ def hessian_plane(
         StoreError: the curvature file cannot be read, or is one of other weights.
         UntrustedCodeError: the run names code, and ``trust`` is not set.
     """
+    which = (which,) if isinstance(which, int) else tuple(which)
+    if not which:
+        raise ValueError("which: expected one to three numbers of eigenvalues, got none")
     with trusting(trust):
         opened = open_source(source, problem=spec_of(problem), split=split, samples=samples).problem
-    config = PlaneConfig(hessian=tuple(which), scale=scale, only=only, freeze=freeze, curvature_file=curvature_file)
+    config = PlaneConfig(hessian=which, scale=scale, only=only, freeze=freeze, curvature_file=curvature_file)
     evaluation = chosen("evaluation", evaluation, EvaluationConfig)
     eigenvectors = Eigenvectors(opened, evaluation, config, on_message=on_message)
     return config.make_plane(opened.model, len(config.hessian or ()), eigenvectors)

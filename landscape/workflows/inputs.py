@@ -57,6 +57,8 @@ def open_surfaces(sources: SurfaceSource | Sequence[SurfaceSource]) -> list[Surf
     """
     if isinstance(sources, Surface | str | os.PathLike):
         sources = [sources]
+    if not sources:
+        raise ValueError("expected at least one surface, got none")
     return [source if isinstance(source, Surface) else read_surface(source) for source in sources]
 
 

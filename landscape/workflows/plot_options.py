@@ -62,6 +62,8 @@ class PlotOptions:
     def __post_init__(self) -> None:
         for name in ("metrics", "second", "titles"):
             object.__setattr__(self, name, several(getattr(self, name)))
+        if self.levels < 1:
+            raise ValueError(f"levels: expected 1 or more, got {self.levels}")
 
     def contours(self, labels: tuple[str, str], notes: tuple[str, ...] = ()) -> ContourOptions:
         """Return the options of contours, with these axis labels and notes."""

@@ -473,6 +473,7 @@ def test_page_steps(browser):
             assert spots == list(range(count)), path.name
     browser.choose("step", 1, "input")
     assert browser.run("element('step-value').textContent") == "5, epoch 0"
+    assert browser.run("moment({ step: [5], epoch: [NaN] }, 0)") == "5"  # of a run that was recorded without epochs
     assert "sgdloss 2, distance from plane 2" in legend(browser, 0)
     browser.choose("step", 0, "input")
     assert "adamnot started" in legend(browser, 1)

@@ -64,6 +64,23 @@ def test_values_are_read_by_pointer_and_keys(browser):
     assert said(browser) == [""]
 
 
+def test_bands_are_inside_and_whole(open_page, tmp_path):
+    """Around the highest value, too, from which the scale ends."""
+    loss = 1 + X**2
+    line = Surface((X,), {"train_loss": loss, "train_loss_stderr": loss / 10}, np.ones(21, np.uint8), name="line")
+    browser = open_page(write_page(tmp_path / "line.html", line), DRAWN)
+    high, low, top, bottom = browser.run(
+        """(() => {
+          const at = document.querySelector("path[opacity]").getAttribute("d").match(/-?[\\d.]+ -?[\\d.]+/g);
+          const ys = at.map((pair) => Number(pair.split(" ")[1]));
+          return [Math.min(...ys), Math.max(...ys), frame.top, frame.bottom];
+        })()"""
+    )
+    best, worst = (browser.run(f"frame.y(height({value}, current()))") for value in (loss.max(), loss.min()))
+    assert top < high < best - 2
+    assert worst + 2 < low < bottom
+
+
 def test_curves_are_hidden_and_kept_in_the_address(browser):
     count = "document.querySelectorAll('.curve').length"
     assert browser.run(count) == 4

@@ -67,7 +67,7 @@ def test_font_size_is_independent_of_resolution(size, style, font):
         ("huge", None, None, "or one of column, page"),
         ("1600", None, None, "1600x1200"),
         ("1..2x3in", None, None, "5.5x4in"),
-        ("0x100", None, None, "at least one pixel wide and high"),
+        ("0x100", None, None, "at least 32 pixels wide and high"),
         (None, 0, None, "above 0"),
         (None, None, "poster", "unknown figure size 'poster'"),
     ],

@@ -8,15 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 import landscape
 from landscape import (
     EvaluationConfig,
     PlaneConfig,
+    PlotOptions,
     Problem,
     ProblemSpec,
+    SceneOptions,
     Split,
+    SweepConfig,
     Weights,
     compute_surface,
     plane_through,
@@ -25,6 +29,7 @@ from landscape import (
     random_plane,
 )
 from landscape.errors import CheckpointError
+from landscape.sweep.adaptive import Adaptive
 
 MODEL = nn.Linear(3, 2)
 PROBLEM = Problem(MODEL, {"train": Split(torch.ones(4, 3), torch.ones(4).long())}, landscape.cross_entropy)
@@ -127,3 +132,42 @@ def test_the_size_of_a_sweep_without_samples():
     said = []
     compute_surface(Problem(MODEL, evaluate=lambda model: {"a": 1.0}), grid=GRID, on_message=said.append)
     assert re.search(r"3 points \(-1:1:3\), moving", said[0])
+
+
+@pytest.mark.parametrize(
+    ("call", "written"),
+    [
+        (lambda: landscape.project([]), "expected at least one run, got none"),
+        (lambda: landscape.plot([]), "expected at least one surface, got none"),
+        (lambda: landscape.show([]), "expected at least one surface, got none"),
+        (lambda: landscape.export("page.html", []), "expected at least one surface, got none"),
+        (lambda: landscape.hessian_plane(PROBLEM, ()), "which: expected one to three numbers"),
+        (lambda: PlotOptions(levels=0), "levels: expected 1 or more, got 0"),
+        (lambda: SceneOptions(levels=0), "levels: expected 1 or more, got 0"),
+        (lambda: landscape.render_scene(PLANE_SURFACE, options=SceneOptions(size="10x100")), "at least 32 pixels wide"),
+        (lambda: SweepConfig(adaptive=2), "tolerance: expected a fraction"),
+    ],
+)
+def test_nothing_and_too_little(call, written):
+    with pytest.raises(ValueError, match=written):
+        call()
+
+
+def test_axes_of_a_figure():
+    with pytest.raises(TypeError, match="ax: expected axes of matplotlib, got 3"):
+        landscape.plot(PLANE_SURFACE, ax=3)
+    figure = Figure()
+    rows = figure.subplots(2, 2)
+    assert landscape.plot([PLANE_SURFACE] * 4, ax=rows) is figure
+    assert all(axes.collections for axes in rows.flat)
+
+
+def test_tolerance_of_an_adaptive_sweep():
+    assert SweepConfig(adaptive=0.02) == SweepConfig(adaptive=Adaptive(0.02))
+    assert landscape.hessian_plane(PROBLEM, 1).digests() == landscape.hessian_plane(PROBLEM, (1,)).digests()
+
+
+def test_a_table_without_its_targets():
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(TypeError, match=r"Split\.of\(table, targets='column'\), of a, label"):
+        Split.of(pandas.DataFrame({"a": [1.0, 2.0], "label": [0, 1]}))

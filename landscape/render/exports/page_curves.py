@@ -124,6 +124,7 @@ def _scale(scale: Scale, label: str) -> dict[str, Any]:
         "linthresh": scale.linthresh,
         "low": low,
         "high": high,
+        "isCut": scale.vmax < scale.highest,
         "ticks": [float(height) for height in scale.transform(ticks)],
         "texts": [plain_text(text) for text in scale.labels(ticks)],
         "notes": [plain_text(note) for note in (scale.note(label),) if note],

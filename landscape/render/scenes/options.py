@@ -22,6 +22,7 @@ _INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4}
 _SIZE = re.compile(r"\s*([\d.]+)\s*[x×]\s*([\d.]+)\s*(px|in|cm|mm)?\s*", re.IGNORECASE)
 
 Light = Literal["studio", "side", "flat"]
+_LEAST_PIXELS = 32  # below, letters of the text have no pixel
 LIGHTS: tuple[Light, ...] = get_args(Light)
 """Lights of a scene."""
 
@@ -90,6 +91,8 @@ class SceneOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "titles", several(self.titles))
+        if self.levels < 1:
+            raise ValueError(f"levels: expected 1 or more, got {self.levels}")
         if self.light not in LIGHTS:
             raise ValueError(f"light: expected one of {', '.join(LIGHTS)}, got {self.light!r}")
         if self.height is not None and not 0.01 <= self.height <= 10:
@@ -237,6 +240,6 @@ def _parse_size(size: SizeSpec) -> tuple[float, float, str]:
 
 def _checked(size: FigureSize) -> FigureSize:
     width, height = size.pixels
-    if width < 1 or height < 1:
-        raise ValueError(f"expected an image at least one pixel wide and high, got {width} x {height} pixels")
+    if width < _LEAST_PIXELS or height < _LEAST_PIXELS:
+        raise ValueError(f"expected an image at least {_LEAST_PIXELS} pixels wide and high, got {width} x {height}")
     return size

@@ -45,17 +45,32 @@ function layout() {
   const [low, high] = [Math.min(...lows), Math.max(...highs)], range = scale.high - scale.low, pad = 0.03 * range;
   const left = 34 + Math.max(...scale.texts.map(measureText)), right = width - 22, top = 14, bottom = height - (page.ends ? 66 : 48);
   const x = (value) => left + (right - left) * (value - low) / (high - low || 1);
-  const y = (h) => bottom - (bottom - top) * (h - scale.low + pad) / (range + 2 * pad);
+  const [least, most] = heights(scale, range);
+  const y = (h) => bottom - (bottom - top) * (h - least + pad) / (most - least + 2 * pad);
   frame = { width, height, left, right, top, bottom, low, high, x, y };
   return frame;
 }
 
+/** The heights that the axis spans: those of the scale, and of bands as far as they are little beyond it. */
+function heights(scale, range) {
+  let [least, most] = [scale.low, scale.high];
+  if (!state.band || scale.isCut) return [least, most];
+  for (const { values, errors } of shownCurves()) {
+    (errors ?? []).forEach((error, k) => {
+      const [below, above] = [-error, error].map((shift) => height(values[k] + shift, scale));
+      if (below < least) least = Math.max(below, scale.low - 0.15 * range);
+      if (above > most) most = Math.min(above, scale.high + 0.15 * range);
+    });
+  }
+  return [least, most];
+}
+
 /** Pieces of a curve without gaps: pixels of neighbouring points that have a value on the scale. */
-function pieces({ panel, values }, shift = () => 0) {
+function pieces({ panel, values }, shift = () => 0, most = current().high) {
   const scale = current(), found = [[]];
   panel.x.forEach((x, k) => {
     const h = height(values[k] + shift(k), scale);
-    if (Number.isFinite(h)) found.at(-1).push([frame.x(x), frame.y(Math.min(h, scale.high))]);
+    if (Number.isFinite(h)) found.at(-1).push([frame.x(x), frame.y(Math.min(h, most))]);
     else if (found.at(-1).length) found.push([]);
   });
   return found.filter((piece) => piece.length);
@@ -91,7 +106,7 @@ function draw() {
     const [above, below] = [1, -1].map((sign) => pieces(curve, (k) => {
       const h = height(curve.values[k] - errors[k], scale); // a band that leaves a log scale ends at its bottom
       return Number.isNaN(errors[k]) ? NaN : sign > 0 ? errors[k] : Number.isFinite(h) ? -errors[k] : valueAt(scale.low, scale) - curve.values[k];
-    }));
+    }, scale.isCut ? scale.high : 2 * scale.high - scale.low));
     above.forEach((piece, k) => below[k] && parts.push(make("path", { ...clip, d: `${outline([...piece, ...below[k].reverse()])}Z`, fill: colour, opacity: 0.18 })));
   }
   for (const curve of shown) {

@@ -14,7 +14,7 @@ function showControls() {
   element("layer-value").textContent = layers.length ? number(state.layer) : "";
   element("step").value = state.step;
   const path = page.panels.flatMap((panel) => panel.paths).find(({ step }) => step.includes(steps[state.step]));
-  element("step-value").textContent = path ? `${steps[state.step]}, epoch ${number(path.epoch[path.step.indexOf(steps[state.step])])}` : "";
+  element("step-value").textContent = path ? moment(path, path.step.indexOf(steps[state.step])) : "";
   element("above").setAttribute("aria-pressed", camera.above);
   const bar = element("bar"), range = ceiling(scale) - scale.low;
   bar.style.setProperty("--stops", page.metrics[state.metric].colours.join(", "));
@@ -92,9 +92,14 @@ function describe({ panel, legend, notes, plot }, k) {
   ].join("; "));
 }
 
+/** The step of a checkpoint, and its epoch where that is known. */
+function moment(path, n) {
+  return Number.isNaN(path.epoch[n]) ? `${path.step[n]}` : `${path.step[n]}, epoch ${number(path.epoch[n])}`;
+}
+
 function tipText({ panel }, spot, point) {
   if (spot) {
-    const path = panel.paths[spot.p], n = spot.n, rows = [path.name, `step ${path.step[n]}, epoch ${number(path.epoch[n])}`];
+    const path = panel.paths[spot.p], n = spot.n, rows = [path.name, `step ${moment(path, n)}`];
     for (const [name, text] of [["loss", "loss"], ["surface_loss", "loss on the plane"], ["distance", "distance from plane"],
       ["learning_rate", "learning rate"]]) {
       if (!Number.isNaN(path[name][n])) rows.push(`${text}: ${number(path[name][n])}`);
