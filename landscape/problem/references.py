@@ -53,7 +53,8 @@ def resolve(reference: str) -> Callable[..., Any]:
         return functools.partial(getattr(importlib.import_module(place), name), folder)
     place, colon, name = current_reference(reference).rpartition(":")
     if not colon or not place or not name:
-        raise ValueError(f"expected a reference like 'pkg.mod:name' or 'path/file.py:name', got {reference!r}")
+        advice = f"; add the name of the function, {reference}:name" if Path(reference).is_file() else ""
+        raise ValueError(f"expected a reference like 'pkg.mod:name' or 'path/file.py:name', got {reference!r}{advice}")
     require_permission(absolute_reference(reference))
     found: Any = _from_file(Path(place)) if names_file(reference) else _from_module(place)
     for part in name.split("."):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from landscape.analysis.noise import origin_values
+from landscape.errors import StoreError
 from landscape.geometry.trajectory import Trajectory
 from landscape.render.labels import run_label
 from landscape.render.through import nearest_step, paths_from
@@ -84,9 +86,9 @@ def load_trajectories(sources: TrajectorySource | Sequence[TrajectorySource], su
         ValueError: several surfaces, and another number of sources.
         StoreError: a file cannot be read.
     """
-    if isinstance(sources, Trajectory | str | os.PathLike):
-        sources = [sources]
-    groups = [[replace(path, name=run_label(path.name)) for path in _read(source)] for source in sources]
+    is_one = isinstance(sources, Trajectory | str | os.PathLike) or hasattr(sources, "path")
+    given: Sequence[Any] = [sources] if is_one else sources
+    groups = [[replace(path, name=run_label(path.name)) for path in _read(source)] for source in given]
     if surfaces == 1:
         return [[trajectory for group in groups for trajectory in group]]
     if groups and len(groups) != surfaces:
@@ -97,6 +99,12 @@ def load_trajectories(sources: TrajectorySource | Sequence[TrajectorySource], su
 def _read(source: TrajectorySource) -> list[Trajectory]:
     if isinstance(source, Trajectory):
         return [source]
+    path = getattr(source, "path", source)  # of a run, whose class takes long to load
+    if isinstance(path, str | os.PathLike) and os.path.lexists(Path(path) / "run.json"):
+        raise StoreError(
+            f"{path} is a run; project it onto the plane of the surface first: the command `landscape trajectory`, or "
+            "landscape.project in Python, makes a file of it"
+        )
     if isinstance(source, str | os.PathLike):
         return read_trajectories(source)
     return list(source)

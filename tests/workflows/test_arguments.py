@@ -28,7 +28,7 @@ from landscape import (
     random_direction,
     random_plane,
 )
-from landscape.errors import CheckpointError
+from landscape.errors import CheckpointError, StoreError
 from landscape.sweep.adaptive import Adaptive
 
 MODEL = nn.Linear(3, 2)
@@ -171,3 +171,17 @@ def test_a_table_without_its_targets():
     pandas = pytest.importorskip("pandas")
     with pytest.raises(TypeError, match=r"Split\.of\(table, targets='column'\), of a, label"):
         Split.of(pandas.DataFrame({"a": [1.0, 2.0], "label": [0, 1]}))
+
+
+def test_a_run_in_the_place_of_trajectories(tmp_path):
+    with landscape.record(tmp_path / "run", PROBLEM) as keep:
+        keep(MODEL, step=0)
+    for run in (keep.run, keep.run.path, str(keep.run.path), [keep.run]):
+        with pytest.raises(StoreError, match=r"run is a run; project it onto the plane of the surface first"):
+            landscape.plot(PLANE_SURFACE, run)
+
+
+def test_a_file_without_the_name_of_its_function(tmp_path):
+    (file := tmp_path / "mine.py").touch()
+    with pytest.raises(ValueError, match=r"add the name of the function, .*mine\.py:name"):
+        ProblemSpec(factory=str(file)).build()
