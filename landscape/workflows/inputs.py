@@ -87,7 +87,7 @@ def load_trajectories(sources: TrajectorySource | Sequence[TrajectorySource], su
         StoreError: a file cannot be read.
     """
     is_one = isinstance(sources, Trajectory | str | os.PathLike) or hasattr(sources, "path")
-    given: Sequence[Any] = [sources] if is_one else sources
+    given: Any = [sources] if is_one else sources
     groups = [[replace(path, name=run_label(path.name)) for path in _read(source)] for source in given]
     if surfaces == 1:
         return [[trajectory for group in groups for trajectory in group]]
