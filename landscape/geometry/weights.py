@@ -10,7 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from landscape._utils.state_dict import fits, form, full_state_dict, match_names, misfit, prefix_hint, tied_names
+from landscape._utils.state_dict import (
+    bare_name,
+    fits,
+    form,
+    full_state_dict,
+    match_names,
+    misfit,
+    prefix_hint,
+    tied_names,
+)
 from landscape._utils.text import counted
 from landscape.errors import CheckpointError
 from landscape.geometry.arena import empty_like
@@ -309,8 +318,10 @@ def require_same_layout(a: Weights, b: Weights) -> None:
         odd = sorted(set(a.tensors) ^ set(b.tensors)) or [
             x for x, y in zip(a.tensors, b.tensors, strict=True) if x != y
         ]
+        wrapped = [bare_name(name) for name in a.tensors] == [bare_name(name) for name in b.tensors]
+        advice = "; one is wrapped (DataParallel, torch.compile): take both from the same object" if wrapped else ""
         raise ValueError(
-            f"expected weights of one network; {len(odd)} names differ or are out of order, first {odd[0]}"
+            f"expected weights of one network; {len(odd)} names differ or are out of order, first {odd[0]}{advice}"
         )
     for name, tensor in a:
         other = b.tensors[name]

@@ -10,7 +10,7 @@ from torch import nn
 from landscape.errors import UnsoundError
 from landscape.evaluation.config import EvaluationConfig
 from landscape.evaluation.evaluator import open_evaluator
-from landscape.geometry import Plane, Weights
+from landscape.geometry import Plane, Weights, random_plane
 from landscape.geometry.direction import gaussian
 from landscape.problem.measures import mean_squared_error
 from landscape.problem.problem import Problem, Split
@@ -232,3 +232,30 @@ def test_surface(model, tmp_path):
     assert plane.values["return"].shape == (3, 3)
     with pytest.raises(ValueError, match="auto: expected a problem with a loss"):
         compute_surface(problem, grid=("auto:3", "auto:3"))
+
+
+def test_random_numbers_are_those_of_the_documented_seed():
+    """A value of a network, or of a function, that draws numbers can be computed again by hand."""
+
+    class Noisy(nn.Linear):
+        def forward(self, x):
+            return super().forward(x) + torch.randn(len(x), 1, dtype=x.dtype)
+
+    def drawn(model, generator):
+        return {"drawn": model.weight.sum() * torch.rand(5, generator=generator)}
+
+    def loss(outputs, targets):
+        return outputs.square().mean(1)
+
+    x, model = torch.linspace(-1, 1, 24, dtype=torch.float64).reshape(8, 3), Noisy(3, 1).double()
+    plane = random_plane(model, seed=1)
+    surface = compute_surface(
+        Problem(model, {"train": Split(x, x)}, loss, evaluate=drawn), plane, ["-1:1:3"] * 2
+    ).surface
+    with torch.no_grad():
+        model.weight.copy_(plane.at((1.0, 0.0)).tensors["weight"])
+        torch.manual_seed(0)
+        expected = loss(model(x), x).mean()
+        by_hand = drawn(model, torch.Generator().manual_seed(0))["drawn"].double().mean()
+    np.testing.assert_allclose(surface["train_loss"][1, 2], expected, rtol=1e-12)
+    np.testing.assert_allclose(surface["drawn"][1, 2], by_hand, rtol=1e-12)

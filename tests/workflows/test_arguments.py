@@ -185,3 +185,11 @@ def test_a_file_without_the_name_of_its_function(tmp_path):
     (file := tmp_path / "mine.py").touch()
     with pytest.raises(ValueError, match=r"add the name of the function, .*mine\.py:name"):
         ProblemSpec(factory=str(file)).build()
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile])
+def test_a_plane_of_the_network_without_its_wrapper(wrap):
+    wrapped = Problem(wrap(MODEL), PROBLEM.splits, PROBLEM.loss)
+    with pytest.raises(ValueError, match=r"one is wrapped .*: take both from the same object"):
+        compute_surface(wrapped, random_plane(MODEL), GRID * 2)
