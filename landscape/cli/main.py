@@ -15,8 +15,8 @@ from landscape import __version__
 from landscape._utils.machine import keep_freed_memory, limit_library_threads
 from landscape._utils.trust import trusting
 from landscape.cli.failures import explain
+from landscape.cli.guard import ended, loaded
 from landscape.cli.ranks import DIVIDED, end_job, has_joined, leave, speaks, usage_code
-from landscape.cli.start import ended, loaded
 from landscape.cli.terminal import echo
 
 COMMANDS = {

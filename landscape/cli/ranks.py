@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from landscape.cli import guard
+
 if TYPE_CHECKING:
     from landscape.parallel.ranks import Ranks
 
@@ -27,7 +29,6 @@ def join() -> Ranks:
     MPI waits without a limit for ranks that have ended before, for example because only they saw a wrong command line.
     After :data:`JOIN_VARIABLE` seconds (600), this process writes where it waits, and ends with code 1.
     """
-    from landscape.cli.start import joined
     from landscape.parallel.ranks import Ranks
 
     # No Python runs while MPI starts: this watch is written in C.
@@ -37,7 +38,7 @@ def join() -> Ranks:
     finally:
         faulthandler.cancel_dump_traceback_later()
     ranks.abort_on_uncaught_errors()
-    joined()
+    guard.joined()
     _joined[:] = [ranks]
     return ranks
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from landscape.cli import start
+from landscape.cli import guard
 
 pytestmark = pytest.mark.process
 
@@ -74,11 +74,11 @@ def test_ignored_signals_stay_ignored(monkeypatch):
     before = {name: signal.getsignal(getattr(signal, name)) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")}
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        start.guard_start(["surface"])
+        guard.guard_start(["surface"])
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        assert signal.getsignal(signal.SIGTERM) is start._stop
-        start.loaded()
-        start.ended()
+        assert signal.getsignal(signal.SIGTERM) is guard._stop
+        guard.loaded()
+        guard.ended()
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         for name, handler in before.items():
