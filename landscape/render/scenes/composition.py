@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -12,20 +12,21 @@ from matplotlib.colors import Colormap, is_color_like
 from matplotlib.lines import Line2D
 
 from landscape._utils.typed import chosen
+from landscape.geometry.trajectory import Trajectory
 from landscape.render import style as styles
-from landscape.render.figure import StyledFigure, wrap_notes
+from landscape.render.figure import StyledFigure
 from landscape.render.height_field import require_plane
 from landscape.render.labels import short_axis_labels
 from landscape.render.scale import Scale
-from landscape.render.scenes import overlay
 from landscape.render.scenes.axes import AxisTicks, make_ticks
 from landscape.render.scenes.camera import Camera
-from landscape.render.scenes.hud import HUD, PathReadout, Readout, ThroughReadout, make_hud
-from landscape.render.scenes.layout import LIGHT_INK, Layout, arrange, ink, new_figure
-from landscape.render.scenes.legend import legend_handles, legend_size
+from landscape.render.scenes.films import fit_film
+from landscape.render.scenes.fitted import FittedScenes
+from landscape.render.scenes.hud import HUD, PathReadout, Readout, ThroughReadout
+from landscape.render.scenes.layout import LIGHT_INK, Layout, SceneText, ink, new_figure
+from landscape.render.scenes.legend import legend_handles
 from landscape.render.scenes.options import FigureSize, SceneOptions, resolve_figure_size
 from landscape.render.scenes.panel import (
-    HEIGHT,
     ScenePanel,
     Trajectories,
     make_panels,
@@ -36,16 +37,10 @@ from landscape.render.scenes.panel import (
 )
 from landscape.render.scenes.path_names import PathName
 from landscape.render.scenes.relief import Relief
-from landscape.render.scenes.still_frame import StillText
-from landscape.render.scenes.stills import choose_view, fit_still, panel_titles
+from landscape.render.scenes.stills import fit_still
 from landscape.render.through import drawable_steps, paths_from, through_note
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import Surface
-
-_TEXT = (6.0, 4.0)
-"""Width and height of the text around a scene, in font sizes."""
-_HEIGHTS = (0.3, 0.75)
-"""Lowest and highest surface over a base of 1 by 1: below, a relief is flat; above, its walls hide its floor."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ class Composition:
         ticks: all ticks that the axes could have.
         legend_handles: entries of the legend.
         note: note on what is not drawn, wrapped.
-        titles: titles of the panels.
+        titles: titles of the panels, wrapped.
         huds: head-up display of each panel; empty unless paths or surfaces are animated.
         reliefs: surface of each panel at every moment, None for one that doesn't change; empty for a still.
         bar_scale: scale of the colours where it isn't that of the heights, as in a volume.
@@ -130,7 +125,7 @@ def compose(
         trajectories: trajectories for every surface, or one sequence of trajectories per surface.
         options: options of the scene.
         animated: True if paths or surfaces are animated, so that the figure needs space for a head-up display.
-        still: arrange the text around the scene as it is seen from one side; otherwise, and if ``animated``, above it.
+        still: arrange the text around the scene as it is drawn from one side; otherwise, and if ``animated``, above it.
         interpolate: interpolate surfaces through training between checkpoints.
         default_size: size in pixels unless the options have one.
 
@@ -148,104 +143,125 @@ def compose(
     ]
     for surface in chain(*moments):
         require_plane(surface)
-    if not is_color_like(options.background):
-        raise ValueError(
-            f"background: expected a matplotlib colour like 'white' or '#203040', got {options.background!r}"
-        )
-    metric, path_height = options.metric or surfaces[0].metrics[0], options.path_height
+    check_background(options.background)
+    metric = options.metric or surfaces[0].metrics[0]
     groups = trajectories_per_panel(trajectories, len(surfaces))
-    on_scale = [path for group in groups for path in group] if path_height == "loss" else []
+    on_scale = [path for group in groups for path in group] if options.path_height == "loss" else []
     scale = shared_scale(list(chain(*moments)), metric, options.scale, options.clip, on_scale)
-    dark = ink(options.background) == LIGHT_INK
     moved = [
         [paths_from(surface, step, group) for step in own] or [group]
         for surface, own, group in zip(surfaces, steps, groups, strict=True)
     ]
-    every = make_panels(list(chain(*moments)), list(chain(*moved)), metric, scale, options, path_colours(dark))
-    parts_of = iter(every)
-    keyframes = [list(islice(parts_of, len(several))) for several in moments]
+    keyframes = _keyframes(moments, moved, metric, scale, options)
     panels = [several[-1] for several in keyframes]
-    colour_map = styles.colour_map(options.colour_map or styles.colour_map_name(metric))
-    size = resolve_figure_size(
-        options.size, options.dpi, options.style, default_size or still_size(len(panels)), panels=len(panels)
-    )
-    size = replace(size, style=styles.size_for_panels(size.style, len(panels)))
-    if len(panels) > 1 and options.size is None and options.dpi is None:
-        size = replace(size, grows=True)
+    size = _figure_size(options, default_size, len(panels))
     figure = new_figure(size, options.background)
     with figure.style():
-        full = legend_handles(panels) if options.axes else []
-        marks = full[-2:]
-        # The head-up display of an animation names the paths, too.
-        handles = marks if animated and not any(steps) else full
-        (x_label, y_label), about_axes = short_axis_labels([several[-1] for several in moments])
-        if options.axis_labels:
-            (x_label, y_label), about_axes = options.axis_labels, ""
-        notes = [*filter(None, [about_axes]), *scene_notes(every, metric, scale, options)] if options.axes else []
+        entries = legend_handles(panels) if options.axes else []
+        marks = entries[-2:]
+        xy_titles, notes = axis_titles([several[-1] for several in moments], options)
         if options.axes:
+            notes += scene_notes(list(chain(*keyframes)), metric, scale, options)
             notes += _through_notes(surfaces, steps, interpolate)
-        ticks_for = partial(make_ticks, scale, (x_label, y_label, metric_label(metric)))
-        text = StillText(
-            panel_titles(surfaces, options), handles, notes, metric_label(metric) if options.axes else None
-        )
-        huds: list[HUD] = []
+        # The head-up display of an animation names the paths, too.
+        handles = marks if animated and not any(steps) else entries
+        text = scene_text(surfaces, metric, handles, notes, options)
+        ticks_for = partial(make_ticks, scale, (*xy_titles, metric_label(metric)))
         if still and not animated:
             fitted = fit_still(figure, size, text, marks, panels, options, scale, ticks_for)
-            panels, view, camera, layout = list(fitted.panels), fitted.view, fitted.camera, fitted.layout
-            titles, note, ticks, names, handles = (
-                fitted.titles, fitted.note, fitted.ticks, fitted.names, list(fitted.handles),
-            )  # fmt: skip
-            keyframes = [[panel] for panel in panels]
         else:
-            camera, names = None, ()
-            note = wrap_notes(notes, 0.97 * figure.get_figwidth())
-            size = _grown(size, figure, handles, note)
-            parts: Callable[..., Layout] = partial(
-                arrange, size.pixels, overlay.em(figure), len(panels), note=note.count("\n") + 1 if note else 0,
-                legend=legend_size(figure, handles, size.pixels[0]), bar=options.axes,
-            )  # fmt: skip
-            titles, parts = fit_titles(figure, text.titles, parts)
-            layout = parts()
+            readouts: list[Readout] = []
             if animated and (any(steps) or any(panel.paths for panel in panels)):
-                readouts: list[Readout] = [
+                readouts = [
                     ThroughReadout(surface, metric, own) if own else PathReadout(panel, metric, scale)
                     for surface, own, panel in zip(surfaces, steps, panels, strict=True)
                 ]
-                huds = [make_hud(readout, figure, layout.panel_size[0]) for readout in readouts]
-                layout = parts(hud=max(hud.rows for hud in huds))
-            view = choose_view(every, options)
-            if options.height is None:
-                # The height depends on the view, and what is hidden on the height.
-                for _ in range(2):
-                    every = [panel.raised(filling_height(layout, view, options.axes)) for panel in every]
-                    view = choose_view(every, options)
-                parts_of = iter(every)
-                keyframes = [list(islice(parts_of, len(several))) for several in moments]
-                panels = [several[-1] for several in keyframes]
-            ticks = ticks_for(layout.panel_size[0] / layout.em)
+            fitted = fit_film(figure, size, text, keyframes, readouts, options, ticks_for)
     reliefs = [
         Relief(surface, own, several, group, scale, interpolate) if own else None
-        for surface, own, several, group in zip(surfaces, steps, keyframes, groups, strict=True)
+        for surface, own, several, group in zip(surfaces, steps, fitted.keyframes, groups, strict=True)
     ]
+    colour_map = styles.colour_map(options.colour_map or styles.colour_map_name(metric))
+    composition = composed(options, figure, fitted, scale, colour_map, scale.levels(options.levels))
+    return replace(composition, reliefs=reliefs)
+
+
+def composed(
+    options: SceneOptions,
+    figure: StyledFigure,
+    fitted: FittedScenes,
+    scale: Scale,
+    colour_map: Colormap,
+    contours: np.ndarray,
+) -> Composition:
+    """Return the composition of scenes that are fitted into their figure, and make the figure transparent if needed."""
     if options.transparent:
         figure.patch.set_facecolor("none")
     return Composition(
-        options, figure, layout, panels, view, scale, colour_map, scale.levels(options.levels), ticks,
-        handles, note, titles, huds, reliefs, camera=camera, names=names,
-    )  # fmt: skip
+        options=options,
+        figure=figure,
+        layout=fitted.layout,
+        panels=[several[-1] for several in fitted.keyframes],
+        view=fitted.view,
+        scale=scale,
+        colour_map=colour_map,
+        contours=contours,
+        ticks=fitted.ticks,
+        legend_handles=fitted.handles,
+        note=fitted.note,
+        titles=fitted.titles,
+        huds=fitted.huds,
+        camera=fitted.camera,
+        names=fitted.names,
+    )
 
 
-def filling_height(layout: Layout, view: tuple[float, float], axes: bool) -> float:
-    """Return the height of a surface, over a base of 1 by 1, at which a scene has the proportions of its panel."""
-    azimuth, elevation = np.radians(view)
-    if np.cos(elevation) < 0.05:
-        return HEIGHT
-    across = float(abs(np.cos(azimuth)) + abs(np.sin(azimuth)))
-    beside, above = _TEXT if axes else (1.6, 1.6)
-    (width, height), em = layout.panel_size, layout.em
-    tall = across * max(height / em - above, 1.0) / max(width / em - beside, 1.0)
-    filling = (tall - across * float(np.sin(elevation))) / float(np.cos(elevation))
-    return float(np.clip(filling, *_HEIGHTS))
+def check_background(background: str) -> None:
+    """Raise ``ValueError`` unless a background is a colour."""
+    if not is_color_like(background):
+        raise ValueError(f"background: expected a matplotlib colour like 'white' or '#203040', got {background!r}")
+
+
+def axis_titles(surfaces: Sequence[Surface], options: SceneOptions) -> tuple[tuple[str, str], list[str]]:
+    """Return the titles of the x and y axes, and notes about them."""
+    if options.axis_labels:
+        return options.axis_labels, []
+    titles, about = short_axis_labels(surfaces)
+    return titles, [about] if about and options.axes else []
+
+
+def scene_text(
+    surfaces: Sequence[Surface], metric: str, handles: Sequence[Line2D], notes: Sequence[str], options: SceneOptions
+) -> SceneText:
+    """Return the text of a figure; titles are the names of the surfaces unless the options have others.
+
+    Raises:
+        ValueError: there are titles, but not one for each surface.
+    """
+    if options.titles and len(options.titles) != len(surfaces):
+        raise ValueError(f"titles: expected one for each of {len(surfaces)} surfaces, got {len(options.titles)}")
+    names = [surface.name if options.axes else "" for surface in surfaces]
+    return SceneText(list(options.titles) or names, handles, notes, metric_label(metric) if options.axes else None)
+
+
+def _keyframes(
+    moments: Sequence[Sequence[Surface]],
+    trajectories: Sequence[Sequence[Sequence[Trajectory]]],
+    metric: str,
+    scale: Scale,
+    options: SceneOptions,
+) -> list[list[ScenePanel]]:
+    """Return the panels of each surface at all of its moments, all in boxes of equal size."""
+    colours = path_colours(ink(options.background) == LIGHT_INK)
+    panels = iter(make_panels(list(chain(*moments)), list(chain(*trajectories)), metric, scale, options, colours))
+    return [list(islice(panels, len(several))) for several in moments]
+
+
+def _figure_size(options: SceneOptions, default: tuple[int, int] | None, panels: int) -> FigureSize:
+    """Return the size of a figure, which grows with its text if several panels have no size."""
+    size = resolve_figure_size(options.size, options.dpi, options.style, default or still_size(panels), panels=panels)
+    size = replace(size, style=styles.size_for_panels(size.style, panels))
+    return replace(size, grows=True) if panels > 1 and options.size is None and options.dpi is None else size
 
 
 def _through_notes(surfaces: Sequence[Surface], steps: Sequence[Sequence[int]], interpolate: bool) -> list[str]:
@@ -263,23 +279,3 @@ def _through_notes(surfaces: Sequence[Surface], steps: Sequence[Sequence[int]], 
 def still_size(panels: int) -> tuple[int, int]:
     """Return the width and height in pixels of a still of this many panels."""
     return (1600, 1200) if panels == 1 else (1050 * panels + 160, 960)
-
-
-def _grown(size: FigureSize, figure: StyledFigure, handles: Sequence[Line2D], note: str) -> FigureSize:
-    """Return the size of a figure of which only the width is given, with its height increased for legend and note."""
-    if not size.grows:
-        return size
-    rows = 1.5 * legend_size(figure, handles, size.pixels[0])[1] + 1.2 * note.count("\n")
-    size = replace(size, pixels=(size.pixels[0], size.pixels[1] + round(rows * overlay.em(figure))))
-    figure.set_figheight((size.pixels[1] + 1e-3) / size.dpi)
-    return size
-
-
-def fit_titles(
-    figure: StyledFigure, titles: Sequence[str], parts: Callable[..., Layout]
-) -> tuple[list[str], Callable[..., Layout]]:
-    """Return titles, wrapped into their corners, and ``parts``, which arranges a figure, with their size."""
-    room = parts(titles=(0.0, 1 if any(titles) else 0)).title_width
-    titles = [overlay.wrapped_title(figure, title, room) for title in titles]
-    rows = max(title.count("\n") + 1 for title in titles) if any(titles) else 0
-    return titles, partial(parts, titles=(max(overlay.title_width(figure, title) for title in titles), rows))

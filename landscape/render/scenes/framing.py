@@ -49,9 +49,9 @@ def fit_orbit(composition: Composition, azimuths: Sequence[float]) -> tuple[list
     camera = _focused_on_axis(fitted)
     cameras = [replace(camera, azimuth=float(azimuth)) for azimuth in azimuths]
     opaque = [c for c in cameras[:: max(1, len(cameras) // 48)] if min(axis_opacities(c)) >= 1] or cameras[:1]
-    found = [_thin(composition, c) for c in opaque]
-    fewest = min(found, key=lambda ticks: len(ticks.heights))
-    x_count, y_count = (min(ticks.counts[k] for ticks in found) for k in (0, 1))
+    thinned = [_thin(composition, c) for c in opaque]
+    fewest = min(thinned, key=lambda ticks: len(ticks.heights))
+    x_count, y_count = (min(ticks.counts[k] for ticks in thinned) for k in (0, 1))
     return cameras, replace(fewest, counts=(x_count, y_count))
 
 

@@ -18,14 +18,13 @@ from landscape.render.figure import figure_of, small_size
 from landscape.render.height_field import interpolate_path
 from landscape.render.scale import Scale
 from landscape.render.scenes import overlay
+from landscape.render.scenes.layout import HUD_ROW
 from landscape.render.scenes.panel import ScenePanel, ScenePath
 from landscape.render.through import centre_value
 from landscape.render.through import epoch_at as epoch_of_surface
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import Surface
 
-ROW = 1.3
-"""Height of a row in units of the font size."""
 _UNKNOWN = "–"
 _FIRST_LOSS = 2  # items before the losses: step and label
 
@@ -188,7 +187,7 @@ class HUD:
         em, colours = overlay.em(figure_of(ax)), self.readout.colours
         texts = []
         for k, (row, left) in enumerate(self.positions):
-            x, y = centre - self.widths[row] / 2 + left, top - (row + 0.5) * ROW * em
+            x, y = centre - self.widths[row] / 2 + left, top - (row + 0.5) * HUD_ROW * em
             if colours and k >= _FIRST_LOSS:
                 overlay.draw_dot(ax, (x + 0.4 * em, y), colours[k - _FIRST_LOSS])
                 x += em

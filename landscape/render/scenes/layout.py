@@ -1,25 +1,43 @@
-"""Layout of a figure of scenes: panels, colour bar, legend, titles and note, in whole pixels."""
+"""Layout of a figure of scenes, common to stills and films: its text, and positions in whole pixels."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
 
 from landscape.render import style as styles
 from landscape.render.figure import StyledFigure
 from landscape.render.scenes.options import FigureSize
 
-PANEL_ASPECT = 1.25
-"""Width over height of the space that a scene fills best."""
 BAR_PAD, BAR_HEIGHT = 1.1, 3.4
 """Space beside the colour bar for half a tick label, and height of bar, label and tick labels, in font sizes."""
-_HUD_ROW = 1.3
-"""Height of a row of the head-up display, in units of the font size."""
+BAR_TO_TOP, BAR_THICKNESS = 1.95, 0.65
+"""Distance of the lower edge of the bar from the top of its label, and height of the bar alone, in font sizes."""
+TITLE_ROW, LEGEND_ROW, HUD_ROW = 1.25, 1.4, 1.3
+"""Heights of a row of a title, of a legend below it, and of a head-up display, in font sizes."""
 INK, LIGHT_INK = "#22252b", "#e9ebee"
 """Colours of text and axes on light and on dark backgrounds."""
+
+
+@dataclass(frozen=True)
+class SceneText:
+    """Text around the scenes of a figure.
+
+    Attributes:
+        titles: title of each panel, empty for none.
+        handles: entries of the legend.
+        notes: parts of the note.
+        bar: title of the colour bar; None if there is none.
+    """
+
+    titles: Sequence[str]
+    handles: Sequence[Line2D] = ()
+    notes: Sequence[str] = ()
+    bar: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +91,7 @@ class Layout:
 
     def hud_top(self, panel: Rectangle) -> float:
         """Return the upper edge of the head-up display above a panel."""
-        return panel.bottom + panel.height + round(_HUD_ROW * self.em * self.hud_rows)
+        return panel.bottom + panel.height + round(HUD_ROW * self.em * self.hud_rows)
 
 
 def ink(background: str) -> str:
@@ -93,97 +111,25 @@ def new_figure(size: FigureSize, background: str = "white") -> StyledFigure:
     return figure
 
 
-def arrange(
-    size: tuple[int, int],
-    em: float,
-    panels: int,
-    *,
-    legend: tuple[float, int],
-    titles: tuple[float, int],
-    note: int,
-    hud: int = 0,
-    bar: bool = True,
-) -> Layout:
-    """Divide the figure of an animation, with as many panels side by side as make the panels largest.
-
-    A moving scene may get anywhere in its panel: titles and colour bar are above.
-
-    Args:
-        size: width and height of the figure in pixels.
-        em: font size in pixels.
-        panels: number of panels.
-        legend: width in pixels and rows of the legend.
-        titles: width in pixels and rows of the longest title.
-        note: lines of the note.
-        hud: rows of the head-up display.
-        bar: True if there is a colour bar.
-
-    Raises:
-        ValueError: the figure is too small for its text.
-    """
-    width, height = size
-    edge, low = round(0.6 * em), round(1.2 * em * note)
-    bottom = edge + low
-    (legend_width, legend_rows), (title_width, title_rows) = legend, titles
-
-    def corners(columns: int, beside: bool) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Return the sizes of the upper corners of a panel."""
-        across = (width - 2 * edge) // columns
-        right = (bar_length(across / em) + 2 * BAR_PAD, BAR_HEIGHT) if bar else (0.0, 0.0)
-        rows = 1.25 * title_rows + 1.4 * legend_rows * beside
-        left = max(title_width * (title_rows > 0), legend_width * beside), (rows + 0.4) * em * (rows > 0)
-        return left, (right[0] * em, right[1] * em)
-
-    def divided(columns: int) -> tuple[int, int, int, bool]:
-        """Return width and height of the panels in this number of columns, the height above, and if a legend fits."""
-        across = (width - 2 * edge) // columns
-        beside = legend_rows == 1 and panels == 1 and legend_width + corners(1, True)[1][0] + 2 * em < across
-        top = height - edge - round(1.5 * em * legend_rows) * (not beside)
-        used = max(corner[1] for corner in corners(columns, beside))
-        above = round(used) + round(_HUD_ROW * em * hud)
-        return across, (top - bottom) // math.ceil(panels / columns) - above, above, beside
-
-    def usable(columns: int) -> float:
-        """Return the width of a scene that fills a panel; a single row is preferred unless it costs a lot."""
-        across, up, _, _ = divided(columns)
-        return min(across, PANEL_ASPECT * up) * (1.2 if columns == panels else 1.0)
-
-    columns = max(range(1, panels + 1), key=lambda c: (usable(c), c))
-    panel_width, panel_height, above, beside = divided(columns)
-    if panel_width < 9 * em or panel_height < 9 * em:
-        raise ValueError(
-            f"{width} x {height} pixels are too few for {panels} panel(s) with text {em:.0f} pixels high; "
-            "choose a larger size, a lower dpi, or a wider style"
-        )
-    top = height - edge - round(1.5 * em * legend_rows) * (not beside)
-    places = [divmod(k, columns) for k in range(panels)]
-    length = round(bar_length(panel_width / em) * em)
-    rectangles = tuple(
-        Rectangle(edge + column * panel_width, top - (row + 1) * (panel_height + above), panel_width, panel_height)
-        for row, column in places
-    )
-    starts = tuple((panel.left + 0.4 * em, panel.bottom + panel.height + above) for panel in rectangles)
-    return Layout(
-        size=size,
-        em=em,
-        panels=rectangles,
-        titles=starts if title_rows else (),
-        bar=Rectangle(
-            edge + columns * panel_width - round(BAR_PAD * em) - length,
-            top - round(1.95 * em),
-            length,
-            round(0.65 * em),
-        )
-        if bar
-        else None,
-        legend=(edge + 0.4 * em, top - 1.25 * title_rows * em if beside else height - edge) if legend_rows else None,
-        legend_width=width - 2 * edge,
-        above=above,
-        hud_rows=hud,
-        note=(edge + 0.4 * em, edge) if note else None,
-    )
-
-
 def bar_length(panel_width: float) -> float:
     """Return the length of the colour bar in a panel, both in units of the font size."""
     return min(15.0, max(7.5, 0.3 * panel_width))
+
+
+def row_count(text: str) -> int:
+    """Return the number of rows of a wrapped text; 0 if it is empty."""
+    return text.count("\n") + 1 if text else 0
+
+
+def too_small(size: str, panels: int, em: float) -> ValueError:
+    """Return the error for a figure in which the text leaves no room for scenes.
+
+    Args:
+        size: size of the figure, in words.
+        panels: number of panels.
+        em: font size in pixels.
+    """
+    return ValueError(
+        f"{size} are too few for {panels} panel(s) with text {em:.0f} pixels high; "
+        "choose a larger size, a lower dpi, or a wider style"
+    )

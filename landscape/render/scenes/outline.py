@@ -73,8 +73,7 @@ def outline(panel: ScenePanel, camera: Camera, scale: Scale, ticks: AxisTicks, m
         axes: False for the surface alone.
     """
     surface = camera.image_plane(panel.ground(_SAMPLES))
-    paths = [panel.positions(part.points, 0.0) for path in panel.paths for part in path.segments]
-    edges = np.concatenate([*_edges(surface), *(camera.image_plane(path) for path in paths)])
+    edges = np.concatenate([*_edges(surface), *map(camera.image_plane, panel.path_lines())])
     around = _AROUND_SURFACE if axes else _BARE
     parts = [_boxes(edges, np.full(2, -around), np.full(2, around))]
     first_text = 0

@@ -107,8 +107,8 @@ def draw_axis(
     size = (round(panel.width), round(panel.height))
 
     def pixels(points: np.ndarray) -> np.ndarray:
-        found: np.ndarray = camera.project(points, size) + np.array([panel.left, panel.bottom])
-        return found
+        projected: np.ndarray = camera.project(points, size) + np.array([panel.left, panel.bottom])
+        return projected
 
     ends = pixels(axis.ends)
     if np.linalg.norm(ends[1] - ends[0]) < 3 * unit or not opacity > 0:

@@ -161,9 +161,9 @@ def _packed(
             at, up = _needed(outlines, arrangement, cell, scale)
             up = max(up, _FLATTEST * cell)
             if rows * up + strips <= tallest * width * (rows if arrangement.columns == 1 else 1):
-                found = made(scale, at, up)
-                if found.share > max(enough, best.share if best is not None else 0.0):
-                    best = found
+                packing = made(scale, at, up)
+                if packing.share > max(enough, best.share if best is not None else 0.0):
+                    best = packing
         return best
     up = (height - strips) / rows
     least = np.sqrt(enough * width * height / area)

@@ -89,6 +89,10 @@ class ScenePanel:
         placed = self.box.place(x, y, h)
         return placed + lift * self.field.interpolate_normals(self.box, x, y) if self.draped else placed
 
+    def path_lines(self) -> list[np.ndarray]:
+        """Return the positions ``(m, 3)`` along each part of each path."""
+        return [self.positions(segment.points, 0.0) for path in self.paths for segment in path.segments]
+
     def ground(self, samples: int | None = None) -> np.ndarray:
         """Return positions ``(m, 3)`` on the surface.
 

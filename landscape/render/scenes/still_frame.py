@@ -8,12 +8,24 @@ from functools import cache
 from itertools import product
 
 import numpy as np
-from matplotlib.lines import Line2D
 
 from landscape.render.figure import StyledFigure, wrap_notes
 from landscape.render.scenes import overlay
 from landscape.render.scenes.camera import Camera
-from landscape.render.scenes.layout import BAR_HEIGHT, BAR_PAD, Layout, Rectangle, bar_length
+from landscape.render.scenes.layout import (
+    BAR_HEIGHT,
+    BAR_PAD,
+    BAR_THICKNESS,
+    BAR_TO_TOP,
+    LEGEND_ROW,
+    TITLE_ROW,
+    Layout,
+    Rectangle,
+    SceneText,
+    bar_length,
+    row_count,
+    too_small,
+)
 from landscape.render.scenes.legend import legend_size
 from landscape.render.scenes.options import FigureSize, panel_columns
 from landscape.render.scenes.outline import Measure, Outline
@@ -23,7 +35,6 @@ from landscape.render.scenes.path_names import PathName, place_names
 
 _GAP = (0.8, 0.4)
 """Space to the side of a text and above or below it, in font sizes."""
-_TITLE_ROW, _LEGEND_ROW = 1.25, 1.4
 _HEAD_WIDTHS, _NOTE_WIDTHS = (0.62, 0.44, 0.3, 1.0), (1.0, 0.64, 0.46, 0.32)
 """Widths of titles and legends, and of notes, as fractions of a panel."""
 _SHORT_BAR = 7.5
@@ -31,7 +42,7 @@ _COMPARED = 16
 """Number of arrangements in which views and heights are compared."""
 _MIN_UNIT = 4.0
 """Smallest length of a unit of the base, in font sizes, at which axes can be labelled."""
-_CORNERS: tuple[tuple[Corner, Corner, Corner], ...] = (
+_PREFERRED: tuple[tuple[Corner, Corner, Corner], ...] = (
     ("upper left", "upper right", "lower left"),
     ("upper left", "upper right", "lower right"),
     ("upper left", "lower right", "lower left"),
@@ -44,23 +55,7 @@ _CORNERS: tuple[tuple[Corner, Corner, Corner], ...] = (
     ("upper right", "upper left", "lower left"),
 )
 """Corners of title and legend, of the colour bar, and of the note, in order of preference."""
-
-
-@dataclass(frozen=True)
-class StillText:
-    """Text around the scenes of a still.
-
-    Attributes:
-        titles: title of each panel, empty for none.
-        handles: entries of the legend.
-        notes: parts of the note.
-        bar: title of the colour bar; None if there is none.
-    """
-
-    titles: Sequence[str]
-    handles: Sequence[Line2D] = ()
-    notes: Sequence[str] = ()
-    bar: str | None = None
+_Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -95,7 +90,7 @@ class StillFrame:
         narrowest: width of the narrowest panel in font sizes.
     """
 
-    def __init__(self, figure: StyledFigure, size: FigureSize, text: StillText) -> None:
+    def __init__(self, figure: StyledFigure, size: FigureSize, text: SceneText) -> None:
         self._figure, self._size, self._text = figure, size, text
         self._width, self._height = size.pixels[0], None if size.grows else size.pixels[1]
         self.em = overlay.em(figure)
@@ -105,7 +100,7 @@ class StillFrame:
         # Panels are not stacked where two are legible beside each other, unless the figure has its height.
         columns = [count for count in range(most, 0, -1) if count > 1 or most == 1 or not size.grows]
         self.narrowest = (self._width / self.em - 2 * EDGE) / max(columns)
-        self._candidates = [found for count in columns for found in self._arrangements(count)]
+        self._candidates = [candidate for count in columns for candidate in self._arrangements(count)]
 
     def measure(self) -> Measure:
         """Return a function that measures labels and titles of axes in font sizes."""
@@ -119,8 +114,8 @@ class StillFrame:
 
     def share(self, outlines: Sequence[Outline]) -> float:
         """Return the share of the figure that surfaces cover in the best of some arrangements; 0 if none fits."""
-        found = self._packed(outlines, self._candidates[:: 1 + len(self._candidates) // _COMPARED])
-        return found.share if found is not None else 0.0
+        packing = self._packed(outlines, self._candidates[:: 1 + len(self._candidates) // _COMPARED])
+        return packing.share if packing is not None else 0.0
 
     def pack(self, outlines: Sequence[Outline]) -> Packing:
         """Return the scenes in the arrangement in which surfaces cover most of the figure.
@@ -128,39 +123,54 @@ class StillFrame:
         Raises:
             ValueError: the figure is too small for its text.
         """
-        found = self._packed(outlines, self._candidates)
-        if found is None:
+        packing = self._packed(outlines, self._candidates)
+        if packing is None:
             size = f"{self._width} pixels" if self._height is None else f"{self._width} x {self._height} pixels"
-            raise ValueError(
-                f"{size} are too few for {len(outlines)} panel(s) with text {self.em:.0f} pixels high; "
-                "choose a larger size, a lower dpi, or a wider style"
-            )
-        return found
+            raise too_small(size, len(outlines), self.em)
+        return packing
 
     def _packed(self, outlines: Sequence[Outline], tried: Sequence[tuple[Arrangement, Wrapped]]) -> Packing | None:
         height = None if self._height is None else self._height / self.em
-        found = pack(outlines, [arrangement for arrangement, _ in tried], self._width / self.em, height)
-        return found if found is not None and found.scale >= _MIN_UNIT else None
+        packing = pack(outlines, [arrangement for arrangement, _ in tried], self._width / self.em, height)
+        return packing if packing is not None and packing.scale >= _MIN_UNIT else None
 
     def layout(self, packing: Packing) -> tuple[Layout, Wrapped]:
         """Give the figure its height, and return the positions in pixels, and the text as it is wrapped for them."""
-        em, arrangement = self.em, packing.arrangement
-        wrapped = next(wrapped for one, wrapped in self._candidates if one is arrangement)
-        height = self._height or round(packing.size[1] * em)
+        wrapped = next(wrapped for one, wrapped in self._candidates if one is packing.arrangement)
+        height = self._height or round(packing.size[1] * self.em)
         self._figure.set_figheight((height + 1e-3) / self._size.dpi)
+        places = self._places(packing, height)
+        titles, corners = self._corners(packing, places)
+        corners |= self._foot(packing, wrapped)
+        layout = Layout(
+            size=(self._width, height), em=self.em, panels=tuple(places[: len(self._text.titles)]), titles=titles,
+            bar=self._bar(corners["bar"], wrapped.bar) if "bar" in corners else None, legend=corners.get("legend"),
+            legend_width=wrapped.legend_width, above=0, hud_rows=0, note=corners.get("note"),
+        )  # fmt: skip
+        return layout, wrapped
+
+    def _places(self, packing: Packing, height: int) -> list[Rectangle]:
+        """Return the places of panels in a figure of this height in pixels, with the empty ones of the last row."""
+        em, columns = self.em, packing.arrangement.columns
         across, up = packing.cell[0] * em, packing.cell[1] * em
         top = height - EDGE * em
         places = []
-        panels = len(self._text.titles)
-        for k in range(-(-panels // arrangement.columns) * arrangement.columns):
-            row, column = divmod(k, arrangement.columns)
+        for k in range(-(-len(self._text.titles) // columns) * columns):
+            row, column = divmod(k, columns)
             left, low = EDGE * em + column * across, top - (row + 1) * up
             places.append(Rectangle(round(left), round(low), int(across), int(up)))
-        titles: list[tuple[float, float]] = []
-        at: dict[str, tuple[float, float]] = {}
-        for k, place in enumerate(places):  # with the empty ones of the last row
+        return places
+
+    def _corners(self, packing: Packing, places: Sequence[Rectangle]) -> tuple[tuple[_Point, ...], dict[str, _Point]]:
+        """Return the positions of titles, and by name of the other texts, in corners of panels.
+
+        They are upper left corners in pixels, and for the note the lower left one.
+        """
+        em, titles = self.em, []
+        corners: dict[str, _Point] = {}
+        for k, place in enumerate(places):
             for above in (True, False):
-                for block, start in arrangement.stacked(k, above):
+                for block, start in packing.arrangement.stacked(k, above):
                     left = place.left + block.span(packing.cell[0])[0] * em
                     left += _GAP[0] * em * (left > place.left + 1)  # its space is on the side of the scene
                     bottom = place.bottom + start * em
@@ -168,28 +178,26 @@ class StillFrame:
                     if block.name == "title":
                         titles.append((left, upper))
                     elif block.name == "note":
-                        at["note"] = (left, bottom)
+                        corners["note"] = (left, bottom)
                     else:
-                        at[block.name] = (left, upper if above else bottom + (block.height - _GAP[1]) * em)
-        low = EDGE * em
-        if "note" in wrapped.in_foot:
-            at["note"] = (low, low)
-        if "legend" in wrapped.in_foot:
-            at["legend"] = (low, low + arrangement.foot * em)
-        if "bar" in wrapped.in_foot:
-            at["bar"] = (self._width - low - self._bar_width(wrapped.bar) * em, low + BAR_HEIGHT * em)
-        bar = None
-        if "bar" in at:
-            left, upper = at["bar"]
-            beside = (self._bar_width(wrapped.bar) - wrapped.bar) / 2
-            bar = Rectangle(
-                round(left + beside * em), round(upper - 1.95 * em), round(wrapped.bar * em), round(0.65 * em)
-            )
-        layout = Layout(
-            size=(self._width, height), em=em, panels=tuple(places[:panels]), titles=tuple(titles), bar=bar,
-            legend=at.get("legend"), legend_width=wrapped.legend_width, above=0, hud_rows=0, note=at.get("note"),
-        )  # fmt: skip
-        return layout, wrapped
+                        corners[block.name] = (left, upper if above else bottom + (block.height - _GAP[1]) * em)
+        return tuple(titles), corners
+
+    def _foot(self, packing: Packing, wrapped: Wrapped) -> dict[str, _Point]:
+        """Return the positions of the texts below all panels, as :meth:`_corners` does."""
+        em, low = self.em, EDGE * self.em
+        foot = {
+            "note": (low, low),
+            "legend": (low, low + packing.arrangement.foot * em),
+            "bar": (self._width - low - self._bar_width(wrapped.bar) * em, low + BAR_HEIGHT * em),
+        }
+        return {name: foot[name] for name in foot if name in wrapped.in_foot}
+
+    def _bar(self, corner: _Point, length: float) -> Rectangle:
+        """Return the rectangle of a colour bar of a length in font sizes, from the upper left corner of its block."""
+        em, beside = self.em, (self._bar_width(length) - length) / 2
+        left, low = corner[0] + beside * em, corner[1] - BAR_TO_TOP * em
+        return Rectangle(round(left), round(low), round(length * em), round(BAR_THICKNESS * em))
 
     def place_names(
         self,
@@ -204,7 +212,7 @@ class StillFrame:
         def measure(text: str) -> tuple[float, float]:
             return overlay.small_size_of(self._figure, text)
 
-        found = []
+        on_panels = []
         for k, (panel, one, place) in enumerate(zip(panels, outlines, layout.panels, strict=True)):
             blocks = [np.empty((0, 4)), one.text_boxes(packing.scale, packing.at)]
             for above in (True, False):
@@ -216,13 +224,13 @@ class StillFrame:
             names = place_names(panel, camera, size, self.em * np.concatenate(blocks), measure)
             if names is None:
                 return []
-            found.append(names)
-        return found
+            on_panels.append(names)
+        return on_panels
 
     def _arrangements(self, columns: int) -> Iterator[tuple[Arrangement, Wrapped]]:
         panels, text, em = len(self._text.titles), self._text, self.em
         across = (self._width / em - 2 * EDGE) / columns
-        seen = set()
+        yielded = set()
         notes = {
             part: self._note(part * across - _GAP[0] * (part < 1)) for part in _NOTE_WIDTHS[: 4 if panels == 1 else 1]
         }
@@ -230,17 +238,17 @@ class StillFrame:
         for head in _HEAD_WIDTHS:
             titles = [overlay.wrapped_title(self._figure, title, head * across * em) for title in text.titles]
             title_width = max(overlay.title_width(self._figure, title) for title in titles) / em
-            title = (title_width, _TITLE_ROW * max(_rows(title) for title in titles))
+            title = (title_width, TITLE_ROW * max(row_count(title) for title in titles))
             whole = panels > 1 and panels % columns == 0
             legend_width = (columns if whole else head) * across * em
             legend = legend_size(self._figure, text.handles, legend_width)
             for bar, part in product(dict.fromkeys((long, min(long, _SHORT_BAR))), notes):
                 for where, arrangement, note in self._placed(
-                    columns, title, (legend[0] / em, _LEGEND_ROW * legend[1]), bar, notes[part]
+                    columns, title, (legend[0] / em, LEGEND_ROW * legend[1]), bar, notes[part]
                 ):
                     key = (arrangement.blocks, arrangement.foot)
-                    if key not in seen:
-                        seen.add(key)
+                    if key not in yielded:
+                        yielded.add(key)
                         yield arrangement, Wrapped(titles, note, legend_width, bar, where)
 
     def _placed(
@@ -259,7 +267,7 @@ class StillFrame:
         bar_size = (self._bar_width(bar), BAR_HEIGHT) if bar else (0.0, 0.0)
         if panels == 1:
             note, note_size = noted
-            for first, second, third in _CORNERS:
+            for first, second, third in _PREFERRED:
                 blocks = [
                     *block("title", 0, first, title), *block("legend", 0, first, legend),
                     *block("note", 0, third, note_size), *block("bar", 0, second, bar_size),
@@ -298,7 +306,3 @@ class StillFrame:
             wide, high = overlay.small_size_of(self._figure, note)
             self._wrapped_notes[width] = note, (wide / self.em, high / self.em)
         return self._wrapped_notes[width]
-
-
-def _rows(text: str) -> int:
-    return text.count("\n") + 1 if text else 0

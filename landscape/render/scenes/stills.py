@@ -1,33 +1,29 @@
-"""Camera of a still: the view and the height of the surface at which it covers most of the figure."""
+"""Stills: the view and the height at which surfaces cover most of the figure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 from matplotlib.lines import Line2D
 
 from landscape.render.figure import StyledFigure
 from landscape.render.scale import Scale
 from landscape.render.scenes.axes import AxisTicks
 from landscape.render.scenes.camera import (
-    Camera,
     aimed,
-    best_view,
     filled,
     parse_view,
     preferred,
     view_scores,
     visible_share,
 )
-from landscape.render.scenes.layout import Layout
+from landscape.render.scenes.fitted import FittedScenes
+from landscape.render.scenes.layout import SceneText
 from landscape.render.scenes.options import FigureSize, SceneOptions
 from landscape.render.scenes.outline import Outline, outline
 from landscape.render.scenes.panel import ScenePanel
-from landscape.render.scenes.path_names import PathName
-from landscape.render.scenes.still_frame import StillFrame, StillText
-from landscape.surface.surface import Surface
+from landscape.render.scenes.still_frame import StillFrame
 
 _TRIED = 4
 """Views at each elevation for which the share of the figure that surfaces cover is computed."""
@@ -41,43 +37,16 @@ _HEIGHTS = (0.3, 0.38, 0.47, 0.57, 0.66, 0.75)
 """Heights of a surface over a base of 1 by 1: below, a relief is flat; above, its walls hide its floor."""
 
 
-@dataclass(frozen=True)
-class FittedStill:
-    """Scenes of a still in their figure.
-
-    Attributes:
-        panels: panels, raised to the height that suits the figure.
-        view: azimuth and elevation in degrees.
-        camera: camera of all panels.
-        layout: positions of panels and text.
-        titles: titles, wrapped.
-        note: note, wrapped.
-        ticks: all ticks that the axes could have.
-        names: names of runs at the ends of their paths on each panel; empty if the legend names them.
-        handles: entries of the legend.
-    """
-
-    panels: Sequence[ScenePanel]
-    view: tuple[float, float]
-    camera: Camera
-    layout: Layout
-    titles: list[str]
-    note: str
-    ticks: AxisTicks
-    names: Sequence[Sequence[PathName]] = ()
-    handles: Sequence[Line2D] = ()
-
-
 def fit_still(
     figure: StyledFigure,
     size: FigureSize,
-    text: StillText,
+    text: SceneText,
     marks: Sequence[Line2D],
     panels: Sequence[ScenePanel],
     options: SceneOptions,
     scale: Scale,
     ticks_for: Callable[[float], AxisTicks],
-) -> FittedStill:
+) -> FittedScenes:
     """Fit scenes and text into a figure, with names at the ends of paths if there is room for all of them.
 
     Args:
@@ -97,7 +66,7 @@ def fit_still(
         handles = list(marks if short else text.handles)
         frame = StillFrame(figure, size, replace(text, handles=handles))
         ticks = ticks_for(frame.narrowest)
-        fitted = replace(_fit(frame, panels, options, scale, ticks, named=short), ticks=ticks, handles=handles)
+        fitted = replace(_fit(frame, panels, options, scale, ticks, named=short), handles=handles)
         if fitted.names:
             break
     return fitted
@@ -105,7 +74,7 @@ def fit_still(
 
 def _fit(
     frame: StillFrame, panels: Sequence[ScenePanel], options: SceneOptions, scale: Scale, ticks: AxisTicks, named: bool
-) -> FittedStill:
+) -> FittedScenes:
     """Choose view and height at which surfaces cover most of a figure, with low ground and paths visible.
 
     Args:
@@ -133,29 +102,28 @@ def _fit(
     heights = _HEIGHTS if options.height is None else (options.height,)
     raised = [[panel.raised(height) for panel in panels] for height in heights]
     views = _promising(raised[len(raised) // 2], options)
-    middle = raised[len(raised) // 3]
-    found = {one: score + _SHARE * share(middle, one) for one, score in views.items()}
-    view = preferred(found)
-    seen = [_visible(several, view) for several in raised]
-    open_ = [several for several, visible in zip(raised, seen, strict=True) if visible >= max(seen) - _HIDDEN]
+    low = raised[len(raised) // 3]
+    view = preferred({candidate: score + _SHARE * share(low, candidate) for candidate, score in views.items()})
+    visible = [_visible(several, view) for several in raised]
+    unhidden = [several for several, part in zip(raised, visible, strict=True) if part >= max(visible) - _HIDDEN]
     # All arrangements are tried for the height that is best among some.
-    panels = max(open_, key=lambda several: share(several, view) + _RELIEF * several[0].height)
+    panels = max(unhidden, key=lambda several: share(several, view) + _RELIEF * several[0].height)
     around = outlines(panels, view)
     packing = frame.pack(around)
     layout, wrapped = frame.layout(packing)
     at = (packing.at[0] * frame.em, packing.at[1] * frame.em)
     camera = aimed(*view).scaled(packing.scale * frame.em, at, layout.panel_size)
     names = frame.place_names(panels, camera, packing, layout, around) if named and options.axes else []
-    return FittedStill(panels, view, camera, layout, wrapped.titles, wrapped.note, ticks, names)
+    return FittedScenes(
+        [[panel] for panel in panels], view, layout, wrapped.titles, wrapped.note, ticks, (), camera, names
+    )
 
 
 def _promising(panels: Sequence[ScenePanel], options: SceneOptions) -> dict[tuple[float, float], float]:
     """Return the views from which nearly as much is visible as from the best one, with their scores."""
     fields, boxes = [panel.field for panel in panels], [panel.box for panel in panels]
-    scores = {
-        view: score / len(panels)
-        for view, score in view_scores(fields, boxes, parse_view(options.view), _positions(panels)).items()
-    }
+    visible = view_scores(fields, boxes, parse_view(options.view), [panel.path_lines() for panel in panels])
+    scores = {view: score / len(panels) for view, score in visible.items()}
     best = max(scores.values())
     hopeful = {view: score + filled(view[0]) for view, score in scores.items() if score > best - _NEARLY}
     chosen = []
@@ -167,29 +135,5 @@ def _promising(panels: Sequence[ScenePanel], options: SceneOptions) -> dict[tupl
 
 def _visible(panels: Sequence[ScenePanel], view: tuple[float, float]) -> float:
     """Return the share of ground and paths that is visible."""
-    return visible_share([panel.field for panel in panels], [panel.box for panel in panels], view, _positions(panels))
-
-
-def choose_view(panels: Sequence[ScenePanel], options: SceneOptions) -> tuple[float, float]:
-    """Return azimuth and elevation of a scene in degrees."""
     fields, boxes = [panel.field for panel in panels], [panel.box for panel in panels]
-    return best_view(fields, boxes, parse_view(options.view), _positions(panels))
-
-
-def _positions(panels: Sequence[ScenePanel]) -> list[list[np.ndarray]]:
-    return [
-        [panel.positions(segment.points, 0.0) for path in panel.paths for segment in path.segments] for panel in panels
-    ]
-
-
-def panel_titles(surfaces: Sequence[Surface], options: SceneOptions) -> list[str]:
-    """Return a title for each panel, empty for none.
-
-    Raises:
-        ValueError: there are titles, but not one for each surface.
-    """
-    if options.titles and len(options.titles) != len(surfaces):
-        raise ValueError(f"titles: expected one for each of {len(surfaces)} surfaces, got {len(options.titles)}")
-    if options.titles or not options.axes:
-        return list(options.titles) or [""] * len(surfaces)
-    return [surface.name for surface in surfaces]
+    return visible_share(fields, boxes, view, [panel.path_lines() for panel in panels])

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
-from matplotlib.colors import is_color_like
 from matplotlib.lines import Line2D
 
 from landscape._utils.typed import chosen
 from landscape.geometry.trajectory import Trajectory
 from landscape.render import style as styles
-from landscape.render.figure import wrap_notes
 from landscape.render.height_field import Box, HeightField, PathSegment
-from landscape.render.labels import short_axis_labels, short_depth_label
+from landscape.render.labels import short_depth_label
 from landscape.render.paths import distance_notes
 from landscape.render.scale import Scale, metric_scale
-from landscape.render.scenes import overlay
 from landscape.render.scenes.axes import AxisTicks, make_ticks
-from landscape.render.scenes.camera import Camera, parse_view
-from landscape.render.scenes.composition import Composition, fit_titles, still_size
-from landscape.render.scenes.layout import LIGHT_INK, Layout, arrange, ink, new_figure
-from landscape.render.scenes.legend import legend_handles, legend_size
+from landscape.render.scenes.camera import parse_view
+from landscape.render.scenes.composition import (
+    Composition,
+    axis_titles,
+    check_background,
+    composed,
+    scene_text,
+    still_size,
+)
+from landscape.render.scenes.films import fit_film
+from landscape.render.scenes.layout import LIGHT_INK, ink, new_figure
+from landscape.render.scenes.legend import legend_handles
 from landscape.render.scenes.options import SceneOptions, resolve_figure_size
 from landscape.render.scenes.panel import GAP, ScenePanel, ScenePath, path_colours, path_notes
-from landscape.render.scenes.path_names import PathName
-from landscape.render.scenes.still_frame import StillText
-from landscape.render.scenes.stills import fit_still, panel_titles
+from landscape.render.scenes.stills import fit_still
 from landscape.render.style import path_indices
 from landscape.render.ticks import metric_label
 from landscape.surface.surface import DONE, INTERPOLATED, PENDING, Surface
@@ -79,7 +82,7 @@ def compose_volumes(
         options: options of the scene. ``path_height`` has no effect.
         size: size in pixels unless the options have one.
         trajectories: trajectories of three coordinates for each surface.
-        still: arrange the text around the scene as it is seen from one side; otherwise above it.
+        still: arrange the text around the scene as it is drawn from one side; otherwise above it.
 
     Raises:
         ValueError: a surface that is not a volume, a path of other than three coordinates, nothing to draw, or an
@@ -89,8 +92,7 @@ def compose_volumes(
     for surface in surfaces:
         if not surface.is_volume:
             raise ValueError(f"expected volumes of three axes beside each other, got shape {surface.shape}")
-    if not is_color_like(options.background):
-        raise ValueError(f"background: expected a matplotlib colour like 'white', got {options.background!r}")
+    check_background(options.background)
     metric = options.metric or surfaces[0].metrics[0]
     scale = options.scale
     if not isinstance(scale, Scale):
@@ -114,57 +116,22 @@ def compose_volumes(
     view = parse_view(options.view)
     given = (_VIEW[0] if view[0] is None else view[0], _VIEW[1] if view[1] is None else view[1])
     figure = new_figure(figure_size, options.background)
-    camera: Camera | None = None
-    names: Sequence[Sequence[PathName]] = ()
     with figure.style():
-        (x_label, y_label), about = short_axis_labels(surfaces)
-        if options.axis_labels:
-            (x_label, y_label), about = options.axis_labels, ""
-        notes = _notes(surfaces, panels, metric, scale, options, about) if options.axes else []
-        lowest, paths = [_handle(surfaces, metric)], legend_handles(panels)
-        if not options.axes:
-            lowest, paths = [], []
-        handles: Sequence[Line2D] = [*paths, *lowest]
-        text = StillText(
-            panel_titles(surfaces, options), handles, notes, metric_label(metric) if options.axes else None
-        )
-        ticks_for = partial(_ticks, vertical, (x_label, y_label, short_depth_label(surfaces)))
+        xy_titles, notes = axis_titles(surfaces, options)
+        lowest, paths = ([_handle(surfaces, metric)], legend_handles(panels)) if options.axes else ([], [])
+        notes = [*notes, *_notes(surfaces, panels, metric, scale, options)] if options.axes else []
+        text = scene_text(surfaces, metric, [*paths, *lowest], notes, options)
+        ticks_for = partial(_ticks, vertical, (*xy_titles, short_depth_label(surfaces)))
+        fixed = replace(options, view=given, height=panels[0].height)
         if still:
-            fixed = replace(options, view=given, height=panels[0].height)
             fitted = fit_still(figure, figure_size, text, [*paths[-2:], *lowest], panels, fixed, vertical, ticks_for)
-            layout, camera, names = fitted.layout, fitted.camera, fitted.names
-            titles, note, ticks, handles = fitted.titles, fitted.note, fitted.ticks, fitted.handles
         else:
-            note = wrap_notes(notes, 0.97 * figure.get_figwidth())
-            parts: Callable[..., Layout] = partial(
-                arrange, figure_size.pixels, overlay.em(figure), len(panels),
-                legend=legend_size(figure, handles, figure_size.pixels[0]),
-                note=note.count("\n") + 1 if note else 0, bar=options.axes,
-            )  # fmt: skip
-            titles, parts = fit_titles(figure, text.titles, parts)
-            layout = parts()
-            ticks = ticks_for(layout.panel_size[0] / layout.em)
-    if options.transparent:
-        figure.patch.set_facecolor("none")
-    return Composition(
-        options=options,
-        figure=figure,
-        layout=layout,
-        panels=panels,
-        view=given,
-        scale=vertical,
-        colour_map=styles.colour_map(options.colour_map or styles.colour_map_name(metric)),
-        contours=levels,
-        ticks=ticks,
-        legend_handles=handles,
-        note=note,
-        titles=titles,
-        huds=[],
-        bar_scale=scale,
-        camera=camera,
-        names=names,
-        bar_ticks=AxisTicks(levels, scale.labels(levels), metric_label(metric), ("", "", "")),
-    )
+            exact = replace(figure_size, grows=False)
+            fitted = fit_film(figure, exact, text, [[panel] for panel in panels], (), fixed, ticks_for)
+    colour_map = styles.colour_map(options.colour_map or styles.colour_map_name(metric))
+    bar_ticks = AxisTicks(levels, scale.labels(levels), metric_label(metric), ("", "", ""))
+    composition = composed(options, figure, fitted, vertical, colour_map, levels)
+    return replace(composition, view=given, bar_scale=scale, bar_ticks=bar_ticks)
 
 
 def _ticks(vertical: Scale, labels: tuple[str, str, str], width: float) -> AxisTicks:
@@ -276,9 +243,8 @@ def _notes(
     metric: str,
     scale: Scale,
     options: SceneOptions,
-    about: str,
 ) -> list[str]:
-    notes = [about, f"isosurfaces of the {metric_label(metric)} at the values on the colour bar"]
+    notes = [f"isosurfaces of the {metric_label(metric)} at the values on the colour bar"]
     notes.append(scale.note(metric_label(metric).removesuffix(" (%)")))
     missing = sum(
         int((~np.isfinite(surface.metric(metric)) & (surface.status != PENDING)).sum()) for surface in surfaces
