@@ -12,6 +12,7 @@ import numpy as np
 
 from landscape._utils.interpolation import locate, monotone_cubic, multilinear, subdivide
 from landscape.geometry.trajectory import Trajectory
+from landscape.render.paths import require_two_axes
 from landscape.render.scale import Scale
 from landscape.surface.surface import DONE, INTERPOLATED, STOPPED, Surface
 
@@ -233,8 +234,7 @@ def drape(
         ValueError: coordinates on other than two axes, or ``height="loss"`` without a known loss.
     """
     xy = np.asarray(trajectory.coordinates, np.float64)
-    if xy.shape[1] != 2:
-        raise ValueError(f"trajectory {trajectory.name!r}: expected coordinates on two axes, got {xy.shape[1]}")
+    require_two_axes(trajectory)
     if height not in ("surface", "loss"):
         raise ValueError(f"path height: expected 'surface' or 'loss', got {height!r}")
     own_heights = None

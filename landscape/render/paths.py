@@ -20,6 +20,20 @@ _FAR = 0.4
 """Relative distance from the plane from which a path has its thinnest line."""
 
 
+def require_two_axes(trajectory: Trajectory) -> None:
+    """Raise ``ValueError`` unless a path has coordinates in a plane, with advice for one through a volume."""
+    axes = trajectory.coordinates.shape[1]
+    if axes == 2:
+        return
+    advice = "project the run onto the plane of this surface"
+    if axes == 3:
+        advice = (
+            "a path through a volume is drawn with its isosurfaces, not on a layer; draw the whole volume, or project "
+            "the run onto a plane of the layer's two axes"
+        )
+    raise ValueError(f"trajectory {trajectory.name!r}: expected coordinates on two axes, got {axes}; {advice}")
+
+
 def relative_distance(trajectory: Trajectory) -> np.ndarray | None:
     """Return the distance of each checkpoint from the plane relative to how far the run ever was from the origin.
 
@@ -71,11 +85,11 @@ def distance_notes(trajectories: Sequence[Trajectory], distance: bool | None = N
 
 def nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the distance ``(n,)`` of each of ``points`` from the nearest of ``others``."""
-    found = np.empty(len(points))
+    distances = np.empty(len(points))
     for start in range(0, len(points), 256):  # the matrix of all distances could be large
         part = points[start : start + 256]
-        found[start : start + 256] = np.linalg.norm(part[:, None] - others[None], axis=2).min(axis=1)
-    return found
+        distances[start : start + 256] = np.linalg.norm(part[:, None] - others[None], axis=2).min(axis=1)
+    return distances
 
 
 def long_runs(mask: np.ndarray, lengths: np.ndarray, shortest: float) -> np.ndarray:

@@ -20,6 +20,7 @@ from landscape.render.scenes.vtk_volume import isosurface, volume_image
 from landscape.render.vtk_data import vtk_to_numpy, vtkSphereSource
 from landscape.surface.metadata import SurfaceMetadata, SweepSettings
 from landscape.surface.surface import DONE, PENDING, Surface
+from landscape.workflows import figures
 
 X, Y, Z = np.linspace(-1.0, 2.0, 13), np.linspace(-2.0, 1.0, 11), np.linspace(0.5, 2.5, 9)
 CENTRE = (0.5, -0.2, 1.25)
@@ -195,6 +196,9 @@ def test_paths_that_a_volume_cannot_have(walk):
     three = walk([(0.0, 0.0, 1.0), (1.0, 0.5, 1.5)])
     with pytest.raises(ValueError, match="paths are drawn complete"):
         animate_scene(volume(), [three], "film.gif", SMALL, Motion(descent=True))
+    for draw in (figures.render_scene, figures.plot):
+        with pytest.raises(ValueError, match=r"on two axes, got 3; .* draw the whole volume, or project"):
+            draw(volume(), [three], z=1.5)
 
 
 def test_volumes_only_among_themselves(slope):

@@ -9,7 +9,7 @@ import numpy as np
 
 from landscape._utils.text import non_breaking
 from landscape.render.figure import add_note
-from landscape.render.paths import distance_notes, relative_distance, width_factors
+from landscape.render.paths import distance_notes, relative_distance, require_two_axes, width_factors
 from landscape.render.plots.artists import PathArtists
 from landscape.render.plots.options import PathOptions
 from landscape.render.plots.path_lines import PathLine, PathTicks
@@ -51,11 +51,9 @@ def plot_path(
         ValueError: the trajectory is empty or does not have two axes.
     """
     options = options or PathOptions()
-    if trajectory.coordinates.shape[1] != 2 or not len(trajectory):
-        raise ValueError(
-            f"trajectory {trajectory.name!r}: expected coordinates of shape (n, 2) with n > 0, "
-            f"got {trajectory.coordinates.shape}; project it on the plane of this surface"
-        )
+    require_two_axes(trajectory)
+    if not len(trajectory):
+        raise ValueError(f"trajectory {trajectory.name!r}: expected at least one checkpoint, got none")
     x, y = trajectory.coordinates.T
     with styled_axes(ax, options.size) as axes:
         limits = limits or ((axes.get_xlim(), axes.get_ylim()) if axes.has_data() else None)
