@@ -4,29 +4,105 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from matplotlib.ticker import MaxNLocator
-
 from landscape.render.figure import legend_layout, small_size, wrap_lines, wrap_notes
+from landscape.render.plots.multiples import MAX_HEIGHT, GridLabels, PanelGrid
+from landscape.render.plots.tick_labels import label_boxes, thin_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.lines import Line2D
     from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
-    from landscape.render.plots.multiples import GridLabels, PanelGrid
-
-MAX_HEIGHT = 9.0  # inches: the text of a page
 _BAR_HEIGHT = 3.0  # inches; a higher colour bar is a stripe
+_BAR_WIDTH = 0.9  # font sizes
 _LEAST_FONT = 5.0  # points, of titles with long words
 _PAD = 0.04  # inches, around everything
 
 
-class Arrangement:
+@dataclass(frozen=True)
+class _Columns:
+    """Columns of panels along the width of a figure, in inches.
+
+    Attributes:
+        start: left end of the first column.
+        end: right end of the last column.
+        panel: width of each panel.
+        before: width of the tick labels left of each column.
+        after: width of the tick labels beyond the right side of each column.
+        gap: space between columns.
+    """
+
+    start: float
+    end: float
+    panel: float
+    before: Sequence[float]
+    after: Sequence[float]
+    gap: float
+
+    def with_panel(self, panel: float) -> _Columns:
+        """Return the same columns around their middle with narrower panels."""
+        wide = len(self.before) * panel + sum(self.before) + sum(self.after) + self.gap * (len(self.before) - 1)
+        shift = (self.end - self.start - wide) / 2
+        return replace(self, start=self.start + shift, end=self.end - shift, panel=panel)
+
+    def lefts(self) -> list[float]:
+        """Return the left side of each column of panels."""
+        x, lefts = self.start, []
+        for before, after in zip(self.before, self.after, strict=True):
+            lefts.append(x + before)
+            x += before + self.panel + after + self.gap
+        return lefts
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Heights around the rows of panels of a figure, in inches.
+
+    Attributes:
+        head: height above the first row.
+        titles: height of the titles above the panels of each row.
+        ticks: height of the tick labels below the panels of each row.
+        below: height of the further axes below.
+        foot: height of axis title and notes.
+    """
+
+    head: float
+    titles: Sequence[float]
+    ticks: Sequence[float]
+    below: float
+    foot: float
+
+    @property
+    def around(self) -> float:
+        """Height of everything but the panels."""
+        return self.head + self.foot + self.below + sum(self.titles) + sum(self.ticks)
+
+    def tops(self, panel: float) -> tuple[list[float], float]:
+        """Return the upper side of each row of panels of a height, and the lower end of the last row."""
+        y, tops = self.head, []
+        for title, ticks in zip(self.titles, self.ticks, strict=True):
+            tops.append(y + title)
+            y += title + panel + ticks
+        return tops, y
+
+
+def arrange_grid(grid: PanelGrid, labels: GridLabels, handles: Sequence[Line2D] = ()) -> None:
+    """Place the panels of a grid and all text around them; call it once, after everything is drawn.
+
+    Args:
+        grid: the grid.
+        labels: text around the panels.
+        handles: entries of the legend.
+    """
+    with grid.figure.style():
+        _GridArrangement(grid, labels, handles).place()
+
+
+class _GridArrangement:
     """Places of the panels of a grid and of all text around them, in inches from the upper left corner.
 
     Args:
@@ -68,7 +144,7 @@ class Arrangement:
             for ax in self.grid.axes:
                 ax.apply_aspect()
             if repeat == 0:
-                self._thin_ticks()
+                thin_ticks(self.grid.axes)
 
     def _text(self, text: str, size: float, **look: object) -> Text:
         made = self.figure.text(0, 0, text, fontsize=size, horizontalalignment="center", verticalalignment="center")
@@ -85,7 +161,7 @@ class Arrangement:
     def _ticks_room(self, ax: Axes) -> tuple[float, float, float, float]:
         """Return how far tick labels extend beyond the left, right, lower and upper side of axes."""
         inner = ax.bbox
-        boxes = [box for axis in (ax.xaxis, ax.yaxis) for box in _label_boxes(axis)] or [inner]
+        boxes = [box for axis in (ax.xaxis, ax.yaxis) for box in label_boxes(axis)] or [inner]
         tick = self.style.small / 72 * 0.5
         return (
             max(tick, *((inner.x0 - box.x0) / self.figure.dpi for box in boxes)),
@@ -93,18 +169,6 @@ class Arrangement:
             max(tick, *((inner.y0 - box.y0) / self.figure.dpi for box in boxes)),
             max(0.0, *((box.y1 - inner.y1) / self.figure.dpi for box in boxes)),
         )
-
-    def _thin_ticks(self) -> None:
-        """Take as many ticks as have room."""
-        for name in ("xaxis", "yaxis"):
-            for count in (6, 5, 4, 3, 2, 1):
-                crowded = False
-                for ax in self.grid.axes:
-                    axis: Axis = getattr(ax, name)
-                    axis.set_major_locator(MaxNLocator(count, steps=[1, 2, 5, 10]))
-                    crowded = crowded or _crowded(_label_boxes(axis), name)
-                if not crowded:
-                    break
 
     def _fit(self, texts: Sequence[Text], room: float) -> None:
         """Break texts into lines of at most ``room`` inches; where words are too long, make all of them smaller."""
@@ -124,88 +188,109 @@ class Arrangement:
                 text.set_text(textwrap.fill(text.get_text(), most, break_on_hyphens=False))
 
     def _place(self) -> None:
-        grid, em, rows, columns = self.grid, self.em, self.rows, self.columns
-        rooms = [self._ticks_room(ax) for ax in grid.axes]
-        column_of = [[rooms[k] for k in range(len(rooms)) if k % columns == c] for c in range(columns)]
-        row_of = [rooms[r * columns : (r + 1) * columns] for r in range(rows)]
-        row_of = [row or [(0.0, 0.0, 0.0, 0.0)] for row in row_of]
-        left = [max(room[0] for room in found) for found in column_of]
-        right = [max(room[1] for room in found) for found in column_of]
-        bottom = [max(room[2] for room in found) for found in row_of]
-        gap = 0.8 * em
-        # Width.
-        y_title = self._extent(self.y_title)[0]
+        rooms = [self._ticks_room(ax) for ax in self.grid.axes]
+        columns = self._columns(rooms)
+        self._fit(self.panel_titles, max(columns.panel, 2 * self.em))
+        self._fit(self.column_titles, max(columns.panel, 2 * self.em))
+        rows = self._rows(rooms)
+        height = rows.around + self.rows * columns.panel * self.grid.ratio
+        highest = self.style.height if self.style.fills_height else MAX_HEIGHT
+        if height > highest:
+            panel = max((highest - rows.around) / self.rows / self.grid.ratio, 2 * self.em)
+            height = rows.around + self.rows * panel * self.grid.ratio
+            columns = columns.with_panel(panel)
+        self.figure.set_figheight(height)
+        lefts, (tops, under) = columns.lefts(), rows.tops(columns.panel * self.grid.ratio)
+        self._place_panels(columns, lefts, tops)
+        self._place_above(columns, rows, lefts, tops)
+        self._place_beside(columns, tops)
+        strip = self._space(self.x_title, 0.5)
+        middle = (lefts[0] + lefts[-1] + columns.panel) / 2
+        self._at(self.x_title, middle, under + 0.35 * self.em + self._extent(self.x_title)[1] / 2)
+        self._place_below(under + strip, rows.below)
+        wide, tall = self._extent(self.notes)
+        self._at(self.notes, lefts[0] + wide / 2, under + strip + rows.below + 0.4 * self.em + tall / 2)
+
+    def _space(self, text: Text, gap: float) -> float:
+        """Return the height of a text and of a gap in font sizes; 0 without text."""
+        height = self._extent(text)[1]
+        return height + gap * self.em if height else 0.0
+
+    def _columns(self, rooms: Sequence[tuple[float, float, float, float]]) -> _Columns:
+        """Return the columns between axis title on the left, and row titles and colour bar on the right.
+
+        Args:
+            rooms: extents of the tick labels of each panel.
+        """
+        em, gap, columns = self.em, 0.8 * self.em, self.columns
+        of_column = [rooms[c::columns] for c in range(columns)]
+        before, after = ([max(room[side] for room in several) for several in of_column] for side in (0, 1))
+        y_title, heading, bar = self._extent(self.y_title)[0], self._heading(), self._bar_width()
         start = _PAD + (y_title + 0.4 * em if y_title else 0.0)
-        heading = max((self._extent(text)[0] for text in self.row_titles), default=0.0)
-        bar, thick = self._bar_width(), 0.9 * em
         end = self.width - _PAD - (heading + 0.4 * em if heading else 0.0)
-        end -= bar + thick + 0.8 * em if bar else 0.0
-        panel = (end - start - sum(left) - sum(right) - gap * (columns - 1)) / columns
-        # Height.
-        self._fit(self.panel_titles, max(panel, 2 * em))
-        self._fit(self.column_titles, max(panel, 2 * em))
-        titles = [
-            max((self._extent(text)[1] for text in self.panel_titles[r * columns : (r + 1) * columns]), default=0.0)
-            for r in range(rows)
-        ]
-        titles = [height + 0.5 * em if height else 0.35 * em for height in titles]
-        head = _PAD
-        main = self._extent(self.title)[1]
-        head += main + 0.6 * em if main else 0.0
+        end -= bar + _BAR_WIDTH * em + 0.8 * em if bar else 0.0
+        panel = (end - start - sum(before) - sum(after) - gap * (columns - 1)) / columns
+        return _Columns(start, end, panel, before, after, gap)
+
+    def _rows(self, rooms: Sequence[tuple[float, float, float, float]]) -> _Rows:
+        """Return the heights around rows whose titles are wrapped.
+
+        Args:
+            rooms: extents of the tick labels of each panel.
+        """
+        em, columns = self.em, self.columns
+        slices = [slice(r * columns, (r + 1) * columns) for r in range(self.rows)]
+        titles = [max((self._extent(text)[1] for text in self.panel_titles[row]), default=0.0) for row in slices]
+        ticks = [max((room[2] for room in rooms[row]), default=0.0) for row in slices]
+        head = _PAD + self._space(self.title, 0.6)
         legend = self._legend_height()
         head += legend + 0.3 * em if legend else 0.0
         above = max((self._extent(text)[1] for text in self.column_titles), default=0.0)
         head += above + 0.2 * em if above else 0.0
-        notes, x_title = self._extent(self.notes)[1], self._extent(self.x_title)[1]
-        foot = (x_title + 0.5 * em if x_title else 0.0) + (notes + 0.6 * em if notes else 0.0) + _PAD
-        below = self._below_height()
-        around = head + foot + below + sum(titles) + sum(bottom)
-        height = around + rows * panel * grid.ratio
-        highest = self.style.height if self.style.fills_height else MAX_HEIGHT
-        if height > highest:
-            panel = max((highest - around) / rows / grid.ratio, 2 * em)
-            height = around + rows * panel * grid.ratio
-            wide = columns * panel + sum(left) + sum(right) + gap * (columns - 1)
-            shift = (end - start - wide) / 2
-            start, end = start + shift, end - shift
-        self.figure.set_figheight(height)
-        # Places.
-        x, lefts = start, []
-        for c in range(columns):
-            lefts.append(x + left[c])
-            x += left[c] + panel + right[c] + gap
-        y, tops = head, []
-        for r in range(rows):
-            tops.append(y + titles[r])
-            y += titles[r] + panel * grid.ratio + bottom[r]
-        for k, ax in enumerate(grid.axes):
-            r, c = divmod(k, columns)
-            self._axes(ax, lefts[c], tops[r], panel, panel * grid.ratio)
+        foot = self._space(self.x_title, 0.5) + self._space(self.notes, 0.6) + _PAD
+        padded = [height + 0.5 * em if height else 0.35 * em for height in titles]
+        return _Rows(head, padded, ticks, self._below_height(), foot)
+
+    def _place_panels(self, columns: _Columns, lefts: Sequence[float], tops: Sequence[float]) -> None:
+        """Place the panels and their titles."""
+        panel = columns.panel
+        for k, ax in enumerate(self.grid.axes):
+            r, c = divmod(k, self.columns)
+            self._axes(ax, lefts[c], tops[r], panel, panel * self.grid.ratio)
             if k < len(self.panel_titles):
                 text = self.panel_titles[k]
-                self._at(text, lefts[c] + panel / 2, tops[r] - 0.25 * em - self._extent(text)[1] / 2)
-        first, last = tops[0], tops[-1] + panel * grid.ratio
-        middle = (lefts[0] + lefts[-1] + panel) / 2
-        self._at(self.title, middle, _PAD + main / 2)
-        if grid.legend is not None:
-            top = _PAD + (main + 0.6 * em if main else 0.0)
-            half = grid.legend.get_window_extent().width / self.figure.dpi / 2
+                self._at(text, lefts[c] + panel / 2, tops[r] - 0.25 * self.em - self._extent(text)[1] / 2)
+
+    def _place_above(self, columns: _Columns, rows: _Rows, lefts: Sequence[float], tops: Sequence[float]) -> None:
+        """Place the title of the figure, the legend and the titles of columns."""
+        middle = (lefts[0] + lefts[-1] + columns.panel) / 2
+        self._at(self.title, middle, _PAD + self._extent(self.title)[1] / 2)
+        legend = self.grid.legend
+        if legend is not None:
+            top = _PAD + self._space(self.title, 0.6)
+            half = legend.get_window_extent().width / self.figure.dpi / 2
             at = min(max(middle, half + _PAD), max(self.width - half - _PAD, self.width / 2))
-            grid.legend.set_bbox_to_anchor((at / self.width, 1 - top / height), transform=self.figure.transFigure)
-        for c, text in enumerate(self.column_titles):
-            self._at(text, lefts[c] + panel / 2, first - titles[0] - 0.0 * em - self._extent(text)[1] / 2)
-        for r, text in enumerate(self.row_titles):
-            self._at(text, end + 0.4 * em + heading / 2, tops[r] + panel * grid.ratio / 2)
-        self._at(self.y_title, start - 0.4 * em - y_title / 2, (first + last) / 2)
-        under = y
-        self._at(self.x_title, middle, under + 0.35 * em + x_title / 2)
-        if grid.bar is not None:
-            tall = min(last - first, max(_BAR_HEIGHT * self.width / 6.75, panel * grid.ratio, 0.6 * (last - first)))
-            at = end + 0.8 * em + (heading + 0.4 * em if heading else 0.0)
-            self._axes(grid.bar, at, (first + last - tall) / 2, thick, tall)
-        strip = under + (x_title + 0.5 * em if x_title else 0.0)
-        self._place_below(strip, below)
-        self._at(self.notes, lefts[0] + self._extent(self.notes)[0] / 2, strip + below + 0.4 * em + notes / 2)
+            anchor = (at / self.width, 1 - top / self.figure.get_figheight())
+            legend.set_bbox_to_anchor(anchor, transform=self.figure.transFigure)
+        for left, text in zip(lefts, self.column_titles, strict=False):
+            self._at(text, left + columns.panel / 2, tops[0] - rows.titles[0] - self._extent(text)[1] / 2)
+
+    def _place_beside(self, columns: _Columns, tops: Sequence[float]) -> None:
+        """Place the title of the y axis, the titles of rows and the colour bar."""
+        em, heading, tall = self.em, self._heading(), columns.panel * self.grid.ratio
+        first, last = tops[0], tops[-1] + tall
+        y_title = self._extent(self.y_title)[0]
+        self._at(self.y_title, columns.start - 0.4 * em - y_title / 2, (first + last) / 2)
+        for top, text in zip(tops, self.row_titles, strict=False):
+            self._at(text, columns.end + 0.4 * em + heading / 2, top + tall / 2)
+        if self.grid.bar is not None:
+            bar = min(last - first, max(_BAR_HEIGHT * self.width / 6.75, tall, 0.6 * (last - first)))
+            at = columns.end + 0.8 * em + (heading + 0.4 * em if heading else 0.0)
+            self._axes(self.grid.bar, at, (first + last - bar) / 2, _BAR_WIDTH * em, bar)
+
+    def _heading(self) -> float:
+        """Return the width of the titles of rows, which are written from top to bottom."""
+        return max((self._extent(text)[0] for text in self.row_titles), default=0.0)
 
     def _legend_height(self) -> float:
         return 0.0 if self.grid.legend is None else self.grid.legend.get_window_extent().height / self.figure.dpi
@@ -243,25 +328,3 @@ class Arrangement:
 
     def _at(self, text: Text, x: float, y: float) -> None:
         text.set_position((x / self.width, 1 - y / self.figure.get_figheight()))
-
-
-def _label_boxes(axis: Axis) -> list[Bbox]:
-    """Return the boxes of the tick labels that are drawn."""
-    axis.get_tightbbox(None)  # places the ticks, as drawing does
-    low, high = sorted(axis.get_view_interval())
-    slack = 1e-9 * (high - low)
-    return [
-        tick.label1.get_window_extent()
-        for tick in axis.get_major_ticks()
-        if tick.label1.get_visible() and tick.label1.get_text() and low - slack <= tick.get_loc() <= high + slack
-    ]
-
-
-def _crowded(boxes: Sequence[Bbox], name: str) -> bool:
-    """True if neighbouring labels are closer than half of their height."""
-    ordered = sorted(boxes, key=lambda box: box.x0 if name == "xaxis" else box.y0)
-    for one, other in pairwise(ordered):
-        apart = other.x0 - one.x1 if name == "xaxis" else other.y0 - one.y1
-        if apart < (0.6 if name == "xaxis" else 0.1) * one.height:
-            return True
-    return False

@@ -11,7 +11,7 @@ import numpy as np
 from landscape._utils.interpolation import monotone_cubic, subdivide
 from landscape.analysis.noise import Noise, noise_of
 from landscape.render.colour_bars import add_colour_bar
-from landscape.render.figure import add_note, figure_of, legend_above, round_ticks, small_size, wrap_titles
+from landscape.render.figure import add_note, figure_of, legend_above, round_ticks, wrap_titles
 from landscape.render.height_field import refinement_factor
 from landscape.render.labels import plane_notes
 from landscape.render.missing import (
@@ -23,8 +23,8 @@ from landscape.render.missing import (
     shade_missing,
     smoothing_note,
 )
-from landscape.render.plots.artists import ContourArtists
-from landscape.render.plots.contour_labels import label_lines
+from landscape.render.plots.artists import ContourArtists, PathArtists
+from landscape.render.plots.contour_labels import label_levels
 from landscape.render.plots.expansion import draw_descent, draw_quadratic
 from landscape.render.plots.options import ContourOptions, PathOptions
 from landscape.render.plots.path import path_handles, path_notes, plot_path, separate_paths
@@ -85,77 +85,42 @@ def plot_contour(
     name = metric or surface.metrics[0]
     values = surface.metric(name)
     _require_plane(surface)
-    style, colours = options.style, options.colour_map or colour_map_name(name)
-    if isinstance(options.scale, Scale):
-        scale = options.scale
-    else:
-        scale = metric_scale(name, [values], options.scale, vmax=options.clip)
+    style = options.style
+    options = replace(options, colour_map=options.colour_map or colour_map_name(name))
+    scale = options.scale
+    if not isinstance(scale, Scale):
+        scale = metric_scale(name, [values], scale, vmax=options.clip)
     levels = contour_levels(scale, options.levels)
-    level_labels = options.labels_levels
-    with_bar = not (style == "lines" and level_labels) if options.colour_bar is None else options.colour_bar
     noise = noise_of(surface, name) if options.noise else None
     limits = plane_limits(surface)
-    equal = options.aspect == "equal" or (options.aspect == "auto" and 0.4 <= _proportion(limits) <= 2.5)
     new = new_figure(options.size or "column") if ax is None else None
     with styled_axes(new or ax) as axes:
         missing = missing_data(surface, values, scale)
         shaded = shade_missing(axes, surface, missing, around=style == "heat")
-        filled, lines, heat = _draw_surface(axes, surface, name, scale, levels, replace(options, colour_map=colours))
-        hatched = _hatch(axes, surface, noise, scale, style, colours)
+        filled, lines, heat = _draw_surface(axes, surface, name, scale, levels, options)
+        hatched = _hatch(axes, surface, noise, scale, options)
         descent, quadratic, derivative_notes = _draw_derivatives(axes, surface, name, scale, levels, options)
-        axes.set_xlim(limits[0])
-        axes.set_ylim(limits[1])
-        axes.set_aspect("equal" if equal else "auto")
-        axes.set_xlabel(options.axis_labels[0])
-        axes.set_ylabel(options.axis_labels[1])
-        if options.title:
-            axes.set_title(options.title)
-        round_ticks(axes.xaxis, axes.yaxis)
-        if options.mark_origin and all(low <= 0 <= high for low, high in limits):
-            _mark_origin(axes, on_paper=style == "lines")
-        indices = options.path_indices or path_indices([path.name for path in trajectories])
-        paths = tuple(
-            plot_path(
-                path,
-                ax=axes,
-                limits=limits,
-                options=PathOptions(index=index, distance=options.distance, show_notes=False),
-            )
-            for index, path in zip(indices, trajectories, strict=True)
-        )
-        separate_paths(paths)
-        if options.legend:
-            legend_above(axes, path_handles(paths))
+        equal = _set_up_axes(axes, limits, options)
+        paths = _draw_paths(axes, trajectories, limits, options)
         about_paths = path_notes(paths, trajectories, options.distance)
-        notes = (*_notes(name, scale, missing, noise), *about_paths, *derivative_notes)
-        if options.smooth and style != "heat":
-            notes += (smoothing_note(surface),)
-        notes = (*options.notes, *plane_notes(surface), *notes)
-        if style == "lines" and not with_bar:
-            notes = (f"contours of the {metric_label(name)}", *notes)
+        notes = (*_notes(surface, name, scale, missing, noise, options), *about_paths, *derivative_notes)
+        notes += (smoothing_note(surface),) if options.smooth and style != "heat" else ()
         if options.show_notes:
             add_note(axes, *notes)
         bar = None
         mappable = filled or heat or lines
-        if with_bar and mappable is not None:
+        if _has_bar(options) and mappable is not None:
             ticks, position = bar_ticks(scale, levels, style)
             beside = figure_of(axes).get_layout_engine() is not None or may_make_room(axes)
             bar = add_colour_bar(axes, mappable, scale, metric_label(name), ticks, position, beside)
             if filled is not None and lines is not None:
                 bar.add_lines(lines, erase=False)
-        fit = None if new is None else new.fit_height if equal else new.draw_without_rendering
-        if fit is not None:
-            fit()
-            if wrap_titles([axes]):
-                fit()
-            paths = name_ends(paths) if options.legend else paths
-            if any(path.name is not None for path in paths):
-                legend_above(axes, path_handles(paths))
-                fit()
+        if new is not None:
+            paths = _finish_figure(axes, paths, new.fit_height if equal else new.draw_without_rendering, options)
         make_room(axes)
         # Labels come last: their positions, and the gaps for them, depend on the final size of the axes.
         labels: tuple[Text, ...] = ()
-        if level_labels and lines is not None:
+        if options.labels_levels and lines is not None:
             labels = label_levels(axes, lines, scale, levels, trajectories, covered(paths))
     return ContourArtists(
         axes, scale, levels, filled, lines, labels, heat, tuple(shaded), bar, paths, notes, hatched, descent, quadratic
@@ -193,10 +158,68 @@ def _require_plane(surface: Surface) -> None:
         )
 
 
-def _proportion(limits: _Limits) -> float:
-    """Return the height of the range over its width."""
+def _has_bar(options: ContourOptions) -> bool:
+    """Return True for a colour bar; labelled lines need none unless the options say so."""
+    labelled = options.style == "lines" and options.labels_levels
+    return not labelled if options.colour_bar is None else options.colour_bar
+
+
+def _set_up_axes(ax: Axes, limits: _Limits, options: ContourOptions) -> bool:
+    """Set range, labels, title and mark of the origin; return True if the units of both axes are equally long."""
     (left, right), (bottom, top) = limits
-    return (top - bottom) / (right - left)
+    equal = options.aspect == "equal" or (options.aspect == "auto" and 0.4 <= (top - bottom) / (right - left) <= 2.5)
+    ax.set_xlim(limits[0])
+    ax.set_ylim(limits[1])
+    ax.set_aspect("equal" if equal else "auto")
+    ax.set_xlabel(options.axis_labels[0])
+    ax.set_ylabel(options.axis_labels[1])
+    if options.title:
+        ax.set_title(options.title)
+    round_ticks(ax.xaxis, ax.yaxis)
+    if options.mark_origin and all(low <= 0 <= high for low, high in limits):
+        _mark_origin(ax, on_paper=options.style == "lines")
+    return equal
+
+
+def _draw_paths(
+    ax: Axes, trajectories: Sequence[Trajectory], limits: _Limits, options: ContourOptions
+) -> tuple[PathArtists, ...]:
+    """Draw paths, dashed where they coincide, and their legend."""
+    indices = options.path_indices or path_indices([path.name for path in trajectories])
+    paths = tuple(
+        plot_path(
+            path, ax=ax, limits=limits, options=PathOptions(index=index, distance=options.distance, show_notes=False)
+        )
+        for index, path in zip(indices, trajectories, strict=True)
+    )
+    separate_paths(paths)
+    if options.legend:
+        legend_above(ax, path_handles(paths))
+    return paths
+
+
+def _finish_figure(
+    ax: Axes, paths: tuple[PathArtists, ...], fit: Callable[[], object], options: ContourOptions
+) -> tuple[PathArtists, ...]:
+    """Wrap the title of a new figure, and write names at the ends of paths, which its legend then leaves out.
+
+    Args:
+        ax: axes of the figure, with everything but the labels of levels.
+        paths: paths on the axes.
+        fit: function that arranges the figure anew.
+        options: appearance.
+
+    Returns:
+        The paths, with names where there is room for them.
+    """
+    fit()
+    if wrap_titles([ax]):
+        fit()
+    paths = name_ends(paths) if options.legend else paths
+    if any(path.name is not None for path in paths):
+        legend_above(ax, path_handles(paths))
+        fit()
+    return paths
 
 
 def _draw_surface(
@@ -259,32 +282,14 @@ def _line_style(norm: Normalize, cmap: Colormap, at: np.ndarray, style: str) -> 
     return {"colors": ["#ffffffd0" if shade < 0.42 else "#000000b0" for shade in light], "linewidths": width}
 
 
-def _hatch(ax: Axes, surface: Surface, noise: Noise | None, scale: Scale, style: str, colours: str) -> Artist | None:
+def _hatch(ax: Axes, surface: Surface, noise: Noise | None, scale: Scale, options: ContourOptions) -> Artist | None:
+    """Hatch the region that noise does not separate from the origin, if the noise is given."""
     if noise is None:
         return None
-    colour = "0.45" if style == "lines" else hatch_colour(float(scale.norm()(noise.reference)), colours)
-    return hatch_noise(ax, surface, noise, colour, around=style == "heat")
-
-
-def label_levels(
-    ax: Axes,
-    lines: QuadContourSet,
-    scale: Scale,
-    levels: np.ndarray,
-    trajectories: Sequence[Trajectory],
-    keep_clear: np.ndarray | None = None,
-) -> tuple[Text, ...]:
-    """Write the roundest of ``levels`` into ``lines``, away from the trajectories, the origin and ``keep_clear``."""
-    chosen = scale.roundest(levels, 8)
-    clear = [path.coordinates for path in trajectories if path.coordinates.shape[1] == 2] + [np.zeros((1, 2))]
-    clear += [] if keep_clear is None else [keep_clear]
-    texts = [_without_exponent(value, text) for value, text in zip(chosen.tolist(), scale.labels(chosen), strict=True)]
-    return label_lines(ax, lines, scale.transform(chosen), texts, np.concatenate(clear), 0.88 * small_size())
-
-
-def _without_exponent(value: float, label: str) -> str:
-    """Return the label of a contour line without a superscript, which would be too small to print."""
-    return f"{value:g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e") if "^" in label else label
+    colour = "0.45"
+    if options.style != "lines":
+        colour = hatch_colour(float(scale.norm()(noise.reference)), options.colour_map or "loss")
+    return hatch_noise(ax, surface, noise, colour, around=options.style == "heat")
 
 
 def _mark_origin(ax: Axes, *, on_paper: bool) -> None:
@@ -310,8 +315,12 @@ def _draw_derivatives(
     return descent, quadratic, tuple(notes)
 
 
-def _notes(name: str, scale: Scale, missing: MissingData, noise: Noise | None) -> tuple[str, ...]:
+def _notes(
+    surface: Surface, name: str, scale: Scale, missing: MissingData, noise: Noise | None, options: ContourOptions
+) -> tuple[str, ...]:
+    """Return the notes on the plane, the scale, and what is missing or noise."""
     parts = [scale.note(metric_label(name).removesuffix(" (%)")), *missing.notes]
     if noise is not None:
         parts.append(noise_note(noise))
-    return tuple(part for part in parts if part)
+    named = (f"contours of the {metric_label(name)}",) if options.style == "lines" and not _has_bar(options) else ()
+    return (*named, *options.notes, *plane_notes(surface), *filter(None, parts))

@@ -3,21 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landscape.render.figure import figure_of
+from landscape.render.figure import figure_of, small_size
+from landscape.render.plots.artists import ContourArtists
+from landscape.render.plots.path_names import covered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.contour import QuadContourSet
     from matplotlib.text import Text
 
+    from landscape.geometry.trajectory import Trajectory
+    from landscape.render.scale import Scale
+
 _STATIONS = 60
 
 
-def label_lines(
+def label_levels(
+    ax: Axes,
+    lines: QuadContourSet,
+    scale: Scale,
+    levels: np.ndarray,
+    trajectories: Sequence[Trajectory],
+    keep_clear: np.ndarray | None = None,
+) -> tuple[Text, ...]:
+    """Write the roundest of ``levels`` into ``lines``, away from the trajectories, the origin and ``keep_clear``."""
+    chosen = scale.roundest(levels, 8)
+    clear = [path.coordinates for path in trajectories if path.coordinates.shape[1] == 2] + [np.zeros((1, 2))]
+    clear += [] if keep_clear is None else [keep_clear]
+    texts = [_without_exponent(value, text) for value, text in zip(chosen.tolist(), scale.labels(chosen), strict=True)]
+    return _label_lines(ax, lines, scale.transform(chosen), texts, np.concatenate(clear), 0.88 * small_size())
+
+
+def label_panels(
+    panels: Sequence[ContourArtists], trajectories: Sequence[Sequence[Trajectory]]
+) -> list[ContourArtists]:
+    """Write the roundest levels into the contour lines of panels that have their final size.
+
+    Args:
+        panels: the panels; those without lines are left as they are.
+        trajectories: paths on each panel.
+
+    Returns:
+        The panels with their labels.
+    """
+    return [
+        panel
+        if panel.lines is None
+        else replace(
+            panel,
+            labels=label_levels(panel.axes, panel.lines, panel.scale, panel.levels, paths, covered(panel.paths)),
+        )
+        for panel, paths in zip(panels, trajectories, strict=True)
+    ]
+
+
+def _label_lines(
     ax: Axes, lines: QuadContourSet, levels: np.ndarray, texts: Sequence[str], keep_clear: np.ndarray, fontsize: float
 ) -> tuple[Text, ...]:
     """Label contour lines where they are far from each other; a line that is too short or too crowded gets none.
@@ -105,3 +150,8 @@ def _stations(piece: np.ndarray) -> np.ndarray:
     along = np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(piece, axis=0), axis=1))))
     at = np.linspace(0, along[-1], _STATIONS + 2)[1:-1]
     return np.stack([np.interp(at, along, column) for column in piece.T], axis=1)
+
+
+def _without_exponent(value: float, label: str) -> str:
+    """Return the label of a contour line without a superscript, which would be too small to print."""
+    return f"{value:g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e") if "^" in label else label

@@ -11,12 +11,13 @@ import numpy as np
 from landscape._utils.text import non_breaking
 from landscape.render.colour_bars import bar_extend, label_colour_bar
 from landscape.render.paths import distance_notes
+from landscape.render.plots.arrangement import arrange_grid
 from landscape.render.plots.artists import ContourArtists, PanelArtists
-from landscape.render.plots.contour import bar_ticks, contour_levels, label_levels, plane_limits, plot_contour
+from landscape.render.plots.contour import bar_ticks, contour_levels, plane_limits, plot_contour
+from landscape.render.plots.contour_labels import label_panels
 from landscape.render.plots.multiples import GridLabels, PanelGrid
 from landscape.render.plots.options import ContourOptions, PathOptions
 from landscape.render.plots.path import path_handles, path_notes, plot_path
-from landscape.render.plots.path_names import covered
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import halo_effects, path_indices
 from landscape.render.ticks import metric_label
@@ -102,17 +103,9 @@ def finish_grid(
     drawn = {path.line.get_label(): path for panel in panels for path in panel.paths}
     legend = list(handles) or (path_handles(list(drawn.values())) if options.legend else [])
     notes = (*labels.notes, *_joint_notes(panels, labels))
-    grid.arrange(replace(labels, notes=notes if options.show_notes else ()), legend)
+    arrange_grid(grid, replace(labels, notes=notes if options.show_notes else ()), legend)
     if options.labels_levels and grid.axes[0].bbox.width / grid.figure.dpi >= _LABEL_WIDTH:
-        panels = [
-            replace(
-                panel,
-                labels=label_levels(panel.axes, panel.lines, panel.scale, panel.levels, group, covered(panel.paths)),
-            )
-            if panel.lines is not None
-            else panel
-            for panel, group in zip(panels, paths, strict=True)
-        ]
+        panels = label_panels(panels, paths)
     return PanelArtists(grid.figure, tuple(panels), bar, notes)
 
 
@@ -181,8 +174,8 @@ def plot_path_panels(
 
 def panel_ratio(ranges: Sequence[tuple[tuple[float, float], tuple[float, float]]]) -> float:
     """Return the height of panels over their width that fits surfaces of these ranges of x and y."""
-    found = [(top - bottom) / (right - left) for (left, right), (bottom, top) in ranges]
-    equal = [ratio if 0.4 <= ratio <= 2.5 else 1.0 for ratio in found]
+    ratios = [(top - bottom) / (right - left) for (left, right), (bottom, top) in ranges]
+    equal = [ratio if 0.4 <= ratio <= 2.5 else 1.0 for ratio in ratios]
     return float(np.exp(np.mean(np.log(equal))))
 
 

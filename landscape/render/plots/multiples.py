@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from landscape.render.figure import StyledFigure
-from landscape.render.plots.arrangement import MAX_HEIGHT, Arrangement
 from landscape.render.style import Size, named_size, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.legend import Legend
-    from matplotlib.lines import Line2D
 
+MAX_HEIGHT = 9.0  # inches: the text of a page
 _LEAST_WIDTH = 5.0  # of a panel, in units of the font size: two tick labels and the room between them
 
 
@@ -68,7 +66,7 @@ def grid_shape(count: int, size: str | Size, ratio: float = 1.0) -> tuple[int, i
 
 
 class PanelGrid:
-    """A new figure with a grid of panels of equal size; draw on ``axes``, then call :meth:`arrange`.
+    """A new figure with a grid of panels of equal size; draw on ``axes``, then call :func:`.arrange_grid`.
 
     Everything around the panels is measured and placed, so nothing overlaps whatever the number of panels; the height
     of the figure follows.
@@ -126,16 +124,6 @@ class PanelGrid:
             with self.figure.style():
                 self.bar = self.figure.add_axes((0.9, 0.1, 0.02, 0.5))
         return self.bar
-
-    def arrange(self, labels: GridLabels, handles: Sequence[Line2D] = ()) -> None:
-        """Place panels and all text; call it once, after everything is drawn.
-
-        Args:
-            labels: text around the panels.
-            handles: entries of the legend.
-        """
-        with self.figure.style():
-            Arrangement(self, labels, handles).place()
 
     def has_below(self, k: int) -> bool:
         """True if there is a panel below the ``k``-th."""

@@ -21,10 +21,11 @@ from landscape.render.figure import (
 )
 from landscape.render.labels import short_axis_labels
 from landscape.render.plots.artists import ContourArtists, PanelArtists, PathArtists
-from landscape.render.plots.contour import bar_ticks, contour_levels, label_levels, plane_limits, plot_contour
+from landscape.render.plots.contour import bar_ticks, contour_levels, plane_limits, plot_contour
+from landscape.render.plots.contour_labels import label_panels
 from landscape.render.plots.options import ContourOptions
 from landscape.render.plots.path import path_handles
-from landscape.render.plots.path_names import covered, name_ends
+from landscape.render.plots.path_names import name_ends
 from landscape.render.room import equal_heights
 from landscape.render.scale import Scale, metric_scale
 from landscape.render.style import named_size, new_figure, path_indices, size_for_panels, style_context
@@ -122,7 +123,7 @@ def plot_panel(
             bar = _shared_bar(axes, panels, rows, metric_label(name), options.style)
         notes = [*_joint_notes(panels, columns), *filter(None, [about])]
         panels = _finish(new, axes, panels, notes, options)
-        panels = _label_lines(panels, paths, options)
+        panels = label_panels(panels, paths) if options.labels_levels else panels
     return PanelArtists(figure_of(axes[0]), tuple(panels), bar, tuple(notes))
 
 
@@ -178,7 +179,7 @@ def plot_metrics(
             _label_outer(axes, columns, [options.axis_labels] * len(axes), hide=False)
         notes = list(dict.fromkeys(note for panel in panels for note in panel.notes))
         panels = _finish(new, axes, panels, notes, options)
-        panels = _label_lines(panels, [trajectories] * len(panels), options)
+        panels = label_panels(panels, [trajectories] * len(panels)) if options.labels_levels else panels
     return PanelArtists(figure_of(axes[0]), tuple(panels), None, tuple(notes))
 
 
@@ -331,19 +332,3 @@ def _legend(figure: StyledFigure, handles: Sequence[Line2D]) -> None:
     if handles:
         ordered, look = legend_layout(handles, figure.get_figwidth())
         figure.legend(handles=ordered, loc="outside upper center", borderaxespad=0.1, **look)
-
-
-def _label_lines(
-    panels: Sequence[ContourArtists], paths: Sequence[Sequence[Trajectory]], options: ContourOptions
-) -> list[ContourArtists]:
-    """Write values on the lines, once the panels have their final size."""
-    wanted = options.labels_levels
-    return [
-        replace(
-            panel,
-            labels=label_levels(panel.axes, panel.lines, panel.scale, panel.levels, group, covered(panel.paths)),
-        )
-        if wanted and panel.lines is not None
-        else panel
-        for panel, group in zip(panels, paths, strict=True)
-    ]

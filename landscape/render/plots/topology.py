@@ -11,7 +11,8 @@ import numpy as np
 from landscape.analysis.noise import STANDARD_ERRORS
 from landscape.render.figure import figure_of, small_size, wrap_notes
 from landscape.render.plots.artists import Artists, ContourArtists
-from landscape.render.plots.contour import label_levels, plot_contour
+from landscape.render.plots.contour import plot_contour
+from landscape.render.plots.contour_labels import label_levels
 from landscape.render.plots.curve import apply_scale, plot_curve
 from landscape.render.plots.options import ContourOptions, CurveOptions
 from landscape.render.scale import metric_scale
