@@ -221,7 +221,8 @@ def test_rendered_orbit_loops(needs_gl, two):
     for one, other in pairwise(shown):
         assert (np.abs(one - other).max(-1) > 20).mean() > 0.05
     # Colour bar, legend and note do not move.
-    top = scene.layout.above
+    place, (_, upper) = scene.layout.panels[0], scene.layout.titles[0]
+    top = round(upper - place.bottom - place.height)
     for image in shown[1:]:
         np.testing.assert_array_equal(image[:top], shown[0][:top])
 

@@ -102,11 +102,6 @@ class Composition:
         pairs = zip(self.panels, self.reliefs, strict=True)
         return replace(self, panels=[panel if relief is None else relief.at(step) for panel, relief in pairs])
 
-    @property
-    def has_paths(self) -> bool:
-        """True if any panel has a path."""
-        return any(panel.paths for panel in self.panels)
-
 
 def compose(
     surfaces: Surface | Sequence[Surface],

@@ -165,7 +165,6 @@ def arrange(
         if legend_rows
         else None,
         legend_width=width - 2 * edge,
-        above=above,
         hud_rows=hud,
         note=(edge + 0.4 * em, edge) if note else None,
     )

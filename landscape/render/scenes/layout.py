@@ -62,9 +62,8 @@ class Layout:
         bar: rectangle of the horizontal colour bar, or None.
         legend: upper left corner of the legend, or None.
         legend_width: largest width of the legend.
-        above: height above each panel that is reserved for titles, colour bar and head-up display of an animation.
-        hud_rows: rows of the head-up display.
         note: lower left corner of the note, or None.
+        hud_rows: rows of the head-up display of a film.
     """
 
     size: tuple[int, int]
@@ -74,9 +73,8 @@ class Layout:
     bar: Rectangle | None
     legend: tuple[float, float] | None
     legend_width: float
-    above: int
-    hud_rows: int
     note: tuple[float, float] | None
+    hud_rows: int = 0
 
     @property
     def panel_size(self) -> tuple[int, int]:

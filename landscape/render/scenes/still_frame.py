@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
@@ -74,7 +74,7 @@ class Wrapped:
     note: str
     legend_width: float
     bar: float
-    in_foot: frozenset[str] = field(default_factory=frozenset)
+    in_foot: frozenset[str]
 
 
 class StillFrame:
@@ -99,7 +99,7 @@ class StillFrame:
         most = panel_columns(size.style, panels) if size.grows else panels
         # Panels are not stacked where two are legible beside each other, unless the figure has its height.
         columns = [count for count in range(most, 0, -1) if count > 1 or most == 1 or not size.grows]
-        self.narrowest = (self._width / self.em - 2 * EDGE) / max(columns)
+        self.narrowest = self._cell_width(max(columns))
         self._candidates = [candidate for count in columns for candidate in self._arrangements(count)]
 
     def measure(self) -> Measure:
@@ -145,7 +145,7 @@ class StillFrame:
         layout = Layout(
             size=(self._width, height), em=self.em, panels=tuple(places[: len(self._text.titles)]), titles=titles,
             bar=self._bar(corners["bar"], wrapped.bar) if "bar" in corners else None, legend=corners.get("legend"),
-            legend_width=wrapped.legend_width, above=0, hud_rows=0, note=corners.get("note"),
+            legend_width=wrapped.legend_width, note=corners.get("note"),
         )  # fmt: skip
         return layout, wrapped
 
@@ -227,70 +227,74 @@ class StillFrame:
             on_panels.append(names)
         return on_panels
 
+    def _cell_width(self, columns: int) -> float:
+        """Return the width of panels in font sizes."""
+        return (self._width / self.em - 2 * EDGE) / columns
+
     def _arrangements(self, columns: int) -> Iterator[tuple[Arrangement, Wrapped]]:
+        """Yield the arrangements of the text with this number of columns, each once, in order of preference."""
         panels, text, em = len(self._text.titles), self._text, self.em
-        across = (self._width / em - 2 * EDGE) / columns
-        yielded = set()
-        notes = {
-            part: self._note(part * across - _GAP[0] * (part < 1)) for part in _NOTE_WIDTHS[: 4 if panels == 1 else 1]
-        }
-        long = bar_length(across) if text.bar is not None else 0.0
-        for head in _HEAD_WIDTHS:
-            titles = [overlay.wrapped_title(self._figure, title, head * across * em) for title in text.titles]
+        cell, yielded = self._cell_width(columns), set()
+        long = bar_length(cell) if text.bar is not None else 0.0
+        for part in _HEAD_WIDTHS:
+            titles = [overlay.wrapped_title(self._figure, title, part * cell * em) for title in text.titles]
             title_width = max(overlay.title_width(self._figure, title) for title in titles) / em
-            title = (title_width, TITLE_ROW * max(row_count(title) for title in titles))
-            whole = panels > 1 and panels % columns == 0
-            legend_width = (columns if whole else head) * across * em
-            legend = legend_size(self._figure, text.handles, legend_width)
-            for bar, part in product(dict.fromkeys((long, min(long, _SHORT_BAR))), notes):
-                for where, arrangement, note in self._placed(
-                    columns, title, (legend[0] / em, LEGEND_ROW * legend[1]), bar, notes[part]
-                ):
+            above_all = panels > 1 and panels % columns == 0
+            legend_width = (columns if above_all else part) * cell * em
+            width, rows = legend_size(self._figure, text.handles, legend_width)
+            for bar in dict.fromkeys((long, min(long, _SHORT_BAR))):
+                sizes = {
+                    "title": (title_width, TITLE_ROW * max(row_count(title) for title in titles)),
+                    "legend": (width / em, LEGEND_ROW * rows),
+                    "bar": (self._bar_width(bar), BAR_HEIGHT) if bar else (0.0, 0.0),
+                }
+                placed = self._around_one(sizes) if panels == 1 else self._around_several(columns, sizes)
+                for arrangement, note, in_foot in placed:
                     key = (arrangement.blocks, arrangement.foot)
                     if key not in yielded:
                         yielded.add(key)
-                        yield arrangement, Wrapped(titles, note, legend_width, bar, where)
+                        yield arrangement, Wrapped(titles, note, legend_width, bar, in_foot)
 
-    def _placed(
-        self,
-        columns: int,
-        title: tuple[float, float],
-        legend: tuple[float, float],
-        bar: float,
-        noted: tuple[str, tuple[float, float]],
-    ) -> Iterator[tuple[frozenset[str], Arrangement, str]]:
-        panels, across = len(self._text.titles), (self._width / self.em - 2 * EDGE) / columns
+    def _around_one(self, sizes: Mapping[str, _Point]) -> Iterator[tuple[Arrangement, str, frozenset[str]]]:
+        """Yield arrangements in the corners of a single panel, with the note, and the texts below: none.
 
-        def block(name: str, panel: int, corner: Corner, size: tuple[float, float]) -> list[Block]:
-            return [Block(name, panel, corner, size[0] + _GAP[0], size[1] + _GAP[1])] if min(size) > 0 else []
+        Args:
+            sizes: width and height of title, legend and colour bar in font sizes.
+        """
+        for part, corners in product(_NOTE_WIDTHS, _PREFERRED):
+            note, size = self._note(part * self._cell_width(1) - _GAP[0] * (part < 1))
+            blocks = (
+                *_block("title", 0, corners[0], sizes["title"]), *_block("legend", 0, corners[0], sizes["legend"]),
+                *_block("note", 0, corners[2], size), *_block("bar", 0, corners[1], sizes["bar"]),
+            )  # fmt: skip
+            yield Arrangement(1, blocks), note, frozenset()
 
-        bar_size = (self._bar_width(bar), BAR_HEIGHT) if bar else (0.0, 0.0)
-        if panels == 1:
-            note, note_size = noted
-            for first, second, third in _PREFERRED:
-                blocks = [
-                    *block("title", 0, first, title), *block("legend", 0, first, legend),
-                    *block("note", 0, third, note_size), *block("bar", 0, second, bar_size),
-                ]  # fmt: skip
-                yield frozenset(), Arrangement(1, tuple(blocks)), note
-            return
-        titles = [one for k in range(panels) for one in block("title", k, "upper left", title)]
-        whole = columns * across
+    def _around_several(
+        self, columns: int, sizes: Mapping[str, _Point]
+    ) -> Iterator[tuple[Arrangement, str, frozenset[str]]]:
+        """Yield arrangements around several panels, with the note, and the names of the texts below all panels.
+
+        Args:
+            columns: number of panels beside each other.
+            sizes: width and height of title, legend and colour bar in font sizes.
+        """
+        panels, cell = len(self._text.titles), self._cell_width(columns)
+        titles = [block for k in range(panels) for block in _block("title", k, "upper left", sizes["title"])]
         if panels % columns:  # there is an empty place
-            note, note_size = self._note(across - _GAP[0])
+            note, size = self._note(cell - _GAP[0])
             blocks = [
-                *titles, *block("bar", panels, "upper left", bar_size), *block("legend", panels, "upper left", legend),
-                *block("note", panels, "lower left", note_size),
+                *titles, *_block("bar", panels, "upper left", sizes["bar"]),
+                *_block("legend", panels, "upper left", sizes["legend"]), *_block("note", panels, "lower left", size),
             ]  # fmt: skip
-            yield frozenset(), Arrangement(columns, tuple(blocks)), note
+            yield Arrangement(columns, tuple(blocks)), note, frozenset()
         for bar_in_foot, legend_in_foot in product((False, True), (False, True)):
-            where = {"note", *["bar"] * bar_in_foot, *["legend"] * legend_in_foot}
-            note, note_size = self._note(whole - (bar_size[0] + _GAP[0]) * bar_in_foot)
-            foot = note_size[1] + legend[1] * legend_in_foot
-            foot = max(foot, bar_size[1] * bar_in_foot) + _GAP[1] * (foot > 0)
-            blocks = [*titles, *([] if bar_in_foot else block("bar", columns - 1, "upper right", bar_size))]
-            blocks += [] if legend_in_foot else block("legend", 0, "upper left", legend)
-            yield frozenset(where), Arrangement(columns, tuple(blocks), foot), note
+            note, size = self._note(columns * cell - (sizes["bar"][0] + _GAP[0]) * bar_in_foot)
+            foot = size[1] + sizes["legend"][1] * legend_in_foot
+            foot = max(foot, sizes["bar"][1] * bar_in_foot) + _GAP[1] * (foot > 0)
+            blocks = [*titles, *([] if bar_in_foot else _block("bar", columns - 1, "upper right", sizes["bar"]))]
+            blocks += [] if legend_in_foot else _block("legend", 0, "upper left", sizes["legend"])
+            in_foot = frozenset({"note", *["bar"] * bar_in_foot, *["legend"] * legend_in_foot})
+            yield Arrangement(columns, tuple(blocks), foot), note, in_foot
 
     def _bar_width(self, length: float) -> float:
         """Return the width of the colour bar with half a tick label at both ends, or of its title."""
@@ -306,3 +310,8 @@ class StillFrame:
             wide, high = overlay.small_size_of(self._figure, note)
             self._wrapped_notes[width] = note, (wide / self.em, high / self.em)
         return self._wrapped_notes[width]
+
+
+def _block(name: str, panel: int, corner: Corner, size: _Point) -> list[Block]:
+    """Return the block of a text of a size in font sizes, with the space around it; none for an empty text."""
+    return [Block(name, panel, corner, size[0] + _GAP[0], size[1] + _GAP[1])] if min(size) > 0 else []
