@@ -41,9 +41,9 @@ def short_axis_labels(surfaces: Sequence[Surface]) -> tuple[tuple[str, str], str
 def short_depth_label(surfaces: Sequence[Surface]) -> str:
     """Return the label of the third axis of volumes, of a few characters; ``direction 3`` where they differ."""
     for with_variance in (True, False):
-        found = {_axis_label(surface, 2, with_variance) for surface in surfaces}
-        if len(found) == 1:
-            return found.pop().removeprefix(_FILTER_NORMALIZED).replace(_OF_VARIANCE, "")
+        labels = {_axis_label(surface, 2, with_variance) for surface in surfaces}
+        if len(labels) == 1:
+            return labels.pop().removeprefix(_FILTER_NORMALIZED).replace(_OF_VARIANCE, "")
     return "direction 3"
 
 
@@ -54,11 +54,11 @@ def axis_labels(surfaces: Sequence[Surface]) -> tuple[str, str]:
     differ in more than that, the labels are ``direction 1`` and ``direction 2``.
     """
     for with_variance in (True, False):
-        found = {
+        labels = {
             (_axis_label(surface, 0, with_variance), _axis_label(surface, 1, with_variance)) for surface in surfaces
         }
-        if len(found) == 1:
-            return found.pop()
+        if len(labels) == 1:
+            return labels.pop()
     return "direction 1", "direction 2"
 
 
@@ -88,12 +88,12 @@ def source_name(path: str) -> str:
     The weights under a key of a checkpoint (``last.ckpt::ema``) have the key in parentheses.
     """
     file, _, key = path.partition("::")
-    found = Path(file)
-    if found.name.startswith(_USUAL_FILES):
-        found = found.parent
-    if found.parent.name == "checkpoints":  # of a run
-        found = found.parent.parent
-    name = found.stem if found.suffix in _SUFFIXES else found.name
+    named = Path(file)
+    if named.name.startswith(_USUAL_FILES):
+        named = named.parent
+    if named.parent.name == "checkpoints":  # of a run
+        named = named.parent.parent
+    name = named.stem if named.suffix in _SUFFIXES else named.name
     return f"{run_label(name)} ({key})" if key else run_label(name)
 
 
@@ -183,13 +183,13 @@ def optimizer_labels(optimizers: Sequence[_Optimizer]) -> list[str]:
         optimizers: name and arguments of each, as returned by ``landscape.training.optimizers.describe``.
     """
     labels = [_optimizer_label(optimizer.name, optimizer.arguments) for optimizer in optimizers]
-    found = []
+    entries = []
     for label, optimizer in zip(labels, optimizers, strict=True):
         same = [other.arguments for other, its in zip(optimizers, labels, strict=True) if its == label]
         arguments = optimizer.arguments
         telling = [key for key in arguments if any(other.get(key) != arguments[key] for other in same)]
-        found.append(", ".join([label, *(f"{key} {_short(arguments[key])}" for key in telling)]))
-    return found
+        entries.append(", ".join([label, *(f"{key} {_short(arguments[key])}" for key in telling)]))
+    return entries
 
 
 def _optimizer_label(name: str, arguments: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Surfaces through training as they are drawn: their checkpoints, and paths as seen from each of them. Arrays only."""
+"""Surfaces through training as they are drawn: their checkpoints, and paths relative to each of them. Arrays only."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ def drawable_steps(surface: Surface) -> list[int]:
     Raises:
         ValueError: nothing is computed yet.
     """
-    found = []
+    drawable = []
     for step in surface.steps:
         done = is_complete(surface.for_step(step).status)
         for axis in range(done.ndim):
             if done.shape[axis] > 1:
                 done = np.delete(done, 0, axis) & np.delete(done, -1, axis)
         if done.any():
-            found.append(step)
-    if not found:
+            drawable.append(step)
+    if not drawable:
         raise ValueError(
             f"{surface.name}: nothing to draw yet, no cell of its {len(surface.steps)} checkpoints is computed"
         )
-    return found
+    return drawable
 
 
 def nearest_step(surface: Surface, at: int | None = None) -> int:
@@ -84,8 +84,8 @@ def paths_from(
     if not paths:
         return []
     place = _place_of_own(surface, step, paths)
-    seen = [path.up_to(step).shifted(-place) for path in paths if path.step[0] <= step]
-    return seen if distances else [path.without_distances() for path in seen]
+    shifted = [path.up_to(step).shifted(-place) for path in paths if path.step[0] <= step]
+    return shifted if distances else [path.without_distances() for path in shifted]
 
 
 def _place_of_own(surface: Surface, step: float, paths: Sequence[Trajectory]) -> FloatArray:

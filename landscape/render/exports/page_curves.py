@@ -50,7 +50,7 @@ def curves_data(surfaces: Sequence[Surface], trajectories: Trajectories, options
     measures: dict[str, list[str]] = {}
     for name in names:
         measures.setdefault(_measure(name), []).append(name)
-    found: dict[str, Any] = {}
+    grouped: dict[str, Any] = {}
     for measure, members in measures.items():
         is_first = first in members
         scales = _scales(curves, members, options, is_first=is_first)
@@ -58,7 +58,7 @@ def curves_data(surfaces: Sequence[Surface], trajectories: Trajectories, options
             label = metric_label(members[0]) if len(members) == 1 else metric_label(measure)
             best = "highest" if "acc" in measure.split("_") else "lowest"
             about = {"label": plain_text(label), "names": members, "best": best, "isLoss": measure == "loss"}
-            found[measure] = about | {"scale": scales[0], "scales": scales[1]}
+            grouped[measure] = about | {"scale": scales[0], "scales": scales[1]}
     titles = list(dict.fromkeys(curve.name for curve in curves if curve.name))
     ends = {end_names(curve) for curve in curves}
     label = options.axis_labels[0] if options.axis_labels else axis_labels(curves)[0]
@@ -70,7 +70,7 @@ def curves_data(surfaces: Sequence[Surface], trajectories: Trajectories, options
         "ends": common,
         "metric": _measure(first),
         "metrics": {name: _described(name) for name in names},
-        "groups": found,
+        "groups": grouped,
         "notes": _notes(curves),
         "panels": [_curve(k, *pair) for k, pair in enumerate(zip(curves, paths, strict=True))],
     }

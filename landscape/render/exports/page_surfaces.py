@@ -58,9 +58,9 @@ def surfaces_data(surfaces: Sequence[Surface], trajectories: Trajectories, optio
     metrics: dict[str, Any] = {}
     first_panels: list[ScenePanel] = []
     for name in shared:
-        found = _metric_views(surfaces, layers, groups, name, options, is_first=name == metric)
-        if found:
-            default, scales, panels = found
+        views = _metric_views(surfaces, layers, groups, name, options, is_first=name == metric)
+        if views:
+            default, scales, panels = views
             first_panels = panels if name == metric else first_panels
             metrics[name] = {
                 "label": plain_text(metric_label(name)),

@@ -127,10 +127,10 @@ def _write_pvd_through(job: ExportJob, folder: Path) -> None:
         moment = replace(job, surface=surface, options=options)
         field, box = moment.raised()
         files: list[tuple[str, vtkDataObject]] = [(f"surface_{step:08d}.vts", _grid(moment, box))]
-        seen = iter(paths_from(job.surface, step, job.trajectories, distances=True))
+        shifted = iter(paths_from(job.surface, step, job.trajectories, distances=True))
         for name, trajectory in zip(job.path_names(), job.trajectories, strict=True):
             # A path that has not begun is an empty part, so that the parts have equal numbers at all times.
-            path = next(seen) if trajectory.step[0] <= step else None
+            path = next(shifted) if trajectory.step[0] <= step else None
             mesh = _path(trajectory, [], box) if path is None else _path(path, drape(field, path), box)
             files.append((f"{name}_{step:08d}.vtp", mesh))
         for part, (file, data) in enumerate(files):

@@ -86,17 +86,17 @@ _DOT = 0.55
 
 def _growing(artists: DescentArtists) -> _Growing:
     """Return lines with their complete data; the flag is True where only the newest point is shown."""
-    found: _Growing = []
+    growing: _Growing = []
     for path in artists.paths:
         x, y = (np.asarray(data) for data in path.line.get_data())
-        found += [(path.line, x, y, False), (path.points, x, y, False), (path.end, x, y, True)]
+        growing += [(path.line, x, y, False), (path.points, x, y, False), (path.end, x, y, True)]
     others = [line for ax in artists.axes for line in ax.lines if line.get_gid() == OTHER_PATH]
     for line in (*others, *(line for lines in artists.lines for line in lines)):
         x, y = (np.asarray(data) for data in line.get_data())
-        found.append((line, x, y, False))
-    if not found:
+        growing.append((line, x, y, False))
+    if not growing:
         raise ValueError("expected a figure with at least one path, got none")
-    return found
+    return growing
 
 
 def _show(growing: _Growing, step: int) -> None:

@@ -104,8 +104,7 @@ def plot_comparison(
         handles = path_handles(paths)
         ordered, look = legend_layout(handles, figure.get_figwidth())
         figure.legend(handles=ordered, loc="outside upper center", **look)
-        found = [*notes, *path_notes(paths, trajectories), *contour.notes]
-        written = [note for note in found if note]
+        written = [note for note in (*notes, *path_notes(paths, trajectories), *contour.notes) if note]
         figure.add_footnote(wrap_notes(written, 0.97 * figure.get_figwidth()), small_size())
     return ComparisonArtists(figure, contour, paths, history, tuple(written))
 

@@ -137,15 +137,15 @@ def plot_connection(
 
 def _splits(surface: Surface) -> dict[str, list[str]]:
     """Return the measures of each split, the first split first, without excesses."""
-    found: dict[str, list[str]] = {}
+    measures: dict[str, list[str]] = {}
     known = set(surface.values)
     for name in surface.metrics:
         base = name.removesuffix("_excess")
         if base != name and base in known:
             continue
         split, _, measure = name.partition("_")
-        found.setdefault(split, []).append(measure)
-    return found
+        measures.setdefault(split, []).append(measure)
+    return measures
 
 
 def _scale_of(lines: Sequence[NamedLine], names: Sequence[str]) -> Scale:

@@ -195,10 +195,10 @@ def _mark_ends(
     for axes, names, curves in sides:
         for k, curve in enumerate(curves):
             line, name = lines[k // len(names)], names[k % len(names)]
-            found = [(place, value) for place in inside if (value := value_at(line, name, place)) is not None]
-            if found and axes is not None:
+            points = [(place, value) for place in inside if (value := value_at(line, name, place)) is not None]
+            if points and axes is not None:
                 size = 1.1 * matplotlib.rcParams["lines.markersize"]
-                (dot,) = axes.plot(*np.array(found).T, "o", color=curve.get_color(), markersize=size, zorder=5)
+                (dot,) = axes.plot(*np.array(points).T, "o", color=curve.get_color(), markersize=size, zorder=5)
                 dot.set(clip_on=False, markeredgecolor="white", markeredgewidth=0.6)
                 dots.append(dot)
     if pair is not None:

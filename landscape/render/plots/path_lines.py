@@ -158,12 +158,12 @@ def _draw_lines(owner: Line2D, renderer: RendererBase, pieces: np.ndarray, width
 def _sampled(line: Line2D, unit: float) -> np.ndarray:
     """Return points ``(m, 2)`` in pixels along a line, closer than a piece."""
     points = _pixels(line)
-    found = [points[:1]]
+    dense = [points[:1]]
     for start, end in pairwise(points):
         length = float(np.linalg.norm(end - start)) / unit
         count = int(np.clip(np.ceil(length / _PIECE), 1, _MOST)) if np.isfinite(length) else 1
-        found.append(start + np.linspace(0, 1, count + 1)[1:, None] * (end - start))
-    return np.concatenate(found)
+        dense.append(start + np.linspace(0, 1, count + 1)[1:, None] * (end - start))
+    return np.concatenate(dense)
 
 
 def _apart(points: np.ndarray, distance: float) -> list[int]:

@@ -51,14 +51,14 @@ def name_ends(paths: Sequence[PathArtists]) -> tuple[PathArtists, ...]:
 
 def covered(paths: Sequence[PathArtists]) -> np.ndarray:
     """Return points ``(n, 2)`` in data units that paths and their names cover, for labels that keep clear of them."""
-    found = [np.empty((0, 2))]
+    points = [np.empty((0, 2))]
     for path in paths:
-        found.append(path.axes.transData.inverted().transform(_points(path.axes, path)))
+        points.append(path.axes.transData.inverted().transform(_points(path.axes, path)))
         if path.name is not None:
             box = path.name.get_window_extent()
             across, up = np.meshgrid(np.linspace(box.x0, box.x1, 7), np.linspace(box.y0, box.y1, 3))
-            found.append(path.axes.transData.inverted().transform(np.stack([across.ravel(), up.ravel()], axis=1)))
-    return np.concatenate(found)
+            points.append(path.axes.transData.inverted().transform(np.stack([across.ravel(), up.ravel()], axis=1)))
+    return np.concatenate(points)
 
 
 def _points(ax: Axes, path: PathArtists) -> np.ndarray:

@@ -95,8 +95,8 @@ def against_steps(
         ax.set_xlabel("step")
         ax.margins(x=0.02)
     for ax, range_, column in zip(axes, surface.coordinates, range(len(axes) - 1), strict=False):
-        found = np.concatenate([trajectory.coordinates[:, column] for trajectory in trajectories])
-        if len(surface.coordinates) == 2 and range_.min() <= found.min() and found.max() <= range_.max():
+        reached = np.concatenate([trajectory.coordinates[:, column] for trajectory in trajectories])
+        if len(surface.coordinates) == 2 and range_.min() <= reached.min() and reached.max() <= range_.max():
             ax.set_ylim(float(range_.min()), float(range_.max()))
     values = np.concatenate([trajectory.loss for trajectory in trajectories])
     if values.min() > 0 and values.max() > 100 * values.min():
