@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 WIDTH_NOTE = "thinner paths are farther off, in % of the largest displacement"
 """Meaning of the width of paths, stated once in each figure."""
+NAME_SIDES = ((1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))
+"""Directions from the end of a path in which its name may be, in order of preference."""
 _THINNEST = 0.18
 """Width of a path far from the plane, as a fraction of its width on the plane."""
 _FAR = 0.4

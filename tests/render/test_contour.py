@@ -309,7 +309,7 @@ def test_crowded_labels_are_dropped(width: float) -> None:
     [
         ({"metric": "test_loss"}, "no metric 'test_loss'"),
         ({"options": ContourOptions(scale="cubic")}, "one of auto, log"),
-        ({"trajectories": [trajectory([(0.0,), (1.0,)])]}, r"shape \(n, 2\)"),
+        ({"trajectories": [trajectory([(0.0,), (1.0,)])]}, "on two axes, got 1"),
     ],
 )
 def test_wrong_arguments(change: dict, message: str) -> None:

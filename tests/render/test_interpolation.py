@@ -63,7 +63,7 @@ def test_curves_and_dots_are_the_numbers_of_the_file():
     assert [line.get_xdata()[0] for line in drawn.verticals] == [0.0, 1.0]
     labels = {label.get_text().split("\n")[0]: label.get_text() for label in curves.axes.get_xticklabels()}
     assert labels["0"] == "0\nSGD\ntraining loss 0.01\ntest loss 0.1"
-    assert labels["1"] == "1\nadam\ntraining loss 0.02\ntest loss 0.2"
+    assert labels["1"] == "1\nAdam\ntraining loss 0.02\ntest loss 0.2"
 
 
 def test_ends_off_the_grid_or_pending_have_no_value():

@@ -134,7 +134,14 @@ def test_colours_and_markers_differ() -> None:
     assert path_handles([]) == []
 
 
-@pytest.mark.parametrize("coordinates", [np.zeros((3, 1)), np.zeros((3, 3)), np.zeros((0, 2))])
-def test_wrong_dimensions(coordinates: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="project it on the plane"):
-        plot_path(trajectory(coordinates))
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((3, 1), "onto the plane of this surface"),
+        ((3, 3), "draw the whole volume"),
+        ((0, 2), "at least one checkpoint"),
+    ],
+)
+def test_wrong_dimensions(shape: tuple[int, int], advice: str) -> None:
+    with pytest.raises(ValueError, match=advice):
+        plot_path(trajectory(np.zeros(shape)))

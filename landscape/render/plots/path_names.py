@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.transforms import Bbox
 
 from landscape.render.figure import figure_of, small_size
+from landscape.render.paths import NAME_SIDES
 from landscape.render.plots.artists import PathArtists
 from landscape.render.style import halo_effects
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Annotation
 
-_SIDES = ((1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))
-"""Directions from the end of a path in which its name may be, in order of preference."""
 _ACROSS: dict[int, Literal["left", "center", "right"]] = {1: "left", 0: "center", -1: "right"}
 _ALONG: dict[int, Literal["bottom", "center_baseline", "top"]] = {1: "bottom", 0: "center_baseline", -1: "top"}
 _AWAY = 1.4
@@ -91,7 +90,7 @@ def _placed(ax: Axes, path: PathArtists, obstacles: np.ndarray, taken: Sequence[
     )  # fmt: skip
     text.set_in_layout(False)
     text.set_path_effects(halo_effects(1.8, str(path.end.get_markeredgecolor())))
-    for right, up in _SIDES:
+    for right, up in NAME_SIDES:
         step = 0.75 if right and up else 1.0
         text.set_position((step * away * right, step * away * up))
         text.set_horizontalalignment(_ACROSS[right])

@@ -30,8 +30,8 @@ from landscape.render.scenes.options import FigureSize
 
 _PANEL_ASPECT = 1.25
 """Width over height of the space that a scene fills best."""
-_LEGEND_ABOVE = 1.5
-"""Height of a row of a legend above all panels, in font sizes."""
+_LEGEND_ABOVE, _NOTE_ROW = 1.5, 1.2
+"""Heights of a row of a legend above all panels, and of a note, in font sizes."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def frame_film(figure: StyledFigure, size: FigureSize, text: SceneText, readouts
     note = wrap_notes(text.notes, 0.97 * figure.get_figwidth())
     width, rows = legend_size(figure, text.handles, size.pixels[0])
     if size.grows:
-        added = round((1.5 * rows + 1.2 * note.count("\n")) * overlay.em(figure))
+        added = round((_LEGEND_ABOVE * rows + _NOTE_ROW * note.count("\n")) * overlay.em(figure))
         size = replace(size, pixels=(size.pixels[0], size.pixels[1] + added))
         figure.set_figheight((size.pixels[1] + 1e-3) / size.dpi)
     arranged: Callable[..., Layout] = partial(
@@ -110,7 +110,7 @@ def arrange(
         ValueError: the figure is too small for its text.
     """
     width, height = size
-    edge, low = round(0.6 * em), round(1.2 * em * note)
+    edge, low = round(0.6 * em), round(_NOTE_ROW * em * note)
     bottom = edge + low
     (legend_width, legend_rows), (title_width, title_rows) = legend, titles
 

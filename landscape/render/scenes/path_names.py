@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from landscape.render.height_field import interpolate_path
+from landscape.render.paths import NAME_SIDES
 from landscape.render.scenes.camera import Camera
 from landscape.render.scenes.panel import TUBE_RADIUS, ScenePanel
 
 MARKER_RADIUS = 2.7 * TUBE_RADIUS
 """Radius of the disc at the start of a path; the star at its end is larger."""
 STAR_RADIUS = 1.75 * MARKER_RADIUS
-_SIDES = ((1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))
-"""Directions from the end of a path in which its name may be, in order of preference."""
 _AWAY = 1.2
 """Distance of a name from the end of its path, in radii of its star."""
 
@@ -68,7 +67,7 @@ def place_names(
     names = []
     for path, end in zip(panel.paths, ends, strict=True):
         half = np.array(measure(path.trajectory.name)) / 2
-        for side in _SIDES:
+        for side in NAME_SIDES:
             step = _AWAY * STAR_RADIUS * unit * (0.75 if all(side) else 1.0)
             centre = end + np.array(side) * (step + half)
             low, high = centre - half, centre + half
