@@ -162,10 +162,10 @@ def _panel(
     middle = float(axes[0][0] + axes[0][-1]) / 2, float(axes[1][0] + axes[1][-1]) / 2
     box = Box((*middle, float(axes[2][0])), (1 / spans[0], 1 / spans[1], height / spans[2]))
     at = [axis[k] for axis, k in zip(axes, reversed(lowest), strict=True)]
-    chosen = [colours[index] for index in path_indices([trajectory.name for trajectory in trajectories])]
+    of_paths = [colours[index] for index in path_indices([trajectory.name for trajectory in trajectories])]
     paths = [
         ScenePath(trajectory, colour, inside_segments(trajectory, axes))
-        for trajectory, colour in zip(trajectories, chosen, strict=True)
+        for trajectory, colour in zip(trajectories, of_paths, strict=True)
     ]
     return VolumePanel(
         surface=surface,
