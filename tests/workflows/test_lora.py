@@ -478,7 +478,7 @@ def test_ends_of_lines_are_named(program):
 @pytest.mark.parametrize(
     ("path", "name"),
     [
-        ("runs/sgd", "sgd"), ("runs/sgd/checkpoints/step-00000120.pt", "sgd"), ("models/llama-3.1", "llama-3.1"),
+        ("runs/sgd", "SGD"), ("runs/sgd/checkpoints/step-00000120.pt", "SGD"), ("models/llama-3.1", "llama-3.1"),
         ("out/checkpoint-500/model.safetensors", "checkpoint-500"), ("tuned/adapter_model.bin", "tuned"),
         ("weights.ckpt::ema.module", "weights (ema.module)"), ("models/base.safetensors", "base"),
     ],
