@@ -399,8 +399,8 @@ def test_thin_ticks(slope):
 
 
 def test_layout_reserves_space():
-    bare = film_frame.arrange((800, 600), 12.0, 2, legend=(0.0, 0), titles=(0.0, 0), note=0)
-    full = film_frame.arrange((800, 600), 12.0, 2, legend=(300.0, 2), titles=(100.0, 1), note=3)
+    bare = film_frame.arrange((800, 600), 12.0, 2, legend=(0.0, 0), title=0, note=0)
+    full = film_frame.arrange((800, 600), 12.0, 2, legend=(300.0, 2), title=1, note=3)
     assert bare.panels[0].height > full.panels[0].height + 5 * 12
     assert bare.legend is bare.note is None
     for plan in (bare, full):
@@ -409,12 +409,12 @@ def test_layout_reserves_space():
         assert right.left <= plan.bar.left < plan.bar.left + plan.bar.width < 800
         assert right.bottom + right.height <= plan.bar.bottom < plan.bar.bottom + plan.bar.height < 600
     with pytest.raises(ValueError, match="larger size"):
-        film_frame.arrange((200, 200), 12.0, 2, legend=(0.0, 0), titles=(0.0, 0), note=0)
+        film_frame.arrange((200, 200), 12.0, 2, legend=(0.0, 0), title=0, note=0)
 
 
 def test_panels_are_stacked_where_narrow():
     for size, columns in (((1600, 800), 2), ((600, 1200), 1)):
-        plan = film_frame.arrange(size, 20.0, 2, legend=(300.0, 1), titles=(100.0, 1), note=1)
+        plan = film_frame.arrange(size, 20.0, 2, legend=(300.0, 1), title=1, note=1)
         first, second = plan.panels
         assert (first.bottom == second.bottom) == (columns == 2)
         assert (first.left == second.left) == (columns == 1)

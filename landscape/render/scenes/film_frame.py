@@ -64,23 +64,50 @@ def frame_film(figure: StyledFigure, size: FigureSize, text: SceneText, readouts
         ValueError: the figure is too small for its text.
     """
     note = wrap_notes(text.notes, 0.97 * figure.get_figwidth())
-    width, rows = legend_size(figure, text.handles, size.pixels[0])
+    legend = legend_size(figure, text.handles, size.pixels[0])
     if size.grows:
-        added = round((_LEGEND_ABOVE * rows + _NOTE_ROW * note.count("\n")) * overlay.em(figure))
+        added = round((_LEGEND_ABOVE * legend[1] + _NOTE_ROW * note.count("\n")) * overlay.em(figure))
         size = replace(size, pixels=(size.pixels[0], size.pixels[1] + added))
         figure.set_figheight((size.pixels[1] + 1e-3) / size.dpi)
     arranged: Callable[..., Layout] = partial(
-        arrange, size.pixels, overlay.em(figure), len(text.titles), legend=(width, rows),
+        arrange, size.pixels, overlay.em(figure), len(text.titles), legend=legend,
         note=row_count(note), bar=text.bar is not None,
     )  # fmt: skip
-    title_width = arranged(titles=(0.0, 1 if any(text.titles) else 0)).title_width
+    title_width = arranged(title=1 if any(text.titles) else 0).title_width
     titles = [overlay.wrapped_title(figure, title, title_width) for title in text.titles]
-    longest = (max(overlay.title_width(figure, title) for title in titles), max(map(row_count, titles)))
-    layout = arranged(titles=longest)
+    rows = max(map(row_count, titles))
+    layout = arranged(title=rows)
     huds = [make_hud(readout, figure, layout.panel_size[0]) for readout in readouts]
     if huds:
-        layout = arranged(titles=longest, hud=max(hud.rows for hud in huds))
+        layout = arranged(title=rows, hud=max(hud.rows for hud in huds))
     return FilmFrame(layout, titles, note, huds)
+
+
+@dataclass(frozen=True)
+class _Division:
+    """A figure, divided into panels in columns; in pixels.
+
+    Attributes:
+        columns: number of columns.
+        width: width of each panel.
+        height: height of each panel.
+        above: height above each panel, for title, colour bar and head-up display.
+        top: upper edge of the first row with the text above it.
+        has_legend: True if the legend is below the title, beside the colour bar; otherwise it is above all panels.
+    """
+
+    columns: int
+    width: int
+    height: int
+    above: int
+    top: int
+    has_legend: bool
+
+    def rectangle(self, k: int, left: int) -> Rectangle:
+        """Return the ``k``-th panel of a figure whose first one begins at ``left``."""
+        row, column = divmod(k, self.columns)
+        bottom = self.top - (row + 1) * (self.height + self.above)
+        return Rectangle(left + column * self.width, bottom, self.width, self.height)
 
 
 def arrange(
@@ -89,7 +116,7 @@ def arrange(
     panels: int,
     *,
     legend: tuple[float, int],
-    titles: tuple[float, int],
+    title: int,
     note: int,
     hud: int = 0,
     bar: bool = True,
@@ -101,69 +128,48 @@ def arrange(
         em: font size in pixels.
         panels: number of panels.
         legend: width in pixels and rows of the legend.
-        titles: width in pixels and rows of the longest title.
-        note: lines of the note.
+        title: rows of the longest title.
+        note: rows of the note.
         hud: rows of the head-up display.
         bar: True if there is a colour bar.
 
     Raises:
         ValueError: the figure is too small for its text.
     """
-    width, height = size
-    edge, low = round(0.6 * em), round(_NOTE_ROW * em * note)
-    bottom = edge + low
-    (legend_width, legend_rows), (title_width, title_rows) = legend, titles
+    (width, height), (legend_width, legend_rows) = size, legend
+    edge = round(0.6 * em)
+    bottom = edge + round(_NOTE_ROW * em * note)
 
-    def corners(columns: int, beside: bool) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Return the sizes of the upper corners of a panel."""
+    def divided(columns: int) -> _Division:
         across = (width - 2 * edge) // columns
-        right = (bar_length(across / em) + 2 * BAR_PAD, BAR_HEIGHT) if bar else (0.0, 0.0)
-        rows = TITLE_ROW * title_rows + LEGEND_ROW * legend_rows * beside
-        left = max(title_width * (title_rows > 0), legend_width * beside), (rows + 0.4) * em * (rows > 0)
-        return left, (right[0] * em, right[1] * em)
-
-    def divided(columns: int) -> tuple[int, int, int, bool]:
-        """Return width and height of the panels in this number of columns, the height above, and if a legend fits."""
-        across = (width - 2 * edge) // columns
-        beside = legend_rows == 1 and panels == 1 and legend_width + corners(1, True)[1][0] + 2 * em < across
+        bar_width = (bar_length(across / em) + 2 * BAR_PAD) * em if bar else 0.0
+        beside = legend_rows == 1 and panels == 1 and legend_width + bar_width + 2 * em < across
+        rows = TITLE_ROW * title + LEGEND_ROW * legend_rows * beside
+        text_height = max((rows + 0.4) * em * (rows > 0), BAR_HEIGHT * em * bar)
+        above = round(text_height) + round(HUD_ROW * em * hud)
         top = height - edge - round(_LEGEND_ABOVE * em * legend_rows) * (not beside)
-        used = max(corner[1] for corner in corners(columns, beside))
-        above = round(used) + round(HUD_ROW * em * hud)
-        return across, (top - bottom) // math.ceil(panels / columns) - above, above, beside
+        return _Division(columns, across, (top - bottom) // math.ceil(panels / columns) - above, above, top, beside)
 
-    def usable(columns: int) -> float:
+    def usable(division: _Division) -> float:
         """Return the width of a scene that fills a panel; a single row is preferred unless it costs a lot."""
-        across, up, _, _ = divided(columns)
-        return min(across, _PANEL_ASPECT * up) * (1.2 if columns == panels else 1.0)
+        return min(division.width, _PANEL_ASPECT * division.height) * (1.2 if division.columns == panels else 1.0)
 
-    columns = max(range(1, panels + 1), key=lambda c: (usable(c), c))
-    panel_width, panel_height, above, beside = divided(columns)
-    if panel_width < 9 * em or panel_height < 9 * em:
+    best = max(map(divided, range(1, panels + 1)), key=lambda division: (usable(division), division.columns))
+    if best.width < 9 * em or best.height < 9 * em:
         raise too_small(f"{width} x {height} pixels", panels, em)
-    top = height - edge - round(_LEGEND_ABOVE * em * legend_rows) * (not beside)
-    places = [divmod(k, columns) for k in range(panels)]
-    length = round(bar_length(panel_width / em) * em)
-    rectangles = tuple(
-        Rectangle(edge + column * panel_width, top - (row + 1) * (panel_height + above), panel_width, panel_height)
-        for row, column in places
-    )
-    starts = tuple((panel.left + 0.4 * em, panel.bottom + panel.height + above) for panel in rectangles)
+    rectangles = tuple(best.rectangle(k, edge) for k in range(panels))
+    titles = tuple((panel.left + 0.4 * em, panel.bottom + panel.height + best.above) for panel in rectangles)
+    length = round(bar_length(best.width / em) * em)
+    bar_left = edge + best.columns * best.width - round(BAR_PAD * em) - length
+    bar_place = Rectangle(bar_left, best.top - round(BAR_TO_TOP * em), length, round(BAR_THICKNESS * em))
+    legend_top = best.top - TITLE_ROW * title * em if best.has_legend else height - edge
     return Layout(
         size=size,
         em=em,
         panels=rectangles,
-        titles=starts if title_rows else (),
-        bar=Rectangle(
-            edge + columns * panel_width - round(BAR_PAD * em) - length,
-            top - round(BAR_TO_TOP * em),
-            length,
-            round(BAR_THICKNESS * em),
-        )
-        if bar
-        else None,
-        legend=(edge + 0.4 * em, top - TITLE_ROW * title_rows * em if beside else height - edge)
-        if legend_rows
-        else None,
+        titles=titles if title else (),
+        bar=bar_place if bar else None,
+        legend=(edge + 0.4 * em, legend_top) if legend_rows else None,
         legend_width=width - 2 * edge,
         hud_rows=hud,
         note=(edge + 0.4 * em, edge) if note else None,
