@@ -221,8 +221,9 @@ def test_rendered_orbit_loops(needs_gl, two):
     for one, other in pairwise(shown):
         assert (np.abs(one - other).max(-1) > 20).mean() > 0.05
     # Colour bar, legend and note do not move.
-    place, (_, upper) = scene.layout.panels[0], scene.layout.titles[0]
-    top = round(upper - place.bottom - place.height)
+    place = scene.layout.panels[0]
+    top = scene.layout.size[1] - place.bottom - place.height
+    assert top > 0
     for image in shown[1:]:
         np.testing.assert_array_equal(image[:top], shown[0][:top])
 
