@@ -137,16 +137,17 @@ def main(argv: list[str] | None = None) -> int:
         (IMAGES / folder).mkdir(parents=True, exist_ok=True)
     times = read_times(options.work)
     pages = [page for page in PAGES if page.name.startswith(options.only)]
-    for page in pages:
-        for block in blocks_of(page):
-            run_block(block, options.work, times, options.keep)
+    for page in pages:  # in a directory of its own: two pages may give their runs the same name
+        run_page(page, options.work / page.stem, times, options.keep)
+        (options.work / TIMES).write_text(json.dumps(times, indent=1))
     for recipe in RECIPES:
         if recipe.name.startswith(options.only):
-            run_recipe(recipe, options.work / "recipes" / recipe.stem, times, options.keep)
+            run_page(recipe, options.work / "recipes" / recipe.stem, times, options.keep)
     if "notebook".startswith(options.only):
         run_notebook(options.work)
     if not options.no_demo and not options.only:
         run_demo(options.work, times, options.keep)
+        (options.work / TIMES).write_text(json.dumps(times, indent=1))
     if pages:
         write_gallery(times)
     write_recipe_index()
@@ -181,12 +182,13 @@ def execute(notebook: Any, folder: Path) -> Any:
     return notebook
 
 
-def run_recipe(recipe: Path, work: Path, times: dict[str, float], keep: bool) -> None:
-    """Write the file of a recipe, run its commands and store its figures."""
+def run_page(page: Path, work: Path, times: dict[str, float], keep: bool) -> None:
+    """Run the commands of a page and store its figures; a recipe's file is written first."""
     work.mkdir(parents=True, exist_ok=True)
-    name, code = file_of(recipe)
-    (work / name).write_text(code)
-    for block in blocks_of(recipe):
+    if page in RECIPES:
+        name, code = file_of(page)
+        (work / name).write_text(code)
+    for block in blocks_of(page):
         run_block(block, work, times, keep)
 
 
@@ -200,7 +202,6 @@ def run_block(block: Block, work: Path, times: dict[str, float], keep: bool) -> 
         print(f"[{block.page.stem}] $ {command}", flush=True)
         run(shlex.split(command), work)
         times[command] = time.monotonic() - begin
-        (work / TIMES).write_text(json.dumps(times, indent=1))
     recipe = block.page in RECIPES
     written = {shown_as(out): work / out for command in block.commands for out in outputs_of(command)}
     if recipe:  # its file may write figures, too
@@ -235,7 +236,6 @@ def run_demo(work: Path, times: dict[str, float], keep: bool) -> None:
         print(f"[README] $ {command}", flush=True)
         run(shlex.split(command), work)
         times[command] = time.monotonic() - begin
-        (work / TIMES).write_text(json.dumps(times, indent=1))
     for name in README_PICTURES:
         keep_picture(work / "demo" / "figures" / f"{name}.png", IMAGES / f"{name}.webp")
     for command in (README_FILM, LIVE_PAGE):
