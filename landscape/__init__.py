@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from landscape.problem.measures import accuracy as accuracy
     from landscape.problem.measures import cross_entropy as cross_entropy
     from landscape.problem.problem import Problem as Problem
-    from landscape.problem.problem import Split as Split
+    from landscape.problem.split import Split as Split
     from landscape.problem.spec import ProblemSpec as ProblemSpec
     from landscape.problem.whole import per_batch as per_batch
     from landscape.problem.whole import whole as whole
@@ -150,7 +150,7 @@ else:
             "SceneOptions": "render.scenes.options",
             "SharpnessConfig": "analysis.sharpness.sharpness",
             "SharpnessResult": "workflows.sharpness",
-            "Split": "problem.problem",
+            "Split": "problem.split",
             "StoreError": "errors",
             "Surface": "surface.surface",
             "SweepConfig": "sweep.config",
