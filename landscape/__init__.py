@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from landscape.problem.measures import accuracy as accuracy
     from landscape.problem.measures import cross_entropy as cross_entropy
     from landscape.problem.problem import Problem as Problem
-    from landscape.problem.split import Split as Split
     from landscape.problem.spec import ProblemSpec as ProblemSpec
+    from landscape.problem.split import Split as Split
     from landscape.problem.whole import per_batch as per_batch
     from landscape.problem.whole import whole as whole
     from landscape.render.exports.job import ExportOptions as ExportOptions
