@@ -145,30 +145,27 @@ def test_debug_traceback(capsys):
     assert "nowhere.h5: no such file" in said
 
 
-@pytest.mark.process
-def test_threads_of_training(tmp_path):
+@pytest.mark.parametrize("how", ["omp", "mask"])
+def test_threads_of_training(how, program, tmp_path, monkeypatch):
     """The environment and the affinity mask decide, and the program says what came of it."""
-    command = [
-        sys.executable,
-        "-m",
-        "landscape",
-        "train",
-        "--model",
-        "mlp",
-        "--samples",
-        "20",
-        "--epochs",
-        "0",
-        "--out",
-    ]
-    for name, variables in {"omp": {"OMP_NUM_THREADS": "1"}, "mask": {}}.items():
-        environment = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")}
-        core = {min(os.sched_getaffinity(0))} if name == "mask" else os.sched_getaffinity(0)
-        done = subprocess.run(
-            [*command, tmp_path / name], env=environment | variables, capture_output=True, text=True, check=True,
-            preexec_fn=lambda core=core: os.sched_setaffinity(0, core),
-        )  # fmt: skip
-        assert f"{name}: training on 1 CPU thread\n" in done.stderr
+    import torch
+
+    monkeypatch.setattr("landscape._utils.machine._requested_threads", None)
+    for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
+        monkeypatch.delenv(name, raising=False)
+    torch.set_num_threads(3)
+    cores = os.sched_getaffinity(0)
+    if how == "omp":
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    else:
+        os.sched_setaffinity(0, {min(cores)})
+    try:
+        code, said, _ = program("train", "--model", "mlp", "--samples", 20, "--epochs", 0, "--out", tmp_path / how)
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert code == 0
+    assert f"{how}: training on 1 CPU thread\n" in said
+    assert torch.get_num_threads() == 1
 
 
 @pytest.mark.process

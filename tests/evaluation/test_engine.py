@@ -105,14 +105,15 @@ def test_families_match_module_in_float64(name):
         model = with_random_statistics(registry.build(name, **arguments))
         problem = problem_of(model, torch.randn(7, 3, 8, 8) if name != "vgg9" else torch.randn(7, 3, 16, 16))
     plane = plane_of(model)
-    got, evaluate = values(problem, plane, batch_size=4)
+    points = POINTS if name in ("mlp", "transformer") else POINTS[1:3]  # of a convolutional network, one after another
+    got, evaluate = values(problem, plane, points, batch_size=4)
     assert evaluate.engine == FAMILIES[name]
-    exact, _ = values(problem, plane, batch_size=4, engine="eager", dtype="float64")
+    exact, _ = values(problem, plane, points, batch_size=4, engine="eager", dtype="float64")
     loss = list(evaluate.names).index("train_loss")
     np.testing.assert_allclose(got[:, loss], exact[:, loss], rtol=1e-5)
     # In float64, a correct engine differs from the module by rounding only.
     for engine in {"eager": [], "batched_mlp": ["batched_mlp", "mlp"]}.get(FAMILIES[name], [FAMILIES[name]]):
-        same, twin = values(problem, plane, batch_size=4, dtype="float64", engine=engine)
+        same, twin = values(problem, plane, points, batch_size=4, dtype="float64", engine=engine)
         assert twin.engine == engine
         assert (np.abs(same - exact) <= rounding_tolerance(exact, twin.names, samples=7)).all()
 

@@ -29,7 +29,7 @@ def problem_for(name):
         if name in LANGUAGE:
             inputs, targets = torch.randint(20, (3, 12)), torch.randint(20, (3, 12))
         else:
-            inputs = torch.randn(3, 1, 8, 8) if name in FLAT else torch.randn(3, 3, 32, 32)
+            inputs = torch.randn(3, 1, 8, 8) if name in FLAT else torch.randn(3, 3, 16, 16)
             targets = torch.randint(10, (3,))
         with torch.no_grad():
             model.train()(inputs[:2])
@@ -42,9 +42,10 @@ def problem_for(name):
 NAMES = [name for name in models.names() if not (name.startswith("wrn") and ("_4" in name or "_8" in name))]
 
 
-# The blocks of resnet18 and resnet50 repeated, in two thirds of this file's time; test_engine.py compares the other one
-# of these two with the module, too.
-DEEPER = {f"resnet{depth}{kind}" for depth in (34, 101, 152) for kind in ("", "_noshort")} | {"resnet50_noshort"}
+# The blocks of other networks repeated, in most of this file's time; or compared with the module in test_engine.py.
+DEEPER = {f"resnet{depth}{kind}" for depth in (34, 101, 152, 56, 110) for kind in ("", "_noshort")} | {
+    "resnet18", "resnet50_noshort", "resnet32_noshort", "resnet44_noshort", "wrn56_2", "wrn110_2_noshort",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in DEEPER else n for n in NAMES])

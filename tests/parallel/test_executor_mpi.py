@@ -142,7 +142,7 @@ def test_fault_tolerance_gives_up_deadly_point(launch, fault_tolerance, tmp_path
     assert outcome["size"] == 2
 
 
-@pytest.mark.parametrize("ranks", [2, RANKS])
+@pytest.mark.parametrize("ranks", [2, pytest.param(RANKS, marks=pytest.mark.slow)])
 def test_fault_tolerance_ends_after_death_of_root(launch, fault_tolerance, ranks):
     """If one rank is left, the launcher would end with code 0 after its ``MPI_Abort``."""
     done = launch(PROGRAM, [{"points": 100, "cost": 4e-3, "accidents": {"0": {"die": 5}}}], ranks, fault_tolerance)

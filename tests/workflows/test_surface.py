@@ -25,7 +25,7 @@ from landscape.training.checkpoint import load_into
 from landscape.workflows import grids
 from landscape.workflows.curvature.curvature import curvature
 from landscape.workflows.grids import axes_of
-from landscape.workflows.local_ranks import count_ranks
+from landscape.workflows.local_ranks import _Job, count_ranks
 from landscape.workflows.planes import PlaneConfig
 from landscape.workflows.sources import UnnamedProblemError, open_source
 from landscape.workflows.surface import compute_surface
@@ -291,5 +291,11 @@ def test_problem_in_memory_on_two_ranks(spec):
     assert same(together, alone)
     assert together.metadata.settings == alone.metadata.settings
     assert together.metadata.checkpoint is alone.metadata.checkpoint is None
+
+
+def test_problem_that_was_changed_after_it_was_built_is_refused_by_ranks(spec, tmp_path):
+    problem = spec.build()
+    assert _Job.pack(task(problem), tmp_path).unpack(tmp_path).source.metrics.keys() == problem.metrics.keys()
+    job = _Job.pack(task(replace(problem, metrics={})), tmp_path)
     with pytest.raises(ValueError, match="changed after it was built, in its metrics"):
-        compute_surface(replace(problem, metrics={}), plane, GRID, ranks=2)
+        job.unpack(tmp_path)
