@@ -170,8 +170,9 @@ def _distance_to_nearest(one: np.ndarray, two: np.ndarray) -> np.ndarray:
         rows = (around[2 + down // 2 :][:height] + around[2 + (down + 1) // 2 :][:height]) / 2
         for right in range(-2, 3):
             other = (rows[:, 2 + right // 2 :][:, :width] + rows[:, 2 + (right + 1) // 2 :][:, :width]) / 2
-            np.minimum(nearest, np.linalg.norm(one - other, axis=-1), out=nearest)
-    return nearest
+            apart = one - other
+            np.minimum(nearest, np.einsum("ijk,ijk->ij", apart, apart), out=nearest)
+    return np.sqrt(nearest)
 
 
 def _lab(picture: np.ndarray) -> np.ndarray:

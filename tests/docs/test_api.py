@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 import landscape
+from landscape.render.scenes import composition
 from landscape.render.scenes.offscreen import can_draw
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
@@ -26,6 +27,7 @@ def test_every_public_name_is_documented():
 def test_examples_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
+    monkeypatch.setattr(composition, "still_size", lambda panels: (480, 360))  # a sixth of the time
     names: dict[str, object] = {}
     for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
         try:

@@ -18,6 +18,7 @@ import torch
 from landscape.cli.main import main
 from landscape.functions.descent import RateSearch
 from landscape.training.optimizers import build
+from landscape.workflows import function_figures
 from landscape.workflows.functions import DescentOptions, study_function
 
 pytestmark = pytest.mark.integration
@@ -58,7 +59,7 @@ def smaller(command: str) -> list[str]:
         if word in SMALLER:
             words[i + 1] = SMALLER[word]
         if word in ("--x", "--y"):
-            words[i + 1] = re.sub(r":\d+$", ":5", words[i + 1])
+            words[i + 1] = re.sub(r":\d+$", ":4", words[i + 1])
     if words[0] == "functions":
         axes = [] if "--x" in words else ["--x", "auto:7"]
         axes += ["--y", "auto:7"] if words[1] in TWO_VARIABLES and "--y" not in words else []
@@ -71,7 +72,9 @@ def smaller(command: str) -> list[str]:
             del words[(place := words.index("--optimizer")) : place + 2]
         words += ["--ranks", "1", "--flat", "--optimizer", "sgd:lr=0.1", "--optimizer", "samsgrad:lr=0.03"]
     if words[0] in ("render", "animate"):
-        words += ["--size", "480x360" if words[0] == "animate" else "640x360"]
+        words += ["--size", "480x360"]
+    if words[0] == "animate":
+        words += ["--supersampling", "1"]
     return words
 
 
@@ -90,6 +93,7 @@ def page_parameters():
 @pytest.mark.parametrize("page", list(page_parameters()))
 def test_commands_run_and_write_the_figures(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(function_figures, "RELIEF_PIXELS", (480, 360))
     monkeypatch.setenv("LANDSCAPE_RANKS", "1")  # values don't depend on the number of ranks
     for block in BLOCKS[page]:
         written = set()

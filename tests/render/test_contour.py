@@ -241,9 +241,9 @@ def test_clip_option() -> None:
     ("size", "style"),
     [
         ("column", "both"),
-        ("column", "lines"),
-        ("neurips", "both"),
-        ("icml", "filled"),
+        pytest.param("column", "lines", marks=pytest.mark.slow),
+        pytest.param("neurips", "both", marks=pytest.mark.slow),
+        pytest.param("icml", "filled", marks=pytest.mark.slow),
         ("slide", "both"),
         ("page", "heat"),
     ],

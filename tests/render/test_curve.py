@@ -170,11 +170,11 @@ def test_ends_of_a_line_between_checkpoints() -> None:
     assert axis_labels([surface])[0] == "from SGD (0) to Adam (1)"
     drawn = plot_curve(surface).axes
     texts = {text.get_text(): text for text in drawn.texts}
-    assert {"sgd\n0.5", "adam\n0.5"} <= set(texts)
+    assert {"SGD\n0.5", "Adam\n0.5"} <= set(texts)
     marks = sorted(line.get_xydata()[0].tolist() for line in drawn.lines if line.get_marker() == "o")
     assert marks == [[0, 0.5], [1, 0.5]]
     # A grid that has no point at an end says nothing about it.
-    assert not [text for text in plot_curve(between(points=8)).axes.texts if "sgd" in text.get_text()]
+    assert not [text for text in plot_curve(between(points=8)).axes.texts if "SGD" in text.get_text()]
     one = "runs/sgd/checkpoints/step-00000090.pt"
     assert axis_labels([between(one)])[0] == "from step-00000180 (0) to step-00000090 (1)"
     assert not [text for text in plot_curve(line()).axes.texts if "\n" in text.get_text()]

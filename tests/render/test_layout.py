@@ -92,6 +92,11 @@ def assert_apart(figure) -> None:
         assert not one.overlaps(other), (one.said, other.said)
 
 
+def each(*quick: str) -> list:
+    """Return all sizes; others than the quick ones are as slow as they are similar."""
+    return [pytest.param(size, marks=() if size in quick else pytest.mark.slow) for size in NAMES]
+
+
 def cases(*quick: tuple[str, int]) -> list:
     """Return all sizes with one to four panels; those at which no fault was seen take longer than they are worth."""
     return [
@@ -125,9 +130,7 @@ def annotated(surfaces, paths, options):
     return composition, camera, ticks, drawn
 
 
-@pytest.mark.parametrize(
-    ("size", "count"), cases(("column", 2), ("page", 3), ("neurips", 2), ("slide", 2), ("slide", 4))
-)
+@pytest.mark.parametrize(("size", "count"), cases(("column", 2), ("page", 3), ("slide", 4)))
 def test_texts_of_scenes_keep_apart_and_axes_are_kept(walk, size, count):
     surfaces = [bowl(title, n=7) for title in TITLES[:count]]
     paths = [walk([(0.8, 0.7), (0.3, 0.5), (0.0, 0.0)], "SGD, lr 0.1"), walk([(0.8, 0.7), (-0.5, -0.3)], "Adam")]
@@ -155,7 +158,15 @@ def covered(composition, camera) -> float:
     return drawn / (composition.layout.size[0] * composition.layout.size[1])
 
 
-@pytest.mark.parametrize(("size", "count"), COVERED)
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [
+        pytest.param(
+            *one, marks=() if one in ((None, 1), ("column", 1), ("slide", 2), ("page", 3)) else pytest.mark.slow
+        )
+        for one in COVERED
+    ],
+)
 def test_surfaces_fill_the_frame(size, count):
     """The surfaces alone, beside text that has the size that journals ask for."""
     composition = compose([bowl("")] * count, [], SceneOptions(size=size, dpi=60 if size else None, smooth=False))
@@ -170,7 +181,7 @@ def test_title_paths_and_note_leave_room_for_the_surface(walk):
         assert covered(composition, fit_camera(composition)[0]) >= least, size
 
 
-@pytest.mark.parametrize("size", [None, *NAMES])
+@pytest.mark.parametrize("size", [None, *each("column", "slide")])
 def test_scene_keeps_clear_of_text_around_it(walk, size):
     """A ridge behind, as high as the scene, does not reach the text in the corners, nor do paths."""
     surface, path = bowl("resnet56, with shortcuts", n=15), walk([(0.8, 0.7), (0.0, 0.0)], "SGD")
@@ -209,7 +220,7 @@ def test_names_are_at_the_ends_of_paths_that_leave_them_room(walk):
     assert [handle.get_label() for handle in composition.legend_handles][:2] == [run.name for run in together[:2]]
 
 
-@pytest.mark.parametrize("size", NAMES)
+@pytest.mark.parametrize("size", each("column", "slide"))
 def test_surface_without_axes_fills_the_frame(needs_gl, size):
     options = SceneOptions(size=size, dpi=40, supersampling=1.0, axes=False, transparent=True)
     assert (render_scene(bowl("", n=7), (), options).pixels()[..., 3] > 128).mean() >= 0.35

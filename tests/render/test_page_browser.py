@@ -183,8 +183,7 @@ def text_boxes(browser):
 # Layout --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("width", "height"), [(800, 700), (390, 844)])
-def test_page_names_both_axes(open_page, tmp_path, width, height):
+def test_page_names_both_axes(open_page, tmp_path):
     """Also where the vertical axis leaves no room beside the middle of the other one."""
     surface = basin("a")
     surface = replace(
@@ -194,11 +193,12 @@ def test_page_names_both_axes(open_page, tmp_path, width, height):
     )
     options = ExportOptions(axis_labels=("PC 1 (85%)", "PC 2 (11%)"))
     browser = open_page(write_page(tmp_path / "a.html", surface, (), options))
-    browser.resize(width, height)
     shown = "[...document.querySelectorAll('.axes .name')].filter((one) => !one.hidden).map((one) => one.textContent)"
-    for azimuth in (-104, -60, -20, 30, 120):
-        browser.act(f"turn({azimuth}, 40)")
-        assert sorted(browser.run(shown)) == ["PC 1 (85%)", "PC 2 (11%)"]
+    for width, height in ((800, 700), (390, 844)):
+        browser.resize(width, height)
+        for azimuth in (-104, -60, -20, 30, 120):
+            browser.act(f"turn({azimuth}, 40)")
+            assert sorted(browser.run(shown)) == ["PC 1 (85%)", "PC 2 (11%)"], (width, azimuth)
 
 
 @pytest.mark.parametrize(("count", "width", "height"), [
@@ -246,7 +246,7 @@ def test_page_texts_are_apart_and_inside(pages, count, width, height):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_text_has_contrast(pages, scheme):
-    browser = pages(2, 1400, 900, scheme)
+    browser = pages(2, 800, 700, scheme)
     elements = "h1, h2, label, output, select, button, .axes span, #bar span, small, p, th, td, summary, li"
     colours = browser.run(f"""[...document.querySelectorAll("{elements}")]
         .filter((e) => e.checkVisibility() && e.textContent.trim()).map((e) => {{
@@ -315,57 +315,61 @@ def test_page_colours_from_above_equal_the_bar(pages, width, height, scheme):
     assert not set(labels) & set(browser.run("current().texts")) - {"1", "0.5"}, "the vertical axis is hidden"
 
 
-def test_page_contour_lines_are_unbroken(pages):
+@pytest.mark.parametrize("view", [
+    "turn(30, 20)", "resetView(true)", *(pytest.param(view, marks=SLOW) for view in ("resetView()", "turn(-150, 55)")),
+])  # fmt: skip
+def test_page_contour_lines_are_unbroken(pages, view):
     browser = pages(1, 1400, 900)
     names = "[BEST, ...page.panels[0].paths.map(({ name }) => name)]"
-    for view in ("resetView()", "turn(30, 20)", "turn(-150, 55)", "resetView(true)"):
-        browser.act(f"{view}; change({{ contours: true, hidden: new Set({names}) }})")
-        lines = browser.picture()
-        browser.act("change({ contours: false })")
-        plain = browser.picture()
-        change = np.abs(lines - plain).max(-1)
-        near = np.max([np.roll(change, shift, axis) for axis in (0, 1) for shift in (-2, -1, 0, 1, 2)], axis=0)
-        seen = drawn = 0
-        for value in browser.run("current().values"):
-            radius = np.sqrt((value - 0.02) / 2)
-            if radius < 0.15:  # within two cells of the minimum the interpolated line is no circle
-                continue
-            angles = np.linspace(0, 2 * np.pi, 120)
-            ring = np.stack([0.2 + radius * np.cos(angles), -0.1 + radius * np.sin(angles)], -1)
-            ring = ring[(np.abs(ring) < 0.98).all(1)]
-            if not len(ring):
-                continue
-            pixels = positions(browser, 0, ring)
-            x, y = pixels[np.isfinite(pixels[:, 0])].astype(int).T
-            seen += len(x)
-            if not len(x):
-                continue
-            found = near[y, x] > 0.02
-            drawn += found.sum()
-            assert found.mean() > 0.8, (view, value)
-        assert seen > 300
-        assert drawn > 0.96 * seen, view  # where a wall is seen edge-on, lines fade
+    browser.act(f"{view}; change({{ contours: true, hidden: new Set({names}) }})")
+    lines = browser.picture()
+    browser.act("change({ contours: false })")
+    plain = browser.picture()
+    change = np.abs(lines - plain).max(-1)
+    near = np.max([np.roll(change, shift, axis) for axis in (0, 1) for shift in (-2, -1, 0, 1, 2)], axis=0)
+    seen = drawn = 0
+    for value in browser.run("current().values"):
+        radius = np.sqrt((value - 0.02) / 2)
+        if radius < 0.15:  # within two cells of the minimum the interpolated line is no circle
+            continue
+        angles = np.linspace(0, 2 * np.pi, 120)
+        ring = np.stack([0.2 + radius * np.cos(angles), -0.1 + radius * np.sin(angles)], -1)
+        ring = ring[(np.abs(ring) < 0.98).all(1)]
+        if not len(ring):
+            continue
+        pixels = positions(browser, 0, ring)
+        x, y = pixels[np.isfinite(pixels[:, 0])].astype(int).T
+        seen += len(x)
+        if not len(x):
+            continue
+        found = near[y, x] > 0.02
+        drawn += found.sum()
+        assert found.mean() > 0.8, (view, value)
+    assert seen > 300
+    assert drawn > 0.96 * seen, view  # where a wall is seen edge-on, lines fade
 
 
-def test_page_paths_do_not_vanish(pages):
+@pytest.mark.parametrize("view", [
+    "turn(120, 10)", "resetView(true)", *(pytest.param(view, marks=SLOW) for view in ("resetView()", "turn(30, 20)")),
+])  # fmt: skip
+def test_page_paths_do_not_vanish(pages, view):
     browser = pages(1, 1400, 900)
-    for view in ("resetView()", "turn(30, 20)", "turn(120, 10)", "resetView(true)"):
-        browser.act(f"{view}; change({{ contours: false, hidden: new Set(['adam', BEST]) }})")
-        left, top, *_ = plot_box(browser, 0)
-        picture = browser.picture()
-        is_red = np.linalg.norm(picture - (0.89, 0.10, 0.11), axis=-1) < 0.35
-        shifts = itertools.product(range(-6, 7, 2), repeat=2)
-        red = np.max([np.roll(is_red, shift, (0, 1)) for shift in shifts], axis=0)
-        points = browser.run(
-            "drape(page.panels[0].paths[0], views[0].field(), Infinity, 3).flat()"
-            ".map(({ x, y, h }) => views[0].project(views[0].position(x, y, h)).slice(0, 2))"
-        )
-        points = np.array(points)
-        # The star at the end covers more than its line.
-        points = points[np.linalg.norm(points - points[-1], axis=1) > 14]
-        x, y = (points + np.array([left, top])).astype(int).T
-        assert len(x) > 60
-        assert red[y, x].all(), view
+    browser.act(f"{view}; change({{ contours: false, hidden: new Set(['adam', BEST]) }})")
+    left, top, *_ = plot_box(browser, 0)
+    picture = browser.picture()
+    is_red = np.linalg.norm(picture - (0.89, 0.10, 0.11), axis=-1) < 0.35
+    shifts = itertools.product(range(-6, 7, 2), repeat=2)
+    red = np.max([np.roll(is_red, shift, (0, 1)) for shift in shifts], axis=0)
+    points = browser.run(
+        "drape(page.panels[0].paths[0], views[0].field(), Infinity, 3).flat()"
+        ".map(({ x, y, h }) => views[0].project(views[0].position(x, y, h)).slice(0, 2))"
+    )
+    points = np.array(points)
+    # The star at the end covers more than its line.
+    points = points[np.linalg.norm(points - points[-1], axis=1) > 14]
+    x, y = (points + np.array([left, top])).astype(int).T
+    assert len(x) > 60
+    assert red[y, x].all(), view
 
 
 # Content -------------------------------------------------------------------------------------------------------------

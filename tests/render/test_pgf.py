@@ -122,8 +122,15 @@ def compiled(engine, name, size, folder):
     return done.stdout
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("kind", ["both", "heat", "curve"])
+@pytest.mark.parametrize(
+    ("engine", "kind"),
+    [
+        # Every engine once, and every kind with the first engine.
+        pytest.param(engine, kind, marks=() if kind == "both" or engine == ENGINES[0] else pytest.mark.slow)
+        for kind in ("both", "heat", "curve")
+        for engine in ENGINES
+    ],
+)
 def test_latex_has_no_warnings(contour, engine, kind, tmp_path):
     if kind == "curve":
         x = np.linspace(-1, 2, 7)

@@ -27,6 +27,8 @@ def load():
 
 
 references = load()
+QUICK = ("contour", "curve", "scene-pair")
+"""Figures of each kind on which the distance is tried; with scripts/test slow it is tried on the others."""
 FLAT = tuple(name for name in references.FIGURES if not name.startswith("scene"))
 
 
@@ -36,6 +38,14 @@ def same_matplotlib():
     made = references.MADE_WITH.read_text().split()[1]
     if made != matplotlib.__version__:
         pytest.skip(f"the reference images need matplotlib {made}, this is {matplotlib.__version__}")
+
+
+def figures(*names, quick=QUICK):
+    """Return parameters: the quick figures, and the others among ``names``, which take longer than they are worth."""
+    marks = {name: [] if name in quick else [pytest.mark.slow] for name in names}
+    return [
+        pytest.param(name, marks=[*marks[name], *([] if name in FLAT else [pytest.mark.rendering])]) for name in names
+    ]
 
 
 def image(name):
@@ -83,11 +93,11 @@ HARMLESS = {
 
 @pytest.mark.parametrize("what", HARMLESS)
 def test_distance_ignores_invisible_changes(what):
-    for name in ("contour", "contour-path", "curve", "scene-path"):
+    for name in ("contour-path", "scene-path"):
         assert references.distance(HARMLESS[what](image(name)), image(name)) < references.TOLERANCE, name
 
 
-@pytest.mark.parametrize("name", FLAT)
+@pytest.mark.parametrize("name", figures(*FLAT, quick=("contour-path", "curve")))
 def test_distance_ignores_antialiasing(name, tmp_path):
     """Average sixteen samples per pixel: unlike the antialiasing of any version of FreeType or Agg."""
     with references.unhinted():
@@ -107,7 +117,7 @@ def roll_ticks(figure):
     ax.set_xticks(ax.get_xticks(), [*texts[1:], texts[0]])
 
 
-@pytest.mark.parametrize("name", FLAT)
+@pytest.mark.parametrize("name", figures(*FLAT))
 def test_distance_detects_shifted_tick_labels(name):
     assert away(name, roll_ticks) > 1.4 * references.TOLERANCE
 
@@ -124,7 +134,7 @@ def test_distance_detects_missing_or_moved_label():
     assert away("curve", beside) > 1.4 * references.TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["contour-path", "heat", "panel", "spread"])
+@pytest.mark.parametrize("name", figures("contour-path", "heat", "panel", "spread", quick=("heat", "spread")))
 def test_distance_detects_other_colour_map(name, monkeypatch):
     # The most similar colour maps.
     monkeypatch.setattr(style, "_COLOUR_MAPS", {**style._COLOUR_MAPS, "loss": "cividis", "spread": "inferno"})
@@ -148,9 +158,7 @@ def test_distance_detects_missing_path_in_scene(needs_gl, monkeypatch):
     assert away("scene-path") > 1.4 * references.TOLERANCE
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in FLAT else pytest.mark.rendering) for name in references.FIGURES]
-)
+@pytest.mark.parametrize("name", figures(*references.FIGURES))
 def test_distance_detects_shifted_values(name, request, monkeypatch):
     if name not in FLAT:
         request.getfixturevalue("needs_gl")

@@ -25,6 +25,7 @@ from landscape.surface.surface import DONE, PENDING, Surface
 
 SMALL = {"size": (420, 320), "supersampling": 1.0, "floor": True, "height": panel.HEIGHT}
 LOG = Scale("log", 0.01, 100.0)
+SLOW = pytest.mark.slow
 PLATE = np.array(to_rgba(floor_colour("white"))) * 255
 
 
@@ -81,8 +82,16 @@ def level(value, n=15, status=None):
     return Surface((axis, axis), {"train_loss": values}, np.ones((n, n), np.uint8) if status is None else status)
 
 
-@pytest.mark.parametrize("view", ["top", "front", "20,50"])
-@pytest.mark.parametrize("value", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize(
+    ("value", "view"),
+    [
+        pytest.param(
+            value, view, marks=() if (value, view) in ((0.1, "top"), (1.0, "front"), (10.0, "20,50")) else SLOW
+        )
+        for value in (0.1, 1.0, 10.0)
+        for view in ("top", "front", "20,50")
+    ],
+)
 def test_shading_keeps_colour_of_level_ground(pixels, value, view):
     _, (image,), camera = pixels(level(value), scale=Scale("log", 0.01, 100.0), view=view, levels=2)
     z = panel.HEIGHT * (np.log10(value) + 2) / 4
@@ -159,7 +168,7 @@ def test_minimum_line_width(pixels, slope, walk, monkeypatch):
     assert len(small) >= 6
     assert min(small) >= least > actors._FINE
     radii.clear()
-    pixels(slope(), [walk([(0, 0.1), (1, 0.8)])], size=(2400, 1800), levels=30)
+    pixels(slope(), [walk([(0, 0.1), (1, 0.8)])], size=(1800, 1350), levels=30)
     assert min(radii) == actors._FINE
     assert len(radii) == len(small)
 
@@ -216,8 +225,12 @@ LONG = ("filter-normalized direction 1", "towards checkpoint-000200 of run 7")
         (1, {"size": (700, 700), "style": "slide"}),
         (1, {"size": (800, 600), "axis_labels": LONG, "metric": "train_loss_stderr"}),
         (2, {"size": (1100, 480), "axis_labels": LONG}),
-        (3, {"size": (1500, 480)}),
-        *((1, {"size": (800, 600), "view": view}) for view in ("0,35", "90,20", "-5,35", "-92,50", "175,15", "-12,30")),
+        pytest.param(3, {"size": (1500, 480)}, marks=SLOW),
+        *((1, {"size": (800, 600), "view": view}) for view in ("0,35", "-92,50")),
+        *(
+            pytest.param(1, {"size": (800, 600), "view": view}, marks=SLOW)
+            for view in ("90,20", "-5,35", "175,15", "-12,30")
+        ),
     ],
 )
 def test_text_neither_overlaps_nor_leaves_figure(pixels, slope, walk, count, options):
@@ -241,7 +254,9 @@ def test_text_neither_overlaps_nor_leaves_figure(pixels, slope, walk, count, opt
         assert not overlap(at_a, at_b), (a, b)
 
 
-@pytest.mark.parametrize("view", ["0,35", "90,35", "4,35", "-4,35", "-176,20", "-86,50", "-60,30"])
+@pytest.mark.parametrize(
+    "view", ["0,35", "-4,35", "-176,20", "-60,30", *(pytest.param(v, marks=SLOW) for v in ("90,35", "4,35", "-86,50"))]
+)
 def test_axis_text_is_off_surface(pixels, slope, walk, view):
     figure, _, _ = pixels(slope(), [walk([(0, 0), (5, 5)])], size=(800, 600), view=view)
     figure.draw_without_rendering()

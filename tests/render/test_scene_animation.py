@@ -21,6 +21,7 @@ from landscape.render.scenes.scene import draw_annotations, draw_axes, join_pane
 from landscape.render.scenes.vtk_scene import VTKScene, marker_position
 
 SMALL = {"size": (420, 360), "supersampling": 1.0}
+TINY = {"size": (260, 220), "supersampling": 1.0, "view": "-60,30"}
 WAY = [(0.0, 0.9), (0.4, 0.5), (0.6, 0.6), (1.2, 0.1)]
 
 
@@ -133,7 +134,7 @@ def expected_ball(scene, x, y):
 
 @pytest.mark.parametrize("step", [0, 10, 20, 30, 3, 14.5, 17, 29.999])
 def test_marker_position_is_linear_between_checkpoints(slope, walk, step):
-    scene = scene_of(slope(), [walk(WAY)])
+    scene = scene_of(slope(), [walk(WAY)], view="-60,30")
     (path,) = scene.panels[0].paths
     low = min(int(step // 10), 2)
     part = step / 10 - low
@@ -158,7 +159,7 @@ def test_paths_share_steps(slope, walk):
 
 
 def test_truncated_segment_is_prefix_of_path(slope, walk):
-    scene = scene_of(slope(), [walk(WAY)])
+    scene = scene_of(slope(), [walk(WAY)], view="-60,30")
     (segment,) = scene.panels[0].paths[0].segments
     for t in (0.0, 0.7, 1.0, 2.3):
         reached = segment.truncated(t)
@@ -229,12 +230,12 @@ def test_rendered_orbit_loops(needs_gl, two):
 
 
 def test_frames_are_reproducible_and_independent(needs_gl, two):
-    frames = plan_frames(0.0, (0.0, 30.0), turn=None, seconds=1, fps=5, hold=0.4)
-    once = list(render_frames(scene_of(**two, animated=True, **SMALL), frames))
-    again = list(render_frames(scene_of(**two, animated=True, **SMALL), frames))
+    frames = plan_frames(0.0, (0.0, 30.0), turn=None, seconds=1, fps=4, hold=0.3)
+    once = list(render_frames(scene_of(**two, animated=True, **TINY), frames))
+    again = list(render_frames(scene_of(**two, animated=True, **TINY), frames))
     for one, other in zip(once, again, strict=True):
         np.testing.assert_array_equal(one, other)
-    (alone,) = render_frames(scene_of(**two, animated=True, **SMALL), frames[2:3])
+    (alone,) = render_frames(scene_of(**two, animated=True, **TINY), frames[2:3])
     np.testing.assert_array_equal(alone, once[2])
 
 
@@ -242,15 +243,15 @@ def test_no_vtk_objects_remain_after_animation(needs_gl, two):
     def count():
         return sum(issubclass(type(thing), vtkObjectBase) for thing in gc.get_objects())
 
-    frames = plan_frames(0.0, (0.0, 30.0), turn=40.0, seconds=1, fps=4, hold=0.4)
-    list(render_frames(scene_of(**two, animated=True, **SMALL), frames))
+    frames = plan_frames(0.0, (0.0, 30.0), turn=40.0, seconds=1, fps=3, hold=0.4)
+    list(render_frames(scene_of(**two, animated=True, **TINY), frames))
     gc.collect()
     before = count()
     gc.disable()  # objects must be deleted by reference counting alone
     try:
-        list(render_frames(scene_of(**two, animated=True, **SMALL), frames))
+        list(render_frames(scene_of(**two, animated=True, **TINY), frames))
         assert count() == before
-        broken_off = render_frames(scene_of(**two, animated=True, **SMALL), frames)
+        broken_off = render_frames(scene_of(**two, animated=True, **TINY), frames)
         next(broken_off)
         assert count() > before
         broken_off.close()
@@ -309,9 +310,9 @@ def test_default_motion(needs_gl, two, monkeypatch, tmp_path):
     monkeypatch.setattr(animation, "plan_frames", plan_frames)
     monkeypatch.setattr(animation, "render_frames", lambda scene, frames: [np.zeros((4, 4, 4), np.uint8)])
     for more in ({}, {"orbit": True}, {"orbit": True, "descent": True}, {"turn": 30.0}, {"descent": True}):
-        animate_scene(**two, path=tmp_path / "a", **more)
-    animate_scene(two["surfaces"], path=tmp_path / "a")
-    animate_scene(two["surfaces"], path=tmp_path / "a", turn=90.0)
+        animate_scene(**two, path=tmp_path / "a", view="-60,30", **more)
+    animate_scene(two["surfaces"], path=tmp_path / "a", view="-60,30")
+    animate_scene(two["surfaces"], path=tmp_path / "a", view="-60,30", turn=90.0)
     run = (0.0, 30.0)
     assert planned == [(run, None), (None, 360), (run, 60), (run, 30), (run, None), (None, 360), (None, 90)]
 

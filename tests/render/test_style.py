@@ -112,7 +112,7 @@ def test_figure_carries_style() -> None:
     assert figure.get_size_inches() == pytest.approx((size.width, size.height))
     assert {label.get_fontsize() for label in ax.get_xticklabels()} == {size.small}
     assert ax.xaxis.label.get_fontsize() == size.font
-    assert ax.get_xticklabels()[0].get_fontfamily() == ["serif"]
+    assert ax.get_xticklabels()[0].get_fontfamily() == ["serif", "DejaVu Sans"]  # for letters that the first lacks
     # The fonts of mathematics are looked up when it is drawn.
     outside = pixels(figure)
     with figure.style():

@@ -23,7 +23,14 @@ from landscape.surface.surface import DONE, FAILED, PENDING, Surface
 from landscape.workflows.figures import PlotOptions, plot, render_scene
 
 STEPS = (0, 10, 40)
-SMALL = {"size": (420, 360), "supersampling": 1.0}
+SIDE = "-60,30"
+"""A view that need not be searched for."""
+SMALL = {"size": (300, 260), "supersampling": 1.0, "view": SIDE}
+
+
+def film(surface, trajectories=(), interpolate=True, **options):
+    options = SceneOptions(**{"view": SIDE, **options})
+    return compose(surface, trajectories, options, animated=True, interpolate=interpolate)
 
 
 @pytest.fixture
@@ -48,10 +55,10 @@ def path_of(walk, points=((0.6, 0.2), (0.3, -0.1), (0.1, 0.4), (0.05, 0.1), (0.0
 
 
 def test_film_shows_measured_surfaces_at_checkpoints(through):
-    scene = compose(through(), animated=True, options=SceneOptions(height=0.5))
+    scene = film(through(), height=0.5)
     (relief,) = scene.reliefs
     for step in STEPS:
-        alone = compose(through().for_step(step), options=SceneOptions(scale=scene.scale, height=0.5))
+        alone = compose(through().for_step(step), options=SceneOptions(scale=scene.scale, height=0.5, view=SIDE))
         (panel,) = scene.at(step).panels
         np.testing.assert_array_equal(panel.field.heights, alone.panels[0].field.heights)
         assert panel.box == alone.panels[0].box
@@ -62,13 +69,13 @@ def test_film_shows_measured_surfaces_at_checkpoints(through):
     assert scene.scale.vmin == pytest.approx(0.01)
     assert scene.scale.vmax == through().values["train_loss"].max()
     assert "interpolated between 3 checkpoints" in scene.note
-    held = compose(through(), animated=True, interpolate=False)
+    held = film(through(), interpolate=False)
     assert held.at(39.9).panels[0] is held.reliefs[0].keyframes[1]
     assert "interpolated" not in held.note
 
 
 def test_one_scale_and_one_box_in_all_frames(through):
-    scene = compose(through((1e4, 0.1, 0.01)), animated=True)
+    scene = film(through((1e4, 0.1, 0.01)))
     first, last = through((1e4, 0.1, 0.01)).values["train_loss"][[0, 2]]
     assert (scene.scale.vmin, scene.scale.vmax) == pytest.approx((last.min(), first.max())), (
         "the lowest, and the highest"
@@ -85,14 +92,14 @@ def test_frames_differ_where_surfaces_do(through, needs_gl):
     still = through((0.1, 0.1, 0.1), (0, 10, 40))
     still = replace(still, values={"train_loss": np.stack([still.values["train_loss"][0]] * 3)})
     for surface, different in ((through(), True), (still, False)):
-        scene = replace(compose(surface, options=SceneOptions(**SMALL), animated=True), huds=())  # text differs anyway
-        images = list(render_frames(scene, [Frame(None, step) for step in (0.0, 5.0, 10.0, 40.0)]))
+        scene = replace(film(surface, **SMALL), huds=())  # text differs anyway
+        images = list(render_frames(scene, [Frame(None, step) for step in (0.0, 5.0, 40.0)]))
         assert all(np.array_equal(images[0], image) != different for image in images[1:])
 
 
 def test_every_moment_is_inside_the_frame(through):
     for turn in (False, True):
-        scene = compose(through(), options=SceneOptions(**SMALL), animated=True)
+        scene = film(through(), **SMALL)
         cameras = fit_orbit(scene, [0, 30, 60])[0] if turn else [fit_camera(scene)[0]]
         for camera in cameras:
             for panel in scene.keyframes[0]:
@@ -103,7 +110,7 @@ def test_every_moment_is_inside_the_frame(through):
 
 
 def test_display_of_step_epoch_and_loss(through):
-    (hud,) = compose(through(), animated=True).huds
+    (hud,) = film(through()).huds
     assert hud.texts(0) == ["step 0, epoch 0.0", "training loss:", "1"]
     assert hud.texts(25) == ["step 25, epoch 2.5", "training loss:", "0.1"]
     assert hud.texts(40) == ["step 40, epoch 4.0", "training loss:", "0.01"]
@@ -122,7 +129,7 @@ def test_paths_are_seen_from_the_checkpoint(through, walk):
     assert len(paths_from(surface, 10, [path, late])) == 1
     with pytest.raises(ValueError, match="projected onto its plane"):
         paths_from(surface, 10, [replace(path, displacement=path.displacement + 1)])
-    scene = compose(surface, [path], animated=True)
+    scene = film(surface, [path])
     for step in (10.0, 25.0, 40.0):
         end = scene.at(step).panels[0].paths[0].segments[-1].points[-1]
         np.testing.assert_allclose(end[:2], 0, atol=1e-12)
@@ -131,7 +138,7 @@ def test_paths_are_seen_from_the_checkpoint(through, walk):
 def test_holes_of_either_neighbour(through):
     surface = through()
     surface.status[1, 0, 0], surface.values["train_loss"][2, 4, 5] = FAILED, np.inf
-    scene = compose(surface, animated=True)
+    scene = film(surface)
     heights = scene.at(20.0).panels[0].field.heights
     assert np.isnan(heights[0, 0])
     assert np.isnan(heights[-1, -1])
@@ -146,7 +153,7 @@ def test_checkpoints_that_are_not_computed(through):
     assert drawable_steps(surface) == [0, 10]
     assert nearest_step(surface) == 10
     assert nearest_step(surface, 38) == 40
-    assert compose(surface, animated=True).reliefs[0].steps == [0, 10]
+    assert film(surface).reliefs[0].steps == [0, 10]
     assert len(plot(surface).axes) == 3
     surface.status[...] = PENDING
     with pytest.raises(ValueError, match="nothing to draw yet"):

@@ -38,7 +38,9 @@ def landscape(*arguments, wrapper=(), **environment):
     )  # fmt: skip
 
 
-@pytest.fixture(params=LIBRARIES)
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.slow if name == "EGL, GL and OSMesa" else ()) for name in LIBRARIES]
+)
 def hidden(request):
     """Return a function that runs a command without these libraries, in a mount namespace of its own."""
     unshare = shutil.which("unshare")
@@ -84,7 +86,11 @@ def test_plot_and_export_without_opengl(hidden, file, tmp_path):
         assert (done.returncode, done.stderr) == (0, f"{tmp_path / name}: written\n")
 
 
-@pytest.mark.parametrize("environment", [{}, {"DISPLAY": ":77"}, {"DISPLAY": "nowhere.invalid:0"}], ids=str)
+@pytest.mark.parametrize(
+    "environment",
+    [{}, {"DISPLAY": "nowhere.invalid:0"}, pytest.param({"DISPLAY": ":77"}, marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_render_output_with_opengl(needs_gl, environment, file, tmp_path):
     done = landscape("render", file, "--size", "200x150", "--out", tmp_path / "scene.png", **environment)
     assert (done.returncode, done.stdout) == (0, "")

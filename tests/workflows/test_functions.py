@@ -9,6 +9,7 @@ from landscape.functions.descent import RateSearch
 from landscape.surface.reading import read_surface
 from landscape.surface.trajectory_files import read_trajectories
 from landscape.sweep.grid import Axis
+from landscape.workflows import function_figures
 from landscape.workflows.figures import save_figure
 from landscape.workflows.function_figures import FunctionFigureOptions, animate_study, draw_study
 from landscape.workflows.functions import DescentOptions, list_functions, save_study, study_function
@@ -56,11 +57,12 @@ def test_figure_of_one_variable(hills, kind):
 
 
 @pytest.mark.rendering
-def test_relief(peaks):
+def test_relief(peaks, monkeypatch):
     from landscape.render.scenes.offscreen import can_draw
 
     if not can_draw():
         pytest.skip("no OpenGL library (EGL or OSMesa) to draw with")
+    monkeypatch.setattr(function_figures, "RELIEF_PIXELS", (480, 360))
     assert draw_study(peaks, "relief").get_size_inches()[0] > 1
 
 

@@ -51,7 +51,7 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4))
 plot(result.surface, paths, ax=left)
 plot(result.surface, paths, ax=right, options=PlotOptions(metrics=("train_acc",)))
 save_figure(figure, "figure.png")
-scene = render_scene("surface.h5", "paths.h5", SceneOptions(size=(640, 480)))
+scene = render_scene("surface.h5", "paths.h5", SceneOptions(size=(480, 360)))
 save_figure(scene, "scene.png", scene.dpi)
 export("page.html", "surface.h5", "paths.h5", ExportOptions(metric="train_loss"))
 print(info("surface.h5"))
@@ -65,7 +65,7 @@ COMMANDS = [
     ["trajectory", "sgd", "adam", "--plane", "pca", "--out", "plane.h5"],
     ["surface", "sgd", "--directions", "plane.h5", "--x", "auto:7", "--y", "auto:6", "--bn", "recalibrate"],
     ["trajectory", "sgd", "adam", "--plane", "surface.h5", "--attach", "--out", "paths.h5"],
-    ["render", "surface.h5", "--trajectory", "paths.h5", "--size", "640x480", "--out", "scene.png"],
+    ["render", "surface.h5", "--trajectory", "paths.h5", "--size", "480x360", "--out", "scene.png"],
     ["export", "surface.h5", "--trajectory", "paths.h5", "--metric", "train_loss", "--out", "page.html"],
     ["info", "surface.h5"],
     ["check", "surface.h5"],
