@@ -69,7 +69,7 @@ def mlp():
     return build_mlp
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def conftest_path():
     return Path(__file__)
 

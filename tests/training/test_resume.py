@@ -46,11 +46,11 @@ def test_resume_after_stop_is_bit_equal(name, at, convnet, tmp_path, assert_equa
 
 
 CHILD = """
-import importlib.util, os, signal, sys
+import importlib.util, json, os, signal, sys
 import torch
 
 torch.set_num_threads(1)
-conftest, out, optimizer, where, count = sys.argv[1:]
+conftest, cases = sys.argv[1], json.loads(sys.argv[2])
 spec = importlib.util.spec_from_file_location("problems", conftest)
 problems = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(problems)
@@ -58,55 +58,70 @@ spec.loader.exec_module(problems)
 from landscape._utils import files
 from landscape.training import TrainingSettings, train, trainer
 
-trainer._SECONDS_BETWEEN_STATES = -1.0 if where == "state" else 1e9
+settings = TrainingSettings(epochs=4, batch_size=16, schedule="cosine", checkpoint_every=2, checkpoint_steps=5)
 calls = 0
 
-def die_at_last(*args):
-    global calls
-    calls += 1
-    if calls == int(count):
-        os.kill(os.getpid(), signal.SIGKILL)
+def train_until_killed(out, optimizer, where, count):
+    def die_at_last(*args):
+        global calls
+        calls += 1
+        if calls == count:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-progress = None
-if where == "step":
-    progress = die_at_last
-elif where == "write":
-    replace = os.replace
-    os.replace = lambda *paths: die_at_last() or replace(*paths)
-else:
-    fsync = os.fsync
-    os.fsync = lambda handle: die_at_last() or fsync(handle)
+    trainer._SECONDS_BETWEEN_STATES = -1.0 if where == "state" else 1e9
+    progress = None
+    if where == "step":
+        progress = die_at_last
+    elif where == "write":
+        replace = os.replace
+        os.replace = lambda *paths: die_at_last() or replace(*paths)
+    else:
+        fsync = os.fsync
+        os.fsync = lambda handle: die_at_last() or fsync(handle)
+    train(problems.build_convnet(), optimizer, settings, out, progress=progress)
 
-settings = TrainingSettings(epochs=4, batch_size=16, schedule="cosine", checkpoint_every=2, checkpoint_steps=5)
-train(problems.build_convnet(), optimizer, settings, out, progress=progress)
+codes = []
+for case in cases:  # each in a process of its own, which has no libraries to import
+    child = os.fork()
+    if child == 0:
+        train_until_killed(*case)
+        os._exit(0)
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(json.dumps(codes))
 """
+KILLS = [
+    ("samsgrad:lr=0.01", "step", 9),  # inside an epoch: calls are those before the first step and after each
+    ("sgd:lr=0.1,momentum=0.9", "step", 7),  # at the end of an epoch
+    ("lbfgs:lr=0.1,max_iter=4", "write", 8),  # with a file written, but not yet in its place
+    ("adam:lr=0.01", "state", 25),  # at whatever file, with a state kept at every step
+]
+
+
+@pytest.fixture(scope="module")
+def killed_runs(conftest_path, tmp_path_factory):
+    """The directories of runs that were killed, by what :data:`KILLS` says."""
+    folders = {kill: tmp_path_factory.mktemp("killed") / "part" for kill in KILLS}
+    cases = json.dumps([[str(folder), *kill] for kill, folder in folders.items()])
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(conftest_path), cases],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == [-signal.SIGKILL] * len(KILLS), done.stderr
+    return folders
 
 
 @pytest.mark.process
-@pytest.mark.parametrize(
-    ("optimizer", "where", "count"),
-    [
-        ("samsgrad:lr=0.01", "step", 9),  # inside an epoch: calls are those before the first step and after each
-        ("sgd:lr=0.1,momentum=0.9", "step", 7),  # at the end of an epoch
-        ("lbfgs:lr=0.1,max_iter=4", "write", 8),  # with a file written, but not yet in its place
-        ("adam:lr=0.01", "state", 25),  # at whatever file, with a state kept at every step
-    ],
-)
-def test_resume_after_kill_is_bit_equal(optimizer, where, count, convnet, conftest_path, tmp_path, assert_equal_runs):
-    child = subprocess.run(
-        [sys.executable, "-c", CHILD, str(conftest_path), str(tmp_path / "part"), optimizer, where, str(count)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=120,
-    )
-    assert child.returncode == -signal.SIGKILL
-    killed = Run.open(tmp_path / "part")
+@pytest.mark.parametrize("kill", KILLS, ids=lambda kill: f"{kill[0].partition(':')[0]}-{kill[1]}")
+def test_resume_after_kill_is_bit_equal(kill, killed_runs, convnet, tmp_path, assert_equal_runs):
+    (optimizer, where, _), folder = kill, killed_runs[kill]
+    killed = Run.open(folder)
     assert not killed.finished
     assert where != "write" or len(list(killed.path.rglob("*.part"))) == 1
     assert killed.saved_steps
     for step in killed.saved_steps:
         killed.load(step)  # whatever has a checkpoint's name is whole
     assert killed.record.sessions[-1].ended is None
-    again = train(convnet(), optimizer, SETTINGS, tmp_path / "part")
+    again = train(convnet(), optimizer, SETTINGS, folder)
     assert again.record.sessions[-1].from_step < STEPS
     if where == "state":
         assert again.record.sessions[-1].from_step % 3 != 0, "a state from inside an epoch was meant"
