@@ -78,7 +78,6 @@ def test_trust_reaches_ranks(folder):
     assert main(["surface", "run", "--x", "-1:1:3", "--ranks", "2"]) == 1
     assert not Path("ran").exists()
     assert main(["surface", "run", "--x", "-1:1:3", "--ranks", "2", "--trust"]) == 0
-    assert main(["surface", "run", "--x", "-1:1:3", "--problem", "mine.py:problem", "--out", "b.h5"]) == 0
 
 
 def test_hostile_record(folder, capsys):

@@ -44,7 +44,8 @@ NAMES = [name for name in models.names() if not (name.startswith("wrn") and ("_4
 
 # The blocks of other networks repeated, in most of this file's time; or compared with the module in test_engine.py.
 DEEPER = {f"resnet{depth}{kind}" for depth in (34, 101, 152, 56, 110) for kind in ("", "_noshort")} | {
-    "resnet18", "resnet50_noshort", "resnet32_noshort", "resnet44_noshort", "wrn56_2", "wrn110_2_noshort",
+    "densenet121", "resnet18", "resnet50_noshort", "resnet32_noshort", "resnet44_noshort", "wrn56_2",
+    "wrn110_2_noshort",
 }  # fmt: skip
 
 

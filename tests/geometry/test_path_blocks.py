@@ -191,11 +191,11 @@ from landscape.geometry.plane import Plane
 from landscape.training.checkpoint import load_checkpoint, save_checkpoint
 folder, size, draw = sys.argv[1], 6_000_000, torch.Generator().manual_seed(0)
 now = torch.zeros(size)
-for i in range(14):
+for i in range(10):
     save_checkpoint(f"{folder}/{i}.pt", {"w": now}, step=i, epoch=0)
     now = now + torch.randn(size, generator=draw)
 layout = Weights({"w": now})
-loaders = [lambda i=i: layout.select(load_checkpoint(f"{folder}/{i}.pt").state_dict) for i in range(14)]
+loaders = [lambda i=i: layout.select(load_checkpoint(f"{folder}/{i}.pt").state_dict) for i in range(10)]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 plane = Plane(layout, tuple(principal_directions(layout, loaders)))
 plane.project_each(loaders)

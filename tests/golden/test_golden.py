@@ -341,7 +341,16 @@ def test_check(here, expected, exact, name):
         assert any("repeat" in line for line in found[1:]), "expected the network to be rebuilt"
 
 
-@pytest.mark.parametrize("name", SURFACES)
+# What they hold is drawn as that of other files, and their contents are compared by the tests above and below.
+DRAWN_LIKE_OTHERS = {
+    "paired.h5", "to.h5", "bfloat16.h5", "plugin.h5", "square.h5", "seeds-stopped.h5", "adaptive-killed.h5",
+    "above-stopped.h5", "paired-stopped.h5", "bfloat16-stopped.h5", "to-stopped.h5", "on-pca-stopped.h5", "shard-1.h5",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in DRAWN_LIKE_OTHERS else n for n in SURFACES]
+)
 def test_plot(read_only, tmp_path, name):
     code, _, err = landscape("plot", name, "--dpi", 40, "--out", tmp_path / "figure.png")
     assert code == 0, err

@@ -240,8 +240,15 @@ GRAPHS = [
 ]
 
 
-@pytest.mark.parametrize("kind", GRAPHS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+# Another precision converts dense and sparse tensors; all formats of the latter in the same way as one of each.
+BEYOND = {"sparse graph, not stored", "compressed columns", "compressed, not stored"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [(kind, "float32") for kind in GRAPHS]
+    + [pytest.param(kind, "float64", marks=pytest.mark.slow if kind in BEYOND else ()) for kind in GRAPHS],
+)
 @pytest.mark.filterwarnings("ignore:Sparse CS. tensor:UserWarning")
 def test_network_on_one_graph(kind, dtype, spec, tmp_path):
     if kind == "compressed attribute" and dtype == "float64":
