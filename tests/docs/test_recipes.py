@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MAX_LINES = 25
 """Without blank lines, which the formatter sets."""
 SMALLER = (
-    (r"(-?[\d.]+:-?[\d.]+):\d+", r"\1:5"),  # points of an axis
-    (r"(auto):\d+", r"\1:5"),
+    (r"(-?[\d.]+:-?[\d.]+):\d+", r"\1:4"),  # points of an axis
+    (r"(auto):\d+", r"\1:4"),
     (r"(--epochs )\d+", r"\g<1>4"),
     (r"(--(?:steps|ranks|checkpoint-every) )\d+", r"\g<1>1"),
     (r"(\b(?:num_train_|max_)?(?:epochs|steps) ?:?= ?)\d+", r"\g<1>2"),

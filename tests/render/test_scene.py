@@ -23,7 +23,8 @@ from landscape.render.scenes.vtk_scene import floor_colour
 from landscape.render.style import colour_map
 from landscape.surface.surface import DONE, PENDING, Surface
 
-SMALL = {"size": (420, 320), "supersampling": 1.0, "floor": True, "height": panel.HEIGHT}
+SMALL = {"size": (420, 320), "supersampling": 1.0, "floor": True, "height": panel.HEIGHT, "view": "-60,30"}
+"""With a view that need not be searched for."""
 LOG = Scale("log", 0.01, 100.0)
 SLOW = pytest.mark.slow
 PLATE = np.array(to_rgba(floor_colour("white"))) * 255
@@ -219,7 +220,7 @@ LONG = ("filter-normalized direction 1", "towards checkpoint-000200 of run 7")
 @pytest.mark.parametrize(
     ("count", "options"),
     [
-        (1, {"size": (800, 600)}),
+        (1, {"size": (800, 600), "view": None}),
         (1, {"size": (650, 540), "style": "column", "view": "30,30"}),
         (1, {"size": (800, 600), "view": "top", "metric": "train_acc"}),
         (1, {"size": (700, 700), "style": "slide"}),

@@ -20,19 +20,21 @@ from landscape.render.scenes.options import Motion, SceneOptions
 from landscape.render.scenes.scene import draw_annotations, draw_axes, join_panels
 from landscape.render.scenes.vtk_scene import VTKScene, marker_position
 
+VIEW = {"view": "-60,30"}
+"""A view that need not be searched for."""
 SMALL = {"size": (420, 360), "supersampling": 1.0}
-TINY = {"size": (260, 220), "supersampling": 1.0, "view": "-60,30"}
+TINY = {"size": (260, 220), "supersampling": 1.0}
 WAY = [(0.0, 0.9), (0.4, 0.5), (0.6, 0.6), (1.2, 0.1)]
 
 
 def scene_of(surfaces, trajectories=(), animated=False, **options):
-    return compose(surfaces, trajectories, SceneOptions(**options), animated=animated, still=False)
+    return compose(surfaces, trajectories, SceneOptions(**{**VIEW, **options}), animated=animated, still=False)
 
 
 def animate_scene(surfaces, trajectories=(), path="", progress=None, **options):
     motion = {field.name: options.pop(field.name) for field in fields(Motion) if field.name in options}
     return animation.animate_scene(
-        surfaces, trajectories, path, SceneOptions(**options), Motion(**motion), progress=progress
+        surfaces, trajectories, path, SceneOptions(**{**VIEW, **options}), Motion(**motion), progress=progress
     )
 
 
@@ -134,7 +136,7 @@ def expected_ball(scene, x, y):
 
 @pytest.mark.parametrize("step", [0, 10, 20, 30, 3, 14.5, 17, 29.999])
 def test_marker_position_is_linear_between_checkpoints(slope, walk, step):
-    scene = scene_of(slope(), [walk(WAY)], view="-60,30")
+    scene = scene_of(slope(), [walk(WAY)])
     (path,) = scene.panels[0].paths
     low = min(int(step // 10), 2)
     part = step / 10 - low
@@ -159,7 +161,7 @@ def test_paths_share_steps(slope, walk):
 
 
 def test_truncated_segment_is_prefix_of_path(slope, walk):
-    scene = scene_of(slope(), [walk(WAY)], view="-60,30")
+    scene = scene_of(slope(), [walk(WAY)])
     (segment,) = scene.panels[0].paths[0].segments
     for t in (0.0, 0.7, 1.0, 2.3):
         reached = segment.truncated(t)
@@ -295,7 +297,7 @@ def test_animate_several_surfaces_to_gif_and_folder(needs_gl, slope, walk, tmp_p
 def test_animate_with_different_numbers_of_paths(needs_gl, slope, walk, tmp_path):
     surfaces, paths = [slope(name="one"), slope(name="other")], [[walk(WAY), walk(WAY[::-1], "b")], [walk(WAY)]]
     folder = animate_scene(
-        surfaces, paths, tmp_path / "a", size=(600, 330), supersampling=1.0, seconds=0.5, fps=4, hold=0.1
+        surfaces, paths, tmp_path / "a", size=(400, 240), supersampling=1.0, seconds=0.5, fps=4, hold=0.1
     )
     assert len(list(folder.iterdir())) == 2
 
@@ -310,9 +312,9 @@ def test_default_motion(needs_gl, two, monkeypatch, tmp_path):
     monkeypatch.setattr(animation, "plan_frames", plan_frames)
     monkeypatch.setattr(animation, "render_frames", lambda scene, frames: [np.zeros((4, 4, 4), np.uint8)])
     for more in ({}, {"orbit": True}, {"orbit": True, "descent": True}, {"turn": 30.0}, {"descent": True}):
-        animate_scene(**two, path=tmp_path / "a", view="-60,30", **more)
-    animate_scene(two["surfaces"], path=tmp_path / "a", view="-60,30")
-    animate_scene(two["surfaces"], path=tmp_path / "a", view="-60,30", turn=90.0)
+        animate_scene(**two, path=tmp_path / "a", **more)
+    animate_scene(two["surfaces"], path=tmp_path / "a")
+    animate_scene(two["surfaces"], path=tmp_path / "a", turn=90.0)
     run = (0.0, 30.0)
     assert planned == [(run, None), (None, 360), (run, 60), (run, 30), (run, None), (None, 360), (None, 90)]
 

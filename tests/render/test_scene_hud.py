@@ -14,7 +14,7 @@ WAY = [(0.0, 0.9), (0.4, 0.5), (0.6, 0.6), (1.2, 0.1)]
 
 
 def scene_of(surfaces, trajectories=(), animated=False, **options):
-    return compose(surfaces, trajectories, SceneOptions(**options), animated=animated)
+    return compose(surfaces, trajectories, SceneOptions(**{"view": "-60,30", **options}), animated=animated)
 
 
 def test_path_parameter(walk):
