@@ -36,15 +36,8 @@ def assert_same_values(one, other):
         assert np.array_equal(values, other.values[name], equal_nan=True), name
 
 
-def test_three_ranks_give_the_bits_of_one(surface, run, tmp_path):
-    done = under_mpiexec(3, "surface", run, *GRID, "--out", tmp_path / "s.h5")
-    assert done.returncode == 0, done.stderr
-    assert_same_values(surface, tmp_path / "s.h5")
-    assert done.stderr.count("complete") == 1, "only the root speaks"
-    assert done.stderr.startswith("3 ranks with 1 thread each on the CPU: 12 points")
-
-
 COMMANDS = {
+    "grid": ["surface", "RUN", *GRID, "--out", "grid.h5"],
     "adaptive": ["surface", "RUN", *AXES, "--adaptive", "0.01", "--out", "ranks.h5", "--scratch", "scratch"],
     "no axis": ["surface", "RUN", "--x", "1:2", "--out", "out"],
     "two planes": ["surface", "RUN", "--to", "nowhere.pt", "--directions", "d.h5", "--out", "out"],
@@ -64,6 +57,13 @@ def outcomes(run, launch, tmp_path_factory):
         done = launch(Path(__file__).with_name("programs") / "commands.py", words)
     assert done.returncode == 1, "the code of the last one"
     return dict(zip(COMMANDS, done.said, strict=True)), folder
+
+
+def test_two_ranks_give_the_bits_of_one(surface, outcomes):
+    assert outcomes[0]["grid"]["code"] == 0, outcomes[0]["grid"]["said"]
+    assert_same_values(surface, outcomes[1] / "grid.h5")
+    assert outcomes[0]["grid"]["said"].count("complete") == 1, "only the root speaks"
+    assert outcomes[0]["grid"]["said"].startswith("2 ranks with 1 thread each on the CPU: 12 points")
 
 
 def test_adaptive_on_ranks(run, tmp_path, outcomes):
