@@ -109,7 +109,7 @@ def test_write_error_on_root_releases_workers(launch):
 
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_dead_rank_ends_job_without_fault_tolerance(launch, rank):
-    done = launch(PROGRAM, [{"points": 100, "cost": 1e-2, "accidents": {rank: {"die": 3}}}], RANKS)
+    done = launch(PROGRAM, [{"points": 100, "cost": 1e-2, "accidents": {rank: {"die": 3}}}], 2)
     assert done.returncode != 0
     assert done.said is None
 
