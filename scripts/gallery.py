@@ -241,7 +241,11 @@ def run_demo(work: Path, times: dict[str, float], keep: bool) -> None:
     for command in (README_FILM, LIVE_PAGE):
         run([*shlex.split(command), *(["--overwrite"] if command == LIVE_PAGE else [])], work)
     keep_film(work / "descent", IMAGES / "descent.webp", 12.5)
-    shutil.copyfile(work / "surface.html", DOCS / "live" / "surface.html")
+    page = (work / "surface.html").read_text()
+    # Places of this machine, which provenance records.
+    for place, name in ((f"{ROOT}/landscape/__main__.py", "landscape"), (f"{work.resolve()}/", "")):
+        page = page.replace(place, name)
+    (DOCS / "live" / "surface.html").write_text(page)
 
 
 def keep_film(frames: Path, target: Path, fps: float) -> None:

@@ -1,4 +1,4 @@
-"""What an evaluator prepares once: autograd mode, batch size, data on the device, names of the values, engine."""
+"""Preparation of an evaluator, done once: autograd mode, batch size, data on the device, names of values, engine."""
 
 from __future__ import annotations
 

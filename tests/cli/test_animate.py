@@ -94,7 +94,7 @@ def composed_height(file, words):
     ],
 )
 def test_size_of_a_still(program, files, tmp_path, words, width, height, dpi):
-    """Where only the width is given, the height follows the scene."""
+    """The height follows the scene if only the width is given."""
     code, err, _ = program("render", files[0], *words, "--out", "s.png")
     assert code == 0, err
     with Image.open(tmp_path / "s.png") as picture:

@@ -97,7 +97,7 @@ def test_measure_shape_is_checked(problem):
 
 
 def test_a_column_is_one_value_per_sample(problem):
-    """As losses of a network of one output are, ``nn.BCEWithLogitsLoss(reduction="none")``."""
+    """Losses of shape ``(batch, 1)``, which ``nn.BCEWithLogitsLoss(reduction="none")`` returns for one output."""
     column = Problem(problem.model, problem.splits, lambda o, y: cross_entropy(o, y)[:, None], {"again": cross_entropy})
     with open_evaluator(column, plane_of(problem.model)) as evaluate:
         found = dict(zip(evaluate.names, evaluate((0.1, 0.2)), strict=True))

@@ -99,7 +99,7 @@ def test_half_precision_is_read_from_files(tmp_path, stored, monkeypatch):
 
 
 def test_precision_that_a_file_keeps():
-    """What is wider in the file is rounded, and what is narrower stays, with the numbers that it has."""
+    """Tensors that are wider in the file are rounded; narrower ones keep their type and their values."""
     stored = {n: torch.ones(2, dtype=d) for n, d in (("a", torch.float64), ("b", torch.float16), ("c", torch.int64))}
     layout = Weights({name: torch.zeros(2) for name in stored})
     assert [t.dtype for _, t in layout.select(stored, as_stored=True)] == [torch.float32, torch.float16, torch.float32]

@@ -92,7 +92,7 @@ def test_entries_that_are_none_are_left_out():
 
 
 def test_lists_of_numbers_are_vectors():
-    """As the columns of a data set of Hugging Face; default_collate would transpose them."""
+    """Lists of numbers, such as columns of Hugging Face data sets, which default_collate would transpose."""
     samples = [{"ids": X[k].tolist(), "pixels": [X[k].tolist()] * 2, "labels": int(Y[k])} for k in range(N)]
     split = Split.of(samples)
     assert torch.equal(split.inputs["ids"].float(), X)
@@ -104,7 +104,7 @@ def test_lists_of_numbers_are_vectors():
 
 def test_encodings_of_tokenizers():
     class Encoding(UserDict):
-        """As that of Hugging Face."""
+        """A mapping like the encoding that a tokenizer of Hugging Face returns."""
 
     tensors = Encoding({"ids": X, "mask": X > 0})
     expected = Split({"ids": X, "mask": X > 0}, Y)

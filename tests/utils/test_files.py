@@ -157,7 +157,7 @@ def test_exclusive(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # with threads; since Python 3.12
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_forked_processes_share_no_lock(tmp_path: Path) -> None:
-    """As those of a loader, which live on for seconds when their parent is killed."""
+    """Workers of a loader live on for seconds after their parent is killed."""
     surface = tmp_path / "s.h5"
     surface.write_bytes(b"contents")
     context = multiprocessing.get_context("fork")
