@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import overload
 
 import torch
 
 from landscape._utils.torch_compat import tree_leaves
-from landscape.evaluation.streaming import align
+from landscape.evaluation.streaming import Batches, align
 from landscape.problem.lazy import LazySplit
 from landscape.problem.problem import Split
 
@@ -19,7 +18,7 @@ WINDOW_BYTES = 2**26
 take a window before the next one is read, so that weights are set once per point and window, and not per batch."""
 
 
-class LazyBatches(Sequence[Split]):
+class LazyBatches(Batches):
     """Batches of a split that are read in passes over the data.
 
     The first batches are kept, up to the memory of the split, and never replaced: data are read in the same order again
@@ -58,16 +57,7 @@ class LazyBatches(Sequence[Split]):
             for number in numbers:
                 yield self[number]
 
-    @overload
-    def __getitem__(self, number: int) -> Split: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> list[Split]: ...
-
-    def __getitem__(self, number: int | slice) -> Split | list[Split]:
-        if isinstance(number, slice):
-            return [self[i] for i in range(*number.indices(len(self)))]
-        number = range(len(self))[number]
+    def make(self, number: int) -> Split:
         batch = self._kept.get(number) or self._window.get(number)
         if batch is None:
             self._window = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from landscape._utils.torch_state import clone_each, same_bits, seed_random
 from landscape.errors import UnsoundError
 from landscape.evaluation.grad_mode import GradMode
 from landscape.evaluation.lazy_batches import windows
+from landscape.evaluation.streaming import Batches
 from landscape.problem.problem import Measure, Split
 from landscape.problem.reduction import finite_mean
 
@@ -20,7 +21,7 @@ REPEATS = 1e-6
 """Relative difference up to which two values of one batch count as equal: more than atomic sums of a GPU cause."""
 
 
-class ClonedBatches(Sequence[Split]):
+class ClonedBatches(Batches):
     """Batches that are cloned on access, for networks and measures that change what they are given.
 
     Args:
@@ -40,15 +41,7 @@ class ClonedBatches(Sequence[Split]):
         """Yield ranges of batches that are in memory together, in order."""
         return windows(self.cloned, count)
 
-    @overload
-    def __getitem__(self, number: int) -> Split: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> list[Split]: ...
-
-    def __getitem__(self, number: int | slice) -> Split | list[Split]:
-        if isinstance(number, slice):
-            return [self[i] for i in range(*number.indices(len(self)))]
+    def make(self, number: int) -> Split:
         batch = self.cloned[number]
         return Split(*clone_each((batch.inputs, batch.targets)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, overload
 
@@ -104,7 +105,26 @@ def copies_to(device: torch.device, dtype: torch.dtype) -> Copies | None:
     return CudaCopies(device, dtype) if device.type == "cuda" else None
 
 
-class StreamedBatches(Sequence[Split]):
+class Batches(Sequence[Split]):
+    """Batches that are made on access."""
+
+    @overload
+    def __getitem__(self, number: int) -> Split: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[Split]: ...
+
+    def __getitem__(self, number: int | slice) -> Split | list[Split]:
+        if isinstance(number, slice):
+            return [self[i] for i in range(*number.indices(len(self)))]
+        return self.make(range(len(self))[number])
+
+    @abstractmethod
+    def make(self, number: int) -> Split:
+        """Return the batch with a number from 0."""
+
+
+class StreamedBatches(Batches):
     """Batches that are brought to the device in the order of access, in the target type.
 
     Where copies can run beside computations, the next batch in order (after the last, the first) is copied while the
@@ -133,16 +153,7 @@ class StreamedBatches(Sequence[Split]):
         for number in range(len(self)):
             yield self[number]  # without keeping it, as a loop variable would
 
-    @overload
-    def __getitem__(self, number: int) -> Split: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> list[Split]: ...
-
-    def __getitem__(self, number: int | slice) -> Split | list[Split]:
-        if isinstance(number, slice):
-            return [self[i] for i in range(*number.indices(len(self)))]
-        number = range(len(self))[number]
+    def make(self, number: int) -> Split:
         if self._last is None or self._last[0] != number:
             self._last = None  # release the previous batch before the next one is allocated
             self._last = number, self._convert(number) if self._copies is None else self._fetch(number, self._copies)
