@@ -15,10 +15,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from landscape.render import SceneOptions, render_scene
+from landscape import SceneOptions, render_scene
 from landscape.render.scenes.camera import VIEWS
 from landscape.render.style import SIZES
-from landscape.surface import read_surface, read_trajectories
 
 WIDTH, DPI = 1400, 140
 SIZES_SHOWN = ("column", "neurips", "slide")
@@ -48,7 +47,7 @@ def main() -> None:
     parser.add_argument("trajectory", type=Path)
     parser.add_argument("--out", type=Path, default=Path("docs/images/scene-views.webp"))
     options = parser.parse_args()
-    surface, paths = read_surface(options.surface, name=""), read_trajectories(options.trajectory)
+    surface, paths = options.surface, options.trajectory
 
     def scene(**more):
         return pixels_of(surface, paths, **{"axes": False, "size": (700, 540), **more})
